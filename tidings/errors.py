@@ -1,0 +1,114 @@
+"""Everything that can go wrong, as one tree.
+
+TidingsError
+├── Retryable                 the same round again, with backoff (law 9)
+│   ├── BrokerUnavailable     the log did not confirm; the outcome is unknown
+│   └── StoreUnavailable      the tables did not confirm; the outcome is unknown
+├── Backpressure              a bound is full: hold, pause
+├── PoisonRecord              not to be understood, before the ack: to dead-letters
+├── PartitionStopped          this partition stands still until an operator acts
+│   ├── UnreadableRecord      after the ack: skipping it would lose a message
+│   ├── UnknownRules          the code is older than the record
+│   ├── LostLogTail           the tables know more than the log holds
+│   └── PositionOutOfRange    the stage was stopped longer than the log keeps
+├── Refused                   a client's command or call is refused, with PROTOCOL's code
+└── ConfigurationError        the process must not start
+"""
+
+from collections.abc import Collection
+
+
+class TidingsError(Exception):
+    """Root of the tree."""
+
+
+class Retryable(TidingsError):
+    """The same round again, with backoff. The outcome of this try is unknown, never failed."""
+
+
+class BrokerUnavailable(Retryable):
+    """The log did not confirm in time, or with an error."""
+
+
+class StoreUnavailable(Retryable):
+    """The tables did not confirm in time, or with an error."""
+
+
+class Backpressure(TidingsError):
+    """A bound is full; its source has to wait."""
+
+
+class PoisonRecord(TidingsError):
+    """A record before the ack that cannot be understood; goes to dead-letters and takes no seq."""
+
+
+class PartitionStopped(TidingsError):
+    """One partition stands still, nothing committed; the text says what the operator can do."""
+
+
+class UnreadableRecord(PartitionStopped):
+    """A record after the ack cannot be read."""
+
+
+class UnknownRules(PartitionStopped):
+    """A record was stamped with rules that this version of the code does not know."""
+
+
+class LostLogTail(PartitionStopped):
+    """The tables hold what the log no longer holds at this epoch."""
+
+
+class PositionOutOfRange(PartitionStopped):
+    """The committed position lies outside of what the log still keeps."""
+
+    def __init__(self, text: str, partitions: Collection[object] = ()) -> None:
+        """`partitions` are the broker port's TopicPartitions concerned."""
+        super().__init__(text)
+        self.partitions = tuple(partitions)
+
+
+class ConfigurationError(TidingsError):
+    """The settings do not fit each other or the servers; the process must not start."""
+
+
+# PROTOCOL, section Codes: code -> HTTP status.
+HTTP_STATUS = {
+    "invalid_frame": 400,
+    "invalid_body": 400,
+    "unauthorized": 401,
+    "token_expired": 401,
+    "origin_not_allowed": 403,
+    "forbidden": 403,
+    "user_blocked": 403,
+    "muted": 403,
+    "session_not_found": 404,
+    "message_not_found": 404,
+    "media_not_found": 404,
+    "not_member": 409,
+    "conflict": 409,
+    "clock_skew": 409,
+    "too_old": 409,
+    "group_full": 409,
+    "too_large": 413,
+    "rate_limited": 429,
+    "unavailable": 503,
+    "timeout": 504,
+}
+RETRYABLE_CODES = frozenset({"rate_limited", "unavailable", "timeout"})
+
+
+class Refused(TidingsError):
+    """A command or call is refused. `code` is one of HTTP_STATUS; `text` says what to change."""
+
+    def __init__(self, code: str, text: str, retry_after_ms: int | None = None) -> None:
+        """Refuse with one of PROTOCOL's codes; an unknown one is a programming error (KeyError)."""
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+        self.retry_after_ms = retry_after_ms
+        self.http_status = HTTP_STATUS[code]
+
+    @property
+    def is_retryable(self) -> bool:
+        """True for the three codes that PROTOCOL marks with a star."""
+        return self.code in RETRYABLE_CODES

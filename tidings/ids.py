@@ -1,0 +1,107 @@
+"""Identifiers: what is a valid one, how they are built, where they hash to. Pure."""
+
+import re
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+
+_USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+_CLIENT_MSG = re.compile(r"[\x20-\x7e]{1,64}")
+_GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
+
+# message_id: 6 bits epoch, 10 bits inbound partition, 47 bits offset (DESIGN section 4).
+_PARTITION_BITS = 10
+_OFFSET_BITS = 47
+MAX_EPOCH = 2**6 - 1
+MAX_PARTITIONS = 2**_PARTITION_BITS
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in one partition of the log: offsets start again when the epoch rises."""
+
+    epoch: int
+    offset: int
+
+
+def is_user_id(text: str) -> bool:
+    """True for 1-64 characters of A-Z a-z 0-9 _ . @ -."""
+    return _USER.fullmatch(text) is not None
+
+
+def is_client_msg_id(text: str) -> bool:
+    """True for 1-64 printable ASCII characters."""
+    return _CLIENT_MSG.fullmatch(text) is not None
+
+
+def direct_session(one: str, other: str) -> str:
+    """The session id of two users, or of one user's notes; the same whoever asks."""
+    first, second = sorted((one, other))
+    return f"d:{first}:{second}"
+
+
+def direct_users(session_id: str) -> tuple[str, ...]:
+    """The one or two users of a direct session; empty for anything that is not a well-formed one."""
+    match session_id.split(":"):
+        case ["d", first, second] if is_user_id(first) and is_user_id(second) and first <= second:
+            return (first,) if first == second else (first, second)
+        case _:
+            return ()
+
+
+def is_group_session(session_id: str) -> bool:
+    """True for a well-formed group id; says nothing of its existence."""
+    return _GROUP.fullmatch(session_id) is not None
+
+
+def is_session_id(session_id: str) -> bool:
+    """True for a well-formed direct or group session id."""
+    return is_group_session(session_id) or bool(direct_users(session_id))
+
+
+def message_id(epoch: int, partition: int, offset: int) -> int:
+    """The int64 of a message, from the place of its command on messages.inbound."""
+    return (epoch << (_PARTITION_BITS + _OFFSET_BITS)) | (partition << _OFFSET_BITS) | offset
+
+
+def split_message_id(number: int) -> tuple[int, int, int]:
+    """(epoch, partition, offset) of a message id: where an operator finds its command."""
+    offset = number & (2**_OFFSET_BITS - 1)
+    partition = (number >> _OFFSET_BITS) & (MAX_PARTITIONS - 1)
+    return number >> (_PARTITION_BITS + _OFFSET_BITS), partition, offset
+
+
+def uuid7_time_ms(client_msg_id: str) -> int | None:
+    """The time inside a UUIDv7 in its canonical text form; None for any other id."""
+    if len(client_msg_id) != 36:
+        return None
+    try:
+        parsed = uuid.UUID(client_msg_id)
+    except ValueError:
+        return None
+    if str(parsed) != client_msg_id.lower() or parsed.version != 7 or parsed.variant != uuid.RFC_4122:
+        return None
+    return parsed.int >> 80
+
+
+@lru_cache(maxsize=65_536)
+def partition_of(identifier: str, partitions: int) -> int:
+    """The partition that Kafka's default partitioner gives to the id's UTF-8 bytes."""
+    return (murmur2(identifier.encode()) & 0x7FFFFFFF) % partitions
+
+
+def murmur2(data: bytes) -> int:
+    """Kafka's murmur2 (seed 0x9747b28c), as an unsigned 32-bit number."""
+    mask = 0xFFFFFFFF
+    m = 0x5BD1E995
+    h = 0x9747B28C ^ len(data)
+    whole = len(data) & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * m & mask
+        k = (k ^ (k >> 24)) * m & mask
+        h = (h * m & mask) ^ k
+    rest = data[whole:]
+    if rest:
+        h = (h ^ int.from_bytes(rest, "little")) * m & mask
+    h = (h ^ (h >> 13)) * m & mask
+    return h ^ (h >> 15)

@@ -1,0 +1,123 @@
+"""The tables, as a port. Adapters: store/cassandra.py and store/memory.py; one contract suite for both.
+
+Everything is read and written at LOCAL_QUORUM. Every call raises
+StoreUnavailable when the tables do not answer in time; what a write did is then
+unknown, and the same rows are to be written again (law 8).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from tidings.store.rows import (
+    BlockRow,
+    BucketRow,
+    InboxRow,
+    KeyRow,
+    MessageRow,
+    ReceiptRow,
+    Row,
+    SegmentRow,
+    UserSessionRow,
+)
+
+
+class TaggedRow(NamedTuple):
+    """A row and the source partition that made it: what is repeated is decided per source partition."""
+
+    tag: int
+    row: Row
+
+
+class KeyBucket(NamedTuple):
+    """A partition of message_keys."""
+
+    session_id: str
+    key_month: int
+    shard: int
+
+
+class SessionSegment(NamedTuple):
+    """A partition of messages."""
+
+    session_id: str
+    segment: int
+
+
+class UserBucket(NamedTuple):
+    """A partition of inbox."""
+
+    user_id: str
+    bucket: int
+
+
+class Store(Protocol):
+    """One method per question that a stage or the gateway asks."""
+
+    async def start(self) -> None:
+        """Connect, check the schema version and the server's batch limits; raises StoreUnavailable, ConfigurationError."""
+        ...
+
+    async def stop(self) -> None:
+        """Close."""
+        ...
+
+    async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
+        """Write rows, in batches that may group keys; the tags of which any row is unconfirmed.
+
+        No order among the rows of one call: what has to come after goes into
+        a later call. The rows of one partition key make one mutation; the
+        caller keeps it at or below 512 KiB (law 2).
+        """
+        ...
+
+    async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:
+        """Up to `limit` newest segments of each session, newest first; sessions without any are left out."""
+        ...
+
+    async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
+        """The next older segments of one session, newest first."""
+        ...
+
+    async def newest_messages(
+        self, segments: Collection[SessionSegment], limit: int
+    ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
+        """Up to `limit` newest messages of each segment, newest first; empty segments are left out."""
+        ...
+
+    async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
+        """The messages first_seq..last_seq (both included, at most 10,000) that stand in this segment, ascending."""
+        ...
+
+    async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
+        """The stored keys among the wanted (sender_id, client_msg_id) of each bucket."""
+        ...
+
+    async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
+        """Up to `limit` newest buckets of each user, newest first; users without any are left out."""
+        ...
+
+    async def newest_inbox_rows(
+        self, buckets: Collection[UserBucket], limit: int
+    ) -> Mapping[UserBucket, Sequence[InboxRow]]:
+        """Up to `limit` newest rows of each bucket, newest first; empty buckets are left out."""
+        ...
+
+    async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
+        """The rows with first <= inbox_seq <= last (at most 10,000) of this bucket, ascending."""
+        ...
+
+    async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
+        """Every session the user is or was in, by session_id."""
+        ...
+
+    async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
+        """The watermarks of these (session_id, user_id); those without any are left out."""
+        ...
+
+    async def blocks(self, user_id: str) -> Sequence[str]:
+        """Whom the user blocks, sorted."""
+        ...
+
+    async def remove_block(self, row: BlockRow) -> None:
+        """Take one block back."""
+        ...

@@ -1,0 +1,72 @@
+"""The topics: names, keeping, who groups around them. Declared here and nowhere else."""
+
+from dataclasses import dataclass
+
+MESSAGES_INBOUND = "messages.inbound"
+MESSAGES_PERSISTED = "messages.persisted"
+DELIVERIES = "deliveries"
+PRESENCE = "presence"
+PUSH = "push"
+GATEWAYS = "gateways"
+RECEIPTS_INBOUND = "receipts.inbound"
+DEAD_LETTERS = "dead-letters"
+
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSizes:
+    """Partition counts, chosen once: another count means new topics and a higher epoch."""
+
+    session_partitions: int = 8
+    user_partitions: int = 8
+    push_partitions: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as `tidings init` creates it. `settings` are the broker's own names."""
+
+    name: str
+    partitions: int
+    settings: dict[str, str]
+
+
+def _kept(retention_ms: int) -> dict[str, str]:
+    return {"retention.ms": str(retention_ms), "cleanup.policy": "delete", **_LOG_TIME}
+
+
+# Log time is the broker's (law 1); a record holds up to 24 KiB of text, and a batch a round.
+_LOG_TIME = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(2 * 1024 * 1024)}
+
+
+def declared(sizes: TopicSizes) -> tuple[Topic, ...]:
+    """All topics. DESIGN section 3 has the table: who writes, who reads, how long."""
+    s, u = sizes.session_partitions, sizes.user_partitions
+    return (
+        Topic(MESSAGES_INBOUND, s, _kept(7 * _DAY_MS)),
+        Topic(MESSAGES_PERSISTED, s, _kept(7 * _DAY_MS)),
+        Topic(DELIVERIES, u, _kept(7 * _DAY_MS)),
+        Topic(PRESENCE, u, _kept(24 * _HOUR_MS) | {"cleanup.policy": "compact,delete"}),
+        Topic(PUSH, sizes.push_partitions, _kept(10 * _MINUTE_MS) | {"segment.ms": str(10 * _MINUTE_MS)}),
+        Topic(GATEWAYS, 1, {**_LOG_TIME, "cleanup.policy": "compact"}),
+        Topic(RECEIPTS_INBOUND, s, _kept(3 * _DAY_MS)),
+        Topic(DEAD_LETTERS, s, _kept(30 * _DAY_MS)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group and what it reads; its first offsets are written by `tidings init`."""
+
+    name: str
+    topics: tuple[str, ...]
+
+
+PERSISTER = Group("tidings.persister", (MESSAGES_INBOUND,))
+EXPAND = Group("tidings.fanout.expand", (MESSAGES_PERSISTED,))
+DELIVER = Group("tidings.fanout.deliver", (DELIVERIES,))
+RECEIPTS = Group("tidings.receipts", (RECEIPTS_INBOUND, MESSAGES_PERSISTED))
+GROUPS = (PERSISTER, EXPAND, DELIVER, RECEIPTS)
