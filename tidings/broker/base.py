@@ -194,14 +194,18 @@ class Admin(Protocol):
         """Partitions of each existing topic; missing ones are left out."""
         ...
 
-    async def write_first_offsets(self, group: Group, sizes: Mapping[str, int], metadata: str) -> Sequence[TopicPartition]:
+    async def write_first_offsets(
+        self, group: Group, sizes: Mapping[str, int], metadata: str
+    ) -> Sequence[TopicPartition]:
         """Commit offset 0 with `metadata` where the group has no commit; those written.
 
         Raises BrokerUnavailable when the group cannot be read for certain.
         """
         ...
 
-    async def committed(self, group: Group, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+    async def committed(
+        self, group: Group, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed]:
         """As in GroupConsumer, for operators; partitions without a commit are left out."""
         ...
 

@@ -54,7 +54,7 @@ class Store(Protocol):
     """One method per question that a stage or the gateway asks."""
 
     async def start(self) -> None:
-        """Connect, check the schema version and the server's batch limits; raises StoreUnavailable, ConfigurationError."""
+        """Connect; check the schema version and the batch limits. StoreUnavailable, ConfigurationError."""
         ...
 
     async def stop(self) -> None:

@@ -1,0 +1,150 @@
+"""Every metric of every service: kind, unit, meaning, and what to do about it. Nothing is declared elsewhere.
+
+`CATALOGUE` is what the docs are made from; the objects below it are what code uses.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# Seconds. From a quick round (2 ms) to a stage that is about to be called hung (30 s).
+_LATENCY_S = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+CATALOGUE: list["Metric"] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One line of the catalogue."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    action: str
+
+
+def _counter(name: str, meaning: str, action: str, *labels: str) -> Counter:
+    CATALOGUE.append(Metric(name, "counter", meaning, action))
+    return Counter(name, meaning, labels)
+
+
+def _gauge(name: str, meaning: str, action: str, *labels: str) -> Gauge:
+    CATALOGUE.append(Metric(name, "gauge", meaning, action))
+    return Gauge(name, meaning, labels)
+
+
+def _histogram(name: str, meaning: str, action: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    CATALOGUE.append(Metric(name, "histogram", meaning, action))
+    return Histogram(name, meaning, labels, buckets=buckets)
+
+
+ROUNDS = _counter(
+    "tidings_rounds_total",
+    "rounds of a worker by outcome: confirmed, repeated, dropped",
+    "many repeated: look at the log lines of the stage for the server that does not confirm",
+    "stage",
+    "outcome",
+)
+ROUND_SECONDS = _histogram(
+    "tidings_round_seconds",
+    "time of one round, from gathered to confirmed",
+    "p99 above 1 s: Cassandra or Kafka is slow, or the rounds are full; scale the stage",
+    _LATENCY_S,
+    "stage",
+)
+ROUND_RECORDS = _histogram(
+    "tidings_round_records",
+    "records in one round",
+    "constantly at the bound: the stage is at its limit; scale it",
+    _SIZES,
+    "stage",
+)
+LAG_SECONDS = _histogram(
+    "tidings_lag_seconds",
+    "from the broker's time of a record to its confirmation by the stage (clocks of broker and stage compared)",
+    "growing: scale the stage, or look at what it waits for",
+    _LATENCY_S,
+    "stage",
+)
+REPEATS = _counter(
+    "tidings_repeats_total",
+    "records dropped because the stage had finished with them before",
+    "expected after a restart or rebalance; a steady flow means an earlier stage keeps replaying",
+    "stage",
+)
+PARTITIONS = _gauge(
+    "tidings_partitions",
+    "partitions of a stage by state: loading, ready, paused, stopped",
+    "stopped above 0: the log line `partition stopped` names the reason and the way on",
+    "stage",
+    "state",
+)
+DEAD_LETTERS = _counter(
+    "tidings_dead_letters_total",
+    "records put aside as poison",
+    "`tidings dlq list` shows them",
+    "stage",
+)
+HINTS = _counter(
+    "tidings_hints_total",
+    "push records by outcome: sent, lost",
+    "lost: a push partition has no leader or the broker is slow; clients repair by sync",
+    "stage",
+    "outcome",
+)
+COMMITS = _counter(
+    "tidings_commits_total",
+    "commits by outcome: done, failed, fenced",
+    "fenced is normal at a rebalance; failed: the group coordinator is unwell",
+    "stage",
+    "outcome",
+)
+LOOP_LAG_SECONDS = _gauge(
+    "tidings_loop_lag_seconds",
+    "how late the event loop last woke up",
+    "above 1 s: the process is starved of CPU or blocked; it exits by itself at half the session time-out",
+)
+DECISIONS = _counter(
+    "tidings_decisions_total",
+    "commands by what the persister decided: stored, duplicate, or the code of the refusal",
+    "a wave of one code points to one client version",
+    "outcome",
+)
+INBOX_ROWS = _counter("tidings_inbox_rows_total", "inbox rows written: what write diffusion costs", "none")
+PUSHES = _counter(
+    "tidings_pushes_total",
+    "push records that fanout sent, by way: write (inbox) or read (group log)",
+    "none",
+    "mode",
+)
+WATERMARKS = _counter("tidings_watermarks_total", "watermarks that moved", "none")
+CONNECTIONS = _gauge("tidings_connections", "live connections of this gateway", "uneven: see the balancer")
+CLOSES = _counter(
+    "tidings_closes_total",
+    "connections closed, by close code",
+    "4408: clients too slow or not acking; 4429: limits",
+    "code",
+)
+FRAMES = _counter("tidings_frames_total", "frames by direction (in, out) and type", "none", "direction", "type")
+COMMANDS = _counter(
+    "tidings_commands_total",
+    "commands published by outcome: published, unknown, refused",
+    "unknown: the log did not answer within 5 s",
+    "outcome",
+)
+SEND_SECONDS = _histogram(
+    "tidings_send_seconds",
+    "from a command's publishing to its answer at the gateway",
+    "p99 above 1 s: see the persister's rounds",
+    _LATENCY_S,
+)
+HTTP_SECONDS = _histogram(
+    "tidings_http_seconds",
+    "REST calls by route and status",
+    "5xx: see the log lines of the gateway",
+    _LATENCY_S,
+    "route",
+    "status",
+)

@@ -1,0 +1,82 @@
+"""Settings that more than one service reads, in small frozen groups.
+
+Each group is read once from the environment (prefix in `model_config`) at the
+composition root, validated, and printable with `--print-settings`.
+"""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tidings.topics import TopicSizes
+
+
+class KafkaSettings(BaseSettings):
+    """How to reach the log. TIDINGS_KAFKA_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_KAFKA_", frozen=True)
+
+    bootstrap: str = Field("127.0.0.1:9092", description="host:port of brokers, comma separated")
+    epoch: int = Field(0, ge=0, le=63, description="raised by hand when topics are created anew")
+    session_partitions: int = Field(8, ge=1, le=1024, description="partitions of the session topics (S)")
+    user_partitions: int = Field(8, ge=1, le=1024, description="partitions of the user topics (U)")
+    push_partitions: int = Field(16, ge=1, le=1024, description="partitions of push: the most gateways there can be")
+    replication: int = Field(1, ge=1, le=5, description="replicas of each topic that `tidings init` creates")
+    produce_timeout_ms: int = Field(5000, ge=500, description="after this an append is unknown (PROTOCOL: 5 s)")
+    session_timeout_ms: int = Field(8000, ge=6000, description="a worker silent for this long loses its partitions")
+
+    def sizes(self) -> TopicSizes:
+        """The partition counts as topics.py takes them."""
+        return TopicSizes(self.session_partitions, self.user_partitions, self.push_partitions)
+
+
+class CassandraSettings(BaseSettings):
+    """How to reach the tables. TIDINGS_CASSANDRA_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_CASSANDRA_", frozen=True)
+
+    hosts: str = Field("127.0.0.1", description="contact points, comma separated")
+    port: int = Field(9042, ge=1, le=65535, description="native protocol port")
+    keyspace: str = Field("tidings", pattern="^[a-z][a-z0-9_]{0,47}$", description="keyspace of all tables")
+    local_dc: str = Field("datacenter1", description="the data centre that LOCAL_QUORUM means")
+    replication: str = Field(
+        "{'class': 'SimpleStrategy', 'replication_factor': 1}",
+        description="replication of the keyspace that `tidings init` creates, as CQL",
+    )
+    request_timeout_s: float = Field(3.0, gt=0, description="after this a request is unknown")
+    username: str = Field("", description="empty: no authentication")
+    password: str = Field("", repr=False, description="never printed")
+
+
+class LimitSettings(BaseSettings):
+    """Limits that decide something; the gateway stamps them on every command (law 1). TIDINGS_LIMIT_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_LIMIT_", frozen=True)
+
+    segment_messages: int = Field(10_000, ge=1, le=10_000, description="messages in a segment")
+    bucket_rows: int = Field(5_000, ge=1, le=5_000, description="rows in an inbox bucket")
+    recipients_per_part: int = Field(1_000, ge=1, le=1_000, description="recipients in one deliveries record")
+    write_diffusion_max: int = Field(500, ge=2, description="members up to which a group writes to inboxes")
+    month_shards: int = Field(16, ge=1, le=1024, description="shards of the index of segments by month")
+
+
+class ProcessSettings(BaseSettings):
+    """What every process has. TIDINGS_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True)
+
+    ordinal: int = Field(0, ge=0, le=1023, description="number of this process among its kind")
+    development: bool = Field(False, description="development mode: tokens for the asking, readable logs")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
+    admin_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz listen")
+    admin_port: int = Field(0, ge=0, le=65535, description="their port; 0 picks a free one")
+
+
+def printable(groups: dict[str, BaseSettings]) -> str:
+    """All settings as `NAME=value` lines, secrets masked, for --print-settings."""
+    lines = []
+    for group in groups.values():
+        prefix = group.model_config.get("env_prefix", "")
+        for name, field in type(group).model_fields.items():
+            shown = getattr(group, name) if field.repr else "***"
+            lines.append(f"{prefix}{name.upper()}={shown}")
+    return "\n".join(lines)
