@@ -1,0 +1,1 @@
+"""How Tidings is run: on one machine (local), and in Kubernetes (k8s)."""

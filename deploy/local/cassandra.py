@@ -1,0 +1,115 @@
+"""A real one-node Cassandra for one machine."""
+
+import json
+import os
+from pathlib import Path
+
+from deploy.local.downloads import jars
+from deploy.local.probes import HOST
+from deploy.local.process import Process
+
+LOG_CONFIG = Path(__file__).parent / "conf" / "cassandra-logback.xml"
+
+# What Cassandra 5.0 reaches for inside JDK 17 (its own start script passes the same).
+EXPORTS = (
+    "java.base/java.lang.ref",
+    "java.base/jdk.internal.misc",
+    "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.management/com.sun.jmx.remote.security",
+    "java.rmi/sun.rmi.registry",
+    "java.rmi/sun.rmi.server",
+    "java.sql/java.sql",
+    "jdk.attach/sun.tools.attach",
+    "jdk.compiler/com.sun.tools.javac.file",
+    "jdk.unsupported/sun.misc",
+)
+OPENS = (
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.lang.module",
+    "java.base/java.lang.reflect",
+    "java.base/java.nio",
+    "java.base/java.util",
+    "java.base/jdk.internal.loader",
+    "java.base/jdk.internal.math",
+    "java.base/jdk.internal.module",
+    "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect",
+    "java.base/jdk.internal.util.jar",
+    "java.base/sun.nio.ch",
+    "jdk.compiler/com.sun.tools.javac",
+    "jdk.management/com.sun.management.internal",
+)
+
+
+def start_cassandra(process: Process, jars_cache: Path, port: int, storage_port: int, heap_mb: int = 1024) -> None:
+    """Start the node with its data in `<run dir>/<name>/`; data that is there is kept.
+
+    Returns when the process runs, not when it is ready (see `probes.cassandra_answers`).
+    """
+    directory = process.log_file.parent / process.name
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "cassandra.yaml"
+    # JSON is YAML, so no library is needed to write it.
+    config.write_text(json.dumps(_settings(directory, port, storage_port), indent=2))
+    jar_directory = jars("cassandra", jars_cache)
+    agent = next(jar_directory.glob("jamm-*.jar"))
+    java = ["java", f"-javaagent:{agent}", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", *_jvm_flags(directory, config)]
+    env = {**os.environ, "CLASSPATH": f"{jar_directory}/*"}
+    process.start([*java, "org.apache.cassandra.service.CassandraDaemon"], env)
+
+
+def _jvm_flags(directory: Path, config: Path) -> list[str]:
+    properties = {
+        "cassandra.config": config.as_uri(),
+        "cassandra.storagedir": directory,
+        "cassandra.logdir": directory,
+        "cassandra-foreground": "yes",
+        "cassandra.skip_wait_for_gossip_to_settle": 0,
+        "cassandra.initial_token": 0,
+        "io.netty.tryReflectionSetAccessible": "true",
+        "java.net.preferIPv4Stack": "true",
+        "jdk.attach.allowAttachSelf": "true",
+        "logback.configurationFile": LOG_CONFIG,
+    }
+    exports = [f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS]
+    opens = [f"--add-opens={name}=ALL-UNNAMED" for name in OPENS]
+    return ["-Xss256k", *exports, *opens, *(f"-D{key}={value}" for key, value in properties.items())]
+
+
+def _settings(directory: Path, port: int, storage_port: int) -> dict[str, object]:
+    """cassandra.yaml. The batch thresholds and the segment size are what the persister's batches rely on:
+
+    the default fail threshold (50 KiB) refuses larger batches over several partitions, and the largest mutation
+    is half a commit log segment, while ours go up to 512 KiB in batches up to 1 MiB.
+    """
+    return {
+        "cluster_name": "tidings-local",
+        "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+        "endpoint_snitch": "SimpleSnitch",
+        "num_tokens": 1,
+        "listen_address": HOST,
+        "rpc_address": HOST,
+        "storage_port": storage_port,
+        "native_transport_port": port,
+        "seed_provider": [
+            {
+                "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
+                "parameters": [{"seeds": f"{HOST}:{storage_port}"}],
+            }
+        ],
+        "data_file_directories": [str(directory / "data")],
+        "commitlog_directory": str(directory / "commitlog"),
+        "saved_caches_directory": str(directory / "saved_caches"),
+        "hints_directory": str(directory / "hints"),
+        "cdc_raw_directory": str(directory / "cdc_raw"),
+        "commitlog_sync": "periodic",
+        "commitlog_sync_period": "10000ms",
+        "commitlog_segment_size": "16MiB",
+        "auto_snapshot": False,
+        "memtable_allocation_type": "heap_buffers",
+        "disk_access_mode": "standard",
+        "batch_size_warn_threshold": "1MiB",
+        "batch_size_fail_threshold": "1MiB",
+        "unlogged_batch_across_partitions_warn_threshold": 10000,
+    }

@@ -1,0 +1,66 @@
+"""Where each process of the stack listens."""
+
+import random
+import socket
+from dataclasses import dataclass
+
+from deploy.local.probes import HOST
+
+BLOCK = 64
+# Below the range from which Linux takes the ports of outgoing connections (32768 on): nobody can be given one
+# of ours while a process is down and about to be brought back on the same port.
+FIRST_FREE, LAST_FREE = 20_000, 32_000
+ORDINALS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports of a stack; those of services are for ordinal 0, others follow (up to 10 of each)."""
+
+    kafka: int = 9092
+    kafka_controller: int = 9093
+    cassandra: int = 9042
+    cassandra_storage: int = 7000
+    gateway: int = 8080
+    gateway_admin: int = 9101
+    persister_admin: int = 9111
+    fanout_admin: int = 9121
+    receipts_admin: int = 9131
+
+    def admin(self, kind: str, ordinal: int) -> int:
+        """The port of `/metrics`, `/healthz` and `/readyz` of a service."""
+        return int(getattr(self, f"{kind}_admin")) + ordinal
+
+
+def free_ports() -> Ports:
+    """Ports that nobody listens on now, all in one block. Raises OSError when 200 blocks are all in use."""
+    for _ in range(200):
+        base = random.randrange(FIRST_FREE, LAST_FREE - BLOCK, BLOCK)
+        if all(_is_free(port) for port in range(base, base + BLOCK)):
+            return block(base)
+    raise OSError(f"no {BLOCK} neighbouring free ports found between {FIRST_FREE} and {LAST_FREE}")
+
+
+def block(base: int) -> Ports:
+    """All ports of a stack from one number on."""
+    return Ports(
+        kafka=base,
+        kafka_controller=base + 1,
+        cassandra=base + 2,
+        cassandra_storage=base + 3,
+        gateway=base + 10,
+        gateway_admin=base + 20,
+        persister_admin=base + 30,
+        fanout_admin=base + 40,
+        receipts_admin=base + 50,
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+        return True

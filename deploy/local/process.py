@@ -1,0 +1,114 @@
+"""One process of the stack: started in a session of its own, found again by its pid file.
+
+The pid file holds the pid and nothing else, so that `kill -9 $(cat .run/persister-0.pid)` works. That a pid is
+still ours, and not a later process that got the same number, is told by a marker in its environment.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+MARKER = "TIDINGS_PROCESS"
+ROOT = Path(__file__).resolve().parents[2]
+STOP_GRACE_S = 30.0
+POLL_S = 0.05
+LOG_TAIL_LINES = 25
+
+
+class StartFailed(Exception):
+    """A process ended, or did not become ready in time; the text holds the end of its log."""
+
+
+class Process:
+    """A process named `name` whose pid and log live in `run_dir`. Not thread-safe."""
+
+    def __init__(self, run_dir: Path, name: str) -> None:
+        self.name = name
+        self.pid_file = run_dir / f"{name}.pid"
+        self.log_file = run_dir / f"{name}.log"
+        self._marker = f"{run_dir.resolve()}/{name}"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def pid(self) -> int | None:
+        """The pid if the process runs (also when paused, also when another process started it), else None."""
+        if self._child is not None:
+            self._child.poll()  # reaps it, so that it does not stay a zombie
+        try:
+            pid = int(self.pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return pid if _carries_marker(pid, self._marker) else None
+
+    def start(self, argv: list[str], env: dict[str, str]) -> None:
+        """Start it, appending to its log; a process that runs already is left alone."""
+        if self.pid() is not None:
+            return
+        with self.log_file.open("ab") as log:
+            self._child = subprocess.Popen(
+                argv,
+                cwd=ROOT,
+                env={**env, MARKER: self._marker},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid_file.write_text(f"{self._child.pid}\n")
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process and its children; one that is gone already is no error."""
+        pid = self.pid()
+        if pid is not None:
+            try:
+                os.killpg(pid, number)
+            except ProcessLookupError:
+                return
+
+    def pause(self) -> None:
+        self.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone. The pid file goes; data and log stay."""
+        self.send(signal.SIGKILL)
+        self.await_end(STOP_GRACE_S)
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """SIGTERM, and SIGKILL when it is still there after `grace_s`."""
+        self.begin_stop()
+        if not self.await_end(grace_s):
+            self.kill()
+
+    def begin_stop(self) -> None:
+        """SIGTERM without waiting; a paused process is resumed, so that it can hear it."""
+        pid = self.pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            self.resume()
+
+    def await_end(self, timeout_s: float) -> bool:
+        """Whether it ended within `timeout_s`; removes the pid file then."""
+        deadline = time.monotonic() + timeout_s
+        while self.pid() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_S)
+        self.pid_file.unlink(missing_ok=True)
+        return True
+
+    def log_tail(self) -> str:
+        lines = self.log_file.read_text(errors="replace").splitlines() if self.log_file.exists() else []
+        return "\n".join(lines[-LOG_TAIL_LINES:])
+
+
+def _carries_marker(pid: int, marker: str) -> bool:
+    """Whether a living process has our marker; a zombie's environment is empty, so it counts as gone."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARKER}={marker}".encode() in environment.split(b"\0")

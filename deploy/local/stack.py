@@ -1,0 +1,254 @@
+"""The whole stack by process name: start, kill, pause, resume, stop, wait until ready.
+
+stack = Stack(run_dir, free_ports(), Counts(gateways=2))
+try:
+    stack.up()
+    stack.kill("persister-0")
+    stack.start("persister-0")
+    stack.wait_ready()
+finally:
+    stack.down()
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from deploy.local.cassandra import start_cassandra
+from deploy.local.kafka import start_kafka
+from deploy.local.ports import Ports
+from deploy.local.probes import HOST, cassandra_answers, kafka_answers, service_health
+from deploy.local.process import ROOT, Process, StartFailed
+
+DEFAULT_RUN_DIR = ROOT / ".run"
+DEFAULT_JARS_CACHE = Path(os.environ.get("TIDINGS_JARS_DIR", DEFAULT_RUN_DIR / "jars"))
+SERVERS = ("kafka-0", "cassandra-0")
+# A cold JVM pair on two busy cores took 20 s; generous, because a time-out here is a failed test run.
+READY_TIMEOUT_S = 120.0
+INIT_TIMEOUT_S = 120.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of each service run."""
+
+    gateways: int = 1
+    persisters: int = 1
+    fanouts: int = 1
+    receipts: int = 1
+    echoes: int = 1
+
+    def names(self) -> list[str]:
+        """Process names in the order of the data."""
+        kinds = zip(("gateway", "persister", "fanout", "receipts", "echo"), asdict(self).values(), strict=True)
+        return [f"{kind}-{ordinal}" for kind, count in kinds for ordinal in range(count)]
+
+
+SERVERS_ONLY = Counts(0, 0, 0, 0, 0)
+
+
+@dataclass
+class Stack:
+    """Kafka, Cassandra and our services below one run directory.
+
+    `env` adds settings to single processes: {"persister-0": {"TIDINGS_X": "1"}}. Nothing is ever restarted by
+    itself. Kafka and Cassandra keep their data through `kill` and `stop`; note that Cassandra syncs its commit
+    log periodically (markers every 100 ms), so that a *killed* single node may lose its last acknowledged writes,
+    which in production the other two replicas hold: tests of our promises pause or stop it instead.
+    """
+
+    run_dir: Path = DEFAULT_RUN_DIR
+    ports: Ports = field(default_factory=Ports)
+    counts: Counts = field(default_factory=Counts)
+    env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    jars_cache: Path = DEFAULT_JARS_CACHE
+
+    def __post_init__(self) -> None:
+        self.run_dir = self.run_dir.resolve()
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self._processes: dict[str, Process] = {}
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{HOST}:{self.ports.kafka}"
+
+    @property
+    def token_key_file(self) -> Path:
+        return self.run_dir / "dev-token.key"
+
+    def names(self) -> list[str]:
+        """Every process this stack is to have, servers first."""
+        return [*SERVERS, *self.counts.names()]
+
+    def process(self, name: str) -> Process:
+        return self._processes.setdefault(name, Process(self.run_dir, name))
+
+    # --- the whole --------------------------------------------------------------------------------
+
+    def up(self) -> None:
+        """Start what is not running and wait until all of it is ready. Raises StartFailed, JarsMissing."""
+        (self.run_dir / "stack.json").write_text(json.dumps(asdict(self.ports), indent=2) + "\n")
+        self.start_servers()
+        if services := self.counts.names():
+            self.initialise()
+            for name in services:
+                self.start(name)
+            self.wait_ready(services)
+
+    def start_servers(self) -> None:
+        for name in SERVERS:
+            self.start(name)
+        self.wait_ready(SERVERS)
+
+    def initialise(self) -> None:
+        """Topics, schema and the groups' first offsets; does nothing the second time. Raises StartFailed."""
+        self._make_token_key()
+        log_file = self.run_dir / "init.log"
+        with log_file.open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "tidings.cli", "init"],
+                cwd=ROOT,
+                env={**os.environ, **self._shared_settings(), **self.env.get("init", {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=INIT_TIMEOUT_S,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise StartFailed(f"`tidings init` failed ({log_file}):\n{log_file.read_text()[-3000:]}")
+
+    def down(self, *, gently: bool = True) -> None:
+        """Stop everything that runs below the run directory, services before servers; `gently=False` kills."""
+        names = running(self.run_dir)
+        self._end([name for name in names if name not in SERVERS], gently)
+        self._end([name for name in names if name in SERVERS], gently)
+
+    def _end(self, names: Iterable[str], gently: bool) -> None:
+        processes = [self.process(name) for name in names]
+        for process in processes:
+            if gently:
+                process.begin_stop()
+        for process in processes:
+            if gently:
+                process.stop()
+            else:
+                process.kill()
+
+    # --- one process ------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Start one process on the ports and the data it had; one that runs is left alone. Does not wait."""
+        process = self.process(name)
+        if name == "kafka-0":
+            start_kafka(process, self.jars_cache, self.ports.kafka, self.ports.kafka_controller)
+        elif name == "cassandra-0":
+            start_cassandra(process, self.jars_cache, self.ports.cassandra, self.ports.cassandra_storage)
+        else:
+            self._make_token_key()
+            process.start([sys.executable, "-m", _module(name)], self._environment(name))
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; returns when the process is gone."""
+        self.process(name).kill()
+
+    def stop(self, name: str) -> None:
+        """SIGTERM (SIGKILL after 30 s); returns when the process is gone."""
+        self.process(name).stop()
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP: the process hangs, its sockets stay open."""
+        self.process(name).pause()
+
+    def resume(self, name: str) -> None:
+        """SIGCONT."""
+        self.process(name).resume()
+
+    def health(self, name: str) -> str:
+        """`ready`, `unready`, `no answer` or `not running`, by the process's own protocol."""
+        if self.process(name).pid() is None:
+            return "not running"
+        kind, ordinal = split(name)
+        if kind == "kafka":
+            return "ready" if kafka_answers(self.ports.kafka) else "no answer"
+        if kind == "cassandra":
+            return "ready" if cassandra_answers(self.ports.cassandra) else "no answer"
+        return "ready" if kind == "echo" else service_health(self.ports.admin(kind, ordinal))
+
+    def wait_ready(self, names: Iterable[str] | None = None, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Block until these processes (all, if none are named) are ready.
+
+        Raises StartFailed with the end of the log when one has ended or is not ready in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        for name in self.names() if names is None else names:
+            while (health := self.health(name)) != "ready":
+                if health == "not running" or time.monotonic() > deadline:
+                    process = self.process(name)
+                    raise StartFailed(f"{name}: {health} ({process.log_file}):\n{process.log_tail()}")
+                time.sleep(POLL_S)
+
+    # --- settings ---------------------------------------------------------------------------------
+
+    def _shared_settings(self) -> dict[str, str]:
+        return {
+            "TIDINGS_KAFKA_BOOTSTRAP": self.bootstrap,
+            "TIDINGS_CASSANDRA_HOSTS": HOST,
+            "TIDINGS_CASSANDRA_PORT": str(self.ports.cassandra),
+            "TIDINGS_DEVELOPMENT": "true",
+            "TIDINGS_DEV_TOKEN_KEY_FILE": str(self.token_key_file),
+        }
+
+    def _environment(self, name: str) -> dict[str, str]:
+        kind, ordinal = split(name)
+        settings = self._shared_settings() | {"TIDINGS_ORDINAL": str(ordinal)}
+        if kind == "echo":
+            settings["TIDINGS_URL"] = self.url()
+        else:
+            settings |= {"TIDINGS_ADMIN_HOST": HOST, "TIDINGS_ADMIN_PORT": str(self.ports.admin(kind, ordinal))}
+        if kind == "gateway":
+            settings |= {"TIDINGS_HTTP_HOST": HOST, "TIDINGS_HTTP_PORT": str(self.ports.gateway + ordinal)}
+        return {**os.environ, "PYTHONUNBUFFERED": "1", **settings, **self.env.get(name, {})}
+
+    def url(self, ordinal: int = 0) -> str:
+        """Where clients reach a gateway."""
+        return f"http://{HOST}:{self.ports.gateway + ordinal}"
+
+    def _make_token_key(self) -> None:
+        """A random key for development tokens, readable by this user only; an existing one stays."""
+        try:
+            descriptor = os.open(self.token_key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            return
+        with os.fdopen(descriptor, "w") as key:
+            key.write(secrets.token_hex(32) + "\n")
+
+
+def split(name: str) -> tuple[str, int]:
+    """("persister", 0) of "persister-0"."""
+    kind, _, ordinal = name.rpartition("-")
+    return kind, int(ordinal)
+
+
+def _module(name: str) -> str:
+    kind, _ = split(name)
+    return "deploy.local.echo" if kind == "echo" else f"services.{kind}"
+
+
+def running(run_dir: Path) -> list[str]:
+    """The names of all processes that run below a run directory, whoever started them."""
+    names = sorted(path.stem for path in run_dir.glob("*-*.pid"))
+    return [name for name in names if Process(run_dir, name).pid() is not None]
+
+
+def stored_ports(run_dir: Path) -> Ports:
+    """The ports of the last `up` below this run directory, or the defaults."""
+    stored = run_dir / "stack.json"
+    return Ports(**json.loads(stored.read_text())) if stored.exists() else Ports()
