@@ -1,0 +1,1 @@
+"""Pure state machines: no asyncio, no clock, no client library."""

@@ -1,0 +1,1 @@
+"""The one loop that persister, fanout and receipts share, and what every process needs around it."""

@@ -1,0 +1,87 @@
+"""The admin port: /metrics, /healthz, /readyz. Never on the public port."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+import uvicorn
+from prometheus_client import make_asgi_app
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Health:
+    """What the process says of itself. Alive until told otherwise; ready when told."""
+
+    __slots__ = ("_alive", "_parts")
+
+    def __init__(self) -> None:
+        """Alive, and not ready: no part has reported."""
+        self._alive = ""
+        self._parts: dict[str, str] = {"process": "starting"}
+
+    def set_ready(self, is_ready: bool, why: str = "", part: str = "process") -> None:
+        """One part of the process is ready, or is not, for a reason."""
+        self._parts[part] = "" if is_ready else why or "not ready"
+
+    def set_dead(self, why: str) -> None:
+        """The process cannot go on; the orchestrator should end it."""
+        self._alive = why
+
+    def readiness(self) -> str:
+        """Empty when every part is ready, otherwise what is missing."""
+        return "; ".join(f"{part}: {why}" for part, why in sorted(self._parts.items()) if why)
+
+    def liveness(self) -> str:
+        """Empty when alive."""
+        return self._alive
+
+
+@contextlib.asynccontextmanager
+async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int]:
+    """Serve the admin port while the block runs; yields the port in use."""
+    config = uvicorn.Config(
+        _admin_app(health), host=host, port=port, lifespan="off", access_log=False, log_config=None, ws="none"
+    )
+    server = uvicorn.Server(config)
+    # The process owns its signals; uvicorn would close every socket at the first one.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by a flag only
+            await asyncio.sleep(0.01)
+        if serving.done():
+            serving.result()
+            raise RuntimeError(f"the admin port {host}:{port} could not be opened")
+        yield int(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        with contextlib.suppress(SystemExit):
+            await serving
+
+
+def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    metrics = make_asgi_app()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path")
+        if path == "/healthz":
+            await _answer(send, health.liveness())
+        elif path == "/readyz":
+            await _answer(send, health.readiness())
+        elif path == "/metrics":
+            await metrics(scope, receive, send)
+        else:
+            await _answer(send, "not found", 404)
+
+    return app
+
+
+async def _answer(send: Send, problem: str, status: int = 503) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": status if problem else 200, "headers": headers})
+    await send({"type": "http.response.body", "body": f"{problem or 'ok'}\n".encode()})

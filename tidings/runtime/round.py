@@ -1,0 +1,107 @@
+"""One round of a stage: what was gathered, and the steps that may fail partition by partition."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from tidings.broker.base import NewRecord, Producer, TopicPartition
+from tidings.errors import BrokerUnavailable, Retryable
+from tidings.ids import Position
+from tidings.policy.marks import Marks
+from tidings.policy.ordered_writes import OrderedWrites
+from tidings.runtime.lanes import Arrival
+from tidings.store.base import Store
+
+T = TypeVar("T")
+
+
+class RoundDropped(Retryable):
+    """The round must not write any more: its partitions may belong to another by now (law 12)."""
+
+
+class Outbox:
+    """Records for the next stage, each with the source partition that made it, per target in order."""
+
+    __slots__ = ("_targets",)
+
+    def __init__(self) -> None:
+        """Nothing to emit yet."""
+        self._targets: dict[TopicPartition, list[tuple[int, NewRecord]]] = defaultdict(list)
+
+    def add(self, tag: int, target: TopicPartition, record: NewRecord) -> None:
+        """Append behind what this target already gets."""
+        self._targets[target].append((tag, record))
+
+    def targets(self) -> Iterable[tuple[TopicPartition, list[tuple[int, NewRecord]]]]:
+        """Every target with its tagged records."""
+        return self._targets.items()
+
+
+class Round(Generic[T]):
+    """What a stage works on at one time.
+
+    A partition fails alone: what is not confirmed for it is repeated in a later
+    round from the state before, while the others go on. The tag of a partition
+    is its number (two topics of one group are co-partitioned, so they share it).
+    """
+
+    def __init__(
+        self,
+        arrivals: Mapping[TopicPartition, Sequence[Arrival[T]]],
+        marks: Mapping[TopicPartition, Marks],
+        epoch: int,
+        still_ours: Callable[[], bool],
+    ) -> None:
+        """`epoch` is that of the log; `still_ours` is asked before every write."""
+        self.arrivals = arrivals
+        self.marks = {partition: mark.copy() for partition, mark in marks.items()}
+        self._epoch = epoch
+        self._still_ours = still_ours
+        self.failed: dict[int, str] = {}
+        self.stopped: dict[TopicPartition, str] = {}
+
+    def first(self, partition: TopicPartition) -> Position:
+        """Where the round begins: rows made at or above it count as not there (law 5)."""
+        return Position(self._epoch, self.arrivals[partition][0].record.offset)
+
+    def is_confirmed(self, tag: int) -> bool:
+        """True while nothing of this partition failed."""
+        return tag not in self.failed
+
+    def fail(self, tags: Iterable[int], reason: str) -> None:
+        """These partitions are to be repeated."""
+        for tag in tags:
+            self.failed.setdefault(tag, reason)
+
+    def stop(self, partition: TopicPartition, reason: str) -> None:
+        """This partition stands still from here on, nothing of this round committed."""
+        self.stopped[partition] = reason
+        self.fail([partition.partition], reason)
+
+    def must_be_ours(self) -> None:
+        """Raises RoundDropped after an await that took too long, or when the assignment has gone."""
+        if not self._still_ours():
+            raise RoundDropped("the assignment has gone, or an await took longer than half the session time-out")
+
+    async def write(self, store: Store, writes: OrderedWrites) -> None:
+        """Write wave after wave; the next begins when the one before is confirmed by a quorum."""
+        for wave in writes.waves():
+            rows = [row for row in wave if self.is_confirmed(row.tag)]
+            if rows:
+                self.must_be_ours()
+                self.fail(await store.write(rows), "the tables did not confirm a write")
+
+    async def emit(self, producer: Producer, outbox: Outbox) -> None:
+        """Append to all targets, each one in order; a target that fails fails every partition it serves."""
+        self.must_be_ours()
+        await asyncio.gather(*(self._emit(producer, target, tagged) for target, tagged in outbox.targets()))
+
+    async def _emit(self, producer: Producer, target: TopicPartition, tagged: list[tuple[int, NewRecord]]) -> None:
+        live = [(tag, record) for tag, record in tagged if self.is_confirmed(tag)]
+        if not live:
+            return
+        try:
+            await producer.produce(target.topic, target.partition, [record for _, record in live])
+        except BrokerUnavailable as error:
+            self.fail({tag for tag, _ in live}, f"{target.topic}-{target.partition} did not confirm: {error}")

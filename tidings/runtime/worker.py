@@ -1,0 +1,414 @@
+"""The one loop that persister, fanout and receipts share (DESIGN, laws 2-5, 9, 12).
+
+Read `Worker._round` first: gather, run, confirm. Around it stand the gate that
+opens a partition (`_open`), the poll that fills its queue (`_poll`), and the
+background commit (`_commit_all`).
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from tidings import metrics
+from tidings.broker.base import Committed, GroupConsumer, Record, TopicPartition
+from tidings.errors import BrokerUnavailable, PartitionStopped, PoisonRecord, PositionOutOfRange, Retryable
+from tidings.logging import logger
+from tidings.policy.backoff import Backoff
+from tidings.policy.marks import Marks
+from tidings.runtime.health import Health
+from tidings.runtime.lanes import Admission, Arrival, Gate, Lane
+from tidings.runtime.round import Round
+
+T = TypeVar("T")
+
+_POLL_MS = 500
+_POLL_RECORDS = 2_000
+_WATCH_S = 0.25
+_LAG_WARNING_S = 1.0
+# A round that is under way when partitions are taken back may end within this; well inside the 30 s of the rebalance.
+_DRAIN_S = 5.0
+
+
+class Stage(Protocol[T]):
+    """What a service brings: how to read a record, and what to do with a round of them."""
+
+    name: str
+
+    def decode(self, record: Record) -> T:
+        """Raises PoisonRecord (before the ack) or PartitionStopped (after it)."""
+        ...
+
+    async def prepare(self, partitions: Collection[TopicPartition]) -> None:
+        """Whatever has to be known before the first round of newly assigned partitions. May raise Retryable."""
+        ...
+
+    async def run(self, work: Round[T]) -> None:
+        """Load, decide, write, emit. Marks `work.failed` and `work.stopped`; may raise Retryable for all.
+
+        State enters the stage's cache only in `confirmed`.
+        """
+        ...
+
+    def confirmed(self, partitions: Collection[TopicPartition]) -> None:
+        """The round is done for these: its state may enter the cache. What it held of others is dropped."""
+        ...
+
+    def forget(self) -> None:
+        """All partitions were taken back: drop every state."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Bounds of a worker. The arithmetic: DESIGN law 12 and FIELD-NOTES."""
+
+    log_epoch: int
+    session_timeout_ms: int
+    round_records: int = 500
+    round_bytes: int = 1024 * 1024
+    commit_every_ms: int = 250
+    linger_ms: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_ms=50, most_ms=1_000))
+
+
+class Worker(Generic[T]):
+    """Runs one stage over all the partitions that its group gives to this process."""
+
+    def __init__(self, stage: Stage[T], consumer: GroupConsumer, config: WorkerConfig, health: Health) -> None:
+        """Nothing is read before `run`."""
+        self._stage = stage
+        self._consumer = consumer
+        self._config = config
+        self._health = health
+        self._lanes: dict[TopicPartition, Lane[T]] = {}
+        self._epoch = -1
+        self._is_ending = False
+        self._is_woken = False
+        self._arrived = asyncio.Event()
+        self._round_done = asyncio.Event()
+        self._round_done.set()
+        self._last_alive = time.monotonic()
+        self._opening: asyncio.Task[None] | None = None
+        self._holes: dict[TopicPartition, int] = {}
+        self._log = logger(f"tidings.worker.{stage.name}")
+
+    def wake(self) -> None:
+        """Run a round soon even if nothing has arrived: the stage has work of another source."""
+        self._is_woken = True
+        self._arrived.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then finish the round in hand, commit, and leave the group."""
+        self._health.set_ready(False, "joining the group", self._stage.name)
+        await self._join(stopping)
+        steps: list[Coroutine[object, object, object]] = [
+            stopping.wait(),
+            self._poll(),
+            self._rounds(),
+            self._commits(),
+            self._watch(),
+        ]
+        tasks = [asyncio.create_task(step) for step in steps]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await self._end(tasks)
+
+    async def _join(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            try:
+                return await self._consumer.start(self)
+            except BrokerUnavailable as error:
+                self._log.warning("the log is not there yet", reason=str(error))
+                await asyncio.sleep(self._config.backoff.most_ms / 1000)
+
+    async def _end(self, tasks: Sequence[asyncio.Task[object]]) -> None:
+        self._is_ending = True
+        await self._drain()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._consumer.stop()
+        self._health.set_ready(False, "stopped", self._stage.name)
+
+    # -- the assignment --------------------------------------------------------------------------
+
+    async def assigned(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
+        """New lanes, all gates closed. They open when position and marks are read back."""
+        self._cancel_opening()
+        self._stage.forget()
+        self._epoch = epoch
+        self._last_alive = time.monotonic()
+        self._lanes = {partition: Lane(partition, epoch) for partition in partitions}
+        self._opening = asyncio.create_task(self._open(epoch, sorted(partitions)))
+        self._report()
+
+    async def revoked(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
+        """End the round in hand (bounded), commit what is confirmed, let go of everything."""
+        self._cancel_opening()
+        await self._drain()
+        await self._commit_all()
+        self._epoch = -1
+        self._lanes = {}
+        self._stage.forget()
+        self._report()
+
+    async def _drain(self) -> None:
+        try:
+            await asyncio.wait_for(self._round_done.wait(), _DRAIN_S)
+        except TimeoutError:
+            self._log.warning("the round in hand did not end in time and is dropped")
+
+    def _cancel_opening(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+
+    async def _open(self, epoch: int, partitions: Sequence[TopicPartition]) -> None:
+        """The ready gate: read back offset and marks in one answer, seek there, then let records in."""
+        failures = 0
+        while epoch == self._epoch and partitions:
+            try:
+                await self._stage.prepare(partitions)
+                await self._read_back(epoch, partitions)
+                break
+            except (Retryable, ValueError) as error:
+                failures += 1
+                self._log.warning("partitions are not ready yet", reason=str(error), failures=failures)
+                await asyncio.sleep(self._config.backoff.wait_ms(failures) / 1000)
+        self._report()
+        self._arrived.set()
+
+    async def _read_back(self, epoch: int, partitions: Sequence[TopicPartition]) -> None:
+        committed = await self._consumer.committed(partitions)
+        marks = {partition: Marks.decoded(committed[partition].metadata) for partition in partitions}
+        ends = await self._consumer.end_offsets(partitions)
+        if epoch != self._epoch:
+            return
+        for partition in partitions:
+            lane, offset = self._lanes[partition], committed[partition].offset
+            if offset > ends[partition]:
+                self._stop(lane, f"committed offset {offset} lies beyond the end {ends[partition]}: a lost log tail")
+                continue
+            self._consumer.seek(partition, offset)
+            lane.open(offset, marks[partition])
+
+    # -- what arrives ----------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                for record in await self._consumer.poll(_POLL_RECORDS, _POLL_MS):
+                    self._admit(record)
+            except PositionOutOfRange as error:
+                self._stop_out_of_range(error)
+            except BrokerUnavailable as error:
+                self._log.warning("the log does not answer", reason=str(error))
+                await asyncio.sleep(self._config.backoff.first_ms / 1000)
+            self._flow()
+
+    def _admit(self, record: Record) -> None:
+        lane = self._lanes.get(TopicPartition(record.topic, record.partition))
+        if lane is None:
+            return
+        admission = lane.admission(record)
+        if admission is Admission.TAKEN:
+            self._take(lane, record)
+        elif admission is Admission.HOLE:
+            self._hole(lane, record)
+
+    def _take(self, lane: Lane[T], record: Record) -> None:
+        content: T | PoisonRecord
+        try:
+            content = self._stage.decode(record)
+        except PoisonRecord as error:
+            content = error
+        except PartitionStopped as error:
+            return self._stop(lane, f"offset {record.offset}: {error}")
+        lane.put(Arrival(record, content))
+        self._arrived.set()
+
+    def _hole(self, lane: Lane[T], record: Record) -> None:
+        """The log never skips an offset: read again from where we are, and stop if it is still missing."""
+        if self._holes.get(lane.partition) == lane.next_offset:
+            return self._stop(lane, f"offsets {lane.next_offset}..{record.offset - 1} are missing from the log")
+        self._holes[lane.partition] = lane.next_offset
+        self._consumer.seek(lane.partition, lane.next_offset)
+
+    def _flow(self) -> None:
+        """Hold a source whose queue is full; read again when there is room (hysteresis)."""
+        full = [lane for lane in self._lanes.values() if lane.wants_pause]
+        roomy = [lane for lane in self._lanes.values() if lane.wants_resume and lane.gate is Gate.READY]
+        for lanes, paused in ((full, True), (roomy, False)):
+            for lane in lanes:
+                lane.is_paused = paused
+        if full:
+            self._consumer.pause([lane.partition for lane in full])
+        if roomy:
+            self._consumer.resume([lane.partition for lane in roomy])
+        if full or roomy:
+            self._report()
+
+    # -- the rounds ------------------------------------------------------------------------------
+
+    async def _rounds(self) -> None:
+        while not self._is_ending:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self._config.linger_ms and not self._is_full():
+                await asyncio.sleep(self._config.linger_ms / 1000)
+            if self._busy() or self._is_woken:
+                self._is_woken = False
+                self._round_done.clear()
+                try:
+                    await self._round()
+                finally:
+                    self._round_done.set()
+            if self._busy():
+                self._arrived.set()
+
+    def _busy(self) -> list[Lane[T]]:
+        now_s = time.monotonic()
+        return [lane for lane in self._lanes.values() if lane.has_work(now_s)]
+
+    def _is_full(self) -> bool:
+        heads = (lane.head(self._config.round_records, self._config.round_bytes) for lane in self._lanes.values())
+        return sum(len(head) for head in heads) >= self._config.round_records
+
+    async def _round(self) -> None:
+        """Gather, run, confirm."""
+        epoch, started = self._epoch, time.monotonic()
+        work = self._gather()
+        outcome = "confirmed"
+        try:
+            await self._stage.run(work)
+        except Retryable as error:
+            outcome = "dropped" if epoch != self._epoch else "repeated"
+            work.fail({partition.partition for partition in work.arrivals}, f"{type(error).__name__}: {error}")
+        if epoch != self._epoch:
+            metrics.ROUNDS.labels(self._stage.name, "dropped").inc()
+            return
+        if work.arrivals:
+            metrics.ROUNDS.labels(self._stage.name, "repeated" if work.failed else outcome).inc()
+            metrics.ROUND_SECONDS.labels(self._stage.name).observe(time.monotonic() - started)
+        self._confirm(work)
+
+    def _gather(self) -> Round[T]:
+        """What is queued on all partitions, within the bounds of a round, shared fairly."""
+        left_records, left_bytes = self._config.round_records, self._config.round_bytes
+        arrivals: dict[TopicPartition, Sequence[Arrival[T]]] = {}
+        # The shortest queues first: what they leave of their share goes to the longer ones.
+        busy = sorted(self._busy(), key=lambda lane: lane.queued_records)
+        for index, lane in enumerate(busy):
+            lanes_left = len(busy) - index
+            head = lane.head(max(1, left_records // lanes_left), max(1, left_bytes // lanes_left))
+            arrivals[lane.partition] = head
+            left_records -= len(head)
+            left_bytes -= sum(len(arrival.record.value or b"") for arrival in head)
+        if arrivals:
+            metrics.ROUND_RECORDS.labels(self._stage.name).observe(sum(map(len, arrivals.values())))
+        epoch, patience_s = self._epoch, self._config.session_timeout_ms / 2000
+        self._last_alive = time.monotonic()
+
+        def still_ours() -> bool:
+            waited_s, self._last_alive = time.monotonic() - self._last_alive, time.monotonic()
+            return epoch == self._epoch and waited_s <= patience_s
+
+        marks = {partition: self._lanes[partition].marks for partition in arrivals}
+        return Round(arrivals, marks, self._config.log_epoch, still_ours)
+
+    def _confirm(self, work: Round[T]) -> None:
+        """Each source partition is confirmed or repeated on its own."""
+        confirmed = [partition for partition in work.arrivals if work.is_confirmed(partition.partition)]
+        self._stage.confirmed(confirmed)
+        now_ms = time.time() * 1000
+        for partition in confirmed:
+            arrivals = work.arrivals[partition]
+            self._lanes[partition].confirm(len(arrivals), work.marks[partition])
+            lag_s = max(0.0, now_ms - arrivals[-1].record.at_ms) / 1000
+            metrics.LAG_SECONDS.labels(self._stage.name).observe(lag_s)
+        for partition, reason in work.stopped.items():
+            self._stop(self._lanes[partition], reason)
+            self._lanes[partition].abandon()
+        self._repeat_later(work)
+
+    def _repeat_later(self, work: Round[T]) -> None:
+        for partition in work.arrivals:
+            lane = self._lanes[partition]
+            if work.is_confirmed(partition.partition) or partition in work.stopped:
+                continue
+            lane.failures += 1
+            reason = work.failed[partition.partition]
+            self._log.warning("round repeated", partition=str(partition), reason=reason, failures=lane.failures)
+            wait_s = self._config.backoff.wait_ms(lane.failures) / 1000
+            lane.retry_at_s = time.monotonic() + wait_s
+            asyncio.get_running_loop().call_later(wait_s + 0.001, self._arrived.set)
+
+    # -- commit, stop, watch ---------------------------------------------------------------------
+
+    async def _commits(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.commit_every_ms / 1000)
+            await self._commit_all()
+
+    async def _commit_all(self) -> None:
+        """Offset and marks together, for every partition with progress."""
+        lanes = [lane for lane in self._lanes.values() if lane.wants_commit]
+        if not lanes:
+            return
+        positions = {lane.partition: Committed(lane.confirmed_offset, lane.marks.encoded()) for lane in lanes}
+        try:
+            is_current = await self._consumer.commit(lanes[0].epoch, positions)
+        except BrokerUnavailable as error:
+            metrics.COMMITS.labels(self._stage.name, "failed").inc()
+            self._log.warning("commit failed, to be tried again", reason=str(error))
+            return
+        metrics.COMMITS.labels(self._stage.name, "done" if is_current else "fenced").inc()
+        if is_current:
+            for lane in lanes:
+                lane.committed_offset = positions[lane.partition].offset
+
+    def _stop(self, lane: Lane[T], reason: str) -> None:
+        """Law 9: this partition stands still, the others go on."""
+        if lane.gate is Gate.STOPPED:
+            return
+        lane.stop(reason)
+        lane.is_paused = True
+        self._consumer.pause([lane.partition])
+        self._log.error(
+            "partition stopped",
+            partition=str(lane.partition),
+            reason=reason,
+            way_on="nothing is lost or committed; see docs/OPERATIONS.md, Partition stopped",
+        )
+        self._report()
+
+    def _stop_out_of_range(self, error: PositionOutOfRange) -> None:
+        for partition in error.partitions:
+            if isinstance(partition, TopicPartition) and partition in self._lanes:
+                self._stop(self._lanes[partition], str(error))
+
+    async def _watch(self) -> None:
+        """How late the loop wakes up: a blocked loop loses its membership."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_WATCH_S)
+            lag_s = time.monotonic() - before - _WATCH_S
+            metrics.LOOP_LAG_SECONDS.set(lag_s)
+            if lag_s > _LAG_WARNING_S:
+                self._log.warning("the event loop was blocked", lag_s=round(lag_s, 2))
+
+    def _report(self) -> None:
+        lanes = self._lanes.values()
+        for gate in Gate:
+            count = sum(lane.gate is gate for lane in lanes)
+            metrics.PARTITIONS.labels(self._stage.name, gate.value).set(count)
+        paused = sum(lane.is_paused and lane.gate is Gate.READY for lane in lanes)
+        metrics.PARTITIONS.labels(self._stage.name, "paused").set(paused)
+        loading = sum(lane.gate is Gate.LOADING for lane in lanes)
+        is_ready = self._epoch >= 0 and not loading
+        self._health.set_ready(is_ready, f"{loading} partitions are not read back yet", self._stage.name)
