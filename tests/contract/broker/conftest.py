@@ -1,0 +1,99 @@
+"""One stage per test, on the memory adapter and on a real Kafka: fresh topics, a fresh group, everything stopped."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pytest
+
+from tidings.broker.base import AssignmentListener, Broker, GroupConsumer, Producer, Reader, TopicPartition
+from tidings.broker.memory import MemoryBroker
+from tidings.topics import Group, Topic
+
+MARKS = "marks:0"
+
+
+class Stoppable(Protocol):
+    """Any part of a broker."""
+
+    async def stop(self) -> None: ...
+
+
+@dataclass
+class Stage:
+    """Two co-partitioned topics of four partitions, a group on both with first offsets, and what was started."""
+
+    broker: Broker
+    delete_before: Callable[[TopicPartition, int], Awaitable[None]]
+    left: str = field(default_factory=lambda: f"left-{uuid.uuid4().hex}")
+    right: str = field(default_factory=lambda: f"right-{uuid.uuid4().hex}")
+    started: list[Stoppable] = field(default_factory=list)
+
+    @property
+    def group(self) -> Group:
+        """Reads both topics."""
+        return Group(f"group-of-{self.left}", (self.left, self.right))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Partitions of each topic."""
+        return {self.left: 4, self.right: 4}
+
+    def at(self, partition: int) -> TopicPartition:
+        """A partition of the left topic."""
+        return TopicPartition(self.left, partition)
+
+    async def prepare(self) -> None:
+        """What `tidings init` does."""
+        admin = self.broker.admin()
+        await admin.start()
+        self.started.append(admin)
+        topics = [Topic(name, size, {"message.timestamp.type": "LogAppendTime"}) for name, size in self.sizes.items()]
+        assert set(await admin.create_topics(topics, replication=1)) == set(self.sizes)
+        await admin.write_first_offsets(self.group, self.sizes, MARKS)
+
+    async def producer(self) -> Producer:
+        """Started, and stopped by the fixture."""
+        producer = self.broker.producer("contract-producer")
+        await producer.start()
+        self.started.append(producer)
+        return producer
+
+    async def reader(self) -> Reader:
+        """Started, and stopped by the fixture."""
+        reader = self.broker.reader("contract-reader")
+        await reader.start()
+        self.started.append(reader)
+        return reader
+
+    async def member(self, listener: AssignmentListener, client_id: str = "contract-member") -> GroupConsumer:
+        """Joined, and stopped by the fixture."""
+        member = self.broker.group_consumer(client_id, self.group)
+        self.started.append(member)
+        await member.start(listener)
+        return member
+
+    async def stop(self) -> None:
+        """Everything, newest first."""
+        while self.started:
+            await self.started.pop().stop()
+
+
+def on_memory() -> Stage:
+    """The memory adapter."""
+    broker = MemoryBroker()
+
+    async def delete_before(partition: TopicPartition, offset: int) -> None:
+        broker.partition(partition).delete_before(offset)
+
+    return Stage(broker, delete_before)
+
+
+@pytest.fixture(params=["memory"])
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """A prepared stage on each adapter in turn."""
+    stage = on_memory()
+    await stage.prepare()
+    yield stage
+    await stage.stop()

@@ -1,0 +1,234 @@
+"""Consumer groups of the memory adapter: eager rebalances, commits, and zombies for tests."""
+
+import asyncio
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+
+from tidings.broker.base import AssignmentListener, Committed, Record, TopicPartition
+from tidings.broker.memory_faults import CommitFault, Faults
+from tidings.broker.memory_log import Fetcher, MemoryLog
+from tidings.errors import BrokerUnavailable, PositionOutOfRange
+from tidings.topics import Group
+
+
+def assign_by_range(members: Sequence[str], counts: Mapping[str, int]) -> dict[str, list[TopicPartition]]:
+    """Kafka's range assignor: topics with equal counts are co-partitioned."""
+    plan: dict[str, list[TopicPartition]] = {member: [] for member in members}
+    for topic, count in sorted(counts.items()):
+        share, rest = divmod(count, len(members))
+        start = 0
+        for number, member in enumerate(sorted(members)):
+            stop = start + share + (number < rest)
+            plan[member] += [TopicPartition(topic, partition) for partition in range(start, stop)]
+            start = stop
+    return plan
+
+
+class MemoryGroup:
+    """The coordinator's side: who is a member, and what was committed."""
+
+    def __init__(self, group: Group, log: MemoryLog, faults: Faults) -> None:
+        self.commits: dict[TopicPartition, Committed] = {}
+        self._topics = group.topics
+        self._log = log
+        self._faults = faults
+        self._members: dict[str, MemoryGroupConsumer] = {}
+        self._joined = 0
+        self._changed = False
+        self._rebalancing: asyncio.Task[None] | None = None
+
+    def join(self, member: "MemoryGroupConsumer", client_id: str) -> str:
+        """The member's new id; a rebalance follows."""
+        self._joined += 1
+        member_id = f"{client_id}-{self._joined:06d}"
+        self._members[member_id] = member
+        self._rebalance()
+        return member_id
+
+    def drop(self, member_id: str) -> None:
+        """The member left, or its session ran out; a rebalance follows."""
+        if self._members.pop(member_id, None):
+            self._rebalance()
+
+    def is_member(self, member_id: str) -> bool:
+        """False once it was dropped."""
+        return member_id in self._members
+
+    async def emptied(self) -> None:
+        """Once the last member has left: returns when its rebalance is over too."""
+        if self._rebalancing and not self._members:
+            await self._rebalancing
+
+    async def read(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
+        """Those that have a commit. Raises BrokerUnavailable where that cannot be said."""
+        await self._log.reached()
+        if self._faults.is_loading():
+            raise BrokerUnavailable("the group's coordinator is loading")
+        return {name: self.commits[name] for name in partitions if name in self.commits}
+
+    async def write(self, member_id: str, positions: Mapping[TopicPartition, Committed]) -> bool:
+        """False for one that is no member any more."""
+        await self._log.reached()
+        if not self.is_member(member_id):
+            return False
+        fault = self._faults.commit()
+        if fault in (CommitFault.NONE, CommitFault.UNCONFIRMED):
+            self.commits.update(positions)
+        if fault in (CommitFault.FAILED, CommitFault.UNCONFIRMED):
+            raise BrokerUnavailable("the commit was not confirmed")
+        return True
+
+    def _rebalance(self) -> None:
+        self._changed = True
+        if self._rebalancing is None or self._rebalancing.done():
+            self._rebalancing = asyncio.get_running_loop().create_task(self._rebalance_while_changed())
+
+    async def _rebalance_while_changed(self) -> None:
+        while self._changed:
+            self._changed = False
+            await self._all(member.give_up() for member in self._members.values())
+            if self._changed or not self._members:
+                continue
+            plan = assign_by_range(tuple(self._members), {topic: self._log.count(topic) for topic in self._topics})
+            await self._all(self._members[member_id].take_over(part) for member_id, part in plan.items())
+
+    async def _all(self, steps: Iterable[Awaitable[None]]) -> None:
+        await asyncio.gather(*steps)
+
+
+class MemoryGroupConsumer:
+    """A member. `expire` and `rejoin` make a zombie of it and bring it back."""
+
+    def __init__(self, client_id: str, group: MemoryGroup, topics: Sequence[str], log: MemoryLog) -> None:
+        self._client_id = client_id
+        self._group = group
+        self._topics = topics
+        self._log = log
+        self._fetcher = Fetcher(log)
+        self._member_id = ""
+        self._epoch = 0
+        self._held: tuple[TopicPartition, ...] | None = None
+        self._listener: AssignmentListener | None = None
+        self._one_call = asyncio.Lock()
+        self._assigned = asyncio.Event()
+        self._dropped = asyncio.Event()
+        self._failure: Exception | None = None
+        self._steps: set[asyncio.Future[None]] = set()
+
+    async def start(self, listener: AssignmentListener) -> None:
+        """See GroupConsumer. Returns with the first assignment made; `assigned` may still run."""
+        await self._log.reached()
+        for topic in self._topics:
+            self._log.partition(TopicPartition(topic, 0))
+        self._listener = listener
+        await self.rejoin()
+
+    async def stop(self) -> None:
+        """See GroupConsumer."""
+        if self._listener is None:
+            return
+        await self._revoke()
+        self.expire()
+        self._fetcher.assign({})
+        self._listener = None
+        await self._group.emptied()
+
+    def expire(self) -> None:
+        """The session ran out (a paused process): others get its partitions, and nobody tells it.
+
+        It goes on reading and producing like any zombie; its commits are refused. `rejoin` is its waking up.
+        """
+        self._group.drop(self._member_id)
+        self._dropped.set()
+
+    async def rejoin(self) -> None:
+        """Notice that the group went on: what was held is revoked, then it joins anew."""
+        await self._revoke()
+        self._assigned.clear()
+        self._dropped.clear()
+        self._member_id = self._group.join(self, self._client_id)
+        await self._assigned.wait()
+
+    async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+        """See GroupConsumer. An exception of a listener's callback is raised here, for good."""
+        return await self._fetcher.poll(max_records, timeout_ms, self._check)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """See GroupConsumer."""
+        self._fetcher.seek(partition, offset)
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """See GroupConsumer."""
+        self._fetcher.pause(partitions)
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """See GroupConsumer."""
+        self._fetcher.resume(partitions)
+
+    async def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+        """See GroupConsumer."""
+        answer = await self._group.read(partitions)
+        missing = [name for name in partitions if name not in answer]
+        if missing:
+            raise BrokerUnavailable(f"no committed offset for {missing}; `tidings init` writes the first ones")
+        return answer
+
+    async def commit(self, epoch: int, positions: Mapping[TopicPartition, Committed]) -> bool:
+        """See GroupConsumer."""
+        if epoch != self._epoch or self._held is None:
+            return False
+        return await self._group.write(self._member_id, positions)
+
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """See GroupConsumer."""
+        await self._log.reached()
+        return self._log.end_offsets(partitions)
+
+    async def give_up(self) -> None:
+        """The group asks for everything back. A member that is dropped meanwhile is not waited for."""
+        await self._unless_dropped(self._revoke())
+
+    async def take_over(self, partitions: Sequence[TopicPartition]) -> None:
+        """The group hands these over; records may be read before the listener is through."""
+        await self._unless_dropped(self._assign(tuple(partitions)))
+
+    async def _unless_dropped(self, step: Awaitable[None]) -> None:
+        running = asyncio.ensure_future(step)
+        self._steps.add(running)  # a zombie's step goes on, and somebody has to hold it
+        running.add_done_callback(self._steps.discard)
+        dropped = asyncio.ensure_future(self._dropped.wait())
+        await asyncio.wait([running, dropped], return_when=asyncio.FIRST_COMPLETED)
+        dropped.cancel()
+
+    async def _assign(self, partitions: tuple[TopicPartition, ...]) -> None:
+        async with self._one_call:
+            if self._listener is None or self._dropped.is_set():
+                return
+            self._epoch += 1
+            self._held = partitions
+            commits = self._group.commits
+            self._fetcher.assign({name: commits[name].offset if name in commits else None for name in partitions})
+            self._assigned.set()
+            await self._tell(self._listener.assigned(self._epoch, partitions))
+
+    async def _revoke(self) -> None:
+        async with self._one_call:
+            if self._held is None or self._listener is None:
+                return
+            self._fetcher.pause(self._held)
+            await self._tell(self._listener.revoked(self._epoch, self._held))
+            self._fetcher.assign({})
+            self._held = None
+
+    async def _tell(self, call: Awaitable[None]) -> None:
+        try:
+            await call
+        except Exception as error:  # noqa: BLE001 - poll raises it, where the worker can see it
+            self._failure = error
+            self._fetcher.wake()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        lost = self._fetcher.out_of_range()
+        if lost:
+            raise PositionOutOfRange(f"the log does not hold the positions of {lost}", lost)
