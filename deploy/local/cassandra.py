@@ -65,6 +65,7 @@ def _jvm_flags(directory: Path, config: Path) -> list[str]:
         "cassandra.storagedir": directory,
         "cassandra.logdir": directory,
         "cassandra-foreground": "yes",
+        "cassandra.shutdown_announce_in_ms": 0,
         "cassandra.skip_wait_for_gossip_to_settle": 0,
         "cassandra.initial_token": 0,
         "io.netty.tryReflectionSetAccessible": "true",
@@ -74,7 +75,13 @@ def _jvm_flags(directory: Path, config: Path) -> list[str]:
     }
     exports = [f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS]
     opens = [f"--add-opens={name}=ALL-UNNAMED" for name in OPENS]
-    return ["-Xss256k", *exports, *opens, *(f"-D{key}={value}" for key, value in properties.items())]
+    return [
+        "-Xss256k",
+        "-XX:+ExitOnOutOfMemoryError",
+        *exports,
+        *opens,
+        *(f"-D{key}={value}" for key, value in properties.items()),
+    ]
 
 
 def _settings(directory: Path, port: int, storage_port: int) -> dict[str, object]:

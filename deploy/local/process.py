@@ -33,8 +33,10 @@ class Process:
 
     def pid(self) -> int | None:
         """The pid if the process runs (also when paused, also when another process started it), else None."""
-        if self._child is not None:
-            self._child.poll()  # reaps it, so that it does not stay a zombie
+        # A child of ours needs no marker, which is not there yet in the first moment after exec. To poll it also
+        # reaps it, so that it does not stay a zombie.
+        if self._child is not None and self._child.poll() is None:
+            return self._child.pid
         try:
             pid = int(self.pid_file.read_text())
         except (FileNotFoundError, ValueError):

@@ -33,6 +33,7 @@ SERVERS = ("kafka-0", "cassandra-0")
 READY_TIMEOUT_S = 120.0
 INIT_TIMEOUT_S = 120.0
 POLL_S = 0.1
+STORED = "stack.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Stack:
 
     def up(self) -> None:
         """Start what is not running and wait until all of it is ready. Raises StartFailed, JarsMissing."""
-        (self.run_dir / "stack.json").write_text(json.dumps(asdict(self.ports), indent=2) + "\n")
+        self._store()
         self.start_servers()
         if services := self.counts.names():
             self.initialise()
@@ -127,7 +128,7 @@ class Stack:
 
     def down(self, *, gently: bool = True) -> None:
         """Stop everything that runs below the run directory, services before servers; `gently=False` kills."""
-        names = running(self.run_dir)
+        names = self.running()
         self._end([name for name in names if name not in SERVERS], gently)
         self._end([name for name in names if name in SERVERS], gently)
 
@@ -195,6 +196,24 @@ class Stack:
                     raise StartFailed(f"{name}: {health} ({process.log_file}):\n{process.log_tail()}")
                 time.sleep(POLL_S)
 
+    def running(self) -> list[str]:
+        """The names of all processes that run below the run directory, whoever started them."""
+        names = sorted(path.stem for path in self.run_dir.glob("*-*.pid"))
+        return [name for name in names if self.process(name).pid() is not None]
+
+    @staticmethod
+    def stored(run_dir: Path) -> "Stack | None":
+        """The stack as the last `up` below this run directory left it, or None if there was none."""
+        file = run_dir / STORED
+        if not file.exists():
+            return None
+        stored = json.loads(file.read_text())
+        return Stack(run_dir, Ports(**stored["ports"]), Counts(**stored["counts"]))
+
+    def _store(self) -> None:
+        stored = {"ports": asdict(self.ports), "counts": asdict(self.counts)}
+        (self.run_dir / STORED).write_text(json.dumps(stored, indent=2) + "\n")
+
     # --- settings ---------------------------------------------------------------------------------
 
     def _shared_settings(self) -> dict[str, str]:
@@ -240,15 +259,3 @@ def split(name: str) -> tuple[str, int]:
 def _module(name: str) -> str:
     kind, _ = split(name)
     return "deploy.local.echo" if kind == "echo" else f"services.{kind}"
-
-
-def running(run_dir: Path) -> list[str]:
-    """The names of all processes that run below a run directory, whoever started them."""
-    names = sorted(path.stem for path in run_dir.glob("*-*.pid"))
-    return [name for name in names if Process(run_dir, name).pid() is not None]
-
-
-def stored_ports(run_dir: Path) -> Ports:
-    """The ports of the last `up` below this run directory, or the defaults."""
-    stored = run_dir / "stack.json"
-    return Ports(**json.loads(stored.read_text())) if stored.exists() else Ports()

@@ -1,0 +1,167 @@
+"""`python -m deploy.local up|down|run|status`: what `make up`, `make down`, `make run` and `make status` call."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from types import FrameType
+
+from deploy.local.downloads import JarsMissing, missing_tools
+from deploy.local.ports import Ports, block
+from deploy.local.process import StartFailed
+from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack, split
+
+WATCH_S = 1.0
+USAGE = """settings, from the environment (make passes its variables on: `make up GATEWAYS=2 GATEWAY_PORT=8090`):
+  GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES   how many of each service (1)
+  RUN_DIR                                       where pids, logs and data live (.run)
+  PORT_BASE                                     all ports in one block from this number on, or singly:
+  """
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local",
+        description="Kafka, Cassandra and our services on this machine.",
+        epilog=USAGE + " ".join(_port_settings()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", choices=("up", "down", "run", "status"))
+    parser.add_argument("--embedded", action="store_true", help="run: one process on the memory adapters")
+    arguments = parser.parse_args()
+    if arguments.verb == "run" and (arguments.embedded or _tools_are_missing()):
+        os.execv(sys.executable, [sys.executable, "-m", "deploy.local.embedded"])
+    verbs = {"up": up, "down": down, "run": run, "status": status}
+    try:
+        return verbs[arguments.verb](Path(os.environ.get("RUN_DIR") or DEFAULT_RUN_DIR))
+    except (StartFailed, JarsMissing) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def up(run_dir: Path) -> int:
+    stack = _wanted(run_dir)
+    stack.up()
+    _print_welcome(stack)
+    return 0
+
+
+def down(run_dir: Path) -> int:
+    (Stack.stored(run_dir) or Stack(run_dir)).down()
+    return 0
+
+
+def run(run_dir: Path) -> int:
+    """Up in the foreground: Ctrl-C, SIGTERM or a failure half-way stops everything; a second Ctrl-C kills it."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    stack = _wanted(run_dir)
+    try:
+        stack.up()
+        _print_welcome(stack)
+        print("Ctrl-C stops all of it.", flush=True)
+        _watch(stack)
+    except KeyboardInterrupt:
+        print("\nstopping", flush=True)
+    finally:
+        try:
+            stack.down()
+        except KeyboardInterrupt:
+            stack.down(gently=False)
+    return 0
+
+
+def status(run_dir: Path) -> int:
+    """Print what runs; 0 only if all of it is ready."""
+    stack = Stack.stored(run_dir)
+    if stack is None:
+        print(f"nothing was started below {run_dir}; `make up` starts it")
+        return 1
+    names = stack.names() + [name for name in stack.running() if name not in stack.names()]
+    health = {name: stack.health(name) for name in names}
+    rows = [(name, str(stack.process(name).pid() or "-"), _ports_of(stack, name), health[name]) for name in names]
+    _print_table(("name", "pid", "ports", "health"), rows)
+    return 0 if set(health.values()) == {"ready"} else 1
+
+
+def _wanted(run_dir: Path) -> Stack:
+    """The stack the environment asks for. Raises StartFailed if one runs here on other ports."""
+    counts = Counts(**{name.name: int(os.environ.get(name.name.upper()) or 1) for name in fields(Counts)})
+    base = os.environ.get("PORT_BASE")
+    chosen = {field: int(os.environ[name]) for name, field in _port_settings().items() if os.environ.get(name)}
+    stack = Stack(run_dir, replace(block(int(base)) if base else Ports(), **chosen), counts)
+    stored = Stack.stored(run_dir)
+    if stored is not None and stored.ports != stack.ports and stored.running():
+        raise StartFailed(f"a stack runs below {run_dir} on other ports: `make down` first, or set RUN_DIR")
+    return stack
+
+
+def _port_settings() -> dict[str, str]:
+    """Setting to field: GATEWAY_PORT to gateway, GATEWAY_ADMIN_PORT to gateway_admin …"""
+    return {f"{field.name.upper()}_PORT": field.name for field in fields(Ports)}
+
+
+def _tools_are_missing() -> bool:
+    missing = missing_tools()
+    if missing:
+        print(f"{' and '.join(missing)} not found, so this is the embedded stack: one process that keeps nothing")
+    return bool(missing)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _watch(stack: Stack) -> None:
+    """Say when a process ends, until interrupted; nothing is restarted by itself."""
+    running = set(stack.running())
+    while True:
+        time.sleep(WATCH_S)
+        now = set(stack.running())
+        for name in sorted(running - now):
+            print(f"{name} ended ({stack.process(name).log_file}); `make up` brings it back", flush=True)
+        running = now
+
+
+def _print_welcome(stack: Stack) -> None:
+    gateways = [name for name in stack.counts.names() if name.startswith("gateway-")]
+    clients = [(name, stack.url(split(name)[1]), "clients: /v1/ws, /v1/…, /docs") for name in gateways]
+    services = [name for name in stack.counts.names() if not name.startswith("echo-")]
+    admin = [(name, f"http://127.0.0.1:{stack.ports.admin(*split(name))}", "/readyz /metrics") for name in services]
+    servers = [
+        ("kafka-0", stack.bootstrap, "the log"),
+        ("cassandra-0", f"127.0.0.1:{stack.ports.cassandra}", "the tables"),
+    ]
+    _print_table(("name", "url", ""), [*clients, *admin, *servers])
+    print(f"\nlogs: {stack.run_dir}/<name>.log\n\nSend a first message, and read the echo's answer:\n")
+    print(f"  {_first_message(stack)}\n", flush=True)
+
+
+def _first_message(stack: Stack) -> str:
+    settings = "" if stack.ports == Ports() else f"--url {stack.url()} "
+    return f'.venv/bin/tidings send {settings}--as alice echo "hello"'
+
+
+def _ports_of(stack: Stack, name: str) -> str:
+    kind, ordinal = split(name)
+    if kind == "kafka":
+        return f"{stack.ports.kafka} {stack.ports.kafka_controller}"
+    if kind == "cassandra":
+        return f"{stack.ports.cassandra} {stack.ports.cassandra_storage}"
+    if kind == "echo":
+        return "-"
+    clients = f"{stack.ports.gateway + ordinal} " if kind == "gateway" else ""
+    return f"{clients}{stack.ports.admin(kind, ordinal)}"
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    for row in [head, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
