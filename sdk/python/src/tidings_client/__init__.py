@@ -1,1 +1,73 @@
-"""Client library of Tidings."""
+"""Client library of Tidings: send with retry, receive each message exactly once in order, resume after anything.
+
+async with Client("ws://127.0.0.1:8080", token) as client:
+    sent = await client.send("hello", to="bob")
+    await sent.read()
+    async for message in client.messages():
+        client.mark_read(message.session_id, message.seq)
+"""
+
+from tidings_client.client import Client
+from tidings_client.cursors import CursorStore, FileCursorStore, MemoryCursorStore
+from tidings_client.effects import (
+    Complaint,
+    CountsMoved,
+    Cursor,
+    Event,
+    Link,
+    LinkChanged,
+    Status,
+    StatusChanged,
+    WatermarksMoved,
+)
+from tidings_client.errors import (
+    ApiError,
+    NotAuthorized,
+    Replaced,
+    SendFailed,
+    Stopped,
+    TidingsError,
+    Unreachable,
+)
+from tidings_client.frames import Message
+from tidings_client.handles import SentMessage
+from tidings_client.ids import direct_session, peer_of
+from tidings_client.outbox import FileOutbox, MemoryOutbox, Outbox
+from tidings_client.rest import HistoryPage, ReceiptPage, Session, SessionPage
+from tidings_client.tokens import TokenProvider, development_tokens
+
+__all__ = [
+    "ApiError",
+    "Client",
+    "Complaint",
+    "CountsMoved",
+    "Cursor",
+    "CursorStore",
+    "Event",
+    "FileCursorStore",
+    "FileOutbox",
+    "HistoryPage",
+    "Link",
+    "LinkChanged",
+    "MemoryCursorStore",
+    "MemoryOutbox",
+    "Message",
+    "NotAuthorized",
+    "Outbox",
+    "ReceiptPage",
+    "Replaced",
+    "SendFailed",
+    "SentMessage",
+    "Session",
+    "SessionPage",
+    "Status",
+    "StatusChanged",
+    "Stopped",
+    "TidingsError",
+    "TokenProvider",
+    "Unreachable",
+    "WatermarksMoved",
+    "development_tokens",
+    "direct_session",
+    "peer_of",
+]

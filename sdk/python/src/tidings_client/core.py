@@ -1,0 +1,292 @@
+"""The client without its socket: frames and ticks in, effects out.
+
+Pure: no clock, no chance, no I/O. `now_ms` is any clock in milliseconds that does not go back; `jitter`
+answers a number in −1 … 1. Rules: PROTOCOL. One `Core` lives as long as its client, through every
+connection; it owns the order of the parts: sending, receiving, acks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from tidings_client import backoff, frames
+from tidings_client.acks import Acks
+from tidings_client.effects import (
+    CloseConnection,
+    Complaint,
+    Connect,
+    CountsMoved,
+    Cursor,
+    Effect,
+    FetchWatermarks,
+    Link,
+    LinkChanged,
+    RenewToken,
+    SendFrame,
+    WatermarksMoved,
+)
+from tidings_client.ids import peer_of
+from tidings_client.receiving import Receiving
+from tidings_client.sending import Draft, Outgoing
+
+SIGN_IN_MS = 10_000  # twice the 5 s in which the server wants the hello
+RENEW_BEFORE_MS = 60_000  # ahead of a token's end, or at half of a shorter life
+REFUSALS = 3  # fresh tokens refused one after the other before the client gives up
+CLOSE_NORMAL, CLOSE_UNAUTHORIZED, CLOSE_REPLACED = 1000, 4401, 4409
+
+
+class Core:
+    """One device of one user. Every method answers with the effects to carry out, in order."""
+
+    def __init__(self, device_id: str, jitter: Callable[[], float], *, renewable_token: bool = True) -> None:
+        self.link = Link.OFFLINE
+        self.user_id = ""
+        self.server_offset_ms: int | None = None
+        self._device_id = device_id
+        self._jitter = jitter
+        self._renewable = renewable_token
+        self._acks = Acks()
+        self._receiving = Receiving(self._acks)
+        self._outgoing = Outgoing()
+        self._attempts = 0
+        self._refusals = 0
+        self._fresh_token = False
+        self._connect_at_ms: int | None = None
+        self._sign_in_by_ms: int | None = None
+        self._heartbeat_ms = 20_000
+        self._heartbeat_by_ms: int | None = None
+        self._renew_at_ms: int | None = None
+        self._leave_at_ms: int | None = None
+
+    # -- what the application does ---------------------------------------------------------------
+
+    def start(self, cursor: Cursor | None, *, from_live: bool = False) -> list[Effect]:
+        """`cursor`: where this device stopped. None: it is new, and begins with all of its inbox or,
+        with `from_live`, with what comes after the first connection."""
+        self._receiving.restore(cursor, from_live=from_live)
+        return list(self._connect())
+
+    def open(self, now_ms: int) -> list[Effect]:
+        """The application begins to take messages."""
+        return list(self._receiving.open(now_ms))
+
+    def submit(self, now_ms: int, draft: Draft) -> list[Effect]:
+        """Send a message, now or when there is a connection. ValueError: its id is being sent already."""
+        return list(self._outgoing.submit(now_ms, draft))
+
+    def handled(self, now_ms: int, ticket: int) -> list[Effect]:
+        """The application is done with a delivery."""
+        return list(self._receiving.handled(now_ms, ticket))
+
+    def mark_read(self, session_id: str, seq: int) -> list[Effect]:
+        """The user has read the session up to `seq`."""
+        return list(self._acks.read(session_id, seq))
+
+    def stop(self) -> list[Effect]:
+        """The application is leaving: last acks, the cursor, and the close."""
+        return list(self._stop())
+
+    # -- what the connection does ----------------------------------------------------------------
+
+    def connected(self, now_ms: int, token: str, expires_in_ms: int | None) -> list[Effect]:
+        """The socket is open."""
+        self.link = Link.SIGNING_IN
+        self._sign_in_by_ms = now_ms + SIGN_IN_MS
+        return [LinkChanged(self.link), *self.token(now_ms, token, expires_in_ms)]
+
+    def token(self, now_ms: int, token: str, expires_in_ms: int | None) -> list[Effect]:
+        """A token for this connection, the first or a newer one."""
+        self._renew_at_ms = None
+        if expires_in_ms is not None and self._renewable:
+            self._renew_at_ms = now_ms + max(expires_in_ms // 2, expires_in_ms - RENEW_BEFORE_MS)
+        return [SendFrame(frames.Hello(token=token, device_id=self._device_id))]
+
+    def closed(self, now_ms: int, code: int | None, reason: str) -> list[Effect]:
+        """The socket is gone, or (`code` None) could not be opened."""
+        return list(self._closed(now_ms, code, reason))
+
+    def received(self, now_ms: int, frame: frames.ServerFrame) -> list[Effect]:
+        return list(self._received(now_ms, frame))
+
+    # -- what the shell fetched --------------------------------------------------------------------
+
+    def history(self, now_ms: int, session_id: str, messages: Iterable[frames.Message], has_more: bool) -> list[Effect]:
+        """The answer to `FetchHistory`."""
+        return list(self._receiving.history(now_ms, session_id, messages, has_more))
+
+    def history_failed(self, now_ms: int, session_id: str, *, gone: bool) -> list[Effect]:
+        """`gone`: the session is closed to this user for good."""
+        return list(self._receiving.history_failed(now_ms, session_id, gone))
+
+    def watermarks(self, session_id: str, delivered_seq: int, read_seq: int) -> list[Effect]:
+        """The answer to `FetchWatermarks`, one call a session: the peer's watermarks."""
+        return list(self._outgoing.receipts.watermarks(session_id, delivered_seq, read_seq))
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> list[Effect]:
+        return list(self._tick(now_ms))
+
+    def next_tick_ms(self, now_ms: int) -> int | None:
+        """When `tick` has something to do next, unless something happens before."""
+        times = [
+            self._connect_at_ms,
+            self._sign_in_by_ms,
+            self._heartbeat_by_ms,
+            self._renew_at_ms,
+            self._leave_at_ms,
+            self._acks.next_tick_ms(),
+            self._receiving.next_tick_ms(),
+            self._outgoing.next_tick_ms(now_ms),
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> Iterator[Effect]:
+        self._connect_at_ms = None
+        self.link = Link.CONNECTING
+        yield LinkChanged(self.link)
+        yield Connect(fresh_token=self._fresh_token)
+
+    def _stop(self, code: int | None = None, reason: str = "") -> Iterator[Effect]:
+        was_ready, open_before = self.link is Link.READY, self.link in (Link.READY, Link.SIGNING_IN)
+        self.link = Link.STOPPED
+        if was_ready:
+            yield from self._acks.flush()
+        yield from self._receiving.flush()
+        self._forget_connection()
+        self._connect_at_ms = self._leave_at_ms = None
+        if open_before:
+            yield CloseConnection(CLOSE_NORMAL, "goodbye")
+        yield LinkChanged(self.link, code, reason)
+
+    def _forget_connection(self) -> None:
+        self._sign_in_by_ms = self._heartbeat_by_ms = self._renew_at_ms = None
+        self._acks.lost()
+        self._receiving.lost()
+
+    def _closed(self, now_ms: int, code: int | None, reason: str) -> Iterator[Effect]:
+        if self.link is Link.STOPPED:
+            return
+        self._forget_connection()
+        yield from self._outgoing.lost()
+        if self._is_final(code):
+            self.link = Link.OFFLINE
+            yield from self._stop(code, reason)
+            return
+        self.link = Link.OFFLINE
+        self._fresh_token = code == CLOSE_UNAUTHORIZED
+        yield LinkChanged(self.link, code, reason)
+        self._connect_at_ms = self._leave_at_ms
+        self._leave_at_ms = None
+        if self._connect_at_ms is None:
+            self._connect_at_ms = now_ms + backoff.delay_ms(self._attempts, self._jitter())
+            self._attempts += 1
+
+    def _is_final(self, code: int | None) -> bool:
+        """Replaced by a newer connection of this device, which must not be replaced in turn; or not
+        authorised, and no other token to be had."""
+        if code == CLOSE_UNAUTHORIZED:
+            self._refusals += 1
+            return not self._renewable or self._refusals >= REFUSALS
+        return code == CLOSE_REPLACED
+
+    def _received(self, now_ms: int, frame: frames.ServerFrame) -> Iterator[Effect]:
+        match frame:
+            case frames.Push():
+                yield from self._pushed(now_ms, frame)
+            case frames.SendAck():
+                yield from self._outgoing.stored(
+                    now_ms, frame.client_msg_id, frame.session_id, frame.seq, frame.message_id
+                )
+            case frames.SendError():
+                yield from self._outgoing.refused(now_ms, frame, self._jitter())
+            case frames.SyncPage():
+                for item in frame.items or ():
+                    yield from self._own(now_ms, item.message)
+                yield from self._receiving.page(now_ms, frame)
+            case frames.Receipt() | frames.GroupReceipt():
+                yield from self._receipt(frame)
+            case _:
+                yield from self._about_the_connection(now_ms, frame)
+
+    def _about_the_connection(self, now_ms: int, frame: frames.ServerFrame) -> Iterator[Effect]:
+        match frame:
+            case frames.Welcome():
+                yield from self._welcome(now_ms, frame)
+            case frames.Live(inbox_seq=inbox_seq, heads=heads):
+                yield from self._receiving.tail(now_ms, inbox_seq, heads or (), live=True)
+                if session_ids := self._outgoing.receipts.unread_sessions():
+                    yield FetchWatermarks(session_ids)
+            case frames.Heartbeat(inbox_seq=inbox_seq, heads=heads):
+                self._heartbeat_by_ms = now_ms + 2 * self._heartbeat_ms
+                yield from self._receiving.tail(now_ms, inbox_seq, heads or (), live=False)
+            case frames.ServerPing(id=ping_id):
+                yield SendFrame(frames.Pong(id=ping_id))
+            case frames.GoAway(reconnect_after_ms=wait_ms):
+                self._leave_at_ms = now_ms + wait_ms
+            case frames.ServerError(code=code, message=message):
+                yield Complaint(code, message)
+
+    def _pushed(self, now_ms: int, push: frames.Push) -> Iterator[Effect]:
+        yield from self._own(now_ms, push.message)
+        yield from self._receiving.push(now_ms, push.inbox_seq, push.message)
+
+    def _own(self, now_ms: int, message: frames.Message) -> Iterator[Effect]:
+        """A message of ours that comes back is stored, whether its ack has come or not."""
+        if message.sender_id == self.user_id:
+            yield from self._outgoing.stored(
+                now_ms, message.client_msg_id, message.session_id, message.seq, message.message_id
+            )
+
+    def _receipt(self, frame: frames.Receipt | frames.GroupReceipt) -> Iterator[Effect]:
+        receipts, session_id = self._outgoing.receipts, frame.session_id
+        if isinstance(frame, frames.GroupReceipt):
+            for count in frame.counts:
+                yield from receipts.count(session_id, count.seq, count.delivered, count.read)
+                yield CountsMoved(session_id, count.seq, count.delivered, count.read)
+            return
+        if frame.user_id == peer_of(session_id, self.user_id):
+            yield from receipts.watermarks(session_id, frame.delivered_seq, frame.read_seq)
+        yield WatermarksMoved(session_id, frame.user_id, frame.delivered_seq, frame.read_seq)
+
+    def _welcome(self, now_ms: int, welcome: frames.Welcome) -> Iterator[Effect]:
+        self.server_offset_ms = welcome.server_time - now_ms
+        if self.link is not Link.SIGNING_IN:  # a token renewed: the connection goes on as it was
+            return
+        self.link, self.user_id = Link.READY, welcome.user_id
+        self._attempts = self._refusals = 0
+        self._fresh_token, self._sign_in_by_ms = False, None
+        self._heartbeat_ms = int(welcome.heartbeat_s * 1_000)
+        self._heartbeat_by_ms = now_ms + 2 * self._heartbeat_ms
+        self._receiving.page_limit = welcome.limits.page
+        yield LinkChanged(self.link)
+        yield from self._acks.ready()
+        self._receiving.ready(now_ms, welcome.user_id)
+        yield from self._outgoing.ready(now_ms, welcome.limits)
+
+    def _tick(self, now_ms: int) -> Iterator[Effect]:
+        if _due(self._connect_at_ms, now_ms):
+            yield from self._connect()
+        if _due(self._sign_in_by_ms, now_ms):
+            yield from self._drop(now_ms, "no welcome in time")
+        if _due(self._heartbeat_by_ms, now_ms):
+            yield from self._drop(now_ms, "no heartbeat in time")
+        if _due(self._leave_at_ms, now_ms):
+            self._leave_at_ms = now_ms
+            yield from self._drop(now_ms, "asked to go away")
+        if _due(self._renew_at_ms, now_ms):
+            self._renew_at_ms = None
+            yield RenewToken()
+        yield from self._acks.tick(now_ms)
+        yield from self._receiving.tick(now_ms)
+        yield from self._outgoing.tick(now_ms, self._jitter())
+
+    def _drop(self, now_ms: int, reason: str) -> Iterator[Effect]:
+        yield CloseConnection(CLOSE_NORMAL, reason)
+        yield from self._closed(now_ms, None, reason)
+
+
+def _due(at_ms: int | None, now_ms: int) -> bool:
+    return at_ms is not None and at_ms <= now_ms

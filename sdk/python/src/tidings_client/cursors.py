@@ -1,0 +1,78 @@
+"""Where a device keeps how far it has come. A cursor belongs to one user, one device, one deployment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from tidings_client.effects import Cursor
+
+
+class CursorStore(Protocol):
+    async def load(self) -> Cursor | None:
+        """The last cursor saved; None on a new device."""
+        ...
+
+    async def save(self, cursor: Cursor) -> None:
+        """Keep it in place of the last one, wholly or not at all. OSError if that is not possible."""
+        ...
+
+
+class MemoryCursorStore:
+    """Forgets with the process; can be handed from one client to the next inside it."""
+
+    def __init__(self, cursor: Cursor | None = None) -> None:
+        self.cursor = cursor
+
+    async def load(self) -> Cursor | None:
+        return self.cursor
+
+    async def save(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+
+
+class FileCursorStore:
+    """One small JSON file, replaced atomically: a kill -9 leaves the old cursor or the new one."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
+
+    async def load(self) -> Cursor | None:
+        """ValueError if the file is not a cursor: starting over silently would show everything again."""
+        return await asyncio.to_thread(self._load)
+
+    async def save(self, cursor: Cursor) -> None:
+        await asyncio.to_thread(replace_file, self._path, msgspec.json.encode(cursor))
+
+    def _load(self) -> Cursor | None:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Cursor)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"{self._path} is not a cursor file ({error}); remove it to start anew") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` in place of the file, durably and all at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename, or a new file, is durable only with its folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,50 @@
+"""What can go wrong, as exceptions.
+
+TidingsError
+├── SendFailed        the message was refused, or every try went unanswered
+├── ApiError          a REST call was answered with a problem
+├── Unreachable       a REST call got no answer
+└── Stopped           the client has stopped and will not reconnect
+    ├── Replaced      by a newer connection of the same user and device
+    └── NotAuthorized no token that the server accepts
+"""
+
+from __future__ import annotations
+
+
+class TidingsError(Exception):
+    """Everything this library raises on purpose."""
+
+
+class SendFailed(TidingsError):
+    """`code` is PROTOCOL's. After `timeout` or `unavailable` the outcome is unknown: the message may
+    still turn up, and its status is then *sent*."""
+
+    def __init__(self, client_msg_id: str, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.client_msg_id = client_msg_id
+        self.code = code
+
+
+class ApiError(TidingsError):
+    def __init__(self, status: int, code: str, reason: str, *, retryable: bool) -> None:
+        super().__init__(f"{status} {code}: {reason}")
+        self.status = status
+        self.code = code
+        self.retryable = retryable
+
+
+class Unreachable(TidingsError):
+    """The server did not answer; the outcome of the call is unknown."""
+
+
+class Stopped(TidingsError):
+    """The client was left, or had to stop for the reason that the text gives."""
+
+
+class Replaced(Stopped):
+    """Closed with 4409. Reconnecting would replace the other one in turn, for ever."""
+
+
+class NotAuthorized(Stopped):
+    """Closed with 4401, and no other token to be had."""

@@ -1,0 +1,82 @@
+"""The two streams that the application reads: messages, each to be handled once, and events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from tidings_client.effects import Deliver, Event
+from tidings_client.errors import Stopped
+from tidings_client.frames import Message
+
+MAX_EVENTS = 1_000  # per stream; a reader that is further behind loses the oldest
+
+
+class Incoming:
+    """Delivered messages that wait for the application. Bounded by the core's window."""
+
+    def __init__(self, handled: Callable[[int], None]) -> None:
+        self._handled = handled
+        self._waiting: deque[Deliver] = deque()
+        self._tickets: dict[tuple[str, int], int] = {}
+        self._taken: Message | None = None
+        self._wake = asyncio.Event()
+        self._ended: Stopped | None = None
+
+    def put(self, delivery: Deliver) -> None:
+        self._waiting.append(delivery)
+        self._tickets[delivery.message.session_id, delivery.message.seq] = delivery.ticket
+        self._wake.set()
+
+    def end(self, error: Stopped) -> None:
+        self._ended = error
+        self._wake.set()
+
+    def settle(self, message: Message) -> None:
+        """The application is done with it. Repeating is harmless."""
+        ticket = self._tickets.pop((message.session_id, message.seq), None)
+        if ticket is not None:
+            self._handled(ticket)
+
+    def settle_taken(self) -> None:
+        """The application is done with the last message it took."""
+        if self._taken is not None:
+            self.settle(self._taken)
+            self._taken = None
+
+    async def take(self, *, settle: bool) -> Message:
+        """The next message; waits for it. `settle`: asking for the one after it, or `settle_taken`, says
+        that this one is done. Raises Stopped when there will be no more."""
+        self.settle_taken()
+        while not self._waiting:
+            if self._ended is not None:
+                raise self._ended
+            self._wake.clear()
+            await self._wake.wait()
+        message = self._waiting.popleft().message
+        if settle:
+            self._taken = message
+        return message
+
+
+class Events:
+    """Any number of readers; each hears what happens from its first `next` call on."""
+
+    def __init__(self) -> None:
+        self._readers: list[asyncio.Queue[Event | None]] = []
+
+    def put(self, event: Event | None) -> None:
+        """None: the last one."""
+        for reader in self._readers:
+            if reader.full():
+                reader.get_nowait()
+            reader.put_nowait(event)
+
+    def join(self) -> asyncio.Queue[Event | None]:
+        reader: asyncio.Queue[Event | None] = asyncio.Queue(MAX_EVENTS)
+        self._readers.append(reader)
+        return reader
+
+    def leave(self, reader: asyncio.Queue[Event | None]) -> None:
+        self._readers.remove(reader)

@@ -1,0 +1,271 @@
+"""Incoming messages: each to the application exactly once, in the order of its session.
+
+Pure: every call takes `now_ms` and answers with effects. Rules: PROTOCOL, *Receiving*.
+Bounded by refusing, not by waiting: what does not fit is dropped here and synced when the application
+has caught up, because the tables are the truth and a push only a hint. (To stop reading the socket
+instead would hold up the ack that the application may be waiting for inside its own loop.)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tidings_client.acks import Acks
+from tidings_client.effects import Cursor, Deliver, Effect, PersistCursor, SendFrame
+from tidings_client.frames import Message, Position, Sync, SyncPage
+from tidings_client.groups import Groups, Left, Shown, starts_log
+from tidings_client.ids import direct_session
+from tidings_client.progress import Progress
+
+PATIENCE_MS = 200  # PROTOCOL: before a gap is synced
+AGAIN_MS = 1_000  # PROTOCOL: and again, while it stands
+COLD_START_MS = 10_000  # PROTOCOL: how long `live` is waited for
+PERSIST_MS = 100  # a cursor that is a moment old costs a few repeats after a crash
+WINDOW = 1_000  # deliveries that the application has not handled yet
+MAX_HELD = 1_000  # pushes above a gap
+MAX_PAGE = 200
+SESSIONS_REMEMBERED = 10_000  # last seq shown; inbox_seq and the groups' logs catch the repeats of all others
+MAX_STRAYS = 200  # group pushes whose group is not known yet
+
+
+@dataclass(slots=True)
+class Receiving:
+    """`acks` hears what is held and delivered. `open()` starts the flow to the application; until then
+    pushes are only noted, and nothing is shown, delivered or moved."""
+
+    acks: Acks
+    groups: Groups = field(default_factory=Groups)
+    page_limit: int = MAX_PAGE
+    _user_id: str = ""
+    _from_live: bool = False
+    _cursor: int | None = None
+    _tail: int = 0
+    _opened: bool = False
+    _connected: bool = False
+    _live_by_ms: int | None = None
+    _due_ms: int | None = None
+    _not_before_ms: int = 0
+    _forced: bool = False
+    _persist_at_ms: int | None = None
+    _held: dict[int, Message] = field(default_factory=dict)
+    _strays: list[Message] = field(default_factory=list)
+    _heads: dict[str, int] = field(default_factory=dict)
+    _shown: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    _progress: Progress = field(default_factory=Progress)
+
+    def restore(self, cursor: Cursor | None, *, from_live: bool) -> None:
+        """Before the first connection: where this device stands. None: a new device, which begins at
+        the start of its inbox, or (`from_live`) with what comes after the first `live`."""
+        self._from_live = from_live and cursor is None
+        if cursor is not None:
+            self._progress.inbox_seq = cursor.inbox_seq
+            self._progress.groups.update(cursor.groups)
+            for session_id, seq in cursor.groups.items():
+                self.groups.follow(session_id, seq)
+        self._cursor = None if self._from_live else self._progress.inbox_seq
+
+    def open(self, now_ms: int) -> Iterator[Effect]:
+        """The application begins to take messages."""
+        self._opened = True
+        yield from self._resume(now_ms)
+
+    def ready(self, now_ms: int, user_id: str) -> None:
+        """A new connection is signed in; it has not said `live` yet."""
+        self._user_id = self.groups.user_id = user_id
+        self._connected, self._not_before_ms = True, 0
+        self._live_by_ms = now_ms + COLD_START_MS
+
+    def lost(self) -> None:
+        self._connected, self._due_ms, self._live_by_ms = False, None, None
+
+    def tail(self, now_ms: int, inbox_seq: int, heads: Iterable[Position], *, live: bool) -> Iterator[Effect]:
+        """`live` or `heartbeat`: what there is to have."""
+        if live:
+            self._live_by_ms = None
+        if self._cursor is None:
+            self._cursor = self._progress.inbox_seq = inbox_seq
+            self._persist_soon(now_ms)
+        self._tail = max(self._tail, inbox_seq)
+        for head in heads:
+            self._heads[head.session_id] = max(head.seq, self._heads.get(head.session_id, 0))
+        yield from self._resume(now_ms)
+
+    def push(self, now_ms: int, inbox_seq: int | None, message: Message) -> Iterator[Effect]:
+        if inbox_seq is None:
+            yield from self._push_from_log(now_ms, message)
+            return
+        self._tail = max(self._tail, inbox_seq)
+        if self._cursor is not None and inbox_seq > self._cursor and self._has_room and len(self._held) < MAX_HELD:
+            self._held[inbox_seq] = message
+            yield from self._advance(now_ms)
+        if not self._has_room:
+            yield from self.acks.held(now_ms, self._tail)  # or it is repeated, and the connection closed at 45 s
+        self._sync_by(now_ms + PATIENCE_MS)
+
+    def page(self, now_ms: int, page: SyncPage) -> Iterator[Effect]:
+        if self._cursor is None:
+            return
+        self._not_before_ms, self._due_ms, self._forced, before = 0, None, False, self._cursor
+        self._tail = max(self._tail, page.tail)
+        for item in page.items or ():
+            if item.inbox_seq > self._cursor and self._has_room:
+                self._held[item.inbox_seq] = item.message
+                if page.truncated:
+                    self._skip_to(now_ms, item.inbox_seq - 1)
+                yield from self._advance(now_ms)
+        if page.truncated and page.next > self._cursor and self._has_room:
+            self._skip_to(now_ms, page.next)
+            yield from self._advance(now_ms)
+        yield from self._settle_strays(now_ms)
+        self._sync_by(now_ms if self._cursor > before else now_ms + AGAIN_MS)
+
+    def history(self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool) -> Iterator[Effect]:
+        yield from self._take(now_ms, self.groups.history(now_ms, session_id, messages, has_more))
+
+    def history_failed(self, now_ms: int, session_id: str, gone: bool) -> Iterator[Effect]:
+        yield from self._take(now_ms, self.groups.history_failed(now_ms, session_id, gone))
+
+    def handled(self, now_ms: int, ticket: int) -> Iterator[Effect]:
+        """The application is done with a delivery; the cursor follows."""
+        if self._progress.handled(ticket):
+            self._persist_soon(now_ms)
+        behind = self._cursor is not None and self._cursor < self._tail
+        if (behind or self._heads) and self._progress.outstanding <= WINDOW // 2:
+            yield from self._resume(now_ms)
+
+    def tick(self, now_ms: int) -> Iterator[Effect]:
+        if self._live_by_ms is not None and self._live_by_ms <= now_ms:
+            self._live_by_ms, self._forced = None, True
+            self._sync_by(now_ms)
+        if self._may_sync and self._due_ms is not None and self._due_ms <= now_ms:
+            yield from self._sync(now_ms)
+        if self._opened and self._has_room:
+            yield from self.groups.tick(now_ms)
+        if self._persist_at_ms is not None and self._persist_at_ms <= now_ms:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[Effect]:
+        """Keep the cursor now, if it has moved."""
+        if self._persist_at_ms is not None:
+            self._persist_at_ms = None
+            yield PersistCursor(self._progress.cursor)
+
+    def next_tick_ms(self) -> int | None:
+        times = [self._live_by_ms, self._persist_at_ms]
+        if self._may_sync:
+            times.append(self._due_ms)
+        if self._opened and self._has_room:
+            times.append(self.groups.next_tick_ms())
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def _room(self) -> int:
+        return WINDOW - self._progress.outstanding if self._opened else 0
+
+    @property
+    def _has_room(self) -> bool:
+        return self._room > 0
+
+    @property
+    def _may_sync(self) -> bool:
+        return self._connected and self._cursor is not None and self._live_by_ms is None and self._has_room
+
+    def _resume(self, now_ms: int) -> Iterator[Effect]:
+        yield from self._advance(now_ms)
+        self._sync_by(now_ms)
+        if not self._has_room:
+            yield from self.acks.held(now_ms, self._tail)
+            return
+        heads, self._heads = self._heads, {}
+        for session_id, seq in heads.items():
+            self.groups.head(now_ms, session_id, seq)
+
+    def _sync_by(self, at_ms: int) -> None:
+        if self._cursor is None or (self._cursor >= self._tail and not self._forced):
+            self._due_ms = None
+            return
+        at_ms = max(at_ms, self._not_before_ms)
+        self._due_ms = at_ms if self._due_ms is None else min(self._due_ms, at_ms)
+
+    def _sync(self, now_ms: int) -> Iterator[Effect]:
+        self._due_ms = self._not_before_ms = now_ms + AGAIN_MS
+        limit = min(self.page_limit, MAX_PAGE, self._room)
+        yield SendFrame(Sync(after=self._cursor or 0, limit=limit))
+
+    def _advance(self, now_ms: int) -> Iterator[Effect]:
+        """Pass on what has become contiguous."""
+        if self._cursor is None:
+            return
+        while self._has_room and (message := self._held.pop(self._cursor + 1, None)) is not None:
+            self._cursor += 1
+            ticket = self._progress.issue(self._cursor)
+            yield from self._arrived(now_ms, message, ticket)
+        if self._opened:
+            yield from self.acks.held(now_ms, self._cursor)
+
+    def _skip_to(self, now_ms: int, inbox_seq: int) -> None:
+        if self._cursor is not None and inbox_seq > self._cursor:
+            self._cursor = inbox_seq
+            self._held = {held: message for held, message in self._held.items() if held > inbox_seq}
+            if self._progress.skip(inbox_seq):
+                self._persist_soon(now_ms)
+
+    def _push_from_log(self, now_ms: int, message: Message) -> Iterator[Effect]:
+        if not self._has_room:
+            self._heads[message.session_id] = max(message.seq, self._heads.get(message.session_id, 0))
+        elif self.groups.follows(message.session_id):
+            yield from self._take(now_ms, self.groups.offer(now_ms, message, None))
+        elif len(self._strays) < MAX_STRAYS:  # what does not fit is told again by the next heartbeat's heads
+            self._strays.append(message)
+            self._forced = True
+            self._sync_by(now_ms)
+
+    def _settle_strays(self, now_ms: int) -> Iterator[Effect]:
+        """After a sync: pushes of groups that are known by now, and no others."""
+        if self._cursor is None or self._cursor < self._tail:
+            return
+        strays, self._strays = self._strays, []
+        for message in strays:
+            if self.groups.follows(message.session_id):
+                yield from self._take(now_ms, self.groups.offer(now_ms, message, None))
+
+    def _arrived(self, now_ms: int, message: Message, ticket: int) -> Iterator[Effect]:
+        if self.groups.follows(message.session_id):
+            yield from self._take(now_ms, self.groups.offer(now_ms, message, ticket))
+        else:
+            yield from self._show(now_ms, message, ticket)
+
+    def _take(self, now_ms: int, found: Iterable[Shown | Left]) -> Iterator[Effect]:
+        for entry in found:
+            if isinstance(entry, Shown):
+                yield from self._show(now_ms, entry.message, entry.ticket)
+                continue
+            for ticket in entry.tickets:
+                yield from self.handled(now_ms, ticket)
+
+    def _show(self, now_ms: int, message: Message, ticket: int | None) -> Iterator[Effect]:
+        session_id, seq = message.session_id, message.seq
+        if seq <= self._shown.get(session_id, 0):
+            if ticket is not None:
+                yield from self.handled(now_ms, ticket)
+            return
+        self._remember(session_id, seq)
+        if starts_log(message, self._user_id) and not self.groups.follows(session_id):
+            self.groups.follow(session_id, seq)
+        ticket = self._progress.issue(None) if ticket is None else ticket
+        self._progress.shown(ticket, session_id, seq, in_group_log=self.groups.follows(session_id))
+        if message.sender_id != self._user_id or session_id == direct_session(self._user_id, self._user_id):
+            yield from self.acks.delivered(now_ms, session_id, seq)
+        yield Deliver(ticket, message)
+
+    def _remember(self, session_id: str, seq: int) -> None:
+        self._shown[session_id] = seq
+        self._shown.move_to_end(session_id)
+        if len(self._shown) > SESSIONS_REMEMBERED:
+            self._shown.popitem(last=False)
+
+    def _persist_soon(self, now_ms: int) -> None:
+        if self._persist_at_ms is None:
+            self._persist_at_ms = now_ms + PERSIST_MS

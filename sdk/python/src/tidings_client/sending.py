@@ -1,0 +1,183 @@
+"""Messages on their way out: tries, repeats, pacing, and the statuses their sender sees.
+
+Pure: every call takes `now_ms` and answers with effects. Rules: PROTOCOL, *Status* and *Retry*.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidings_client import backoff
+from tidings_client.effects import Effect, SendFrame, Status, StatusChanged
+from tidings_client.frames import Limits, Send, SendError
+from tidings_client.pacing import Pace
+from tidings_client.receipts import Receipts
+
+TRY_MS = 5_000  # PROTOCOL: a try has failed after 5 s without an answer
+MAX_IN_FLIGHT = 256  # half of a persister's round; more only fills the server's queues
+FAILED_REMEMBERED = 1_000  # given up, yet may still turn up; bounded, the oldest forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message as its author composed it; the identity never changes, however often it is tried.
+    `attempt` is the number of its next try, for the operator's eyes."""
+
+    client_msg_id: str
+    kind: str
+    body: dict[str, Any]
+    session_id: str | None = None
+    to: str | None = None
+    reply_to: int | None = None
+    mentions: tuple[str, ...] = ()
+    attempt: int = 1
+
+
+@dataclass(slots=True)
+class _Pending:
+    draft: Draft
+    order: int
+    attempt: int
+    repeats: int = 0
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """Every message of ours that is not stored yet, in exactly one of three places: `_ready` (as soon
+    as the connection and the pace allow, in first order), `_waiting` (until a repeat is due), `_in_flight`."""
+
+    receipts: Receipts = field(default_factory=Receipts)
+    _limits: Limits = field(default_factory=Limits)
+    _pace: Pace = field(default_factory=Pace)
+    _connected: bool = False
+    _composed: int = 0
+    _pending: dict[str, _Pending] = field(default_factory=dict)
+    _ready: list[tuple[int, str]] = field(default_factory=list)
+    _waiting: list[tuple[int, int, str]] = field(default_factory=list)
+    _in_flight: dict[str, int] = field(default_factory=dict)
+    _failed: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    def submit(self, now_ms: int, draft: Draft) -> Iterator[Effect]:
+        """Takes a message over. ValueError if one with its id is already under way."""
+        if draft.client_msg_id in self._pending:
+            raise ValueError(f"client_msg_id {draft.client_msg_id} is already being sent")
+        self._composed += 1
+        self._pending[draft.client_msg_id] = _Pending(draft, self._composed, draft.attempt)
+        heapq.heappush(self._ready, (self._composed, draft.client_msg_id))
+        yield StatusChanged(draft.client_msg_id, Status.SENDING)
+        yield from self._pump(now_ms)
+
+    def ready(self, now_ms: int, limits: Limits) -> Iterator[Effect]:
+        """The connection is signed in: what its predecessor left unanswered goes first, in first order."""
+        self._connected = True
+        self._limits = limits
+        self._pace.set(now_ms, limits.messages_per_s, limits.burst)
+        yield from self._pump(now_ms)
+
+    def lost(self) -> Iterator[Effect]:
+        """The connection ended: every unanswered try has failed, and is repeated on the next one."""
+        self._connected = False
+        in_flight, self._in_flight = self._in_flight, {}
+        for client_msg_id in in_flight:
+            pending = self._pending[client_msg_id]
+            if self._may_repeat(pending):
+                heapq.heappush(self._ready, (pending.order, client_msg_id))
+            else:
+                yield self._give_up(pending, "timeout", "the connection ended before an answer to the last try")
+
+    def tick(self, now_ms: int, jitter: float) -> Iterator[Effect]:
+        for client_msg_id in [i for i, until_ms in self._in_flight.items() if until_ms <= now_ms]:
+            yield from self._try_failed(now_ms, client_msg_id, jitter, "timeout", "no answer to the last try")
+        while self._waiting and self._waiting[0][0] <= now_ms:
+            _, order, client_msg_id = heapq.heappop(self._waiting)
+            if client_msg_id in self._pending:
+                heapq.heappush(self._ready, (order, client_msg_id))
+        yield from self._pump(now_ms)
+
+    def next_tick_ms(self, now_ms: int) -> int | None:
+        """When `tick` has something to do next; None: never, unless something happens."""
+        times = [self._waiting[0][0]] if self._waiting else []
+        if self._in_flight:
+            times.append(next(iter(self._in_flight.values())))  # all tries last equally long, so the first ends first
+        if self._connected and self._ready and len(self._in_flight) < MAX_IN_FLIGHT:
+            times.append(self._pace.next_ms(now_ms))
+        return min(times, default=None)
+
+    def stored(self, now_ms: int, client_msg_id: str, session_id: str, seq: int, message_id: str) -> Iterator[Effect]:
+        """An ack, or the message itself: either means that a quorum has it."""
+        known = self._pending.pop(client_msg_id, None) is not None or client_msg_id in self._failed
+        if not known:
+            return
+        self._in_flight.pop(client_msg_id, None)
+        self._failed.pop(client_msg_id, None)
+        yield StatusChanged(client_msg_id, Status.SENT, session_id, seq, message_id)
+        yield from self.receipts.watch(client_msg_id, session_id, seq, message_id)
+        yield from self._pump(now_ms)
+
+    def refused(self, now_ms: int, error: SendError, jitter: float) -> Iterator[Effect]:
+        """This try stored nothing, or its outcome is unknown."""
+        pending = self._pending.get(error.client_msg_id)
+        if pending is None:
+            return
+        if error.retryable:
+            if error.client_msg_id in self._in_flight:  # otherwise the late answer to a try already given up
+                yield from self._try_failed(
+                    now_ms, error.client_msg_id, jitter, error.code, error.message, error.retry_after_ms or 0
+                )
+        else:
+            yield self._give_up(pending, error.code, error.message)
+        yield from self._pump(now_ms)
+
+    def _try_failed(
+        self, now_ms: int, client_msg_id: str, jitter: float, code: str, reason: str, at_least_ms: int = 0
+    ) -> Iterator[Effect]:
+        del self._in_flight[client_msg_id]
+        pending = self._pending[client_msg_id]
+        wait_ms = max(at_least_ms, backoff.delay_ms(pending.repeats, jitter))
+        if self._may_repeat(pending):
+            heapq.heappush(self._waiting, (now_ms + wait_ms, pending.order, client_msg_id))
+        else:
+            yield self._give_up(pending, code, reason)
+
+    def _may_repeat(self, pending: _Pending) -> bool:
+        pending.repeats += 1
+        return pending.repeats <= self._limits.max_retries
+
+    def _give_up(self, pending: _Pending, code: str, reason: str) -> StatusChanged:
+        client_msg_id = pending.draft.client_msg_id
+        del self._pending[client_msg_id]
+        self._in_flight.pop(client_msg_id, None)
+        self._failed[client_msg_id] = None
+        if len(self._failed) > FAILED_REMEMBERED:
+            self._failed.popitem(last=False)
+        return StatusChanged(client_msg_id, Status.FAILED, code=code, reason=reason)
+
+    def _pump(self, now_ms: int) -> Iterator[Effect]:
+        while self._connected and self._ready and len(self._in_flight) < MAX_IN_FLIGHT:
+            pending = self._pending.get(self._ready[0][1])
+            if pending is not None and not self._pace.take(now_ms):
+                return
+            heapq.heappop(self._ready)
+            if pending is not None:  # None: stored or refused while it was waiting
+                yield self._try(now_ms, pending)
+
+    def _try(self, now_ms: int, pending: _Pending) -> SendFrame:
+        draft = pending.draft
+        self._in_flight[draft.client_msg_id] = now_ms + TRY_MS
+        attempt, pending.attempt = pending.attempt, pending.attempt + 1
+        return SendFrame(
+            Send(
+                client_msg_id=draft.client_msg_id,
+                kind=draft.kind,
+                body=draft.body,
+                attempt=attempt,
+                session_id=draft.session_id,
+                to=draft.to,
+                reply_to=draft.reply_to,
+                mentions=draft.mentions,
+            )
+        )

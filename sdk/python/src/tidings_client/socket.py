@@ -1,0 +1,81 @@
+"""One WebSocket connection, from opening to its end. Knows frames, and nothing of what they mean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from tidings_client import frames
+
+OPEN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0  # after this the other side is taken for gone
+MAX_MESSAGE_BYTES = 1 << 20  # the server keeps to 256 KiB
+CLOSED_WITHOUT_CODE = 1006
+
+
+async def open_socket(url: str) -> Socket:
+    """Raises OSError, TimeoutError or a WebSocketException if that is not possible now."""
+    connection = await connect(
+        url,
+        subprotocols=[Subprotocol(frames.SUBPROTOCOL)],
+        compression=None,
+        ping_interval=None,  # the protocol has its own heartbeat
+        open_timeout=OPEN_TIMEOUT_S,
+        close_timeout=CLOSE_TIMEOUT_S,
+        max_size=MAX_MESSAGE_BYTES,
+    )
+    return Socket(connection)
+
+
+class Socket:
+    """Frames that wait for the writer are bounded by their source: tries in flight, and joined acks."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._waiting: list[frames.ClientFrame] = []
+        self._wake = asyncio.Event()
+        self._leaving = False
+        self._writer = asyncio.create_task(self._write())
+
+    def send(self, frame: frames.ClientFrame) -> None:
+        """Goes out soon, joined with its neighbours, in order."""
+        self._waiting.append(frame)
+        self._wake.set()
+
+    async def received(self) -> AsyncIterator[Iterator[frames.ServerFrame]]:
+        """The frames of each WebSocket message, until the connection ends; then see `ending`."""
+        try:
+            while True:
+                yield frames.decode(await self._connection.recv())
+        except ConnectionClosed:
+            return
+
+    @property
+    def ending(self) -> tuple[int, str]:
+        """Close code and reason, once `received` has ended."""
+        return self._connection.close_code or CLOSED_WITHOUT_CODE, self._connection.close_reason or ""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Write what still waits, then close. Repeating is harmless."""
+        self._leaving = True
+        self._wake.set()
+        await asyncio.wait([self._writer], timeout=CLOSE_TIMEOUT_S)
+        self._writer.cancel()
+        await self._connection.close(code, reason)
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            waiting, self._waiting = self._waiting, []
+            try:
+                for text in frames.encode(waiting):
+                    await self._connection.send(text)
+            except ConnectionClosed:
+                return
+            if self._leaving and not self._waiting:
+                return
