@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Push(_message.Message):
-    __slots__ = ("gateway_epoch", "send_ack", "send_error", "message", "live", "watermark", "group_counts", "resync")
+    __slots__ = ("gateway_epoch", "send_ack", "send_error", "message", "live", "watermark", "group_counts", "resync", "replaced")
     GATEWAY_EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEND_ACK_FIELD_NUMBER: _ClassVar[int]
     SEND_ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class Push(_message.Message):
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
     GROUP_COUNTS_FIELD_NUMBER: _ClassVar[int]
     RESYNC_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
     gateway_epoch: int
     send_ack: SendAck
     send_error: SendError
@@ -26,7 +27,8 @@ class Push(_message.Message):
     watermark: _deliveries_pb2.Watermark
     group_counts: _deliveries_pb2.GroupCounts
     resync: Resync
-    def __init__(self, gateway_epoch: _Optional[int] = ..., send_ack: _Optional[_Union[SendAck, _Mapping]] = ..., send_error: _Optional[_Union[SendError, _Mapping]] = ..., message: _Optional[_Union[PushedMessage, _Mapping]] = ..., live: _Optional[_Union[Live, _Mapping]] = ..., watermark: _Optional[_Union[_deliveries_pb2.Watermark, _Mapping]] = ..., group_counts: _Optional[_Union[_deliveries_pb2.GroupCounts, _Mapping]] = ..., resync: _Optional[_Union[Resync, _Mapping]] = ...) -> None: ...
+    replaced: Replaced
+    def __init__(self, gateway_epoch: _Optional[int] = ..., send_ack: _Optional[_Union[SendAck, _Mapping]] = ..., send_error: _Optional[_Union[SendError, _Mapping]] = ..., message: _Optional[_Union[PushedMessage, _Mapping]] = ..., live: _Optional[_Union[Live, _Mapping]] = ..., watermark: _Optional[_Union[_deliveries_pb2.Watermark, _Mapping]] = ..., group_counts: _Optional[_Union[_deliveries_pb2.GroupCounts, _Mapping]] = ..., resync: _Optional[_Union[Resync, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ...) -> None: ...
 
 class SendAck(_message.Message):
     __slots__ = ("origin", "session_id", "client_msg_id", "message_id", "seq", "at_ms", "duplicate")
@@ -91,3 +93,13 @@ class Live(_message.Message):
 class Resync(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class Replaced(_message.Message):
+    __slots__ = ("user_id", "device_id", "connection_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    device_id: str
+    connection_id: str
+    def __init__(self, user_id: _Optional[str] = ..., device_id: _Optional[str] = ..., connection_id: _Optional[str] = ...) -> None: ...
