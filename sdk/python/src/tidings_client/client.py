@@ -95,7 +95,7 @@ class Client:
     async def __aenter__(self) -> Self:
         cursor = await self._cursors.load()
         drafts = await self._outbox.load()
-        self._keeping = self._spawn(self._keep())
+        self._keeping = self._spawn(self._keeper.run())
         self._apply(self._core.start(cursor, from_live=self._from_live))
         for draft in drafts:
             self._submit(draft)

@@ -1,23 +1,27 @@
 """How far the application has come: the cursor that is safe to keep.
 
-Each delivery has a ticket, in the order of delivery. The cursor passes a ticket when it and all before
-it are handled, so that what is kept never runs ahead of what was done.
+Each delivery has a ticket. The inbox part of the cursor passes a ticket when it and all before it in the
+inbox are handled; a group's part when it and all shown before it are. So what is kept never runs ahead of
+what was done. (The two orders differ where a message of the inbox waits for its group's history.)
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tidings_client.effects import Cursor
 
+Place = TypeVar("Place")
 
-@dataclass(slots=True)
-class _Ticket:
-    inbox_seq: int | None
-    position: tuple[str, int] | None = None
-    in_group_log: bool = False
-    handled: bool = False
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    session_id: str
+    seq: int
+    in_group_log: bool
 
 
 @dataclass(slots=True)
@@ -25,11 +29,13 @@ class Progress:
     inbox_seq: int = 0
     groups: dict[str, int] = field(default_factory=dict)
     _last: int = 0
-    _open: OrderedDict[int, _Ticket] = field(default_factory=OrderedDict)
+    _inbox: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    _shown: OrderedDict[int, _Shown] = field(default_factory=OrderedDict)
+    _handled: set[int] = field(default_factory=set)
 
     @property
     def outstanding(self) -> int:
-        return len(self._open)
+        return max(len(self._inbox), len(self._shown))
 
     @property
     def cursor(self) -> Cursor:
@@ -38,35 +44,38 @@ class Progress:
     def issue(self, inbox_seq: int | None) -> int:
         """A ticket for the next delivery; `inbox_seq` None: it came from a group's log."""
         self._last += 1
-        self._open[self._last] = _Ticket(inbox_seq)
+        if inbox_seq is not None:
+            self._inbox[self._last] = inbox_seq
         return self._last
 
     def shown(self, ticket: int, session_id: str, seq: int, *, in_group_log: bool) -> None:
         """It went to the application; `in_group_log`: from here on the session is read from its log."""
-        entry = self._open[ticket]
-        entry.position, entry.in_group_log = (session_id, seq), in_group_log
+        self._shown[ticket] = _Shown(session_id, seq, in_group_log)
 
     def handled(self, ticket: int) -> bool:
         """The application is done with it. True if the cursor moved. Repeating is harmless."""
-        if ticket in self._open:
-            self._open[ticket].handled = True
-        moved = False
-        while self._open and next(iter(self._open.values())).handled:
-            self._pass(self._open.popitem(last=False)[1])
-            moved = True
-        return moved
+        if ticket not in self._inbox and ticket not in self._shown:
+            return False
+        self._handled.add(ticket)
+        inbox, shown = list(self._passing(self._inbox)), list(self._passing(self._shown))
+        self.inbox_seq = max([self.inbox_seq, *inbox])
+        for place in shown:
+            self._pass(place)
+        return bool(inbox or shown)
 
     def skip(self, inbox_seq: int) -> bool:
         """Everything up to `inbox_seq` has expired: nothing there to handle."""
         return self.handled(self.issue(inbox_seq))
 
-    def _pass(self, ticket: _Ticket) -> None:
-        if ticket.inbox_seq is not None:
-            self.inbox_seq = max(self.inbox_seq, ticket.inbox_seq)
-        if ticket.position is None:
-            return
-        session_id, seq = ticket.position
-        if ticket.in_group_log:
-            self.groups[session_id] = max(seq, self.groups.get(session_id, 0))
+    def _passing(self, places: OrderedDict[int, Place]) -> Iterator[Place]:
+        while places and next(iter(places)) in self._handled:
+            ticket, place = places.popitem(last=False)
+            if ticket not in self._inbox and ticket not in self._shown:
+                self._handled.discard(ticket)
+            yield place
+
+    def _pass(self, place: _Shown) -> None:
+        if place.in_group_log:
+            self.groups[place.session_id] = place.seq
         else:
-            self.groups.pop(session_id, None)
+            self.groups.pop(place.session_id, None)
