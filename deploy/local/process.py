@@ -14,6 +14,9 @@ MARKER = "TIDINGS_PROCESS"
 ROOT = Path(__file__).resolve().parents[2]
 STOP_GRACE_S = 30.0
 POLL_S = 0.05
+# A thread stops when it next returns from the kernel: at once, unless it waits for a disk.
+PAUSE_GRACE_S = 10.0
+PAUSE_POLL_S = 0.001
 LOG_TAIL_LINES = 25
 
 
@@ -69,9 +72,16 @@ class Process:
                 return
 
     def pause(self) -> None:
+        """SIGSTOP; returns when no thread of the process runs any more."""
         self.send(signal.SIGSTOP)
+        deadline = time.monotonic() + PAUSE_GRACE_S
+        while (pid := self.pid()) is not None and not _is_stopped(pid):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} did not stop within {PAUSE_GRACE_S} s of SIGSTOP")
+            time.sleep(PAUSE_POLL_S)
 
     def resume(self) -> None:
+        """SIGCONT."""
         self.send(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -114,3 +124,12 @@ def _carries_marker(pid: int, marker: str) -> bool:
     except OSError:
         return False
     return f"{MARKER}={marker}".encode() in environment.split(b"\0")
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether every thread is in state T (proc(5): the state follows the name, which is in parentheses)."""
+    try:
+        states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread ended between the listing and the reading, so something still runs
+    return set(states) <= {"T", "t"}

@@ -110,7 +110,7 @@ class Stack:
 
     def initialise(self) -> None:
         """Topics, schema and the groups' first offsets; does nothing the second time. Raises StartFailed."""
-        self._make_token_key()
+        self.make_token_key()
         log_file = self.run_dir / "init.log"
         with log_file.open("ab") as log:
             done = subprocess.run(
@@ -153,7 +153,7 @@ class Stack:
         elif name == "cassandra-0":
             start_cassandra(process, self.jars_cache, self.ports.cassandra, self.ports.cassandra_storage)
         else:
-            self._make_token_key()
+            self.make_token_key()
             process.start([sys.executable, "-m", _module(name)], self._environment(name))
 
     def kill(self, name: str) -> None:
@@ -240,7 +240,7 @@ class Stack:
         """Where clients reach a gateway."""
         return f"http://{HOST}:{self.ports.gateway + ordinal}"
 
-    def _make_token_key(self) -> None:
+    def make_token_key(self) -> None:
         """A random key for development tokens, readable by this user only; an existing one stays."""
         try:
             descriptor = os.open(self.token_key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
