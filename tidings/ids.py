@@ -3,6 +3,7 @@
 import re
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 
 _USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
@@ -82,6 +83,18 @@ def uuid7_time_ms(client_msg_id: str) -> int | None:
     if str(parsed) != client_msg_id.lower() or parsed.version != 7 or parsed.variant != uuid.RFC_4122:
         return None
     return parsed.int >> 80
+
+
+def month_of(at_ms: int) -> int:
+    """The UTC month of a time as yyyymm: 202611."""
+    # Looked up by day, since every message asks for it.
+    return _month_of_day(at_ms // 86_400_000)
+
+
+@lru_cache(maxsize=1024)
+def _month_of_day(day: int) -> int:
+    moment = datetime.fromtimestamp(day * 86_400, UTC)
+    return moment.year * 100 + moment.month
 
 
 @lru_cache(maxsize=65_536)

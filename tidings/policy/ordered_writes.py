@@ -5,26 +5,46 @@ The n-th mutations of all keys share a wave; a wave begins when the one before
 is confirmed.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 
 from tidings.store.base import TaggedRow
+
+# Law 2: the largest mutation.
+MUTATION_BYTES = 512 * 1024
+
+
+@dataclass(slots=True)
+class _Last:
+    wave: int
+    mutation: Hashable
+    size_bytes: int
 
 
 class OrderedWrites:
     """Collects the waves of one round."""
 
-    __slots__ = ("_next", "_waves")
+    __slots__ = ("_last", "_waves")
 
     def __init__(self) -> None:
         """No rows yet."""
         self._waves: list[list[TaggedRow]] = []
-        self._next: dict[Hashable, int] = {}
+        self._last: dict[Hashable, _Last] = {}
 
-    def then(self, key: Hashable, rows: Iterable[TaggedRow]) -> None:
-        """One more mutation of this key, after all earlier ones of the key are confirmed."""
-        index = self._next.get(key, 0)
-        self._next[key] = index + 1
-        self._wave(index).extend(rows)
+    def then(self, key: Hashable, mutation: Hashable, row: TaggedRow, size_bytes: int) -> None:
+        """The key's next row.
+
+        It joins the key's last mutation while `mutation` names the same one
+        and it stays within MUTATION_BYTES; otherwise it waits until that one is
+        confirmed.
+        """
+        last = self._last.get(key)
+        if last is None:
+            last = self._last[key] = _Last(0, mutation, 0)
+        elif last.mutation != mutation or last.size_bytes + size_bytes > MUTATION_BYTES:
+            last.wave, last.mutation, last.size_bytes = last.wave + 1, mutation, 0
+        last.size_bytes += size_bytes
+        self._wave(last.wave).append(row)
 
     def beside(self, row: TaggedRow) -> None:
         """A side row, in no order to anything (law 6); the round waits for it all the same."""

@@ -1,7 +1,6 @@
 """One round of a stage: what was gathered, and the steps that may fail partition by partition."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -10,6 +9,7 @@ from tidings.errors import BrokerUnavailable, Retryable
 from tidings.ids import Position
 from tidings.policy.marks import Marks
 from tidings.policy.ordered_writes import OrderedWrites
+from tidings.policy.outbox import Outbox
 from tidings.runtime.lanes import Arrival
 from tidings.store.base import Store
 
@@ -18,24 +18,6 @@ T = TypeVar("T")
 
 class RoundDropped(Retryable):
     """The round must not write any more: its partitions may belong to another by now (law 12)."""
-
-
-class Outbox:
-    """Records for the next stage, each with the source partition that made it, per target in order."""
-
-    __slots__ = ("_targets",)
-
-    def __init__(self) -> None:
-        """Nothing to emit yet."""
-        self._targets: dict[TopicPartition, list[tuple[int, NewRecord]]] = defaultdict(list)
-
-    def add(self, tag: int, target: TopicPartition, record: NewRecord) -> None:
-        """Append behind what this target already gets."""
-        self._targets[target].append((tag, record))
-
-    def targets(self) -> Iterable[tuple[TopicPartition, list[tuple[int, NewRecord]]]]:
-        """Every target with its tagged records."""
-        return self._targets.items()
 
 
 class Round(Generic[T]):
@@ -50,20 +32,20 @@ class Round(Generic[T]):
         self,
         arrivals: Mapping[TopicPartition, Sequence[Arrival[T]]],
         marks: Mapping[TopicPartition, Marks],
-        epoch: int,
+        positions: Mapping[TopicPartition, Position],
         still_ours: Callable[[], bool],
     ) -> None:
-        """`epoch` is that of the log; `still_ours` is asked before every write."""
+        """`positions`: up to where each ready partition is confirmed; `still_ours` is asked before every write."""
         self.arrivals = arrivals
         self.marks = {partition: mark.copy() for partition, mark in marks.items()}
-        self._epoch = epoch
+        self.positions = positions
         self._still_ours = still_ours
         self.failed: dict[int, str] = {}
         self.stopped: dict[TopicPartition, str] = {}
 
     def first(self, partition: TopicPartition) -> Position:
         """Where the round begins: rows made at or above it count as not there (law 5)."""
-        return Position(self._epoch, self.arrivals[partition][0].record.offset)
+        return self.positions[partition]
 
     def is_confirmed(self, tag: int) -> bool:
         """True while nothing of this partition failed."""

@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from tidings import metrics
 from tidings.broker.base import Committed, GroupConsumer, Record, TopicPartition
 from tidings.errors import BrokerUnavailable, PartitionStopped, PoisonRecord, PositionOutOfRange, Retryable
+from tidings.ids import Position
 from tidings.logging import logger
 from tidings.policy.backoff import Backoff
 from tidings.policy.marks import Marks
@@ -319,7 +320,12 @@ class Worker(Generic[T]):
             return epoch == self._epoch and waited_s <= patience_s
 
         marks = {partition: self._lanes[partition].marks for partition in arrivals}
-        return Round(arrivals, marks, self._config.log_epoch, still_ours)
+        positions = {
+            partition: Position(self._config.log_epoch, lane.confirmed_offset)
+            for partition, lane in self._lanes.items()
+            if lane.gate is not Gate.LOADING
+        }
+        return Round(arrivals, marks, positions, still_ours)
 
     def _confirm(self, work: Round[T]) -> None:
         """Each source partition is confirmed or repeated on its own."""

@@ -1,0 +1,195 @@
+"""Deliver's round: from `deliveries` into inboxes and to connections."""
+
+from collections.abc import Collection, Iterator
+
+from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, Placed, membership_rows, place
+from services.fanout.presence_reader import Newcomer, PresenceReader
+from tidings import metrics
+from tidings.broker.base import Record, TopicPartition
+from tidings.codec import decode_delivery
+from tidings.ids import Position
+from tidings.policy.ordered_writes import OrderedWrites
+from tidings.runtime.hints import HintSender
+from tidings.runtime.round import Round
+from tidings.store import history
+from tidings.store.base import Store
+from tidings.topics import DELIVERIES
+from tidings.wire.deliveries_pb2 import Delivery, InboxItem
+from tidings.wire.push_pb2 import Live, Push, PushedMessage, Replaced
+
+_TAILS_IN_MEMORY = 200_000
+
+
+class DeliverStage:
+    """Numbers inboxes, writes them, and tells whoever is connected."""
+
+    name = "deliver"
+
+    def __init__(self, store: Store, hints: HintSender, presence: PresenceReader, epoch: int) -> None:
+        """`epoch` is that of the topics, part of every coordinate."""
+        self._store = store
+        self._hints = hints
+        self._presence = presence
+        self._epoch = epoch
+        self._tails: dict[str, InboxTail] = {}
+        self._drafts: dict[int, dict[str, InboxTail]] = {}
+        # Up to which offset a partition's records were pushed: a repeated round does not push again.
+        self._pushed: dict[int, int] = {}
+        self._unconfirmed: set[int] = set()
+
+    def decode(self, record: Record) -> Delivery:
+        """See Stage."""
+        return decode_delivery(record.value)
+
+    async def prepare(self, partitions: Collection[TopicPartition]) -> None:
+        """A partition is ready only when its presence has been read to the end."""
+        await self._presence.follow({partition.partition for partition in partitions})
+
+    async def run(self, work: Round[Delivery]) -> None:
+        """One round. Pushes run beside the writes: the message itself is stored already."""
+        items, waiting = _fresh_items(work), tuple(self._presence.newcomers)
+        await self._load(work, items, waiting)
+        self._welcome(work, waiting)
+        writes = OrderedWrites()
+        self._drafts = {partition.partition: {} for partition in work.arrivals}
+        pushes = [push for placed in self._place(work, items, writes) for push in placed]
+        pushes.extend(self._ephemeral(work))
+        for gateway, push in pushes:
+            self._hints.send(gateway, push)
+        await work.write(self._store, writes)
+        self._unconfirmed.update(partition.partition for partition in work.arrivals)
+
+    def confirmed(self, partitions: Collection[TopicPartition]) -> None:
+        """See Stage."""
+        for partition in partitions:
+            self._tails.update(self._drafts.pop(partition.partition, {}))
+            self._unconfirmed.discard(partition.partition)
+        self._drafts = {}
+        if self._presence.newcomers:
+            self._presence.wake()
+        while len(self._tails) > _TAILS_IN_MEMORY:
+            del self._tails[next(iter(self._tails))]
+
+    def forget(self) -> None:
+        """See Stage."""
+        self._tails.clear()
+        self._drafts = {}
+        self._pushed.clear()
+        self._unconfirmed.clear()
+
+    # -- load ------------------------------------------------------------------------------------
+
+    async def _load(
+        self, work: Round[Delivery], items: list[tuple[Record, InboxItem]], waiting: Collection[Newcomer]
+    ) -> None:
+        """Tails of users who are not in memory, as of what is confirmed (law 5)."""
+        wanted = {user_id: record.partition for record, item in items for user_id in item.recipient_ids}
+        for newcomer in waiting:
+            wanted.setdefault(newcomer.connection.user_id, newcomer.partition)
+        missing: dict[str, Position] = {}
+        for user_id, number in wanted.items():
+            position = work.positions.get(TopicPartition(DELIVERIES, number))
+            if user_id not in self._tails and position is not None:
+                missing[user_id] = position
+        if missing:
+            for user_id, tail in (await history.inbox_tails_below(self._store, missing)).items():
+                self._tails[user_id] = _tail_of(tail)
+
+    # -- newcomers -------------------------------------------------------------------------------
+
+    def _welcome(self, work: Round[Delivery], waiting: Collection[Newcomer]) -> None:
+        """`live`: all up to the tail is in the inbox, all after it will be pushed."""
+        for newcomer in waiting:
+            self._presence.newcomers.popleft()
+            if newcomer.partition in self._unconfirmed:
+                # Its inbox is behind what was pushed before it came; later.
+                self._presence.newcomers.append(newcomer)
+            elif TopicPartition(DELIVERIES, newcomer.partition) in work.positions:
+                self._greet(newcomer)
+
+    def _greet(self, newcomer: Newcomer) -> None:
+        new, tail = newcomer.connection, self._tails.get(newcomer.connection.user_id)
+        if tail is not None:
+            live = Live(user_id=new.user_id, connection_id=new.connection_id, inbox_seq=tail.inbox_seq)
+            self._hints.send(new.gateway, Push(gateway_epoch=new.gateway_epoch, live=live))
+        for old in newcomer.replaces:
+            replaced = Replaced(user_id=old.user_id, device_id=old.device_id, connection_id=old.connection_id)
+            self._hints.send(old.gateway, Push(gateway_epoch=old.gateway_epoch, replaced=replaced))
+
+    # -- place and push --------------------------------------------------------------------------
+
+    def _place(
+        self, work: Round[Delivery], items: list[tuple[Record, InboxItem]], writes: OrderedWrites
+    ) -> Iterator[list[tuple[int, Push]]]:
+        for record, item in items:
+            draft = self._drafts[record.partition]
+            for user_id in item.recipient_ids:
+                draft.setdefault(user_id, self._tails[user_id])
+            placed = place(item, record, self._epoch, draft, writes)
+            for row in membership_rows(item, record.partition):
+                writes.beside(row)
+            metrics.INBOX_ROWS.inc(len(placed))
+            if self._is_first_push(record):
+                yield self._pushes(item, placed)
+
+    def _is_first_push(self, record: Record) -> bool:
+        if record.offset <= self._pushed.get(record.partition, -1):
+            return False
+        self._pushed[record.partition] = record.offset
+        return True
+
+    def _pushes(self, item: InboxItem, placed: list[Placed]) -> list[tuple[int, Push]]:
+        """One record per gateway, the message's bytes once in it."""
+        by_gateway: dict[tuple[int, int], PushedMessage] = {}
+        for one in placed:
+            for place_and_epoch in self._presence.presences.gateways_of(one.user_id):
+                pushed = by_gateway.setdefault(place_and_epoch, PushedMessage())
+                pushed.user_ids.append(one.user_id)
+                pushed.inbox_seqs.append(one.inbox_seq)
+        pushes = []
+        for (gateway, epoch), pushed in by_gateway.items():
+            pushed.message.CopyFrom(item.message)
+            pushed.mode, pushed.mode_from, pushed.mode_to = item.mode, item.mode_from, item.mode_to
+            pushes.append((gateway, Push(gateway_epoch=epoch, message=pushed)))
+            metrics.PUSHES.labels("write").inc()
+        return pushes
+
+    def _ephemeral(self, work: Round[Delivery]) -> Iterator[tuple[int, Push]]:
+        """Receipts: no coordinates, nothing stored; a repeat is harmless since watermarks are maxima."""
+        for arrivals in work.arrivals.values():
+            for arrival in arrivals:
+                delivery = arrival.content
+                if isinstance(delivery, Delivery) and delivery.HasField("watermark"):
+                    for gateway, epoch in self._gateways_of(delivery.watermark.recipient_ids):
+                        yield gateway, Push(gateway_epoch=epoch, watermark=delivery.watermark)
+
+    def _gateways_of(self, user_ids: Collection[str]) -> set[tuple[int, int]]:
+        return {gateway for user_id in user_ids for gateway in self._presence.presences.gateways_of(user_id)}
+
+
+def _fresh_items(work: Round[Delivery]) -> list[tuple[Record, InboxItem]]:
+    """The inbox items above the marks, in log order; the marks move on with them (law 4)."""
+    items = []
+    for partition, arrivals in work.arrivals.items():
+        marks = work.marks[partition]
+        for arrival in arrivals:
+            delivery = arrival.content
+            if not isinstance(delivery, Delivery) or not delivery.HasField("inbox_item"):
+                continue
+            if marks.is_repeat(delivery.inbox_item.source):
+                metrics.REPEATS.labels("deliver").inc()
+                continue
+            marks.advance(delivery.inbox_item.source)
+            items.append((arrival.record, delivery.inbox_item))
+    return items
+
+
+def _tail_of(tail: history.InboxEnd | None) -> InboxTail:
+    if tail is None:
+        return InboxTail()
+    bucket, row = tail.bucket, tail.row
+    if row is None:
+        # Every number that the bucket can have held counts as given.
+        last = bucket.first_inbox_seq + MOST_BUCKET_ROWS - 1
+        return InboxTail(last, bucket.bucket, bucket.first_inbox_seq, None)
+    return InboxTail(row.inbox_seq, bucket.bucket, bucket.first_inbox_seq, row.delivery_at)

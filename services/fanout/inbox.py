@@ -1,0 +1,99 @@
+"""Deliver: the next place in each recipient's inbox, and what is written there. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tidings.broker.base import Record
+from tidings.codec import COUNTABLE_KINDS
+from tidings.policy.ordered_writes import OrderedWrites
+from tidings.store.base import TaggedRow
+from tidings.store.rows import BucketRow, InboxRow, UserSessionRow
+from tidings.wire.deliveries_pb2 import InboxItem
+
+_DAY_MS = 24 * 3600 * 1000
+# An inbox tail this far below the record's log time counts as not there; its rows live for
+# 100 days, so the answer never depends on when Cassandra sweeps (H31).
+TAIL_LIFE_MS = 90 * _DAY_MS
+# A bucket never held more, whatever was stamped: where the next one begins does not depend on rows that are gone.
+MOST_BUCKET_ROWS = 5_000
+# An inbox row with the longest ids.
+_ROW_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class InboxTail:
+    """Where a user's inbox ends. `delivered_at`: log time of the last row; None where all rows have expired."""
+
+    inbox_seq: int = 0
+    bucket: int = -1
+    bucket_first: int = 1
+    delivered_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A message in one user's inbox."""
+
+    user_id: str
+    inbox_seq: int
+
+
+def place(
+    item: InboxItem, record: Record, epoch: int, tails: dict[str, InboxTail], writes: OrderedWrites
+) -> list[Placed]:
+    """Give the message its place in every recipient's inbox; `tails` move on with it."""
+    return [Placed(user_id, _place_one(user_id, item, record, epoch, tails, writes)) for user_id in item.recipient_ids]
+
+
+def _place_one(
+    user_id: str, item: InboxItem, record: Record, epoch: int, tails: dict[str, InboxTail], writes: OrderedWrites
+) -> int:
+    tag = record.partition
+    before = tails[user_id]
+    tail = tails[user_id] = following(before, record.at_ms, item.stamps.bucket_rows)
+    if tail.bucket != before.bucket:
+        bucket = BucketRow(user_id, tail.bucket, tail.bucket_first, epoch, record.offset)
+        writes.then(user_id, ("directory", tail.bucket), TaggedRow(tag, bucket), _ROW_BYTES)
+    message = item.message
+    row = InboxRow(
+        user_id=user_id,
+        bucket=tail.bucket,
+        inbox_seq=tail.inbox_seq,
+        session_id=message.session_id,
+        seq=message.seq,
+        message_id=message.message_id,
+        at=message.at_ms,
+        delivery_epoch=epoch,
+        delivery_offset=record.offset,
+        delivery_at=record.at_ms,
+    )
+    writes.then(user_id, ("inbox", tail.bucket), TaggedRow(tag, row), _ROW_BYTES)
+    return tail.inbox_seq
+
+
+def following(tail: InboxTail, at_ms: int, bucket_rows: int) -> InboxTail:
+    """The place after this one: in the same bucket, or as the first of the next."""
+    has_expired = tail.bucket >= 0 and (tail.delivered_at is None or at_ms - tail.delivered_at > TAIL_LIFE_MS)
+    if has_expired:
+        # Numbers never start again (H9): whatever stood in the bucket had a lower one.
+        first = tail.bucket_first + MOST_BUCKET_ROWS
+        return InboxTail(first, tail.bucket + 1, first, at_ms)
+    inbox_seq = tail.inbox_seq + 1
+    if tail.bucket < 0 or inbox_seq >= tail.bucket_first + bucket_rows:
+        return InboxTail(inbox_seq, tail.bucket + 1, inbox_seq, at_ms)
+    return InboxTail(inbox_seq, tail.bucket, tail.bucket_first, at_ms)
+
+
+def membership_rows(item: InboxItem, tag: int) -> Iterable[TaggedRow]:
+    """Rows of user_sessions for the recipients who join or leave with this message."""
+    message, here = item.message, set(item.recipient_ids)
+    count_before = message.count - (message.kind in COUNTABLE_KINDS)
+    for user_id in item.joined_ids:
+        if user_id in here:
+            row = UserSessionRow(user_id, message.session_id, message.seq, count_before, 0, item.mode)
+            yield TaggedRow(tag, row)
+
+
+def users_of(items: Iterable[InboxItem], known: Mapping[str, InboxTail]) -> set[str]:
+    """Whose tails have to be loaded before these can be placed."""
+    return {user_id for item in items for user_id in item.recipient_ids if user_id not in known}

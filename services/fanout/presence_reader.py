@@ -1,0 +1,106 @@
+"""Keeps `Presences` up to date from the log, beside the rounds of deliver."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from services.fanout.presence import Connection, Gateways, Presences
+from tidings.broker.base import Reader, Record, TopicPartition
+from tidings.errors import BrokerUnavailable
+from tidings.logging import logger
+from tidings.topics import GATEWAYS, PRESENCE
+from tidings.wire.gateways_pb2 import GatewayEvent
+from tidings.wire.presence_pb2 import Presence, PresenceKey
+
+_POLL_MS = 500
+_POLL_RECORDS = 2_000
+_RETRY_S = 0.5
+_CAUGHT_UP_S = 20.0
+# Connections that wait for `live`; those dropped say `here` again after 5 s.
+_NEWCOMERS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A connection that waits for `live`, and the older ones of its device that it replaces."""
+
+    partition: int
+    connection: Connection
+    replaces: tuple[Connection, ...]
+
+
+class PresenceReader:
+    """Reads `gateways` and the presence of the user partitions in hand, without a group."""
+
+    def __init__(self, reader: Reader) -> None:
+        """`wake` is to be set to what is called when a newcomer waits."""
+        self._reader = reader
+        self.wake: Callable[[], None] = _nobody_waits
+        self._gateways = Gateways()
+        self.presences = Presences(self._gateways)
+        self.newcomers: deque[Newcomer] = deque(maxlen=_NEWCOMERS)
+        # Where the history of each partition ended when it was assigned: nobody of before waits for `live`.
+        self._history_ends: dict[TopicPartition, int] = {}
+        self._progress = asyncio.Event()
+        self._log = logger("tidings.fanout.presence")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Read until `stopping` is set."""
+        while not stopping.is_set():
+            try:
+                records = await self._reader.poll(_POLL_RECORDS, _POLL_MS)
+            except BrokerUnavailable as error:
+                self._log.warning("presence is not readable", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            for record in records:
+                self._apply(record)
+            self._progress.set()
+
+    async def follow(self, partitions: Collection[int]) -> None:
+        """Read these user partitions, and return when they have been read to the end.
+
+        Raises BrokerUnavailable when that takes too long; it can be called again.
+        """
+        wanted = {TopicPartition(PRESENCE, number) for number in partitions} | {TopicPartition(GATEWAYS, 0)}
+        self.presences.keep_only(partitions)
+        fresh = wanted - self._history_ends.keys()
+        ends = await self._reader.end_offsets(wanted)
+        begins = await self._reader.beginning_offsets(fresh) if fresh else {}
+        self._history_ends = {place: ends[place] if place in fresh else self._history_ends[place] for place in wanted}
+        self._reader.assign({place: begins.get(place, -1) for place in wanted})
+        try:
+            await asyncio.wait_for(self._caught_up(dict(ends)), _CAUGHT_UP_S)
+        except TimeoutError:
+            raise BrokerUnavailable("presence was not read to its end in time") from None
+
+    async def _caught_up(self, ends: dict[TopicPartition, int]) -> None:
+        while any(self._reader.position(place) < end for place, end in ends.items()):
+            self._progress.clear()
+            await self._progress.wait()
+
+    def _apply(self, record: Record) -> None:
+        # A record that cannot be read costs at most a push: presence is a hint.
+        try:
+            if record.topic == GATEWAYS:
+                self._gateways.apply(GatewayEvent.FromString(record.value or b""), record.offset)
+            elif record.key and record.value:
+                self._presence(record, PresenceKey.FromString(record.key), Presence.FromString(record.value))
+        except DecodeError as error:
+            self._log.error("presence record skipped", topic=record.topic, offset=record.offset, reason=str(error))
+
+    def _presence(self, record: Record, key: PresenceKey, value: Presence) -> None:
+        if value.state == Presence.STATE_GONE:
+            self.presences.gone(key, value)
+        elif value.state == Presence.STATE_HERE:
+            connection, older = self.presences.here(key, value, record.partition)
+            if record.offset >= self._history_ends.get(TopicPartition(record.topic, record.partition), 0):
+                self.newcomers.append(Newcomer(record.partition, connection, tuple(older)))
+                self.wake()
+
+
+def _nobody_waits() -> None:
+    """Before the worker is there."""

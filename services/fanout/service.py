@@ -1,0 +1,56 @@
+"""Fanout put together from its ports; `__main__` brings the adapters. Two workers, one process."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from services.fanout.deliver_worker import DeliverStage
+from services.fanout.expand_worker import ExpandStage
+from services.fanout.presence_reader import PresenceReader
+from services.fanout.settings import FanoutSettings
+from tidings.broker.base import Broker
+from tidings.runtime.health import Health
+from tidings.runtime.hints import HintSender
+from tidings.runtime.start import check_topics, started
+from tidings.runtime.worker import Worker, WorkerConfig
+from tidings.store.base import Store
+from tidings.topics import DELIVER, EXPAND
+
+
+async def serve(
+    settings: FanoutSettings, broker: Broker, store: Store, health: Health, stopping: asyncio.Event
+) -> None:
+    """Fan out until `stopping` is set. `store` is started and stopped by the caller."""
+    kafka = settings.kafka
+    await check_topics(broker, kafka.sizes())
+    name = f"fanout-{settings.process.ordinal}"
+    config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms)
+    producer, hints_producer, reader = (
+        broker.producer(f"{name}-expand"),
+        broker.producer(f"{name}-hints"),
+        broker.reader(f"{name}-presence"),
+    )
+    hints = HintSender(hints_producer, DeliverStage.name, kafka.push_partitions)
+    presence = PresenceReader(reader)
+    expand = Worker(
+        ExpandStage(producer, kafka.user_partitions), broker.group_consumer(f"{name}-expand", EXPAND), config, health
+    )
+    deliver = Worker(
+        DeliverStage(store, hints, presence, kafka.epoch),
+        broker.group_consumer(f"{name}-deliver", DELIVER),
+        config,
+        health,
+    )
+    presence.wake = deliver.wake
+    async with started(producer, hints_producer, reader):
+        health.set_ready(True)
+        await _run_together(stopping, expand.run, deliver.run, presence.run)
+        await hints.stop()
+
+
+async def _run_together(
+    stopping: asyncio.Event, *works: Callable[[asyncio.Event], Coroutine[None, None, None]]
+) -> None:
+    """All until `stopping`; whichever fails stops the process with it."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(work(stopping))

@@ -1,0 +1,165 @@
+"""From decisions to rows, records and answers. Pure.
+
+The order in which rows are written is part of the promise: directory before
+the first message of a segment, a segment's rows before the next directory row.
+"""
+
+from dataclasses import dataclass, field
+
+from services.persister.sequence import Accepted, Decision, Rejected, Repeated, decide
+from services.persister.state import Draft, key_bucket
+from tidings import ids
+from tidings.broker.base import NewRecord, Record, TopicPartition
+from tidings.policy.ordered_writes import OrderedWrites
+from tidings.policy.outbox import Outbox
+from tidings.store.base import TaggedRow
+from tidings.store.rows import KeyRow, MessageRow, SegmentByMonthRow, SegmentRow
+from tidings.topics import MESSAGES_PERSISTED
+from tidings.wire.common_pb2 import MODE_WRITE, Coordinates, Message, Refusal
+from tidings.wire.inbound_pb2 import Command
+from tidings.wire.persisted_pb2 import Persisted
+from tidings.wire.push_pb2 import Push, SendAck, SendError
+
+# Columns other than the body, by the longest ids: what a row adds to a mutation at most, roughly.
+_ROW_OVERHEAD_BYTES = 512
+
+
+@dataclass(slots=True)
+class Effects:
+    """All that one round asks for."""
+
+    writes: OrderedWrites = field(default_factory=OrderedWrites)
+    outbox: Outbox = field(default_factory=Outbox)
+    answers: list[tuple[int, int, Push]] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
+
+    def take(self, draft: Draft, command: Command, record: Record, epoch: int) -> None:
+        """Decide one command and add what follows from it."""
+        decision = decide(draft, command, record, epoch)
+        if isinstance(decision, Accepted):
+            self._store(decision, command, record, epoch)
+        self._answer(decision, command, record)
+        self.outcomes.append(_outcome(decision))
+
+    def _store(self, accepted: Accepted, command: Command, record: Record, epoch: int) -> None:
+        tag, session_id = record.partition, command.session_id
+        if accepted.opens_segment:
+            for row in _directory(accepted, command, record, epoch):
+                self.writes.then(session_id, ("directory", accepted.segment), TaggedRow(tag, row), _ROW_OVERHEAD_BYTES)
+        message = TaggedRow(tag, _message_row(accepted, command, record, epoch))
+        size_bytes = len(command.post.body) + _ROW_OVERHEAD_BYTES
+        self.writes.then(session_id, ("messages", accepted.segment), message, size_bytes)
+        self.writes.beside(TaggedRow(tag, _key_row(accepted, command, record, epoch)))
+        persisted = _persisted(accepted, command, record, epoch)
+        target = TopicPartition(MESSAGES_PERSISTED, record.partition)
+        self.outbox.add(tag, target, NewRecord(persisted.SerializeToString()))
+
+    def _answer(self, decision: Decision, command: Command, record: Record) -> None:
+        if not command.HasField("origin"):
+            return
+        push = Push(gateway_epoch=command.origin.gateway_epoch)
+        if isinstance(decision, Rejected):
+            push.send_error.CopyFrom(_send_error(decision, command))
+        else:
+            push.send_ack.CopyFrom(_send_ack(decision, command))
+        self.answers.append((record.partition, command.origin.gateway, push))
+
+
+def _outcome(decision: Decision) -> str:
+    if isinstance(decision, Rejected):
+        return decision.code
+    return "duplicate" if isinstance(decision, Repeated) else "stored"
+
+
+def _directory(
+    accepted: Accepted, command: Command, record: Record, epoch: int
+) -> tuple[SegmentRow, SegmentByMonthRow]:
+    session_id, segment, month = command.session_id, accepted.segment, accepted.month
+    shard = ids.partition_of(session_id, command.stamps.month_shards)
+    return (
+        SegmentRow(session_id, segment, accepted.segment_first_seq, month, epoch, record.offset),
+        SegmentByMonthRow(month, shard, session_id, segment),
+    )
+
+
+def _message_row(accepted: Accepted, command: Command, record: Record, epoch: int) -> MessageRow:
+    post, stored = command.post, accepted.stored
+    return MessageRow(
+        session_id=command.session_id,
+        segment=accepted.segment,
+        seq=stored.seq,
+        message_id=stored.message_id,
+        sender_id=command.sender_id,
+        client_msg_id=command.client_msg_id,
+        kind=post.kind,
+        body=post.body,
+        at=stored.at,
+        count=accepted.count,
+        log_epoch=epoch,
+        log_offset=record.offset,
+        reply_to=post.reply_to or None,
+        mentions=tuple(post.mentions) or None,
+    )
+
+
+def _key_row(accepted: Accepted, command: Command, record: Record, epoch: int) -> KeyRow:
+    bucket, stored = key_bucket(command.session_id, command.client_msg_id), accepted.stored
+    return KeyRow(
+        session_id=bucket.session_id,
+        key_month=bucket.key_month,
+        shard=bucket.shard,
+        sender_id=command.sender_id,
+        client_msg_id=command.client_msg_id,
+        seq=stored.seq,
+        message_id=stored.message_id,
+        digest=stored.digest,
+        at=stored.at,
+        log_epoch=epoch,
+        log_offset=record.offset,
+    )
+
+
+def _persisted(accepted: Accepted, command: Command, record: Record, epoch: int) -> Persisted:
+    post, stored = command.post, accepted.stored
+    message = Message(
+        message_id=stored.message_id,
+        session_id=command.session_id,
+        seq=stored.seq,
+        sender_id=command.sender_id,
+        client_msg_id=command.client_msg_id,
+        at_ms=stored.at,
+        kind=post.kind,
+        body=post.body,
+        reply_to=post.reply_to,
+        mentions=post.mentions,
+        count=accepted.count,
+    )
+    return Persisted(
+        source=Coordinates(epoch=epoch, partition=record.partition, offset=record.offset),
+        stamps=command.stamps,
+        message=message,
+        mode=MODE_WRITE,
+        joined_ids=ids.direct_users(command.session_id) if stored.seq == 1 else (),
+    )
+
+
+def _send_ack(decision: Accepted | Repeated, command: Command) -> SendAck:
+    stored = decision.stored
+    return SendAck(
+        origin=command.origin,
+        session_id=command.session_id,
+        client_msg_id=command.client_msg_id,
+        message_id=stored.message_id,
+        seq=stored.seq,
+        at_ms=stored.at,
+        duplicate=isinstance(decision, Repeated),
+    )
+
+
+def _send_error(rejected: Rejected, command: Command) -> SendError:
+    return SendError(
+        origin=command.origin,
+        session_id=command.session_id,
+        client_msg_id=command.client_msg_id,
+        refusal=Refusal(code=rejected.code, text=rejected.text),
+    )

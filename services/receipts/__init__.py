@@ -1,0 +1,8 @@
+"""Receipts: what each user holds and has read, as watermarks that never go back.
+
+consumes   receipts.inbound and messages.persisted (group tidings.receipts)
+produces   deliveries (ephemeral watermark records), dead-letters
+writes     receipts
+promises   watermarks are maxima and never pass the head (G8); all connected
+           devices of both sides are told; unread is arithmetic over them (G9)
+"""

@@ -1,0 +1,25 @@
+"""Settings of receipts, read once."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, ProcessSettings
+
+
+class CoalesceSettings(BaseSettings):
+    """How long watermarks are gathered. TIDINGS_RECEIPTS_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_RECEIPTS_", frozen=True)
+
+    coalesce_ms: int = Field(250, ge=0, le=5_000, description="watermarks that arrive within this make one write")
+
+
+class ReceiptsSettings(BaseModel):
+    """Everything that receipts can be told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    process: ProcessSettings = Field(default_factory=ProcessSettings)
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
+    coalesce: CoalesceSettings = Field(default_factory=CoalesceSettings)

@@ -1,0 +1,35 @@
+"""Where poison goes: to `dead-letters`, with coordinates, reason and bytes (law 9)."""
+
+from tidings import metrics
+from tidings.broker.base import NewRecord, Record, TopicPartition
+from tidings.errors import PoisonRecord
+from tidings.logging import logger
+from tidings.policy.outbox import Outbox
+from tidings.topics import DEAD_LETTERS
+from tidings.wire.dead_letters_pb2 import DeadLetter
+
+
+def put_aside(outbox: Outbox, stage: str, epoch: int, record: Record, poison: PoisonRecord) -> None:
+    """Add the record's dead letter to what the round emits; its key makes repeats recognisable."""
+    letter = DeadLetter(
+        topic=record.topic,
+        epoch=epoch,
+        partition=record.partition,
+        offset=record.offset,
+        reason=str(poison),
+        key=record.key or b"",
+        value=record.value or b"",
+        at_ms=record.at_ms,
+    )
+    key = f"{record.topic}/{epoch}/{record.partition}/{record.offset}".encode()
+    target = TopicPartition(DEAD_LETTERS, record.partition)
+    outbox.add(record.partition, target, NewRecord(letter.SerializeToString(), key))
+    metrics.DEAD_LETTERS.labels(stage).inc()
+    logger(f"tidings.dead_letters.{stage}").error(
+        "poison record put aside",
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        reason=str(poison),
+        way_on="`tidings dlq show` prints it, `tidings dlq replay` sends it again",
+    )

@@ -1,0 +1,78 @@
+"""Push records: hints on a producer of their own, never in the way of the truth (law 11)."""
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+
+from tidings import metrics
+from tidings.broker.base import NewRecord, Producer
+from tidings.errors import BrokerUnavailable
+from tidings.logging import logger
+from tidings.topics import PUSH
+from tidings.wire.push_pb2 import Push, Resync
+
+_AWAITED_S = 1.0
+# Per gateway. A gateway that reads nothing for this long asks again by `resync`.
+_QUEUE_RECORDS = 10_000
+_BATCH_RECORDS = 500
+
+
+@dataclass(slots=True)
+class _Lane:
+    queue: deque[tuple[int, bytes]] = field(default_factory=deque)
+    is_lossy: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+class HintSender:
+    """One sending task per gateway, so that a partition without a leader holds up only itself (H20)."""
+
+    def __init__(self, producer: Producer, stage: str, gateways: int) -> None:
+        """`gateways`: the partitions of push; hints to higher ordinals are dropped and counted."""
+        self._producer = producer
+        self._stage = stage
+        self._gateways = gateways
+        self._lanes: dict[int, _Lane] = defaultdict(_Lane)
+        self._log = logger(f"tidings.hints.{stage}")
+
+    def send(self, gateway: int, push: Push) -> None:
+        """Hand one hint over; returns at once. What is lost is counted and followed by a `resync`."""
+        if not 0 <= gateway < self._gateways:
+            metrics.HINTS.labels(self._stage, "lost").inc()
+            return
+        lane = self._lanes[gateway]
+        if len(lane.queue) >= _QUEUE_RECORDS:
+            self._lose(lane, 1)
+            return
+        lane.queue.append((push.gateway_epoch, push.SerializeToString()))
+        if lane.task is None or lane.task.done():
+            lane.task = asyncio.create_task(self._drain(gateway, lane))
+
+    async def stop(self) -> None:
+        """Send what is queued, for a bounded time."""
+        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=2 * _AWAITED_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _drain(self, gateway: int, lane: _Lane) -> None:
+        while lane.queue:
+            batch = [lane.queue.popleft() for _ in range(min(len(lane.queue), _BATCH_RECORDS))]
+            records = [NewRecord(value) for _, value in batch]
+            if lane.is_lossy:
+                resync = Push(gateway_epoch=batch[-1][0], resync=Resync())
+                records.insert(0, NewRecord(resync.SerializeToString()))
+            try:
+                await asyncio.wait_for(self._producer.produce(PUSH, gateway, records), _AWAITED_S)
+            except (TimeoutError, BrokerUnavailable) as error:
+                self._lose(lane, len(batch))
+                self._log.warning("hints lost", gateway=gateway, records=len(batch), reason=str(error))
+            else:
+                lane.is_lossy = False
+                metrics.HINTS.labels(self._stage, "sent").inc(len(batch))
+
+    def _lose(self, lane: _Lane, records: int) -> None:
+        lane.is_lossy = True
+        metrics.HINTS.labels(self._stage, "lost").inc(records)
