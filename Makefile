@@ -7,11 +7,9 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 LOCKS := bootstrap base dev
 
-export GATEWAYS PERSISTERS FANOUTS RECEIPTS
-
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 # --- environment ---------------------------------------------------------------------------------
 
@@ -36,3 +34,90 @@ lock: env ## resolve requirements/*.in into the hash-pinned requirements/*.txt (
 .PHONY: wire
 wire: env ## regenerate tidings/wire from proto/
 	$(BIN)/python scripts/generate_wire.py
+
+# --- the local stack -----------------------------------------------------------------------------
+# `python -m deploy.local --help` lists the settings; make passes them on (make up GATEWAYS=2 GATEWAY_PORT=8090).
+
+STACK_SETTINGS := GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES RUN_DIR PORT_BASE KAFKA_PORT KAFKA_CONTROLLER_PORT \
+  CASSANDRA_PORT CASSANDRA_STORAGE_PORT GATEWAY_PORT GATEWAY_ADMIN_PORT PERSISTER_ADMIN_PORT FANOUT_ADMIN_PORT \
+  RECEIPTS_ADMIN_PORT
+export $(STACK_SETTINGS)
+
+.PHONY: run
+run: env ## everything in the foreground, Ctrl-C stops it (EMBEDDED=1: one process that keeps nothing)
+	@$(BIN)/python -m deploy.local run $(if $(EMBEDDED),--embedded)
+
+.PHONY: up
+up: env ## the same in the background; again: start only what is not running (GATEWAYS=2 PERSISTERS=2 …)
+	@$(BIN)/python -m deploy.local up
+
+.PHONY: down
+down: env ## stop what `make up` started; the data stays
+	@$(BIN)/python -m deploy.local down
+
+.PHONY: status
+status: env ## name, pid, ports and health of every process
+	@$(BIN)/python -m deploy.local status
+
+# --- checks --------------------------------------------------------------------------------------
+
+CHECKS := check-style check-types check-imports check-wire check-deployment
+
+.PHONY: check
+check: env ## format, lint, types, import contracts, wire, manifests, Dockerfile
+	@$(MAKE) --no-print-directory -k -j2 -Otarget $(CHECKS)
+
+.PHONY: $(CHECKS)
+check-style:
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+check-types:
+	$(BIN)/mypy .
+
+check-imports:
+	$(BIN)/lint-imports --no-logo
+
+# Compatible with the last commit; where proto/ is as committed, that commit with the one before it.
+check-wire:
+	$(BIN)/python scripts/generate_wire.py --check
+	cd proto && ../$(BIN)/buf lint
+	@base=$$(git diff --quiet HEAD -- proto && echo HEAD~1 || echo HEAD); before=$$(mktemp -d); \
+	trap 'rm -rf "$$before"' EXIT; \
+	if git archive "$$base" proto 2>/dev/null | tar -x -C "$$before" 2>/dev/null; \
+	then echo "buf breaking --against $$base"; cd proto && ../$(BIN)/buf breaking --against "$$before/proto"; \
+	else echo "buf breaking skipped: no proto/ in $$base"; fi
+
+check-deployment:
+	$(if $(wildcard deploy/k8s/check.py),$(BIN)/python -m deploy.k8s.check)
+	$(if $(wildcard Dockerfile),$(BIN)/hadolint Dockerfile)
+
+# --- tests ---------------------------------------------------------------------------------------
+
+PYTEST := $(BIN)/pytest
+TIERS := unit contract integration e2e
+
+.PHONY: jars
+jars: env
+	@$(BIN)/python -m deploy.local jars
+
+.PHONY: test
+test: jars ## all tiers; starts the real servers itself, on free ports, and stops them
+	$(PYTEST) $(wildcard $(TIERS:%=tests/%))
+
+.PHONY: $(TIERS:%=test-%)
+test-unit: env ## pure cores and shells on fakes; needs nothing
+	$(PYTEST) tests/unit
+
+test-contract: jars ## one suite for the memory adapters and the real ones
+	$(PYTEST) tests/contract
+
+test-integration: jars ## services and the local stack on real servers
+	$(PYTEST) tests/integration
+
+test-e2e: jars ## the whole stack, with kills, pauses and outages
+	$(PYTEST) tests/e2e
+
+.PHONY: bench
+bench: jars ## latency, highest rate and memory, with the bare limits of the same run (benchmarks/README.md)
+	$(BIN)/python -m benchmarks

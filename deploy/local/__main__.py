@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|run|status`: what `make up`, `make down`, `make run` and `make status` call."""
+"""`python -m deploy.local up|down|run|status|jars`: what `make up`, `make down`, `make run` … call."""
 
 import argparse
 import os
@@ -10,10 +10,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
 
-from deploy.local.downloads import JarsMissing, missing_tools
+from deploy.local.downloads import JarsMissing, jars, missing_tools
 from deploy.local.ports import Ports, block
 from deploy.local.process import StartFailed
-from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack, split
+from deploy.local.stack import DEFAULT_JARS_CACHE, DEFAULT_RUN_DIR, Counts, Stack, split
 
 WATCH_S = 1.0
 USAGE = """settings, from the environment (make passes its variables on: `make up GATEWAYS=2 GATEWAY_PORT=8090`):
@@ -30,12 +30,12 @@ def main() -> int:
         epilog=USAGE + " ".join(_port_settings()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("verb", choices=("up", "down", "run", "status"))
+    parser.add_argument("verb", choices=("up", "down", "run", "status", "jars"))
     parser.add_argument("--embedded", action="store_true", help="run: one process on the memory adapters")
     arguments = parser.parse_args()
     if arguments.verb == "run" and (arguments.embedded or _tools_are_missing()):
         os.execv(sys.executable, [sys.executable, "-m", "deploy.local.embedded"])
-    verbs = {"up": up, "down": down, "run": run, "status": status}
+    verbs = {"up": up, "down": down, "run": run, "status": status, "jars": fetch}
     try:
         return verbs[arguments.verb](Path(os.environ.get("RUN_DIR") or DEFAULT_RUN_DIR))
     except (StartFailed, JarsMissing) as error:
@@ -85,6 +85,13 @@ def status(run_dir: Path) -> int:
     rows = [(name, str(stack.process(name).pid() or "-"), _ports_of(stack, name), health[name]) for name in names]
     _print_table(("name", "pid", "ports", "health"), rows)
     return 0 if set(health.values()) == {"ready"} else 1
+
+
+def fetch(run_dir: Path) -> int:
+    """Fetch the jars of both servers unless they are there; the tests do it before their time-outs run."""
+    for server in ("kafka", "cassandra"):
+        jars(server, DEFAULT_JARS_CACHE)
+    return 0
 
 
 def _wanted(run_dir: Path) -> Stack:
