@@ -11,7 +11,7 @@ async def main(url: str, token: str, to: str, text: str) -> None:
         sent = await client.send(text, to=to)
         for step in (sent.acked, sent.delivered, sent.read):
             await step()
-            print(sent.session_id, sent.seq, sent.status)
+            print(sent.session_id, sent.seq, step.__name__)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,11 @@ class FileOutbox:
 
     async def load(self) -> Sequence[Draft]:
         """BlockingIOError if another process holds it; ValueError if the file is damaged before its end."""
-        return await asyncio.to_thread(self._load)
+        try:
+            return await asyncio.to_thread(self._load)
+        except (OSError, ValueError):
+            await self.close()
+            raise
 
     async def add(self, drafts: Sequence[Draft]) -> None:
         await asyncio.to_thread(self._add, drafts)
