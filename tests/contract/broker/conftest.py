@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
+from deploy.local.stack import Stack
 from tidings.broker.base import AssignmentListener, Broker, GroupConsumer, Producer, Reader, TopicPartition
+from tidings.broker.kafka import KafkaBroker
+from tidings.broker.kafka_config import KafkaConfig
 from tidings.broker.memory import MemoryBroker
 from tidings.topics import Group, Topic
 
@@ -90,10 +95,22 @@ def on_memory() -> Stage:
     return Stage(broker, delete_before)
 
 
-@pytest.fixture(params=["memory"])
+def on_kafka(servers: Stack) -> Stage:
+    """The Kafka adapter, on the broker that all tests share."""
+
+    async def delete_before(partition: TopicPartition, offset: int) -> None:
+        client = AIOKafkaAdminClient(bootstrap_servers=servers.bootstrap)
+        await client.start()
+        await client.delete_records({KafkaTopicPartition(*partition): RecordsToDelete(before_offset=offset)})
+        await client.close()
+
+    return Stage(KafkaBroker(KafkaConfig(servers.bootstrap)), delete_before)
+
+
+@pytest.fixture(params=["memory", "kafka"])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """A prepared stage on each adapter in turn."""
-    stage = on_memory()
+    stage = on_memory() if request.param == "memory" else on_kafka(request.getfixturevalue("servers"))
     await stage.prepare()
     yield stage
     await stage.stop()

@@ -53,10 +53,13 @@ async def until(is_so: Callable[[], bool], *polled: GroupConsumer) -> list[Recor
     return seen
 
 
-async def read(source: GroupConsumer | Reader, count: int) -> list[Record]:
-    """Polls until so many records came."""
+async def read(source: GroupConsumer | Reader, count: int, seen: list[str] | None = None) -> list[Record]:
+    """Polls until so many records came; `seen` keeps their values also when poll raises."""
     records: list[Record] = []
     async with asyncio.timeout(PATIENCE_S):
         while len(records) < count:
-            records += await source.poll(500, timeout_ms=200)
+            some = await source.poll(500, timeout_ms=200)
+            records += some
+            if seen is not None:
+                seen += values(some)
     return records

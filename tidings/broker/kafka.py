@@ -1,0 +1,31 @@
+"""The log on Kafka. What aiokafka 0.14 does not keep of the port's promises is made up for in the parts."""
+
+from tidings.broker.kafka_admin import KafkaAdmin
+from tidings.broker.kafka_config import KafkaConfig
+from tidings.broker.kafka_consumer import KafkaGroupConsumer
+from tidings.broker.kafka_producer import KafkaProducer
+from tidings.broker.kafka_reader import KafkaReader
+from tidings.topics import Group
+
+
+class KafkaBroker:
+    """See Broker."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+
+    def producer(self, client_id: str) -> KafkaProducer:
+        """See Broker."""
+        return KafkaProducer(self._config, client_id)
+
+    def group_consumer(self, client_id: str, group: Group) -> KafkaGroupConsumer:
+        """See Broker."""
+        return KafkaGroupConsumer(self._config, client_id, group)
+
+    def reader(self, client_id: str) -> KafkaReader:
+        """See Broker."""
+        return KafkaReader(self._config, client_id)
+
+    def admin(self) -> KafkaAdmin:
+        """See Broker."""
+        return KafkaAdmin(self._config)

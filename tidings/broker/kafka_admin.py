@@ -1,0 +1,124 @@
+"""Admin on aiokafka."""
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    InvalidConfigurationError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+
+from tidings.broker.base import Committed, TopicPartition
+from tidings.broker.kafka_config import KafkaConfig, unavailable
+from tidings.broker.kafka_offsets import GroupOffsets
+from tidings.errors import BrokerUnavailable, ConfigurationError
+from tidings.topics import Group, Topic
+
+_Answer = TypeVar("_Answer")
+_NO_GENERATION = -1
+_PAUSE_S = 0.05
+
+
+class KafkaAdmin:
+    """See Admin."""
+
+    def __init__(self, config: KafkaConfig, client_id: str = "tidings-admin") -> None:
+        self._config = config
+        self._admin: AIOKafkaAdminClient | None = None
+        self._client_id = client_id
+
+    async def start(self) -> None:
+        """See Admin."""
+        self._admin = AIOKafkaAdminClient(**self._config.client_settings(self._client_id))
+        await self._bounded("connect", self._admin.start())
+
+    async def stop(self) -> None:
+        """See Admin."""
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
+
+    async def create_topics(self, topics: Sequence[Topic], replication: int) -> Sequence[str]:
+        """See Admin. Returns when every partition of every topic has a leader. Raises ConfigurationError if refused."""
+        there = await self.partition_counts([topic.name for topic in topics])
+        missing = [topic for topic in topics if topic.name not in there]
+        wanted = [NewTopic(each.name, each.partitions, replication, topic_configs=each.settings) for each in missing]
+        created = []
+        if wanted:
+            answer = await self._bounded("create topics", self._started().create_topics(wanted))
+            for name, error_code, text in (row[:3] for row in answer.topic_errors):
+                if self._is_created(name, error_code, text):
+                    created.append(name)
+        await self._wait_for_leaders([topic.name for topic in topics])
+        return created
+
+    async def partition_counts(self, names: Collection[str]) -> Mapping[str, int]:
+        """See Admin."""
+        return {name: len(rows) for name, rows in (await self._describe(names)).items()}
+
+    async def write_first_offsets(
+        self, group: Group, sizes: Mapping[str, int], metadata: str
+    ) -> Sequence[TopicPartition]:
+        """See Admin. A group that has members but no commits cannot be written to, and is BrokerUnavailable."""
+        offsets = GroupOffsets(self._started()._client, group.name)
+        wanted = [TopicPartition(topic, number) for topic in group.topics for number in range(sizes[topic])]
+        there = await self._bounded("read committed offsets", offsets.fetch(wanted))
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            first = {name: Committed(0, metadata) for name in missing}
+            if not await self._bounded("write first offsets", offsets.commit("", _NO_GENERATION, first)):
+                raise BrokerUnavailable(f"{group.name} has members; stop them, and write its first offsets again")
+        return missing
+
+    async def committed(
+        self, group: Group, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed]:
+        """See Admin."""
+        offsets = GroupOffsets(self._started()._client, group.name)
+        return await self._bounded("read committed offsets", offsets.fetch(partitions))
+
+    async def _describe(self, names: Collection[str]) -> dict[str, list[dict[str, int]]]:
+        if not names:
+            return {}
+        found = {}
+        for row in await self._bounded("describe topics", self._started().describe_topics(list(names))):
+            error = for_code(row["error_code"])
+            if error is not UnknownTopicOrPartitionError:
+                found[row["topic"]] = row["partitions"]
+        return found
+
+    async def _wait_for_leaders(self, names: Collection[str]) -> None:
+        deadline = asyncio.get_running_loop().time() + self._config.request_timeout_s
+        while True:
+            rows = await self._describe(names)
+            if all(rows.get(name) and all(row["leader"] >= 0 for row in rows[name]) for name in names):
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise BrokerUnavailable("some partitions of the topics have no leader yet")
+            await asyncio.sleep(_PAUSE_S)
+
+    def _is_created(self, name: str, error_code: int, text: str | None) -> bool:
+        error = for_code(error_code)
+        if error is TopicAlreadyExistsError:
+            return False
+        if error in (InvalidConfigurationError, InvalidReplicationFactorError, InvalidTopicError):
+            raise ConfigurationError(f"the broker refuses to create {name}: {text or error.__name__}")
+        if error_code:
+            raise BrokerUnavailable(f"topic {name} was not created: {text or error.__name__}")
+        return True
+
+    def _started(self) -> AIOKafkaAdminClient:
+        if self._admin is None:
+            raise BrokerUnavailable("the admin is not started")
+        return self._admin
+
+    async def _bounded(self, doing: str, call: Awaitable[_Answer]) -> _Answer:
+        with unavailable(doing):
+            async with asyncio.timeout(self._config.request_timeout_s):
+                return await call

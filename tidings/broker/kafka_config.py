@@ -1,0 +1,60 @@
+"""What the Kafka adapter is told, and how aiokafka's errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from tidings.errors import BrokerUnavailable
+from tidings.runtime.settings import KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """Settings of every part. Times are chosen so that 4 lost heartbeats, and nothing less, cost a membership."""
+
+    bootstrap: str
+    request_timeout_s: float = 5.0  # also: how long a record may wait for its confirmation
+    reconnect_pause_s: float = 0.25
+    batch_bytes: int = 256 * 1024  # FIELD-NOTES: one batch per partition in flight, so bigger ones
+    record_bytes: int = 1024 * 1024  # a round's bound; half of the topics' max.message.bytes
+    unconfirmed_records: int = 20_000
+    unconfirmed_bytes: int = 32 * 1024 * 1024
+    fetch_max_wait_ms: int = 20  # FIELD-NOTES: 10-50
+    session_timeout_ms: int = 8_000
+    heartbeat_ms: int = 2_000
+    rebalance_timeout_ms: int = 30_000
+    max_poll_interval_ms: int = 600_000  # workers pause partitions instead of not polling
+
+    @staticmethod
+    def of(settings: KafkaSettings) -> "KafkaConfig":
+        """From the settings of a service."""
+        return KafkaConfig(
+            bootstrap=settings.bootstrap,
+            request_timeout_s=settings.produce_timeout_ms / 1000,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_ms=settings.session_timeout_ms // 4,
+        )
+
+    def client_settings(self, client_id: str) -> dict[str, Any]:
+        """Keyword arguments of every aiokafka client that answers within `request_timeout_s`."""
+        return {
+            "bootstrap_servers": self.bootstrap,
+            "client_id": client_id,
+            "request_timeout_ms": round(self.request_timeout_s * 1000),
+        }
+
+
+@contextmanager
+def unavailable(doing: str) -> Iterator[None]:
+    """Turns what aiokafka raises when a broker does not answer into BrokerUnavailable.
+
+    LookupError: its client looks a connection up that another task has just dropped.
+    AssertionError: it asserts that partitions are known and that it is bootstrapped.
+    """
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError, LookupError, AssertionError) as error:
+        raise BrokerUnavailable(f"{doing}: {error!r}") from error

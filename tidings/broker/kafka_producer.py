@@ -1,0 +1,226 @@
+"""Producer on aiokafka: explicit batches, one in flight per partition, thrown away whole at any error."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from tidings.broker.base import NewRecord, TopicPartition
+from tidings.broker.kafka_burial import bury_producer
+from tidings.broker.kafka_config import KafkaConfig, unavailable
+from tidings.errors import Backpressure, BrokerUnavailable, ConfigurationError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Delivery:
+    """Records of one call, confirmed together."""
+
+    records: Sequence[NewRecord]
+    size_bytes: int
+    deadline_s: float
+    answer: asyncio.Future[int]
+    confirmed: int = 0
+    first_offset: int = -1
+
+    def confirm(self, count: int, offset: int) -> bool:
+        """The next `count` records stand at `offset` and after; True when all are confirmed."""
+        if self.confirmed == 0:
+            self.first_offset = offset
+        self.confirmed += count
+        return self.confirmed == len(self.records)
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """What waits for one partition, in order, and the task that carries it over."""
+
+    queue: deque[_Delivery] = field(default_factory=deque)
+    carrier: asyncio.Task[None] | None = None
+
+
+class KafkaProducer:
+    """See Producer. `produce` and `send` share one queue per partition, so their order is that of the calls."""
+
+    def __init__(self, config: KafkaConfig, client_id: str) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._client: AIOKafkaProducer | None = None
+        self._connecting = asyncio.Lock()
+        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._burials: set[asyncio.Task[None]] = set()
+        self._unconfirmed_records = 0
+        self._unconfirmed_bytes = 0
+        self._is_open = False
+
+    async def start(self) -> None:
+        """See Producer. One try, within the request time-out."""
+        self._is_open = True
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._connect()
+
+    async def stop(self) -> None:
+        """See Producer. At most twice the request time-out."""
+        self._is_open = False
+        carriers = [lane.carrier for lane in self._lanes.values() if lane.carrier]
+        if carriers:
+            await asyncio.wait(carriers, timeout=self._config.request_timeout_s)
+        self._throw_away(BrokerUnavailable("the producer was stopped"))
+        while self._burials:
+            await asyncio.wait(self._burials)
+
+    async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
+        """See Producer."""
+        return await self._enqueue(TopicPartition(topic, partition), records)
+
+    def send(self, topic: str, partition: int, record: NewRecord) -> asyncio.Future[int]:
+        """See Producer."""
+        config = self._config
+        if self._unconfirmed_records >= config.unconfirmed_records:
+            raise Backpressure(f"{config.unconfirmed_records} records wait for the log's confirmation")
+        if self._unconfirmed_bytes >= config.unconfirmed_bytes:
+            raise Backpressure(f"{config.unconfirmed_bytes} bytes wait for the log's confirmation")
+        return self._enqueue(TopicPartition(topic, partition), (record,))
+
+    def _enqueue(self, name: TopicPartition, records: Sequence[NewRecord]) -> asyncio.Future[int]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[int] = loop.create_future()
+        answer.add_done_callback(_look_at)
+        sizes = [len(record.key or b"") + len(record.value or b"") for record in records]
+        if not self._is_open:
+            answer.set_exception(BrokerUnavailable("the producer is not started"))
+        elif max(sizes) > self._config.record_bytes:
+            answer.set_exception(_too_large(max(sizes)))
+        else:
+            deadline_s = loop.time() + self._config.request_timeout_s
+            self._carry(name, _Delivery(records, sum(sizes), deadline_s, answer))
+        return answer
+
+    def _carry(self, name: TopicPartition, delivery: _Delivery) -> None:
+        self._unconfirmed_records += len(delivery.records)
+        self._unconfirmed_bytes += delivery.size_bytes
+        lane = self._lanes.setdefault(name, _Lane())
+        lane.queue.append(delivery)
+        if lane.carrier is None:
+            lane.carrier = asyncio.get_running_loop().create_task(self._carry_over(name, lane))
+
+    async def _carry_over(self, name: TopicPartition, lane: _Lane) -> None:
+        # What arrives while a batch is under way is the next batch: batching comes from load.
+        try:
+            while lane.queue:
+                with unavailable(f"produce to {name.topic}-{name.partition}"):
+                    async with asyncio.timeout_at(lane.queue[0].deadline_s):
+                        await self._send_batch(name, lane)
+        except BrokerUnavailable as error:
+            self._throw_away(error)
+        else:
+            lane.carrier = None
+            del self._lanes[name]
+
+    async def _send_batch(self, name: TopicPartition, lane: _Lane) -> None:
+        client = await self._connected()
+        batch = client.create_batch()
+        shares = _fill(batch, lane.queue)
+        try:
+            confirmed = await (await client.send_batch(batch, name.topic, partition=name.partition))
+        except MessageSizeTooLargeError:
+            self._settle(lane.queue.popleft()).set_exception(_too_large(batch.size()))
+            raise
+        offset = confirmed.offset
+        if offset < 0:  # a repeat that the broker has dropped, having forgotten the first one's offset
+            raise BrokerUnavailable(f"the offset of a batch for {name.topic}-{name.partition} is not known")
+        for delivery, count in shares:
+            if delivery.confirm(count, offset):
+                answer = self._settle(lane.queue.popleft())
+                if not answer.done():
+                    answer.set_result(delivery.first_offset)
+            offset += count
+
+    async def _connected(self) -> AIOKafkaProducer:
+        async with self._connecting:
+            while self._client is None:  # bounded by the deadline of the record that waits for it
+                try:
+                    self._client = await self._connect()
+                except BrokerUnavailable:
+                    await asyncio.sleep(self._config.reconnect_pause_s)
+            return self._client
+
+    async def _connect(self) -> AIOKafkaProducer:
+        client = AIOKafkaProducer(
+            **self._config.client_settings(self._client_id),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=self._config.batch_bytes,
+        )
+        try:
+            with unavailable("connect a producer"):
+                async with asyncio.timeout(self._config.request_timeout_s):
+                    await client.start()
+        except BaseException:
+            self._bury(client)
+            raise
+        return client
+
+    def _throw_away(self, error: BrokerUnavailable) -> None:
+        """The connection, and everything in flight with it: its sequence numbers are out of step for good."""
+        lanes, self._lanes = self._lanes, {}
+        client, self._client = self._client, None
+        if client is not None:
+            self._bury(client)
+        if lanes:
+            _log.warning("producer thrown away", extra={"client_id": self._client_id, "reason": str(error)})
+        for lane in lanes.values():
+            if lane.carrier is not None and lane.carrier is not asyncio.current_task():
+                lane.carrier.cancel()
+            for delivery in lane.queue:
+                answer = self._settle(delivery)
+                if not answer.done():
+                    answer.set_exception(BrokerUnavailable(str(error)))
+            lane.queue.clear()
+
+    def _settle(self, delivery: _Delivery) -> asyncio.Future[int]:
+        self._unconfirmed_records -= len(delivery.records)
+        self._unconfirmed_bytes -= delivery.size_bytes
+        return delivery.answer
+
+    def _bury(self, client: AIOKafkaProducer) -> None:
+        burial = asyncio.get_running_loop().create_task(bury_producer(client))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+
+
+def _fill(batch: BatchBuilder, queue: deque[_Delivery]) -> list[tuple[_Delivery, int]]:
+    """Fill the batch from the front of the queue; how many records of which delivery are in it.
+
+    aiokafka takes the first record whatever its size, so a batch is never empty.
+    """
+    shares = []
+    for delivery in queue:
+        count = 0
+        for index in range(delivery.confirmed, len(delivery.records)):
+            record = delivery.records[index]
+            if batch.append(timestamp=None, key=record.key, value=record.value) is None:
+                break
+            count += 1
+        if count:
+            shares.append((delivery, count))
+        if delivery.confirmed + count < len(delivery.records):
+            break
+    return shares
+
+
+def _too_large(size_bytes: int) -> ConfigurationError:
+    return ConfigurationError(f"a record of {size_bytes} bytes is above what the topic takes (max.message.bytes)")
+
+
+def _look_at(answer: asyncio.Future[int]) -> None:
+    if not answer.cancelled():
+        answer.exception()  # nobody has to await a `send`: its error is not an unseen one
