@@ -1,0 +1,232 @@
+"""The tables in memory: the same promises as Cassandra's adapter, with a clock and faults to be set by tests.
+
+Used by unit tests, simulations and the embedded mode. Nothing is kept beyond
+the process, and nothing is thrown away in it but what has expired.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+from tidings.clock import Clock
+from tidings.errors import StoreUnavailable
+from tidings.store.base import KeyBucket, SessionSegment, TaggedRow, UserBucket
+from tidings.store.memory_faults import Faults, WriteFault
+from tidings.store.memory_tables import Partition, PartitionName, Slot, partition_of
+from tidings.store.rows import (
+    BlockRow,
+    BucketRow,
+    InboxRow,
+    KeyRow,
+    MessageRow,
+    ReceiptRow,
+    Row,
+    SegmentRow,
+    UserSessionRow,
+)
+
+# DESIGN law 1: tables that expire keep their rows for 100 days.
+TTL_MS = {"message_keys": 100 * 86_400_000, "inbox": 100 * 86_400_000}
+
+K = TypeVar("K")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Late:
+    """A mutation that lands after so many later write calls."""
+
+    rows: Sequence[Row]
+    calls: int
+
+
+class MemoryStore:
+    """See Store. `calls` counts calls by method, `rows_written` rows by table, for tests that assert on I/O."""
+
+    def __init__(self, clock: Clock | None = None, faults: Faults | None = None) -> None:
+        """Without a clock nothing expires."""
+        self.faults = faults or Faults()
+        self.calls: Counter[str] = Counter()
+        self.rows_written: Counter[str] = Counter()
+        self._clock = clock
+        self._partitions: dict[PartitionName, Partition] = {}
+        self._late: list[_Late] = []
+        self._is_stalled = False
+
+    async def start(self) -> None:
+        """See Store."""
+
+    async def stop(self) -> None:
+        """See Store. The rows stay: a store that is started again finds them."""
+
+    # -- levers of tests ---------------------------------------------------------------------------
+
+    def stall(self) -> None:
+        """Answer nothing: reads raise StoreUnavailable, writes are unconfirmed and land at `heal`."""
+        self._is_stalled = True
+
+    def heal(self) -> None:
+        """The end of `stall`."""
+        self._is_stalled = False
+        self.land_late()
+
+    def land_late(self) -> None:
+        """All mutations that were delayed land now."""
+        late, self._late = self._late, []
+        for mutation in late:
+            self._apply(mutation.rows)
+
+    def rows(self, table: str) -> list[Row | ReceiptRow]:
+        """All rows of a table, by partition key and clustering key; for assertions. Counts no call."""
+        names = sorted((name for name in self._partitions if name.table == table), key=lambda name: str(name.key))
+        return [slot.row for name in names for slot in self._partitions[name].ascending()]
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
+        """See Store."""
+        self.calls["write"] += 1
+        await asyncio.sleep(0)  # as with a real server others run meanwhile
+        self._count_down_late()
+        mutations: dict[object, list[TaggedRow]] = {}
+        for tagged in rows:
+            mutations.setdefault(partition_of(tagged.row).key, []).append(tagged)
+        unconfirmed: set[int] = set()
+        for mutation in mutations.values():
+            if not self._mutate([tagged.row for tagged in mutation]):
+                unconfirmed.update(tagged.tag for tagged in mutation)
+        return frozenset(unconfirmed)
+
+    def _mutate(self, rows: Sequence[Row]) -> bool:
+        """Apply one mutation, or do what the fault says; whether it is confirmed."""
+        if self._is_stalled:
+            self._late.append(_Late(rows, -1))
+            return False
+        fault = self.faults.write()
+        if fault is WriteFault.LATE:
+            self._late.append(_Late(rows, self.faults.late_writes()))
+        elif fault is not WriteFault.LOST:
+            self._apply(rows, is_flickering=fault is WriteFault.FLICKERING)
+        return fault is WriteFault.NONE
+
+    def _apply(self, rows: Sequence[Row], *, is_flickering: bool = False) -> None:
+        for row in rows:
+            name = partition_of(row)
+            self.rows_written[name.table] += 1
+            partition = self._partitions.get(name)
+            if partition is None:
+                partition = self._partitions[name] = Partition()
+            partition.put(row, self._expires_ms(name.table), is_flickering=is_flickering)
+
+    def _expires_ms(self, table: str) -> int | None:
+        if self._clock is None or table not in TTL_MS:
+            return None
+        return self._clock.wall_ms() + TTL_MS[table]
+
+    def _count_down_late(self) -> None:
+        for late in tuple(self._late):
+            late.calls -= 1
+            if late.calls == 0:
+                self._late.remove(late)
+                self._apply(late.rows)
+
+    async def remove_block(self, row: BlockRow) -> None:
+        """See Store."""
+        await self._answer("remove_block")
+        self._partition("blocks", row.user_id).remove(row.blocked_id)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:
+        """See Store."""
+        await self._answer("segments")
+        return self._newest("segments", {session_id: session_id for session_id in session_ids}, limit, SegmentRow)
+
+    async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
+        """See Store."""
+        await self._answer("segments_below")
+        slots = self._partition("segments", session_id).descending(below=segment)
+        return list(islice(self._visible(slots, SegmentRow), limit))
+
+    async def newest_messages(
+        self, segments: Collection[SessionSegment], limit: int
+    ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
+        """See Store."""
+        await self._answer("newest_messages")
+        return self._newest("messages", {segment: tuple(segment) for segment in segments}, limit, MessageRow)
+
+    async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
+        """See Store."""
+        await self._answer("messages")
+        slots = self._partition("messages", tuple(segment)).ascending(first_seq, last_seq)
+        return list(self._visible(slots, MessageRow))
+
+    async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
+        """See Store."""
+        await self._answer("keys")
+        slots = (
+            slot for bucket, keys in wanted.items() for slot in self._partition("message_keys", tuple(bucket)).at(keys)
+        )
+        return list(self._visible(slots, KeyRow))
+
+    async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
+        """See Store."""
+        await self._answer("inbox_buckets")
+        return self._newest("inbox_buckets", {user_id: user_id for user_id in user_ids}, limit, BucketRow)
+
+    async def newest_inbox_rows(
+        self, buckets: Collection[UserBucket], limit: int
+    ) -> Mapping[UserBucket, Sequence[InboxRow]]:
+        """See Store."""
+        await self._answer("newest_inbox_rows")
+        return self._newest("inbox", {bucket: tuple(bucket) for bucket in buckets}, limit, InboxRow)
+
+    async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
+        """See Store."""
+        await self._answer("inbox_rows")
+        return list(self._visible(self._partition("inbox", tuple(bucket)).ascending(first, last), InboxRow))
+
+    async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
+        """See Store."""
+        await self._answer("user_sessions")
+        return list(self._visible(self._partition("user_sessions", user_id).ascending(), UserSessionRow))
+
+    async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
+        """See Store."""
+        await self._answer("receipts")
+        slots = (
+            slot for session_id, user_id in pairs for slot in self._partition("receipts", session_id).at([user_id])
+        )
+        return {(row.session_id, row.user_id): row for row in self._visible(slots, ReceiptRow)}
+
+    async def blocks(self, user_id: str) -> Sequence[str]:
+        """See Store."""
+        await self._answer("blocks")
+        return [row.blocked_id for row in self._visible(self._partition("blocks", user_id).ascending(), BlockRow)]
+
+    async def _answer(self, method: str) -> None:
+        self.calls[method] += 1
+        await asyncio.sleep(0)
+        if self._is_stalled or self.faults.read_fails():
+            raise StoreUnavailable(f"{method}: the tables did not answer")
+
+    def _partition(self, table: str, key: Any) -> Partition:
+        return self._partitions.get(PartitionName(table, key)) or Partition()
+
+    def _newest(self, table: str, keys: Mapping[K, Any], limit: int, kind: type[R]) -> dict[K, Sequence[R]]:
+        found = {
+            asked: list(islice(self._visible(self._partition(table, key).descending(), kind), limit))
+            for asked, key in keys.items()
+        }
+        return {asked: rows for asked, rows in found.items() if rows}
+
+    def _visible(self, slots: Iterable[Slot], kind: type[R]) -> Iterator[R]:
+        """The rows that this read sees; `kind` is the class of the table's rows."""
+        now_ms = self._clock.wall_ms() if self._clock else 0
+        for slot in slots:
+            has_expired = slot.expires_ms is not None and slot.expires_ms <= now_ms
+            if not has_expired and not (slot.is_flickering and self.faults.is_hidden()):
+                yield cast(R, slot.row)
