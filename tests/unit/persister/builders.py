@@ -1,0 +1,68 @@
+"""Commands and records for tests of the persister's core."""
+
+from services.persister.sequence import Decision, decide
+from services.persister.state import Draft, SessionState
+from tidings.broker.base import Record
+from tidings.codec import RULES, post_digest
+from tidings.topics import MESSAGES_INBOUND
+from tidings.wire.common_pb2 import KIND_TEXT, Origin, Stamps
+from tidings.wire.inbound_pb2 import Command, Post
+
+DAY_MS = 24 * 3600 * 1000
+# 2026-11-23 12:00 UTC.
+NOON_MS = 1_795_435_200_000
+SESSION = "d:alice:bob"
+
+
+def uuid7(time_ms: int, number: int = 0) -> str:
+    """A UUIDv7 of that time; different numbers give different ids."""
+    text = f"{time_ms:012x}7{number % 4096:03x}8{number // 4096:015x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def stamps(segment_messages: int = 10_000) -> Stamps:
+    """The limits as a gateway stamps them."""
+    return Stamps(
+        rules=RULES,
+        segment_messages=segment_messages,
+        bucket_rows=5_000,
+        recipients_per_part=1_000,
+        write_diffusion_max=500,
+        month_shards=16,
+    )
+
+
+def command(
+    client_msg_id: str,
+    text: str = "hello",
+    sender: str = "alice",
+    session_id: str = SESSION,
+    segment_messages: int = 10_000,
+    reply_to: int = 0,
+) -> Command:
+    """A text message on its way."""
+    post = Post(kind=KIND_TEXT, body=f'{{"text":"{text}"}}'.encode(), reply_to=reply_to)
+    return Command(
+        stamps=stamps(segment_messages),
+        origin=Origin(gateway=0, gateway_epoch=1, connection_id="c1", ref="r"),
+        session_id=session_id,
+        sender_id=sender,
+        client_msg_id=client_msg_id,
+        digest=post_digest(post),
+        post=post,
+    )
+
+
+def record(sent: Command, offset: int, at_ms: int = NOON_MS, partition: int = 0) -> Record:
+    """The command as it stands on messages.inbound."""
+    return Record(MESSAGES_INBOUND, partition, offset, at_ms, None, sent.SerializeToString())
+
+
+def decided(draft: Draft, sent: Command, offset: int, at_ms: int = NOON_MS) -> Decision:
+    """Decide one command at that place of the log."""
+    return decide(draft, sent, record(sent, offset, at_ms), 0)
+
+
+def fresh() -> Draft:
+    """A session that has no message yet."""
+    return Draft.of(SessionState(), 0)

@@ -1,0 +1,215 @@
+"""What becomes of one command."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.persister.sequence import KEY_LIFE_MS, Accepted, Decision, Rejected, Repeated
+from services.persister.state import (
+    KEY_WINDOW_MS,
+    SKEW_MS,
+    Draft,
+    MessageKey,
+    SessionState,
+    Stored,
+    key_bucket,
+    needs_lookup,
+)
+from tests.unit.persister.builders import DAY_MS, NOON_MS, SESSION, command, decided, fresh, uuid7
+
+
+def accepted(decision: Decision) -> Accepted:
+    assert isinstance(decision, Accepted), decision
+    return decision
+
+
+def refused_code(decision: Decision) -> str:
+    assert isinstance(decision, Rejected), decision
+    return decision.code
+
+
+def test_seqs_of_a_session_are_one_two_three() -> None:
+    draft = fresh()
+    seqs = [accepted(decided(draft, command(f"m{i}"), offset=i)).stored.seq for i in range(5)]
+    assert seqs == [1, 2, 3, 4, 5]
+
+
+def test_the_message_id_says_where_the_command_stands_on_the_log() -> None:
+    assert accepted(decided(fresh(), command("m"), offset=77)).stored.message_id == 77
+
+
+def test_a_repeat_with_the_same_content_gets_the_first_seq() -> None:
+    draft = fresh()
+    first = accepted(decided(draft, command("m"), offset=1))
+    again = decided(draft, command("m"), offset=2)
+    assert again == Repeated(first.stored)
+    assert draft.seq == 1
+
+
+def test_a_repeat_with_another_content_is_a_conflict_and_takes_no_seq() -> None:
+    draft = fresh()
+    decided(draft, command("m", text="one"), offset=1)
+    assert refused_code(decided(draft, command("m", text="two"), offset=2)) == "conflict"
+    assert draft.seq == 1
+
+
+def test_two_senders_may_use_the_same_id() -> None:
+    draft = fresh()
+    decided(draft, command("m", sender="alice"), offset=1)
+    assert accepted(decided(draft, command("m", sender="bob"), offset=2)).stored.seq == 2
+
+
+@pytest.mark.parametrize(
+    ("distance_ms", "code"),
+    [(SKEW_MS + 1, "clock_skew"), (-90 * DAY_MS - 1, "too_old")],
+)
+def test_a_uuid_far_from_log_time_is_refused(distance_ms: int, code: str) -> None:
+    assert refused_code(decided(fresh(), command(uuid7(NOON_MS + distance_ms)), offset=1)) == code
+
+
+@pytest.mark.parametrize("distance_ms", [SKEW_MS, -90 * DAY_MS])
+def test_a_uuid_at_the_border_is_accepted(distance_ms: int) -> None:
+    accepted(decided(fresh(), command(uuid7(NOON_MS + distance_ms)), offset=1))
+
+
+def test_a_stranger_is_told_that_there_is_no_such_session() -> None:
+    assert refused_code(decided(fresh(), command("m", sender="mallory"), offset=1)) == "session_not_found"
+
+
+def test_a_group_that_nobody_made_looks_the_same() -> None:
+    assert refused_code(decided(fresh(), command("m", session_id="g:guess"), offset=1)) == "session_not_found"
+
+
+def test_a_reply_to_what_does_not_exist_is_refused() -> None:
+    draft = fresh()
+    decided(draft, command("m1"), offset=1)
+    assert refused_code(decided(draft, command("m2", reply_to=2), offset=2)) == "invalid_body"
+    accepted(decided(draft, command("m3", reply_to=1), offset=3))
+
+
+def test_at_never_goes_back_when_the_broker_clock_does() -> None:
+    draft = fresh()
+    decided(draft, command("m1"), offset=1, at_ms=NOON_MS)
+    assert accepted(decided(draft, command("m2"), offset=2, at_ms=NOON_MS - 60_000)).stored.at == NOON_MS
+
+
+def test_a_segment_rolls_at_the_stamped_size_and_not_at_ours() -> None:
+    draft = fresh()
+    segments = [accepted(decided(draft, command(f"m{i}", segment_messages=2), offset=i)).segment for i in range(5)]
+    assert segments == [1, 1, 2, 2, 3]
+
+
+def test_a_segment_rolls_when_the_month_changes() -> None:
+    draft = fresh()
+    first = accepted(decided(draft, command("m1"), offset=1, at_ms=NOON_MS))
+    second = accepted(decided(draft, command("m2"), offset=2, at_ms=NOON_MS + 10 * DAY_MS))
+    assert (first.segment, first.month, second.segment, second.month) == (1, 202611, 2, 202612)
+
+
+def test_h6_a_late_second_copy_is_a_repeat_although_a_segment_rolled_between() -> None:
+    draft = fresh()
+    first = accepted(decided(draft, command("m0", segment_messages=2), offset=0))
+    for i in range(1, 6):
+        decided(draft, command(f"m{i}", segment_messages=2), offset=i)
+    assert decided(draft, command("m0", segment_messages=2), offset=6) == Repeated(first.stored)
+
+
+def test_h7_a_copy_that_comes_ten_thousand_messages_late_is_still_known() -> None:
+    draft = fresh()
+    sent = command(uuid7(NOON_MS))
+    first = accepted(decided(draft, sent, offset=0))
+    for i in range(1, 10_001):
+        decided(draft, command(uuid7(NOON_MS, i)), offset=i)
+    state = draft.confirmed()
+    assert decided(Draft.of(state, 0), sent, offset=10_001) == Repeated(first.stored)
+
+
+def test_h30_a_round_longer_than_the_key_window_keeps_its_own_keys() -> None:
+    draft = fresh()
+    sent = command("not-a-uuid")
+    first = accepted(decided(draft, sent, offset=0, at_ms=NOON_MS))
+    decided(draft, command("m1"), offset=1, at_ms=NOON_MS + 3 * KEY_WINDOW_MS)
+    assert decided(draft, sent, offset=2, at_ms=NOON_MS + 3 * KEY_WINDOW_MS) == Repeated(first.stored)
+
+
+def test_memory_forgets_keys_only_when_the_round_is_confirmed_and_then_asks_the_tables() -> None:
+    draft = fresh()
+    decided(draft, command("old"), offset=0, at_ms=NOON_MS)
+    decided(draft, command("new"), offset=1, at_ms=NOON_MS + KEY_WINDOW_MS + 1)
+    state = draft.confirmed()
+    old, new = MessageKey("alice", "old"), MessageKey("alice", "new")
+    assert state.find(old) is None
+    assert state.find(new) is not None
+    assert needs_lookup(state, old)
+
+
+def test_the_key_window_is_not_trusted_right_after_a_load() -> None:
+    """A session loaded with a tail at noon knows no key of before noon, nor of what may be stored below it."""
+    state = SessionState(seq=9, at=NOON_MS, known_from=NOON_MS)
+    assert needs_lookup(state, MessageKey("alice", uuid7(NOON_MS + SKEW_MS)))
+    assert not needs_lookup(state, MessageKey("alice", uuid7(NOON_MS + SKEW_MS + 1)))
+    assert needs_lookup(state, MessageKey("alice", "no uuid"))
+
+
+def test_a_session_without_messages_needs_no_lookup() -> None:
+    assert not needs_lookup(SessionState(), MessageKey("alice", "anything"))
+
+
+def test_h29_a_fast_gateway_clock_does_not_hide_a_stored_copy() -> None:
+    """The id is 4 minutes ahead of the log; the tail is newer than the copy. Memory must not decide alone."""
+    id_time = NOON_MS + 4 * 60_000
+    state = SessionState(seq=2, at=NOON_MS + 60_000, known_from=NOON_MS + 60_000)
+    key = MessageKey("alice", uuid7(id_time))
+    assert needs_lookup(state, key)
+    draft = Draft.of(state, 0)
+    sent = command(uuid7(id_time))
+    draft.looked_up[key] = Stored(1, 500, NOON_MS, sent.digest)
+    assert decided(draft, sent, offset=9, at_ms=NOON_MS + 60_000) == Repeated(draft.looked_up[key])
+
+
+def test_h31_a_key_expires_by_log_time_whether_or_not_its_row_is_still_there() -> None:
+    sent = command("no uuid")
+    there, swept = Draft.of(SessionState(seq=1, known_from=0), 0), Draft.of(SessionState(seq=1, known_from=0), 0)
+    there.looked_up[MessageKey("alice", "no uuid")] = Stored(1, 500, NOON_MS, sent.digest)
+    late = NOON_MS + KEY_LIFE_MS + 1
+    assert decided(there, sent, 9, late) == decided(swept, sent, 9, late)
+
+
+def test_keys_of_uuids_are_filed_by_the_month_of_their_own_time() -> None:
+    assert key_bucket(SESSION, uuid7(NOON_MS)).key_month == 202611
+    assert key_bucket(SESSION, "no uuid").key_month == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(-400_000, 400_000)), max_size=40), st.data())
+def test_any_split_into_rounds_decides_the_same(steps: list[tuple[int, bool, int]], data: st.DataObject) -> None:
+    """Law 1: decisions depend on the records below, not on where rounds begin or what was in memory."""
+    sent = [
+        (command(uuid7(NOON_MS + drift, number) if is_uuid else f"id{number}"), NOON_MS + 60_000 * place + drift)
+        for place, (number, is_uuid, drift) in enumerate(steps)
+    ]
+    whole = fresh()
+    at_once = [decided(whole, one, offset, at) for offset, (one, at) in enumerate(sent)]
+    state = SessionState()
+    in_rounds = []
+    for offset, (one, at) in enumerate(sent):
+        draft = Draft.of(state, 0)
+        key = MessageKey(one.sender_id, one.client_msg_id)
+        if needs_lookup(state, key):
+            stored = next(
+                (
+                    d.stored
+                    for d, (s, _) in zip(at_once, sent, strict=True)
+                    if isinstance(d, Accepted) and s.client_msg_id == one.client_msg_id and d.stored.message_id < offset
+                ),
+                None,
+            )
+            if stored is not None:
+                draft.looked_up[key] = stored
+        in_rounds.append(decided(draft, one, offset, at))
+        state = draft.confirmed()
+        if data.draw(st.booleans()) and state.seq:
+            # The owner changes: what is loaded is the tail and nothing else.
+            state = SessionState(
+                state.seq, state.count, state.at, state.segment, state.segment_first_seq, state.segment_month, state.at
+            )
+    assert in_rounds == at_once
