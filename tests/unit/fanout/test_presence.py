@@ -1,0 +1,100 @@
+"""Who counts as connected."""
+
+from services.fanout.presence import Gateways, Presences
+from tidings.wire.gateways_pb2 import GatewayEvent
+from tidings.wire.presence_pb2 import Presence, PresenceKey
+
+
+def key(gateway: int, device: str = "phone") -> PresenceKey:
+    return PresenceKey(user_id="alice", device_id=device, gateway=gateway)
+
+
+def value(connection: str, epoch: int) -> Presence:
+    return Presence(gateway_epoch=epoch, connection_id=connection, state=Presence.STATE_HERE)
+
+
+def started(gateways: Gateways, ordinal: int, offset: int) -> None:
+    gateways.apply(GatewayEvent(gateway=ordinal, state=GatewayEvent.STATE_STARTED), offset)
+
+
+def presences(*epochs: tuple[int, int]) -> Presences:
+    gateways = Gateways()
+    for ordinal, offset in epochs:
+        started(gateways, ordinal, offset)
+    return Presences(gateways)
+
+
+def test_h11_a_late_gone_of_the_old_gateway_leaves_the_device_online_at_the_new_one() -> None:
+    known = presences((1, 10), (2, 11))
+    known.here(key(1), value("c1", 10), 0)
+    known.here(key(2), value("c2", 11), 0)
+    known.gone(key(1), value("c1", 10))
+    assert known.gateways_of("alice") == {(2, 11)}
+
+
+def test_a_gone_takes_back_only_its_own_connection() -> None:
+    known = presences((1, 10))
+    known.here(key(1), value("c1", 10), 0)
+    known.here(key(1), value("c2", 10), 0)
+    known.gone(key(1), value("c1", 10))
+    assert known.gateways_of("alice") == {(1, 10)}
+
+
+def test_h12_no_clock_ends_a_presence() -> None:
+    """There is no time in this module: only a higher start or a goodbye makes an epoch void."""
+    gateways = Gateways()
+    started(gateways, 1, 10)
+    assert gateways.is_current(1, 10)
+    started(gateways, 1, 20)
+    assert not gateways.is_current(1, 10)
+
+
+def test_a_goodbye_ends_its_epoch_and_the_next_start_begins_another() -> None:
+    gateways = Gateways()
+    started(gateways, 1, 10)
+    gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 15)
+    assert not gateways.is_current(1, 10)
+    started(gateways, 1, 16)
+    assert gateways.is_current(1, 16)
+
+
+def test_a_goodbye_of_an_older_epoch_leaves_the_newer_alone() -> None:
+    gateways = Gateways()
+    started(gateways, 1, 20)
+    gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 21)
+    assert gateways.is_current(1, 20)
+
+
+def test_a_presence_that_overtakes_its_gateways_start_record_counts() -> None:
+    known = presences((1, 10))
+    known.here(key(1), value("c1", 30), 0)
+    assert known.gateways_of("alice") == {(1, 30)}
+
+
+def test_a_newer_connection_of_the_device_elsewhere_replaces_the_older() -> None:
+    known = presences((1, 10), (2, 11))
+    known.here(key(1), value("c1", 10), 0)
+    _, older = known.here(key(2), value("c2", 11), 0)
+    assert [connection.connection_id for connection in older] == ["c1"]
+
+
+def test_a_connection_that_says_again_that_it_is_here_replaces_nobody() -> None:
+    known = presences((1, 10), (2, 11))
+    known.here(key(1), value("c1", 10), 0)
+    known.here(key(2), value("c2", 11), 0)
+    _, older = known.here(key(1), value("c1", 10), 0)
+    assert not older
+
+
+def test_another_device_is_not_replaced() -> None:
+    known = presences((1, 10))
+    known.here(key(1, "phone"), value("c1", 10), 0)
+    _, older = known.here(key(1, "laptop"), value("c2", 10), 0)
+    assert not older
+
+
+def test_users_of_partitions_that_went_elsewhere_are_forgotten() -> None:
+    known = presences((1, 10))
+    known.here(key(1), value("c1", 10), 4)
+    known.keep_only([5])
+    assert known.gateways_of("alice") == set()

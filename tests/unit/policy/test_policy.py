@@ -1,0 +1,98 @@
+"""Marks, backoff, ordered writes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings.policy.backoff import Backoff
+from tidings.policy.marks import METADATA_MAX_BYTES, Marks, fits_metadata
+from tidings.policy.ordered_writes import MUTATION_BYTES, OrderedWrites
+from tidings.store.base import TaggedRow
+from tidings.store.rows import BlockRow
+from tidings.wire.common_pb2 import Coordinates
+
+
+def at(offset: int, part: int = 0, epoch: int = 0, partition: int = 0) -> Coordinates:
+    return Coordinates(epoch=epoch, partition=partition, offset=offset, part=part)
+
+
+def test_at_or_below_the_mark_is_a_repeat() -> None:
+    marks = Marks()
+    marks.advance(at(5, part=1))
+    assert marks.is_repeat(at(5, part=1))
+    assert marks.is_repeat(at(5, part=0))
+    assert marks.is_repeat(at(4, part=9))
+    assert not marks.is_repeat(at(5, part=2))
+    assert not marks.is_repeat(at(6))
+
+
+def test_a_higher_epoch_is_never_a_repeat() -> None:
+    marks = Marks()
+    marks.advance(at(1_000))
+    assert not marks.is_repeat(at(0, epoch=1))
+
+
+def test_source_partitions_have_marks_of_their_own() -> None:
+    marks = Marks()
+    marks.advance(at(5, partition=1))
+    assert not marks.is_repeat(at(5, partition=2))
+
+
+def test_a_round_works_on_a_copy() -> None:
+    marks = Marks()
+    marks.copy().advance(at(5))
+    assert not marks.is_repeat(at(5))
+
+
+@pytest.mark.parametrize("metadata", ["", "!", "AAAA", "bm90IG1hcmtz"])
+def test_h18_what_is_not_marks_is_an_error_and_never_no_marks(metadata: str) -> None:
+    with pytest.raises(ValueError, match="commit metadata"):
+        Marks.decoded(metadata)
+
+
+def test_no_marks_at_all_are_written_out() -> None:
+    assert Marks().encoded()
+    assert not Marks.decoded(Marks().encoded()).is_repeat(at(0))
+
+
+@given(
+    st.dictionaries(st.integers(0, 95), st.tuples(st.integers(0, 63), st.integers(0, 2**47 - 1), st.integers(0, 99)))
+)
+def test_marks_survive_the_way_through_a_commit(highest: dict[int, tuple[int, int, int]]) -> None:
+    encoded = Marks(dict(highest)).encoded()
+    assert len(encoded) <= METADATA_MAX_BYTES
+    back = Marks.decoded(encoded)
+    for partition, (epoch, offset, part) in highest.items():
+        assert back.is_repeat(at(offset, part, epoch, partition))
+        assert not back.is_repeat(at(offset, part + 1, epoch, partition))
+
+
+def test_more_partitions_than_fit_are_known_beforehand() -> None:
+    assert fits_metadata(96)
+    assert not fits_metadata(1_000)
+
+
+def test_backoff_doubles_up_to_its_bound() -> None:
+    backoff = Backoff(first_ms=50, most_ms=300)
+    assert [backoff.wait_ms(failures) for failures in (0, 1, 2, 3, 4, 99)] == [0, 50, 100, 200, 300, 300]
+
+
+def row(name: str) -> TaggedRow:
+    return TaggedRow(0, BlockRow(name, name))
+
+
+def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_waves() -> None:
+    writes = OrderedWrites()
+    writes.then("a", 1, row("a1"), 10)
+    writes.then("a", 1, row("a1+"), 10)
+    writes.then("a", 2, row("a2"), 10)
+    writes.then("b", 1, row("b1"), 10)
+    writes.beside(row("side"))
+    assert [list(wave) for wave in writes.waves()] == [[row("a1"), row("a1+"), row("b1"), row("side")], [row("a2")]]
+
+
+def test_h24_no_mutation_grows_past_the_largest() -> None:
+    writes = OrderedWrites()
+    for number in range(5):
+        writes.then("a", 1, row(str(number)), MUTATION_BYTES // 2)
+    assert [len(list(wave)) for wave in writes.waves()] == [2, 2, 1]

@@ -1,0 +1,76 @@
+"""Watermarks are maxima."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.receipts.heads import Heads
+from services.receipts.merge import Claim, Merged, Watermarks, rows_of
+from tidings.store.rows import DeliveredRow, ReadRow
+from tidings.wire.common_pb2 import Message
+
+PLACE = ("d:alice:bob", "bob")
+
+
+def claim(delivered: int = 0, read: int = 0, at_ms: int = 1) -> Claim:
+    return Claim(*PLACE, delivered, read, at_ms)
+
+
+def test_reading_implies_delivery() -> None:
+    merged = Merged()
+    merged.claim(claim(read=5), head_seq=9, known=None)
+    assert merged.moved[PLACE] == Watermarks(5, 5, 1)
+
+
+def test_beyond_the_head_counts_as_the_head() -> None:
+    merged = Merged()
+    merged.claim(claim(delivered=1_000, read=50), head_seq=9, known=None)
+    assert merged.moved[PLACE] == Watermarks(9, 9, 1)
+
+
+def test_h26_a_late_lower_watermark_moves_nothing() -> None:
+    merged = Merged()
+    merged.claim(claim(delivered=3, read=2), head_seq=9, known=Watermarks(5, 5, 1))
+    assert not merged.moved
+
+
+def test_what_was_only_read_from_a_table_is_written_and_told_again() -> None:
+    """Law 5: `known` is what this process wrote; without it an equal watermark moves."""
+    merged = Merged()
+    merged.claim(claim(delivered=5), head_seq=9, known=None)
+    assert list(rows_of(PLACE, merged.moved[PLACE], None, 0)) == [DeliveredRow(*PLACE, 5)]
+
+
+def test_rows_carry_the_watermark_as_their_write_timestamp() -> None:
+    assert DeliveredRow(*PLACE, 7).write_timestamp == 7
+    assert ReadRow(*PLACE, 6, 4, 99).write_timestamp == 6
+
+
+def test_only_what_rose_is_written() -> None:
+    rows = list(rows_of(PLACE, Watermarks(9, 5, 1), Watermarks(5, 5, 1), 0))
+    assert rows == [DeliveredRow(*PLACE, 9)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1))
+def test_any_order_and_repetition_of_claims_ends_at_the_same_watermarks(
+    said: list[tuple[int, int]],
+) -> None:
+    def end(claims: list[tuple[int, int]]) -> tuple[int, int]:
+        marks = Watermarks()
+        for delivered, read in claims:
+            before = (marks.delivered_seq, marks.read_seq)
+            marks.raise_to(delivered, read, 1)
+            assert (marks.delivered_seq, marks.read_seq) >= before
+            assert marks.read_seq <= marks.delivered_seq
+        return marks.delivered_seq, marks.read_seq
+
+    assert end(said) == end(sorted(said)) == end(said + said[::-1])
+
+
+def test_the_head_is_the_highest_seq_seen_and_repeats_do_not_lower_it() -> None:
+    heads = Heads()
+    for seq in (1, 2, 3, 2):
+        heads.see(Message(session_id="d:a:b", seq=seq, count=seq))
+    assert heads.head("d:a:b") == 3
+    assert heads.count_at("d:a:b", 2) == 2
+    assert heads.count_at("d:a:b", 4) is None
+    assert heads.head("d:unknown:x") == 0
