@@ -1,0 +1,292 @@
+"""Questions that take more than one read: heads, ranges across segments, state as of a position. Over any Store.
+
+Segments and buckets are listed before their first row is written, so the newest
+one listed may be empty (H8). All calls raise StoreUnavailable.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+from tidings.errors import LostLogTail
+from tidings.ids import Position
+from tidings.store.base import SessionSegment, Store, UserBucket
+from tidings.store.rows import BucketRow, InboxRow, MessageRow, SegmentRow
+
+D = TypeVar("D", SegmentRow, BucketRow)
+
+# One more than one, since the newest may be listed but still empty.
+_FIRST_DIRECTORY_ROWS = 2
+_DIRECTORY_PAGE = 100
+_ABOVE_ALL_SEGMENTS = 2**31 - 1
+_END_OF_LOG = Position(2**31, 2**63)
+# DESIGN section 5: a round's rows above its first offset are mostly within the newest 20; then pages of that many
+# rows, at the longest body (24 KiB) 5 MiB.
+_NEWEST_ROWS = 20
+_PAGE_ROWS = 200
+# Rows between two wanted ones are read with them when they are fewer than this: cheaper than another request.
+_RUN_GAP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A session's newest message and the segment in which it stands."""
+
+    segment: SegmentRow
+    message: MessageRow
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEnd:
+    """A user's newest bucket and its newest row; None when all rows of the bucket have expired (H9)."""
+
+    bucket: BucketRow
+    row: InboxRow | None
+
+
+# -- sessions --------------------------------------------------------------------------------------
+
+
+async def heads(store: Store, session_ids: Collection[str]) -> dict[str, MessageRow]:
+    """The newest stored message of each session; sessions without one are left out."""
+    tails = await tails_below(store, dict.fromkeys(session_ids, _END_OF_LOG))
+    return {session_id: tail.message for session_id, tail in tails.items() if isinstance(tail, Tail)}
+
+
+async def tails_below(store: Store, positions: Mapping[str, Position]) -> dict[str, Tail | LostLogTail | None]:
+    """The newest message of each session made below its position (law 5), of the newest segment that has one.
+
+    None: the session had not begun. LostLogTail, as a value, since only the
+    session's partition stops: segments were opened below the position, so
+    their messages are confirmed, yet none can be read (DESIGN section 6).
+    """
+    listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}
+    candidates = {session_id: _first_below(rows, positions[session_id]) for session_id, rows in listed.items()}
+    newest = await _newest_messages(store, [row for row in candidates.values() if row is not None])
+    tails: dict[str, Tail | LostLogTail | None] = dict.fromkeys(positions)
+    unclear = []
+    for session_id, segment in candidates.items():
+        message = newest.get(session_id)
+        if segment is not None and message is not None and message.made_at < positions[session_id]:
+            tails[session_id] = Tail(segment, message)
+        elif segment is not None or len(listed[session_id]) == _FIRST_DIRECTORY_ROWS:
+            unclear.append(session_id)
+    found = await asyncio.gather(*(_tail_below(store, session_id, positions[session_id]) for session_id in unclear))
+    tails.update(zip(unclear, found, strict=True))
+    return tails
+
+
+async def read_range(
+    store: Store, session_id: str, first_seq: int, last_seq: int, limit: int, *, descending: bool = False
+) -> list[MessageRow]:
+    """Up to `limit` messages of first_seq..last_seq (both included) across segments.
+
+    Without `descending` the lowest, ascending; with it the highest, newest first.
+    """
+    if descending and last_seq - first_seq >= limit:
+        # Seqs have no gaps (G3): clipped to the head, the limit is arithmetic.
+        head = (await heads(store, [session_id])).get(session_id)
+        last_seq = min(last_seq, head.seq if head else 0)
+        first_seq = max(first_seq, last_seq - limit + 1)
+    last_seq = min(last_seq, first_seq + limit - 1)
+    if last_seq < first_seq:
+        return []
+    directory = await _directory_from(store, session_id, first_seq)
+    rows = await _read_runs(store, _split((first_seq, last_seq), directory))
+    return rows[::-1] if descending else rows
+
+
+async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], MessageRow]:
+    """The messages at these seqs of each session; those that are not stored are left out."""
+    asked = {session_id: sorted(seqs) for session_id, seqs in wanted.items() if seqs}
+    directories = await _directories_from(store, {session_id: seqs[0] for session_id, seqs in asked.items()})
+    spans = [
+        span
+        for session_id, seqs in asked.items()
+        for run in _runs(seqs)
+        for span in _split(run, directories[session_id])
+    ]
+    rows = await _read_runs(store, spans)
+    return {(row.session_id, row.seq): row for row in rows if row.seq in wanted[row.session_id]}
+
+
+async def _tail_below(store: Store, session_id: str, position: Position) -> Tail | LostLogTail | None:
+    """Segment by segment, newest first: the way for what the first look did not settle."""
+    below, lowest = 0, _ABOVE_ALL_SEGMENTS
+    while page := await store.segments_below(session_id, lowest, _DIRECTORY_PAGE):
+        for segment in page:
+            if segment.made_at < position:
+                below += 1
+                message = await _newest_message_below(store, segment, position)
+                if message is not None:
+                    return Tail(segment, message)
+        lowest = page[-1].segment
+    if below:
+        return LostLogTail(
+            f"{session_id}: {below} segments were opened below epoch {position.epoch} offset {position.offset}, "
+            "yet no message can be read; restore the messages or the log before this partition goes on"
+        )
+    return None
+
+
+async def _newest_message_below(store: Store, segment: SegmentRow, position: Position) -> MessageRow | None:
+    name = SessionSegment(segment.session_id, segment.segment)
+    rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
+    while rows:
+        for row in rows:
+            if row.made_at < position:
+                return row
+        lowest = rows[-1].seq
+        rows = (await store.messages(name, max(segment.first_seq, lowest - _PAGE_ROWS), lowest - 1))[::-1]
+    return None
+
+
+async def _newest_messages(store: Store, segments: Sequence[SegmentRow]) -> dict[str, MessageRow]:
+    """The newest message of one segment a session."""
+    names = [SessionSegment(row.session_id, row.segment) for row in segments]
+    newest = await store.newest_messages(names, 1) if names else {}
+    return {name.session_id: rows[0] for name, rows in newest.items()}
+
+
+# -- ranges ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Seqs of one segment, both included."""
+
+    name: SessionSegment
+    first_seq: int
+    last_seq: int
+
+
+async def _directory_from(store: Store, session_id: str, first_seq: int) -> list[SegmentRow]:
+    return (await _directories_from(store, {session_id: first_seq}))[session_id]
+
+
+async def _directories_from(store: Store, first_seqs: Mapping[str, int]) -> dict[str, list[SegmentRow]]:
+    """The segments of each session from the one that holds its seq to the newest, ascending."""
+    listed = await store.segments(first_seqs, _FIRST_DIRECTORY_ROWS) if first_seqs else {}
+    complete = await asyncio.gather(
+        *(_down_to(store, session_id, seq, listed.get(session_id, ())) for session_id, seq in first_seqs.items())
+    )
+    return dict(zip(first_seqs, complete, strict=True))
+
+
+async def _down_to(store: Store, session_id: str, seq: int, newest: Sequence[SegmentRow]) -> list[SegmentRow]:
+    rows = list(newest)
+    while rows and rows[-1].first_seq > seq:
+        older = await store.segments_below(session_id, rows[-1].segment, _DIRECTORY_PAGE)
+        if not older:
+            break
+        rows.extend(older)
+    return rows[::-1]
+
+
+def _split(run: tuple[int, int], directory: Sequence[SegmentRow]) -> list[_Span]:
+    """A run of seqs cut where segments begin; `directory` ascending."""
+    first, last = run
+    ends = [following.first_seq - 1 for _, following in pairwise(directory)]
+    spans = []
+    for segment, end in zip(directory, [*ends, last], strict=False):
+        start, stop = max(first, segment.first_seq), min(last, end)
+        if start <= stop:
+            spans.append(_Span(SessionSegment(segment.session_id, segment.segment), start, stop))
+    return spans
+
+
+def _runs(seqs: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending seqs as runs, small gaps read through; none longer than a page."""
+    runs: list[tuple[int, int]] = []
+    for seq in seqs:
+        if runs and seq - runs[-1][1] <= _RUN_GAP and seq - runs[-1][0] < _PAGE_ROWS:
+            runs[-1] = (runs[-1][0], seq)
+        else:
+            runs.append((seq, seq))
+    return runs
+
+
+async def _read_runs(store: Store, spans: Sequence[_Span]) -> list[MessageRow]:
+    """All rows of the spans, in their order."""
+    pages = await asyncio.gather(*(store.messages(span.name, span.first_seq, span.last_seq) for span in spans))
+    return [row for page in pages for row in page]
+
+
+# -- inboxes ---------------------------------------------------------------------------------------
+
+
+async def inbox_tails_below(store: Store, positions: Mapping[str, Position]) -> dict[str, InboxEnd | None]:
+    """The newest bucket of each user opened below the position, with its newest row made below it (law 5).
+
+    None: nothing was ever written below it. A bucket opened below the position
+    held a confirmed row below it; where none can be read, all have expired,
+    and those of older buckets before them: then the row is None (H9).
+    """
+    buckets = await _buckets_below(store, positions)
+    names = {user_id: UserBucket(user_id, bucket.bucket) for user_id, bucket in buckets.items()}
+    newest = await store.newest_inbox_rows(names.values(), 1) if names else {}
+    ends: dict[str, InboxEnd | None] = dict.fromkeys(positions)
+    unclear = []
+    for user_id, bucket in buckets.items():
+        rows = newest.get(names[user_id], ())
+        if rows and rows[0].made_at >= positions[user_id]:
+            unclear.append(user_id)
+        else:
+            ends[user_id] = InboxEnd(bucket, rows[0] if rows else None)
+    found = await asyncio.gather(
+        *(_newest_inbox_row_below(store, buckets[user_id], positions[user_id]) for user_id in unclear)
+    )
+    ends.update({user_id: InboxEnd(buckets[user_id], row) for user_id, row in zip(unclear, found, strict=True)})
+    return ends
+
+
+async def inbox_tails(store: Store, user_ids: Collection[str]) -> dict[str, int]:
+    """The newest inbox_seq that can be read for each user, 0 for an empty inbox.
+
+    One whose rows have all expired ends where its newest bucket begins, minus one.
+    """
+    listed = await store.inbox_buckets(user_ids, _FIRST_DIRECTORY_ROWS) if user_ids else {}
+    names = [UserBucket(user_id, row.bucket) for user_id, rows in listed.items() for row in rows]
+    newest = await store.newest_inbox_rows(names, 1) if names else {}
+    tails = dict.fromkeys(user_ids, 0)
+    for user_id, rows in listed.items():
+        tails[user_id] = rows[0].first_inbox_seq - 1
+    for name, inbox_rows in newest.items():
+        tails[name.user_id] = max(tails[name.user_id], inbox_rows[0].inbox_seq)
+    return tails
+
+
+async def _buckets_below(store: Store, positions: Mapping[str, Position]) -> dict[str, BucketRow]:
+    """The newest bucket of each user that was opened below the position, if there is one."""
+    found: dict[str, BucketRow] = {}
+    pending: Collection[str] = positions
+    limit = _FIRST_DIRECTORY_ROWS
+    while pending:
+        listed = await store.inbox_buckets(pending, limit)
+        unclear = []
+        for user_id, rows in listed.items():
+            bucket = _first_below(rows, positions[user_id])
+            if bucket is not None:
+                found[user_id] = bucket
+            elif len(rows) == limit:
+                unclear.append(user_id)
+        pending, limit = unclear, limit * 10
+    return found
+
+
+async def _newest_inbox_row_below(store: Store, bucket: BucketRow, position: Position) -> InboxRow | None:
+    name = UserBucket(bucket.user_id, bucket.bucket)
+    rows: Sequence[InboxRow] = (await store.newest_inbox_rows([name], _NEWEST_ROWS)).get(name, ())
+    while rows:
+        for row in rows:
+            if row.made_at < position:
+                return row
+        lowest = rows[-1].inbox_seq
+        rows = (await store.inbox_rows(name, max(bucket.first_inbox_seq, lowest - _PAGE_ROWS), lowest - 1))[::-1]
+    return None
+
+
+def _first_below(rows: Sequence[D], position: Position) -> D | None:
+    return next((row for row in rows if row.made_at < position), None)
