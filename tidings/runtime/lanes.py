@@ -145,8 +145,8 @@ class Lane(Generic[T]):
 
     @property
     def wants_commit(self) -> bool:
-        """There is progress that is not committed."""
-        return self.gate is not Gate.LOADING and self.confirmed_offset > self.committed_offset
+        """There is progress that is not committed. A lane that never opened has none, whatever stopped it."""
+        return 0 <= self.committed_offset < self.confirmed_offset
 
 
 def _size(record: Record) -> int:

@@ -1,0 +1,313 @@
+"""The loop all workers share, on the log in memory: the gate, the rounds, the commits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
+from tidings.broker.memory import MemoryBroker
+from tidings.broker.memory_faults import CommitFault, Faults
+from tidings.errors import PoisonRecord, StoreUnavailable, UnreadableRecord
+from tidings.policy.backoff import Backoff
+from tidings.policy.marks import Marks
+from tidings.runtime.health import Health
+from tidings.runtime.round import Round
+from tidings.runtime.worker import Worker, WorkerConfig
+from tidings.topics import Group, Topic
+from tidings.wire.common_pb2 import Coordinates
+
+GROUP = Group("test", ("work",))
+CONFIG = WorkerConfig(log_epoch=0, session_timeout_ms=8_000, commit_every_ms=5, backoff=Backoff(1, 5))
+PATIENCE_S = 20.0
+
+
+@dataclass
+class RecordingStage:
+    """Writes down what it was given; refuses, fails or hangs as told."""
+
+    name: str = "test"
+    seen: list[tuple[int, str]] = field(default_factory=list)
+    rounds: list[list[str]] = field(default_factory=list)
+    confirmed_partitions: list[int] = field(default_factory=list)
+    forgotten: int = 0
+    fail_next: int = 0
+    fail_partition: int | None = None
+    hold: asyncio.Event | None = None
+    prepared: asyncio.Event | None = None
+    marks_seen: list[bool] = field(default_factory=list)
+
+    def decode(self, record: Record) -> str:
+        text = (record.value or b"").decode()
+        if text == "poison":
+            raise PoisonRecord("as told")
+        if text == "unreadable":
+            raise UnreadableRecord("as told")
+        return text
+
+    async def prepare(self, partitions: Collection[TopicPartition]) -> None:
+        if self.prepared is not None:
+            await self.prepared.wait()
+
+    async def run(self, work: Round[str]) -> None:
+        self.rounds.append([str(one.content) for some in work.arrivals.values() for one in some])
+        if self.hold is not None:
+            await self.hold.wait()
+        work.must_be_ours()
+        if self.fail_next:
+            self.fail_next -= 1
+            raise StoreUnavailable("as told")
+        if self.fail_partition is not None:
+            work.fail([self.fail_partition], "as told")
+        for partition, arrivals in work.arrivals.items():
+            for arrival in arrivals:
+                source = Coordinates(partition=partition.partition, offset=arrival.record.offset)
+                self.marks_seen.append(work.marks[partition].is_repeat(source))
+                work.marks[partition].advance(source)
+                if work.is_confirmed(partition.partition):
+                    self.seen.append((partition.partition, str(arrival.content)))
+
+    def confirmed(self, partitions: Collection[TopicPartition]) -> None:
+        self.confirmed_partitions.extend(partition.partition for partition in partitions)
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+async def broker_with(partitions: int = 2, faults: Faults | None = None) -> MemoryBroker:
+    broker = MemoryBroker(faults=faults)
+    admin = broker.admin()
+    await admin.create_topics([Topic("work", partitions, {})], 1)
+    await admin.write_first_offsets(GROUP, {"work": partitions}, Marks().encoded())
+    return broker
+
+
+async def put(broker: MemoryBroker, partition: int, *texts: str) -> None:
+    await broker.producer("p").produce("work", partition, [NewRecord(text.encode()) for text in texts])
+
+
+@asynccontextmanager
+async def working(broker: MemoryBroker, stage: RecordingStage, config: WorkerConfig = CONFIG) -> AsyncIterator[Health]:
+    health, stopping = Health(), asyncio.Event()
+    health.set_ready(True)
+    worker = Worker(stage, broker.group_consumer("w", GROUP), config, health)
+    running = asyncio.create_task(worker.run(stopping))
+    try:
+        yield health
+    finally:
+        stopping.set()
+        await asyncio.wait_for(running, PATIENCE_S)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.002)
+
+
+def committed(broker: MemoryBroker, partition: int) -> Committed:
+    return broker.group(GROUP).commits[TopicPartition("work", partition)]
+
+
+async def test_records_are_worked_in_order_and_committed_with_their_marks() -> None:
+    broker, stage = await broker_with(), RecordingStage()
+    await put(broker, 0, "a", "b", "c")
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 0).offset == 3)
+    assert stage.seen == [(0, "a"), (0, "b"), (0, "c")]
+    marks = Marks.decoded(committed(broker, 0).metadata)
+    assert marks.is_repeat(Coordinates(partition=0, offset=2))
+    assert not marks.is_repeat(Coordinates(partition=0, offset=3))
+
+
+async def test_the_gate_lets_nothing_in_before_marks_and_position_are_read_back() -> None:
+    """H18, ready gate: the log hands records out before the marks are known."""
+    faults = Faults()
+    broker, stage = await broker_with(faults=faults), RecordingStage(prepared=asyncio.Event())
+    marks = Marks()
+    marks.advance(Coordinates(partition=0, offset=1))
+    broker.group(GROUP).commits[TopicPartition("work", 0)] = Committed(1, marks.encoded())
+    await put(broker, 0, "a", "b", "c")
+    async with working(broker, stage) as health:
+        await asyncio.sleep(0.1)
+        assert stage.rounds == []
+        assert health.readiness()
+        faults.script_loading(3)
+        assert stage.prepared is not None
+        stage.prepared.set()
+        await until(lambda: committed(broker, 0).offset == 3)
+        assert health.readiness() == ""
+    assert stage.seen == [(0, "b"), (0, "c")]
+    assert stage.marks_seen == [True, False]
+
+
+async def test_a_commit_without_marks_is_an_error_to_retry_and_never_a_new_group() -> None:
+    broker, stage = await broker_with(), RecordingStage()
+    good = committed(broker, 0)
+    broker.group(GROUP).commits[TopicPartition("work", 0)] = Committed(0, "")
+    await put(broker, 0, "a")
+    async with working(broker, stage):
+        await asyncio.sleep(0.05)
+        assert stage.rounds == []
+        broker.group(GROUP).commits[TopicPartition("work", 0)] = good
+        await until(lambda: stage.seen == [(0, "a")])
+
+
+async def test_a_round_that_fails_is_repeated_and_nothing_of_it_is_committed() -> None:
+    broker, stage = await broker_with(), RecordingStage(fail_next=3)
+    await put(broker, 0, "a", "b")
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 0).offset == 2)
+    assert stage.rounds[:4] == [["a", "b"]] * 4
+    assert stage.seen == [(0, "a"), (0, "b")]
+
+
+async def test_a_partition_that_fails_alone_holds_up_no_other() -> None:
+    broker, stage = await broker_with(), RecordingStage(fail_partition=0)
+    await put(broker, 0, "a")
+    await put(broker, 1, "x")
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 1).offset == 1)
+        await put(broker, 1, "y")
+        await until(lambda: committed(broker, 1).offset == 2)
+        assert committed(broker, 0).offset == 0
+        stage.fail_partition = None
+        await until(lambda: committed(broker, 0).offset == 1)
+    assert stage.seen == [(1, "x"), (1, "y"), (0, "a")]
+
+
+async def test_h21_a_mark_never_passes_a_record_whose_round_failed() -> None:
+    broker, stage = await broker_with(1), RecordingStage(fail_partition=0)
+    await put(broker, 0, "a")
+    async with working(broker, stage):
+        await until(lambda: len(stage.rounds) > 1)
+        await put(broker, 0, "b")
+        await until(lambda: ["a", "b"] in stage.rounds)
+        assert not Marks.decoded(committed(broker, 0).metadata).is_repeat(Coordinates(partition=0, offset=0))
+        stage.fail_partition = None
+        await until(lambda: committed(broker, 0).offset == 2)
+    assert not any(stage.marks_seen)
+
+
+async def test_h19_and_h32_an_unreadable_record_stops_its_partition_and_no_other() -> None:
+    broker, stage = await broker_with(), RecordingStage()
+    await put(broker, 0, "a", "unreadable", "b")
+    await put(broker, 1, "x")
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 0).offset == 1 and committed(broker, 1).offset == 1)
+        await put(broker, 1, "y")
+        await until(lambda: committed(broker, 1).offset == 2)
+        assert committed(broker, 0).offset == 1
+    assert (0, "b") not in stage.seen
+
+
+async def test_poison_reaches_the_stage_in_its_place() -> None:
+    broker, stage = await broker_with(), RecordingStage()
+    await put(broker, 0, "a", "poison", "b")
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 0).offset == 3)
+    assert [text for _, text in stage.seen] == ["a", "as told", "b"]
+
+
+async def test_a_lost_log_tail_stops_the_partition() -> None:
+    broker, stage = await broker_with(), RecordingStage()
+    broker.group(GROUP).commits[TopicPartition("work", 0)] = Committed(50, Marks().encoded())
+    await put(broker, 0, "a")
+    await put(broker, 1, "x")
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 1).offset == 1)
+    assert committed(broker, 0).offset == 50
+    assert stage.seen == [(1, "x")]
+
+
+async def test_a_position_that_the_log_no_longer_holds_stops_the_partition() -> None:
+    broker, stage = await broker_with(), RecordingStage()
+    await put(broker, 0, "a", "b", "c")
+    await put(broker, 1, "x")
+    broker.partition(TopicPartition("work", 0)).delete_before(2)
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 1).offset == 1)
+        await asyncio.sleep(0.05)
+    assert committed(broker, 0).offset == 0
+    assert stage.seen == [(1, "x")]
+
+
+async def test_a_lost_commit_means_a_replay_and_nothing_worse() -> None:
+    """H23: the commit was confirmed yet not stored; the next owner starts from the one before."""
+    faults = Faults()
+    broker, stage = await broker_with(1, faults), RecordingStage()
+    faults.script_commit(CommitFault.LOST)
+    await put(broker, 0, "a")
+    async with working(broker, stage):
+        await until(lambda: stage.seen == [(0, "a")])
+        await asyncio.sleep(0.05)
+    replay = RecordingStage()
+    async with working(broker, replay):
+        await until(lambda: replay.seen == [(0, "a")])
+
+
+async def test_a_partition_taken_away_in_mid_round_is_drained_committed_and_forgotten() -> None:
+    broker, stage = await broker_with(2), RecordingStage(hold=asyncio.Event())
+    await put(broker, 0, "a")
+    other = RecordingStage()
+    async with working(broker, stage):
+        await until(lambda: stage.rounds == [["a"]])
+        joining = asyncio.create_task(_work_until(broker, other, lambda: other.seen == [(1, "x")]))
+        await asyncio.sleep(0.02)
+        assert stage.hold is not None
+        stage.hold.set()
+        await put(broker, 1, "x")
+        await asyncio.wait_for(joining, PATIENCE_S)
+    assert stage.seen == [(0, "a")]
+    assert committed(broker, 0).offset == 1
+    assert stage.forgotten >= 2
+
+
+async def _work_until(broker: MemoryBroker, stage: RecordingStage, is_so: Callable[[], bool]) -> None:
+    async with working(broker, stage):
+        await until(is_so)
+
+
+async def test_h22_a_zombie_drops_its_round_and_commits_nothing() -> None:
+    """A paused process: its partition is given away while a round is in hand; it wakes up and goes on."""
+    broker, stage = await broker_with(1), RecordingStage(hold=asyncio.Event())
+    await put(broker, 0, "a", "b")
+    consumer = broker.group_consumer("zombie", GROUP)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(Worker(stage, consumer, CONFIG, Health()).run(stopping))
+    await until(lambda: len(stage.rounds) == 1)
+    consumer.expire()
+    successor = RecordingStage()
+    async with working(broker, successor):
+        await until(lambda: committed(broker, 0).offset == 2)
+        await put(broker, 0, "c")
+        await until(lambda: committed(broker, 0).offset == 3)
+        assert stage.hold is not None
+        stage.hold.set()
+        await asyncio.sleep(0.05)
+        assert committed(broker, 0).offset == 3
+    stopping.set()
+    await asyncio.wait_for(running, PATIENCE_S)
+
+
+async def test_a_full_queue_pauses_its_source_until_there_is_room_again() -> None:
+    broker, stage = await broker_with(1), RecordingStage(hold=asyncio.Event())
+    async with working(broker, stage):
+        for start in range(0, 4_000, 100):
+            await put(broker, 0, *(str(number) for number in range(start, start + 100)))
+        await asyncio.sleep(0.1)
+        assert stage.hold is not None
+        stage.hold.set()
+        await until(lambda: committed(broker, 0).offset == 4_000)
+    assert [text for _, text in stage.seen] == [str(number) for number in range(4_000)]
+    assert max(len(texts) for texts in stage.rounds) <= 500
+
+
+async def test_stopping_ends_the_round_in_hand_and_commits_it() -> None:
+    broker, stage = await broker_with(1), RecordingStage()
+    slow = WorkerConfig(log_epoch=0, session_timeout_ms=8_000, commit_every_ms=3_600_000)
+    await put(broker, 0, "a")
+    async with working(broker, stage, slow):
+        await until(lambda: stage.seen == [(0, "a")])
+        assert committed(broker, 0).offset == 0
+    assert committed(broker, 0).offset == 1
