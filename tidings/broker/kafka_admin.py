@@ -1,7 +1,8 @@
 """Admin on aiokafka."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -9,6 +10,7 @@ from aiokafka.errors import (
     InvalidConfigurationError,
     InvalidReplicationFactorError,
     InvalidTopicError,
+    KafkaError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -23,6 +25,8 @@ from tidings.topics import Group, Topic
 _Answer = TypeVar("_Answer")
 _NO_GENERATION = -1
 _PAUSE_S = 0.05
+# A new cluster makes its topic of offsets at the first question, and answers when that is ready.
+_COORDINATOR_PATIENCE_S = 30.0
 
 
 class KafkaAdmin:
@@ -68,11 +72,12 @@ class KafkaAdmin:
         """See Admin. A group that has members but no commits cannot be written to, and is BrokerUnavailable."""
         offsets = GroupOffsets(self._started()._client, group.name)
         wanted = [TopicPartition(topic, number) for topic in group.topics for number in range(sizes[topic])]
-        there = await self._bounded("read committed offsets", offsets.fetch(wanted))
+        there = await self._patiently("read committed offsets", lambda: offsets.fetch(wanted))
         missing = [name for name in wanted if name not in there]
         if missing:
             first = {name: Committed(0, metadata) for name in missing}
-            if not await self._bounded("write first offsets", offsets.commit("", _NO_GENERATION, first)):
+            commit = partial(offsets.commit, "", _NO_GENERATION, first)
+            if not await self._patiently("write first offsets", commit):
                 raise BrokerUnavailable(f"{group.name} has members; stop them, and write its first offsets again")
         return missing
 
@@ -81,7 +86,7 @@ class KafkaAdmin:
     ) -> Mapping[TopicPartition, Committed]:
         """See Admin."""
         offsets = GroupOffsets(self._started()._client, group.name)
-        return await self._bounded("read committed offsets", offsets.fetch(partitions))
+        return await self._patiently("read committed offsets", lambda: offsets.fetch(partitions))
 
     async def _describe(self, names: Collection[str]) -> dict[str, list[dict[str, int]]]:
         if not names:
@@ -122,3 +127,14 @@ class KafkaAdmin:
         with unavailable(doing):
             async with asyncio.timeout(self._config.request_timeout_s):
                 return await call
+
+    async def _patiently(self, doing: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        with unavailable(doing):
+            async with asyncio.timeout(_COORDINATOR_PATIENCE_S):
+                while True:
+                    try:
+                        return await call()
+                    except KafkaError as error:
+                        if not error.retriable:
+                            raise
+                    await asyncio.sleep(_PAUSE_S)
