@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,6 +220,38 @@ def test_a_gap_is_synced_after_200_ms_and_again_every_second() -> None:
     assert device.syncs == []
 
 
+def test_while_an_answer_is_awaited_nothing_makes_the_device_ask_again_within_the_second() -> None:
+    device = started(0)
+    device.inbox += numbered(5)
+    device.push(3)
+    device.advance(200)
+    device.heartbeat()
+    device.push(5)
+    device.advance(900)
+    assert len(device.sync_times) == 1
+    device.answer()
+    assert [seq for _, seq in device.positions] == [1, 2, 3, 4, 5]
+
+
+def test_pushes_that_do_not_fit_above_a_gap_are_acked_and_synced_later() -> None:
+    device = started(0)
+    device.inbox += numbered(receiving.MAX_HELD + 5)
+    for inbox_seq in range(2, receiving.MAX_HELD + 6):
+        device.push(inbox_seq)
+    device.advance(100)
+    assert device.acks[-1].inbox_seq == receiving.MAX_HELD + 5
+    device.settle_down()
+    assert [seq for _, seq in device.positions] == list(range(1, receiving.MAX_HELD + 6))
+
+
+def test_fifty_messages_are_acked_without_waiting() -> None:
+    device = started(0)
+    device.inbox += numbered(50)
+    for inbox_seq in range(1, 51):
+        device.push(inbox_seq)
+    assert device.acks == [frames.Ack(inbox_seq=50, delivered=(Position("d:alice:bob", 50),))]
+
+
 def test_a_gap_that_closes_by_itself_is_not_synced() -> None:
     device = started(0)
     device.inbox += numbered(3)
@@ -260,6 +293,20 @@ def test_expired_numbers_are_skipped() -> None:
     device.advance(0)
     device.answer()
     assert [seq for _, seq in device.positions] == [8, 9, 10]
+
+
+def test_a_truncated_page_that_finds_less_room_than_it_needs_skips_only_what_has_expired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = Device(inbox=numbered(6), expired=1)
+    device.open()
+    device.connect()
+    device.advance(0)
+    monkeypatch.setattr(receiving, "WINDOW", 2)
+    device.answer()
+    assert [seq for _, seq in device.positions] == [2, 3]
+    device.settle_down()
+    assert [seq for _, seq in device.positions] == [2, 3, 4, 5, 6]
 
 
 def test_an_empty_truncated_page_moves_the_cursor_to_next() -> None:
@@ -400,8 +447,9 @@ def test_a_group_push_before_its_switch_of_mode_waits_for_the_sync() -> None:
     assert [seq for _, seq in device.positions] == [1, 2, 3]
 
 
-def test_after_a_switch_back_to_write_history_comes_before_the_inbox() -> None:
-    device = Device(log=group_log(4), cursor=Cursor(0, {"g:x": 2}))
+@pytest.mark.parametrize("last", [1, 2])
+def test_after_a_switch_back_to_write_history_comes_before_the_inbox(last: int) -> None:
+    device = Device(log=group_log(4), cursor=Cursor(0, {"g:x": last}))
     switch = message("g:x", 5, event="member_removed", user_id="zoe", mode_from="read", mode_to="write")
     device.log["g:x"].append(switch)
     device.inbox = [switch, message("g:x", 6)]
@@ -409,9 +457,21 @@ def test_after_a_switch_back_to_write_history_comes_before_the_inbox() -> None:
     device.connect()
     device.push(1)
     device.push(2)
+    device.advance(0)
+    device.answer_history()
+    device.advance(200)
+    assert [seq for _, seq in device.positions] == list(range(last + 1, 7))
+    assert device.cursor == Cursor(0, {"g:x": last})
     device.settle_down()
-    assert [seq for _, seq in device.positions] == [3, 4, 5, 6]
+    assert [seq for _, seq in device.positions] == list(range(last + 1, 7))
     assert device.cursor == Cursor(2, {})
+
+
+def test_joining_again_where_the_leaving_has_expired_does_not_wait_either() -> None:
+    device = started(0, cursor=Cursor(0, {"g:x": 3}))
+    device.inbox = [message("g:x", 9, event="members_added", user_ids=[ME], mode="read")]
+    device.push(1)
+    assert device.positions == [("g:x", 9)]
 
 
 def test_joining_again_does_not_wait_for_what_came_between() -> None:
@@ -442,6 +502,23 @@ def test_a_group_that_is_closed_to_the_user_lets_the_cursor_pass() -> None:
     assert device.positions == [("d:alice:bob", 1)]
     assert device.cursor is not None
     assert device.cursor.inbox_seq == 2
+
+
+def test_a_group_push_that_found_no_room_is_read_from_history_when_there_is_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receiving, "WINDOW", 2)
+    device = started(0, cursor=Cursor(0, {"g:x": 0}))
+    device.inbox += numbered(2)
+    device.push(1)
+    device.push(2)
+    device.log = group_log(1)
+    device.give(Push(message=message("g:x", 1)))
+    device.advance(1_000)
+    assert device.histories == []
+    device.handle(2)
+    device.advance(0)
+    assert device.histories == [FetchHistory("g:x", 0)]
 
 
 # -- properties ----------------------------------------------------------------------------------------------
@@ -514,3 +591,42 @@ def test_a_restart_shows_everything_that_was_not_handled_and_nothing_before_the_
     assert set(seen + device.positions) == set(expected)
     assert device.positions == expected[len(expected) - len(device.positions) :]
     assert len(device.positions) >= len(expected) - kept
+
+
+LOG_ACTIONS = st.one_of(
+    st.tuples(st.just("push"), st.integers(1, 12)),
+    st.tuples(st.just("advance"), st.sampled_from([1, 200, 1_000])),
+    st.tuples(st.sampled_from(["history", "fail", "live", "lose", "handle"]), st.just(0)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(LOG_ACTIONS, max_size=50))
+def test_a_groups_log_is_shown_once_in_order_however_its_pushes_and_pages_come(
+    schedule: list[tuple[str, int]],
+) -> None:
+    device = Device(log=group_log(12), cursor=Cursor(0, {"g:x": 0}))
+    device.open()
+    device.connect()
+    for name, number in schedule:
+        match name:
+            case "push":
+                device.give(Push(message=device.log["g:x"][number - 1]))
+            case "advance":
+                device.advance(number)
+            case "history" if device.histories:
+                device.answer_history()
+            case "fail" if device.histories:
+                fetch = device.histories.pop(0)
+                device.take(device.core.history_failed(device.now_ms, fetch.session_id, gone=False))
+            case "live":
+                device.live()
+            case "lose":
+                device.lose_connection()
+                device.advance(1_000)
+            case "handle":
+                device.handle(3)
+    device.live()
+    device.settle_down()
+    assert device.positions == [("g:x", seq) for seq in range(1, 13)]
+    assert device.cursor == Cursor(0, {"g:x": 12})

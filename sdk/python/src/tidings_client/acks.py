@@ -14,6 +14,7 @@ from tidings_client.effects import Effect, SendFrame
 from tidings_client.frames import Ack, Position, Read
 
 LINGER_MS = 80  # one ack a moment rather than one a message; far below the 5 s after which the server repeats
+MAX_UNSAID = 50  # messages; a burst need not wait
 MAX_SESSIONS_PER_ACK = 50
 SESSIONS_REPEATED = 200  # on a new connection: the most recently changed; 200 frames are 16 of the allowed 64 KiB
 
@@ -22,6 +23,7 @@ SESSIONS_REPEATED = 200  # on a new connection: the most recently changed; 200 f
 class Acks:
     _connected: bool = False
     _inbox_seq: int | None = None
+    _said_inbox_seq: int = 0
     _delivered: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _read: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _changed: dict[str, int] = field(default_factory=dict)
@@ -64,12 +66,13 @@ class Acks:
     def _linger(self, now_ms: int) -> Iterator[Effect]:
         if self._flush_at_ms is None:
             self._flush_at_ms = now_ms + LINGER_MS
-        if self._connected and len(self._changed) >= MAX_SESSIONS_PER_ACK:
+        unsaid = max(len(self._changed), (self._inbox_seq or 0) - self._said_inbox_seq)
+        if self._connected and unsaid >= MAX_UNSAID:
             yield from self.flush()
 
     def flush(self) -> Iterator[Effect]:
         """Say now what is still to be said."""
-        self._flush_at_ms = None
+        self._flush_at_ms, self._said_inbox_seq = None, self._inbox_seq or 0
         positions = [Position(session_id, seq) for session_id, seq in self._changed.items()]
         self._changed = {}
         for start in range(0, max(1, len(positions)), MAX_SESSIONS_PER_ACK):

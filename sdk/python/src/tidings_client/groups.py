@@ -165,8 +165,9 @@ def _leaves(message: Message, user_id: str) -> bool:
 def _release(held: dict[int, Shown]) -> Iterator[Shown]:
     """The group is in write mode or left: the inbox alone gives the order now."""
     for seq in sorted(held):
-        if held[seq].ticket is not None:
-            yield held[seq]
+        entry = held.pop(seq)
+        if entry.ticket is not None:
+            yield entry
 
 
 def _let_go(entries: Iterable[Shown]) -> Iterator[Left]:

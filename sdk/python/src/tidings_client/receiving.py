@@ -97,11 +97,12 @@ class Receiving:
             yield from self._push_from_log(now_ms, message)
             return
         self._tail = max(self._tail, inbox_seq)
-        if self._cursor is not None and inbox_seq > self._cursor and self._has_room and len(self._held) < MAX_HELD:
+        fits = self._cursor is not None and self._has_room and len(self._held) < MAX_HELD
+        if fits and inbox_seq > (self._cursor or 0):
             self._held[inbox_seq] = message
             yield from self._advance(now_ms)
-        if not self._has_room:
-            yield from self.acks.held(now_ms, self._tail)  # or it is repeated, and the connection closed at 45 s
+        if not fits:  # a sync brings it; unless this is said it is repeated, and the connection closed at 45 s
+            yield from self.acks.held(now_ms, self._tail)
         self._sync_by(now_ms + PATIENCE_MS)
 
     def page(self, now_ms: int, page: SyncPage) -> Iterator[Effect]:

@@ -118,7 +118,10 @@ class Rest:
             answer = await self._send(path, given, fresh=True)
         if answer.status_code != 200:
             raise _refusal(answer)
-        return msgspec.json.decode(answer.content, type=answer_type)
+        try:
+            return msgspec.json.decode(answer.content, type=answer_type)
+        except msgspec.MsgspecError as error:
+            raise ApiError(200, "unreadable", f"GET {path}: {error}", retryable=False) from error
 
     async def _send(self, path: str, query: dict[str, str | int], *, fresh: bool) -> httpx2.Response:
         token = await self._tokens.get(fresh=fresh)
