@@ -120,8 +120,8 @@ def test_a_receipt_that_overtakes_the_ack_counts_and_no_step_is_left_out() -> No
     author = online()
     author.send("a")
     author.receipt(1, 1)
-    author.ack("a", 1)
     author.receipt(1, 0)
+    author.ack("a", 1)
     assert author.statuses["a"] == [Status.SENDING, Status.SENT, Status.DELIVERED, Status.READ]
 
 
