@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = "TIDINGS_PROCESS"
@@ -17,6 +19,7 @@ POLL_S = 0.05
 # A thread stops when it next returns from the kernel: at once, unless it waits for a disk.
 PAUSE_GRACE_S = 10.0
 PAUSE_POLL_S = 0.001
+KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h: these have no environment either
 LOG_TAIL_LINES = 25
 
 
@@ -44,7 +47,7 @@ class Process:
             pid = int(self.pid_file.read_text())
         except (FileNotFoundError, ValueError):
             return None
-        return pid if _carries_marker(pid, self._marker) else None
+        return pid if _is_ours(pid, self._marker) else None
 
     def start(self, argv: list[str], env: dict[str, str]) -> None:
         """Start it, appending to its log; a process that runs already is left alone."""
@@ -117,19 +120,36 @@ class Process:
         return "\n".join(lines[-LOG_TAIL_LINES:])
 
 
-def _carries_marker(pid: int, marker: str) -> bool:
-    """Whether a living process has our marker; a zombie's environment is empty, so it counts as gone."""
+def _is_ours(pid: int, marker: str) -> bool:
+    """Whether the process has our marker.
+
+    One that is ending loses its environment before its sockets: it counts until only a zombie is left.
+    """
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
-    return f"{MARKER}={marker}".encode() in environment.split(b"\0")
+    if environment:
+        return f"{MARKER}={marker}".encode() in environment.split(b"\0")
+    threads = _threads(pid)
+    return any(thread.state not in "ZX" and not thread.flags & KERNEL_THREAD for thread in threads)
 
 
 def _is_stopped(pid: int) -> bool:
-    """Whether every thread is in state T (proc(5): the state follows the name, which is in parentheses)."""
-    try:
-        states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
-    except (FileNotFoundError, ProcessLookupError):
-        return False  # a thread ended between the listing and the reading, so something still runs
-    return set(states) <= {"T", "t"}
+    return all(thread.state in "Tt" for thread in _threads(pid))
+
+
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    state: str
+    flags: int
+
+
+def _threads(pid: int) -> list[_Thread]:
+    """What /proc says of each thread that there still is (proc(5): the name before is in parentheses)."""
+    threads = []
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended between the listing and the reading
+            fields = task.read_text().rpartition(")")[2].split()
+            threads.append(_Thread(fields[0], int(fields[6])))
+    return threads
