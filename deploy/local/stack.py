@@ -99,9 +99,12 @@ class Stack:
         self.start_servers()
         if services := self.counts.names():
             self.initialise()
-            for name in services:
-                self.start(name)
-            self.wait_ready(services)
+            # The echo user is a client: it asks a gateway for its token as soon as it starts.
+            echoes = [name for name in services if split(name)[0] == "echo"]
+            for group in (services[: len(services) - len(echoes)], echoes):
+                for name in group:
+                    self.start(name)
+                self.wait_ready(group)
 
     def start_servers(self) -> None:
         for name in SERVERS:
@@ -154,7 +157,7 @@ class Stack:
             start_cassandra(process, self.jars_cache, self.ports.cassandra, self.ports.cassandra_storage)
         else:
             self.make_token_key()
-            process.start([sys.executable, "-m", _module(name)], self._environment(name))
+            process.start([sys.executable, "-m", *self._command(name)], self._environment(name))
 
     def kill(self, name: str) -> None:
         """SIGKILL; returns when the process is gone."""
@@ -222,15 +225,20 @@ class Stack:
             "TIDINGS_CASSANDRA_HOSTS": HOST,
             "TIDINGS_CASSANDRA_PORT": str(self.ports.cassandra),
             "TIDINGS_DEVELOPMENT": "true",
-            "TIDINGS_DEV_TOKEN_KEY_FILE": str(self.token_key_file),
+            "TIDINGS_TOKEN_DEV_KEY_FILE": str(self.token_key_file),
         }
+
+    def _command(self, name: str) -> list[str]:
+        kind, _ = split(name)
+        if kind != "echo":
+            return [f"services.{kind}"]
+        cursor = self.run_dir / f"{name}.cursor"
+        return ["tidings_client.echo", "--url", self.url().replace("http", "ws"), "--cursor", str(cursor)]
 
     def _environment(self, name: str) -> dict[str, str]:
         kind, ordinal = split(name)
         settings = self._shared_settings() | {"TIDINGS_ORDINAL": str(ordinal)}
-        if kind == "echo":
-            settings["TIDINGS_URL"] = self.url()
-        else:
+        if kind != "echo":
             settings |= {"TIDINGS_ADMIN_HOST": HOST, "TIDINGS_ADMIN_PORT": str(self.ports.admin(kind, ordinal))}
         if kind == "gateway":
             settings |= {"TIDINGS_HTTP_HOST": HOST, "TIDINGS_HTTP_PORT": str(self.ports.gateway + ordinal)}
@@ -254,8 +262,3 @@ def split(name: str) -> tuple[str, int]:
     """("persister", 0) of "persister-0"."""
     kind, _, ordinal = name.rpartition("-")
     return kind, int(ordinal)
-
-
-def _module(name: str) -> str:
-    kind, _ = split(name)
-    return "deploy.local.echo" if kind == "echo" else f"services.{kind}"
