@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
@@ -14,6 +13,7 @@ from deploy.local.downloads import JarsMissing, jars, missing_tools
 from deploy.local.ports import Ports, block
 from deploy.local.process import StartFailed
 from deploy.local.stack import DEFAULT_JARS_CACHE, DEFAULT_RUN_DIR, Counts, Stack, split
+from deploy.local.welcome import print_first_steps, print_table
 
 WATCH_S = 1.0
 USAGE = """settings, from the environment (make passes its variables on: `make up GATEWAYS=2 GATEWAY_PORT=8090`):
@@ -83,7 +83,7 @@ def status(run_dir: Path) -> int:
     names = stack.names() + [name for name in stack.running() if name not in stack.names()]
     health = {name: stack.health(name) for name in names}
     rows = [(name, str(stack.process(name).pid() or "-"), _ports_of(stack, name), health[name]) for name in names]
-    _print_table(("name", "pid", "ports", "health"), rows)
+    print_table(("name", "pid", "ports", "health"), rows)
     return 0 if set(health.values()) == {"ready"} else 1
 
 
@@ -142,14 +142,9 @@ def _print_welcome(stack: Stack) -> None:
         ("kafka-0", stack.bootstrap, "the log"),
         ("cassandra-0", f"127.0.0.1:{stack.ports.cassandra}", "the tables"),
     ]
-    _print_table(("name", "url", ""), [*clients, *admin, *servers])
-    print(f"\nlogs: {stack.run_dir}/<name>.log\n\nSend a first message, and read the echo's answer:\n")
-    print(f"  {_first_message(stack)}\n", flush=True)
-
-
-def _first_message(stack: Stack) -> str:
-    settings = "" if stack.ports == Ports() else f"--url {stack.url()} "
-    return f'.venv/bin/tidings send {settings}--as alice echo "hello"'
+    print_table(("name", "url", ""), [*clients, *admin, *servers])
+    print(f"\nlogs: {stack.run_dir}/<name>.log")
+    print_first_steps(stack.url())
 
 
 def _ports_of(stack: Stack, name: str) -> str:
@@ -162,12 +157,6 @@ def _ports_of(stack: Stack, name: str) -> str:
         return "-"
     clients = f"{stack.ports.gateway + ordinal} " if kind == "gateway" else ""
     return f"{clients}{stack.ports.admin(kind, ordinal)}"
-
-
-def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":
