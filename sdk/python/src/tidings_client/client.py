@@ -16,10 +16,10 @@ from weakref import WeakValueDictionary
 from websockets.exceptions import WebSocketException
 
 from tidings_client import effects
-from tidings_client.core import CLOSE_REPLACED, CLOSE_UNAUTHORIZED, Core
+from tidings_client.core import Core
 from tidings_client.cursors import CursorStore, MemoryCursorStore
 from tidings_client.effects import Effect, Event, Link, Status
-from tidings_client.errors import ApiError, NotAuthorized, Replaced, Stopped, Unreachable
+from tidings_client.errors import ApiError, Stopped, Unreachable, stopped_because
 from tidings_client.fetching import read_log, watermarks
 from tidings_client.frames import Message
 from tidings_client.handles import SentMessage
@@ -86,6 +86,7 @@ class Client:
         self._socket: Socket | None = None
         self._closing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_ms: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
         self._histories = asyncio.Semaphore(HISTORIES_AT_ONCE)
@@ -275,7 +276,7 @@ class Client:
                 handle.moved(event)
         self._events.put(event)
         if isinstance(event, effects.LinkChanged) and event.link is Link.STOPPED:
-            self._stop(_why(event))
+            self._stop(stopped_because(event.code, event.reason))
         self._changed.set()
 
     def _stop(self, error: Stopped, cause: BaseException | None = None) -> None:
@@ -344,11 +345,13 @@ class Client:
         self._apply(self._core.handled(self._now_ms(), ticket))
 
     def _set_timer(self) -> None:
+        at_ms = self._core.next_tick_ms(self._now_ms()) if self._stopped is None else None
         if self._timer is not None:
+            if at_ms == self._timer_at_ms:
+                return
             self._timer.cancel()
-            self._timer = None
-        at_ms = self._core.next_tick_ms(self._now_ms())
-        if at_ms is not None and self._stopped is None:
+        self._timer, self._timer_at_ms = None, at_ms
+        if at_ms is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at((at_ms + 1) / 1_000, self._tick)  # +1: `now_ms` is rounded down
 
@@ -389,11 +392,3 @@ class Client:
         if error is not None and self._stopped is None:  # a disk, a token provider, or a mistake of ours
             self._stop(Stopped(f"{type(error).__name__}: {error}"), error)
             self._apply(self._core.stop())
-
-
-def _why(change: effects.LinkChanged) -> Stopped:
-    if change.code == CLOSE_REPLACED:
-        return Replaced(change.reason or "a newer connection of this user and device has taken over")
-    if change.code == CLOSE_UNAUTHORIZED:
-        return NotAuthorized(change.reason or "the server accepts no token that is to be had")
-    return Stopped(change.reason or "the client has been closed")

@@ -25,6 +25,7 @@ from tidings_client.effects import (
     SendFrame,
     WatermarksMoved,
 )
+from tidings_client.frames import CLOSE_NORMAL, CLOSE_REPLACED, CLOSE_UNAUTHORIZED
 from tidings_client.ids import peer_of
 from tidings_client.receiving import Receiving
 from tidings_client.sending import Draft, Outgoing
@@ -32,7 +33,6 @@ from tidings_client.sending import Draft, Outgoing
 SIGN_IN_MS = 10_000  # twice the 5 s in which the server wants the hello
 RENEW_BEFORE_MS = 60_000  # ahead of a token's end, or at half of a shorter life
 REFUSALS = 3  # fresh tokens refused one after the other before the client gives up
-CLOSE_NORMAL, CLOSE_UNAUTHORIZED, CLOSE_REPLACED = 1000, 4401, 4409
 
 
 class Core:

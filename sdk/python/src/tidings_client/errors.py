@@ -11,6 +11,8 @@ TidingsError
 
 from __future__ import annotations
 
+from tidings_client.frames import CLOSE_REPLACED, CLOSE_UNAUTHORIZED
+
 
 class TidingsError(Exception):
     """Everything this library raises on purpose."""
@@ -48,3 +50,12 @@ class Replaced(Stopped):
 
 class NotAuthorized(Stopped):
     """Closed with 4401, and no other token to be had."""
+
+
+def stopped_because(code: int | None, reason: str) -> Stopped:
+    """The exception for a client that stopped with this close code; None: it was left."""
+    if code == CLOSE_REPLACED:
+        return Replaced(reason or "a newer connection of this user and device has taken over")
+    if code == CLOSE_UNAUTHORIZED:
+        return NotAuthorized(reason or "the server accepts no token that is to be had")
+    return Stopped(reason or "the client has been closed")

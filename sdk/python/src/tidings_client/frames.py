@@ -12,6 +12,7 @@ import msgspec
 
 SUBPROTOCOL = "tidings.v1.json"
 MAX_CLIENT_MESSAGE_BYTES = 64 * 1024  # PROTOCOL: a client's WebSocket message with all its lines
+CLOSE_NORMAL, CLOSE_UNAUTHORIZED, CLOSE_REPLACED = 1000, 4401, 4409
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
