@@ -134,6 +134,12 @@ COMMANDS = _counter(
     "unknown: the log did not answer within 5 s",
     "outcome",
 )
+PUSH_RECORDS = _counter(
+    "tidings_push_records_total",
+    "push records at the gateway by outcome: routed, other_epoch, unreadable",
+    "other_epoch is normal after a restart; unreadable: the gateway is older than what is pushed",
+    "outcome",
+)
 SEND_SECONDS = _histogram(
     "tidings_send_seconds",
     "from a command's publishing to its answer at the gateway",

@@ -1,0 +1,62 @@
+"""Reads that many ask for at once, made into few. Bounded: one batch in flight, the rest waits for the next."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Generic, TypeVar
+
+from tidings.errors import TidingsError
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MAX_KEYS = 256
+
+
+class Batched(Generic[K, V]):
+    """Loads keys in batches; equal keys that wait are loaded once.
+
+    A caller only ever joins a batch that has not begun, so what it gets was
+    read after it asked: that is PROTOCOL's promise of freshness.
+    """
+
+    def __init__(self, load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]]) -> None:
+        """`load` answers for the keys it finds; it raises a TidingsError for all of them."""
+        self._load = load
+        self._waiting: dict[K, asyncio.Future[V | None]] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    async def get_many(self, keys: Collection[K]) -> dict[K, V]:
+        """The values of those keys that have one. Raises what `load` raises."""
+        futures = {key: self._wait_for(key) for key in keys}
+        if not futures:
+            return {}
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        # Not gather: a cancelled caller must not cancel what others wait for.
+        await asyncio.wait(futures.values())
+        found = {key: future.result() for key, future in futures.items()}
+        return {key: value for key, value in found.items() if value is not None}
+
+    async def get(self, key: K) -> V | None:
+        """The value of one key, or None."""
+        return (await self.get_many((key,))).get(key)
+
+    def _wait_for(self, key: K) -> asyncio.Future[V | None]:
+        future = self._waiting.get(key)
+        if future is None:
+            future = self._waiting[key] = asyncio.get_running_loop().create_future()
+            # Its callers may all be gone when it fails.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch = {key: self._waiting.pop(key) for key in list(self._waiting)[:MAX_KEYS]}
+            try:
+                found = await self._load(list(batch))
+            except TidingsError as error:
+                for future in batch.values():
+                    future.set_exception(error)
+                continue
+            for key, future in batch.items():
+                future.set_result(found.get(key))

@@ -1,0 +1,172 @@
+"""Frames of PROTOCOL's WebSocket section: bytes of clients to typed frames, and answers to bytes. Pure."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+
+MAX_DEPTH = 32
+MAX_REF = 64
+# Every number fits a double (PROTOCOL), and so fits the int64 of the log and the tables.
+MAX_NUMBER = 2**53 - 1
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
+Ref = Annotated[str, msgspec.Meta(max_length=MAX_REF)] | None
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
+    """Sign in, or renew."""
+
+    token: str | None = None
+    device_id: str | None = None
+    ref: Ref = None
+
+
+class Send(msgspec.Struct, frozen=True, tag_field="type", tag="send"):
+    """Say something. Every field is judged by hand, so that a usable client_msg_id gets its send_error."""
+
+    client_msg_id: Any = None
+    session_id: Any = None
+    to: Any = None
+    kind: Any = None
+    body: Any = None
+    reply_to: Any = None
+    mentions: Any = None
+    attempt: Any = None
+    ref: Any = None
+
+
+class Sync(msgspec.Struct, frozen=True, tag_field="type", tag="sync"):
+    """Ask for a page of the inbox."""
+
+    after: Position
+    limit: int | None = None
+    ref: Ref = None
+
+
+class SeqOfSession(msgspec.Struct, frozen=True):
+    """A place in a session."""
+
+    session_id: str
+    seq: Seq
+
+
+class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
+    """Cumulative: this device holds everything up to there."""
+
+    inbox_seq: Position | None = None
+    delivered: list[SeqOfSession] | None = None
+    ref: Ref = None
+
+
+class Read(msgspec.Struct, frozen=True, tag_field="type", tag="read"):
+    """Cumulative: read up to there."""
+
+    session_id: str
+    seq: Seq
+    ref: Ref = None
+
+
+class Ping(msgspec.Struct, frozen=True, tag_field="type", tag="ping"):
+    """To be answered by a pong."""
+
+    id: str | int | None = None
+    ref: Ref = None
+
+
+class Pong(msgspec.Struct, frozen=True, tag_field="type", tag="pong"):
+    """Answers a ping; tells nothing else."""
+
+    id: str | int | None = None
+    ref: Ref = None
+
+
+Frame = Hello | Send | Sync | Ack | Read | Ping | Pong
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A line that is no frame. `client_msg_id` is as found in a `send`, unchecked."""
+
+    is_fatal: bool
+    text: str
+    ref: str | None = None
+    client_msg_id: object = None
+    session_id: object = None
+
+
+_DECODER: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+
+
+def decode_line(line: str) -> Frame | Malformed:
+    """One line of a message. Never raises."""
+    if is_too_deep(line):
+        return Malformed(True, f"a frame may be nested at most {MAX_DEPTH} deep")
+    try:
+        return _DECODER.decode(line)
+    except msgspec.MsgspecError as error:
+        return _malformed(line, str(error))
+
+
+def _malformed(line: str, reason: str) -> Malformed:
+    """Tell what is not JSON (fatal) from JSON with a bad field, number or string (not fatal).
+
+    The standard library's decoder is the lenient one: it takes NaN, lone surrogates and any number.
+    """
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        return Malformed(True, f"not JSON: {error}")
+    except ValueError:
+        return Malformed(False, "a number is out of range")
+    if not isinstance(value, dict):
+        return Malformed(True, "a frame is a JSON object")
+    ref = value.get("ref")
+    found = value if value.get("type") == "send" else {}
+    return Malformed(False, reason, ref if is_ref(ref) else None, found.get("client_msg_id"), found.get("session_id"))
+
+
+def is_ref(value: object) -> bool:
+    """True for a `ref` that an answer can repeat."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_REF and is_unicode(value)
+
+
+def is_unicode(text: str) -> bool:
+    """False for text with a lone surrogate, which UTF-8 cannot carry."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def is_too_deep(text: str) -> bool:
+    """True where brackets nest deeper than MAX_DEPTH. Few brackets cannot: most frames stop at the first line."""
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for character in _STRING.sub("", text):
+        if character in "{[":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif character in "}]":
+            depth -= 1
+    return False
+
+
+def encode(kind: str, ref: str | None = None, **fields: object) -> bytes:
+    """One frame of the server, on one line. `fields` may hold orjson.Fragment; None is left out."""
+    frame: dict[str, object] = {"type": kind}
+    frame.update((name, value) for name, value in fields.items() if value is not None)
+    if ref:
+        frame["ref"] = ref
+    return orjson.dumps(frame)
+
+
+def encode_delivery(inbox_seq: int | None, message_json: bytes) -> bytes:
+    """A `message` frame around the bytes that all receivers share."""
+    number = b"null" if inbox_seq is None else str(inbox_seq).encode()
+    return b'{"type":"message","inbox_seq":' + number + b',"message":' + message_json + b"}"

@@ -1,0 +1,90 @@
+"""REST's own edges: bodies in, problems out, numbers from the query."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from services.gateway.connection import FRAME_BYTES
+from services.gateway.frames import MAX_NUMBER, is_too_deep
+from tidings.errors import Refused
+
+# A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
+BATCH_BYTES = 1024 * 1024
+
+
+def answer(value: object, status: int = 200) -> Response:
+    """JSON; bytes are taken for JSON already."""
+    content = value if isinstance(value, bytes) else orjson.dumps(value)
+    return Response(content, status, media_type="application/json")
+
+
+def problem(refused: Refused, status: int | None = None) -> Response:
+    """RFC 9457, with PROTOCOL's code."""
+    status = status or refused.http_status
+    content: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": refused.text,
+        "code": refused.code,
+        "retryable": refused.is_retryable,
+    }
+    headers = {}
+    if refused.retry_after_ms is not None:
+        content["retry_after_ms"] = refused.retry_after_ms
+        headers["Retry-After"] = str(-(-refused.retry_after_ms // 1000))
+    return Response(orjson.dumps(content), status, headers, "application/problem+json")
+
+
+async def json_object(request: Request, limit: int = FRAME_BYTES) -> Mapping[str, object]:
+    """The request's body; raises Refused with `too_large` or `invalid_frame`."""
+    try:
+        text = (await _body(request, limit)).decode()
+    except UnicodeDecodeError:
+        raise Refused("invalid_frame", "the body is not UTF-8") from None
+    if is_too_deep(text):
+        raise Refused("invalid_frame", "the body may be nested at most 32 deep")
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.MsgspecError as error:
+        raise Refused("invalid_frame", f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Refused("invalid_frame", "the body is a JSON object")
+    return value
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    too_large = Refused("too_large", f"a request's body is at most {limit} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise too_large
+    chunks, size = [], 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise too_large
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise Refused("invalid_frame", "the body ended early") from None
+    return b"".join(chunks)
+
+
+def number_from(text: str | None, name: str, least: int) -> int | None:
+    """A whole number of the query; None when absent or empty. Raises Refused."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 16 or not least <= int(text) <= MAX_NUMBER:
+        raise Refused("invalid_frame", f"{name} is a whole number, {least} or more")
+    return int(text)
+
+
+def limit_from(text: str | None, default: int, most: int = 200) -> int:
+    """A limit of the query: more than `most` is cut; raises Refused for 0 and less."""
+    if text and text.isascii() and text.isdecimal() and len(text) > 16:
+        return most
+    return min(number_from(text, "limit", 1) or default, most)

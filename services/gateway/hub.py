@@ -1,0 +1,110 @@
+"""All connections of this gateway: by name, by user, by device."""
+
+import itertools
+from collections.abc import Collection, Iterator
+
+from services.gateway.connection import Connection, ConnectionRules
+from services.gateway.links import Link, Send
+from services.gateway.publishing import Publisher
+from tidings import metrics
+from tidings.clock import Clock
+
+# Each connection is looked at once in SLICES ticks.
+SLICES = 5
+
+
+class Hub:
+    """Registers connections and announces them. One connection per (user, device): the newest."""
+
+    def __init__(self, rules: ConnectionRules, publisher: Publisher, clock: Clock, gateway_name: str) -> None:
+        """`gateway_name` makes connection ids unique among all gateways and their starts."""
+        self._rules = rules
+        self._publisher = publisher
+        self._clock = clock
+        self._gateway_name = gateway_name
+        self._numbers = itertools.count(1)
+        self._links: dict[str, Link] = {}
+        self._of_user: dict[str, tuple[Link, ...]] = {}
+        self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
+
+    def __len__(self) -> int:
+        """Connections, signed in or not."""
+        return len(self._links)
+
+    def __iter__(self) -> Iterator[Link]:
+        """All of them, as of now."""
+        return iter(tuple(self._links.values()))
+
+    def open(self, send: Send) -> Link:
+        """A new connection, in the task that serves it."""
+        number = next(self._numbers)
+        connection = Connection(f"{self._gateway_name}-{number:x}", self._rules, self._clock.monotonic_ms())
+        link = Link(connection, send)
+        self._links[connection.connection_id] = link
+        self._slice_of(link).add(link)
+        metrics.CONNECTIONS.set(len(self._links))
+        return link
+
+    def sign_in(self, link: Link) -> None:
+        """The connection has a user now: an older one of the same device is replaced, and presence announced."""
+        connection = link.connection
+        others = self._of_user.get(connection.user_id, ())
+        self._of_user[connection.user_id] = (*others, link)
+        for other in others:
+            if other.connection.device_id == connection.device_id:
+                other.connection.replaced()
+                self.settle(other)
+        self.announce(link)
+
+    def announce(self, link: Link) -> None:
+        """Publish presence `here`."""
+        connection = link.connection
+        self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=True)
+
+    def of_user(self, user_id: str) -> Collection[Link]:
+        """The signed-in connections of a user."""
+        return self._of_user.get(user_id, ())
+
+    def get(self, connection_id: str) -> Link | None:
+        """A connection by its name."""
+        return self._links.get(connection_id)
+
+    def slice(self, number: int) -> Collection[Link]:
+        """A part of all connections, as of now: 0 to SLICES - 1."""
+        return tuple(self._slices[number])
+
+    def settle(self, link: Link) -> None:
+        """After any input: write what there is; who is closing is no more part of this hub."""
+        link.flush()
+        if link.connection.closing:
+            self._forget(link)
+
+    def close(self, link: Link) -> None:
+        """The socket has ended."""
+        link.gone()
+        self._forget(link)
+
+    def _forget(self, link: Link) -> None:
+        connection = link.connection
+        if self._links.pop(connection.connection_id, None) is None:
+            return
+        self._slice_of(link).discard(link)
+        metrics.CONNECTIONS.set(len(self._links))
+        metrics.CLOSES.labels(str(connection.closing[0] if connection.closing else 1000)).inc()
+        if connection.user_id:
+            self._forget_user(link)
+
+    def _forget_user(self, link: Link) -> None:
+        connection = link.connection
+        others = tuple(other for other in self._of_user.get(connection.user_id, ()) if other is not link)
+        if others:
+            self._of_user[connection.user_id] = others
+        else:
+            self._of_user.pop(connection.user_id, None)
+        # Presence is one key per device and gateway: a `gone` after the `here` of a newer connection would
+        # be all that compaction leaves of both.
+        if not any(other.connection.device_id == connection.device_id for other in others):
+            self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=False)
+
+    def _slice_of(self, link: Link) -> set[Link]:
+        return self._slices[hash(link.connection.connection_id) % SLICES]

@@ -1,0 +1,132 @@
+"""Pages and tails of inboxes, from the tables."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from services.gateway import messages_json
+from services.gateway.batching import Batched
+from tidings.errors import StoreUnavailable
+from tidings.store import history
+from tidings.store.base import Store, UserBucket
+from tidings.store.rows import BucketRow, InboxRow
+
+MAX_PAGE = 200
+# PROTOCOL: at most 256 KiB from the server in one message; the rest is for the fields around the items.
+PAGE_BYTES = 250 * 1024
+_ITEM_BYTES = 48
+_NEWEST_BUCKETS = 2
+_MANY_BUCKETS = 10_000
+# Wider than any bucket (LimitSettings: at most 5,000 rows), and as much as the port reads at once.
+_BUCKET_SPAN = 10_000
+_ABOVE_ALL = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPage:
+    """PROTOCOL's `sync_page`; items are (inbox_seq, message as JSON)."""
+
+    after: int
+    items: Sequence[tuple[int, bytes]]
+    tail: int
+    next: int
+    truncated: bool
+
+    def fields(self) -> dict[str, object]:
+        """The fields of the frame, but for its type."""
+        items = [{"inbox_seq": number, "message": orjson.Fragment(message)} for number, message in self.items]
+        return {
+            "after": self.after,
+            "items": items,
+            "next": self.next,
+            "tail": self.tail,
+            "more": self.next < self.tail,
+            "truncated": self.truncated,
+        }
+
+
+class InboxReads:
+    """The one place that reads inboxes. Raises StoreUnavailable."""
+
+    def __init__(self, store: Store, pages_at_once: int) -> None:
+        """`pages_at_once`: after a stall the other resumes wait."""
+        self._store = store
+        self._slots = asyncio.Semaphore(pages_at_once)
+        self._tails: Batched[str, int] = Batched(lambda user_ids: history.inbox_tails(store, user_ids))
+
+    async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
+        """The stored tail of each user's inbox; who has none is left out."""
+        return await self._tails.get_many(user_ids)
+
+    async def page(self, user_id: str, after: int, limit: int) -> InboxPage:
+        """Up to `limit` items after the cursor, and up to PAGE_BYTES."""
+        async with self._slots:
+            tail = await self._tails.get(user_id) or 0
+            rows = await self._rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
+            items = await self._items(rows[: _first_gap(rows)])
+        if items:
+            last = items[-1][0]
+            return InboxPage(after, items, max(tail, last), last, items[0][0] > after + 1)
+        # Nothing is left between a cursor and a tail above it: it has all expired.
+        return InboxPage(after, (), tail, max(after, tail), tail > after)
+
+    async def _rows_after(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow]:
+        rows: list[InboxRow] = []
+        for bucket, upper in await self._buckets_above(user_id, after):
+            first = max(after + 1, bucket.first_inbox_seq)
+            rows.extend(await self._bucket_rows(bucket, first, upper, limit - len(rows)))
+            if len(rows) >= limit:
+                break
+        return rows[:limit]
+
+    async def _buckets_above(self, user_id: str, after: int) -> Sequence[tuple[BucketRow, int]]:
+        """The buckets that may hold numbers above the cursor, ascending, each with its highest possible number."""
+        rows = await self._buckets(user_id, _NEWEST_BUCKETS)
+        if len(rows) == _NEWEST_BUCKETS and rows[-1].first_inbox_seq > after + 1:
+            rows = await self._buckets(user_id, _MANY_BUCKETS)
+        uppers = [_ABOVE_ALL, *(row.first_inbox_seq - 1 for row in rows)]
+        wanted = [(row, upper) for row, upper in zip(rows, uppers, strict=False) if upper > after]
+        return wanted[::-1]
+
+    async def _buckets(self, user_id: str, limit: int) -> Sequence[BucketRow]:
+        return (await self._store.inbox_buckets((user_id,), limit)).get(user_id, ())
+
+    async def _bucket_rows(self, bucket: BucketRow, first: int, upper: int, limit: int) -> Sequence[InboxRow]:
+        """The lowest rows of one bucket: a page, or what is left where the beginning has expired."""
+        place = UserBucket(bucket.user_id, bucket.bucket)
+        last = min(upper, first + limit - 1)
+        rows = await self._store.inbox_rows(place, first, last)
+        if rows or last == upper:
+            return rows
+        return (await self._store.inbox_rows(place, last + 1, min(upper, last + _BUCKET_SPAN)))[:limit]
+
+    async def _items(self, rows: Sequence[InboxRow]) -> Sequence[tuple[int, bytes]]:
+        """Rows with their messages, up to PAGE_BYTES."""
+        wanted: dict[str, list[int]] = {}
+        for row in rows:
+            wanted.setdefault(row.session_id, []).append(row.seq)
+        stored = await history.rows_at(self._store, wanted) if wanted else {}
+        items: list[tuple[int, bytes]] = []
+        size = 0
+        for row in rows:
+            message = stored.get((row.session_id, row.seq))
+            if message is None:
+                break
+            encoded = messages_json.of_row(message)
+            size += len(encoded) + _ITEM_BYTES
+            if items and size > PAGE_BYTES:
+                break
+            items.append((row.inbox_seq, encoded))
+        if rows and not items:
+            raise StoreUnavailable(f"{rows[0].session_id}: seq {rows[0].seq} is in an inbox but cannot be read")
+        return items
+
+
+def _first_gap(rows: Sequence[InboxRow]) -> int:
+    """How many rows follow each other without a gap: a page ends before one, so that `truncated` is true of it."""
+    for index in range(1, len(rows)):
+        if rows[index].inbox_seq != rows[index - 1].inbox_seq + 1:
+            return index
+    return len(rows)

@@ -1,0 +1,118 @@
+"""Everything the gateway appends to the log, on one producer that keeps the order of each partition."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.gateway.commands import Draft, command_of
+from tidings import ids, metrics
+from tidings.broker.base import NewRecord, Producer
+from tidings.errors import Backpressure, Refused
+from tidings.topics import GATEWAYS, MESSAGES_INBOUND, PRESENCE, RECEIPTS_INBOUND, TopicSizes
+from tidings.wire.common_pb2 import Origin, Stamps
+from tidings.wire.gateways_pb2 import GatewayEvent
+from tidings.wire.presence_pb2 import Presence, PresenceKey
+from tidings.wire.receipts_pb2 import Receipt
+
+_OUTCOME_UNKNOWN = "the log did not confirm the message; its outcome is unknown, try again with the same client_msg_id"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayIdentity:
+    """Ordinal (= push partition), and epoch (= offset of the start record)."""
+
+    ordinal: int
+    epoch: int
+
+
+def unavailable() -> Refused:
+    """What a client is told when the log does not confirm."""
+    return Refused("unavailable", _OUTCOME_UNKNOWN)
+
+
+class Publisher:
+    """Hands records to the producer. What is not confirmed is unknown, never failed (law 8)."""
+
+    def __init__(self, producer: Producer, identity: GatewayIdentity, sizes: TopicSizes, stamps: Stamps) -> None:
+        """The producer is started."""
+        self._producer = producer
+        self._identity = identity
+        self._sizes = sizes
+        self._stamps = stamps
+        self._unconfirmed: set[asyncio.Future[int]] = set()
+
+    def command(
+        self, user_id: str, draft: Draft, connection_id: str, ref: str | None, on_unknown: Callable[[], None]
+    ) -> None:
+        """Publish a message. Raises Refused(`unavailable`) when the bound is full; `on_unknown` when unconfirmed."""
+        origin = Origin(
+            gateway=self._identity.ordinal,
+            gateway_epoch=self._identity.epoch,
+            connection_id=connection_id,
+            ref=ref or "",
+        )
+        record = NewRecord(command_of(user_id, draft, origin, self._stamps).SerializeToString())
+        partition = ids.partition_of(draft.session_id, self._sizes.session_partitions)
+
+        def look(done: asyncio.Future[int]) -> None:
+            if done.cancelled() or done.exception() is not None:
+                metrics.COMMANDS.labels("unknown").inc()
+                on_unknown()
+
+        self._send(MESSAGES_INBOUND, partition, record).add_done_callback(look)
+        metrics.COMMANDS.labels("published").inc()
+
+    def watermark(self, receipt: Receipt) -> asyncio.Future[int]:
+        """Publish a user's watermark; a repeat is harmless. Raises Refused(`unavailable`) when the bound is full.
+
+        Whoever wants to know waits for the future: it raises BrokerUnavailable.
+        """
+        partition = ids.partition_of(receipt.session_id, self._sizes.session_partitions)
+        return self._send(RECEIPTS_INBOUND, partition, NewRecord(receipt.SerializeToString()))
+
+    def presence(self, user_id: str, device_id: str, connection_id: str, is_here: bool) -> None:
+        """Publish presence; what is lost is repeated until `live` comes, or void with this gateway's epoch."""
+        key = PresenceKey(user_id=user_id, device_id=device_id, gateway=self._identity.ordinal)
+        state = Presence.STATE_HERE if is_here else Presence.STATE_GONE
+        value = Presence(gateway_epoch=self._identity.epoch, connection_id=connection_id, state=state)
+        record = NewRecord(value.SerializeToString(), key.SerializeToString())
+        partition = ids.partition_of(user_id, self._sizes.user_partitions)
+        with contextlib.suppress(Refused):
+            self._send(PRESENCE, partition, record)
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until what was handed over is confirmed or unknown, for a bounded time."""
+        if self._unconfirmed:
+            await asyncio.wait(self._unconfirmed, timeout=timeout_s)
+
+    def _send(self, topic: str, partition: int, record: NewRecord) -> asyncio.Future[int]:
+        try:
+            confirmed = asyncio.ensure_future(self._producer.send(topic, partition, record))
+        except Backpressure as error:
+            raise unavailable() from error
+        self._unconfirmed.add(confirmed)
+        confirmed.add_done_callback(self._settle)
+        return confirmed
+
+    def _settle(self, done: asyncio.Future[int]) -> None:
+        self._unconfirmed.discard(done)
+        # Looked at here, so that nobody else has to.
+        if not done.cancelled():
+            done.exception()
+
+
+async def announce_gateway(producer: Producer, ordinal: int) -> GatewayIdentity:
+    """Write the start record; its offset is the epoch of this gateway. Raises BrokerUnavailable."""
+    event = GatewayEvent(gateway=ordinal, state=GatewayEvent.STATE_STARTED)
+    return GatewayIdentity(ordinal, await producer.produce(GATEWAYS, 0, [_gateway_record(event)]))
+
+
+async def say_goodbye(producer: Producer, identity: GatewayIdentity) -> None:
+    """Write the goodbye record: the epoch ends. Raises BrokerUnavailable."""
+    event = GatewayEvent(gateway=identity.ordinal, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=identity.epoch)
+    await producer.produce(GATEWAYS, 0, [_gateway_record(event)])
+
+
+def _gateway_record(event: GatewayEvent) -> NewRecord:
+    return NewRecord(event.SerializeToString(), str(event.gateway).encode())

@@ -1,0 +1,139 @@
+"""REST: tokens of development mode, sending, the inbox."""
+
+import asyncio
+from collections.abc import Mapping
+
+from fastapi import Request
+from starlette.responses import Response
+
+from services.gateway.commands import checked_draft, usable_client_msg_id
+from services.gateway.frames import Send
+from services.gateway.http_wire import BATCH_BYTES, answer, json_object, limit_from, number_from
+from services.gateway.inbox_reads import MAX_PAGE
+from services.gateway.posting import Caller
+from services.gateway.publishing import unavailable
+from services.gateway.rest_parts import RestParts
+from services.gateway.tokens import issue
+from services.gateway.waiting import Ticket
+from tidings import ids
+from tidings.errors import Refused
+from tidings.wire.push_pb2 import SendAck
+
+MAX_BATCH = 100
+TOKEN_TTL_S = 24 * 3600
+MAX_TOKEN_TTL_S = 30 * 24 * 3600
+_FIELDS = ("client_msg_id", "session_id", "to", "kind", "body", "reply_to", "mentions", "attempt")
+
+
+class MessageCalls:
+    """Each method is one call of PROTOCOL's REST table."""
+
+    def __init__(self, parts: RestParts) -> None:
+        """Shares the parts with the other calls."""
+        self._parts = parts
+
+    async def issue_token(self, request: Request) -> Response:
+        """Development mode only: a token for any user."""
+        parts = self._parts
+        if parts.signing is None:
+            raise Refused("forbidden", "tokens are given out in development mode only (TIDINGS_DEVELOPMENT)")
+        body = await json_object(request)
+        user_id = body.get("user_id")
+        if not isinstance(user_id, str) or not ids.is_user_id(user_id):
+            raise Refused("invalid_frame", "user_id is a string of 1-64 characters A-Z a-z 0-9 _ . @ -")
+        ttl_s = body.get("ttl_s") or TOKEN_TTL_S
+        if isinstance(ttl_s, bool) or not isinstance(ttl_s, int) or ttl_s < 1:
+            raise Refused("invalid_frame", "ttl_s is a whole number of seconds, 1 or more")
+        wall_ms = parts.clock.wall_ms()
+        token, expires_at = issue(parts.signing, parts.audience, user_id, wall_ms, min(ttl_s, MAX_TOKEN_TTL_S))
+        return answer({"token": token, "user_id": user_id, "expires_at": expires_at})
+
+    async def send_message(self, request: Request) -> Response:
+        """Send one message and wait for its ack: 201, or 504 `timeout` after 5 s."""
+        user_id = self._parts.user(request)
+        body = dict(await json_object(request))
+        body["client_msg_id"] = _client_msg_id(body, request.headers.get("idempotency-key"))
+        ticket = await self._post(user_id, body)
+        return answer(_acked(await self._parts.waiting.result(ticket)), 201)
+
+    async def send_batch(self, request: Request) -> Response:
+        """Send 1-100 messages in order; each has its own result. The body is at most 1 MiB."""
+        user_id = self._parts.user(request)
+        messages = (await json_object(request, BATCH_BYTES)).get("messages")
+        if not isinstance(messages, list) or not 1 <= len(messages) <= MAX_BATCH:
+            raise Refused("invalid_frame", f"messages is a list of 1-{MAX_BATCH} messages")
+        posted = [await self._post_one(user_id, message) for message in messages]
+        results = await asyncio.gather(*(self._result(message, ticket) for message, ticket in posted))
+        return answer({"results": results})
+
+    async def read_inbox(self, request: Request, after: str | None = None, limit: str | None = None) -> Response:
+        """A page of the inbox after a cursor: a `sync_page` without its type."""
+        user_id = self._parts.user(request)
+        page_limit = limit_from(limit, MAX_PAGE)
+        page = await self._parts.inbox.page(user_id, number_from(after, "after", 0) or 0, page_limit)
+        return answer(page.fields())
+
+    async def _post(self, user_id: str, body: Mapping[str, object]) -> Ticket:
+        """Publish; raises Refused when nothing was published."""
+        parts = self._parts
+        send = Send(**{name: body.get(name) for name in _FIELDS})
+        draft = checked_draft(user_id, send, parts.body_rules, parts.clock.wall_ms())
+        ticket = parts.waiting.open()
+        caller = Caller(user_id, ticket.name, None)
+        try:
+            await parts.posting.post(caller, draft, lambda: parts.waiting.refused(ticket.name, unavailable()))
+        except BaseException:
+            parts.waiting.forget(ticket)
+            raise
+        return ticket
+
+    async def _post_one(self, user_id: str, message: object) -> tuple[object, Ticket | Refused]:
+        if not isinstance(message, dict):
+            return message, Refused("invalid_frame", "a message is a JSON object")
+        try:
+            return message, await self._post(user_id, message)
+        except Refused as refused:
+            return message, refused
+
+    async def _result(self, message: object, ticket: Ticket | Refused) -> dict[str, object]:
+        try:
+            if isinstance(ticket, Refused):
+                raise ticket
+            return _acked(await self._parts.waiting.result(ticket))
+        except Refused as refused:
+            return _refused(message, refused)
+
+
+def _client_msg_id(body: Mapping[str, object], header: str | None) -> object:
+    """From the body or the header `Idempotency-Key`; Refused when both are given and differ."""
+    given = body.get("client_msg_id")
+    if given is None or given == "":
+        return header
+    if header and header != given:
+        raise Refused("invalid_frame", "client_msg_id and Idempotency-Key differ; give one of them")
+    return given
+
+
+def _acked(ack: SendAck) -> dict[str, object]:
+    return {
+        "client_msg_id": ack.client_msg_id,
+        "message_id": str(ack.message_id),
+        "session_id": ack.session_id,
+        "seq": ack.seq,
+        "at": ack.at_ms,
+        "duplicate": ack.duplicate,
+    }
+
+
+def _refused(message: object, refused: Refused) -> dict[str, object]:
+    result: dict[str, object] = {
+        "code": refused.code,
+        "message": refused.text,
+        "retryable": refused.is_retryable,
+    }
+    client_msg_id = usable_client_msg_id(message.get("client_msg_id")) if isinstance(message, dict) else None
+    if client_msg_id is not None:
+        result["client_msg_id"] = client_msg_id
+    if refused.retry_after_ms is not None:
+        result["retry_after_ms"] = refused.retry_after_ms
+    return result

@@ -1,0 +1,119 @@
+"""REST: sessions, history, read marks, receipts, blocks."""
+
+import asyncio
+
+from fastapi import Request
+from starlette.responses import Response
+
+from services.gateway.commands import check_membership
+from services.gateway.frames import MAX_NUMBER
+from services.gateway.http_wire import answer, json_object, limit_from, number_from
+from services.gateway.publishing import unavailable
+from services.gateway.rest_parts import RestParts
+from services.gateway.session_reads import HistoryRange
+from tidings import ids
+from tidings.errors import BrokerUnavailable, Refused
+from tidings.wire.receipts_pb2 import Receipt
+
+HISTORY_DEFAULT = 50
+SESSIONS_DEFAULT = 50
+CONFIRM_S = 5.0
+
+
+class SessionCalls:
+    """Each method is one call of PROTOCOL's REST table."""
+
+    def __init__(self, parts: RestParts) -> None:
+        """Shares the parts with the other calls."""
+        self._parts = parts
+
+    async def list_sessions(self, request: Request, limit: str | None = None, before: str | None = None) -> Response:
+        """The caller's sessions, newest activity first; `before` takes `next` of the page before."""
+        user_id = self._parts.user(request)
+        return answer(await self._parts.sessions.sessions(user_id, limit_from(limit, SESSIONS_DEFAULT), before))
+
+    async def get_session(self, request: Request, session_id: str) -> Response:
+        """One session of the caller."""
+        user_id = self._member(request, session_id)
+        return answer(await self._parts.sessions.session(user_id, session_id))
+
+    async def read_history(
+        self,
+        request: Request,
+        session_id: str,
+        before_seq: str | None = None,
+        after_seq: str | None = None,
+        limit: str | None = None,
+    ) -> Response:
+        """Messages of a session, ascending; the newest when neither bound is given."""
+        self._member(request, session_id)
+        asked = HistoryRange(
+            number_from(before_seq, "before_seq", 1),
+            number_from(after_seq, "after_seq", 0),
+            limit_from(limit, HISTORY_DEFAULT),
+        )
+        if asked.before_seq is not None and asked.after_seq is not None:
+            raise Refused("invalid_frame", "give before_seq or after_seq, not both")
+        return answer(await self._parts.sessions.page(session_id, asked))
+
+    async def mark_read(self, request: Request, session_id: str) -> Response:
+        """Move the caller's read mark; beyond the head counts as the head, and it never goes back."""
+        user_id = self._member(request, session_id)
+        seq = (await json_object(request)).get("seq")
+        if isinstance(seq, bool) or not isinstance(seq, int) or not 1 <= seq <= MAX_NUMBER:
+            raise Refused("invalid_frame", "seq is a whole number, 1 or more")
+        read_seq = min(seq, await self._parts.sessions.head_seq(session_id))
+        if read_seq:
+            await self._publish_read(Receipt(session_id=session_id, user_id=user_id, read_seq=read_seq))
+        stored = await self._parts.sessions.watermarks(session_id, user_id)
+        read_seq = max(read_seq, stored.read_seq)
+        delivered_seq = max(read_seq, stored.delivered_seq)
+        return answer({"session_id": session_id, "read_seq": read_seq, "delivered_seq": delivered_seq})
+
+    async def message_receipts(
+        self, request: Request, session_id: str, seq: str, after: str | None = None, limit: str | None = None
+    ) -> Response:
+        """Who has received and read one of the caller's messages."""
+        user_id = self._member(request, session_id)
+        limit_from(limit, HISTORY_DEFAULT)
+        number = number_from(seq, "seq", 1) or 0
+        return answer(await self._parts.sessions.message_receipts(user_id, session_id, number))
+
+    async def block(self, request: Request, user_id: str) -> Response:
+        """Refuse direct messages of a user; holds at every gateway within 5 s."""
+        caller = self._parts.user(request)
+        await self._parts.blocks.add(caller, _other_user(caller, user_id))
+        return Response(status_code=204)
+
+    async def unblock(self, request: Request, user_id: str) -> Response:
+        """Take a block back."""
+        caller = self._parts.user(request)
+        await self._parts.blocks.remove(caller, _other_user(caller, user_id))
+        return Response(status_code=204)
+
+    async def list_blocks(self, request: Request) -> Response:
+        """Whom the caller blocks."""
+        return answer({"blocks": await self._parts.blocks.listed(self._parts.user(request))})
+
+    def _member(self, request: Request, session_id: str) -> str:
+        """The caller, who is a member of a well-formed session; raises Refused."""
+        user_id = self._parts.user(request)
+        if not ids.is_session_id(session_id):
+            raise Refused("invalid_frame", "session_id is d:<a>:<b> with a <= b in byte order, or g:<id>")
+        check_membership(user_id, session_id)
+        return user_id
+
+    async def _publish_read(self, receipt: Receipt) -> None:
+        confirmed = self._parts.publisher.watermark(receipt)
+        try:
+            await asyncio.wait_for(asyncio.shield(confirmed), CONFIRM_S)
+        except (TimeoutError, BrokerUnavailable):
+            raise unavailable() from None
+
+
+def _other_user(caller: str, user_id: str) -> str:
+    if not ids.is_user_id(user_id):
+        raise Refused("invalid_frame", "user_id is 1-64 characters A-Z a-z 0-9 _ . @ -")
+    if user_id == caller:
+        raise Refused("invalid_frame", "one cannot block oneself")
+    return user_id

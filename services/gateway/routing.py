@@ -1,0 +1,129 @@
+"""Push records to connections. What cannot be read is counted and dropped: push is a hint (law 11)."""
+
+from google.protobuf.message import DecodeError
+
+from services.gateway import messages_json
+from services.gateway.frames import encode
+from services.gateway.hub import Hub
+from services.gateway.waiting import WaitingCalls
+from tidings import metrics
+from tidings.clock import Clock
+from tidings.errors import HTTP_STATUS, Refused
+from tidings.wire.deliveries_pb2 import Watermark
+from tidings.wire.push_pb2 import Live, Push, PushedMessage, Replaced, SendAck, SendError
+
+
+class PushRouter:
+    """Hands each push record of this gateway's epoch to the connections it is for."""
+
+    def __init__(self, hub: Hub, waiting: WaitingCalls, gateway_epoch: int, clock: Clock) -> None:
+        """`waiting`: REST messages that wait for their ack."""
+        self._hub = hub
+        self._waiting = waiting
+        self._gateway_epoch = gateway_epoch
+        self._clock = clock
+
+    def take(self, value: bytes | None) -> None:
+        """One record. Never raises for anything that can stand in a record."""
+        try:
+            push = Push.FromString(value or b"")
+        except DecodeError:
+            metrics.PUSH_RECORDS.labels("unreadable").inc()
+            return
+        if push.gateway_epoch != self._gateway_epoch:
+            metrics.PUSH_RECORDS.labels("other_epoch").inc()
+            return
+        metrics.PUSH_RECORDS.labels("routed").inc()
+        self._route(push)
+
+    def _route(self, push: Push) -> None:
+        match push.WhichOneof("content"):
+            case "message":
+                self._message(push.message)
+            case "send_ack":
+                self._send_ack(push.send_ack)
+            case "send_error":
+                self._send_error(push.send_error)
+            case "live":
+                self._live(push.live)
+            case "watermark":
+                self._watermark(push.watermark)
+            case "resync":
+                self._resync()
+            case "replaced":
+                self._replaced(push.replaced)
+
+    def _message(self, pushed: PushedMessage) -> None:
+        message_json = messages_json.of_record(pushed.message)
+        if message_json is None:
+            metrics.PUSH_RECORDS.labels("unreadable").inc()
+            return
+        now_ms = self._clock.monotonic_ms()
+        for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
+            for link in self._hub.of_user(user_id):
+                link.connection.deliver(inbox_seq, message_json, now_ms)
+                self._hub.settle(link)
+
+    def _send_ack(self, ack: SendAck) -> None:
+        link = self._hub.get(ack.origin.connection_id)
+        if link is None:
+            self._waiting.acked(ack.origin.connection_id, ack)
+            return
+        frame = encode(
+            "send_ack",
+            ack.origin.ref,
+            client_msg_id=ack.client_msg_id,
+            session_id=ack.session_id,
+            message_id=str(ack.message_id),
+            seq=ack.seq,
+            at=ack.at_ms,
+            duplicate=ack.duplicate,
+        )
+        link.connection.push(frame)
+        self._hub.settle(link)
+
+    def _send_error(self, error: SendError) -> None:
+        code = error.refusal.code if error.refusal.code in HTTP_STATUS else "invalid_frame"
+        refused = Refused(code, error.refusal.text)
+        origin = error.origin
+        link = self._hub.get(origin.connection_id)
+        if link is None:
+            self._waiting.refused(origin.connection_id, refused)
+            return
+        link.connection.refused(error.client_msg_id, error.session_id, refused, origin.ref or None)
+        self._hub.settle(link)
+
+    def _live(self, live: Live) -> None:
+        link = self._hub.get(live.connection_id)
+        if link is not None and link.connection.user_id == live.user_id:
+            link.connection.went_live(live.inbox_seq, self._clock.monotonic_ms())
+            self._hub.settle(link)
+
+    def _watermark(self, moved: Watermark) -> None:
+        frame = encode(
+            "receipt",
+            session_id=moved.session_id,
+            user_id=moved.user_id,
+            delivered_seq=moved.delivered_seq,
+            read_seq=moved.read_seq,
+            at=moved.at_ms,
+        )
+        for user_id in moved.recipient_ids:
+            for link in self._hub.of_user(user_id):
+                link.connection.push(frame)
+                self._hub.settle(link)
+
+    def _resync(self) -> None:
+        """Pushes may have been lost: presence again for everybody, so that `live` is sent again."""
+        now_ms = self._clock.monotonic_ms()
+        for link in self._hub:
+            link.connection.announce_again(now_ms)
+
+    def _replaced(self, replaced: Replaced) -> None:
+        link = self._hub.get(replaced.connection_id)
+        if link is None:
+            return
+        connection = link.connection
+        if (connection.user_id, connection.device_id) == (replaced.user_id, replaced.device_id):
+            connection.replaced()
+            self._hub.settle(link)

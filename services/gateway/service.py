@@ -1,0 +1,164 @@
+"""The gateway put together from its ports; `__main__` brings the adapters. Start order: DESIGN section 5, H13."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+
+from services.gateway.blocks import Blocks
+from services.gateway.commands import stamps_of
+from services.gateway.connection import ConnectionRules
+from services.gateway.http_server import HttpServer
+from services.gateway.hub import Hub
+from services.gateway.inbox_reads import InboxReads
+from services.gateway.log_reading import read_log, take_push_partition
+from services.gateway.posting import Posting
+from services.gateway.publishing import GatewayIdentity, Publisher, announce_gateway, say_goodbye
+from services.gateway.rates import RateLimits
+from services.gateway.rest import rest_app
+from services.gateway.rest_parts import RestParts
+from services.gateway.routing import PushRouter
+from services.gateway.session_reads import SessionReads
+from services.gateway.settings import GatewaySettings, read_keys
+from services.gateway.ticking import Ticker
+from services.gateway.tokens import Tokens
+from services.gateway.waiting import WaitingCalls
+from services.gateway.websocket import WebSocketEndpoint
+from tidings.broker.base import Broker, Producer
+from tidings.clock import Clock, SystemClock
+from tidings.errors import ConfigurationError, Retryable
+from tidings.logging import logger
+from tidings.runtime.health import Health
+from tidings.runtime.start import check_topics, started
+from tidings.store.base import Store
+
+_GOODBYE_S = 2.0
+_DRAIN_SLICES = 10
+
+
+async def serve(
+    settings: GatewaySettings,
+    broker: Broker,
+    store: Store,
+    health: Health,
+    stopping: asyncio.Event,
+    listening: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Serve clients until `stopping` is set, then drain. `store` is started and stopped by the caller.
+
+    `listening` is told the public port. Raises ConfigurationError; Superseded
+    when another process takes our ordinal.
+    """
+    ordinal, kafka = settings.process.ordinal, settings.kafka
+    if ordinal >= kafka.push_partitions:
+        raise ConfigurationError(f"ordinal {ordinal} has no push partition: TIDINGS_KAFKA_PUSH_PARTITIONS")
+    await check_topics(broker, kafka.sizes())
+    name = f"gateway-{ordinal}"
+    producer, reader = broker.producer(name), broker.reader(name)
+    async with started(producer, reader):
+        await take_push_partition(reader, ordinal)
+        identity = await announce_gateway(producer, ordinal)
+        gateway = Gateway(settings, producer, store, identity, SystemClock())
+        reading = asyncio.create_task(read_log(reader, identity, gateway.router))
+        ticking = asyncio.create_task(gateway.ticker.run())
+        try:
+            await gateway.run(health, stopping, listening, (reading, ticking))
+        finally:
+            await _cancelled(reading, ticking)
+        with contextlib.suppress(TimeoutError, Retryable):
+            await asyncio.wait_for(say_goodbye(producer, identity), _GOODBYE_S)
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Gateway:
+    """The parts of one gateway epoch, wired."""
+
+    def __init__(
+        self, settings: GatewaySettings, producer: Producer, store: Store, identity: GatewayIdentity, clock: Clock
+    ) -> None:
+        """The producer is started, the identity written."""
+        http, kafka = settings.http, settings.kafka
+        keys = read_keys(settings.tokens, settings.process.development)
+        tokens = Tokens(keys.verifying, settings.tokens.audience)
+        self._drain_s = http.drain_s
+        self._log = logger("tidings.gateway")
+        self._identity = identity
+        self.publisher = Publisher(producer, identity, kafka.sizes(), stamps_of(settings.limits))
+        rules = ConnectionRules(
+            tokens.verify, http.heartbeat_s, http.messages_per_s, http.burst, http.body_rules(), http.outbox_limits()
+        )
+        self.hub = Hub(rules, self.publisher, clock, f"{identity.ordinal:x}-{identity.epoch:x}")
+        self.waiting = WaitingCalls(http.waiting_calls)
+        self.router = PushRouter(self.hub, self.waiting, identity.epoch, clock)
+        blocks = Blocks(store, clock)
+        inbox = InboxReads(store, http.resumes_at_once)
+        rates = RateLimits(http.messages_per_s, http.burst)
+        posting = Posting(self.publisher, rates, blocks, store, clock)
+        self.ticker = Ticker(self.hub, inbox, clock)
+        self.endpoint = WebSocketEndpoint(
+            self.hub, posting, self.publisher, inbox, clock, http.origins(), http.max_connections
+        )
+        rest = RestParts(
+            tokens,
+            keys.signing,
+            settings.tokens.audience,
+            posting,
+            self.publisher,
+            self.waiting,
+            blocks,
+            inbox,
+            SessionReads(store),
+            http.body_rules(),
+            clock,
+        )
+        self._server = HttpServer(http.http_host, http.http_port, self.endpoint, rest_app(rest, http.origins()))
+
+    async def run(
+        self,
+        health: Health,
+        stopping: asyncio.Event,
+        listening: Callable[[int], None],
+        watched: tuple[asyncio.Task[None], ...],
+    ) -> None:
+        """Listen until `stopping`, then drain. Raises what a watched task raises."""
+        async with self._server.listening() as port:
+            health.set_ready(True)
+            listening(port)
+            self._log.info("gateway is listening", port=port, epoch=self._identity.epoch)
+            try:
+                await _first_of(stopping, watched)
+            finally:
+                health.set_ready(False, "draining")
+                await self._drain()
+
+    async def _drain(self) -> None:
+        """Take no more, ask clients to go in slices, flush, close."""
+        self.endpoint.is_accepting = False
+        self._server.stop_accepting()
+        links = list(self.hub)
+        step = max(1, -(-len(links) // _DRAIN_SLICES))
+        for start in range(0, len(links), step):
+            for link in links[start : start + step]:
+                link.connection.go_away("restart", random.randint(0, int(self._drain_s * 1000)))
+                self.hub.settle(link)
+            await asyncio.sleep(self._drain_s / _DRAIN_SLICES)
+        for link in self.hub:
+            link.connection.shut_down()
+            self.hub.settle(link)
+        await self.publisher.flush(_GOODBYE_S)
+
+
+async def _first_of(stopping: asyncio.Event, watched: tuple[asyncio.Task[None], ...]) -> None:
+    """Until the event is set, or a watched task ends, which is always an error: it is raised."""
+    waiting = asyncio.create_task(stopping.wait())
+    try:
+        done, _ = await asyncio.wait((waiting, *watched), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    for task in done:
+        task.result()

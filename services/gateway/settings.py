@@ -1,0 +1,124 @@
+"""All settings of the gateway, read once."""
+
+import contextlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.gateway.bodies import BodyRules
+from services.gateway.outbox import OutboxLimits
+from services.gateway.tokens import VerifyingKey, public_keys, secret_key
+from tidings.errors import ConfigurationError
+from tidings.runtime.settings import (
+    CassandraSettings,
+    KafkaSettings,
+    LimitSettings,
+    ProcessSettings,
+)
+
+
+class HttpSettings(BaseSettings):
+    """The public port and what it allows. TIDINGS_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True)
+
+    http_host: str = Field("127.0.0.1", description="where clients connect")
+    http_port: int = Field(8080, ge=0, le=65535, description="their port; 0 picks a free one")
+    allowed_origins: str = Field("", description="origins of browsers that may connect, comma separated")
+    media_hosts: str = Field("", description="hosts that URLs in messages may name, comma separated")
+    heartbeat_s: int = Field(20, ge=1, le=300, description="interval of heartbeats to clients")
+    messages_per_s: int = Field(100, ge=1, description="messages per user and second in the long run")
+    burst: int = Field(1_000, ge=1, description="messages of a user at once")
+    max_connections: int = Field(20_000, ge=1, description="WebSockets of one gateway; more are refused with 503")
+    outbox_deliveries: int = Field(2_000, ge=1, description="unacknowledged deliveries of one connection")
+    outbox_bytes: int = Field(2 * 1024 * 1024, ge=262_144, description="bytes kept for one connection")
+    resumes_at_once: int = Field(32, ge=1, description="inbox pages read at a time; the others wait")
+    waiting_calls: int = Field(5_000, ge=1, description="REST messages waiting for their ack; more are refused")
+    drain_s: float = Field(5.0, ge=0, description="from goaway to the closing of the last connection at SIGTERM")
+
+    def origins(self) -> frozenset[str]:
+        """The allow list of browsers' origins."""
+        return _names(self.allowed_origins)
+
+    def body_rules(self) -> BodyRules:
+        """What bodies.py needs."""
+        return BodyRules(_names(self.media_hosts))
+
+    def outbox_limits(self) -> OutboxLimits:
+        """What outbox.py needs."""
+        return OutboxLimits(self.outbox_deliveries, self.outbox_bytes)
+
+
+class TokenSettings(BaseSettings):
+    """Who may sign tokens. TIDINGS_TOKEN_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_TOKEN_", frozen=True)
+
+    audience: str = Field("tidings", min_length=1, description="the `aud` that tokens must carry")
+    secret: str = Field("", repr=False, description="HS256 key of at least 32 bytes; never printed")
+    keys_file: str = Field("", description="PEM file with public keys (Ed25519, P-256, RSA)")
+    dev_key_file: str = Field(".run/dev-token.key", description="HS256 key of development mode, made if missing")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+class GatewaySettings(BaseModel):
+    """Everything that the gateway can be told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    process: ProcessSettings = Field(default_factory=ProcessSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    tokens: TokenSettings = Field(default_factory=TokenSettings)
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys tokens are judged by, and in development mode the one they are signed with."""
+
+    verifying: Sequence[VerifyingKey]
+    signing: bytes | None
+
+
+def read_keys(tokens: TokenSettings, development: bool) -> Keys:
+    """Raises ConfigurationError outside development mode without a strong secret or public keys."""
+    verifying: list[VerifyingKey] = []
+    if tokens.secret:
+        verifying.append(secret_key(tokens.secret))
+    if tokens.keys_file:
+        verifying.extend(public_keys(_text_of(Path(tokens.keys_file))))
+    if not development:
+        if not verifying:
+            raise ConfigurationError("set TIDINGS_TOKEN_SECRET or TIDINGS_TOKEN_KEYS_FILE, or TIDINGS_DEVELOPMENT=true")
+        return Keys(verifying, None)
+    development_key = secret_key(_development_secret(Path(tokens.dev_key_file)))
+    return Keys([*verifying, development_key], development_key.key)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+
+
+def _development_secret(path: Path) -> str:
+    """The file's text; several gateways may start at once, so it appears complete or not at all."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+    return _text_of(path)

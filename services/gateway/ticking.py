@@ -1,0 +1,62 @@
+"""One ticker for all connections: no task and no timer per connection."""
+
+import asyncio
+
+from services.gateway.effects import Announce, HeartbeatDue
+from services.gateway.hub import SLICES, Hub
+from services.gateway.inbox_reads import InboxReads
+from services.gateway.links import Link
+from tidings.clock import Clock
+from tidings.errors import StoreUnavailable
+
+# Each connection is looked at every SLICES × 100 ms: its timers are at most half a second late.
+TICK_S = 0.1
+
+
+class Ticker:
+    """Feeds time to the connections, and reads inbox tails for heartbeats in batches."""
+
+    def __init__(self, hub: Hub, inbox: InboxReads, clock: Clock) -> None:
+        """Started by `run`."""
+        self._hub = hub
+        self._inbox = inbox
+        self._clock = clock
+        self._due: set[Link] = set()
+        self._beating: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        number = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.tick(number % SLICES)
+            number += 1
+            if self._due and (self._beating is None or self._beating.done()):
+                self._beating = asyncio.create_task(self.beat())
+
+    def tick(self, number: int) -> None:
+        """Feed the time to one slice of the connections."""
+        now_ms = self._clock.monotonic_ms()
+        for link in self._hub.slice(number):
+            if link.connection.due_ms <= now_ms:
+                self._feed(link, now_ms)
+
+    async def beat(self) -> None:
+        """Send the heartbeats that are due, with tails read in one batch; with the last known ones if unread."""
+        links, self._due = self._due, set()
+        try:
+            tails = await self._inbox.tails({link.connection.user_id for link in links})
+        except StoreUnavailable:
+            tails = {}
+        for link in links:
+            link.connection.beat(tails.get(link.connection.user_id, 0))
+            self._hub.settle(link)
+
+    def _feed(self, link: Link, now_ms: int) -> None:
+        for effect in link.connection.ticked(now_ms):
+            match effect:
+                case Announce():
+                    self._hub.announce(link)
+                case HeartbeatDue():
+                    self._due.add(link)
+        self._hub.settle(link)

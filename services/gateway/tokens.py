@@ -1,0 +1,128 @@
+"""Tokens: JWTs with sub, aud, iat, exp. Time is an argument; keys are read once at start."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from tidings import ids
+from tidings.errors import ConfigurationError, Refused
+
+MIN_SECRET_BYTES = 32
+LEEWAY_MS = 5_000
+MAX_TOKEN_BYTES = 8_192
+_PEM_END = "-----END PUBLIC KEY-----"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token speaks for, and for how long from now, leeway included."""
+
+    user_id: str
+    valid_for_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A key and the one algorithm it is good for."""
+
+    algorithm: str
+    key: Any
+
+
+def secret_key(secret: str) -> VerifyingKey:
+    """HS256; raises ConfigurationError for less than 32 bytes."""
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ConfigurationError(f"the token secret has less than {MIN_SECRET_BYTES} bytes (TIDINGS_TOKEN_SECRET)")
+    if len(set(secret)) < 8:
+        raise ConfigurationError("the token secret is not random: fewer than 8 different characters")
+    return VerifyingKey("HS256", secret.encode())
+
+
+def public_keys(pem: str) -> Sequence[VerifyingKey]:
+    """Every public key of a PEM file: Ed25519 (EdDSA), P-256 (ES256), RSA (RS256). Raises ConfigurationError."""
+    blocks = [block.strip() + "\n" + _PEM_END for block in pem.split(_PEM_END) if block.strip()]
+    if not blocks:
+        raise ConfigurationError("the file of public keys holds no PEM block")
+    return [_public_key(block) for block in blocks]
+
+
+def _public_key(pem: str) -> VerifyingKey:
+    try:
+        key = load_pem_public_key(pem.encode())
+    except ValueError as error:
+        raise ConfigurationError(f"the file of public keys holds something else: {error}") from error
+    match key:
+        case Ed25519PublicKey():
+            return VerifyingKey("EdDSA", key)
+        case EllipticCurvePublicKey() if key.curve.name == "secp256r1":
+            return VerifyingKey("ES256", key)
+        case RSAPublicKey() if key.key_size >= 2048:
+            return VerifyingKey("RS256", key)
+        case _:
+            raise ConfigurationError("a public key is none of Ed25519, P-256, RSA of 2048 bits or more")
+
+
+class Tokens:
+    """Judges tokens by the keys of the deployment."""
+
+    def __init__(self, keys: Sequence[VerifyingKey], audience: str) -> None:
+        """`keys` are tried in order, those of the token's algorithm only."""
+        self._keys = tuple(keys)
+        self._audience = audience
+
+    def verify(self, token: str, wall_ms: int) -> Identity:
+        """Raises Refused: `unauthorized`, or `token_expired` past exp and leeway."""
+        claims = self._claims(token)
+        user_id, exp = claims.get("sub"), claims.get("exp")
+        if not isinstance(user_id, str) or not ids.is_user_id(user_id):
+            raise Refused("unauthorized", "the token's sub is not a user id")
+        if isinstance(exp, bool) or not isinstance(exp, int | float) or not math.isfinite(exp):
+            raise Refused("unauthorized", "the token's exp is not a number of seconds")
+        valid_for_ms = int(min(exp, 2**40) * 1000) + LEEWAY_MS - wall_ms
+        if valid_for_ms <= 0:
+            raise Refused("token_expired", "the token is past its exp; get a new one")
+        return Identity(user_id, valid_for_ms)
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        if not token or len(token) > MAX_TOKEN_BYTES or not token.isascii():
+            raise Refused("unauthorized", "a token is missing: a JWT signed for this deployment")
+        for key in self._candidates(token):
+            try:
+                return self._decoded(token, key)
+            except jwt.InvalidSignatureError:
+                continue
+            except jwt.InvalidAudienceError:
+                raise Refused("unauthorized", f"the token's aud is not {self._audience!r}") from None
+            except jwt.MissingRequiredClaimError as error:
+                raise Refused("unauthorized", f"the token lacks {error.claim}") from None
+            except jwt.PyJWTError as error:
+                raise Refused("unauthorized", f"the token is not valid: {error}") from None
+        raise Refused("unauthorized", "no key of this deployment signed the token")
+
+    def _candidates(self, token: str) -> Sequence[VerifyingKey]:
+        try:
+            algorithm = jwt.get_unverified_header(token).get("alg")
+        except jwt.PyJWTError:
+            raise Refused("unauthorized", "the token is not a JWT") from None
+        return [key for key in self._keys if key.algorithm == algorithm]
+
+    def _decoded(self, token: str, key: VerifyingKey) -> Mapping[str, Any]:
+        options: Any = {"require": ["exp", "iat", "sub", "aud"], "verify_exp": False, "verify_iat": False}
+        claims: Mapping[str, Any] = jwt.decode(
+            token, key.key, algorithms=[key.algorithm], audience=self._audience, leeway=5, options=options
+        )
+        return claims
+
+
+def issue(secret: bytes, audience: str, user_id: str, wall_ms: int, ttl_s: int) -> tuple[str, int]:
+    """A token of development mode, and its expiry in ms."""
+    now_s = wall_ms // 1000
+    claims = {"sub": user_id, "aud": audience, "iat": now_s, "exp": now_s + ttl_s}
+    return jwt.encode(claims, secret, algorithm="HS256"), (now_s + ttl_s) * 1000
