@@ -45,6 +45,14 @@ async def test_a_cursor_write_that_was_cut_off_leaves_the_old_cursor(tmp_path: P
     assert await store.load() == Cursor(8)
 
 
+async def test_a_cursor_is_replaced_and_never_written_over(tmp_path: Path) -> None:
+    store = FileCursorStore(tmp_path / "cursor")
+    await store.save(Cursor(7))
+    with (tmp_path / "cursor").open("rb") as before:
+        await store.save(Cursor(8))
+        assert b"7" in before.read()
+
+
 async def test_a_file_that_is_no_cursor_is_named_and_not_taken_for_a_new_device(tmp_path: Path) -> None:
     (tmp_path / "cursor").write_text("{}")
     with pytest.raises(ValueError, match="not a cursor file"):

@@ -151,6 +151,7 @@ def test_our_message_seen_before_its_ack_is_stored() -> None:
             ),
         )
     )
+    assert author.statuses["a"] == [Status.SENDING, Status.SENT]
     author.ack("a", 1)
     assert author.statuses["a"] == [Status.SENDING, Status.SENT]
 
@@ -250,6 +251,14 @@ def test_sends_are_paced_within_the_servers_limits_and_keep_their_order() -> Non
     for at in author.sent_after(started):
         sent_by_then = sum(other <= at for other in author.sent_after(started))
         assert sent_by_then <= 20 + at * 100 / 1_000
+
+
+def test_a_long_silence_saves_up_no_more_than_a_burst() -> None:
+    author = online(limits=Limits(messages_per_s=100, burst=20))
+    author.advance(3_600_000)
+    for n in range(30):
+        author.send(f"m{n}")
+    assert len(author.sends) == 18
 
 
 def test_the_number_of_tries_in_flight_is_bounded() -> None:
