@@ -61,11 +61,8 @@ class KafkaGroupConsumer:
 
     async def stop(self) -> None:
         """See GroupConsumer. Bounded by the request time-out, beside what `revoked` takes."""
-        if self._assigning is not None:
-            self._assigning.cancel()
-        await self.give_up()
+        await self._end_membership()
         self._listener = None
-        await self._leave()
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
         """See GroupConsumer. An exception of a listener's callback is raised here, for good."""
@@ -196,8 +193,7 @@ class KafkaGroupConsumer:
     async def _living(self) -> AIOKafkaConsumer:
         if self._consumer is None or is_dead(self._consumer):
             _log.warning("consumer joins anew", extra={"client_id": self._client_id, "group": self._group.name})
-            await self.give_up()
-            await self._leave()
+            await self._end_membership()
             await self._join()
         assert self._consumer is not None
         return self._consumer
@@ -229,6 +225,12 @@ class KafkaGroupConsumer:
         except BaseException:
             await self._leave()
             raise
+
+    async def _end_membership(self) -> None:
+        if self._assigning is not None:
+            self._assigning.cancel()  # it may be waiting for a coordinator that does not answer
+        await self.give_up()
+        await self._leave()
 
     async def _leave(self) -> None:
         consumer, self._consumer, self._offsets = self._consumer, None, None

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
@@ -52,7 +53,7 @@ class KafkaProducer:
         self._config = config
         self._client_id = client_id
         self._client: AIOKafkaProducer | None = None
-        self._connecting = asyncio.Lock()
+        self._connector: asyncio.Task[None] | None = None
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._burials: set[asyncio.Task[None]] = set()
         self._unconfirmed_records = 0
@@ -61,10 +62,8 @@ class KafkaProducer:
 
     async def start(self) -> None:
         """See Producer. One try, within the request time-out."""
+        self._client = await self._connect()
         self._is_open = True
-        async with self._connecting:
-            if self._client is None:
-                self._client = await self._connect()
 
     async def stop(self) -> None:
         """See Producer. At most twice the request time-out."""
@@ -72,6 +71,9 @@ class KafkaProducer:
         carriers = [lane.carrier for lane in self._lanes.values() if lane.carrier]
         if carriers:
             await asyncio.wait(carriers, timeout=self._config.request_timeout_s)
+        if self._connector is not None:
+            self._connector.cancel()
+            await asyncio.wait([self._connector])
         self._throw_away(BrokerUnavailable("the producer was stopped"))
         while self._burials:
             await asyncio.wait(self._burials)
@@ -118,7 +120,7 @@ class KafkaProducer:
                 with unavailable(f"produce to {name.topic}-{name.partition}"):
                     async with asyncio.timeout_at(lane.queue[0].deadline_s):
                         await self._send_batch(name, lane)
-        except BrokerUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - handed to everyone who waits
             self._throw_away(error)
         else:
             lane.carrier = None
@@ -131,7 +133,7 @@ class KafkaProducer:
         try:
             confirmed = await (await client.send_batch(batch, name.topic, partition=name.partition))
         except MessageSizeTooLargeError:
-            self._settle(lane.queue.popleft()).set_exception(_too_large(batch.size()))
+            self._fail(lane.queue.popleft(), _too_large(batch.size()))
             raise
         offset = confirmed.offset
         if offset < 0:  # a repeat that the broker has dropped, having forgotten the first one's offset
@@ -144,13 +146,19 @@ class KafkaProducer:
             offset += count
 
     async def _connected(self) -> AIOKafkaProducer:
-        async with self._connecting:
-            while self._client is None:  # bounded by the deadline of the record that waits for it
-                try:
-                    self._client = await self._connect()
-                except BrokerUnavailable:
-                    await asyncio.sleep(self._config.reconnect_pause_s)
-            return self._client
+        # A task of its own: a record that waits no longer must not interrupt what the next one needs.
+        while self._client is None:
+            if self._connector is None or self._connector.done():
+                self._connector = asyncio.get_running_loop().create_task(self._connect_in_the_end())
+            await asyncio.shield(self._connector)
+        return self._client
+
+    async def _connect_in_the_end(self) -> None:
+        while self._client is None:
+            try:
+                self._client = await self._connect()
+            except BrokerUnavailable:
+                await asyncio.sleep(self._config.reconnect_pause_s)
 
     async def _connect(self) -> AIOKafkaProducer:
         client = AIOKafkaProducer(
@@ -169,7 +177,7 @@ class KafkaProducer:
             raise
         return client
 
-    def _throw_away(self, error: BrokerUnavailable) -> None:
+    def _throw_away(self, error: Exception) -> None:
         """The connection, and everything in flight with it: its sequence numbers are out of step for good."""
         lanes, self._lanes = self._lanes, {}
         client, self._client = self._client, None
@@ -181,10 +189,13 @@ class KafkaProducer:
             if lane.carrier is not None and lane.carrier is not asyncio.current_task():
                 lane.carrier.cancel()
             for delivery in lane.queue:
-                answer = self._settle(delivery)
-                if not answer.done():
-                    answer.set_exception(BrokerUnavailable(str(error)))
+                self._fail(delivery, copy(error))
             lane.queue.clear()
+
+    def _fail(self, delivery: _Delivery, error: Exception) -> None:
+        answer = self._settle(delivery)
+        if not answer.done():
+            answer.set_exception(error)
 
     def _settle(self, delivery: _Delivery) -> asyncio.Future[int]:
         self._unconfirmed_records -= len(delivery.records)
