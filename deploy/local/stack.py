@@ -131,7 +131,7 @@ class Stack:
 
     def down(self, *, gently: bool = True) -> None:
         """Stop everything that runs below the run directory, services before servers; `gently=False` kills."""
-        names = self.running()
+        names = self._started()
         self._end([name for name in names if name not in SERVERS], gently)
         self._end([name for name in names if name in SERVERS], gently)
 
@@ -201,8 +201,11 @@ class Stack:
 
     def running(self) -> list[str]:
         """The names of all processes that run below the run directory, whoever started them."""
-        names = sorted(path.stem for path in self.run_dir.glob("*-*.pid"))
-        return [name for name in names if self.process(name).pid() is not None]
+        return [name for name in self._started() if self.process(name).pid() is not None]
+
+    def _started(self) -> list[str]:
+        """The names of all processes with a pid file, also of those that have ended by themselves."""
+        return sorted(path.stem for path in self.run_dir.glob("*-*.pid"))
 
     @staticmethod
     def stored(run_dir: Path) -> "Stack | None":

@@ -18,11 +18,16 @@ from deploy.local.stack import SERVERS, SERVERS_ONLY, Stack
 from tests.servers import Stacks, remove_leftovers
 
 LINGERER = [sys.executable, "-c", "import time; time.sleep(600)"]
-DEAF = [
-    sys.executable,
-    "-c",
-    "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)",
-]
+POLITE = """
+import signal, sys, time
+def leave(number, frame):
+    print("bye", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, leave)
+print("listening", flush=True)
+time.sleep(600)
+"""
+DEAF = POLITE.replace("sys.exit()", "time.sleep(600)")
 
 
 @pytest.fixture(scope="module")
@@ -110,22 +115,34 @@ def test_a_pid_that_now_belongs_to_somebody_else_is_not_ours(tmp_path: Path) -> 
 
 def test_a_process_is_found_again_and_stopped_by_another_that_did_not_start_it(tmp_path: Path) -> None:
     starter = Process(tmp_path, "persister-0")
-    starter.start(LINGERER, dict(os.environ))
+    _start(starter, POLITE)
     finder = Process(tmp_path, "persister-0")
     assert finder.pid() == starter.pid() is not None
     finder.pause()
     finder.stop()
     assert starter.pid() is None
+    assert "bye" in starter.log_tail()
     assert not starter.pid_file.exists()
 
 
 def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
     process = Process(tmp_path, "persister-0")
-    process.start(DEAF, dict(os.environ))
-    while "deaf" not in process.log_tail():
-        pass
+    _start(process, DEAF)
     process.stop(grace_s=0.2)
     assert process.pid() is None
+
+
+def test_down_stops_what_runs_and_forgets_what_has_ended(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    stack.process("persister-0").start(LINGERER, dict(os.environ))
+    stack.process("fanout-0").start([sys.executable, "-c", ""], dict(os.environ))
+    assert stack.process("fanout-0").await_end(60)
+    stack.process("fanout-0").pid_file.write_text("1\n")
+
+    stack.down()
+
+    assert stack.running() == []
+    assert list(tmp_path.glob("*.pid")) == []
 
 
 def test_a_service_that_ends_while_starting_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
@@ -180,6 +197,12 @@ def test_status_says_that_nothing_was_started(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "nothing was started" in done.stdout
+
+
+def _start(process: Process, script: str) -> None:
+    process.start([sys.executable, "-c", script], dict(os.environ))
+    while "listening" not in process.log_tail():
+        assert process.pid() is not None
 
 
 def _kill_and_bring_back(stack: Stack, name: str) -> None:
