@@ -8,7 +8,11 @@ import typer
 from pydantic import ValidationError
 
 from tidings.cli.init import init
+from tidings.cli.talk import send, tail
+from tidings.cli.tokens import token
+from tidings.cli.where import where
 from tidings.errors import ConfigurationError, TidingsError
+from tidings_client import TidingsError as ClientError
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
@@ -26,7 +30,8 @@ def tidings() -> None:
     """Operate Tidings, and chat through it from a terminal."""
 
 
-app.command()(init)
+for verb in (init, token, send, tail, where):
+    app.command()(verb)
 
 
 def main() -> None:
@@ -39,7 +44,7 @@ def main() -> None:
         _end(_settings_at_fault(error), MISUSED)
     except ConfigurationError as error:
         _end(str(error), MISUSED)
-    except TidingsError as error:
+    except (TidingsError, ClientError, OSError, ValueError) as error:
         _end(str(error), FAILED)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)

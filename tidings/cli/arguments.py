@@ -1,0 +1,34 @@
+"""Arguments that several verbs take, and their checks."""
+
+from typing import Annotated
+
+import typer
+
+from tidings import ids
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def user_id(text: str) -> str:
+    """A check for typer: PROTOCOL's user ids."""
+    if not ids.is_user_id(text):
+        raise typer.BadParameter(f"{text!r} is no user id: 1 to 64 of A-Z a-z 0-9 _ . @ -")
+    return text
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://", "ws://", "wss://")):
+        raise typer.BadParameter(f"{text!r} is no address of a gateway: http://host:port")
+    return text
+
+
+Url = Annotated[str, typer.Option("--url", envvar="TIDINGS_URL", help="Any gateway.", callback=_url)]
+Token = Annotated[
+    str,
+    typer.Option(
+        "--token",
+        envvar="TIDINGS_TOKEN",
+        help="A token of the user; without it the gateway is asked for one, which it gives in development mode.",
+    ),
+]
+AsUser = Annotated[str, typer.Option("--as", help="Who you are.", callback=user_id)]

@@ -1,0 +1,82 @@
+"""A client of the SDK that is signed in, or one line that says why not."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from tidings.cli.patience import GaveUp
+from tidings_client import ApiError, Client, Cursor, CursorStore, TokenProvider, Unreachable, development_tokens
+from tidings_client.rest import http_url_of
+
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where, and who. An empty token: ask the gateway for one."""
+
+    url: str
+    user: str
+    token: str = ""
+
+
+class LivePlace:
+    """A cursor store that forgets with the process, and knows when the device's place in its inbox is fixed:
+    what was stored before is history, what comes after is delivered."""
+
+    def __init__(self) -> None:
+        self._is_fixed = asyncio.Event()
+
+    async def load(self) -> Cursor | None:
+        """See CursorStore: always a new device."""
+        return None
+
+    async def save(self, cursor: Cursor) -> None:
+        """See CursorStore."""
+        self._is_fixed.set()
+
+    async def fixed(self) -> None:
+        """Wait for it; GaveUp when the server does not say `live`."""
+        try:
+            await asyncio.wait_for(self._is_fixed.wait(), CONNECT_S)
+        except TimeoutError:
+            raise GaveUp(
+                f"signed in, but nothing is delivered within {CONNECT_S:g} s: is fanout running? See `make status`"
+            ) from None
+
+
+@contextlib.asynccontextmanager
+async def signed_in(account: Account, device: str, cursors: CursorStore, *, from_live: bool) -> AsyncIterator[Client]:
+    """A connected client while the block runs. Raises GaveUp, or the SDK's Stopped when the token is refused."""
+    url = http_url_of(account.url)
+    ask = development_tokens(url, account.user)
+    if not account.token:
+        await _check_tokens(ask, url)
+    client = Client(url, account.token or ask, device_id=device, cursors=cursors, from_live=from_live)
+    async with client:
+        await _connected(client, url)
+        if client.user_id != account.user:
+            raise GaveUp(f"the token speaks for {client.user_id}, not for {account.user}: change --as or --token")
+        yield client
+
+
+async def _connected(client: Client, url: str) -> None:
+    try:
+        await asyncio.wait_for(client.connected(), CONNECT_S)
+    except TimeoutError:
+        raise GaveUp(f"no WebSocket to {url} within {CONNECT_S:g} s; the gateway's log says why") from None
+
+
+async def _check_tokens(ask: TokenProvider, url: str) -> None:
+    """The client would ask for ever; a person wants to know at once."""
+    try:
+        await ask()
+    except Unreachable as error:
+        raise GaveUp(
+            f"no answer from {url}: is Tidings running there? `make run` starts it, --url names another gateway"
+        ) from error
+    except ApiError as error:
+        raise GaveUp(
+            f"{url} gives no token ({error}): outside development mode give one with --token or TIDINGS_TOKEN"
+        ) from error

@@ -1,0 +1,155 @@
+"""`tidings send` and `tidings tail`: for scripts, and for a first look."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, user_id
+from tidings.cli.patience import GaveUp
+from tidings.cli.screen_text import TICKS, content, line, visible
+from tidings.cli.signing_in import Account, LivePlace, signed_in
+from tidings_client import (
+    Client,
+    CursorStore,
+    FileCursorStore,
+    Link,
+    LinkChanged,
+    MemoryCursorStore,
+    Message,
+    SentMessage,
+    Status,
+)
+from tidings_client.client import Address
+
+
+class Until(StrEnum):
+    """What `send` waits for."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    ANSWER = "answer"
+
+
+_STEPS = {Until.SENT: 1, Until.DELIVERED: 2, Until.READ: 3, Until.ANSWER: 1}
+
+
+def send(  # noqa: PLR0913 - each argument is an option of the verb
+    sender: Annotated[str, typer.Option("--from", "--as", help="Who you are.", callback=user_id)],
+    to: Annotated[str, typer.Option("--to", help="The user to write to.", callback=user_id)],
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    until: Annotated[
+        Until, typer.Option("--until", help="Wait until it is stored, held or read by the peer, or answered.")
+    ] = Until.SENT,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.", min=0.1)] = 20.0,
+    client_msg_id: Annotated[
+        str, typer.Option("--id", help="The message's client_msg_id: sent again under the same id it is stored once.")
+    ] = "",
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Send one text message and print what becomes of it: ✓ sent, ✓✓ delivered, ✓✓ read."""
+    account = Account(url, sender, token)
+    asyncio.run(_send(account, to, text, client_msg_id, until, timeout_s))
+
+
+async def _send(account: Account, to: str, text: str, client_msg_id: str, until: Until, timeout_s: float) -> None:
+    place = LivePlace()
+    async with signed_in(account, f"send-{os.getpid()}", place, from_live=True) as client:
+        if until is Until.ANSWER:
+            await place.fixed()
+        answers = client.messages() if until is Until.ANSWER else None
+        address: Address = {"to": to, "client_msg_id": client_msg_id} if client_msg_id else {"to": to}
+        sent = await client.send(text, **address)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await _follow(sent, _STEPS[until])
+                if answers is not None:
+                    await _print_answer(answers, sent, account.user)
+        except TimeoutError:
+            raise GaveUp(_unfinished(sent, until, timeout_s)) from None
+
+
+async def _follow(sent: SentMessage, steps: int) -> None:
+    """Print each status as it is reached."""
+    await sent.acked()
+    print(f"{TICKS[Status.SENT]} sent  {sent.session_id} #{sent.seq}  message {sent.message_id}", flush=True)
+    if steps >= 2:
+        await sent.delivered()
+        print(f"{TICKS[Status.DELIVERED]} delivered", flush=True)
+    if steps >= 3:
+        await sent.read()
+        print(TICKS[Status.READ], flush=True)
+
+
+async def _print_answer(answers: AsyncIterator[Message], sent: SentMessage, me: str) -> None:
+    async for message in answers:
+        if message.session_id == sent.session_id and message.sender_id != me and message.seq > (sent.seq or 0):
+            print(f"{message.sender_id}: {content(message)}")
+            return
+
+
+def _unfinished(sent: SentMessage, until: Until, timeout_s: float) -> str:
+    if sent.status is Status.SENDING:
+        return (
+            f"no ack within {timeout_s:g} s, so it is unknown whether the message is stored; the same command with"
+            f" --id {sent.client_msg_id} stores it once in any case. See `make status`"
+        )
+    return f"the message is stored ({sent.status}), but there was no {until} within {timeout_s:g} s"
+
+
+def tail(
+    user: AsUser,
+    cursor: Annotated[
+        Path | None, typer.Option("--cursor", help="A file that keeps the place: the next run goes on there.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Without a place, begin with the oldest message instead of what comes now.")
+    ] = False,
+    read: Annotated[bool, typer.Option("--read", help="Mark as read what is printed.")] = False,
+    count: Annotated[int, typer.Option("--count", help="End after so many messages; 0: never.", min=0)] = 0,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Print every message of a user's sessions as it comes, each once, in order. Ctrl-C ends it."""
+    cursors = FileCursorStore(cursor) if cursor else MemoryCursorStore()
+    # A cursor belongs to a device; without one, several may run side by side.
+    device = "tail" if cursor else f"tail-{os.getpid()}"
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_tail(Account(url, user, token), device, cursors, from_live=not everything, read=read, count=count))
+
+
+async def _tail(
+    account: Account, device: str, cursors: CursorStore, *, from_live: bool, read: bool, count: int
+) -> None:
+    async with signed_in(account, device, cursors, from_live=from_live) as client:
+        telling = asyncio.create_task(_tell_of_breaks(client))
+        try:
+            await _print_messages(client, read, count)
+        finally:
+            telling.cancel()
+
+
+async def _print_messages(client: Client, read: bool, count: int) -> None:
+    printed = 0
+    async for message in client.messages():
+        print(line(message), flush=True)
+        if read:
+            client.mark_read(message.session_id, message.seq)
+        printed += 1
+        if printed == count:
+            return
+
+
+async def _tell_of_breaks(client: Client) -> None:
+    """On stderr, so that a pipe holds messages only."""
+    async for event in client.events():
+        if isinstance(event, LinkChanged) and event.link is Link.OFFLINE:
+            print(f"connection lost ({visible(event.reason)}); trying again", file=sys.stderr, flush=True)
