@@ -126,9 +126,11 @@ class Groups:
             yield log.held.pop(seq)  # a repeat; whoever shows it drops it by (session_id, seq)
         while (shown := log.held.pop(log.last + 1, None)) is not None:
             log.last += 1
-            yield shown
-            if _leaves(shown.message, self.user_id):
+            leaves = _leaves(shown.message, self.user_id)
+            if leaves:  # before it is shown: what the cursor keeps of it is that the log is no longer followed
                 self._logs.pop(session_id, None)
+            yield shown
+            if leaves:
                 yield from _release(log.held)
                 return
 
