@@ -64,6 +64,7 @@ class Producer(Protocol):
         Returns when the broker has confirmed all of them. Raises
         BrokerUnavailable (outcome unknown) after `timeout` seconds of the
         adapter or at an error. One caller per target partition at a time.
+        Raises ConfigurationError for a record that the log never takes (size).
         """
         ...
 
@@ -72,7 +73,8 @@ class Producer(Protocol):
 
         Records of one partition keep the order of the calls. Raises
         Backpressure at once when the bound of unconfirmed records or bytes is
-        reached; the awaitable raises BrokerUnavailable (outcome unknown).
+        reached; the awaitable raises BrokerUnavailable (outcome unknown) or
+        ConfigurationError as `produce` does, and need not be awaited.
         """
         ...
 
@@ -85,7 +87,10 @@ class AssignmentListener(Protocol):
         ...
 
     async def revoked(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
-        """All partitions of that epoch are taken back; others may own them once this returns."""
+        """All partitions of that epoch are taken back; others may own them once this returns.
+
+        Commits of that epoch are taken until then. `assigned` of that epoch is over, or was cancelled by `stop`.
+        """
         ...
 
 
@@ -105,11 +110,12 @@ class GroupConsumer(Protocol):
 
         Raises PositionOutOfRange with the attribute `partitions` for those whose position the log
         no longer holds (they are left out of later polls until `seek`), BrokerUnavailable otherwise.
+        What a listener's callback raised is raised here, now and at every later poll.
         """
         ...
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Read on from there; what was fetched before is forgotten."""
+        """Read on from there; what was fetched before is forgotten. Nothing happens where it is not assigned."""
         ...
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
