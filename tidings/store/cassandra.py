@@ -1,0 +1,197 @@
+"""The tables in Cassandra. Every method is one or a few statements of statements.py, sent at once."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from tidings.errors import ConfigurationError, StoreUnavailable
+from tidings.ids import is_group_session
+from tidings.store import migrate, statements
+from tidings.store.base import KeyBucket, SessionSegment, TaggedRow, UserBucket
+from tidings.store.cassandra_batches import BATCH_BYTES, batches
+from tidings.store.cassandra_config import CassandraConfig
+from tidings.store.cassandra_session import CassandraSession, DriverSession
+from tidings.store.rows import (
+    BlockRow,
+    BucketRow,
+    InboxRow,
+    KeyRow,
+    MessageRow,
+    ReceiptRow,
+    SegmentRow,
+    UserSessionRow,
+)
+
+# Refused above this: the largest batch with the largest mutation on top (cassandra_batches), and room to spare.
+_LEAST_BATCH_THRESHOLD = 4 * BATCH_BYTES
+
+T = TypeVar("T")
+
+
+class CassandraStore:
+    """See Store."""
+
+    def __init__(self, config: CassandraConfig, session: CassandraSession | None = None) -> None:
+        """`session`: another driver behind the same tables."""
+        self._session = session or DriverSession(config)
+
+    async def start(self) -> None:
+        """See Store."""
+        await self._session.start()
+        try:
+            await self._check_schema()
+            await self._check_batch_threshold()
+        except BaseException:
+            await self._session.stop()
+            raise
+
+    async def stop(self) -> None:
+        """See Store."""
+        await self._session.stop()
+
+    async def _check_schema(self) -> None:
+        stored = max((row[0] for row in await self._session.execute(statements.SCHEMA_VERSIONS, ())), default=0)
+        if stored < migrate.newest_version():
+            raise ConfigurationError(
+                f"the schema has version {stored}, this code needs {migrate.newest_version()}: run `tidings init`"
+            )
+
+    async def _check_batch_threshold(self) -> None:
+        name = "batch_size_fail_threshold"
+        for (value,) in await self._session.execute(statements.SERVER_SETTING, (name,)):
+            if value is not None and _bytes(value) < _LEAST_BATCH_THRESHOLD:
+                raise ConfigurationError(f"Cassandra's {name} is {value}, 1MiB is needed: set it in cassandra.yaml")
+
+    async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
+        """See Store."""
+        unconfirmed = await asyncio.gather(*map(self._write_batch, batches(rows, self._session.replica_set)))
+        return frozenset(chain.from_iterable(unconfirmed))
+
+    async def _write_batch(self, batch: Sequence[TaggedRow]) -> Collection[int]:
+        try:
+            await self._session.execute_batch(tagged.row for tagged in batch)
+        except StoreUnavailable:
+            return {tagged.tag for tagged in batch}
+        return ()
+
+    async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:
+        """See Store."""
+        rows = await self._many(statements.SEGMENTS, ([chunk, limit] for chunk in _chunks(session_ids)))
+        found: defaultdict[str, list[SegmentRow]] = defaultdict(list)
+        for row in rows:
+            found[row[0]].append(SegmentRow(*row))
+        return found
+
+    async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
+        """See Store."""
+        rows = await self._session.execute(statements.SEGMENTS_BELOW, (session_id, segment, limit))
+        return [SegmentRow(*row) for row in rows]
+
+    async def newest_messages(
+        self, segments: Collection[SessionSegment], limit: int
+    ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
+        """See Store."""
+        asked = ([chunk, number, limit] for number, chunk in _by_number(segments))
+        found: defaultdict[SessionSegment, list[MessageRow]] = defaultdict(list)
+        for row in await self._many(statements.NEWEST_MESSAGES, asked):
+            found[SessionSegment(row[0], row[1])].append(_message(row))
+        return found
+
+    async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
+        """See Store."""
+        rows = await self._session.execute(statements.MESSAGES, (*segment, first_seq, last_seq))
+        return [_message(row) for row in reversed(rows)]
+
+    async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
+        """See Store."""
+        asked = ([*bucket, chunk] for bucket, keys in wanted.items() for chunk in _chunks(keys))
+        return [KeyRow(*row) for row in await self._many(statements.KEYS, asked)]
+
+    async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
+        """See Store."""
+        rows = await self._many(statements.INBOX_BUCKETS, ([chunk, limit] for chunk in _chunks(user_ids)))
+        found: defaultdict[str, list[BucketRow]] = defaultdict(list)
+        for row in rows:
+            found[row[0]].append(BucketRow(*row))
+        return found
+
+    async def newest_inbox_rows(
+        self, buckets: Collection[UserBucket], limit: int
+    ) -> Mapping[UserBucket, Sequence[InboxRow]]:
+        """See Store."""
+        asked = ([chunk, number, limit] for number, chunk in _by_number(buckets))
+        found: defaultdict[UserBucket, list[InboxRow]] = defaultdict(list)
+        for row in await self._many(statements.NEWEST_INBOX_ROWS, asked):
+            found[UserBucket(row[0], row[1])].append(InboxRow(*row))
+        return found
+
+    async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
+        """See Store."""
+        rows = await self._session.execute(statements.INBOX_ROWS, (*bucket, first, last))
+        return [InboxRow(*row) for row in reversed(rows)]
+
+    async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
+        """See Store."""
+        return [UserSessionRow(*row) for row in await self._session.execute(statements.USER_SESSIONS, (user_id,))]
+
+    async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
+        """See Store."""
+        wanted = set(pairs)
+        direct = {session_id for session_id, _ in wanted if not is_group_session(session_id)}
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        for session_id, user_id in wanted:
+            if is_group_session(session_id):
+                groups[session_id].append(user_id)
+        in_groups = ([session_id, chunk] for session_id, users in groups.items() for chunk in _chunks(users))
+        pages = await asyncio.gather(
+            self._many(statements.DIRECT_RECEIPTS, ([chunk] for chunk in _chunks(direct))),
+            self._many(statements.GROUP_RECEIPTS, in_groups),
+        )
+        found = {(row[0], row[1]): _receipt(row) for rows in pages for row in rows}
+        return {pair: row for pair, row in found.items() if pair in wanted}
+
+    async def blocks(self, user_id: str) -> Sequence[str]:
+        """See Store."""
+        return [row[0] for row in await self._session.execute(statements.BLOCKS, (user_id,))]
+
+    async def remove_block(self, row: BlockRow) -> None:
+        """See Store."""
+        await self._session.execute(statements.REMOVE_BLOCK, (row.user_id, row.blocked_id))
+
+    async def _many(self, statement: str, asked: Iterator[list[Any]]) -> list[tuple[Any, ...]]:
+        """All rows of one statement with many values, in no order between the requests."""
+        pages = await asyncio.gather(*(self._session.execute(statement, values) for values in asked))
+        return list(chain.from_iterable(pages))
+
+
+def _chunks(keys: Collection[T]) -> Iterator[list[T]]:
+    left = iter(keys)
+    while chunk := list(islice(left, statements.KEYS_PER_REQUEST)):
+        yield chunk
+
+
+def _by_number(partitions: Collection[tuple[str, int]]) -> Iterator[tuple[int, list[str]]]:
+    """Partitions by the number of their segment or bucket: IN on both columns would ask for all combinations."""
+    by_number: defaultdict[int, list[str]] = defaultdict(list)
+    for name, number in partitions:
+        by_number[number].append(name)
+    return ((number, chunk) for number, names in by_number.items() for chunk in _chunks(names))
+
+
+def _message(row: tuple[Any, ...]) -> MessageRow:
+    mentions = row[-1]
+    # A list, and rows are immutable.
+    return MessageRow(*row) if mentions is None else MessageRow(*(*row[:-1], tuple(mentions)))
+
+
+def _receipt(row: tuple[Any, ...]) -> ReceiptRow:
+    return ReceiptRow(row[0], row[1], *(number or 0 for number in row[2:]))
+
+
+def _bytes(text: str) -> int:
+    """A size as Cassandra shows it: `1MiB`, `50KiB`, `640B`."""
+    units = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "B": 1}
+    unit = next(unit for unit in units if text.endswith(unit))
+    return int(text.removesuffix(unit)) * units[unit]

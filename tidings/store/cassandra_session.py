@@ -1,0 +1,216 @@
+"""The session interface that the store stands on, and cassandra-driver behind it.
+
+acsylla could be a second implementation: nothing above this file knows the driver.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Protocol
+
+from cassandra import InvalidRequest, Unauthorized
+from cassandra.cluster import ResponseFuture, Session
+from cassandra.protocol import SyntaxException
+from cassandra.query import BatchStatement, BatchType, PreparedStatement
+
+from tidings.errors import ConfigurationError, StoreUnavailable
+from tidings.store import statements
+from tidings.store.cassandra_cluster import SERVER_ERRORS, connect, use_keyspace
+from tidings.store.cassandra_config import CassandraConfig
+from tidings.store.cassandra_encoding import RowEncoder
+from tidings.store.rows import Row
+
+# One connection takes 32,768; more than this in flight only makes each slower (FIELD-NOTES).
+_REQUESTS_IN_FLIGHT = 512
+_PROGRAMMING_ERRORS = (InvalidRequest, SyntaxException, Unauthorized)
+
+
+class CassandraSession(Protocol):
+    """What a driver has to do. Time-outs and all errors of servers and network: StoreUnavailable, outcome unknown."""
+
+    async def start(self) -> None:
+        """Connect, in bounded time, and prepare all statements. StoreUnavailable, ConfigurationError."""
+        ...
+
+    async def stop(self) -> None:
+        """Close."""
+        ...
+
+    async def execute(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """One statement of statements.py; all rows of all pages."""
+        ...
+
+    async def execute_batch(self, rows: Iterable[Row]) -> None:
+        """Write rows in one unlogged batch."""
+        ...
+
+    def replica_set(self, row: Row) -> Hashable:
+        """Equal for rows whose partitions have the same replicas."""
+        ...
+
+
+class DriverSession:
+    """CassandraSession over cassandra-driver. Its callbacks come from the driver's thread; ours never blocks."""
+
+    def __init__(self, config: CassandraConfig) -> None:
+        self._config = config
+        self._in_flight = asyncio.Semaphore(_REQUESTS_IN_FLIGHT)
+        self._answers: _Answers | None = None
+        self._session: Session | None = None
+        self._prepared: dict[str, PreparedStatement] = {}
+        self._encoders: dict[type[Row], RowEncoder] = {}
+        self._ring: object = None
+        self._has_one_replica_set = False
+
+    async def start(self) -> None:
+        """See CassandraSession."""
+        self._answers = _Answers(asyncio.get_running_loop())
+        await asyncio.to_thread(self._connect)
+
+    async def stop(self) -> None:
+        """See CassandraSession."""
+        if self._session is not None:
+            await asyncio.to_thread(self._session.cluster.shutdown)
+            self._session = None
+
+    async def execute(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """See CassandraSession."""
+        return await self._request(self._prepared[statement].bind(values))
+
+    async def execute_batch(self, rows: Iterable[Row]) -> None:
+        """See CassandraSession."""
+        batch = BatchStatement(BatchType.UNLOGGED)
+        # Not batch.add(): it binds each row and computes its routing key, four times the cost of encoding it.
+        entries = batch._statements_and_parameters
+        for row in rows:
+            encoder = self._encoders[type(row)]
+            values = encoder.encode(row)
+            if not entries:
+                batch.routing_key, batch.keyspace = encoder.routing_key(values), self._config.keyspace
+            entries.append((True, encoder.query_id, values))
+        await self._request(batch)
+
+    def replica_set(self, row: Row) -> Hashable:
+        """See CassandraSession."""
+        metadata = self._connected().cluster.metadata
+        if metadata.token_map is not self._ring:
+            self._ring = metadata.token_map
+            self._has_one_replica_set = self._all_share_replicas()
+        if self._has_one_replica_set:
+            return None
+        encoder = self._encoders[type(row)]
+        return frozenset(metadata.get_replicas(self._config.keyspace, encoder.routing_key(encoder.encode(row))))
+
+    def _connected(self) -> Session:
+        if self._session is None:
+            raise StoreUnavailable("not started, or stopped")
+        return self._session
+
+    def _connect(self) -> None:
+        session = connect(self._config)
+        try:
+            use_keyspace(session, self._config.keyspace)
+            self._prepared = {text: session.prepare(text) for text in _prepared_texts()}
+            inserts = {kind: session.prepare(statements.insert(kind)) for kind in statements.ROW_CLASSES}
+            self._encoders = {kind: RowEncoder(kind, prepared) for kind, prepared in inserts.items()}
+        except _PROGRAMMING_ERRORS as error:
+            session.cluster.shutdown()
+            raise ConfigurationError(f"the tables do not fit this version: run `tidings init` ({error})") from error
+        except SERVER_ERRORS as error:
+            session.cluster.shutdown()
+            raise _unavailable(error) from error
+        except BaseException:
+            session.cluster.shutdown()
+            raise
+        self._session = session
+
+    def _all_share_replicas(self) -> bool:
+        """True on one node, or where every node holds everything."""
+        ring = self._connected().cluster.metadata.token_map
+        if ring is None:
+            return False
+        sets = {frozenset(ring.get_replicas(self._config.keyspace, token)) for token in ring.ring}
+        return len(sets) == 1
+
+    async def _request(self, statement: Any) -> list[tuple[Any, ...]]:
+        session, answers = self._connected(), self._answers
+        assert answers is not None
+        async with self._in_flight:
+            answer = answers.expect()
+            _Request(session.execute_async(statement), answer, answers.put)
+            return await answer
+
+
+def _prepared_texts() -> tuple[str, ...]:
+    return (*statements.READS, statements.REMOVE_BLOCK, statements.SCHEMA_VERSIONS, statements.SERVER_SETTING)
+
+
+_Rows = list[tuple[Any, ...]]
+_Outcome = _Rows | BaseException
+
+
+class _Request:
+    """One statement on its way; follows the pages in the driver's thread."""
+
+    __slots__ = ("_answer", "_pending", "_put", "_rows")
+
+    def __init__(
+        self,
+        pending: ResponseFuture,
+        answer: "asyncio.Future[_Rows]",
+        put: Callable[["asyncio.Future[_Rows]", _Outcome], None],
+    ) -> None:
+        self._pending = pending
+        self._answer = answer
+        self._put = put
+        self._rows: _Rows = []
+        pending.add_callbacks(self._on_page, self._on_error)
+
+    def _on_page(self, rows: _Rows | None) -> None:
+        self._rows += rows or ()
+        if self._pending.has_more_pages:
+            self._pending.start_fetching_next_page()
+        else:
+            self._put(self._answer, self._rows)
+
+    def _on_error(self, error: BaseException) -> None:
+        self._put(self._answer, error)
+
+
+class _Answers:
+    """From the driver's thread to the loop: one wake-up for all answers that have come."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._come: deque[tuple[asyncio.Future[_Rows], _Outcome]] = deque()
+        self._is_woken = False
+
+    def expect(self) -> "asyncio.Future[_Rows]":
+        """Where one answer will come."""
+        return self._loop.create_future()
+
+    def put(self, answer: "asyncio.Future[_Rows]", outcome: _Outcome) -> None:
+        """From any thread. `_drain` lowers the flag before it looks, so nothing is left lying."""
+        self._come.append((answer, outcome))
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._is_woken = False
+        while self._come:
+            answer, outcome = self._come.popleft()
+            if answer.done():
+                continue
+            if not isinstance(outcome, BaseException):
+                answer.set_result(outcome)
+            elif isinstance(outcome, _PROGRAMMING_ERRORS):
+                answer.set_exception(outcome)
+            else:
+                answer.set_exception(_unavailable(outcome))
+
+
+def _unavailable(cause: BaseException) -> StoreUnavailable:
+    error = StoreUnavailable(f"{type(cause).__name__}: {cause}")
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,172 @@
+"""Numbered .cql files, applied once each, in order, by one runner at a time.
+
+A file `NNNN_words.cql` holds statements that may be repeated (IF NOT EXISTS): a
+runner that dies in the middle is followed by one that begins the file anew.
+"""
+
+import asyncio
+import hashlib
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cassandra.cluster import Session
+
+from tidings.errors import ConfigurationError, StoreUnavailable
+from tidings.store import statements
+from tidings.store.cassandra_cluster import SERVER_ERRORS, connect
+from tidings.store.cassandra_config import CassandraConfig
+
+DIRECTORY = Path(__file__).parent / "migrations"
+
+# A statement waits up to 10 s for schema agreement (the driver's bound); the lock is renewed before each.
+_LOCK_S = 60
+_LOCK_POLL_S = 0.5
+_LOCK_WAIT_S = 180
+# Schema changes are slower than rows.
+_REQUEST_TIMEOUT_S = 30.0
+_NAME = re.compile(r"(\d{4})_\w+\.cql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file."""
+
+    version: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def statements(self) -> list[str]:
+        """The statements without comments. No literal in a migration holds `--` or `;`."""
+        code = re.sub(r"--[^\n]*", "", self.text)
+        return [part.strip() for part in code.split(";") if part.strip()]
+
+
+def migrations(directory: Path = DIRECTORY) -> list[Migration]:
+    """The files by version. ConfigurationError unless they are numbered 1, 2, 3 …"""
+    found = [_read(path) for path in sorted(directory.glob("*.cql"))]
+    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
+        raise ConfigurationError(f"migrations in {directory.name} are not numbered 1, 2, 3 …")
+    return found
+
+
+@cache
+def newest_version() -> int:
+    """The version that this code needs."""
+    return len(migrations())
+
+
+async def migrate(config: CassandraConfig, directory: Path = DIRECTORY) -> list[str]:
+    """Make the keyspace and apply what is missing; the names of what was applied.
+
+    Safe to run again and from several processes at once. Raises
+    StoreUnavailable, and ConfigurationError when a file differs from what was
+    applied under its number.
+    """
+    return await asyncio.to_thread(_migrate, config, migrations(directory))
+
+
+async def current_version(config: CassandraConfig) -> int:
+    """The newest version applied in the keyspace, 0 if there is none. StoreUnavailable."""
+    return await asyncio.to_thread(_current_version, config)
+
+
+def _read(path: Path) -> Migration:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ConfigurationError(f"{path.name} is not named like 0001_first_tables.cql")
+    return Migration(int(match[1]), path.stem, path.read_text())
+
+
+def _migrate(config: CassandraConfig, wanted: list[Migration]) -> list[str]:
+    session = connect(config, _REQUEST_TIMEOUT_S)
+    try:
+        return _Runner(session, config).run(wanted)
+    except SERVER_ERRORS as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+    finally:
+        session.cluster.shutdown()
+
+
+def _current_version(config: CassandraConfig) -> int:
+    session = connect(config)
+    try:
+        keyspace = session.cluster.metadata.keyspaces.get(config.keyspace)
+        if keyspace is None or "schema_migrations" not in keyspace.tables:
+            return 0
+        session.set_keyspace(config.keyspace)
+        return max((row[0] for row in session.execute(statements.SCHEMA_VERSIONS)), default=0)
+    except SERVER_ERRORS as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+    finally:
+        session.cluster.shutdown()
+
+
+class _Runner:
+    """One run. Blocks."""
+
+    def __init__(self, session: Session, config: CassandraConfig) -> None:
+        self._session = session
+        self._config = config
+        self._holder = uuid.uuid4().hex
+
+    def run(self, wanted: list[Migration]) -> list[str]:
+        keyspace, replication = self._config.keyspace, self._config.replication
+        self._change(statements.CREATE_KEYSPACE.format(keyspace=keyspace, replication=replication))
+        self._session.set_keyspace(keyspace)
+        self._change(statements.CREATE_MIGRATIONS)
+        self._change(statements.CREATE_LOCK)
+        self._lock()
+        try:
+            return [migration.name for migration in self._missing(wanted) if self._apply(migration)]
+        finally:
+            self._execute(statements.RELEASE_LOCK, self._holder)
+
+    def _missing(self, wanted: list[Migration]) -> list[Migration]:
+        applied: dict[int, str] = dict(self._execute(statements.APPLIED_MIGRATIONS))
+        for migration in wanted:
+            if applied.get(migration.version, migration.checksum) != migration.checksum:
+                raise ConfigurationError(
+                    f"{migration.name} was applied with another content: restore the file and add a new migration"
+                )
+        return [migration for migration in wanted if migration.version not in applied]
+
+    def _apply(self, migration: Migration) -> bool:
+        for statement in migration.statements:
+            if not self._is_applied(statements.KEEP_LOCK, _LOCK_S, self._holder, self._holder):
+                raise StoreUnavailable("another runner took the migration lock; run again")
+            self._change(statement)
+        recorded = (migration.version, migration.name, migration.checksum, time.time_ns() // 1_000_000)
+        self._execute(statements.RECORD_MIGRATION, *recorded)
+        return True
+
+    def _lock(self) -> None:
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while not self._is_applied(statements.TAKE_LOCK, self._holder, _LOCK_S):
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("another runner holds the migration lock")
+            time.sleep(_LOCK_POLL_S)
+
+    def _change(self, statement: str) -> None:
+        """A schema change, agreed upon by all nodes before the next."""
+        result = self._session.execute(statement)
+        if not result.response_future.is_schema_agreed:
+            raise StoreUnavailable("the nodes do not agree on the schema; run again")
+
+    def _execute(self, statement: str, *values: object) -> list[Any]:
+        prepared = self._session.prepare(statement)
+        return list(self._session.execute(prepared, values))
+
+    def _is_applied(self, statement: str, *values: object) -> bool:
+        """Whether a lightweight transaction was; its first column says so."""
+        return bool(self._execute(statement, *values)[0][0])

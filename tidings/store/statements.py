@@ -1,0 +1,112 @@
+"""Every CQL statement of the project. Names are the tables' and the Store port's.
+
+An INSERT names all columns of its row class in the order of the class; `?` of
+optional columns without a value stay unset, so no null (a tombstone) is written.
+"""
+
+from dataclasses import fields
+
+from tidings.store.rows import (
+    BlockRow,
+    BucketRow,
+    DeliveredRow,
+    InboxRow,
+    KeyRow,
+    MessageRow,
+    ReadRow,
+    ReceiptRow,
+    Row,
+    SegmentByMonthRow,
+    SegmentRow,
+    SentRow,
+    UserSessionRow,
+)
+
+# The largest number of partition keys or tuples in one IN.
+KEYS_PER_REQUEST = 100
+
+ROW_CLASSES: tuple[type[Row], ...] = (
+    MessageRow,
+    KeyRow,
+    SegmentRow,
+    SegmentByMonthRow,
+    InboxRow,
+    BucketRow,
+    UserSessionRow,
+    DeliveredRow,
+    ReadRow,
+    SentRow,
+    BlockRow,
+)
+
+
+def columns(row_class: type[Row] | type[ReceiptRow]) -> tuple[str, ...]:
+    """The columns of a row class, in its order."""
+    return tuple(field.name for field in fields(row_class))
+
+
+def has_write_timestamp(row_class: type[Row]) -> bool:
+    """True when the row says with which timestamp it is written."""
+    return hasattr(row_class, "write_timestamp")
+
+
+def insert(row_class: type[Row]) -> str:
+    """The INSERT of a row class."""
+    names = columns(row_class)
+    marks = ", ".join("?" * len(names))
+    using = " USING TIMESTAMP ?" if has_write_timestamp(row_class) else ""
+    return f"INSERT INTO {row_class.table} ({', '.join(names)}) VALUES ({marks}){using}"
+
+
+def _select(row_class: type[Row] | type[ReceiptRow], rest: str, table: str = "") -> str:
+    return f"SELECT {', '.join(columns(row_class))} FROM {table or getattr(row_class, 'table', '')} WHERE {rest}"
+
+
+SEGMENTS = _select(SegmentRow, "session_id IN ? PER PARTITION LIMIT ?")
+SEGMENTS_BELOW = _select(SegmentRow, "session_id = ? AND segment < ? LIMIT ?")
+NEWEST_MESSAGES = _select(MessageRow, "session_id IN ? AND segment = ? PER PARTITION LIMIT ?")
+MESSAGES = _select(MessageRow, "session_id = ? AND segment = ? AND seq >= ? AND seq <= ?")
+KEYS = _select(KeyRow, "session_id = ? AND key_month = ? AND shard = ? AND (sender_id, client_msg_id) IN ?")
+INBOX_BUCKETS = _select(BucketRow, "user_id IN ? PER PARTITION LIMIT ?")
+NEWEST_INBOX_ROWS = _select(InboxRow, "user_id IN ? AND bucket = ? PER PARTITION LIMIT ?")
+INBOX_ROWS = _select(InboxRow, "user_id = ? AND bucket = ? AND inbox_seq >= ? AND inbox_seq <= ?")
+USER_SESSIONS = _select(UserSessionRow, "user_id = ?")
+# A direct session has at most two rows: its whole partition is read.
+DIRECT_RECEIPTS = _select(ReceiptRow, "session_id IN ?", "receipts")
+GROUP_RECEIPTS = _select(ReceiptRow, "session_id = ? AND user_id IN ?", "receipts")
+BLOCKS = "SELECT blocked_id FROM blocks WHERE user_id = ?"
+REMOVE_BLOCK = "DELETE FROM blocks WHERE user_id = ? AND blocked_id = ?"
+
+READS = (
+    SEGMENTS,
+    SEGMENTS_BELOW,
+    NEWEST_MESSAGES,
+    MESSAGES,
+    KEYS,
+    INBOX_BUCKETS,
+    NEWEST_INBOX_ROWS,
+    INBOX_ROWS,
+    USER_SESSIONS,
+    DIRECT_RECEIPTS,
+    GROUP_RECEIPTS,
+    BLOCKS,
+)
+
+# -- checked when a service starts -----------------------------------------------------------------
+
+SCHEMA_VERSIONS = "SELECT version FROM schema_migrations"
+SERVER_SETTING = "SELECT value FROM system_views.settings WHERE name = ?"
+
+# -- the migration runner's ------------------------------------------------------------------------
+
+CREATE_KEYSPACE = "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}"
+CREATE_MIGRATIONS = """
+    CREATE TABLE IF NOT EXISTS schema_migrations (version int PRIMARY KEY, name text, checksum text, applied_at bigint)
+"""
+CREATE_LOCK = "CREATE TABLE IF NOT EXISTS schema_lock (name text PRIMARY KEY, holder text)"
+APPLIED_MIGRATIONS = "SELECT version, checksum FROM schema_migrations"
+RECORD_MIGRATION = "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)"
+# The one place for lightweight transactions: two runners at once must not both apply a migration.
+TAKE_LOCK = "INSERT INTO schema_lock (name, holder) VALUES ('migrations', ?) IF NOT EXISTS USING TTL ?"
+KEEP_LOCK = "UPDATE schema_lock USING TTL ? SET holder = ? WHERE name = 'migrations' IF holder = ?"
+RELEASE_LOCK = "DELETE FROM schema_lock WHERE name = 'migrations' IF holder = ?"
