@@ -110,6 +110,7 @@ class GroupConsumer(Protocol):
 
         Raises PositionOutOfRange with the attribute `partitions` for those whose position the log
         no longer holds (they are left out of later polls until `seek`), BrokerUnavailable otherwise.
+        A partition whose group has no committed offset gives nothing until `seek`: `committed` tells why.
         What a listener's callback raised is raised here, now and at every later poll.
         """
         ...

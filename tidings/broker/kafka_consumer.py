@@ -73,10 +73,9 @@ class KafkaGroupConsumer:
                 async with asyncio.timeout((timeout_ms + _POLL_GRACE_MS) / 1000) as patience:
                     fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         except BrokerUnavailable as error:
-            if patience.expired():
-                return []
-            self._raise_out_of_range(error)
-            raise
+            if not patience.expired():
+                self._explain(error)
+            return []
         self._raise_failure()
         return as_records(fetched)
 
@@ -162,21 +161,24 @@ class KafkaGroupConsumer:
         if self._failure is not None:
             raise self._failure
 
-    def _raise_out_of_range(self, error: BrokerUnavailable) -> None:
+    def _explain(self, error: BrokerUnavailable) -> None:
         match error.__cause__:
             case OffsetOutOfRangeError(args=[positions]):
                 lost = {TopicPartition(*name): offset for name, offset in positions.items()}
+                self._leave_out(lost)
+                raise PositionOutOfRange(f"the log does not hold the positions {lost}", lost) from error
             case NoOffsetForPartitionError(args=[name]):
-                lost = {TopicPartition(*name): 0}
-            case _:
-                return
-        for name, offset in lost.items():
-            if self._consumer is not None and self._is_assigned(name):
                 # aiokafka fetches nothing from a broker while one of its partitions has no position at all
+                self._leave_out({TopicPartition(*name): 0})
+            case _:
+                raise error
+
+    def _leave_out(self, positions: Mapping[TopicPartition, int]) -> None:
+        for name, offset in positions.items():
+            if self._consumer is not None and self._is_assigned(name):
                 self._consumer.seek(KafkaTopicPartition(*name), offset)
-        self._set_aside.update(lost)
-        self._pause(lost)
-        raise PositionOutOfRange(f"the log does not hold the positions {lost}", lost) from error
+        self._set_aside.update(positions)
+        self._pause(positions)
 
     def _pause(self, partitions: Collection[TopicPartition]) -> None:
         if self._consumer is not None:

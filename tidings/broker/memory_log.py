@@ -155,7 +155,7 @@ class Fetcher:
         self.wake = self._news.set
 
     def assign(self, positions: Mapping[TopicPartition, int | None]) -> None:
-        """Read these instead; None stands for a position nobody has set, which is out of range. Ends all pauses."""
+        """Read these instead; None: nothing until a `seek`. Ends all pauses."""
         for name in self._positions:
             self._log.partition(name).watchers.discard(self.wake)
         self._positions = dict(sorted(positions.items()))
@@ -191,7 +191,7 @@ class Fetcher:
         found = [
             name
             for name, position in self._readable()
-            if name not in self._told and (position is None or not self._log.partition(name).holds(position))
+            if position is not None and name not in self._told and not self._log.partition(name).holds(position)
         ]
         self._told.update(found)
         return found
