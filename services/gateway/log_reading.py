@@ -28,9 +28,14 @@ async def take_push_partition(reader: Reader, ordinal: int) -> None:
     reader.assign({partition: end})
 
 
+def positions_of(identity: GatewayIdentity) -> dict[TopicPartition, int]:
+    """Go on where `take_push_partition` stood, and watch for starts above our own."""
+    return {TopicPartition(PUSH, identity.ordinal): -1, TopicPartition(GATEWAYS, 0): identity.epoch + 1}
+
+
 async def read_log(reader: Reader, identity: GatewayIdentity, router: PushRouter) -> None:
     """Route push records until cancelled; raises Superseded."""
-    reader.assign({TopicPartition(PUSH, identity.ordinal): -1, TopicPartition(GATEWAYS, 0): identity.epoch + 1})
+    reader.assign(positions_of(identity))
     log = logger("tidings.gateway.log")
     while True:
         try:

@@ -2,11 +2,27 @@
 
 from pathlib import Path
 
-from tests.integration.gateway_running import running, settings
-from tidings.topics import PRESENCE
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
+
+from services.gateway.log_reading import Superseded, positions_of, take_push_partition
+from services.gateway.publishing import announce_gateway
+from tests.integration.gateway_running import SUBPROTOCOL, fill_inbox, running, settings, stored_key
+from tidings import topics
+from tidings.broker.base import NewRecord
+from tidings.broker.memory import MemoryBroker, MemoryLimits
+from tidings.store.base import TaggedRow
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import BlockRow
+from tidings.topics import GATEWAYS, PRESENCE, RECEIPTS_INBOUND
 from tidings.wire.common_pb2 import KIND_TEXT, MODE_WRITE, Message
+from tidings.wire.deliveries_pb2 import Watermark
+from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.presence_pb2 import Presence, PresenceKey
-from tidings.wire.push_pb2 import Live, Push, PushedMessage
+from tidings.wire.push_pb2 import Live, Push, PushedMessage, Replaced, Resync
+from tidings.wire.receipts_pb2 import Receipt
 
 
 def text(client_msg_id: str = "m1", to: str = "bob", **more: object) -> dict[str, object]:
@@ -94,3 +110,191 @@ async def test_records_of_another_gateway_epoch_are_dropped(tmp_path: Path) -> N
             Push(gateway_epoch=here.gateway_epoch + 1, live=stale), Push(gateway_epoch=here.gateway_epoch, live=fresh)
         )
         assert (await socket.expect("live"))["inbox_seq"] == 2
+
+
+async def test_a_foreign_origin_and_a_missing_subprotocol_are_refused_in_the_handshake(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, allowed_origins="https://app.example")) as gateway:
+        url = f"ws://127.0.0.1:{gateway.port}/v1/ws"
+        for options, status in (
+            ({"subprotocols": [SUBPROTOCOL], "origin": Origin("https://evil.example")}, 403),
+            ({"subprotocols": [SUBPROTOCOL], "origin": Origin("null")}, 403),
+            ({"subprotocols": None}, 400),
+            ({"subprotocols": [Subprotocol("other")]}, 400),
+        ):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url, **options)
+            assert refused.value.response.status_code == status
+        async with gateway.socket(origin=Origin("https://app.example")) as socket:
+            assert socket.connection.subprotocol == SUBPROTOCOL
+
+
+async def test_too_big_and_binary_messages_close_with_their_codes(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as gateway:
+        async with gateway.signed_in("alice") as socket:
+            await socket.connection.send("x" * 65_537)
+            assert await socket.closed() == 1009
+        async with gateway.signed_in("alice") as socket:
+            await socket.connection.send(b"{}")
+            assert (await socket.expect("error"))["fatal"] is True
+            assert await socket.closed() == 4400
+
+
+async def test_a_newer_connection_of_a_device_replaces_the_older_and_no_gone_follows_its_here(tmp_path: Path) -> None:
+    async with (
+        running(settings(tmp_path)) as gateway,
+        gateway.signed_in("alice") as older,
+        gateway.signed_in("alice", "desk") as desk,
+        gateway.signed_in("alice") as newer,
+    ):
+        assert await older.closed() == 4409
+        await desk.send({"type": "ping", "id": 1})
+        assert await desk.expect("pong") == {"type": "pong", "id": 1}
+        await newer.connection.close()
+        records = await gateway.records(PRESENCE, 4)
+        seen = [(p.state, p.connection_id) for p in (Presence.FromString(r.value or b"") for r in records)]
+        names = [socket.welcome["connection_id"] for socket in (older, desk, newer)]
+        here, gone = Presence.STATE_HERE, Presence.STATE_GONE
+        assert seen == [(here, names[0]), (here, names[1]), (here, names[2]), (gone, names[2])]
+
+
+async def test_fanout_can_replace_a_connection_that_moved_to_another_gateway(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
+        (record,) = await gateway.records(PRESENCE, 1)
+        here = Presence.FromString(record.value or b"")
+        for device_id in ("desk", "phone"):
+            replaced = Replaced(user_id="alice", device_id=device_id, connection_id=here.connection_id)
+            await gateway.push(Push(gateway_epoch=here.gateway_epoch, replaced=replaced))
+        assert await socket.closed() == 4409
+
+
+async def test_acks_and_reads_become_receipts_and_watermarks_come_back(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
+        await socket.send(
+            {"type": "ack", "inbox_seq": 3, "delivered": [{"session_id": "d:alice:bob", "seq": 2}]},
+            {"type": "read", "session_id": "d:alice:bob", "seq": 2},
+            {"type": "read", "session_id": "d:bob:carol", "seq": 2},
+        )
+        assert (await socket.expect("error"))["code"] == "session_not_found"
+        receipts = [Receipt.FromString(record.value or b"") for record in await gateway.records(RECEIPTS_INBOUND, 2)]
+        assert [(r.session_id, r.user_id, r.delivered_seq, r.read_seq) for r in receipts] == [
+            ("d:alice:bob", "alice", 2, 0),
+            ("d:alice:bob", "alice", 2, 2),
+        ]
+        (record,) = await gateway.records(PRESENCE, 1)
+        epoch = Presence.FromString(record.value or b"").gateway_epoch
+        moved = Watermark(
+            session_id="d:alice:bob", user_id="bob", delivered_seq=5, read_seq=4, at_ms=6, recipient_ids=["alice"]
+        )
+        await gateway.push(Push(gateway_epoch=epoch, watermark=moved))
+        assert await socket.expect("receipt") == {
+            "type": "receipt",
+            "session_id": "d:alice:bob",
+            "user_id": "bob",
+            "delivered_seq": 5,
+            "read_seq": 4,
+            "at": 6,
+        }
+
+
+async def test_a_resync_announces_every_connection_again(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice"), gateway.signed_in("bob"):
+        records = await gateway.records(PRESENCE, 2)
+        epoch = Presence.FromString(records[0].value or b"").gateway_epoch
+        await gateway.push(Push(gateway_epoch=epoch, resync=Resync()))
+        again = [PresenceKey.FromString(record.key or b"").user_id for record in await gateway.records(PRESENCE, 2)]
+        assert sorted(again) == ["alice", "bob"]
+
+
+async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await fill_inbox(store, "alice", range(1, 6))
+    async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
+        await socket.send({"type": "sync", "after": 1, "limit": 3, "ref": "s"})
+        page = await socket.expect("sync_page")
+        assert [item["inbox_seq"] for item in page["items"]] == [2, 3, 4]
+        assert page["items"][0]["message"]["body"] == {"text": "message 2"}
+        assert {name: page[name] for name in ("after", "next", "tail", "more", "truncated", "ref")} == {
+            "after": 1,
+            "next": 4,
+            "tail": 5,
+            "more": True,
+            "truncated": False,
+            "ref": "s",
+        }
+
+
+async def test_with_the_tables_away_a_sync_fails_retryably_and_heartbeats_go_on(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.stall()
+    chosen = settings(tmp_path, heartbeat_s=1)
+    async with running(chosen, store=store) as gateway, gateway.signed_in("alice") as socket:
+        await socket.send({"type": "sync", "after": 0})
+        error = await socket.expect("error")
+        assert (error["code"], error["fatal"]) == ("unavailable", False)
+        assert await socket.next() == {"type": "heartbeat", "inbox_seq": 0, "heads": []}
+
+
+async def test_a_send_that_the_log_does_not_confirm_is_unavailable_and_retryable(tmp_path: Path) -> None:
+    broker = MemoryBroker(limits=MemoryLimits(timeout_s=0.3))
+    async with running(settings(tmp_path), broker) as gateway, gateway.signed_in("alice") as socket:
+        broker.stall()
+        await socket.send(text("m1"))
+        error = await socket.expect("send_error")
+        broker.heal()
+        assert (error["client_msg_id"], error["code"], error["retryable"]) == ("m1", "unavailable", True)
+
+
+async def test_a_blocked_user_is_refused_but_a_repeat_of_a_stored_message_is_not(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await store.write([TaggedRow(0, BlockRow("bob", "alice")), TaggedRow(0, stored_key("m-old"))])
+    async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
+        await socket.send(text("m-new"), text("m-old"))
+        error = await socket.expect("send_error")
+        assert (error["client_msg_id"], error["code"], error["retryable"]) == ("m-new", "user_blocked", False)
+        (command,) = await gateway.commands(1)
+        assert command.client_msg_id == "m-old"
+
+
+async def test_a_second_start_of_the_same_ordinal_ends_the_first_gateway(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    async with running(settings(tmp_path), broker) as first, running(settings(tmp_path), broker):
+        with pytest.raises(Superseded):
+            await first.task
+
+
+async def test_what_is_pushed_between_start_record_and_first_poll_is_seen(tmp_path: Path) -> None:
+    """H13: the push position is fixed before anybody can know of this gateway."""
+    broker = MemoryBroker()
+    await broker.admin().create_topics(topics.declared(settings(tmp_path).kafka.sizes()), 1)
+    producer, reader = broker.producer("gateway-0"), broker.reader("gateway-0")
+    await producer.produce(topics.PUSH, 0, [NewRecord(b"before")])
+    await take_push_partition(reader, 0)
+    identity = await announce_gateway(producer, 0)
+    await producer.produce(topics.PUSH, 0, [NewRecord(b"at once")])
+    reader.assign(positions_of(identity))
+    assert [record.value for record in await reader.poll(10, 100)] == [b"at once"]
+
+
+async def test_sigterm_drains_with_goaway_close_1001_and_a_goodbye(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
+        gateway.stopping.set()
+        goaway = await socket.expect("goaway")
+        assert 0 <= goaway["reconnect_after_ms"] <= 200
+        assert await socket.closed() == 1001
+        await gateway.task
+        assert gateway.health.readiness()
+        started, goodbye = [
+            GatewayEvent.FromString(record.value or b"") for record in await gateway.records(GATEWAYS, 2, partitions=1)
+        ]
+        assert (started.state, goodbye.state) == (GatewayEvent.STATE_STARTED, GatewayEvent.STATE_GOODBYE)
+
+
+async def test_garbage_on_the_push_partition_is_dropped_and_the_next_record_routed(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
+        (record,) = await gateway.records(PRESENCE, 1)
+        here = Presence.FromString(record.value or b"")
+        producer = gateway.broker.producer("poison")
+        await producer.produce(topics.PUSH, 0, [NewRecord(b"\xff\xff\xff"), NewRecord(None), NewRecord(b"")])
+        live = Live(user_id="alice", connection_id=here.connection_id, inbox_seq=3)
+        await gateway.push(Push(gateway_epoch=here.gateway_epoch, live=live))
+        assert (await socket.expect("live"))["inbox_seq"] == 3
