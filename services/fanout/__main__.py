@@ -11,7 +11,8 @@ from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.lifecycle import run_service
 from tidings.runtime.settings import printable
 from tidings.runtime.start import started
-from tidings.store.cassandra import CassandraConfig, CassandraStore
+from tidings.store.cassandra import CassandraStore
+from tidings.store.cassandra_config import CassandraConfig
 
 
 def main() -> None:

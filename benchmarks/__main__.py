@@ -1,0 +1,152 @@
+"""`make bench`: start everything, warm up, measure, verify, write results/. README.md has the method."""
+
+import asyncio
+import json
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bare import kafka_hop
+from benchmarks.picture import draw
+from benchmarks.processes import GeneratorProcess, Usage, usage
+from benchmarks.verify import verify
+from deploy.local.ports import free_ports
+from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
+from tidings.runtime.start import started
+from tidings.store.cassandra import CassandraStore
+from tidings.store.cassandra_config import CassandraConfig
+
+RESULTS = Path(__file__).parent / "results"
+SESSIONS = 200
+IDLE_CONNECTIONS = 2_000
+WARM_RATE, WARM_S = 500, float(os.environ.get("BENCH_WARM_S", "75"))
+STEP_S = float(os.environ.get("BENCH_STEP_S", "30"))
+STEADY_RATE = 200
+FIRST_RATE, RATE_STEP, LAST_RATE = 600, 200, 4_000
+
+
+def main() -> None:
+    """One whole run."""
+    run_dir = DEFAULT_RUN_DIR / "bench"
+    shutil.rmtree(run_dir, ignore_errors=True)
+    # Gateway 1 takes the idle connections, so that their memory is told apart.
+    stack = Stack(run_dir, free_ports(), Counts(gateways=2, echoes=0))
+    generator: GeneratorProcess | None = None
+    try:
+        stack.up()
+        stack.stop("gateway-1")
+        generator = GeneratorProcess(stack.token_key_file, "127.0.0.1")
+        results = measure(stack, generator)
+    finally:
+        if generator is not None:
+            generator.quit()
+        stack.down()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "direct.json").write_text(json.dumps(results, indent=1) + "\n")
+    draw(results, RESULTS / "direct.png")
+    print(json.dumps(results, indent=1))
+
+
+def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
+    """Everything that is measured, in the order in which it is."""
+    results: dict[str, Any] = {"machine": machine(), "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    results["connected"] = generator.do("connect", port=stack.ports.gateway, sessions=SESSIONS)
+    results["warm_up"] = generator.do("run", rate=WARM_RATE, seconds=WARM_S)
+    say("warmed up", results["warm_up"])
+    results["bare"] = asyncio.run(kafka_hop(stack.bootstrap, STEADY_RATE, STEP_S / 2))
+    say("bare", results["bare"])
+    results["steady"] = step(stack, generator, STEADY_RATE)
+    results["ratios"] = {
+        "ack_p50_to_bare_hop_p50": round(results["steady"]["ack_p50_ms"] / results["bare"]["hop_p50_ms"], 2),
+        "delivery_p50_to_bare_hop_p50": round(results["steady"]["delivery_p50_ms"] / results["bare"]["hop_p50_ms"], 2),
+    }
+    results["steps"] = climb(stack, generator)
+    held = [one["rate"] for one in results["steps"] if is_held(one)]
+    results["highest_sustained_per_s"] = max(held, default=0)
+    results["idle"] = idle(stack, generator)
+    report = stack.run_dir / "report.json"
+    results["clients"] = generator.do("report", path=str(report))
+    results["verified"] = asyncio.run(check(stack, json.loads(report.read_text())))
+    say("verified", results["verified"])
+    return results
+
+
+def climb(stack: Stack, generator: GeneratorProcess) -> list[dict[str, Any]]:
+    """Rates one after the other until one is not held."""
+    steps = []
+    for rate in range(FIRST_RATE, LAST_RATE + 1, RATE_STEP):
+        steps.append(step(stack, generator, rate))
+        if not is_held(steps[-1]):
+            break
+    return steps
+
+
+def is_held(one: dict[str, Any]) -> bool:
+    """The issue's definition: at least 99.9 % acked within 1 s, everything delivered."""
+    return bool(one["acked_within_1s"] >= 0.999 and one["delivered"] >= one["acked"] == one["sent"])
+
+
+def step(stack: Stack, generator: GeneratorProcess, rate: float) -> dict[str, Any]:
+    """One rate, with CPU per message and memory of each process."""
+    before, began = usages(stack, generator), time.monotonic()
+    result = generator.do("run", rate=rate, seconds=STEP_S)
+    took_s, after = time.monotonic() - began, usages(stack, generator)
+    result["cpu_us_per_message"] = {
+        name: round((after[name].cpu_s - before[name].cpu_s) / result["sent"] * 1e6) for name in after
+    }
+    result["cores_busy"] = round(sum(after[name].cpu_s - before[name].cpu_s for name in after) / took_s, 2)
+    result["resident_mib"] = {name: round(after[name].resident_bytes / 2**20) for name in after}
+    say(f"{rate}/s", result)
+    return result
+
+
+def idle(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
+    """Resident memory of a gateway of its own before and after it holds idle connections."""
+    stack.start("gateway-1")
+    stack.wait_ready(["gateway-1"])
+    time.sleep(2)
+    pid = pid_of(stack, "gateway-1")
+    before = usage(pid).resident_bytes
+    connected = generator.do("idle", port=stack.ports.gateway + 1, connections=IDLE_CONNECTIONS)["connected"]
+    time.sleep(5)
+    after = usage(pid).resident_bytes
+    result = {"connections": connected, "kib_per_connection": round((after - before) / 1024 / max(1, connected), 1)}
+    say("idle", result)
+    return result
+
+
+def usages(stack: Stack, generator: GeneratorProcess) -> dict[str, Usage]:
+    """Of every process that has a part in it."""
+    measured = {name: usage(pid_of(stack, name)) for name in stack.running()}
+    return measured | {"generator": usage(generator.pid)}
+
+
+def pid_of(stack: Stack, name: str) -> int:
+    """The process that runs under a name."""
+    pid = stack.process(name).pid()
+    assert pid is not None, f"{name} does not run"
+    return pid
+
+
+async def check(stack: Stack, told: dict[str, Any]) -> dict[str, Any]:
+    """Read the tables back."""
+    store = CassandraStore(CassandraConfig(hosts=("127.0.0.1",), port=stack.ports.cassandra))
+    async with started(store):
+        return await verify(store, told)
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    return {"cores": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()}
+
+
+def say(what: str, result: dict[str, Any]) -> None:
+    """Progress, one line."""
+    print(f"{time.strftime('%H:%M:%S')} {what}: {json.dumps(result)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
