@@ -1,0 +1,213 @@
+"""Refuse manifests that cannot work, without a cluster and without a network: `python -m deploy.k8s.check`.
+
+Every manifest is held against Kubernetes' own schema, strictly (an unknown field is an error), and against
+what only this project knows: which settings a service reads, what its pods may do, that a directory and
+its kustomization name the same files. Prints one line a problem; exits with 1 if there are any.
+"""
+
+import re
+import sys
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
+
+from services.fanout.settings import FanoutSettings
+from services.gateway.settings import GatewaySettings
+from services.persister.settings import PersisterSettings
+from services.receipts.settings import ReceiptsSettings
+from tidings.runtime.settings import CassandraSettings, KafkaSettings
+
+HERE = Path(__file__).resolve().parent
+# The oldest version that is meant to work; the package carries its schemas.
+KUBERNETES = "1.34"
+KUSTOMIZATION = "kustomization.yaml"
+# What our kustomizations use, so that a misspelt key is found here and not at the first apply.
+KUSTOMIZATION_KEYS = {
+    "apiVersion",
+    "kind",
+    "namespace",
+    "labels",
+    "resources",
+    "images",
+    "replicas",
+    "configMapGenerator",
+}
+PROBES = ("livenessProbe", "readinessProbe")
+# A tag that names a version, or a digest.
+PINNED = re.compile(r"^[^:@]+(:v?\d+\.\d+\.\d+[\w.-]*|@sha256:[0-9a-f]{64})$")
+SERVICES: Mapping[str, type[BaseModel]] = {
+    "gateway": GatewaySettings,
+    "persister": PersisterSettings,
+    "fanout": FanoutSettings,
+    "receipts": ReceiptsSettings,
+}
+
+Manifest = dict[str, Any]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A key that stands twice in one mapping is an error: plain YAML keeps the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {', '.join(map(str, twice))} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def problems(root: Path = HERE) -> list[str]:
+    """One line for everything that is wrong below `root`: each directory with a kustomization in it."""
+    found: list[str] = []
+    for kustomization in sorted(root.rglob(KUSTOMIZATION)):
+        folder = kustomization.parent
+        found += [f"{folder.relative_to(root)}/{problem}" for problem in _folder_problems(folder)]
+    return found or ([] if any(root.rglob(KUSTOMIZATION)) else [f"no {KUSTOMIZATION} below {root}"])
+
+
+def _folder_problems(folder: Path) -> Iterator[str]:
+    try:
+        (kustomization,) = _documents(folder / KUSTOMIZATION)
+    except (yaml.YAMLError, ValueError) as error:
+        yield f"{KUSTOMIZATION}: {error}"
+        return
+    for key in kustomization.keys() - KUSTOMIZATION_KEYS:
+        yield f"{KUSTOMIZATION}: {key} is not a key that this check knows"
+    env_files = [name for generator in kustomization.get("configMapGenerator", ()) for name in generator["envs"]]
+    resources = kustomization.get("resources", [])
+    yield from _reference_problems(folder, [*resources, *env_files])
+    for name in env_files:
+        if (folder / name).is_file():
+            yield from _env_file_problems(folder / name)
+    for name in resources:
+        if (folder / name).is_file():
+            yield from _file_problems(folder / name)
+    for image in kustomization.get("images", ()):
+        yield from _image_problems(KUSTOMIZATION, f"{image['name']}:{image.get('newTag', '')}")
+
+
+def _documents(path: Path) -> list[Manifest]:
+    return [document for document in yaml.load_all(path.read_text(), Loader=_StrictLoader) if document]
+
+
+def _reference_problems(folder: Path, named: list[str]) -> Iterator[str]:
+    """The kustomization names what is there, and all of it."""
+    for name in named:
+        target = folder / name
+        if not (target.is_file() or (target / KUSTOMIZATION).is_file()):
+            yield f"{KUSTOMIZATION}: {name} does not exist"
+    present = {path.name for path in folder.iterdir() if path.is_file() and path.name != KUSTOMIZATION}
+    for name in sorted(present - set(named)):
+        yield f"{name}: not named in {KUSTOMIZATION}"
+
+
+def _file_problems(path: Path) -> Iterator[str]:
+    try:
+        manifests = _documents(path)
+    except yaml.YAMLError as error:
+        yield f"{path.name}: {error}"
+        return
+    for manifest in manifests:
+        where = f"{path.name}: {manifest.get('kind')}/{manifest.get('metadata', {}).get('name')}"
+        try:
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{where}: {'.'.join(map(str, error.path))}: {error.message}"
+        except (kubernetes_validate.SchemaNotFoundError, KeyError) as error:
+            yield f"{where}: no schema for it: {error}"
+        else:
+            yield from (f"{where}: {problem}" for problem in _workload_problems(manifest))
+
+
+# --- what only this project knows -----------------------------------------------------------------
+
+
+def _workload_problems(manifest: Manifest) -> Iterator[str]:
+    template = manifest["spec"].get("template") if "spec" in manifest else None
+    if template is None:
+        return
+    pod = template["spec"]
+    selected = manifest["spec"].get("selector", {}).get("matchLabels", {})
+    if not selected.items() <= template["metadata"].get("labels", {}).items():
+        yield "the selector does not match the labels of its own pods"
+    if not pod.get("securityContext", {}).get("runAsNonRoot"):
+        yield "runAsNonRoot is not set"
+    if "terminationGracePeriodSeconds" not in pod:
+        yield "terminationGracePeriodSeconds is not set; the drain needs more than the default suggests"
+    for container in pod["containers"]:
+        name = container["name"]
+        yield from (f"container {name}: {problem}" for problem in _container_problems(container))
+        if manifest["kind"] in {"Deployment", "StatefulSet"}:
+            yield from (f"container {name}: {probe} is not set" for probe in PROBES if probe not in container)
+
+
+def _container_problems(container: Manifest) -> Iterator[str]:
+    yield from _image_problems("image", container.get("image", ""))
+    security = container.get("securityContext", {})
+    if security.get("readOnlyRootFilesystem") is not True:
+        yield "readOnlyRootFilesystem is not true"
+    if security.get("allowPrivilegeEscalation") is not False:
+        yield "allowPrivilegeEscalation is not false"
+    if not {"requests", "limits"} <= container.get("resources", {}).keys():
+        yield "requests and limits are not both set"
+    readable = _settings_of(container["name"])
+    for variable in container.get("env", ()):
+        if variable["name"] not in readable:
+            yield f"env {variable['name']} is no setting that {container['name']} reads"
+        if "value" in variable and _is_secret(variable["name"]):
+            yield f"env {variable['name']} is a secret and stands here as text; refer to a Secret"
+
+
+def _image_problems(where: str, image: str) -> Iterator[str]:
+    if not PINNED.match(image):
+        yield f"{where} {image!r} is not pinned to a version or digest"
+
+
+def _env_file_problems(path: Path) -> Iterator[str]:
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    known = {name for service in SERVICES for name in _settings_of(service)}
+    names = [line.partition("=")[0] for line in lines]
+    for name in names:
+        if name not in known:
+            yield f"{path.name}: {name} is no setting of any service"
+        elif _is_secret(name):
+            yield f"{path.name}: {name} is a secret; refer to a Secret instead"
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{path.name}: {name} stands twice"
+
+
+def _settings_of(container: str) -> dict[str, bool]:
+    """Environment variable to whether it is secret, for the service (or the init job) of that name."""
+    if container == "init":
+        return _variables((KafkaSettings, CassandraSettings))
+    if container not in SERVICES:
+        return {}
+    groups = [field.annotation for field in SERVICES[container].model_fields.values()]
+    return _variables(group for group in groups if isinstance(group, type) and issubclass(group, BaseSettings))
+
+
+def _variables(groups: Iterable[type[BaseSettings]]) -> dict[str, bool]:
+    return {
+        f"{group.model_config.get('env_prefix', '')}{name.upper()}": not field.repr
+        for group in groups
+        for name, field in group.model_fields.items()
+    }
+
+
+def _is_secret(variable: str) -> bool:
+    return any(_settings_of(service).get(variable, False) for service in SERVICES)
+
+
+def main() -> int:
+    found = problems()
+    for problem in found:
+        sys.stderr.write(f"deploy/k8s/{problem}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
