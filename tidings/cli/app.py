@@ -1,19 +1,21 @@
 """The verbs of the command line, and how a verb ends: 0, or one readable line and another exit code."""
 
-import logging
 import os
 import sys
 
 import typer
 from pydantic import ValidationError
 
+from tidings.cli.chat import chat
 from tidings.cli.init import init
 from tidings.cli.talk import send, tail
 from tidings.cli.tokens import token
 from tidings.cli.where import where
 from tidings.errors import ConfigurationError, TidingsError
+from tidings.logging import configure
 from tidings_client import TidingsError as ClientError
 
+DEBUG = "TIDINGS_DEBUG"  # log lines and tracebacks, for us
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
@@ -30,14 +32,14 @@ def tidings() -> None:
     """Operate Tidings, and chat through it from a terminal."""
 
 
-for verb in (init, token, send, tail, where):
+for verb in (init, token, send, tail, chat, where):
     app.command()(verb)
 
 
 def main() -> None:
     """Entry point. Settings and arguments that do not fit end with 2, everything else that fails with 1."""
-    if "TIDINGS_DEBUG" not in os.environ:
-        logging.disable(logging.CRITICAL)  # the drivers' own lines would bury ours
+    # The drivers' own lines would bury ours.
+    configure("tidings", "DEBUG" if DEBUG in os.environ else "CRITICAL", readable=True)
     try:
         app()
     except ValidationError as error:
@@ -51,12 +53,14 @@ def main() -> None:
 
 
 def _end(text: str, code: int) -> None:
-    if "TIDINGS_DEBUG" in os.environ:
+    if DEBUG in os.environ:
         raise
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
     sys.exit(code)
 
 
 def _settings_at_fault(error: ValidationError) -> str:
-    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    return f"{error.title}: {'; '.join(faults)}; they are read from the environment, as TIDINGS_… names"
+    """pydantic names a field; the operator knows it by its name in the environment."""
+    prefix = f"TIDINGS_{error.title.removesuffix('Settings').upper()}_"
+    faults = [f"{prefix}{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
+    return "; ".join(faults)

@@ -3,8 +3,11 @@
 Imported when a verb needs them: the drivers take half a second to load, and the chat verbs need none.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from tidings.broker.base import Broker
-from tidings.runtime.settings import KafkaSettings
+from tidings.runtime.settings import CassandraSettings, KafkaSettings
 
 
 def kafka(settings: KafkaSettings) -> Broker:
@@ -13,3 +16,11 @@ def kafka(settings: KafkaSettings) -> Broker:
     from tidings.broker.kafka_config import KafkaConfig
 
     return KafkaBroker(KafkaConfig.of(settings))
+
+
+async def migrate_tables(settings: CassandraSettings, wait_s: float) -> Sequence[str]:
+    """Apply missing migrations; their names. StoreUnavailable when Cassandra does not answer within `wait_s`."""
+    from tidings.store.cassandra_config import CassandraConfig
+    from tidings.store.migrate import migrate
+
+    return await migrate(replace(CassandraConfig.of(settings), start_timeout_s=wait_s))

@@ -1,14 +1,16 @@
 """`tidings init`."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from tidings.cli import composition
 from tidings.cli.initialise import Initialised, initialise
-from tidings.cli.patience import patiently
-from tidings.runtime.settings import KafkaSettings
+from tidings.cli.patience import GaveUp, patiently
+from tidings.errors import StoreUnavailable
+from tidings.runtime.settings import CassandraSettings, KafkaSettings
 
 SERVERS_S = 60.0  # a JVM on a busy machine takes 20 s from its start to its first answer
 
@@ -21,9 +23,11 @@ def init(
     Reads TIDINGS_KAFKA_* and TIDINGS_CASSANDRA_*. Changes nothing that is there: a topic with another number of
     partitions than configured is refused (exit code 2).
     """
-    log = asyncio.run(_initialise_log(KafkaSettings(), wait_s))
-    for line in log.lines():
-        print(line)
+    kafka, cassandra = KafkaSettings(), CassandraSettings()
+    for line in asyncio.run(_initialise_log(kafka, wait_s)).lines():
+        print(line, flush=True)
+    applied = asyncio.run(_migrate(cassandra, wait_s))
+    print(f"tables: {', '.join(applied)} applied" if applied else "tables: all there")
 
 
 async def _initialise_log(settings: KafkaSettings, wait_s: float) -> Initialised:
@@ -37,3 +41,11 @@ async def _initialise_log(settings: KafkaSettings, wait_s: float) -> Initialised
 
     server = f"Kafka at {settings.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
     return await patiently(attempt, server=server, within_s=wait_s, say=print)
+
+
+async def _migrate(settings: CassandraSettings, wait_s: float) -> Sequence[str]:
+    try:
+        return await composition.migrate_tables(settings, wait_s)
+    except StoreUnavailable as error:
+        server = f"Cassandra at {settings.hosts}, port {settings.port} (TIDINGS_CASSANDRA_HOSTS, _PORT)"
+        raise GaveUp(f"{server} did not serve us within {wait_s:g} s: {error}") from error
