@@ -1,7 +1,8 @@
 """Rows as the values of Cassandra's native protocol, without the driver's bound statements.
 
-A batch is the hottest path of the project. Binding a row through the driver
-costs about four times as much (see the figures in store/cassandra_session.py).
+A batch is the hottest path of the project. Measured for 500 rows, in µs a row:
+encoding here 1.6 (inbox) and 2.0 (messages with 512 bytes), binding through
+the driver's BatchStatement.add 14 and 27; the frame itself costs 2.2.
 """
 
 import struct

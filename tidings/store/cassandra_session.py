@@ -80,7 +80,7 @@ class DriverSession:
     async def execute_batch(self, rows: Iterable[Row]) -> None:
         """See CassandraSession."""
         batch = BatchStatement(BatchType.UNLOGGED)
-        # Not batch.add(): it binds each row and computes its routing key, four times the cost of encoding it.
+        # Not batch.add(): it binds each row and computes its routing key, ten times the cost of encoding it.
         entries = batch._statements_and_parameters
         for row in rows:
             encoder = self._encoders[type(row)]
