@@ -7,6 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from tidings.cli.chat import chat
+from tidings.cli.dlq import app as dlq
 from tidings.cli.init import init
 from tidings.cli.talk import send, tail
 from tidings.cli.tokens import token
@@ -34,6 +35,7 @@ def tidings() -> None:
 
 for verb in (init, token, send, tail, chat, where):
     app.command()(verb)
+app.add_typer(dlq, name="dlq")
 
 
 def main() -> None:

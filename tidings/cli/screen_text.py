@@ -39,6 +39,11 @@ def clock(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%H:%M:%S")
 
 
+def day_and_time(at_ms: int) -> str:
+    """Local date and time."""
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def line(message: Message) -> str:
     """A message with everything about it, for `tail`."""
     return f"{clock(message.at)} {message.session_id} #{message.seq} {message.sender_id}: {content(message)}"

@@ -63,6 +63,7 @@ def test_what_goes_wrong_is_one_line_that_says_what_to_do(
         ("send", "--from", "alice", "--to", "b:ob", "hi"),
         ("tail", "--as", "alice", "--url", "localhost:8080"),
         ("where", "-1"),
+        ("dlq", "show", "three"),
         ("nonsense",),
     ],
 )
