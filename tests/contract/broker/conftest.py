@@ -17,6 +17,7 @@ from tidings.broker.memory import MemoryBroker
 from tidings.topics import Group, Topic
 
 MARKS = "marks:0"
+ALL = 10  # partitions of a stage
 
 
 class Stoppable(Protocol):
@@ -27,7 +28,7 @@ class Stoppable(Protocol):
 
 @dataclass
 class Stage:
-    """Two co-partitioned topics of four partitions, a group on both with first offsets, and what was started."""
+    """Two topics of five partitions (odd: else every assignor co-partitions), a group on both, and what was started."""
 
     broker: Broker
     delete_before: Callable[[TopicPartition, int], Awaitable[None]]
@@ -43,7 +44,7 @@ class Stage:
     @property
     def sizes(self) -> dict[str, int]:
         """Partitions of each topic."""
-        return {self.left: 4, self.right: 4}
+        return {self.left: 5, self.right: 5}
 
     def at(self, partition: int) -> TopicPartition:
         """A partition of the left topic."""

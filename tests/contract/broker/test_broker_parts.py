@@ -107,10 +107,10 @@ async def test_the_admin_creates_only_what_is_missing(stage: Stage) -> None:
     admin = stage.broker.admin()
     stage.started.append(admin)
     await admin.start()
-    again = Topic(stage.left, 4, {})
+    again = Topic(stage.left, 5, {})
     fresh = Topic(f"fresh-{stage.left}", 3, {"cleanup.policy": "compact"})
     assert await admin.create_topics([again, fresh], replication=1) == [fresh.name]
-    assert await admin.partition_counts([stage.left, fresh.name, "missing"]) == {stage.left: 4, fresh.name: 3}
+    assert await admin.partition_counts([stage.left, fresh.name, "missing"]) == {stage.left: 5, fresh.name: 3}
 
 
 async def test_first_offsets_are_written_once_and_never_over_a_commit(stage: Stage) -> None:
