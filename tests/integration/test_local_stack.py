@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,12 @@ DEAF = POLITE.replace("sys.exit()", "time.sleep(600)")
 
 
 @pytest.fixture(scope="module")
-def fragile(stacks: Stacks) -> Stack:
+def fragile(stacks: Stacks) -> Iterator[Stack]:
     """Servers of this module alone, because its tests kill them."""
     stack = stacks.make("fragile", SERVERS_ONLY)
     stack.up()
-    return stack
+    yield stack
+    stack.down(gently=False)
 
 
 async def test_a_killed_kafka_comes_back_on_its_port_with_its_records(fragile: Stack) -> None:
