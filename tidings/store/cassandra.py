@@ -82,7 +82,7 @@ class CassandraStore:
         found: defaultdict[str, list[SegmentRow]] = defaultdict(list)
         for row in rows:
             found[row[0]].append(SegmentRow(*row))
-        return found
+        return dict(found)
 
     async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
         """See Store."""
@@ -97,7 +97,7 @@ class CassandraStore:
         found: defaultdict[SessionSegment, list[MessageRow]] = defaultdict(list)
         for row in await self._many(statements.NEWEST_MESSAGES, asked):
             found[SessionSegment(row[0], row[1])].append(_message(row))
-        return found
+        return dict(found)
 
     async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
         """See Store."""
@@ -115,7 +115,7 @@ class CassandraStore:
         found: defaultdict[str, list[BucketRow]] = defaultdict(list)
         for row in rows:
             found[row[0]].append(BucketRow(*row))
-        return found
+        return dict(found)
 
     async def newest_inbox_rows(
         self, buckets: Collection[UserBucket], limit: int
@@ -125,7 +125,7 @@ class CassandraStore:
         found: defaultdict[UserBucket, list[InboxRow]] = defaultdict(list)
         for row in await self._many(statements.NEWEST_INBOX_ROWS, asked):
             found[UserBucket(row[0], row[1])].append(InboxRow(*row))
-        return found
+        return dict(found)
 
     async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
         """See Store."""

@@ -1,0 +1,41 @@
+"""One store per adapter for the whole run; tests keep apart by names of their own."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tidings.store.base import Store
+from tidings.store.cassandra import CassandraStore
+from tidings.store.cassandra_config import CassandraConfig
+from tidings.store.memory import MemoryStore
+from tidings.store.migrate import migrate
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["memory", "cassandra"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """Each adapter in turn, started."""
+    store: Store
+    if request.param == "memory":
+        store = MemoryStore()
+    else:
+        port = request.getfixturevalue("servers").ports.cassandra
+        config = CassandraConfig(port=port, keyspace=f"contract_{uuid.uuid4().hex[:8]}")
+        await migrate(config)
+        store = CassandraStore(config)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+@pytest.fixture
+def name() -> str:
+    """Of nobody else."""
+    return uuid.uuid4().hex[:12]
+
+
+@pytest.fixture
+def session_id(name: str) -> str:
+    """A direct session of nobody else."""
+    return f"d:{name}:{name}-peer"

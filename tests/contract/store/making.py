@@ -1,0 +1,76 @@
+"""Rows for tests, and writing them."""
+
+from collections.abc import Iterable, Sequence
+
+from tidings.store.base import Store, TaggedRow
+from tidings.store.rows import BucketRow, InboxRow, MessageRow, Row, SegmentRow
+
+
+async def write_confirmed(store: Store, rows: Iterable[Row]) -> None:
+    """Write rows; all are confirmed."""
+    assert await store.write([TaggedRow(0, row) for row in rows]) == frozenset()
+
+
+def message(session_id: str, seq: int, segment: int = 1, offset: int | None = None, body: bytes = b"{}") -> MessageRow:
+    """A message; its offset is its seq unless given."""
+    return MessageRow(
+        session_id=session_id,
+        segment=segment,
+        seq=seq,
+        message_id=2**62 + seq,
+        sender_id="alice",
+        client_msg_id=f"m-{seq}",
+        kind=1,
+        body=body,
+        at=1_764_000_000_000 + seq,
+        count=seq,
+        log_epoch=0,
+        log_offset=seq if offset is None else offset,
+    )
+
+
+def segment(session_id: str, number: int, first_seq: int, offset: int | None = None) -> SegmentRow:
+    """A segment opened at the offset of its first message."""
+    return SegmentRow(session_id, number, first_seq, 202611, 0, first_seq if offset is None else offset)
+
+
+def session(session_id: str, *lengths: int) -> list[Row]:
+    """A session with one segment of each length, its messages made at the offsets of their seqs."""
+    rows: list[Row] = []
+    first_seq = 1
+    for number, length in enumerate(lengths, start=1):
+        rows.append(segment(session_id, number, first_seq))
+        rows += [message(session_id, seq, number) for seq in range(first_seq, first_seq + length)]
+        first_seq += length
+    return rows
+
+
+def inbox_row(user_id: str, inbox_seq: int, bucket: int = 0, offset: int | None = None) -> InboxRow:
+    """A row of an inbox; the offset of its delivery is its number unless given."""
+    return InboxRow(
+        user_id=user_id,
+        bucket=bucket,
+        inbox_seq=inbox_seq,
+        session_id="d:alice:bob",
+        seq=inbox_seq,
+        message_id=inbox_seq,
+        at=1_764_000_000_000,
+        delivery_epoch=0,
+        delivery_offset=inbox_seq if offset is None else offset,
+        delivery_at=1_764_000_000_000,
+    )
+
+
+def bucket(user_id: str, number: int, first_inbox_seq: int, offset: int | None = None) -> BucketRow:
+    """A bucket opened at the offset of its first row."""
+    return BucketRow(user_id, number, first_inbox_seq, 0, first_inbox_seq if offset is None else offset)
+
+
+def seqs(rows: Sequence[MessageRow]) -> list[int]:
+    """The seqs of messages, in their order."""
+    return [row.seq for row in rows]
+
+
+def inbox_seqs(rows: Sequence[InboxRow]) -> list[int]:
+    """The numbers of inbox rows, in their order."""
+    return [row.inbox_seq for row in rows]
