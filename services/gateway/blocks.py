@@ -39,12 +39,12 @@ class Blocks:
         """Block somebody. Raises StoreUnavailable (unknown; repeat it)."""
         if await self._store.write([TaggedRow(0, BlockRow(user_id, other_id))]):
             raise StoreUnavailable("the block was not confirmed")
-        self._known.pop(user_id, None)
+        self._changed(user_id)
 
     async def remove(self, user_id: str, other_id: str) -> None:
         """Take a block back. Raises StoreUnavailable (unknown; repeat it)."""
         await self._store.remove_block(BlockRow(user_id, other_id))
-        self._known.pop(user_id, None)
+        self._changed(user_id)
 
     async def _read_once(self, user_id: str) -> frozenset[str]:
         task = self._reading.get(user_id)
@@ -55,9 +55,17 @@ class Blocks:
 
     async def _read(self, user_id: str) -> frozenset[str]:
         begun_ms = self._clock.monotonic_ms()
+        task = asyncio.current_task()
         try:
             blocked = frozenset(await self._store.blocks(user_id))
+            if self._reading.get(user_id) is task:
+                self._known[user_id] = (begun_ms, blocked)
         finally:
-            del self._reading[user_id]
-        self._known[user_id] = (begun_ms, blocked)
+            if self._reading.get(user_id) is task:
+                del self._reading[user_id]
         return blocked
+
+    def _changed(self, user_id: str) -> None:
+        """What is known is void, and so is what a read now under way will find."""
+        self._known.pop(user_id, None)
+        self._reading.pop(user_id, None)

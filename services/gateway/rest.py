@@ -30,7 +30,14 @@ App = Callable[
 
 def rest_app(parts: RestParts, origins: frozenset[str] = frozenset()) -> App:
     """The ASGI application for scopes of type http."""
-    app = FastAPI(title="Tidings", version="1", docs_url=None, redoc_url=None, separate_input_output_schemas=False)
+    app = FastAPI(
+        title="Tidings",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
     messages, sessions = MessageCalls(parts), SessionCalls(parts)
     routes: tuple[tuple[str, str, Callable[..., Awaitable[Response]]], ...] = (
         ("POST", "/v1/tokens", messages.issue_token),

@@ -1,0 +1,280 @@
+"""Whatever arrives, nothing crashes: frames, REST bodies, push records, tokens."""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.gateway.blocks import Blocks
+from services.gateway.bodies import BodyRules
+from services.gateway.connection import Connection, ConnectionRules
+from services.gateway.frames import MAX_DEPTH, Malformed, decode_line
+from services.gateway.hub import Hub
+from services.gateway.inbox_reads import InboxReads
+from services.gateway.outbox import OutboxLimits
+from services.gateway.posting import Posting
+from services.gateway.publishing import GatewayIdentity, Publisher
+from services.gateway.rates import RateLimits
+from services.gateway.rest import App, rest_app
+from services.gateway.rest_parts import RestParts
+from services.gateway.routing import PushRouter
+from services.gateway.session_reads import SessionReads
+from services.gateway.tokens import Identity, Tokens, issue, secret_key
+from services.gateway.waiting import WaitingCalls
+from tidings import topics
+from tidings.broker.memory import MemoryBroker
+from tidings.clock import SystemClock
+from tidings.errors import HTTP_STATUS, Refused
+from tidings.store.memory import MemoryStore
+from tidings.topics import TopicSizes
+from tidings.wire.common_pb2 import Message, Origin, Refusal, Stamps
+from tidings.wire.push_pb2 import Live, Push, PushedMessage, SendAck, SendError
+
+SIZES = TopicSizes(1, 1, 1)
+SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
+CLOCK = SystemClock()
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+names = st.sampled_from(
+    ["token", "device_id", "ref", "client_msg_id", "session_id", "to", "kind", "body", "reply_to", "mentions", "id"]
+)
+numbers = st.sampled_from(["attempt", "after", "limit", "inbox_seq", "delivered", "seq"])
+known_values = st.sampled_from(
+    ["bob", "d:alice:bob", "text", "image", "file", "custom", "m1", {"text": "hi"}, 1, 0, -1]
+)
+kinds = st.sampled_from(["hello", "send", "sync", "ack", "read", "ping", "pong", "other"])
+almost_frames = st.builds(
+    lambda kind, fields: json.dumps({"type": kind, **fields}),
+    kinds,
+    st.dictionaries(names | numbers, known_values | json_values, max_size=8),
+)
+lines = st.text() | almost_frames | json_values.map(json.dumps) | st.binary().map(lambda b: b.decode("latin-1"))
+
+
+def verify(_token: str, _wall_ms: int) -> Identity:
+    return Identity("alice", 3_600_000)
+
+
+@given(lines)
+def test_any_line_is_a_frame_or_is_told_what_is_wrong(line: str) -> None:
+    decoded = decode_line(line)
+    assert not isinstance(decoded, Malformed) or decoded.text
+
+
+@given(st.integers(1, 60))
+def test_depth_is_counted_outside_of_strings(depth: int) -> None:
+    inner = '{"type":"ping","id":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\"[[[["}'
+    assert not isinstance(decode_line(inner), Malformed)
+    deep = '{"type":"ping","x":' + "[" * (depth - 1) + "]" * (depth - 1) + "}" if depth > 1 else '{"type":"ping"}'
+    assert isinstance(decode_line(deep), Malformed) == (depth > MAX_DEPTH)
+
+
+@given(st.lists(st.lists(lines, max_size=4).map("\n".join), max_size=6))
+def test_a_signed_in_connection_survives_any_messages_and_answers_in_json(messages: list[str]) -> None:
+    connection = Connection("c", ConnectionRules(verify), 0)
+    connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
+    for text in messages:
+        connection.received(text, 0, 10**12)
+    while taken := connection.take_outgoing():
+        for line in taken.split("\n"):
+            json.loads(line)
+
+
+events = st.sampled_from(["deliver", "push", "tick", "ack", "take", "sync", "live", "beat"])
+
+
+@given(st.lists(st.tuples(events, st.integers(0, 20)), max_size=200))
+def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) -> None:
+    limits = OutboxLimits(deliveries=10, buffered_bytes=2_000)
+    connection = Connection("c", ConnectionRules(verify, outbox=limits), 0)
+    connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
+    now_ms = 0
+    for event, number in steps:
+        now_ms += number * 500
+        match event:
+            case "deliver":
+                connection.deliver(number, b'"' + b"x" * 50 + b'"', now_ms)
+            case "push":
+                connection.push(b'"' + b"y" * number + b'"')
+            case "tick":
+                connection.ticked(now_ms)
+            case "ack":
+                connection.received(json.dumps({"type": "ack", "inbox_seq": number}), now_ms, 10**12)
+            case "sync":
+                connection.received('{"type":"sync","after":0}', now_ms, 10**12)
+            case "live":
+                connection.went_live(number, now_ms)
+            case "beat":
+                connection.beat(number)
+            case _:
+                connection.take_outgoing()
+        outbox = connection._outbox
+        assert outbox.unacknowledged <= 10
+        assert outbox._frame_bytes + outbox._unacked_bytes <= 2_000 + 200
+        assert outbox._frame_bytes == sum(map(len, outbox._frames))
+        assert outbox._unacked_bytes == sum(len(delivery.message_json) for delivery in outbox._unacked)
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda b: b.decode("latin-1")))
+def test_any_token_is_refused_with_a_code(token: str) -> None:
+    tokens = Tokens([secret_key(SECRET)], "tidings")
+    with pytest.raises(Refused) as refused:
+        tokens.verify(token, 10**12)
+    assert refused.value.code in ("unauthorized", "token_expired")
+
+
+# -- push records ----------------------------------------------------------------------------------
+
+small_text = st.text(max_size=12)
+int64 = st.integers(-(2**63), 2**63 - 1)
+messages = st.builds(
+    Message,
+    message_id=int64,
+    session_id=small_text,
+    seq=int64,
+    at_ms=int64,
+    body=st.binary(max_size=20) | st.just(b'{"a":\n1}') | st.just(b"{}"),
+    reply_to=int64,
+    mentions=st.lists(small_text, max_size=2),
+)
+user_ids = st.lists(st.just("alice") | small_text, max_size=3)
+origins = st.builds(Origin, connection_id=st.just("0-7-1") | small_text, ref=small_text)
+pushes = st.builds(Push, gateway_epoch=st.just(7) | int64) | st.one_of(
+    st.builds(PushedMessage, message=messages, user_ids=user_ids, inbox_seqs=st.lists(int64, max_size=3)).map(
+        lambda content: Push(gateway_epoch=7, message=content)
+    ),
+    st.builds(SendAck, origin=origins, client_msg_id=small_text, message_id=int64, seq=int64).map(
+        lambda content: Push(gateway_epoch=7, send_ack=content)
+    ),
+    st.builds(SendError, origin=origins, refusal=st.builds(Refusal, code=small_text, text=small_text)).map(
+        lambda content: Push(gateway_epoch=7, send_error=content)
+    ),
+    st.builds(Live, user_id=user_ids.map("".join), connection_id=st.just("0-7-1"), inbox_seq=int64).map(
+        lambda content: Push(gateway_epoch=7, live=content)
+    ),
+)
+records = st.none() | st.binary(max_size=60) | pushes.map(lambda push: push.SerializeToString())
+
+
+@given(st.lists(records, max_size=8))
+def test_any_push_record_leaves_the_connection_with_whole_frames(values: list[bytes | None]) -> None:
+    asyncio.run(_route(values))
+
+
+async def _route(values: list[bytes | None]) -> None:
+    sent: list[str] = []
+
+    async def send(event: Any) -> None:
+        sent.append(event.get("text", ""))
+
+    publisher = await _publisher()
+    hub = Hub(ConnectionRules(verify), publisher, CLOCK, "0-7")
+    router = PushRouter(hub, WaitingCalls(10), 7, CLOCK)
+    link = hub.open(send)
+    link.connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
+    hub.sign_in(link)
+    for value in values:
+        router.take(value)
+    hub.settle(link)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for text in sent:
+        for line in text.split("\n"):
+            json.loads(line)
+    hub.close(link)
+    await publisher.flush(1)
+
+
+async def _publisher() -> Publisher:
+    broker = MemoryBroker()
+    await broker.admin().create_topics(topics.declared(SIZES), 1)
+    return Publisher(broker.producer("g"), GatewayIdentity(0, 7), SIZES, Stamps(rules=1))
+
+
+# -- REST ------------------------------------------------------------------------------------------
+
+
+async def _app() -> App:
+    publisher, store = await _publisher(), MemoryStore()
+    blocks = Blocks(store, CLOCK)
+    parts = RestParts(
+        tokens=Tokens([secret_key(SECRET)], "tidings"),
+        signing=SECRET.encode(),
+        audience="tidings",
+        posting=Posting(publisher, RateLimits(1000, 1000), blocks, store, CLOCK),
+        publisher=publisher,
+        # No persister is behind this gateway: a message that is well-formed finds the table full.
+        waiting=WaitingCalls(0),
+        blocks=blocks,
+        inbox=InboxReads(store, 4),
+        sessions=SessionReads(store),
+        body_rules=BodyRules(),
+        clock=CLOCK,
+    )
+    return rest_app(parts)
+
+
+requests = st.tuples(
+    st.sampled_from(
+        [
+            ("POST", "/v1/tokens"),
+            ("POST", "/v1/messages"),
+            ("POST", "/v1/messages:batch"),
+            ("PUT", "/v1/sessions/d:alice:bob/read"),
+        ]
+    ),
+    st.binary(max_size=60)
+    | json_values.map(lambda value: json.dumps(value).encode())
+    | almost_frames.map(str.encode)
+    | st.lists(almost_frames, max_size=3).map(lambda items: ('{"messages":[' + ",".join(items) + "]}").encode()),
+)
+queries = st.tuples(
+    st.sampled_from(
+        [
+            "/v1/inbox",
+            "/v1/sessions",
+            "/v1/sessions/d:alice:bob/messages",
+            "/v1/sessions/d:alice:bob/messages/1/receipts",
+        ]
+    ),
+    st.dictionaries(
+        st.sampled_from(["after", "limit", "before", "before_seq", "after_seq"]),
+        small_text | int64.map(str),
+        max_size=3,
+    ),
+)
+
+
+@settings(max_examples=20)
+@given(st.lists(requests, max_size=12), st.lists(queries, max_size=12), st.lists(small_text, max_size=3))
+def test_any_call_is_answered_without_a_crash(
+    calls: list[tuple[tuple[str, str], bytes]], reads: list[tuple[str, dict[str, str]]], paths: list[str]
+) -> None:
+    asyncio.run(_call(calls, reads, paths))
+
+
+async def _call(
+    calls: list[tuple[tuple[str, str], bytes]], reads: list[tuple[str, dict[str, str]]], paths: list[str]
+) -> None:
+    token, _ = issue(SECRET.encode(), "tidings", "alice", CLOCK.wall_ms(), 60)
+    transport: Any = httpx2.ASGITransport(app=await _app())
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://g", headers=headers) as http:
+        responses = [await http.request(method, path, content=content) for (method, path), content in calls]
+        responses += [await http.get(path, params=query) for path, query in reads]
+        responses += [await http.get(f"/v1/sessions/{quote(path, safe='')}") for path in paths]
+    for response in responses:
+        body = response.json()
+        if response.status_code >= 400:
+            assert response.status_code < 500 or body["code"] == "unavailable"
+            assert body["code"] in HTTP_STATUS
+            assert response.headers["content-type"] == "application/problem+json"

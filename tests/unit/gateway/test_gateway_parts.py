@@ -1,0 +1,263 @@
+"""Keys and settings, rates, blocks, batched reads, waiting calls."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from services.gateway.batching import Batched
+from services.gateway.blocks import Blocks
+from services.gateway.rates import RateLimits
+from services.gateway.settings import TokenSettings, read_keys
+from services.gateway.tokens import Tokens, public_keys, secret_key
+from services.gateway.waiting import WaitingCalls
+from tidings.errors import ConfigurationError, Refused, StoreUnavailable
+from tidings.store.base import TaggedRow
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import BlockRow
+
+GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
+WALL_MS = 1_764_000_000_000
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def wall_ms(self) -> int:
+        return WALL_MS + self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+
+# -- tokens ----------------------------------------------------------------------------------------
+
+
+def pem_of(key: Any) -> str:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode()
+
+
+def claims(**changes: object) -> dict[str, object]:
+    return {"sub": "alice", "aud": "tidings", "iat": WALL_MS // 1000, "exp": WALL_MS // 1000 + 60, **changes}
+
+
+def test_tokens_of_every_public_key_in_the_file_are_taken() -> None:
+    keys: dict[str, Any] = {
+        "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "RS256": rsa.generate_private_key(65537, 2048),
+    }
+    tokens = Tokens(public_keys("\n".join(pem_of(key) for key in keys.values())), "tidings")
+    for algorithm, key in keys.items():
+        identity = tokens.verify(jwt.encode(claims(), key, algorithm=algorithm), WALL_MS)
+        assert (identity.user_id, identity.valid_for_ms) == ("alice", 65_000)
+    stranger = jwt.encode(claims(), ed25519.Ed25519PrivateKey.generate(), algorithm="EdDSA")
+    with pytest.raises(Refused, match="no key of this deployment"):
+        tokens.verify(stranger, WALL_MS)
+
+
+def test_a_public_key_is_never_taken_for_a_secret() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    tokens = Tokens(public_keys(pem_of(key)), "tidings")
+    for forged in (
+        jwt.encode(claims(), "x" * 40, algorithm="HS256"),
+        jwt.encode(claims(), "", algorithm="none"),
+    ):
+        with pytest.raises(Refused) as refused:
+            tokens.verify(forged, WALL_MS)
+        assert refused.value.code == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"exp": WALL_MS // 1000 - 5}, "token_expired"),
+        ({"exp": "soon"}, "unauthorized"),
+        ({"exp": True}, "unauthorized"),
+        ({"aud": "other"}, "unauthorized"),
+        ({"sub": "a b"}, "unauthorized"),
+        ({"nbf": 4_000_000_000}, "unauthorized"),
+    ],
+)
+def test_claims_are_judged(changes: dict[str, object], code: str) -> None:
+    tokens = Tokens([secret_key(GOOD_SECRET)], "tidings")
+    with pytest.raises(Refused) as refused:
+        tokens.verify(jwt.encode(claims(**changes), GOOD_SECRET, algorithm="HS256"), WALL_MS)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("missing", ["sub", "aud", "iat", "exp"])
+def test_every_claim_is_required(missing: str) -> None:
+    tokens = Tokens([secret_key(GOOD_SECRET)], "tidings")
+    token = jwt.encode({name: value for name, value in claims().items() if name != missing}, GOOD_SECRET)
+    with pytest.raises(Refused) as refused:
+        tokens.verify(token, WALL_MS)
+    assert refused.value.code == "unauthorized"
+
+
+def test_a_token_holds_5_s_beyond_its_exp() -> None:
+    tokens = Tokens([secret_key(GOOD_SECRET)], "tidings")
+    token = jwt.encode(claims(exp=WALL_MS // 1000), GOOD_SECRET)
+    assert tokens.verify(token, WALL_MS + 4_999).valid_for_ms == 1
+    with pytest.raises(Refused, match="token_expired"):
+        tokens.verify(token, WALL_MS + 5_000)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {},
+        {"secret": "short"},
+        {"secret": "a" * 40},
+        {"keys_file": "missing.pem"},
+        {"keys_file": __file__},
+    ],
+)
+def test_outside_development_mode_weak_or_missing_keys_are_refused(tokens: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        read_keys(TokenSettings(**tokens), development=False)
+
+
+def test_the_development_key_is_made_once_and_shared(tmp_path: Path) -> None:
+    chosen = TokenSettings(dev_key_file=str(tmp_path / "deep" / "dev.key"))
+    first, second = read_keys(chosen, development=True), read_keys(chosen, development=True)
+    assert first.signing == second.signing == (tmp_path / "deep" / "dev.key").read_bytes()
+    assert (tmp_path / "deep" / "dev.key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["dev.key"]
+
+
+# -- rates -----------------------------------------------------------------------------------------
+
+
+def test_a_burst_is_allowed_and_then_the_rate_holds() -> None:
+    rates = RateLimits(messages_per_s=10, burst=3)
+    for _ in range(3):
+        rates.take("alice", 1, 0)
+    with pytest.raises(Refused) as refused:
+        rates.take("alice", 1, 0)
+    assert refused.value.retry_after_ms == 101
+    rates.take("bob", 3, 0)
+    rates.take("alice", 1, 101)
+    with pytest.raises(Refused):
+        rates.take("alice", 1, 102)
+
+
+# -- blocks ----------------------------------------------------------------------------------------
+
+
+async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
+    clock, store = FakeClock(), MemoryStore()
+    blocks = Blocks(store, clock)
+    assert not await blocks.blocks("bob", "alice")
+    await store.write([TaggedRow(0, BlockRow("bob", "alice"))])
+    clock.now_ms = 3_999
+    assert not await blocks.blocks("bob", "alice")
+    clock.now_ms = 5_000
+    assert await blocks.blocks("bob", "alice")
+
+
+class SlowBlocks(MemoryStore):
+    """The first read of blocks answers with what it found at its begin, and not before `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def blocks(self, user_id: str) -> Sequence[str]:
+        found = await super().blocks(user_id)
+        self.reading.set()
+        await self.go.wait()
+        return found
+
+
+async def test_a_block_made_here_holds_at_once_also_while_it_is_being_read() -> None:
+    store = SlowBlocks()
+    blocks = Blocks(store, FakeClock())
+    reading = asyncio.create_task(blocks.blocks("bob", "alice"))
+    await asyncio.sleep(0)
+    await store.reading.wait()
+    await blocks.add("bob", "alice")
+    store.go.set()
+    assert not await reading
+    assert await blocks.blocks("bob", "alice")
+    await blocks.remove("bob", "alice")
+    assert not await blocks.blocks("bob", "alice")
+
+
+# -- batched reads ---------------------------------------------------------------------------------
+
+
+class SlowTables:
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.value = 0
+        self.go = asyncio.Event()
+        self.failure: StoreUnavailable | None = None
+
+    async def load(self, keys: Collection[str]) -> Mapping[str, int]:
+        self.asked.append(sorted(keys))
+        value = self.value
+        await self.go.wait()
+        if self.failure:
+            raise self.failure
+        return {key: value for key in keys if key != "unknown"}
+
+
+async def test_who_asks_during_a_read_gets_a_later_one_shared_with_its_equals() -> None:
+    tables = SlowTables()
+    reads = Batched(tables.load)
+    first = asyncio.create_task(reads.get("a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tables.value = 1
+    later = [asyncio.create_task(reads.get(key)) for key in ("a", "a", "b", "unknown")]
+    await asyncio.sleep(0)
+    tables.go.set()
+    assert await first == 0
+    assert await asyncio.gather(*later) == [1, 1, 1, None]
+    assert tables.asked == [["a"], ["a", "b", "unknown"]]
+
+
+async def test_a_failed_read_fails_for_all_who_waited_and_the_next_one_begins_anew() -> None:
+    tables = SlowTables()
+    reads = Batched(tables.load)
+    tables.go.set()
+    tables.failure = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        await reads.get("a")
+    tables.failure = None
+    assert await reads.get("a") == 0
+
+
+async def test_a_caller_that_gives_up_leaves_the_others_waiting() -> None:
+    tables = SlowTables()
+    reads = Batched(tables.load)
+    impatient, patient = (asyncio.create_task(reads.get("a")) for _ in range(2))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.sleep(0)
+    tables.go.set()
+    assert await patient == 0
+
+
+# -- waiting calls ---------------------------------------------------------------------------------
+
+
+async def test_the_table_of_waiting_calls_is_bounded_and_forgets_the_answered() -> None:
+    waiting = WaitingCalls(1)
+    ticket = waiting.open()
+    with pytest.raises(Refused, match="unavailable"):
+        waiting.open()
+    waiting.refused(ticket.name, Refused("conflict", "other content"))
+    with pytest.raises(Refused, match="conflict"):
+        await waiting.result(ticket)
+    waiting.forget(waiting.open())
+    waiting.open()
