@@ -1,0 +1,200 @@
+"""The first minutes of a new user, on the embedded stack: send, tail, chat, a token for curl; and its clean end."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.local.ports import free_ports
+from deploy.local.probes import service_health
+
+START_S = 60.0
+PATIENCE_S = 60.0
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[()][0-9A-B]|[=>78])")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One that runs."""
+
+    url: str
+    key_file: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "tidings.cli", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        there = {"TIDINGS_URL": self.url, "TIDINGS_DEV_TOKEN_KEY_FILE": str(self.key_file), "TERM": "xterm"}
+        return {**os.environ, **there, "PYTHONUNBUFFERED": "1", "PROMPT_TOOLKIT_NO_CPR": "1"}
+
+    def tidings(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    run_dir = tmp_path_factory.mktemp("embedded")
+    ports = free_ports()
+    settings = {
+        "RUN_DIR": str(run_dir),
+        "GATEWAY_PORT": str(ports.gateway),
+        "GATEWAY_ADMIN_PORT": str(ports.gateway_admin),
+        "PYTHONUNBUFFERED": "1",
+    }
+    log = (run_dir / "log").open("w+")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.local.embedded"], env={**os.environ, **settings}, stdout=log, stderr=log
+    )
+    try:
+        deadline = time.monotonic() + START_S
+        while service_health(ports.gateway_admin) != "ready":
+            assert process.poll() is None, (run_dir / "log").read_text()
+            assert time.monotonic() < deadline, (run_dir / "log").read_text()
+            time.sleep(0.1)
+        yield Embedded(f"http://127.0.0.1:{ports.gateway}", run_dir / "dev-token.key")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+        said = (run_dir / "log").read_text()
+        assert "Nothing is kept" in said
+        assert "Traceback" not in said
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+def test_a_first_message_is_answered_by_the_echo(embedded: Embedded) -> None:
+    done = embedded.tidings("send", "--from", "alice", "--to", "echo", "--until", "answer", "hello 你好")
+    assert done.returncode == 0, done.stderr
+    sent, answer = done.stdout.splitlines()
+    assert re.fullmatch(r"✓ sent  d:alice:echo #\d+  message \d+", sent)
+    assert answer == "echo: hello 你好"
+
+
+def test_the_statuses_of_a_message_are_printed_in_order(embedded: Embedded) -> None:
+    done = embedded.tidings("send", "--from", "bob", "--to", "echo", "--until", "read", "hello")
+    assert done.returncode == 0, done.stderr
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["✓ sent", "✓✓ delivered", "✓✓ read"]
+
+
+def test_nobody_there_means_delivered_is_not_reached_and_that_is_said(embedded: Embedded) -> None:
+    done = embedded.tidings("send", "--from", "bob", "--to", "nobody", "--until", "delivered", "--timeout", "1", "hi")
+    assert done.returncode == 1
+    assert done.stderr == "error: the message is stored (sent), but there was no delivered within 1 s\n"
+
+
+def test_the_same_id_is_stored_once_and_another_content_under_it_is_refused(embedded: Embedded) -> None:
+    first, again = (embedded.tidings("send", "--from", "bob", "--to", "dora", "--id", "one", "hi") for _ in range(2))
+    assert first.stdout == again.stdout
+    other = embedded.tidings("send", "--from", "bob", "--to", "dora", "--id", "one", "something else")
+    assert other.returncode == 1
+    assert re.fullmatch(r"error: conflict: [^\n]+\n", other.stderr)
+
+
+def test_tail_prints_everything_once_and_goes_on_at_its_cursor(embedded: Embedded, tmp_path: Path) -> None:
+    cursor = str(tmp_path / "carol.cursor")
+    for text in ("one", "two"):
+        assert embedded.tidings("send", "--from", "alice", "--to", "carol", text).returncode == 0
+    first = embedded.tidings("tail", "--as", "carol", "--cursor", cursor, "--all", "--count", "2")
+    assert [line.split(" ", 1)[1] for line in first.stdout.splitlines()] == [
+        "d:alice:carol #1 alice: one",
+        "d:alice:carol #2 alice: two",
+    ]
+    assert embedded.tidings("send", "--from", "alice", "--to", "carol", "three").returncode == 0
+    second = embedded.tidings("tail", "--as", "carol", "--cursor", cursor, "--count", "1")
+    assert second.stdout.endswith("d:alice:carol #3 alice: three\n")
+
+
+def test_a_token_signed_here_is_accepted_there(embedded: Embedded) -> None:
+    token = embedded.tidings("token", "alice").stdout.strip()
+    request = urllib.request.Request(f"{embedded.url}/v1/sessions", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        assert answer.status == 200
+    other = embedded.tidings("send", "--from", "bob", "--to", "echo", "--token", token, "hi")
+    assert other.returncode == 1
+    assert other.stderr == "error: the token speaks for alice, not for bob: change --as or --token\n"
+
+
+def test_a_refused_token_is_one_line(embedded: Embedded) -> None:
+    done = embedded.tidings("send", "--from", "bob", "--to", "echo", "--token", "nonsense", "hi")
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: [^\n]+\n", done.stderr)
+
+
+def test_chat_shows_both_sides_and_the_ticks_and_marks_what_it_shows_as_read(embedded: Embedded) -> None:
+    with Terminal(embedded, "chat", "--as", "erin", "--with", "echo") as terminal:
+        terminal.wait_for("erin and echo")
+        terminal.type("hello\r")
+        terminal.wait_for(r"echo\s*hello")
+        terminal.type("\x03")
+        assert terminal.end() == 0
+    with Terminal(embedded, "chat", "--as", "erin", "--with", "echo") as terminal:
+        terminal.wait_for(r"erin\s*hello\s*✓✓.?read")
+        terminal.wait_for(r"echo\s*hello")
+        terminal.type("\x03")
+        assert terminal.end() == 0
+
+
+class Terminal:
+    """A verb in a terminal of its own: what it draws, without the escapes, as one text."""
+
+    def __init__(self, embedded: Embedded, *arguments: str) -> None:
+        self._text = ""
+        self._master, slave = pty.openpty()
+        self._process = subprocess.Popen(
+            embedded.command(*arguments), env=embedded.environment(), stdin=slave, stdout=slave, stderr=slave
+        )
+        os.close(slave)
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def wait_for(self, pattern: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not re.search(pattern, self._drawn()):
+            assert time.monotonic() < deadline, self._drawn()
+            assert self._process.poll() is None, self._drawn()
+            self._read()
+
+    def end(self) -> int:
+        deadline = time.monotonic() + PATIENCE_S
+        while self._process.poll() is None:
+            assert time.monotonic() < deadline, self._drawn()
+            self._read()
+        return self._process.returncode
+
+    def _drawn(self) -> str:
+        return _ESCAPES.sub("", self._text)
+
+    def _read(self) -> None:
+        ready, _, _ = select.select([self._master], [], [], 0.1)
+        if ready:
+            try:
+                self._text += os.read(self._master, 65536).decode(errors="replace")
+            except OSError:  # the other side is closed
+                time.sleep(0.1)
