@@ -29,7 +29,7 @@ from deploy.local.process import ROOT, Process, StartFailed
 DEFAULT_RUN_DIR = ROOT / ".run"
 DEFAULT_JARS_CACHE = Path(os.environ.get("TIDINGS_JARS_DIR", DEFAULT_RUN_DIR / "jars"))
 SERVERS = ("kafka-0", "cassandra-0")
-# A cold JVM pair takes 10 s on two idle cores and took 85 s at a load of 17; generous, because a time-out here is a failed test run.
+# Two cold JVMs take 10 s on two idle cores and took 85 s at a load of 17; to give up early is a failed test run.
 READY_TIMEOUT_S = 240.0
 INIT_TIMEOUT_S = 120.0
 POLL_S = 0.1
