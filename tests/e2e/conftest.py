@@ -1,0 +1,16 @@
+"""One whole stack for all tests of this tier: two of each service, so that one can be missed."""
+
+import pytest
+
+from deploy.local.stack import Counts, Stack
+from tests.servers import Stacks
+
+TWO_OF_EACH = Counts(gateways=2, persisters=2, fanouts=2, receipts=2, echoes=1)
+
+
+@pytest.fixture(scope="session")
+def stack(stacks: Stacks) -> Stack:
+    """Everything runs and is ready. A test that stops something brings it back before it ends."""
+    stack = stacks.make("e2e", TWO_OF_EACH)
+    stack.up()
+    return stack
