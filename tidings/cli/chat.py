@@ -1,21 +1,14 @@
-"""`tidings chat`: messages with their ticks on top, the input line below."""
+"""`tidings chat`."""
 
 import asyncio
-import os
 import sys
-import time
 from typing import Annotated
 
 import typer
 
 from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, user_id
-from tidings.cli.chat_screen import ChatScreen
-from tidings.cli.chat_view import ChatView
-from tidings.cli.signing_in import Account, LivePlace, signed_in
+from tidings.cli.signing_in import Account
 from tidings.errors import ConfigurationError
-from tidings_client import Client, LinkChanged, StatusChanged, WatermarksMoved, direct_session
-
-HISTORY = 100
 
 
 def chat(
@@ -30,81 +23,6 @@ def chat(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigurationError("`tidings chat` needs a terminal; scripts use `tidings send` and `tidings tail`")
-    asyncio.run(_chat(Account(url, user, token), peer))
+    from tidings.cli.conversation import converse  # loads the terminal library, which no other verb needs
 
-
-async def _chat(account: Account, peer: str) -> None:
-    place = LivePlace()
-    async with signed_in(account, f"chat-{os.getpid()}", place, from_live=True) as client:
-        talk = Conversation(client, ChatView(account.user, direct_session(account.user, peer)), peer)
-        await place.fixed()
-        await talk.run()
-
-
-class Conversation:
-    """Carries messages and statuses from the client to the screen, and what is typed to the client."""
-
-    def __init__(self, client: Client, view: ChatView, peer: str) -> None:
-        self._client = client
-        self._view = view
-        self._screen = ChatScreen(view, f"{client.user_id} and {peer}", self._say)
-        self._sending: set[asyncio.Task[None]] = set()
-
-    async def run(self) -> None:
-        """Until the user leaves. Raises Stopped when the client stops before."""
-        reading = [asyncio.create_task(self._read_messages()), asyncio.create_task(self._read_events())]
-        for task in reading:
-            task.add_done_callback(self._stop_on_error)
-        try:
-            await self._look_back()
-            await self._screen.run()
-        finally:
-            for task in (*reading, *self._sending):
-                task.cancel()
-
-    async def _look_back(self) -> None:
-        """What was said before, and how far the peer has come; what comes meanwhile is being read already."""
-        page = await self._client.history(self._view.session_id, limit=HISTORY)
-        self._view.add(page.messages)
-        session = await self._client.session(self._view.session_id)
-        if session.peer is not None:
-            self._view.peer_has(session.peer.delivered_seq, session.peer.read_seq)
-        self._mark_read()
-
-    async def _read_messages(self) -> None:
-        async for message in self._client.messages():
-            if message.session_id == self._view.session_id:
-                self._view.add([message])
-                self._mark_read()
-                self._screen.refresh()
-
-    async def _read_events(self) -> None:
-        async for event in self._client.events():
-            match event:
-                case StatusChanged():
-                    self._view.change(event)
-                case WatermarksMoved() if event.session_id == self._view.session_id:
-                    if event.user_id != self._client.user_id:
-                        self._view.peer_has(event.delivered_seq, event.read_seq)
-                case LinkChanged():
-                    self._screen.link = event.link.value
-            self._screen.refresh()
-
-    def _mark_read(self) -> None:
-        if self._view.last_seq:
-            self._client.mark_read(self._view.session_id, self._view.last_seq)
-
-    def _say(self, text: str) -> None:
-        task = asyncio.create_task(self._send(text))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-        task.add_done_callback(self._stop_on_error)
-
-    async def _send(self, text: str) -> None:
-        sent = await self._client.send(text, session_id=self._view.session_id)
-        self._view.compose(sent.client_msg_id, text, time.time_ns() // 1_000_000, sent.status)
-        self._screen.refresh()
-
-    def _stop_on_error(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._screen.stop(error)
+    asyncio.run(converse(Account(url, user, token), peer))

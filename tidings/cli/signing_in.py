@@ -9,7 +9,7 @@ from tidings.cli.patience import GaveUp
 from tidings_client import ApiError, Client, Cursor, CursorStore, TokenProvider, Unreachable, development_tokens
 from tidings_client.rest import http_url_of
 
-CONNECT_S = 10.0
+CONNECT_S = 20.0  # PROTOCOL gives `hello` 5 s and `live` 10 s
 
 
 @dataclass(frozen=True, slots=True)
