@@ -52,8 +52,8 @@ class Link:
                 code, reason = self.connection.closing
                 self.is_open = False
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except OSError:
-            # uvicorn's ClientDisconnected: the reading side ends by itself.
+        except (OSError, RuntimeError):
+            # The client is gone, or uvicorn has closed it (1007, 1009): the reading side ends by itself.
             self.is_open = False
         finally:
             self._writer = None

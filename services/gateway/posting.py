@@ -7,6 +7,7 @@ from services.gateway.blocks import Blocks
 from services.gateway.commands import Draft
 from services.gateway.publishing import Publisher
 from services.gateway.rates import RateLimits
+from services.gateway.send_times import SendTimes
 from tidings import ids, metrics
 from tidings.clock import Clock
 from tidings.errors import Refused, StoreUnavailable
@@ -25,8 +26,17 @@ class Caller:
 class Posting:
     """Checks what needs memory or tables, then publishes."""
 
-    def __init__(self, publisher: Publisher, rates: RateLimits, blocks: Blocks, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        rates: RateLimits,
+        blocks: Blocks,
+        store: Store,
+        times: SendTimes,
+        clock: Clock,
+    ) -> None:
         """All parts are shared by the whole gateway."""
+        self._times = times
         self._publisher = publisher
         self._rates = rates
         self._blocks = blocks
@@ -39,6 +49,7 @@ class Posting:
             self._rates.take(caller.user_id, 1, self._clock.monotonic_ms())
             await self._check_block(caller.user_id, draft)
             self._publisher.command(caller.user_id, draft, caller.connection_id, caller.ref, on_unknown)
+            self._times.published(caller.connection_id, draft.client_msg_id, self._clock.monotonic_ms())
         except Refused:
             metrics.COMMANDS.labels("refused").inc()
             raise

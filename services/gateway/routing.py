@@ -5,6 +5,7 @@ from google.protobuf.message import DecodeError
 from services.gateway import messages_json
 from services.gateway.frames import encode
 from services.gateway.hub import Hub
+from services.gateway.send_times import SendTimes
 from services.gateway.waiting import WaitingCalls
 from tidings import metrics
 from tidings.clock import Clock
@@ -12,12 +13,18 @@ from tidings.errors import HTTP_STATUS, Refused
 from tidings.wire.deliveries_pb2 import Watermark
 from tidings.wire.push_pb2 import Live, Push, PushedMessage, Replaced, SendAck, SendError
 
+_ROUTED = metrics.PUSH_RECORDS.labels("routed")
+_FRAMES_OUT = {
+    name: metrics.FRAMES.labels("out", name) for name in ("message", "send_ack", "send_error", "live", "receipt")
+}
+
 
 class PushRouter:
     """Hands each push record of this gateway's epoch to the connections it is for."""
 
-    def __init__(self, hub: Hub, waiting: WaitingCalls, gateway_epoch: int, clock: Clock) -> None:
+    def __init__(self, hub: Hub, waiting: WaitingCalls, times: SendTimes, gateway_epoch: int, clock: Clock) -> None:
         """`waiting`: REST messages that wait for their ack."""
+        self._times = times
         self._hub = hub
         self._waiting = waiting
         self._gateway_epoch = gateway_epoch
@@ -33,7 +40,7 @@ class PushRouter:
         if push.gateway_epoch != self._gateway_epoch:
             metrics.PUSH_RECORDS.labels("other_epoch").inc()
             return
-        metrics.PUSH_RECORDS.labels("routed").inc()
+        _ROUTED.inc()
         self._route(push)
 
     def _route(self, push: Push) -> None:
@@ -62,9 +69,11 @@ class PushRouter:
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
             for link in self._hub.of_user(user_id):
                 link.connection.deliver(inbox_seq, message_json, now_ms)
+                _FRAMES_OUT["message"].inc()
                 self._hub.settle(link)
 
     def _send_ack(self, ack: SendAck) -> None:
+        self._times.answered(ack.origin.connection_id, ack.client_msg_id, self._clock.monotonic_ms())
         link = self._hub.get(ack.origin.connection_id)
         if link is None:
             self._waiting.acked(ack.origin.connection_id, ack)
@@ -80,23 +89,27 @@ class PushRouter:
             duplicate=ack.duplicate,
         )
         link.connection.push(frame)
+        _FRAMES_OUT["send_ack"].inc()
         self._hub.settle(link)
 
     def _send_error(self, error: SendError) -> None:
         code = error.refusal.code if error.refusal.code in HTTP_STATUS else "invalid_frame"
         refused = Refused(code, error.refusal.text)
         origin = error.origin
+        self._times.answered(origin.connection_id, error.client_msg_id, self._clock.monotonic_ms())
         link = self._hub.get(origin.connection_id)
         if link is None:
             self._waiting.refused(origin.connection_id, refused)
             return
-        link.connection.refused(error.client_msg_id, error.session_id, refused, origin.ref or None)
+        link.connection.refused(error.client_msg_id, error.session_id or None, refused, origin.ref or None)
+        _FRAMES_OUT["send_error"].inc()
         self._hub.settle(link)
 
     def _live(self, live: Live) -> None:
         link = self._hub.get(live.connection_id)
         if link is not None and link.connection.user_id == live.user_id:
             link.connection.went_live(live.inbox_seq, self._clock.monotonic_ms())
+            _FRAMES_OUT["live"].inc()
             self._hub.settle(link)
 
     def _watermark(self, moved: Watermark) -> None:
@@ -111,6 +124,7 @@ class PushRouter:
         for user_id in moved.recipient_ids:
             for link in self._hub.of_user(user_id):
                 link.connection.push(frame)
+                _FRAMES_OUT["receipt"].inc()
                 self._hub.settle(link)
 
     def _resync(self) -> None:

@@ -18,6 +18,7 @@ from services.gateway.rates import RateLimits
 from services.gateway.rest import rest_app
 from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
+from services.gateway.send_times import SendTimes
 from services.gateway.session_reads import SessionReads
 from services.gateway.settings import GatewaySettings, read_keys
 from services.gateway.ticking import Ticker
@@ -93,12 +94,13 @@ class Gateway:
             tokens.verify, http.heartbeat_s, http.messages_per_s, http.burst, http.body_rules(), http.outbox_limits()
         )
         self.hub = Hub(rules, self.publisher, clock, f"{identity.ordinal:x}-{identity.epoch:x}")
+        times = SendTimes()
         self.waiting = WaitingCalls(http.waiting_calls)
-        self.router = PushRouter(self.hub, self.waiting, identity.epoch, clock)
+        self.router = PushRouter(self.hub, self.waiting, times, identity.epoch, clock)
         blocks = Blocks(store, clock)
         inbox = InboxReads(store, http.resumes_at_once)
         rates = RateLimits(http.messages_per_s, http.burst)
-        posting = Posting(self.publisher, rates, blocks, store, clock)
+        posting = Posting(self.publisher, rates, blocks, store, times, clock)
         self.ticker = Ticker(self.hub, inbox, clock)
         self.endpoint = WebSocketEndpoint(
             self.hub, posting, self.publisher, inbox, clock, http.origins(), http.max_connections

@@ -11,6 +11,7 @@ from services.gateway.inbox_reads import InboxReads
 from services.gateway.links import Link, Send
 from services.gateway.posting import Caller, Posting
 from services.gateway.publishing import Publisher, unavailable
+from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import Refused, StoreUnavailable
 from tidings.wire.receipts_pb2 import Receipt
@@ -20,6 +21,14 @@ SUBPROTOCOL = "tidings.v1.json"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+# Frames that ask for something; what needs no more than the state machine is not counted.
+_FRAMES_IN = {
+    SignedIn: metrics.FRAMES.labels("in", "hello"),
+    Publish: metrics.FRAMES.labels("in", "send"),
+    ReadInbox: metrics.FRAMES.labels("in", "sync"),
+    MoveWatermark: metrics.FRAMES.labels("in", "watermark"),
+}
 
 
 class WebSocketEndpoint:
@@ -93,6 +102,7 @@ class WebSocketEndpoint:
                 self._hub.settle(link)
 
     async def _perform(self, link: Link, effect: Effect) -> None:
+        _FRAMES_IN[type(effect)].inc()
         match effect:
             case SignedIn():
                 self._hub.sign_in(link)

@@ -23,6 +23,7 @@ from services.gateway.rates import RateLimits
 from services.gateway.rest import App, rest_app
 from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
+from services.gateway.send_times import SendTimes
 from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Identity, Tokens, issue, secret_key
 from services.gateway.waiting import WaitingCalls
@@ -178,7 +179,7 @@ async def _route(values: list[bytes | None]) -> None:
 
     publisher = await _publisher()
     hub = Hub(ConnectionRules(verify), publisher, CLOCK, "0-7")
-    router = PushRouter(hub, WaitingCalls(10), 7, CLOCK)
+    router = PushRouter(hub, WaitingCalls(10), SendTimes(), 7, CLOCK)
     link = hub.open(send)
     link.connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
     hub.sign_in(link)
@@ -210,7 +211,7 @@ async def _app() -> App:
         tokens=Tokens([secret_key(SECRET)], "tidings"),
         signing=SECRET.encode(),
         audience="tidings",
-        posting=Posting(publisher, RateLimits(1000, 1000), blocks, store, CLOCK),
+        posting=Posting(publisher, RateLimits(1000, 1000), blocks, store, SendTimes(), CLOCK),
         publisher=publisher,
         # No persister is behind this gateway: a message that is well-formed finds the table full.
         waiting=WaitingCalls(0),
