@@ -104,7 +104,7 @@ COMMITS = _counter(
 LOOP_LAG_SECONDS = _gauge(
     "tidings_loop_lag_seconds",
     "how late the event loop last woke up",
-    "above 1 s: the process is starved of CPU or blocked; it exits by itself at half the session time-out",
+    "above 1 s: the process is starved of CPU or blocked; at half the session time-out it drops its round",
 )
 DECISIONS = _counter(
     "tidings_decisions_total",
