@@ -1,13 +1,13 @@
 """Identifiers: what is a valid one, how they are built, where they hash to. Pure."""
 
 import re
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
 _USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _CLIENT_MSG = re.compile(r"[\x20-\x7e]{1,64}")
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 _GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
 
 # message_id: 6 bits epoch, 10 bits inbound partition, 47 bits offset (DESIGN section 4).
@@ -73,16 +73,11 @@ def split_message_id(number: int) -> tuple[int, int, int]:
 
 
 def uuid7_time_ms(client_msg_id: str) -> int | None:
-    """The time inside a UUIDv7 in its canonical text form; None for any other id."""
-    if len(client_msg_id) != 36:
+    """The time inside a UUIDv7 in its canonical text form (either case); None for any other id."""
+    # By pattern and not by uuid.UUID, which takes 5 µs, several times a message.
+    if _UUID7.fullmatch(client_msg_id) is None:
         return None
-    try:
-        parsed = uuid.UUID(client_msg_id)
-    except ValueError:
-        return None
-    if str(parsed) != client_msg_id.lower() or parsed.version != 7 or parsed.variant != uuid.RFC_4122:
-        return None
-    return parsed.int >> 80
+    return int(client_msg_id[:8] + client_msg_id[9:13], 16)
 
 
 def month_of(at_ms: int) -> int:

@@ -151,7 +151,7 @@ class DeliverStage:
             pushed.message.CopyFrom(item.message)
             pushed.mode, pushed.mode_from, pushed.mode_to = item.mode, item.mode_from, item.mode_to
             pushes.append((gateway, Push(gateway_epoch=epoch, message=pushed)))
-            metrics.PUSHES.labels("write").inc()
+        metrics.PUSHES.labels("write").inc(len(pushes))
         return pushes
 
     def _ephemeral(self, work: Round[Delivery]) -> Iterator[tuple[int, Push]]:

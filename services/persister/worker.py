@@ -1,5 +1,6 @@
 """The persister's round. Read `PersisterStage.run`: it says in order why no acked message can be lost."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from services.persister.effects import Effects
@@ -138,8 +139,8 @@ class PersisterStage:
         for tag, gateway, push in effects.answers:
             if work.is_confirmed(tag):
                 self._hints.send(gateway, push)
-        for outcome in effects.outcomes:
-            metrics.DECISIONS.labels(outcome).inc()
+        for outcome, count in Counter(effects.outcomes).items():
+            metrics.DECISIONS.labels(outcome).inc(count)
 
     # -- 6. confirm --------------------------------------------------------------------------------
 
