@@ -5,7 +5,7 @@ import socket
 import time
 from typing import Any
 
-from cassandra import ConsistencyLevel, DriverException
+from cassandra import ConsistencyLevel, DriverException, InvalidRequest, Unauthorized
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.connection import ConnectionException
@@ -15,6 +15,7 @@ from cassandra.policies import (
     RetryPolicy,
     TokenAwarePolicy,
 )
+from cassandra.protocol import ErrorMessage, SyntaxException
 from cassandra.query import tuple_factory
 
 from tidings.errors import ConfigurationError, StoreUnavailable
@@ -31,9 +32,10 @@ _PAGE_ROWS = 1000
 # The driver's own pieces are 4 KiB: a hundred system calls for a batch.
 _SOCKET_BYTES = 64 * 1024
 
-# Whatever the driver raises when servers or network fail, or do not answer in time. The errors of a wrong
-# program are below DriverException too: catch those first.
-SERVER_ERRORS = (NoHostAvailable, DriverException, ConnectionException, OSError)
+# The statement is wrong, or may not be sent: no retry helps.
+PROGRAMMING_ERRORS = (InvalidRequest, SyntaxException, Unauthorized)
+# Servers or network fail, or do not answer in time. Those above are among them: catch them first.
+SERVER_ERRORS = (NoHostAvailable, DriverException, ErrorMessage, ConnectionException, OSError)
 
 
 def connect(config: CassandraConfig, request_timeout_s: float | None = None) -> Session:
@@ -82,8 +84,9 @@ def _cluster(config: CassandraConfig, request_timeout_s: float) -> Cluster:
         compression=False,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         auth_provider=PlainTextAuthProvider(config.username, config.password) if config.username else None,
-        # The driver's own gives up after 64 attempts.
-        reconnection_policy=ExponentialReconnectionPolicy(0.5, 10, max_attempts=None),
+        # The driver's own gives up after 64 attempts. 5 s: flow has to be back within 15 s of the heal, and the
+        # rounds have a backoff of their own.
+        reconnection_policy=ExponentialReconnectionPolicy(0.5, 5, max_attempts=None),
         idle_heartbeat_interval=_HEARTBEAT_S,
         idle_heartbeat_timeout=_HEARTBEAT_S,
         connect_timeout=_CONNECT_TIMEOUT_S,

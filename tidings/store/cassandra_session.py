@@ -8,21 +8,18 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
-from cassandra import InvalidRequest, Unauthorized
 from cassandra.cluster import ResponseFuture, Session
-from cassandra.protocol import SyntaxException
 from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
 from tidings.errors import ConfigurationError, StoreUnavailable
 from tidings.store import statements
-from tidings.store.cassandra_cluster import SERVER_ERRORS, connect, use_keyspace
+from tidings.store.cassandra_cluster import PROGRAMMING_ERRORS, SERVER_ERRORS, connect, use_keyspace
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_encoding import RowEncoder
 from tidings.store.rows import Row
 
 # One connection takes 32,768; more than this in flight only makes each slower (FIELD-NOTES).
 _REQUESTS_IN_FLIGHT = 512
-_PROGRAMMING_ERRORS = (InvalidRequest, SyntaxException, Unauthorized)
 
 
 class CassandraSession(Protocol):
@@ -113,7 +110,7 @@ class DriverSession:
             self._prepared = {text: session.prepare(text) for text in _prepared_texts()}
             inserts = {kind: session.prepare(statements.insert(kind)) for kind in statements.ROW_CLASSES}
             self._encoders = {kind: RowEncoder(kind, prepared) for kind, prepared in inserts.items()}
-        except _PROGRAMMING_ERRORS as error:
+        except PROGRAMMING_ERRORS as error:
             session.cluster.shutdown()
             raise ConfigurationError(f"the tables do not fit this version: run `tidings init` ({error})") from error
         except SERVER_ERRORS as error:
@@ -204,7 +201,7 @@ class _Answers:
                 continue
             if not isinstance(outcome, BaseException):
                 answer.set_result(outcome)
-            elif isinstance(outcome, _PROGRAMMING_ERRORS):
+            elif isinstance(outcome, PROGRAMMING_ERRORS):
                 answer.set_exception(outcome)
             else:
                 answer.set_exception(_unavailable(outcome))

@@ -18,7 +18,7 @@ from cassandra.cluster import Session
 
 from tidings.errors import ConfigurationError, StoreUnavailable
 from tidings.store import statements
-from tidings.store.cassandra_cluster import SERVER_ERRORS, connect
+from tidings.store.cassandra_cluster import PROGRAMMING_ERRORS, SERVER_ERRORS, connect
 from tidings.store.cassandra_config import CassandraConfig
 
 DIRECTORY = Path(__file__).parent / "migrations"
@@ -71,7 +71,7 @@ async def migrate(config: CassandraConfig, directory: Path = DIRECTORY) -> list[
 
     Safe to run again and from several processes at once. Raises
     StoreUnavailable, and ConfigurationError when a file differs from what was
-    applied under its number.
+    applied under its number or Cassandra refuses a statement.
     """
     return await asyncio.to_thread(_migrate, config, migrations(directory))
 
@@ -92,6 +92,8 @@ def _migrate(config: CassandraConfig, wanted: list[Migration]) -> list[str]:
     session = connect(config, _REQUEST_TIMEOUT_S)
     try:
         return _Runner(session, config).run(wanted)
+    except PROGRAMMING_ERRORS as error:
+        raise ConfigurationError(f"Cassandra refuses a statement of the migrations: {error}") from error
     except SERVER_ERRORS as error:
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
     finally:

@@ -1,0 +1,102 @@
+"""One Store object lives through a paused, a killed and an absent Cassandra."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from deploy.local.ports import free_ports
+from deploy.local.stack import Stack
+from tests.contract.store.making import message, seqs, write_confirmed
+from tidings.errors import StoreUnavailable
+from tidings.store.base import SessionSegment, Store, TaggedRow
+from tidings.store.cassandra import CassandraStore
+from tidings.store.cassandra_config import CassandraConfig
+from tidings.store.migrate import migrate
+
+NODE = "cassandra-0"
+SESSION = SessionSegment("d:alice:bob", 1)
+# Longer than a request and the driver's heartbeats (5 s of quiet and 5 s without an answer): the node counts as down.
+PAUSE_S = 12
+HEAL_TIMEOUT_S = 60
+
+
+@pytest.fixture
+def node(servers: Stack) -> Iterator[Stack]:
+    """The servers, whose Cassandra runs again afterwards."""
+    yield servers
+    servers.resume(NODE)
+    if NODE not in servers.running():
+        servers.start(NODE)
+    servers.wait_ready([NODE])
+
+
+@pytest.fixture
+async def store(node: Stack) -> AsyncIterator[Store]:
+    """A store on a keyspace of its own."""
+    config = CassandraConfig(port=node.ports.cassandra, keyspace=f"faults_{uuid.uuid4().hex[:8]}")
+    await migrate(config)
+    store = CassandraStore(config)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+async def _write(store: Store, seq: int) -> frozenset[int]:
+    return await store.write([TaggedRow(5, message(SESSION.session_id, seq))])
+
+
+async def _write_until_confirmed(store: Store, seq: int) -> None:
+    """A round is repeated until its rows are confirmed; so is this."""
+    deadline = time.monotonic() + HEAL_TIMEOUT_S
+    while await _write(store, seq):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.2)
+
+
+async def test_a_paused_cassandra_confirms_nothing_and_is_found_again(node: Stack, store: Store) -> None:
+    await write_confirmed(store, [message(SESSION.session_id, 1)])
+    node.pause(NODE)
+    try:
+        paused_at = time.monotonic()
+        assert await _write(store, 2) == {5}
+        with pytest.raises(StoreUnavailable):
+            await store.messages(SESSION, 1, 10)
+        while time.monotonic() - paused_at < PAUSE_S:
+            assert await _write(store, 3) == {5}
+            await asyncio.sleep(0.5)
+    finally:
+        node.resume(NODE)
+    await _write_until_confirmed(store, 4)
+    await write_confirmed(store, [message(SESSION.session_id, seq) for seq in (2, 3)])
+    assert seqs(await store.messages(SESSION, 1, 10)) == [1, 2, 3, 4]
+
+
+async def test_a_killed_cassandra_is_found_again_with_all_confirmed_rows(node: Stack, store: Store) -> None:
+    await write_confirmed(store, [message(SESSION.session_id, seq) for seq in range(1, 101)])
+    node.kill(NODE)
+    assert await _write(store, 101) == {5}
+    node.start(NODE)
+    node.wait_ready([NODE])
+    await _write_until_confirmed(store, 101)
+    assert seqs(await store.messages(SESSION, 1, 1000)) == list(range(1, 102))
+
+
+async def test_many_requests_to_a_paused_cassandra_end_in_bounded_time(node: Stack, store: Store) -> None:
+    node.pause(NODE)
+    try:
+        async with asyncio.timeout(HEAL_TIMEOUT_S):
+            reads = [store.messages(SESSION, 1, 10) for _ in range(2000)]
+            answers = await asyncio.gather(*reads, return_exceptions=True)
+    finally:
+        node.resume(NODE)
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    await _write_until_confirmed(store, 1)
+
+
+async def test_a_store_waits_a_bounded_time_for_a_cassandra_that_is_not_there() -> None:
+    store = CassandraStore(CassandraConfig(port=free_ports().cassandra, start_timeout_s=2))
+    with pytest.raises(StoreUnavailable, match="no Cassandra"):
+        await store.start()
