@@ -6,6 +6,7 @@ from deploy.local.stack import Counts, Stack
 from tests.servers import Stacks
 
 TWO_OF_EACH = Counts(gateways=2, persisters=2, fanouts=2, receipts=2, echoes=1)
+_FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,15 @@ def stack(stacks: Stacks) -> Stack:
     stack = stacks.make("e2e", TWO_OF_EACH)
     stack.up()
     return stack
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> list[str]:
+    """Lines that are printed at the end of the run, whatever became of the tests."""
+    return request.config.stash.setdefault(_FIGURES, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The figures."""
+    for line in config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(line)

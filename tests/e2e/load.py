@@ -1,0 +1,220 @@
+"""A steady flow of messages between pairs of users, and what it was told, to be checked against the tables."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.device import Frame, Message
+from benchmarks.verify import verify
+from deploy.local.stack import Stack
+from tests.e2e.phone import Phone
+from tests.unit.persister.builders import uuid7
+from tidings.ids import direct_session
+from tidings.runtime.start import started
+from tidings.store.cassandra import CassandraStore
+from tidings.store.cassandra_config import CassandraConfig
+
+PAIRS = 20
+RATE_PER_S = 100
+PATIENCE_S = 120.0
+_POLL_S = 0.1
+
+
+@dataclass
+class Pair:
+    """Two users, the second with two devices at different gateways. Times are those of time.perf_counter."""
+
+    phones: list[Phone]
+    session_id: str
+    senders: dict[str, str] = field(default_factory=dict)
+    due: dict[str, float] = field(default_factory=dict)
+    acked_at: dict[str, float] = field(default_factory=dict)
+    delivered_at: dict[str, float] = field(default_factory=dict)
+    acked: dict[str, int] = field(default_factory=dict)
+
+    def send(self, number: int, due: float) -> None:
+        """One message, in turns from either side."""
+        sender, receiver = self.phones[number % 2], self.phones[1 - number % 2]
+        client_msg_id = uuid7(int(time.time() * 1000), uuid.uuid4().int % 2**60)
+        self.due[client_msg_id] = due
+        self.senders[client_msg_id] = sender.user_id
+        body = {"text": f"message {number} " + "x" * 500}
+        frame: dict[str, object] = {
+            "type": "send",
+            "client_msg_id": client_msg_id,
+            "to": receiver.user_id,
+            "kind": "text",
+            "body": body,
+        }
+        sender.send(frame)
+
+    def on_acked(self, frame: Frame, now: float) -> None:
+        """The same message may be acked again, but never under another seq."""
+        assert self.acked.setdefault(frame.client_msg_id, frame.seq) == frame.seq, "acked with two seqs"
+        self.acked_at.setdefault(frame.client_msg_id, now)
+
+    def on_message(self, message: Message, now: float) -> None:
+        """Delivered to somebody who did not write it."""
+        self.delivered_at.setdefault(message.client_msg_id, now)
+
+    def is_settled(self) -> bool:
+        """Every message acked, and seen by every device."""
+        return len(self.acked) == len(self.due) and all(
+            len(phone.device.seen.get(self.session_id, ())) >= len(self.due) for phone in self.phones
+        )
+
+    def delivered_seqs(self) -> dict[tuple[str, str], int]:
+        """How far each user's delivered watermark has to come: to the last message of the other."""
+        return {
+            (self.session_id, phone.user_id): max(
+                seq for name, seq in self.acked.items() if self.senders[name] != phone.user_id
+            )
+            for phone in self.phones[:2]
+        }
+
+    def flows_since(self, since: float) -> tuple[float, float] | None:
+        """When a message scheduled after that time was first acked, and first delivered; None before both."""
+        later = [name for name, due in self.due.items() if due >= since]
+        acked = [self.acked_at[name] for name in later if name in self.acked_at]
+        delivered = [self.delivered_at[name] for name in later if name in self.delivered_at]
+        return (min(acked), min(delivered)) if acked and delivered else None
+
+
+@dataclass(frozen=True)
+class Healed:
+    """Seconds from the heal: to the first ack and delivery of any later message, and until every session flowed."""
+
+    first_ack_s: float
+    first_delivery_s: float
+    everywhere_s: float
+
+
+class Load:
+    """The pairs of one test; nobody else writes to these users."""
+
+    def __init__(self, stack: Stack) -> None:
+        key = stack.token_key_file.read_text().strip()
+        ports = [stack.ports.gateway + ordinal for ordinal in range(stack.counts.gateways)]
+        run = uuid.uuid4().hex[:6]
+        self._pairs = [_pair(f"{run}-a{number}", f"{run}-b{number}", key, ports) for number in range(PAIRS)]
+        self._stack = stack
+        self._is_flowing = True
+
+    @property
+    def sent(self) -> int:
+        """Messages so far."""
+        return sum(len(pair.due) for pair in self._pairs)
+
+    async def run(self) -> None:
+        """Connect everybody, then send at the rate."""
+        async with asyncio.TaskGroup() as tasks:
+            for phone in self._phones():
+                tasks.create_task(phone.run())
+            await _until(lambda: all(phone.is_live for phone in self._phones()), "everybody is live")
+            await self._send()
+
+    async def _send(self) -> None:
+        start, number = time.perf_counter(), 0
+        while self._is_flowing:
+            due = start + number / RATE_PER_S
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            self._pairs[number % PAIRS].send(number // PAIRS, due)
+            number += 1
+
+    async def flows(self, since: float | None = None) -> Healed:
+        """Wait until every session has stored and delivered a message scheduled since then (now)."""
+        since = time.perf_counter() if since is None else since
+        await _until(lambda: all(pair.flows_since(since) for pair in self._pairs), "every session flows again")
+        times = [flow for pair in self._pairs if (flow := pair.flows_since(since))]
+        acks, deliveries = zip(*times, strict=True)
+        return Healed(min(acks) - since, min(deliveries) - since, max(*acks, *deliveries) - since)
+
+    async def settle_and_check(self) -> None:
+        """Stop sending, let everything arrive, and compare with the tables: AssertionError names each breach."""
+        self._is_flowing = False
+        with suppress(TimeoutError):  # what is missing then, the check names
+            await _until(lambda: all(pair.is_settled() for pair in self._pairs), "everything has arrived")
+        failed = [reason for phone in self._phones() for reason in phone.failed]
+        assert failed == []
+        async with self.store() as store:
+            for devices in (slice(0, 2), slice(2, 3)):
+                result = await verify(store, self._told(devices))
+                assert result["breaches"] == []
+                assert (result["messages"], result["acked"]) == (self.sent, self.sent)
+
+    async def watermarks_arrive(self) -> None:
+        """Wait until the tables say that everything is delivered; AssertionError if they never do, or say more."""
+        wanted = {place: seq for pair in self._pairs for place, seq in pair.delivered_seqs().items()}
+        async with self.store() as store:
+            deadline = time.perf_counter() + PATIENCE_S
+            stored: dict[tuple[str, str], int] = {}
+            while stored != wanted and time.perf_counter() < deadline:
+                await asyncio.sleep(_POLL_S)
+                rows = await store.receipts(wanted)
+                stored = {place: row.delivered_seq for place, row in rows.items()}
+        assert stored == wanted
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[CassandraStore]:
+        """The real tables."""
+        store = CassandraStore(CassandraConfig(port=self._stack.ports.cassandra))
+        async with started(store):
+            yield store
+
+    def _told(self, devices: slice) -> dict[str, Any]:
+        phones = [phone for pair in self._pairs for phone in pair.phones[devices]]
+        seen = {phone.user_id: {"cursor": phone.device.cursor, "seen": phone.device.seen} for phone in phones}
+        return {"acked": {pair.session_id: pair.acked for pair in self._pairs}, "devices": seen}
+
+    def _phones(self) -> list[Phone]:
+        return [phone for pair in self._pairs for phone in pair.phones]
+
+
+@asynccontextmanager
+async def flowing(stack: Stack) -> AsyncIterator[Load]:
+    """A load in which every session flows."""
+    load = Load(stack)
+    running = asyncio.create_task(load.run())
+    try:
+        await _while_running(running, load.flows())
+        yield load
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def _while_running(running: asyncio.Task[None], what: Any) -> None:
+    waiting = asyncio.ensure_future(what)
+    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        waiting.cancel()
+        running.result()
+    await waiting
+
+
+async def _until(holds: Callable[[], Any], what: str) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not holds():  # noqa: ASYNC110 - looks at many devices, none of which is worth an event
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise TimeoutError(f"not within {PATIENCE_S} s: {what}") from None
+
+
+def _pair(first: str, second: str, key: str, ports: list[int]) -> Pair:
+    turned = ports[::-1]
+    phones = [
+        Phone(first, "phone", key, ports),
+        Phone(second, "phone", key, turned),
+        Phone(second, "laptop", key, ports),
+    ]
+    pair = Pair(phones, direct_session(first, second))
+    for phone in phones:
+        phone.on_acked = pair.on_acked
+        phone.device.on_message = pair.on_message
+    return pair
