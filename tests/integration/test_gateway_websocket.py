@@ -1,5 +1,6 @@
 """The WebSocket of a real gateway, from the client's side and from the log's."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from services.gateway.log_reading import Superseded, positions_of, take_push_par
 from services.gateway.publishing import announce_gateway
 from tests.integration.gateway_running import SUBPROTOCOL, fill_inbox, running, settings, stored_key
 from tidings import topics
-from tidings.broker.base import NewRecord
-from tidings.broker.memory import MemoryBroker, MemoryLimits
+from tidings.broker.base import NewRecord, TopicPartition
+from tidings.broker.memory import MemoryBroker, MemoryLimits, MemoryProducer, MemoryReader
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import BlockRow
@@ -161,9 +162,17 @@ async def test_fanout_can_replace_a_connection_that_moved_to_another_gateway(tmp
     async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
         (record,) = await gateway.records(PRESENCE, 1)
         here = Presence.FromString(record.value or b"")
-        for device_id in ("desk", "phone"):
-            replaced = Replaced(user_id="alice", device_id=device_id, connection_id=here.connection_id)
-            await gateway.push(Push(gateway_epoch=here.gateway_epoch, replaced=replaced))
+        live = Live(user_id="alice", connection_id=here.connection_id, inbox_seq=1)
+        desk, phone = (
+            Replaced(user_id="alice", device_id=device_id, connection_id=here.connection_id)
+            for device_id in ("desk", "phone")
+        )
+        await gateway.push(
+            Push(gateway_epoch=here.gateway_epoch, replaced=desk),
+            Push(gateway_epoch=here.gateway_epoch, live=live),
+            Push(gateway_epoch=here.gateway_epoch, replaced=phone),
+        )
+        await socket.expect("live")
         assert await socket.closed() == 4409
 
 
@@ -260,6 +269,54 @@ async def test_a_second_start_of_the_same_ordinal_ends_the_first_gateway(tmp_pat
     async with running(settings(tmp_path), broker) as first, running(settings(tmp_path), broker):
         with pytest.raises(Superseded):
             await first.task
+
+
+class WatchedBroker(MemoryBroker):
+    """Notes in which order a gateway begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def producer(self, client_id: str) -> MemoryProducer:
+        return WatchedProducer(self)
+
+    def reader(self, client_id: str) -> MemoryReader:
+        return WatchedReader(self)
+
+
+class WatchedProducer(MemoryProducer):
+    def __init__(self, broker: WatchedBroker) -> None:
+        super().__init__(broker)
+        self._calls = broker.calls
+
+    async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
+        self._calls.append(f"append to {topic}")
+        return await super().produce(topic, partition, records)
+
+
+class WatchedReader(MemoryReader):
+    def __init__(self, broker: WatchedBroker) -> None:
+        super().__init__(broker.log)
+        self._calls = broker.calls
+
+    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        self._calls.extend(f"read {name.topic} from {offset}" for name, offset in positions.items())
+        super().assign(positions)
+
+
+async def test_a_gateway_fixes_its_push_position_before_anybody_can_know_of_it(tmp_path: Path) -> None:
+    """H13."""
+    broker = WatchedBroker()
+    async with running(settings(tmp_path), broker):
+        pass
+    assert broker.calls == [
+        "read push from 0",
+        "append to gateways",
+        "read push from -1",
+        "read gateways from 1",
+        "append to gateways",
+    ]
 
 
 async def test_what_is_pushed_between_start_record_and_first_poll_is_seen(tmp_path: Path) -> None:
