@@ -46,8 +46,13 @@ class Hub:
         return link
 
     def sign_in(self, link: Link) -> None:
-        """The connection has a user now: an older one of the same device is replaced, and presence announced."""
+        """The connection has a user now: an older one of the same device is replaced, and presence announced.
+
+        One that failed fatally in the very message of its hello is gone already.
+        """
         connection = link.connection
+        if connection.connection_id not in self._links:
+            return
         others = self._of_user.get(connection.user_id, ())
         self._of_user[connection.user_id] = (*others, link)
         for other in others:

@@ -195,6 +195,21 @@ async def _route(values: list[bytes | None]) -> None:
     await publisher.flush(1)
 
 
+async def test_a_connection_that_fails_in_the_message_of_its_hello_is_not_kept() -> None:
+    async def send(_event: Any) -> None:
+        pass
+
+    publisher = await _publisher()
+    hub = Hub(ConnectionRules(verify), publisher, CLOCK, "0-7")
+    link = hub.open(send)
+    link.connection.received('{"type":"hello","token":"t","device_id":"d"}\n{', 0, 10**12)
+    hub.settle(link)
+    hub.sign_in(link)
+    assert (len(hub), len(hub.of_user("alice"))) == (0, 0)
+    hub.close(link)
+    await publisher.flush(1)
+
+
 async def _publisher() -> Publisher:
     broker = MemoryBroker()
     await broker.admin().create_topics(topics.declared(SIZES), 1)
