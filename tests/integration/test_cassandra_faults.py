@@ -21,6 +21,9 @@ SESSION = SessionSegment("d:alice:bob", 1)
 # Longer than a request and the driver's heartbeats (5 s of quiet and 5 s without an answer): the node counts as down.
 PAUSE_S = 12
 HEAL_TIMEOUT_S = 60
+# With `commitlog_sync: periodic` a node can replay only up to its last sync marker, which it writes every 100 ms: what
+# a single node confirmed in its last moments dies with it. (Three replicas do not die at once.)
+MARKED_S = 1.0
 
 
 @pytest.fixture
@@ -74,8 +77,11 @@ async def test_a_paused_cassandra_confirms_nothing_and_is_found_again(node: Stac
     assert seqs(await store.messages(SESSION, 1, 10)) == [1, 2, 3, 4]
 
 
-async def test_a_killed_cassandra_is_found_again_with_all_confirmed_rows(node: Stack, store: Store) -> None:
+async def test_a_killed_cassandra_is_found_again_with_the_rows_it_confirmed_a_second_before(
+    node: Stack, store: Store
+) -> None:
     await write_confirmed(store, [message(SESSION.session_id, seq) for seq in range(1, 101)])
+    await asyncio.sleep(MARKED_S)
     node.kill(NODE)
     assert await _write(store, 101) == {5}
     node.start(NODE)
