@@ -34,7 +34,7 @@ class Embedded:
         return [sys.executable, "-m", "tidings.cli", *arguments]
 
     def environment(self) -> dict[str, str]:
-        there = {"TIDINGS_URL": self.url, "TIDINGS_DEV_TOKEN_KEY_FILE": str(self.key_file), "TERM": "xterm"}
+        there = {"TIDINGS_URL": self.url, "TIDINGS_TOKEN_DEV_KEY_FILE": str(self.key_file), "TERM": "xterm"}
         return {**os.environ, **there, "PYTHONUNBUFFERED": "1", "PROMPT_TOOLKIT_NO_CPR": "1"}
 
     def tidings(self, *arguments: str) -> subprocess.CompletedProcess[str]:

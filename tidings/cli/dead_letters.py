@@ -19,6 +19,7 @@ PER_PARTITION = 1_000  # the newest are read; older ones are reached by name
 POLL_MS = 200
 POLLS = 50  # in a row without a record: 10 s
 HEX_BYTES_A_LINE = 16
+ACCEPTED = "it was accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ async def outcome(broker: Broker, source: TopicPartition, offset: int, partition
     for letter in await newest_letters(broker, partitions):
         if letter.source[0] == source.topic and letter.source[2:] == (source.partition, offset):
             return f"put aside again, as {letter.name}: {letter.content.reason}"
-    return "it was accepted"
+    return ACCEPTED
 
 
 async def _passed(admin: Admin, source: TopicPartition, offset: int) -> bool:

@@ -9,7 +9,7 @@ import typer
 
 from tidings.broker.base import Broker, TopicPartition
 from tidings.cli import composition
-from tidings.cli.dead_letters import Letter, explained, letter_at, newest_letters, outcome, replay
+from tidings.cli.dead_letters import ACCEPTED, Letter, explained, letter_at, newest_letters, outcome, replay
 from tidings.cli.patience import GaveUp, patiently
 from tidings.cli.screen_text import day_and_time, visible
 from tidings.errors import BrokerUnavailable
@@ -82,7 +82,10 @@ def replay_letter(
         typer.confirm(f"Append them to {source.topic} partition {source.partition} again?", abort=True)
     offset = asyncio.run(_replay(composition.kafka(settings), letter))
     print(f"appended at offset {offset}", flush=True)
-    print(_ask(settings, lambda broker: outcome(broker, source, offset, settings.session_partitions)))
+    told = _ask(settings, lambda broker: outcome(broker, source, offset, settings.session_partitions))
+    if told != ACCEPTED:
+        raise GaveUp(told)
+    print(told)
 
 
 async def _replay(broker: Broker, letter: Letter) -> int:

@@ -18,7 +18,7 @@ def token(
     user: Annotated[str, typer.Argument(help="Whom the token names (sub).", callback=user_id)],
     ttl_s: Annotated[int, typer.Option("--ttl", help="Seconds until it ends.", min=1)] = 86_400,
     key_file: Annotated[
-        Path, typer.Option("--key-file", envvar="TIDINGS_DEV_TOKEN_KEY_FILE", help="The key; the local stack makes it.")
+        Path, typer.Option("--key-file", envvar="TIDINGS_TOKEN_DEV_KEY_FILE", help="The key; the local stack makes it.")
     ] = KEY_FILE,
     audience: Annotated[
         str,
@@ -41,7 +41,7 @@ def read_key(file: Path) -> bytes:
     except OSError as error:
         raise ConfigurationError(
             f"no development key in {file} ({error.strerror}): `make up` or `make run` makes it,"
-            " TIDINGS_DEV_TOKEN_KEY_FILE or --key-file names another"
+            " TIDINGS_TOKEN_DEV_KEY_FILE or --key-file names another"
         ) from error
     if len(key) < MIN_KEY_BYTES:
         raise ConfigurationError(
