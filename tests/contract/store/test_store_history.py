@@ -76,6 +76,12 @@ async def test_a_tail_is_found_below_hundreds_of_rows_above_the_position(store: 
     assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 41))}
 
 
+async def test_a_tail_is_found_below_hundreds_of_segments_above_the_position(store: Store, session_id: str) -> None:
+    await write_confirmed(store, session(session_id, *[1] * 250))
+    tails = await history.tails_below(store, {session_id: Position(0, 4)})
+    assert tails == {session_id: Tail(segment(session_id, 3, 3), message(session_id, 3, 3))}
+
+
 async def test_a_lower_epoch_is_below_every_offset_of_a_higher_one(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, 9))
     (tail,) = (await history.tails_below(store, {session_id: Position(1, 0)})).values()
