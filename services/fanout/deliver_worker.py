@@ -56,8 +56,8 @@ class DeliverStage:
         pushes.extend(self._ephemeral(work))
         for gateway, push in pushes:
             self._hints.send(gateway, push)
-        await work.write(self._store, writes)
         self._unconfirmed.update(partition.partition for partition in work.arrivals)
+        await work.write(self._store, writes)
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
         """See Stage."""
@@ -92,8 +92,10 @@ class DeliverStage:
             if user_id not in self._tails and position is not None:
                 missing[user_id] = position
         if missing:
-            for user_id, tail in (await history.inbox_tails_below(self._store, missing)).items():
-                self._tails[user_id] = _tail_of(tail)
+            loaded = await history.inbox_tails_below(self._store, missing)
+            # Taken back and given again meanwhile, a partition has another past: none of it may enter the cache.
+            work.must_be_ours()
+            self._tails.update({user_id: _tail_of(tail) for user_id, tail in loaded.items()})
 
     # -- newcomers -------------------------------------------------------------------------------
 

@@ -1,0 +1,82 @@
+"""Deliver's state when its partitions are taken back in the middle of a round."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import pytest
+
+from services.fanout.deliver_worker import DeliverStage
+from services.fanout.presence_reader import PresenceReader
+from tests.unit.fanout.test_inbox import item, record
+from tidings.broker.base import TopicPartition
+from tidings.broker.memory import MemoryBroker
+from tidings.ids import Position
+from tidings.policy.marks import Marks
+from tidings.runtime.hints import HintSender
+from tidings.runtime.lanes import Arrival
+from tidings.runtime.round import Round, RoundDropped
+from tidings.store.base import UserBucket
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import BucketRow
+from tidings.topics import DELIVERIES
+from tidings.wire.deliveries_pb2 import Delivery
+
+PARTITION = TopicPartition(DELIVERIES, 0)
+
+
+def stage(store: MemoryStore) -> DeliverStage:
+    broker = MemoryBroker()
+    return DeliverStage(
+        store, HintSender(broker.producer("test"), "deliver", 1), PresenceReader(broker.reader("test")), 0
+    )
+
+
+def work(*seqs: int, is_ours: list[bool]) -> Round[Delivery]:
+    """A round of messages whose seqs are also their offsets."""
+    arrivals = [Arrival(record(seq), Delivery(inbox_item=item(seq))) for seq in seqs]
+    return Round({PARTITION: arrivals}, {PARTITION: Marks()}, {PARTITION: Position(0, seqs[0])}, lambda: is_ours[-1])
+
+
+async def test_what_was_read_before_the_partitions_were_taken_back_is_not_used_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, is_ours = MemoryStore(), [True]
+    before, other = stage(store), stage(store)
+    read = store.inbox_buckets
+
+    async def taken_while_reading(user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
+        found = await read(user_ids, limit)
+        monkeypatch.setattr(store, "inbox_buckets", read)
+        await other.run(work(1, 2, is_ours=[True]))
+        before.forget()
+        is_ours.append(False)
+        return found
+
+    monkeypatch.setattr(store, "inbox_buckets", taken_while_reading)
+    with pytest.raises(RoundDropped):
+        await before.run(work(1, is_ours=is_ours))
+    await before.run(work(3, is_ours=[True]))
+
+    rows = await store.inbox_rows(UserBucket("bob", 0), 1, 10)
+    assert [(row.inbox_seq, row.seq) for row in rows] == [(1, 1), (2, 2), (3, 3)]
+
+
+async def test_state_that_is_taken_back_while_another_user_s_is_read_drops_the_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, is_ours = MemoryStore(), [True]
+    deliver = stage(store)
+    read = store.inbox_buckets
+    await deliver.run(work(1, is_ours=is_ours))
+    deliver.confirmed([PARTITION])
+
+    async def taken_while_reading(user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
+        deliver.forget()
+        is_ours.append(False)
+        return await read(user_ids, limit)
+
+    monkeypatch.setattr(store, "inbox_buckets", taken_while_reading)
+    arrivals = [Arrival(record(2), Delivery(inbox_item=item(2, ("alice", "carol"))))]
+    with pytest.raises(RoundDropped):
+        await deliver.run(
+            Round({PARTITION: arrivals}, {PARTITION: Marks()}, {PARTITION: Position(0, 2)}, lambda: is_ours[-1])
+        )
