@@ -1,9 +1,16 @@
-"""Who blocks whom, remembered for less than the 5 s that PROTOCOL allows."""
+"""Who blocks whom, remembered for less than the 5 s that PROTOCOL allows.
+
+A list that is asked for again and again is read again beside the messages, in
+batches, so that nobody waits for it; only an unknown or an old one is waited for.
+"""
 
 import asyncio
+import contextlib
+from collections.abc import Collection, Mapping
 
 from cachetools import LRUCache
 
+from services.gateway.batching import Batched
 from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 from tidings.store.base import Store, TaggedRow
@@ -11,6 +18,8 @@ from tidings.store.rows import BlockRow
 
 # Counted from the begin of the read, so a slow read does not lengthen it.
 MAX_AGE_MS = 4_000
+# From here on a list in use is read again in the background: it has as long again, and more, to arrive.
+REFRESH_AGE_MS = 1_500
 MAX_USERS = 50_000
 
 
@@ -22,18 +31,24 @@ class Blocks:
         self._store = store
         self._clock = clock
         self._known: LRUCache[str, tuple[int, frozenset[str]]] = LRUCache(MAX_USERS)
-        self._reading: dict[str, asyncio.Task[frozenset[str]]] = {}
+        # When a list was changed here: what a read that began before has found is void.
+        self._changed_at: LRUCache[str, int] = LRUCache(MAX_USERS)
+        self._reads: Batched[str, frozenset[str]] = Batched(self._load)
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
 
     async def blocks(self, user_id: str, other_id: str) -> bool:
         """True when user_id refuses other_id, as it was at most 4 s ago. Raises StoreUnavailable."""
         known = self._known.get(user_id)
-        if known is not None and self._clock.monotonic_ms() - known[0] < MAX_AGE_MS:
-            return other_id in known[1]
-        return other_id in await self._read_once(user_id)
+        age_ms = self._clock.monotonic_ms() - known[0] if known is not None else MAX_AGE_MS
+        if known is None or age_ms >= MAX_AGE_MS:
+            return other_id in (await self._reads.get(user_id) or ())
+        if age_ms >= REFRESH_AGE_MS:
+            self._refresh(user_id)
+        return other_id in known[1]
 
     async def listed(self, user_id: str) -> list[str]:
         """Whom the user blocks, as stored now, sorted. Raises StoreUnavailable."""
-        return list(await self._store.blocks(user_id))
+        return sorted(await self._reads.get(user_id) or ())
 
     async def add(self, user_id: str, other_id: str) -> None:
         """Block somebody. Raises StoreUnavailable (unknown; repeat it)."""
@@ -46,26 +61,26 @@ class Blocks:
         await self._store.remove_block(BlockRow(user_id, other_id))
         self._changed(user_id)
 
-    async def _read_once(self, user_id: str) -> frozenset[str]:
-        task = self._reading.get(user_id)
-        if task is None:
-            task = self._reading[user_id] = asyncio.create_task(self._read(user_id))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(task)
+    def _refresh(self, user_id: str) -> None:
+        if user_id not in self._refreshing:
+            self._refreshing[user_id] = asyncio.create_task(self._read_again(user_id))
 
-    async def _read(self, user_id: str) -> frozenset[str]:
+    async def _read_again(self, user_id: str) -> None:
+        # Where it fails, the list grows old and is waited for.
+        with contextlib.suppress(StoreUnavailable):
+            await self._reads.get(user_id)
+        del self._refreshing[user_id]
+
+    async def _load(self, user_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
         begun_ms = self._clock.monotonic_ms()
-        task = asyncio.current_task()
-        try:
-            blocked = frozenset(await self._store.blocks(user_id))
-            if self._reading.get(user_id) is task:
+        lists = await self._store.blocks(user_ids)
+        found = {user_id: frozenset(lists.get(user_id, ())) for user_id in user_ids}
+        for user_id, blocked in found.items():
+            if begun_ms > self._changed_at.get(user_id, -1):
                 self._known[user_id] = (begun_ms, blocked)
-        finally:
-            if self._reading.get(user_id) is task:
-                del self._reading[user_id]
-        return blocked
+        return found
 
     def _changed(self, user_id: str) -> None:
         """What is known is void, and so is what a read now under way will find."""
         self._known.pop(user_id, None)
-        self._reading.pop(user_id, None)
+        self._changed_at[user_id] = self._clock.monotonic_ms()

@@ -114,8 +114,8 @@ class Store(Protocol):
         """The watermarks of these (session_id, user_id); those without any are left out."""
         ...
 
-    async def blocks(self, user_id: str) -> Sequence[str]:
-        """Whom the user blocks, sorted."""
+    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """Whom each of these users blocks, sorted; who blocks nobody is left out."""
         ...
 
     async def remove_block(self, row: BlockRow) -> None:

@@ -152,9 +152,12 @@ class CassandraStore:
         found = {(row[0], row[1]): _receipt(row) for rows in pages for row in rows}
         return {pair: row for pair, row in found.items() if pair in wanted}
 
-    async def blocks(self, user_id: str) -> Sequence[str]:
+    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """See Store."""
-        return [row[0] for row in await self._session.execute(statements.BLOCKS, (user_id,))]
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for user_id, blocked_id in await self._many(statements.BLOCKS, ([chunk] for chunk in _chunks(user_ids))):
+            found[user_id].append(blocked_id)
+        return found
 
     async def remove_block(self, row: BlockRow) -> None:
         """See Store."""

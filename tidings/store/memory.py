@@ -202,10 +202,12 @@ class MemoryStore:
         )
         return {(row.session_id, row.user_id): row for row in self._visible(slots, ReceiptRow)}
 
-    async def blocks(self, user_id: str) -> Sequence[str]:
+    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """See Store."""
         await self._answer("blocks")
-        return [row.blocked_id for row in self._visible(self._partition("blocks", user_id).ascending(), BlockRow)]
+        rows = {user_id: self._partition("blocks", user_id).ascending() for user_id in user_ids}
+        found = {user_id: [row.blocked_id for row in self._visible(some, BlockRow)] for user_id, some in rows.items()}
+        return {user_id: blocked for user_id, blocked in found.items() if blocked}
 
     async def _answer(self, method: str) -> None:
         self.calls[method] += 1

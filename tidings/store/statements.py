@@ -74,7 +74,7 @@ USER_SESSIONS = _select(UserSessionRow, "user_id = ?")
 # A direct session has at most two rows: its whole partition is read.
 DIRECT_RECEIPTS = _select(ReceiptRow, "session_id IN ?", "receipts")
 GROUP_RECEIPTS = _select(ReceiptRow, "session_id = ? AND user_id IN ?", "receipts")
-BLOCKS = "SELECT blocked_id FROM blocks WHERE user_id = ?"
+BLOCKS = "SELECT user_id, blocked_id FROM blocks WHERE user_id IN ?"
 REMOVE_BLOCK = "DELETE FROM blocks WHERE user_id = ? AND blocked_id = ?"
 
 READS = (

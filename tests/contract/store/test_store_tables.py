@@ -142,9 +142,9 @@ async def test_blocks_are_sorted_and_can_be_taken_back_and_set_again(store: Stor
     await write_confirmed(store, [BlockRow(name, other) for other in ("zoe", "adam", "mia")])
     await store.remove_block(BlockRow(name, "mia"))
     await store.remove_block(BlockRow(name, "never"))
-    assert await store.blocks(name) == ["adam", "zoe"]
+    assert await store.blocks([name, "nobody"]) == {name: ["adam", "zoe"]}
     await write_confirmed(store, [BlockRow(name, "mia")])
-    assert await store.blocks(name) == ["adam", "mia", "zoe"]
+    assert await store.blocks([name]) == {name: ["adam", "mia", "zoe"]}
 
 
 async def test_writing_the_same_rows_again_changes_nothing(store: Store, session_id: str) -> None:

@@ -163,6 +163,20 @@ async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
     assert await blocks.blocks("bob", "alice")
 
 
+async def test_a_list_in_use_is_read_again_before_anybody_has_to_wait_for_it() -> None:
+    clock, store = FakeClock(), MemoryStore()
+    blocks = Blocks(store, clock)
+    await blocks.blocks("bob", "alice")
+    clock.now_ms = 2_000
+    for _ in range(3):
+        await blocks.blocks("bob", "alice")
+    await asyncio.sleep(0.01)
+    assert store.calls["blocks"] == 2
+    clock.now_ms = 5_900
+    store.stall()
+    assert not await blocks.blocks("bob", "alice")
+
+
 class SlowBlocks(MemoryStore):
     """The first read of blocks answers with what it found at its begin, and not before `go`."""
 
@@ -171,8 +185,8 @@ class SlowBlocks(MemoryStore):
         self.reading = asyncio.Event()
         self.go = asyncio.Event()
 
-    async def blocks(self, user_id: str) -> Sequence[str]:
-        found = await super().blocks(user_id)
+    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
+        found = await super().blocks(user_ids)
         self.reading.set()
         await self.go.wait()
         return found
