@@ -12,11 +12,9 @@ from benchmarks.device import Frame, Message
 from benchmarks.verify import verify
 from deploy.local.stack import Stack
 from tests.e2e.phone import Phone
+from tests.e2e.tables import tables_of
 from tests.unit.persister.builders import uuid7
 from tidings.ids import direct_session
-from tidings.runtime.start import started
-from tidings.store.cassandra import CassandraStore
-from tidings.store.cassandra_config import CassandraConfig
 
 PAIRS = 20
 RATE_PER_S = 100
@@ -140,7 +138,7 @@ class Load:
             await _until(lambda: all(pair.is_settled() for pair in self._pairs), "everything has arrived")
         failed = [reason for phone in self._phones() for reason in phone.failed]
         assert failed == []
-        async with self.store() as store:
+        async with tables_of(self._stack) as store:
             for devices in (slice(0, 2), slice(2, 3)):
                 result = await verify(store, self._told(devices))
                 assert result["breaches"] == []
@@ -149,7 +147,7 @@ class Load:
     async def watermarks_arrive(self) -> None:
         """Wait until the tables say that everything is delivered; AssertionError if they never do, or say more."""
         wanted = {place: seq for pair in self._pairs for place, seq in pair.delivered_seqs().items()}
-        async with self.store() as store:
+        async with tables_of(self._stack) as store:
             deadline = time.perf_counter() + PATIENCE_S
             stored: dict[tuple[str, str], int] = {}
             while stored != wanted and time.perf_counter() < deadline:
@@ -157,13 +155,6 @@ class Load:
                 rows = await store.receipts(wanted)
                 stored = {place: row.delivered_seq for place, row in rows.items()}
         assert stored == wanted
-
-    @asynccontextmanager
-    async def store(self) -> AsyncIterator[CassandraStore]:
-        """The real tables."""
-        store = CassandraStore(CassandraConfig(port=self._stack.ports.cassandra))
-        async with started(store):
-            yield store
 
     def _told(self, devices: slice) -> dict[str, Any]:
         phones = [phone for pair in self._pairs for phone in pair.phones[devices]]

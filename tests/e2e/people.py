@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from deploy.local.process import ROOT
 Event = dict[str, Any]
 # A loaded machine may need most of it; nobody waits longer than it takes.
 PATIENCE_S = 90.0
+_ASK_AGAIN_S = 0.3
 _LINE_BYTES = 2**22
 
 
@@ -57,8 +58,17 @@ class Person:
         await self.until(lambda: len(self.heard(event, **details)) >= count, f"{count} × {event} {details}")
         return self.heard(event, **details)
 
-    async def asks_session(self, session_id: str) -> Event:
-        """The session as REST shows it to this user now."""
+    async def shows(self, session_id: str, **expected: Any) -> None:
+        """Wait until REST shows the session like that to this user."""
+        shown: Event = {}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while not expected.items() <= shown.items():
+                    shown = await self._asks_session(session_id)
+                    await asyncio.sleep(_ASK_AGAIN_S)
+        assert {name: shown.get(name) for name in expected} == expected
+
+    async def _asks_session(self, session_id: str) -> Event:
         before = len(self.heard("session"))
         self.tell("session", session_id=session_id)
         return (await self.hears("session", before + 1))[-1]

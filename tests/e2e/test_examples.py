@@ -1,0 +1,55 @@
+"""The SDK's examples as a reader would run them: in processes, with a token from the command line."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from deploy.local.process import ROOT
+from deploy.local.stack import Stack
+from tests.e2e.people import PATIENCE_S
+from tidings_client import development_tokens
+
+EXAMPLES = ROOT / "sdk" / "python" / "examples"
+STEPS = ["acked", "delivered", "read"]
+
+
+async def test_a_message_to_the_echo_user_is_acked_delivered_and_read_and_comes_back(stack: Stack) -> None:
+    user = f"example-{uuid.uuid4().hex[:8]}"
+    async with _example(stack, "tail.py", user) as tail:
+        async with _example(stack, "send_and_wait.py", user, "echo", "anybody there?") as sending:
+            assert [(await _line(sending))[-1] for _ in STEPS] == STEPS
+            assert await asyncio.wait_for(sending.wait(), PATIENCE_S) == 0
+        shown = [await _line(tail), await _line(tail)]
+    assert [(seq, sender) for _, seq, sender, *_ in shown] == [("1", user), ("2", "echo")]
+    assert [words[3:] for words in shown] == [["anybody", "there?"]] * 2
+
+
+async def test_a_bot_of_one_s_own_answers(stack: Stack) -> None:
+    user, bot = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("example", "bot"))
+    async with _example(stack, "echo_bot.py", bot), _example(stack, "tail.py", user) as tail:
+        # The bot answers what comes after it has connected, which it does not say: whoever writes again is heard.
+        async with _example(stack, "send_and_wait.py", user, bot, "hello") as sending:
+            assert [(await _line(sending))[-1] for _ in STEPS] == STEPS
+        shown = [await _line(tail), await _line(tail)]
+    assert [(sender, *text) for _, _, sender, *text in shown] == [(user, "hello"), (bot, "hello")]
+
+
+@asynccontextmanager
+async def _example(stack: Stack, name: str, user: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    token = await development_tokens(stack.url(), user)()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-u", str(EXAMPLES / name), stack.url(), token, *arguments), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _line(process: asyncio.subprocess.Process) -> list[str]:
+    assert process.stdout is not None
+    return (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode().split()
