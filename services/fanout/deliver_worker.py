@@ -65,7 +65,7 @@ class DeliverStage:
             self._tails.update(self._drafts.pop(partition.partition, {}))
             self._unconfirmed.discard(partition.partition)
         self._drafts = {}
-        if self._presence.newcomers:
+        if partitions and self._presence.newcomers:
             self._presence.wake()
         while len(self._tails) > _TAILS_IN_MEMORY:
             del self._tails[next(iter(self._tails))]
