@@ -1,10 +1,11 @@
-"""Processes of the pipeline as a test sees them: real stages in real workers, to be paused at any call and never resumed.
+"""Processes of the pipeline as a test sees them: real stages in real workers, to be paused at any call.
 
 A crash is a pause that never ends: a process that is paused before a call has
 done nothing more than one that died there.
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
@@ -75,11 +76,12 @@ class Gate:
 
 
 class Witness:
-    """Sees every write of every process. Laws 1 and 7: whoever writes a row, and however often, writes the same bytes."""
+    """Sees all that processes write. Laws 1 and 7: whoever writes a row, and however often, writes the same bytes."""
 
     def __init__(self) -> None:
         self.rewritten: list[tuple[Row, Row]] = []
         self.mutation_bytes: list[int] = []
+        self.produces: Counter[TopicPartition] = Counter()
         self._first: dict[object, Row] = {}
 
     def see(self, rows: Sequence[TaggedRow]) -> None:
@@ -142,9 +144,10 @@ class GatedStore:
 class GatedProducer:
     """A producer as one process reaches it. H36: one caller per target partition at a time."""
 
-    def __init__(self, producer: Producer, gate: Gate) -> None:
+    def __init__(self, producer: Producer, gate: Gate, witness: Witness) -> None:
         self._producer = producer
         self._gate = gate
+        self._witness = witness
         self._busy: set[TopicPartition] = set()
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
@@ -152,6 +155,7 @@ class GatedProducer:
         target = TopicPartition(topic, partition)
         assert target not in self._busy, f"two produce calls at once for {target}"
         self._busy.add(target)
+        self._witness.produces[target] += 1
         try:
             await self._gate.passed("produce", target)
             return await self._producer.produce(topic, partition, records)
@@ -213,8 +217,8 @@ class Ports:
     def __init__(self, store: Store, producer: Producer, hints_producer: Producer, witness: Witness) -> None:
         self.gate = Gate()
         self.store = cast(Store, GatedStore(store, self.gate, witness))
-        self.producer = cast(Producer, GatedProducer(producer, self.gate))
-        self.hints_producer = cast(Producer, GatedProducer(hints_producer, self.gate))
+        self.producer = cast(Producer, GatedProducer(producer, self.gate, witness))
+        self.hints_producer = cast(Producer, GatedProducer(hints_producer, self.gate, witness))
 
 
 class Owner:
@@ -252,7 +256,7 @@ class Owner:
         self.is_member = False
 
     def expire(self) -> None:
-        """The session ran out: others get the partitions, and the process does not know. A zombie, unless it is paused."""
+        """The session ran out: others get the partitions, and the process, a zombie now, does not know."""
         self.is_member = False
         self.consumer.expire()
 
@@ -304,6 +308,7 @@ def produces_to(topic: str) -> Breakpoint:
     return lambda call, target: call == "produce" and target.topic == topic
 
 
-def commits(call: str, _what: Any) -> bool:
-    """Before a commit."""
-    return call == "commit"
+def second(breakpoint: Breakpoint) -> Breakpoint:
+    """Not at the first such call, but at the next."""
+    hits = itertools.count(1)
+    return lambda call, what: breakpoint(call, what) and next(hits) == 2

@@ -45,13 +45,11 @@ def post(
     segment_messages: int = 10_000,
     bucket_rows: int = 5_000,
     recipients_per_part: int = 1_000,
-    gateway: int = 0,
 ) -> Command:
     """A text message on its way, with the limits that a gateway stamped on it."""
     sent = command(client_msg_id, text, sender, session_id, segment_messages)
     sent.stamps.bucket_rows = bucket_rows
     sent.stamps.recipients_per_part = recipients_per_part
-    sent.origin.gateway = gateway
     return sent
 
 
@@ -100,6 +98,16 @@ class Pipeline:
         ports = self._ports()
         stage = ReceiptsStage(ports.store, ports.producer, EPOCH, self.sizes.user_partitions)
         return self._owner(stage, RECEIPTS, ports, linger_ms=250).start()
+
+    def fanout(self) -> None:
+        """Expand and deliver."""
+        self.expand()
+        self.deliver()
+
+    def everybody(self) -> None:
+        """One process of every stage that a message passes."""
+        self.persister()
+        self.fanout()
 
     def _ports(self) -> Ports:
         return Ports(self.store, self.broker.producer("stage"), self.broker.producer("hints"), self.witness)
@@ -189,13 +197,14 @@ class Pipeline:
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Let simulated time go by until it is so."""
         async with asyncio.timeout(PATIENCE_S):
-            while not is_so():  # noqa: ASYNC110 - what is waited for has no event
+            while not is_so():
                 for owner in self.owners:
                     owner.check()
                 await asyncio.sleep(_LOOK_S)
 
     async def settled(self, *groups: Group) -> None:
-        """These groups have come to the end of their topics, and the last hints are out."""
+        """These groups, or those a message passes, are at the end of their topics, and the last hints are out."""
+        groups = groups or (PERSISTER, EXPAND, DELIVER)
         await self.until(lambda: not any(self.lags(group) for group in groups))
         await asyncio.sleep(3)
 

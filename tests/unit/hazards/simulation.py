@@ -1,4 +1,4 @@
-"""Time that jumps: a loop that never waits, so a run of hours takes milliseconds and a seed always gives the same run."""
+"""Time that jumps: a loop that never waits. A run of hours takes milliseconds, and a seed always gives the same run."""
 
 import asyncio
 import functools

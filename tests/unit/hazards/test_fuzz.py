@@ -68,6 +68,7 @@ class Schedule:
             (self.stop, 2),
             (self.outage, 4),
         )
+        await asyncio.sleep(0)  # the first owners have joined
         weights = [weight for _, weight in steps]
         for step in self.chance.choices([step for step, _ in steps], weights, k=STEPS):
             await step()
@@ -96,7 +97,7 @@ class Schedule:
         drift_ms = self.chance.choice((0, 0, -60_000, 290_000, 310_000))
         id_time_ms = self.line.clock.wall_ms() + drift_ms
         client_msg_id = uuid7(id_time_ms, self.number) if self.chance.random() < 0.7 else f"id{self.number}"
-        return post(
+        sent = post(
             client_msg_id,
             f"text {self.number}",
             sender,
@@ -104,8 +105,9 @@ class Schedule:
             segment_messages=self.chance.choice((2, 3, 10_000)),
             bucket_rows=self.chance.choice((2, 3, 5_000)),
             recipients_per_part=self.chance.choice((1, 1_000)),
-            gateway=self.chance.randrange(2),
         )
+        sent.origin.gateway = self.chance.randrange(2)
+        return sent
 
     async def say(self) -> None:
         """Clients claim what they were acked."""

@@ -1,0 +1,78 @@
+"""HAZARDS.md at the gateway: in which order it starts, and when its epoch is void."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from services.gateway.log_reading import Superseded
+from services.gateway.service import serve
+from services.gateway.settings import GatewaySettings, HttpSettings, TokenSettings
+from tidings.broker.base import NewRecord, TopicPartition
+from tidings.broker.memory import MemoryBroker
+from tidings.broker.memory_log import Partition
+from tidings.cli.initialise import initialise
+from tidings.metrics import PUSH_RECORDS
+from tidings.runtime.health import Health
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, LimitSettings, ProcessSettings
+from tidings.store.memory import MemoryStore
+from tidings.topics import GATEWAYS, PUSH
+from tidings.wire.push_pb2 import Push, Resync
+
+STARTS = TopicPartition(GATEWAYS, 0)
+PATIENCE_S = 30.0
+
+
+def settings(tmp_path: Path) -> GatewaySettings:
+    return GatewaySettings(
+        process=ProcessSettings(development=True),
+        http=HttpSettings(http_port=0, drain_s=0.1),
+        tokens=TokenSettings(dev_key_file=str(tmp_path / "dev.key")),
+        kafka=KafkaSettings(session_partitions=1, user_partitions=1, push_partitions=1),
+        cassandra=CassandraSettings(),
+        limits=LimitSettings(),
+    )
+
+
+async def deployment(tmp_path: Path) -> tuple[MemoryBroker, GatewaySettings]:
+    broker, chosen = MemoryBroker(), settings(tmp_path)
+    await initialise(broker.admin(), chosen.kafka.sizes(), 1)
+    return broker, chosen
+
+
+async def test_h13_a_push_that_follows_the_start_record_at_once_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, chosen = await deployment(tmp_path)
+    append = Partition.append
+
+    def append_and_push(self: Partition, records: Sequence[NewRecord], at_ms: int) -> int:
+        offset = append(self, records, at_ms)
+        if self.name == STARTS:
+            push = Push(gateway_epoch=offset, resync=Resync())
+            append(broker.partition(TopicPartition(PUSH, 0)), [NewRecord(push.SerializeToString())], at_ms)
+        return offset
+
+    monkeypatch.setattr(Partition, "append", append_and_push)
+    routed = PUSH_RECORDS.labels("routed")
+    before, stopping = routed._value.get(), asyncio.Event()
+    serving = asyncio.create_task(serve(chosen, broker, MemoryStore(), Health(), stopping))
+    async with asyncio.timeout(PATIENCE_S):
+        while routed._value.get() == before:
+            await asyncio.sleep(0.01)
+    stopping.set()
+    await asyncio.wait_for(serving, PATIENCE_S)
+
+
+async def test_h33_a_second_copy_of_the_start_record_ends_the_gateway_so_that_it_starts_anew(tmp_path: Path) -> None:
+    broker, chosen = await deployment(tmp_path)
+    listening = asyncio.Event()
+    serving = asyncio.create_task(
+        serve(chosen, broker, MemoryStore(), Health(), asyncio.Event(), lambda _port: listening.set())
+    )
+    await asyncio.wait_for(listening.wait(), PATIENCE_S)
+    (start,) = broker.records(GATEWAYS)
+    broker.log.append(STARTS, [NewRecord(start.value, start.key)])
+    with pytest.raises(Superseded):
+        await asyncio.wait_for(serving, PATIENCE_S)

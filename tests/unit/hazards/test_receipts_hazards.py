@@ -1,0 +1,82 @@
+"""HAZARDS.md at receipts: watermarks never go back, and none is lost because two records raced."""
+
+import pytest
+
+from tests.unit.hazards.owners import produces_to, writes_of
+from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
+from tests.unit.hazards.simulation import simulated
+from tidings.store.memory_faults import Faults as StoreFaults
+from tidings.store.memory_faults import WriteFault
+from tidings.store.rows import DeliveredRow, ReadRow
+from tidings.topics import MESSAGES_PERSISTED, PERSISTER, RECEIPTS
+
+BOB = (SESSION, "bob")
+
+
+async def watermarks(line: Pipeline) -> tuple[int, int]:
+    """Delivered and read, as stored for bob."""
+    row = (await line.store.receipts([BOB]))[BOB]
+    return row.delivered_seq, row.read_seq
+
+
+@simulated
+async def test_h25_a_watermark_that_overtakes_its_message_is_checked_against_the_tables_and_kept() -> None:
+    async with pipeline() as line:
+        persister = line.persister()
+        persister.pause_before(produces_to(MESSAGES_PERSISTED))
+        line.publish(post("m1"), post("m2"))
+        await persister.paused()
+        line.receipts()
+        line.say("bob", delivered_seq=2, read_seq=1)
+        await line.settled(RECEIPTS)
+        assert await watermarks(line) == (2, 1)
+
+
+@pytest.mark.parametrize("kind", [DeliveredRow, ReadRow])
+@simulated
+async def test_h26_a_zombies_older_watermark_that_is_written_late_moves_nothing_back(kind: type) -> None:
+    async with pipeline() as line:
+        line.persister()
+        line.publish(*(post(f"m{number}") for number in range(6)))
+        zombie = line.receipts()
+        await line.settled(PERSISTER, RECEIPTS)
+        zombie.pause_before(writes_of(kind))
+        line.say("bob", delivered_seq=2, read_seq=2)
+        await zombie.paused()
+        zombie.expire()
+        line.receipts()
+        line.say("bob", delivered_seq=5, read_seq=5)
+        await line.settled(RECEIPTS)
+        zombie.resume()
+        await line.until(lambda: line.clock.monotonic_ms() > 30_000)
+        assert await watermarks(line) == (5, 5)
+
+
+@simulated
+async def test_h26_a_watermark_that_lands_after_its_retry_and_after_a_higher_one_moves_nothing_back() -> None:
+    faults = StoreFaults()
+    async with pipeline(store_faults=faults) as line:
+        line.persister()
+        line.publish(*(post(f"m{number}") for number in range(6)))
+        line.receipts()
+        await line.settled(PERSISTER, RECEIPTS)
+        faults.script_write(WriteFault.LATE)
+        line.say("bob", delivered_seq=2)
+        await line.until(lambda: line.store.calls["write"] > 3)
+        line.say("bob", delivered_seq=5)
+        await line.settled(RECEIPTS)
+        line.store.land_late()
+        assert await watermarks(line) == (5, 0)
+
+
+@simulated
+async def test_a_lower_claim_of_another_device_in_the_same_round_moves_nothing_back() -> None:
+    async with pipeline() as line:
+        line.persister()
+        line.publish(*(post(f"m{number}") for number in range(6)))
+        line.receipts()
+        await line.settled(PERSISTER, RECEIPTS)
+        line.say("bob", delivered_seq=5)
+        line.say("bob", delivered_seq=2)
+        await line.settled(RECEIPTS)
+        assert await watermarks(line) == (5, 0)
