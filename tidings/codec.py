@@ -77,6 +77,9 @@ def post_digest(post: Post) -> bytes:
 def decode_command(value: bytes | None) -> Command:
     """A record of messages.inbound; raises PoisonRecord, or UnknownRules for the code of another day."""
     command = _decode(Command, value, PoisonRecord)
+    if command.stamps.rules == 0:
+        # Not the rules of another day but no command of a gateway: it must not stop the partition.
+        raise PoisonRecord("no rules are stamped on it")
     _check_rules(command.stamps)
     problem = _command_problem(command)
     if problem:

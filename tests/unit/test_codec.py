@@ -1,0 +1,141 @@
+"""Bytes of the log: what is read, what is refused, and that nothing crashes on anything."""
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.persister.builders import command, stamps
+from tidings.codec import (
+    canonical_json,
+    decode_command,
+    decode_delivery,
+    decode_persisted,
+    decode_receipt,
+    post_digest,
+)
+from tidings.errors import PoisonRecord, UnknownRules, UnreadableRecord
+from tidings.wire.common_pb2 import KIND_CUSTOM, KIND_TEXT, Coordinates, Message
+from tidings.wire.deliveries_pb2 import Delivery, InboxItem
+from tidings.wire.inbound_pb2 import Command, Post
+from tidings.wire.persisted_pb2 import Persisted
+from tidings.wire.receipts_pb2 import Receipt
+
+DECODERS: dict[Callable[[bytes | None], object], tuple[type[Exception], ...]] = {
+    decode_command: (PoisonRecord, UnknownRules),
+    decode_receipt: (PoisonRecord,),
+    decode_persisted: (UnreadableRecord, UnknownRules),
+    decode_delivery: (UnreadableRecord, UnknownRules),
+}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@given(st.none() | st.binary(max_size=400))
+def test_random_bytes_are_refused_by_name_and_never_crash(
+    decoder: Callable[[bytes | None], object], value: bytes | None
+) -> None:
+    with contextlib.suppress(*DECODERS[decoder]):
+        decoder(value)
+
+
+@given(st.integers(0, 200), st.binary(min_size=1, max_size=8))
+def test_a_damaged_command_is_poison_or_still_a_well_formed_one(place: int, damage: bytes) -> None:
+    value = bytearray(command("m").SerializeToString())
+    value[place % len(value) : place % len(value) + len(damage)] = damage
+    try:
+        read = decode_command(bytes(value))
+    except (PoisonRecord, UnknownRules):
+        return
+    assert read.sender_id
+    assert len(read.digest) == 32
+
+
+def test_a_good_command_is_read_as_it_was_written() -> None:
+    sent = command("m")
+    assert decode_command(sent.SerializeToString()) == sent
+
+
+def broken(change: Callable[[Command], object]) -> bytes:
+    damaged = command("m")
+    change(damaged)
+    return damaged.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: setattr(c, "session_id", "nonsense"), "session_id"),
+        (lambda c: setattr(c, "sender_id", "no spaces"), "sender_id"),
+        (lambda c: setattr(c, "client_msg_id", ""), "client_msg_id"),
+        (lambda c: setattr(c, "digest", b"short"), "digest"),
+        (lambda c: setattr(c.stamps, "segment_messages", 0), "stamped limit"),
+        (lambda c: setattr(c.post, "body", b"{"), "not JSON"),
+        (lambda c: setattr(c.post, "body", b"[1]"), "object"),
+        (lambda c: setattr(c.post, "kind", 5), "kind"),
+        (lambda c: setattr(c.post, "reply_to", -1), "reply_to"),
+        (lambda c: c.ClearField("post"), "action"),
+        (lambda c: c.ClearField("stamps"), "no rules"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_poison_and_the_reason_says_why(
+    change: Callable[[Command], object], reason: str
+) -> None:
+    with pytest.raises(PoisonRecord, match=reason):
+        decode_command(broken(change))
+
+
+def test_h17_rules_of_another_day_stop_the_partition_instead_of_being_guessed() -> None:
+    sent = command("m")
+    sent.stamps.rules = 99
+    with pytest.raises(UnknownRules, match="deploy"):
+        decode_command(sent.SerializeToString())
+    message = Message(session_id="d:a:b", seq=1)
+    persisted = Persisted(source=Coordinates(), stamps=sent.stamps, message=message)
+    with pytest.raises(UnknownRules):
+        decode_persisted(persisted.SerializeToString())
+    delivery = Delivery(inbox_item=InboxItem(source=Coordinates(), stamps=sent.stamps, message=message))
+    with pytest.raises(UnknownRules):
+        decode_delivery(delivery.SerializeToString())
+
+
+def test_a_receipt_of_nothing_is_poison() -> None:
+    with pytest.raises(PoisonRecord):
+        decode_receipt(Receipt(session_id="d:a:b", user_id="a").SerializeToString())
+
+
+def test_a_message_behind_the_ack_without_coordinates_is_unreadable() -> None:
+    persisted = Persisted(stamps=stamps(), message=Message(session_id="d:a:b", seq=1))
+    with pytest.raises(UnreadableRecord):
+        decode_persisted(persisted.SerializeToString())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=6), JSON, max_size=4))
+def test_equal_content_has_equal_bytes_whatever_the_order_of_its_keys(body: dict[str, object]) -> None:
+    backwards = dict(reversed(list(body.items())))
+    assert canonical_json(body) == canonical_json(backwards)
+
+
+def test_whole_floats_are_integers_and_other_numbers_differ() -> None:
+    assert canonical_json({"n": 1.0}) == canonical_json({"n": 1})
+    assert canonical_json({"n": 1.5}) != canonical_json({"n": 1})
+
+
+def test_the_digest_tells_kind_body_reply_and_mentions_apart() -> None:
+    posts = [
+        Post(kind=KIND_TEXT, body=b"{}"),
+        Post(kind=KIND_CUSTOM, body=b"{}"),
+        Post(kind=KIND_TEXT, body=b"[]"),
+        Post(kind=KIND_TEXT, body=b"{}", reply_to=1),
+        Post(kind=KIND_TEXT, body=b"{}", mentions=["a"]),
+        Post(kind=KIND_TEXT, body=b"{}", mentions=["a", "b"]),
+    ]
+    assert len({post_digest(post) for post in posts}) == len(posts)
