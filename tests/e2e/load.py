@@ -74,6 +74,10 @@ class Pair:
             for phone in self.phones[:2]
         }
 
+    def acked_within(self, since: float, until: float) -> list[str]:
+        """The messages scheduled after the one time and acked before the other."""
+        return [name for name, at in self.acked_at.items() if self.due[name] >= since and at < until]
+
     def flows_since(self, since: float) -> tuple[float, float] | None:
         """When a message scheduled after that time was first acked, and first delivered; None before both."""
         later = [name for name, due in self.due.items() if due >= since]
@@ -130,6 +134,10 @@ class Load:
         times = [flow for pair in self._pairs if (flow := pair.flows_since(since))]
         acks, deliveries = zip(*times, strict=True)
         return Healed(min(acks) - since, min(deliveries) - since, max(*acks, *deliveries) - since)
+
+    def acked_within(self, since: float, until: float) -> list[str]:
+        """The messages scheduled after the one time and acked before the other."""
+        return [name for pair in self._pairs for name in pair.acked_within(since, until)]
 
     async def settle_and_check(self) -> None:
         """Stop sending, let everything arrive, and compare with the tables: AssertionError names each breach."""
