@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.hazards.checking import check, inboxes_of
 from tests.unit.hazards.owners import Owner, produces_to, second, writes_of
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
+from tests.unit.hazards.pipeline import Pipeline, pipeline, post
 from tests.unit.hazards.simulation import simulated
 from tidings import ids
 from tidings.broker.base import TopicPartition
@@ -16,7 +16,7 @@ from tidings.store.base import TaggedRow
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import BucketRow, InboxRow, MessageRow
-from tidings.topics import DELIVER, DELIVERIES, EXPAND, MESSAGES_INBOUND, PERSISTER
+from tidings.topics import DELIVERIES, EXPAND, MESSAGES_INBOUND, PERSISTER
 from tidings.wire.push_pb2 import PushedMessage
 
 DAY_MS = 86_400_000
@@ -322,16 +322,17 @@ async def test_a_repeated_round_pushes_nothing_twice() -> None:
     faults = StoreFaults()
     async with pipeline(store_faults=faults) as line:
         epoch = line.start_gateway(0)
-        line.everybody()
+        line.persister()
+        line.expand()
+        deliver = line.deliver()
         line.presence("bob", "c1", 0, epoch)
         await asyncio.sleep(1)
-        line.publish(post("m0", session_id=SESSION))
-        await line.settled()
-        line.store.stall()
-        await asyncio.sleep(3)
-        line.store.heal()
-        faults.script_write(*[WriteFault.LOST] * 4)
+        deliver.pause_before(writes_of(InboxRow))
         line.publish(post("m1"))
-        await line.settled(PERSISTER, EXPAND, DELIVER)
-        assert [message.message.seq for message in pushed(line, 0)] == [1, 2]
+        await deliver.paused()
+        faults.script_write(WriteFault.LOST)
+        deliver.resume()
+        await line.settled()
+        assert line.store.calls["write"] > 3
+        assert [message.message.seq for message in pushed(line, 0)] == [1]
         check(line)

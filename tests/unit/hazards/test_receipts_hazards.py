@@ -1,5 +1,7 @@
 """HAZARDS.md at receipts: watermarks never go back, and none is lost because two records raced."""
 
+import asyncio
+
 import pytest
 
 from tests.unit.hazards.owners import produces_to, writes_of
@@ -48,7 +50,7 @@ async def test_h26_a_zombies_older_watermark_that_is_written_late_moves_nothing_
         line.say("bob", delivered_seq=5, read_seq=5)
         await line.settled(RECEIPTS)
         zombie.resume()
-        await line.until(lambda: line.clock.monotonic_ms() > 30_000)
+        await asyncio.sleep(5)
         assert await watermarks(line) == (5, 5)
 
 

@@ -1,4 +1,4 @@
-"""The log read again from its beginning, into the same tables: every owner may have to do that, and nothing may change."""
+"""The log read again from its beginning into the same tables, which any owner may have to do, changes nothing."""
 
 import random
 
