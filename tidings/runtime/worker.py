@@ -93,6 +93,7 @@ class Worker(Generic[T]):
         self._last_alive = time.monotonic()
         self._opening: asyncio.Task[None] | None = None
         self._holes: dict[TopicPartition, int] = {}
+        self._reread: set[TopicPartition] = set()
         self._log = logger(f"tidings.worker.{stage.name}")
 
     def wake(self) -> None:
@@ -144,6 +145,7 @@ class Worker(Generic[T]):
         self._stage.forget()
         self._epoch = epoch
         self._last_alive = time.monotonic()
+        self._holes.clear()
         self._lanes = {partition: Lane(partition, epoch) for partition in partitions}
         self._opening = asyncio.create_task(self._open(epoch, sorted(partitions)))
         self._report()
@@ -202,6 +204,7 @@ class Worker(Generic[T]):
 
     async def _poll(self) -> None:
         while True:
+            self._reread.clear()
             try:
                 for record in await self._consumer.poll(_POLL_RECORDS, _POLL_MS):
                     self._admit(record)
@@ -214,7 +217,7 @@ class Worker(Generic[T]):
 
     def _admit(self, record: Record) -> None:
         lane = self._lanes.get(TopicPartition(record.topic, record.partition))
-        if lane is None:
+        if lane is None or lane.partition in self._reread:
             return
         admission = lane.admission(record)
         if admission is Admission.TAKEN:
@@ -238,6 +241,7 @@ class Worker(Generic[T]):
         if self._holes.get(lane.partition) == lane.next_offset:
             return self._stop(lane, f"offsets {lane.next_offset}..{record.offset - 1} are missing from the log")
         self._holes[lane.partition] = lane.next_offset
+        self._reread.add(lane.partition)  # what came with it lies above the hole too
         self._consumer.seek(lane.partition, lane.next_offset)
 
     def _flow(self) -> None:
