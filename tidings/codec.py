@@ -44,6 +44,8 @@ KIND_NAMES = {
     KIND_REACTION: "reaction",
 }
 KINDS = {name: kind for kind, name in KIND_NAMES.items()}
+# Frames are at most 64 KiB; canonical JSON can be a little longer than what the client wrote.
+COMMAND_BYTES = 256 * 1024
 POSTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
 COUNTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
 
@@ -76,6 +78,8 @@ def post_digest(post: Post) -> bytes:
 
 def decode_command(value: bytes | None) -> Command:
     """A record of messages.inbound; raises PoisonRecord, or UnknownRules for the code of another day."""
+    if value is not None and len(value) > COMMAND_BYTES:
+        raise PoisonRecord(f"a command of {len(value)} bytes, above the {COMMAND_BYTES} that a gateway can publish")
     command = _decode(Command, value, PoisonRecord)
     if command.stamps.rules == 0:
         # Not the rules of another day but no command of a gateway: it must not stop the partition.

@@ -76,8 +76,9 @@ REPEATS = _counter(
 )
 PARTITIONS = _gauge(
     "tidings_partitions",
-    "partitions of a stage by state: loading, ready, paused, stopped",
-    "stopped above 0: the log line `partition stopped` names the reason and the way on",
+    "partitions of a stage by state: loading, ready, paused, stopped; repeating: the same round failed 30 times",
+    "stopped above 0: the log line `partition stopped` names the reason and the way on; repeating above 0: "
+    "the log lines `round repeated` name what does not confirm",
     "stage",
     "state",
 )

@@ -1,12 +1,14 @@
 """Deliver's round: from `deliveries` into inboxes and to connections."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 
 from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, Placed, membership_rows, place
 from services.fanout.presence_reader import Newcomer, PresenceReader
 from tidings import metrics
 from tidings.broker.base import Record, TopicPartition
 from tidings.codec import decode_delivery
+from tidings.errors import StoreUnavailable
 from tidings.ids import Position
 from tidings.policy.ordered_writes import OrderedWrites
 from tidings.runtime.hints import HintSender
@@ -18,6 +20,8 @@ from tidings.wire.deliveries_pb2 import Delivery, InboxItem
 from tidings.wire.push_pb2 import Live, Push, PushedMessage, Replaced
 
 _TAILS_IN_MEMORY = 200_000
+# A gateway that comes back brings thousands; they must not make the rounds of the others long.
+_NEWCOMERS_IN_ROUND = 500
 
 
 class DeliverStage:
@@ -47,9 +51,9 @@ class DeliverStage:
 
     async def run(self, work: Round[Delivery]) -> None:
         """One round. Pushes run beside the writes: the message itself is stored already."""
-        items, waiting = _fresh_items(work), tuple(self._presence.newcomers)
-        await self._load(work, items, waiting)
-        self._welcome(work, waiting)
+        items, waiting = _fresh_items(work), tuple(islice(self._presence.newcomers, _NEWCOMERS_IN_ROUND))
+        await self._load(work, {user_id: record.partition for record, item in items for user_id in item.recipient_ids})
+        await self._welcome(work, waiting)
         writes = OrderedWrites()
         self._drafts = {partition.partition: {} for partition in work.arrivals}
         pushes = [push for placed in self._place(work, items, writes) for push in placed]
@@ -65,7 +69,7 @@ class DeliverStage:
             self._tails.update(self._drafts.pop(partition.partition, {}))
             self._unconfirmed.discard(partition.partition)
         self._drafts = {}
-        if partitions and self._presence.newcomers:
+        if self._presence.newcomers and (partitions or not self._unconfirmed):
             self._presence.wake()
         while len(self._tails) > _TAILS_IN_MEMORY:
             del self._tails[next(iter(self._tails))]
@@ -79,13 +83,8 @@ class DeliverStage:
 
     # -- load ------------------------------------------------------------------------------------
 
-    async def _load(
-        self, work: Round[Delivery], items: list[tuple[Record, InboxItem]], waiting: Collection[Newcomer]
-    ) -> None:
-        """Tails of users who are not in memory, as of what is confirmed (law 5)."""
-        wanted = {user_id: record.partition for record, item in items for user_id in item.recipient_ids}
-        for newcomer in waiting:
-            wanted.setdefault(newcomer.connection.user_id, newcomer.partition)
+    async def _load(self, work: Round[Delivery], wanted: Mapping[str, int]) -> None:
+        """Tails of users (and their partitions) who are not in memory, as of what is confirmed (law 5)."""
         missing: dict[str, Position] = {}
         for user_id, number in wanted.items():
             position = work.positions.get(TopicPartition(DELIVERIES, number))
@@ -99,8 +98,13 @@ class DeliverStage:
 
     # -- newcomers -------------------------------------------------------------------------------
 
-    def _welcome(self, work: Round[Delivery], waiting: Collection[Newcomer]) -> None:
+    async def _welcome(self, work: Round[Delivery], waiting: Collection[Newcomer]) -> None:
         """`live`: all up to the tail is in the inbox, all after it will be pushed."""
+        try:
+            await self._load(work, {newcomer.connection.user_id: newcomer.partition for newcomer in waiting})
+        except StoreUnavailable:
+            # A hint never holds up the truth (law 11): they say `here` again after 5 s.
+            metrics.HINTS.labels(self.name, "lost").inc(len(waiting))
         for newcomer in waiting:
             self._presence.newcomers.popleft()
             if newcomer.partition in self._unconfirmed:
@@ -111,6 +115,8 @@ class DeliverStage:
 
     def _greet(self, newcomer: Newcomer) -> None:
         new, tail = newcomer.connection, self._tails.get(newcomer.connection.user_id)
+        if not self._presence.presences.is_known(new):
+            return  # it has left, or was replaced itself, before it was greeted
         if tail is not None:
             live = Live(user_id=new.user_id, connection_id=new.connection_id, inbox_seq=tail.inbox_seq)
             self._hints.send(new.gateway, Push(gateway_epoch=new.gateway_epoch, live=live))

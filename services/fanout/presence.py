@@ -62,8 +62,12 @@ class Presences:
         new = Connection(key.user_id, key.device_id, key.gateway, value.gateway_epoch, value.connection_id)
         connections = self._by_user.setdefault(key.user_id, {})
         self._partitions[key.user_id] = partition
+        known = connections.get((key.device_id, key.gateway))
+        if known is not None and known.gateway_epoch > new.gateway_epoch:
+            # A gateway that slept through the start of its successor: nobody reads what is sent to it.
+            return new, []
         # A connection that only says again that it is here replaces nobody.
-        is_known = connections.get((key.device_id, key.gateway)) == new
+        is_known = known == new
         connections[key.device_id, key.gateway] = new
         return new, [] if is_known else [older for older in connections.values() if self._is_replaced(older, new)]
 
@@ -78,11 +82,10 @@ class Presences:
         if known is not None and known.connection_id == value.connection_id:
             self._drop(known)
 
-    def drop(self, connection: Connection) -> None:
-        """Forget one connection, if it is still the one that is known."""
+    def is_known(self, connection: Connection) -> bool:
+        """Whether it is still the connection of its device at its gateway."""
         known = self._by_user.get(connection.user_id, {}).get((connection.device_id, connection.gateway))
-        if known == connection:
-            self._drop(connection)
+        return known == connection
 
     def gateways_of(self, user_id: str) -> set[tuple[int, int]]:
         """(ordinal, epoch) of every gateway where the user is connected."""

@@ -66,11 +66,12 @@ class PresenceReader:
         Raises BrokerUnavailable when that takes too long; it can be called again.
         """
         wanted = {TopicPartition(PRESENCE, number) for number in partitions} | {TopicPartition(GATEWAYS, 0)}
-        self.presences.keep_only(partitions)
         fresh = wanted - self._history_ends.keys()
         ends = await self._reader.end_offsets(wanted)
         begins = await self._reader.beginning_offsets(fresh) if fresh else {}
         self._history_ends = {place: ends[place] if place in fresh else self._history_ends[place] for place in wanted}
+        # Together, without an await: who is forgotten here is read from the beginning next time.
+        self.presences.keep_only(partitions)
         self._reader.assign({place: begins.get(place, -1) for place in wanted})
         try:
             await asyncio.wait_for(self._caught_up(dict(ends)), _CAUGHT_UP_S)

@@ -22,7 +22,7 @@ async def serve(
     name = f"persister-{settings.process.ordinal}"
     producer, hints_producer = broker.producer(name), broker.producer(f"{name}-hints")
     hints = HintSender(hints_producer, PersisterStage.name, kafka.push_partitions)
-    stage = PersisterStage(store, producer, hints, kafka.epoch)
+    stage = PersisterStage(store, producer, hints, kafka.epoch, kafka.session_partitions)
     config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms)
     worker = Worker(stage, broker.group_consumer(name, PERSISTER), config, health)
     async with started(producer, hints_producer):

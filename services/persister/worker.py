@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from services.persister.effects import Effects
 from services.persister.state import Draft, MessageKey, SessionState, Stored, key_bucket, needs_lookup
-from tidings import metrics
+from tidings import ids, metrics
 from tidings.broker.base import Producer, Record, TopicPartition
 from tidings.codec import decode_command
 from tidings.errors import LostLogTail, PoisonRecord
@@ -15,6 +15,7 @@ from tidings.runtime.hints import HintSender
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import KeyBucket, Store
+from tidings.store.rows import MessageRow
 from tidings.wire.inbound_pb2 import Command
 
 # Keys in memory over all sessions: ten minutes of 1,000 msg/s, at about 280 bytes each.
@@ -27,8 +28,11 @@ class PersisterStage:
 
     name = "persister"
 
-    def __init__(self, store: Store, producer: Producer, hints: HintSender, epoch: int) -> None:
-        """`epoch` is that of the topics, part of every coordinate."""
+    def __init__(
+        self, store: Store, producer: Producer, hints: HintSender, epoch: int, session_partitions: int
+    ) -> None:
+        """`epoch` is that of the topics, part of every coordinate; `session_partitions` the S of the deployment."""
+        self._session_partitions = session_partitions
         self._store = store
         self._producer = producer
         self._hints = hints
@@ -40,6 +44,9 @@ class PersisterStage:
     def decode(self, record: Record) -> Command:
         """See Stage. Group commands come with a later version of the rules."""
         command = decode_command(record.value)
+        if ids.partition_of(command.session_id, self._session_partitions) != record.partition:
+            # Two owners of one session would overwrite each other's seqs.
+            raise PoisonRecord("the command does not stand on the partition of its session")
         if not command.HasField("post"):
             raise PoisonRecord("this version decides no group commands")
         return command
@@ -90,12 +97,15 @@ class PersisterStage:
             else:
                 missing[session_id] = partition
         drafts.update(await self._load_missing(work, missing))
+        work.must_be_ours()
         await self._look_up_keys(work, drafts)
         return drafts
 
     async def _load_missing(self, work: Round[Command], missing: Mapping[str, TopicPartition]) -> dict[str, Draft]:
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
-        tails = await history.tails_below(self._store, firsts) if firsts else {}
+        above: list[MessageRow] = []
+        tails = await history.tails_below(self._store, firsts, above) if firsts else {}
+        self._compare_with_log(work, missing, above)
         drafts = {}
         for session_id, tail in tails.items():
             partition = missing[session_id]
@@ -104,6 +114,21 @@ class PersisterStage:
                 continue
             drafts[session_id] = Draft.of(_state_of(tail), partition.partition)
         return drafts
+
+    def _compare_with_log(
+        self, work: Round[Command], partitions: Mapping[str, TopicPartition], above: Collection[MessageRow]
+    ) -> None:
+        """A row made at an offset where the log now says something else: the log has lost its tail."""
+        says = {(partition, record.offset): command for partition, record, command in _commands(work)}
+        for row in above:
+            partition = partitions[row.session_id]
+            command = says.get((partition, row.log_offset)) if row.log_epoch == self._epoch else None
+            if command is not None and _made_by(command) != (row.session_id, row.sender_id, row.client_msg_id):
+                work.stop(
+                    partition,
+                    f"{row.session_id} seq {row.seq} was decided by another command at offset {row.log_offset} "
+                    "than the one that stands there now: the log has lost its tail; raise the epoch",
+                )
 
     async def _look_up_keys(self, work: Round[Command], drafts: Mapping[str, Draft]) -> None:
         """One read for all keys that memory cannot answer for; rows of this round's future do not count."""
@@ -155,6 +180,10 @@ class PersisterStage:
         while self._sessions and (len(self._sessions) > _SESSIONS_IN_MEMORY or self._keys_in_memory > _KEYS_IN_MEMORY):
             oldest = next(iter(self._sessions))
             self._keys_in_memory -= len(self._sessions.pop(oldest).keys)
+
+
+def _made_by(command: Command) -> tuple[str, str, str]:
+    return command.session_id, command.sender_id, command.client_msg_id
 
 
 def _state_of(tail: history.Tail | None) -> SessionState:

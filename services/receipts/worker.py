@@ -57,6 +57,7 @@ class ReceiptsStage:
         merged, claims = Merged(), self._gather(work, tags)
         outbox = self._persisted_and_poison(work, merged, tags)
         heads = await self._known_heads(claims)
+        work.must_be_ours()
         for claim in claims:
             place = (claim.session_id, claim.user_id)
             merged.claim(claim, heads[claim.session_id], self._told.get(place))

@@ -1,5 +1,7 @@
 """Where poison goes: to `dead-letters`, with coordinates, reason and bytes (law 9)."""
 
+import hashlib
+
 from tidings import metrics
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.errors import PoisonRecord
@@ -8,17 +10,24 @@ from tidings.policy.outbox import Outbox
 from tidings.topics import DEAD_LETTERS
 from tidings.wire.dead_letters_pb2 import DeadLetter
 
+# With everything around them below the largest record that our producers append.
+_VALUE_BYTES = 512 * 1024
+_KEY_BYTES = 4 * 1024
+
 
 def put_aside(outbox: Outbox, stage: str, epoch: int, record: Record, poison: PoisonRecord) -> None:
     """Add the record's dead letter to what the round emits; its key makes repeats recognisable."""
+    value, reason = record.value or b"", str(poison)
+    if len(value) > _VALUE_BYTES:
+        reason += f" (cut: {len(value)} bytes, SHA-256 {hashlib.sha256(value).hexdigest()})"
     letter = DeadLetter(
         topic=record.topic,
         epoch=epoch,
         partition=record.partition,
         offset=record.offset,
-        reason=str(poison),
-        key=record.key or b"",
-        value=record.value or b"",
+        reason=reason,
+        key=(record.key or b"")[:_KEY_BYTES],
+        value=value[:_VALUE_BYTES],
         at_ms=record.at_ms,
     )
     key = f"{record.topic}/{epoch}/{record.partition}/{record.offset}".encode()

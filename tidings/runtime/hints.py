@@ -1,6 +1,7 @@
 """Push records: hints on a producer of their own, never in the way of the truth (law 11)."""
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
@@ -8,10 +9,13 @@ from tidings import metrics
 from tidings.broker.base import NewRecord, Producer
 from tidings.errors import BrokerUnavailable
 from tidings.logging import logger
+from tidings.policy.backoff import Backoff
 from tidings.topics import PUSH
 from tidings.wire.push_pb2 import Push, Resync
 
 _AWAITED_S = 1.0
+# From the second failure on a partition is left alone for this long; then its gateway gets a `resync`.
+_QUIET = Backoff(first_ms=1_000, most_ms=30_000)
 # Per gateway. A gateway that reads nothing for this long asks again by `resync`.
 _QUEUE_RECORDS = 10_000
 _BATCH_RECORDS = 500
@@ -21,6 +25,8 @@ _BATCH_RECORDS = 500
 class _Lane:
     queue: deque[tuple[int, bytes]] = field(default_factory=deque)
     is_lossy: bool = False
+    failures: int = 0
+    quiet_until_s: float = 0.0
     task: asyncio.Task[None] | None = None
 
 
@@ -41,7 +47,7 @@ class HintSender:
             metrics.HINTS.labels(self._stage, "lost").inc()
             return
         lane = self._lanes[gateway]
-        if len(lane.queue) >= _QUEUE_RECORDS:
+        if len(lane.queue) >= _QUEUE_RECORDS or time.monotonic() < lane.quiet_until_s:
             self._lose(lane, 1)
             return
         lane.queue.append((push.gateway_epoch, push.SerializeToString()))
@@ -64,13 +70,17 @@ class HintSender:
             if lane.is_lossy:
                 resync = Push(gateway_epoch=batch[-1][0], resync=Resync())
                 records.insert(0, NewRecord(resync.SerializeToString()))
+                lane.is_lossy = False
             try:
                 await asyncio.wait_for(self._producer.produce(PUSH, gateway, records), _AWAITED_S)
             except (TimeoutError, BrokerUnavailable) as error:
                 self._lose(lane, len(batch))
+                lane.failures += 1
+                # What is given up still ages in the producer, and its end takes the others' hints with it.
+                lane.quiet_until_s = time.monotonic() + _QUIET.wait_ms(lane.failures - 1) / 1000
                 self._log.warning("hints lost", gateway=gateway, records=len(batch), reason=str(error))
             else:
-                lane.is_lossy = False
+                lane.failures = 0
                 metrics.HINTS.labels(self._stage, "sent").inc(len(batch))
 
     def _lose(self, lane: _Lane, records: int) -> None:

@@ -144,6 +144,11 @@ class Lane(Generic[T]):
         return self.is_paused and len(self._queue) <= RESUME_RECORDS and self._queue_bytes <= RESUME_BYTES
 
     @property
+    def was_opened(self) -> bool:
+        """Position and marks were read back in this assignment."""
+        return self.committed_offset >= 0
+
+    @property
     def wants_commit(self) -> bool:
         """There is progress that is not committed. A lane that never opened has none, whatever stopped it."""
         return 0 <= self.committed_offset < self.confirmed_offset

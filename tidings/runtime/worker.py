@@ -27,6 +27,10 @@ T = TypeVar("T")
 _POLL_MS = 500
 _POLL_RECORDS = 2_000
 _WATCH_S = 0.25
+# A failure is repeated with its neighbours once: mostly it was the server's, and all of them had it.
+_FAILURES_TOGETHER = 2
+# With the backoff's most of 1 s, this is half a minute.
+_FAILURES_ALARMING = 30
 _LAG_WARNING_S = 1.0
 # A round that is under way when partitions are taken back may end within this; well inside the 30 s of the rebalance.
 _DRAIN_S = 5.0
@@ -87,6 +91,9 @@ class Worker(Generic[T]):
         self._epoch = -1
         self._is_ending = False
         self._is_woken = False
+        self._is_turn_of_failing = False
+        self._was_failing = False
+        self._failure: BaseException | None = None
         self._arrived = asyncio.Event()
         self._round_done = asyncio.Event()
         self._round_done.set()
@@ -148,6 +155,7 @@ class Worker(Generic[T]):
         self._holes.clear()
         self._lanes = {partition: Lane(partition, epoch) for partition in partitions}
         self._opening = asyncio.create_task(self._open(epoch, sorted(partitions)))
+        self._opening.add_done_callback(self._opened)
         self._report()
 
     async def revoked(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
@@ -186,6 +194,11 @@ class Worker(Generic[T]):
         self._report()
         self._arrived.set()
 
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        """Whatever is no matter of trying again ends the process (law 9)."""
+        if not opening.cancelled():
+            self._failure = opening.exception()
+
     async def _read_back(self, epoch: int, partitions: Sequence[TopicPartition]) -> None:
         committed = await self._consumer.committed(partitions)
         marks = {partition: Marks.decoded(committed[partition].metadata) for partition in partitions}
@@ -213,6 +226,8 @@ class Worker(Generic[T]):
             except BrokerUnavailable as error:
                 self._log.warning("the log does not answer", reason=str(error))
                 await asyncio.sleep(self._config.backoff.first_ms / 1000)
+            if self._failure is not None:
+                raise self._failure
             self._flow()
 
     def _admit(self, record: Record) -> None:
@@ -276,6 +291,16 @@ class Worker(Generic[T]):
             if self._busy():
                 self._arrived.set()
 
+    def _in_turn(self) -> list[Lane[T]]:
+        """The busy lanes; one that keeps failing goes alone, every other round, so that it fails nobody else."""
+        busy = self._busy()
+        failing = [lane for lane in busy if lane.failures >= _FAILURES_TOGETHER]
+        healthy = [lane for lane in busy if lane.failures < _FAILURES_TOGETHER]
+        self._is_turn_of_failing = not self._is_turn_of_failing
+        if failing and (self._is_turn_of_failing or not healthy):
+            return [min(failing, key=lambda lane: lane.retry_at_s)]
+        return healthy
+
     def _busy(self) -> list[Lane[T]]:
         now_s = time.monotonic()
         return [lane for lane in self._lanes.values() if lane.has_work(now_s)]
@@ -307,7 +332,7 @@ class Worker(Generic[T]):
         left_records, left_bytes = self._config.round_records, self._config.round_bytes
         arrivals: dict[TopicPartition, Sequence[Arrival[T]]] = {}
         # The shortest queues first: what they leave of their share goes to the longer ones.
-        busy = sorted(self._busy(), key=lambda lane: lane.queued_records)
+        busy = sorted(self._in_turn(), key=lambda lane: lane.queued_records)
         for index, lane in enumerate(busy):
             lanes_left = len(busy) - index
             head = lane.head(max(1, left_records // lanes_left), max(1, left_bytes // lanes_left))
@@ -327,7 +352,7 @@ class Worker(Generic[T]):
         positions = {
             partition: Position(self._config.log_epoch, lane.confirmed_offset)
             for partition, lane in self._lanes.items()
-            if lane.gate is not Gate.LOADING
+            if lane.was_opened
         }
         return Round(arrivals, marks, positions, still_ours)
 
@@ -345,6 +370,9 @@ class Worker(Generic[T]):
             self._stop(self._lanes[partition], reason)
             self._lanes[partition].abandon()
         self._repeat_later(work)
+        if work.failed or self._was_failing:
+            self._was_failing = bool(work.failed)
+            self._report()
 
     def _repeat_later(self, work: Round[T]) -> None:
         for partition in work.arrivals:
@@ -417,6 +445,8 @@ class Worker(Generic[T]):
         for gate in Gate:
             count = sum(lane.gate is gate for lane in lanes)
             metrics.PARTITIONS.labels(self._stage.name, gate.value).set(count)
+        repeating = sum(lane.failures >= _FAILURES_ALARMING for lane in lanes)
+        metrics.PARTITIONS.labels(self._stage.name, "repeating").set(repeating)
         paused = sum(lane.is_paused and lane.gate is Gate.READY for lane in lanes)
         metrics.PARTITIONS.labels(self._stage.name, "paused").set(paused)
         loading = sum(lane.gate is Gate.LOADING for lane in lanes)

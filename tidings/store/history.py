@@ -55,12 +55,15 @@ async def heads(store: Store, session_ids: Collection[str]) -> dict[str, Message
     return {session_id: tail.message for session_id, tail in tails.items() if isinstance(tail, Tail)}
 
 
-async def tails_below(store: Store, positions: Mapping[str, Position]) -> dict[str, Tail | LostLogTail | None]:
+async def tails_below(
+    store: Store, positions: Mapping[str, Position], above: list[MessageRow] | None = None
+) -> dict[str, Tail | LostLogTail | None]:
     """The newest message of each session made below its position (law 5), of the newest segment that has one.
 
     None: the session had not begun. LostLogTail, as a value, since only the
     session's partition stops: segments were opened below the position, so
     their messages are confirmed, yet none can be read (DESIGN section 6).
+    `above` is given the rows at or above the positions that were met on the way.
     """
     listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}
     candidates = {session_id: _first_below(rows, positions[session_id]) for session_id, rows in listed.items()}
@@ -71,9 +74,12 @@ async def tails_below(store: Store, positions: Mapping[str, Position]) -> dict[s
         message = newest.get(session_id)
         if segment is not None and message is not None and message.made_at < positions[session_id]:
             tails[session_id] = Tail(segment, message)
-        elif segment is not None or len(listed[session_id]) == _FIRST_DIRECTORY_ROWS:
+        else:
             unclear.append(session_id)
-    found = await asyncio.gather(*(_tail_below(store, session_id, positions[session_id]) for session_id in unclear))
+    met: list[MessageRow] = [] if above is None else above
+    found = await asyncio.gather(
+        *(_tail_below(store, session_id, positions[session_id], met) for session_id in unclear)
+    )
     tails.update(zip(unclear, found, strict=True))
     return tails
 
@@ -112,14 +118,16 @@ async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[t
     return {(row.session_id, row.seq): row for row in rows if row.seq in wanted[row.session_id]}
 
 
-async def _tail_below(store: Store, session_id: str, position: Position) -> Tail | LostLogTail | None:
+async def _tail_below(
+    store: Store, session_id: str, position: Position, above: list[MessageRow]
+) -> Tail | LostLogTail | None:
     """Segment by segment, newest first: the way for what the first look did not settle."""
     below, lowest = 0, _ABOVE_ALL_SEGMENTS
     while page := await store.segments_below(session_id, lowest, _DIRECTORY_PAGE):
         for segment in page:
+            message = await _newest_message_below(store, segment, position, above)
             if segment.made_at < position:
                 below += 1
-                message = await _newest_message_below(store, segment, position)
                 if message is not None:
                     return Tail(segment, message)
         lowest = page[-1].segment
@@ -131,13 +139,16 @@ async def _tail_below(store: Store, session_id: str, position: Position) -> Tail
     return None
 
 
-async def _newest_message_below(store: Store, segment: SegmentRow, position: Position) -> MessageRow | None:
+async def _newest_message_below(
+    store: Store, segment: SegmentRow, position: Position, above: list[MessageRow]
+) -> MessageRow | None:
     name = SessionSegment(segment.session_id, segment.segment)
     rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
     while rows:
         for row in rows:
             if row.made_at < position:
                 return row
+            above.append(row)
         lowest = rows[-1].seq
         rows = (await store.messages(name, max(segment.first_seq, lowest - _PAGE_ROWS), lowest - 1))[::-1]
     return None

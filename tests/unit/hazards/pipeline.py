@@ -73,7 +73,9 @@ class Pipeline:
         """One more process with this stage."""
         ports = self._ports()
         hints = HintSender(ports.hints_producer, PersisterStage.name, self.sizes.push_partitions)
-        owner = self._owner(PersisterStage(ports.store, ports.producer, hints, EPOCH), PERSISTER, ports)
+        owner = self._owner(
+            PersisterStage(ports.store, ports.producer, hints, EPOCH, self.sizes.session_partitions), PERSISTER, ports
+        )
         owner.hints = hints
         return owner.start()
 
