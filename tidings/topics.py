@@ -63,10 +63,12 @@ class Group:
 
     name: str
     topics: tuple[str, ...]
+    # How long the broker may gather records before it answers: for a group that waits anyway, each answer costs.
+    gather_ms: int = 0
 
 
 PERSISTER = Group("tidings.persister", (MESSAGES_INBOUND,))
 EXPAND = Group("tidings.fanout.expand", (MESSAGES_PERSISTED,))
 DELIVER = Group("tidings.fanout.deliver", (DELIVERIES,))
-RECEIPTS = Group("tidings.receipts", (RECEIPTS_INBOUND, MESSAGES_PERSISTED))
+RECEIPTS = Group("tidings.receipts", (RECEIPTS_INBOUND, MESSAGES_PERSISTED), gather_ms=200)
 GROUPS = (PERSISTER, EXPAND, DELIVER, RECEIPTS)

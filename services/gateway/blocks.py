@@ -20,6 +20,7 @@ from tidings.store.rows import BlockRow
 MAX_AGE_MS = 4_000
 # From here on a list in use is read again in the background: it has as long again, and more, to arrive.
 REFRESH_AGE_MS = 1_500
+GATHER_S = 0.25
 MAX_USERS = 50_000
 
 
@@ -34,7 +35,8 @@ class Blocks:
         # When a list was changed here: what a read that began before has found is void.
         self._changed_at: LRUCache[str, int] = LRUCache(MAX_USERS)
         self._reads: Batched[str, frozenset[str]] = Batched(self._load)
-        self._refreshing: dict[str, asyncio.Task[None]] = {}
+        self._growing_old: set[str] = set()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def blocks(self, user_id: str, other_id: str) -> bool:
         """True when user_id refuses other_id, as it was at most 4 s ago. Raises StoreUnavailable."""
@@ -62,14 +64,18 @@ class Blocks:
         self._changed(user_id)
 
     def _refresh(self, user_id: str) -> None:
-        if user_id not in self._refreshing:
-            self._refreshing[user_id] = asyncio.create_task(self._read_again(user_id))
+        self._growing_old.add(user_id)
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._read_again())
 
-    async def _read_again(self, user_id: str) -> None:
-        # Where it fails, the list grows old and is waited for.
-        with contextlib.suppress(StoreUnavailable):
-            await self._reads.get(user_id)
-        del self._refreshing[user_id]
+    async def _read_again(self) -> None:
+        """All that grow old within a moment in one read."""
+        while self._growing_old:
+            await asyncio.sleep(GATHER_S)
+            user_ids, self._growing_old = self._growing_old, set()
+            # Where it fails, the lists grow old and are waited for.
+            with contextlib.suppress(StoreUnavailable):
+                await self._reads.get_many(user_ids)
 
     async def _load(self, user_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
         begun_ms = self._clock.monotonic_ms()

@@ -144,7 +144,7 @@ class WebSocketEndpoint:
             read_seq=effect.read_seq,
         )
         try:
-            self._publisher.watermark(receipt)
+            self._publisher.watermark_soon(receipt)
         except Refused as refused:
             link.connection.failed(refused, effect.ref)
 

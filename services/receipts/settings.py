@@ -11,7 +11,9 @@ class CoalesceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_RECEIPTS_", frozen=True)
 
-    coalesce_ms: int = Field(250, ge=0, le=5_000, description="watermarks that arrive within this make one write")
+    coalesce_ms: int = Field(
+        50, ge=0, le=5_000, description="watermarks that arrive within this make one write, after 200 ms at the broker"
+    )
 
 
 class ReceiptsSettings(BaseModel):

@@ -1,4 +1,4 @@
-"""The receipts' round: merge, write, tell. Rounds wait 250 ms, so that many acks make one write."""
+"""The receipts' round: merge, write, tell. Broker and round gather for 250 ms, so that many acks make one write."""
 
 from collections.abc import Collection, Mapping
 

@@ -25,6 +25,7 @@ class KafkaConfig:
     # What an idle consumer asks, ten times a second: at 20 ms the idle stack took half a core. It delays nothing while
     # everything fetched is drained at once, as our loops do; a partition left undrained for 100 ms may wait as long.
     fetch_max_wait_ms: int = 100
+    gather_bytes: int = 128 * 1024  # a group that lets the broker gather is answered at once above this
     session_timeout_ms: int = 8_000
     heartbeat_ms: int = 2_000
     rebalance_timeout_ms: int = 30_000

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.gateway.batching import Batched
-from services.gateway.blocks import Blocks
+from services.gateway.blocks import GATHER_S, Blocks
 from services.gateway.rates import RateLimits
 from services.gateway.settings import TokenSettings, read_keys
 from services.gateway.tokens import Tokens, public_keys, secret_key
@@ -170,7 +170,7 @@ async def test_a_list_in_use_is_read_again_before_anybody_has_to_wait_for_it() -
     clock.now_ms = 2_000
     for _ in range(3):
         await blocks.blocks("bob", "alice")
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(2 * GATHER_S)
     assert store.calls["blocks"] == 2
     clock.now_ms = 5_900
     store.stall()
