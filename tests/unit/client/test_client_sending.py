@@ -189,6 +189,40 @@ def test_a_refusal_that_is_not_retryable_fails_the_message_at_once() -> None:
     assert len(author.sends) == 1
 
 
+def sized(client_msg_id: str, frame_bytes: int) -> Draft:
+    """A message whose first try is a frame of exactly so many bytes."""
+    empty = frames.Send(client_msg_id=client_msg_id, kind="text", body={"text": ""}, attempt=1, to="bob")
+    text = "x" * (frame_bytes - frames.encoded_bytes(empty))
+    return Draft(client_msg_id, "text", {"text": text}, to="bob")
+
+
+def test_a_message_above_the_frame_limit_fails_at_once_and_alone_and_is_never_tried() -> None:
+    author = online(limits=Limits(frame_bytes=1_000))
+    author.send("a")
+    author.take(author.core.submit(author.now_ms, sized("big", 1_001)))
+    author.take(author.core.submit(author.now_ms, sized("fits", 1_000)))
+    author.advance(1_000)
+    assert author.statuses["big"] == [Status.SENDING, Status.FAILED]
+    assert author.codes == [None, None, "too_large", None]
+    assert [name for _, name, _ in author.sends] == ["a", "fits"]
+
+
+def test_before_the_first_welcome_the_frame_limit_is_the_protocols() -> None:
+    author = Author()
+    author.take(author.core.submit(author.now_ms, sized("big", frames.MAX_CLIENT_MESSAGE_BYTES + 1)))
+    author.take(author.core.submit(author.now_ms, sized("fits", frames.MAX_CLIENT_MESSAGE_BYTES)))
+    assert author.statuses == {"big": [Status.SENDING, Status.FAILED], "fits": [Status.SENDING]}
+
+
+def test_a_message_that_waited_for_a_server_with_a_lower_limit_fails_and_the_others_go() -> None:
+    author = Author(limits=Limits(frame_bytes=1_000))
+    author.take(author.core.submit(author.now_ms, sized("big", 1_001)))
+    author.send("a")
+    author.connect()
+    assert author.statuses["big"] == [Status.SENDING, Status.FAILED]
+    assert [name for _, name, _ in author.sends] == ["a"]
+
+
 def test_a_retryable_error_is_repeated_not_before_the_server_allows() -> None:
     author = online()
     started = author.now_ms

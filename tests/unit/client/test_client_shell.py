@@ -35,6 +35,7 @@ from tidings_client import (
     peer_of,
 )
 from tidings_client.echo import echo
+from tidings_client.sending import Draft
 
 EXAMPLES = Path(__file__).parents[3] / "sdk/python/examples"
 Json = dict[str, Any]
@@ -354,6 +355,24 @@ async def test_an_outbox_survives_a_restart_and_sends_again_under_the_same_id(se
         (sent.client_msg_id, 1),
         (sent.client_msg_id, 2),
     ]
+
+
+async def test_a_message_too_large_fails_without_the_server_and_leaves_the_outbox(
+    server: Server, tmp_path: Path
+) -> None:
+    kept = FileOutbox(tmp_path / "outbox")
+    await kept.load()
+    await kept.add([Draft("old", "text", {"text": "x" * 70_000}, to="bob")])
+    await kept.close()
+    async with Client(server.url, "alice", outbox=FileOutbox(tmp_path / "outbox")) as alice:
+        big, good = await alice.send("x" * 70_000, to="bob"), await alice.send("good", to="bob")
+        with pytest.raises(SendFailed, match="too_large"):
+            await big.acked()
+        await good.acked()
+    assert [frame["client_msg_id"] for frame in server.sends] == [good.client_msg_id]
+    left = FileOutbox(tmp_path / "outbox")
+    assert await left.load() == ()
+    await left.close()
 
 
 async def test_a_cursor_file_resumes_after_the_last_message_that_was_handled(server: Server, tmp_path: Path) -> None:

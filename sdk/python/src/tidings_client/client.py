@@ -145,7 +145,8 @@ class Client:
 
     async def send_body(self, kind: str, body: dict[str, Any], **address: Unpack[Address]) -> SentMessage:
         """Sends a message of any kind (PROTOCOL, Message). Messages of one client are tried in the order of
-        these calls. Waits while 10,000 are under way. Raises Stopped, ValueError for an id that is being
+        these calls; one above the server's limit (64 KiB as a frame) fails with `too_large` and is not tried.
+        Waits while 10,000 are under way. Raises Stopped, ValueError for an id that is being
         sent already, and OSError if the outbox cannot keep it."""
         if ("to" in address) == ("session_id" in address):
             raise ValueError("a message goes either `to` a user or to a `session_id`")

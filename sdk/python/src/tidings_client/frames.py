@@ -227,9 +227,14 @@ def decode(text: str | bytes) -> Iterator[ServerFrame]:
         yield frame
 
 
+def encoded_bytes(frame: ClientFrame) -> int:
+    """The size of the frame when it goes alone, which is the least that a server's limit must allow."""
+    return len(_encoder.encode(frame))
+
+
 def encode(frames: Iterable[ClientFrame], max_bytes: int = MAX_CLIENT_MESSAGE_BYTES) -> Iterator[str]:
     """WebSocket messages of at most `max_bytes`, several frames in each, in order.
-    A single frame above the limit goes alone; the server answers it with its own words."""
+    A single frame above the limit goes alone; `sending` lets no message of that size come here."""
     lines: list[bytes] = []
     used = 0
     for frame in frames:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tidings_client import backoff
 from tidings_client.effects import Effect, SendFrame, Status, StatusChanged
-from tidings_client.frames import Limits, Send, SendError
+from tidings_client.frames import Limits, Send, SendError, encoded_bytes
 from tidings_client.pacing import Pace
 from tidings_client.receipts import Receipts
 
@@ -35,6 +35,19 @@ class Draft:
     reply_to: int | None = None
     mentions: tuple[str, ...] = ()
     attempt: int = 1
+
+    def frame(self, attempt: int) -> Send:
+        """The frame of one try."""
+        return Send(
+            client_msg_id=self.client_msg_id,
+            kind=self.kind,
+            body=self.body,
+            attempt=attempt,
+            session_id=self.session_id,
+            to=self.to,
+            reply_to=self.reply_to,
+            mentions=self.mentions,
+        )
 
 
 @dataclass(slots=True)
@@ -62,13 +75,17 @@ class Outgoing:
     _failed: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def submit(self, now_ms: int, draft: Draft) -> Iterator[Effect]:
-        """Takes a message over. ValueError if one with its id is already under way."""
+        """Takes a message over; one above the server's limit (before the first welcome: PROTOCOL's) fails
+        here. ValueError if one with its id is already under way."""
         if draft.client_msg_id in self._pending:
             raise ValueError(f"client_msg_id {draft.client_msg_id} is already being sent")
         self._composed += 1
-        self._pending[draft.client_msg_id] = _Pending(draft, self._composed, draft.attempt)
-        heapq.heappush(self._ready, (self._composed, draft.client_msg_id))
+        pending = self._pending[draft.client_msg_id] = _Pending(draft, self._composed, draft.attempt)
         yield StatusChanged(draft.client_msg_id, Status.SENDING)
+        if self._is_too_large(draft.frame(draft.attempt)):
+            yield self._give_up_too_large(pending)
+            return
+        heapq.heappush(self._ready, (pending.order, draft.client_msg_id))
         yield from self._pump(now_ms)
 
     def ready(self, now_ms: int, limits: Limits) -> Iterator[Effect]:
@@ -165,19 +182,17 @@ class Outgoing:
             if pending is not None:  # None: stored or refused while it was waiting
                 yield self._try(now_ms, pending)
 
-    def _try(self, now_ms: int, pending: _Pending) -> SendFrame:
-        draft = pending.draft
-        self._in_flight[draft.client_msg_id] = now_ms + TRY_MS
-        attempt, pending.attempt = pending.attempt, pending.attempt + 1
-        return SendFrame(
-            Send(
-                client_msg_id=draft.client_msg_id,
-                kind=draft.kind,
-                body=draft.body,
-                attempt=attempt,
-                session_id=draft.session_id,
-                to=draft.to,
-                reply_to=draft.reply_to,
-                mentions=draft.mentions,
-            )
-        )
+    def _try(self, now_ms: int, pending: _Pending) -> SendFrame | StatusChanged:
+        frame = pending.draft.frame(pending.attempt)
+        if self._is_too_large(frame):  # this server may allow less than the one before
+            return self._give_up_too_large(pending)
+        self._in_flight[frame.client_msg_id] = now_ms + TRY_MS
+        pending.attempt += 1
+        return SendFrame(frame)
+
+    def _is_too_large(self, frame: Send) -> bool:
+        """The server would close the connection (1009), and every other try in flight would fail with it."""
+        return encoded_bytes(frame) > self._limits.frame_bytes
+
+    def _give_up_too_large(self, pending: _Pending) -> StatusChanged:
+        return self._give_up(pending, "too_large", f"a message is at most {self._limits.frame_bytes} bytes as a frame")
