@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,6 +156,50 @@ def test_our_message_seen_before_its_ack_is_stored() -> None:
     assert author.statuses["a"] == [Status.SENDING, Status.SENT]
     author.ack("a", 1)
     assert author.statuses["a"] == [Status.SENDING, Status.SENT]
+
+
+OTHER_SESSION = "d:alice:carol"
+
+
+def answers_from(session_id: str) -> list[frames.ServerFrame]:
+    """Everything a server may say about alice's message `a` of that session."""
+    place: dict[str, Any] = {"client_msg_id": "a", "session_id": session_id}
+    return [
+        frames.SendError(**place, code="user_blocked"),
+        frames.SendAck(**place, message_id="m9", seq=9, at=1),
+        frames.Push(
+            inbox_seq=1,
+            message=frames.Message(**place, message_id="m9", seq=9, sender_id="alice", at=1, kind="text", body={}),
+        ),
+    ]
+
+
+def test_what_is_said_of_the_same_id_in_another_session_is_not_about_our_message() -> None:
+    author = online()
+    author.send("a")
+    for frame in answers_from(OTHER_SESSION):
+        author.give(frame)
+    assert author.statuses["a"] == [Status.SENDING]
+    author.ack("a", 1)
+    assert author.statuses["a"] == [Status.SENDING, Status.SENT]
+
+
+def test_a_message_to_a_session_is_matched_by_that_session() -> None:
+    author = online()
+    author.take(author.core.submit(author.now_ms, Draft("a", "text", {"text": "x"}, session_id="g:x")))
+    for frame in answers_from(SESSION):
+        author.give(frame)
+    assert author.statuses["a"] == [Status.SENDING]
+    author.give(answers_from("g:x")[1])
+    assert author.statuses["a"][-1] is Status.SENT
+
+
+def test_a_failed_message_does_not_turn_up_in_another_session() -> None:
+    author = online()
+    author.send("a")
+    author.advance(300_000)
+    author.give(answers_from(OTHER_SESSION)[1])
+    assert author.statuses["a"] == [Status.SENDING, Status.FAILED]
 
 
 def test_a_silent_server_is_tried_nine_times_with_doubling_pauses_and_then_the_message_has_failed() -> None:

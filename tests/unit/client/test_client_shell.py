@@ -215,6 +215,22 @@ async def test_a_sender_sees_its_message_acked_delivered_and_read(server: Server
         assert sent.status is Status.READ
 
 
+async def test_the_same_id_in_two_sessions_is_two_messages_each_with_its_own_statuses(server: Server) -> None:
+    async with Client(server.url, "alice") as alice:
+        events = alice.events()
+        seen = asyncio.ensure_future(anext(events))
+        await (await alice.send("x", to="bob", client_msg_id="same")).acked()
+        await seen
+        server.answers_sends = False
+        second = await alice.send("y", to="carol", client_msg_id="same")
+        await server.mark("bob", "d:alice:bob", 1, 1)
+        async for event in events:
+            if isinstance(event, StatusChanged) and event.status is Status.READ:
+                break
+        assert second.status is Status.SENDING
+        await alice.close()
+
+
 async def test_a_refused_message_raises_with_its_code(server: Server) -> None:
     async with Client(server.url, "alice") as alice:
         sent = await alice.send("forbidden", to="bob")

@@ -264,7 +264,7 @@ class Core:
         yield LinkChanged(self.link)
         yield from self._acks.ready()
         self._receiving.ready(now_ms, welcome.user_id)
-        yield from self._outgoing.ready(now_ms, welcome.limits)
+        yield from self._outgoing.ready(now_ms, welcome.user_id, welcome.limits)
 
     def _tick(self, now_ms: int) -> Iterator[Effect]:
         if _due(self._connect_at_ms, now_ms):

@@ -39,7 +39,10 @@ class SentMessage:
         return await self._reach(Status.READ)
 
     def moved(self, change: StatusChanged) -> None:
-        """For the client: the message's status has changed."""
+        """For the client: a message of this id has changed its status. One id is under way only once, but
+        an earlier message of the same id, in another session, may still be delivered or read."""
+        if change.status in (Status.DELIVERED, Status.READ) and change.session_id != self.session_id:
+            return
         self.status = change.status
         if change.status is Status.FAILED:
             self._error = SendFailed(self.client_msg_id, change.code or "unknown", change.reason or "")

@@ -14,6 +14,7 @@ from typing import Any
 from tidings_client import backoff
 from tidings_client.effects import Effect, SendFrame, Status, StatusChanged
 from tidings_client.frames import Limits, Send, SendError, encoded_bytes
+from tidings_client.ids import direct_session
 from tidings_client.pacing import Pace
 from tidings_client.receipts import Receipts
 
@@ -35,6 +36,10 @@ class Draft:
     reply_to: int | None = None
     mentions: tuple[str, ...] = ()
     attempt: int = 1
+
+    def session_of(self, user_id: str) -> str:
+        """The session it goes to when this user sends it."""
+        return self.session_id or direct_session(user_id, self.to or user_id)
 
     def frame(self, attempt: int) -> Send:
         """The frame of one try."""
@@ -66,13 +71,14 @@ class Outgoing:
     receipts: Receipts = field(default_factory=Receipts)
     _limits: Limits = field(default_factory=Limits)
     _pace: Pace = field(default_factory=Pace)
+    _user_id: str = ""
     _connected: bool = False
     _composed: int = 0
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _ready: list[tuple[int, str]] = field(default_factory=list)
     _waiting: list[tuple[int, int, str]] = field(default_factory=list)
     _in_flight: dict[str, int] = field(default_factory=dict)
-    _failed: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _failed: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     def submit(self, now_ms: int, draft: Draft) -> Iterator[Effect]:
         """Takes a message over; one above the server's limit (before the first welcome: PROTOCOL's) fails
@@ -88,9 +94,9 @@ class Outgoing:
         heapq.heappush(self._ready, (pending.order, draft.client_msg_id))
         yield from self._pump(now_ms)
 
-    def ready(self, now_ms: int, limits: Limits) -> Iterator[Effect]:
+    def ready(self, now_ms: int, user_id: str, limits: Limits) -> Iterator[Effect]:
         """The connection is signed in: what its predecessor left unanswered goes first, in first order."""
-        self._connected = True
+        self._connected, self._user_id = True, user_id
         self._limits = limits
         self._pace.set(now_ms, limits.messages_per_s, limits.burst)
         yield from self._pump(now_ms)
@@ -126,9 +132,9 @@ class Outgoing:
 
     def stored(self, now_ms: int, client_msg_id: str, session_id: str, seq: int, message_id: str) -> Iterator[Effect]:
         """An ack, or the message itself: either means that a quorum has it."""
-        known = self._pending.pop(client_msg_id, None) is not None or client_msg_id in self._failed
-        if not known:
+        if session_id != self._session_of(client_msg_id):
             return
+        self._pending.pop(client_msg_id, None)
         self._in_flight.pop(client_msg_id, None)
         self._failed.pop(client_msg_id, None)
         yield StatusChanged(client_msg_id, Status.SENT, session_id, seq, message_id)
@@ -138,7 +144,7 @@ class Outgoing:
     def refused(self, now_ms: int, error: SendError, jitter: float) -> Iterator[Effect]:
         """This try stored nothing, or its outcome is unknown."""
         pending = self._pending.get(error.client_msg_id)
-        if pending is None:
+        if pending is None or error.session_id not in (None, pending.draft.session_of(self._user_id)):
             return
         if error.retryable:
             if error.client_msg_id in self._in_flight:  # otherwise the late answer to a try already given up
@@ -148,6 +154,13 @@ class Outgoing:
         else:
             yield self._give_up(pending, error.code, error.message)
         yield from self._pump(now_ms)
+
+    def _session_of(self, client_msg_id: str) -> str | None:
+        """Where our message of this id goes, or went before it was given up; the same id may name another
+        message in another session (PROTOCOL: unique per session and sender). None: there is no such message."""
+        if (pending := self._pending.get(client_msg_id)) is not None:
+            return pending.draft.session_of(self._user_id)
+        return self._failed.get(client_msg_id)
 
     def _try_failed(
         self, now_ms: int, client_msg_id: str, jitter: float, code: str, reason: str, at_least_ms: int = 0
@@ -168,7 +181,7 @@ class Outgoing:
         client_msg_id = pending.draft.client_msg_id
         del self._pending[client_msg_id]
         self._in_flight.pop(client_msg_id, None)
-        self._failed[client_msg_id] = None
+        self._failed[client_msg_id] = pending.draft.session_of(self._user_id)
         if len(self._failed) > FAILED_REMEMBERED:
             self._failed.popitem(last=False)
         return StatusChanged(client_msg_id, Status.FAILED, code=code, reason=reason)
