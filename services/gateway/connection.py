@@ -316,7 +316,7 @@ class Connection:
         if now_ms >= self._expires_ms:
             self._expire()
             return ()
-        if not self._repeat(now_ms):
+        if not self._outbox.repeat(now_ms):
             self._too_slow("deliveries were not acknowledged for 45 s")
             return ()
         effects = self._timers(now_ms)
@@ -328,12 +328,6 @@ class Connection:
             self._fail(Refused("token_expired", "the token is past its exp; get a new one"), NOT_AUTHORISED)
         else:
             self._close(TOO_SLOW, f"no hello within {HELLO_WITHIN_MS // 1000} s")
-
-    def _repeat(self, now_ms: int) -> bool:
-        try:
-            return self._outbox.repeat(now_ms)
-        except Full:
-            return False
 
     def _timers(self, now_ms: int) -> Sequence[Effect]:
         effects: list[Effect] = []

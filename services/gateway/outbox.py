@@ -65,13 +65,13 @@ class Outbox:
         """Put a frame at the end; raises Full."""
         if self._frame_bytes + self._unacked_bytes + len(frame) > self._limits.buffered_bytes and self._frames:
             raise Full
-        self._frames.append(frame)
-        self._frame_bytes += len(frame)
+        self._append(frame)
 
     def deliver(self, inbox_seq: int, message_json: bytes, now_ms: int) -> None:
         """Add a delivery that is to be acknowledged; raises Full."""
         if inbox_seq > self._acked:
-            if len(self._unacked) >= self._limits.deliveries:
+            is_over = self._unacked_bytes + len(message_json) > self._limits.buffered_bytes
+            if len(self._unacked) >= self._limits.deliveries or (is_over and self._unacked):
                 raise Full
             self._unacked.append(_Delivery(inbox_seq, message_json, now_ms))
             self._unacked_bytes += len(message_json)
@@ -115,10 +115,11 @@ class Outbox:
         return min((delivery.due_ms() for delivery in self._unacked), default=NEVER_MS)
 
     def repeat(self, now_ms: int) -> bool:
-        """Repeat what is due; False when a delivery has waited too long. Raises Full.
+        """Repeat what is due; False when a delivery has waited too long.
 
         While frames wait for the socket nothing is added: a repeat would only
-        stand in the same queue as its first copy.
+        stand in the same queue as its first copy. Nor is anything above the
+        bound of bytes: what finds no room waits for its next turn.
         """
         is_blocked = bool(self._frames)
         for delivery in self._unacked:
@@ -127,6 +128,11 @@ class Outbox:
             if delivery.repeats == len(REPEAT_AFTER_MS):
                 return False
             delivery.repeats += 1
-            if not is_blocked:
-                self.add(encode_delivery(delivery.inbox_seq, delivery.message_json))
+            size = self._frame_bytes + len(delivery.message_json)
+            if not is_blocked and (size <= self._limits.buffered_bytes or not self._frames):
+                self._append(encode_delivery(delivery.inbox_seq, delivery.message_json))
         return True
+
+    def _append(self, frame: bytes) -> None:
+        self._frames.append(frame)
+        self._frame_bytes += len(frame)

@@ -187,6 +187,7 @@ def test_a_binary_message_is_fatal() -> None:
         "{}",
         '{"type":5}',
         '{"type":"ping","id":[]}',
+        '{"type":"ping","id":99999999999999999999999}',
         '{"type":"sync"}',
         '{"type":"sync","after":-1}',
         '{"type":"sync","after":1e999}',
