@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.persister.builders import command, stamps
 from tidings.codec import (
+    COMMAND_BYTES,
     canonical_json,
     decode_command,
     decode_delivery,
@@ -84,6 +85,11 @@ def test_a_command_that_makes_no_sense_is_poison_and_the_reason_says_why(
 ) -> None:
     with pytest.raises(PoisonRecord, match=reason):
         decode_command(broken(change))
+
+
+def test_a_command_larger_than_any_gateway_publishes_is_poison() -> None:
+    with pytest.raises(PoisonRecord, match="above"):
+        decode_command(command("m", text="x" * COMMAND_BYTES).SerializeToString())
 
 
 def test_h17_rules_of_another_day_stop_the_partition_instead_of_being_guessed() -> None:

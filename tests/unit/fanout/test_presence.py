@@ -98,3 +98,20 @@ def test_users_of_partitions_that_went_elsewhere_are_forgotten() -> None:
     known.here(key(1), value("c1", 10), 4)
     known.keep_only([5])
     assert known.gateways_of("alice") == set()
+
+
+def test_a_late_here_of_a_gateway_that_slept_through_its_successors_start_hides_nobody() -> None:
+    known = presences((1, 20))
+    known.here(key(1), value("new", 20), 0)
+    _, older = known.here(key(1), value("old", 10), 0)
+    assert not older
+    assert known.gateways_of("alice") == {(1, 20)}
+
+
+def test_a_connection_that_left_before_it_was_greeted_is_not_known_any_more() -> None:
+    known = presences((1, 10), (2, 11))
+    known.here(key(2), value("c2", 11), 0)
+    late, _ = known.here(key(1), value("c1", 10), 0)
+    assert known.is_known(late)
+    known.gone(key(1), value("c1", 10))
+    assert not known.is_known(late)

@@ -9,16 +9,18 @@ from tests.unit.hazards.owners import produces_to, second, writes_of
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.unit.hazards.simulation import NOON_MS, simulated
 from tests.unit.persister.builders import uuid7
-from tidings.broker.base import TopicPartition
+from tidings.broker.base import Committed, TopicPartition
 from tidings.broker.memory_faults import CommitFault, ProduceFault
 from tidings.broker.memory_faults import Faults as LogFaults
+from tidings.ids import partition_of
 from tidings.metrics import PARTITIONS
+from tidings.policy.marks import Marks
 from tidings.policy.ordered_writes import MUTATION_BYTES
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow
 from tidings.store.memory_faults import FaultRates, WriteFault
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.rows import MessageRow, SegmentRow
-from tidings.topics import DELIVERIES, EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER, PUSH
+from tidings.topics import DEAD_LETTERS, DELIVERIES, EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER, PUSH
 from tidings.wire.inbound_pb2 import Command
 
 MINUTE_MS = 60_000
@@ -381,3 +383,33 @@ async def test_state_of_a_round_that_failed_never_enters_the_cache() -> None:
         line.fanout()
         await line.settled()
         check(line)
+
+
+@simulated
+async def test_an_own_row_at_an_offset_where_the_log_says_something_else_stops_the_partition() -> None:
+    """DESIGN section 4, epoch: the log lost its tail and grew anew over rows that are acked."""
+    async with pipeline() as line:
+        first = line.persister()
+        line.publish(post("m1"), post("m2"), post("m3"))
+        await line.settled(PERSISTER)
+        first.kill()
+        before = line.dump()
+        inbound = TopicPartition(MESSAGES_INBOUND, 0)
+        line.broker.partition(inbound).lose_from(1)
+        line.broker.group(PERSISTER).commits[inbound] = Committed(1, Marks().encoded())
+        line.publish(post("other"))
+        line.persister()
+        await line.until(lambda: stopped("persister") == 1)
+        assert line.dump() == before
+
+
+@simulated
+async def test_a_command_that_stands_on_another_sessions_partition_is_put_aside() -> None:
+    async with pipeline(sessions=2) as line:
+        line.everybody()
+        right = partition_of(SESSION, 2)
+        line.append(MESSAGES_INBOUND, 1 - right, post("stray").SerializeToString())
+        line.publish(post("m1"))
+        await line.settled()
+        assert len(line.records(DEAD_LETTERS)) == 1
+        assert [ack.client_msg_id for ack in line.acks()] == ["m1"]

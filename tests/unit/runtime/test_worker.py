@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.broker.memory_faults import CommitFault, Faults
@@ -35,6 +37,8 @@ class RecordingStage:
     fail_partition: int | None = None
     hold: asyncio.Event | None = None
     prepared: asyncio.Event | None = None
+    raise_for: str | None = None
+    prepare_fault: Exception | None = None
     marks_seen: list[bool] = field(default_factory=list)
 
     def decode(self, record: Record) -> str:
@@ -46,6 +50,8 @@ class RecordingStage:
         return text
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
+        if self.prepare_fault is not None:
+            raise self.prepare_fault
         if self.prepared is not None:
             await self.prepared.wait()
 
@@ -54,6 +60,8 @@ class RecordingStage:
         if self.hold is not None:
             await self.hold.wait()
         work.must_be_ours()
+        if self.raise_for in self.rounds[-1]:
+            raise StoreUnavailable("as told")
         if self.fail_next:
             self.fail_next -= 1
             raise StoreUnavailable("as told")
@@ -174,6 +182,28 @@ async def test_a_partition_that_fails_alone_holds_up_no_other() -> None:
         stage.fail_partition = None
         await until(lambda: committed(broker, 0).offset == 1)
     assert stage.seen == [(1, "x"), (1, "y"), (0, "a")]
+
+
+async def test_a_partition_whose_rounds_keep_raising_goes_alone_and_fails_nobody_else() -> None:
+    """Two replicas of one token range are down: what is loaded for one session fails, whatever else is in the round."""
+    broker, stage = await broker_with(), RecordingStage(raise_for="bad")
+    await put(broker, 0, "bad")
+    await put(broker, 1, "x")
+    async with working(broker, stage):
+        await until(lambda: committed(broker, 1).offset == 1)
+        await put(broker, 1, "y")
+        await until(lambda: committed(broker, 1).offset == 2)
+        assert committed(broker, 0).offset == 0
+        stage.raise_for = None
+        await until(lambda: committed(broker, 0).offset == 1)
+
+
+async def test_a_fault_while_the_gate_opens_ends_the_process() -> None:
+    """Law 9: anything but the three words stops it, instead of partitions that stay closed for ever."""
+    broker, stage = await broker_with(), RecordingStage(prepare_fault=KeyError("as planted"))
+    worker = Worker(stage, broker.group_consumer("w", GROUP), CONFIG, Health())
+    with pytest.raises(KeyError, match="as planted"):
+        await asyncio.wait_for(worker.run(asyncio.Event()), PATIENCE_S)
 
 
 async def test_h21_a_mark_never_passes_a_record_whose_round_failed() -> None:

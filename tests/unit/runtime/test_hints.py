@@ -1,0 +1,62 @@
+"""Hints: bounded, on their own, and what is lost is followed by a resync."""
+
+import asyncio
+
+from tidings.broker.memory import MemoryBroker, MemoryLimits
+from tidings.broker.memory_faults import Faults, ProduceFault
+from tidings.runtime.hints import HintSender
+from tidings.topics import PUSH, Topic
+from tidings.wire.push_pb2 import Live, Push
+
+
+async def sender(faults: Faults) -> tuple[MemoryBroker, HintSender]:
+    broker = MemoryBroker(faults=faults, limits=MemoryLimits(timeout_s=0))
+    await broker.admin().create_topics([Topic(PUSH, 2, {})], 1)
+    return broker, HintSender(broker.producer("hints"), "test", 2)
+
+
+def hint(number: int) -> Push:
+    return Push(gateway_epoch=7, live=Live(inbox_seq=number))
+
+
+def sent(broker: MemoryBroker) -> list[str | None]:
+    return [Push.FromString(record.value or b"").WhichOneof("content") for record in broker.records(PUSH)]
+
+
+async def until_idle(hints: HintSender) -> None:
+    await hints.stop()
+    await asyncio.sleep(0)
+
+
+async def test_a_lost_hint_is_followed_by_a_resync() -> None:
+    faults = Faults()
+    broker, hints = await sender(faults)
+    faults.script_produce(ProduceFault.LOST)
+    hints.send(0, hint(1))
+    await until_idle(hints)
+    hints.send(0, hint(2))
+    await until_idle(hints)
+    assert sent(broker) == ["resync", "live"]
+
+
+async def test_a_loss_that_happens_while_the_resync_is_under_way_is_not_forgotten() -> None:
+    faults = Faults()
+    broker, hints = await sender(faults)
+    faults.script_produce(ProduceFault.LOST)
+    hints.send(0, hint(1))
+    await until_idle(hints)
+    faults.script_produce(ProduceFault.LOST)
+    hints.send(0, hint(2))
+    await until_idle(hints)
+    assert sent(broker) == []
+    await asyncio.sleep(1.1)
+    hints.send(0, hint(3))
+    await until_idle(hints)
+    assert sent(broker) == ["resync", "live"]
+
+
+async def test_a_gateway_beyond_the_partitions_of_push_costs_nothing() -> None:
+    broker, hints = await sender(Faults())
+    hints.send(9, hint(1))
+    await until_idle(hints)
+    assert sent(broker) == []
