@@ -184,10 +184,10 @@ async def test_acks_and_reads_become_receipts_and_watermarks_come_back(tmp_path:
             {"type": "read", "session_id": "d:bob:carol", "seq": 2},
         )
         assert (await socket.expect("error"))["code"] == "session_not_found"
-        receipts = [Receipt.FromString(record.value or b"") for record in await gateway.records(RECEIPTS_INBOUND, 2)]
+        receipts = [Receipt.FromString(record.value or b"") for record in await gateway.records(RECEIPTS_INBOUND, 1)]
+        # What is said of one session within 100 ms is one record.
         assert [(r.session_id, r.user_id, r.delivered_seq, r.read_seq) for r in receipts] == [
-            ("d:alice:bob", "alice", 2, 0),
-            ("d:alice:bob", "alice", 2, 2),
+            ("d:alice:bob", "alice", 2, 2)
         ]
         (record,) = await gateway.records(PRESENCE, 1)
         epoch = Presence.FromString(record.value or b"").gateway_epoch
