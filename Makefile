@@ -118,6 +118,10 @@ test-integration: jars ## services and the local stack on real servers
 test-e2e: jars ## the whole stack, with kills, pauses and outages
 	$(PYTEST) tests/e2e
 
+.PHONY: planted
+planted: env ## take one law away at a time and see its test fail (some minutes)
+	$(BIN)/python scripts/planted.py
+
 .PHONY: bench
 bench: jars ## latency, highest rate and memory, with the bare limits of the same run (benchmarks/README.md)
 	$(BIN)/python -m benchmarks
