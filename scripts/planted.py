@@ -116,7 +116,7 @@ BUGS = (
     bug(
         "seq from memory only",
         "services/persister/worker.py",
-        "tails = await history.tails_below(self._store, firsts) if firsts else {}",
+        "tails = await history.tails_below(self._store, firsts, above) if firsts else {}",
         "tails: dict[str, history.Tail | LostLogTail | None] = dict.fromkeys(firsts)",
         H6,
         H17,
@@ -389,7 +389,7 @@ BUGS = (
     bug(
         "a newcomer that must wait keeps the loop busy",
         "services/fanout/deliver_worker.py",
-        "if partitions and self._presence.newcomers:",
+        "if self._presence.newcomers and (partitions or not self._unconfirmed):",
         "if self._presence.newcomers:",
         H14,
     ),
