@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Generic, TypeVar
 
-from tidings.errors import TidingsError
-
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -20,7 +18,7 @@ class Batched(Generic[K, V]):
     """
 
     def __init__(self, load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]]) -> None:
-        """`load` answers for the keys it finds; it raises a TidingsError for all of them."""
+        """`load` answers for the keys it finds; what it raises is raised for all of them."""
         self._load = load
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
         self._running: asyncio.Task[None] | None = None
@@ -54,7 +52,7 @@ class Batched(Generic[K, V]):
             batch = {key: self._waiting.pop(key) for key in list(self._waiting)[:MAX_KEYS]}
             try:
                 found = await self._load(list(batch))
-            except TidingsError as error:
+            except Exception as error:  # noqa: BLE001 - without an answer the callers wait for ever
                 for future in batch.values():
                     future.set_exception(error)
                 continue

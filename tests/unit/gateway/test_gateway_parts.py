@@ -214,7 +214,7 @@ class SlowTables:
         self.asked: list[list[str]] = []
         self.value = 0
         self.go = asyncio.Event()
-        self.failure: StoreUnavailable | None = None
+        self.failure: Exception | None = None
 
     async def load(self, keys: Collection[str]) -> Mapping[str, int]:
         self.asked.append(sorted(keys))
@@ -240,13 +240,14 @@ async def test_who_asks_during_a_read_gets_a_later_one_shared_with_its_equals() 
     assert tables.asked == [["a"], ["a", "b", "unknown"]]
 
 
-async def test_a_failed_read_fails_for_all_who_waited_and_the_next_one_begins_anew() -> None:
+@pytest.mark.parametrize("failure", [StoreUnavailable("away"), ValueError("a bug")])
+async def test_a_failed_read_fails_for_all_who_waited_and_the_next_one_begins_anew(failure: Exception) -> None:
     tables = SlowTables()
     reads = Batched(tables.load)
     tables.go.set()
-    tables.failure = StoreUnavailable("away")
-    with pytest.raises(StoreUnavailable):
-        await reads.get("a")
+    tables.failure = failure
+    with pytest.raises(type(failure)):
+        await asyncio.wait_for(reads.get("a"), 10)
     tables.failure = None
     assert await reads.get("a") == 0
 
