@@ -40,7 +40,7 @@ MAX_PAGE = 200
 FRAME_BYTES = 64 * 1024
 MAX_RETRIES = 8
 
-GOING_AWAY, BAD_FRAME, NOT_AUTHORISED, TOO_SLOW, REPLACED = 1001, 4400, 4401, 4408, 4409
+GOING_AWAY, BAD_FRAME, NOT_AUTHORISED, TOO_SLOW, REPLACED, UNAVAILABLE = 1001, 4400, 4401, 4408, 4409, 4503
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +306,10 @@ class Connection:
     def shut_down(self) -> None:
         """The gateway stops."""
         self._close(GOING_AWAY, "going away")
+
+    def broke(self) -> None:
+        """A fault of the gateway's own: the client connects again."""
+        self._close(UNAVAILABLE, "the gateway failed; its log says why")
 
     # --- time --------------------------------------------------------------------------------------
 

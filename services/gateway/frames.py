@@ -17,6 +17,7 @@ MAX_NUMBER = 2**53 - 1
 # which for 64 KiB of escapes took 43 s.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)', re.DOTALL)
 
+Number = Annotated[int, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
 Ref = Annotated[str, msgspec.Meta(max_length=MAX_REF)] | None
@@ -78,7 +79,7 @@ class Read(msgspec.Struct, frozen=True, tag_field="type", tag="read"):
 class Ping(msgspec.Struct, frozen=True, tag_field="type", tag="ping"):
     """To be answered by a pong."""
 
-    id: Annotated[str, msgspec.Meta(max_length=MAX_REF)] | Position | None = None
+    id: Annotated[str, msgspec.Meta(max_length=MAX_REF)] | Number | None = None
     ref: Ref = None
 
 

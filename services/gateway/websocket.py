@@ -14,6 +14,7 @@ from services.gateway.publishing import Publisher, unavailable
 from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import Refused, StoreUnavailable
+from tidings.logging import logger
 from tidings.wire.receipts_pb2 import Receipt
 
 PATH = "/v1/ws"
@@ -52,6 +53,7 @@ class WebSocketEndpoint:
         self._clock = clock
         self._origins = origins
         self._max_connections = max_connections
+        self._log = logger("tidings.gateway.websocket")
         self.is_accepting = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,21 +87,28 @@ class WebSocketEndpoint:
         return None
 
     async def _serve(self, link: Link, receive: Receive) -> None:
-        connection = link.connection
         while True:
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 return
-            text = event.get("text")
-            if text is None:
-                connection.received_binary()
-                effects: Sequence[Effect] = ()
-            else:
-                effects = connection.received(text, self._clock.monotonic_ms(), self._clock.wall_ms())
-            self._hub.settle(link)
-            for effect in effects:
-                await self._perform(link, effect)
+            try:
+                await self._take(link, event.get("text"))
+            except Exception:  # noqa: BLE001 - one message's fault must not be a close without a code
+                self._log.exception("a connection failed", connection=link.connection.connection_id)
+                link.connection.broke()
                 self._hub.settle(link)
+
+    async def _take(self, link: Link, text: str | None) -> None:
+        connection = link.connection
+        if text is None:
+            connection.received_binary()
+            effects: Sequence[Effect] = ()
+        else:
+            effects = connection.received(text, self._clock.monotonic_ms(), self._clock.wall_ms())
+        self._hub.settle(link)
+        for effect in effects:
+            await self._perform(link, effect)
+            self._hub.settle(link)
 
     async def _perform(self, link: Link, effect: Effect) -> None:
         _FRAMES_IN[type(effect)].inc()

@@ -320,6 +320,8 @@ def test_a_ping_is_answered_with_its_id_and_ref() -> None:
     connection = signed_in()
     receive(connection, {"type": "ping", "id": 7, "ref": "r"}, {"type": "pong", "id": 1})
     assert only(connection) == {"type": "pong", "id": 7, "ref": "r"}
+    receive(connection, {"type": "ping", "id": -7})
+    assert only(connection)["id"] == -7
 
 
 # -- deliveries ------------------------------------------------------------------------------------

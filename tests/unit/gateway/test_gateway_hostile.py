@@ -1,11 +1,25 @@
 """What a hostile client was seen to do in a review, and may not do again."""
 
+import asyncio
 import time
+from collections.abc import MutableMapping
+from typing import Any
 
 import pytest
 
+from services.gateway.connection import ConnectionRules
 from services.gateway.frames import is_too_deep
+from services.gateway.hub import Hub
+from services.gateway.inbox_reads import InboxPage
 from services.gateway.outbox import REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
+from services.gateway.publishing import GatewayIdentity, Publisher
+from services.gateway.tokens import Identity
+from services.gateway.websocket import PATH, SUBPROTOCOL, WebSocketEndpoint
+from tidings import topics
+from tidings.broker.memory import MemoryBroker
+from tidings.clock import SystemClock
+from tidings.topics import TopicSizes
+from tidings.wire.common_pb2 import Stamps
 
 KIB = 1024
 
@@ -58,3 +72,40 @@ def test_a_repeat_never_closes_a_connection_before_its_45_s() -> None:
         assert outbox
         drained(outbox)
     assert not outbox.repeat(45_000)
+
+
+class BrokenInbox:
+    async def page(self, _user_id: str, _after: int, _limit: int) -> InboxPage:
+        raise ValueError("a bug")
+
+
+async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code() -> None:
+    clock = SystemClock()
+    broker, sizes = MemoryBroker(), TopicSizes(1, 1, 1)
+    await broker.admin().create_topics(topics.declared(sizes), 1)
+    publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
+    rules = ConnectionRules(lambda _token, _wall_ms: Identity("alice", 3_600_000))
+    hub = Hub(rules, publisher, clock, "gw")
+    parts: tuple[Any, ...] = (hub, None, publisher, BrokenInbox(), clock, frozenset(), 1)
+    endpoint = WebSocketEndpoint(*parts)
+    closed = asyncio.Event()
+    said: list[MutableMapping[str, Any]] = []
+    lines = ['{"type":"hello","token":"t","device_id":"d"}', '{"type":"sync","after":0}']
+    events: list[MutableMapping[str, Any]] = [{"type": "websocket.connect"}]
+    events += [{"type": "websocket.receive", "text": line} for line in lines]
+
+    async def receive() -> MutableMapping[str, Any]:
+        if events:
+            return events.pop(0)
+        await asyncio.wait_for(closed.wait(), 10)
+        return {"type": "websocket.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        said.append(message)
+        if message["type"] == "websocket.close":
+            closed.set()
+
+    await endpoint({"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
+    assert said[-1]["code"] == 4503
+    assert len(hub) == 0
+    await publisher.flush(1)
