@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.gateway.frames import MAX_NUMBER
+from services.gateway.frames import MAX_NUMBER, whole
 from tidings import ids
 from tidings.codec import KINDS, canonical_json
 from tidings.errors import Refused
@@ -59,7 +59,7 @@ def _invalid(text: str) -> Refused:
 def _checked_reply_to(value: object) -> int:
     if value is None or value == "":
         return 0
-    number = _whole(value)
+    number = whole(value)
     if number is None or not 1 <= number <= MAX_NUMBER:
         raise _invalid("reply_to is the seq of a message of the same session, 1 or more")
     return number
@@ -124,15 +124,8 @@ def _is_given(value: object) -> bool:
     return value is not None and value != ""
 
 
-def _whole(value: object) -> int | None:
-    """An integer however JSON wrote it (5 and 5.0 are one value); None for anything else, true among it."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _number(body: Mapping[str, object], name: str, least: int, most: int) -> int:
-    number = _whole(body.get(name))
+    number = whole(body.get(name))
     if number is None or not least <= number <= most:
         raise _invalid(f"{name} is a whole number from {least} to {most}")
     return number

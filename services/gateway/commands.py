@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.gateway.bodies import BodyRules, checked_post
-from services.gateway.frames import Send, is_ref
+from services.gateway.frames import Send, is_ref, whole
 from tidings import codec, ids
 from tidings.errors import Refused
 from tidings.runtime.settings import LimitSettings
@@ -86,9 +86,10 @@ def session_not_found() -> Refused:
 def _checked_attempt(attempt: object) -> int:
     if attempt is None or attempt == "":
         return 1
-    if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
+    number = whole(attempt)
+    if number is None or number < 1:
         raise Refused("invalid_frame", "attempt is a whole number, 1 or more")
-    return min(attempt, MAX_ATTEMPT)
+    return min(number, MAX_ATTEMPT)
 
 
 def check_id_time(client_msg_id: str, wall_ms: int) -> None:

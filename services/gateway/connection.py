@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from services.gateway.bodies import BodyRules
-from services.gateway.commands import check_membership, checked_draft, usable_client_msg_id
+from services.gateway.commands import checked_draft, checked_session, usable_client_msg_id
 from services.gateway.effects import Announce, Effect, HeartbeatDue, MoveWatermark, Publish, ReadInbox, SignedIn
 from services.gateway.frames import (
     Ack,
@@ -117,8 +117,7 @@ class Connection:
             return self._hello(frame, now_ms, wall_ms)
         if not self.user_id:
             text = frame.text if isinstance(frame, Malformed) else "the first frame is hello"
-            self._fail(Refused("invalid_frame", text), BAD_FRAME)
-            return ()
+            return self._fail(Refused("invalid_frame", text), BAD_FRAME, frame.ref if is_ref(frame.ref) else None)
         match frame:
             case Malformed():
                 return self._malformed(frame, now_ms)
@@ -147,15 +146,15 @@ class Connection:
     def _hello(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
         if not hello.device_id or not ids.is_user_id(hello.device_id):
             text = "device_id is a string of 1-64 characters A-Z a-z 0-9 _ . @ -"
-            return self._fail(Refused("invalid_frame", text), BAD_FRAME)
+            return self._fail(Refused("invalid_frame", text), BAD_FRAME, hello.ref)
         try:
             identity = self._rules.verify(hello.token or "", wall_ms)
         except Refused as refused:
-            return self._fail(refused, NOT_AUTHORISED)
+            return self._fail(refused, NOT_AUTHORISED, hello.ref)
         is_renewal = bool(self.user_id)
         if is_renewal and (self.user_id, self.device_id) != (identity.user_id, hello.device_id):
             text = "a second hello renews the token of the same user and device; connect anew for another"
-            return self._fail(Refused("invalid_frame", text), BAD_FRAME)
+            return self._fail(Refused("invalid_frame", text), BAD_FRAME, hello.ref)
         self._expires_ms = now_ms + identity.valid_for_ms
         self.user_id, self.device_id = identity.user_id, hello.device_id
         self._welcome(hello.ref, wall_ms)
@@ -232,7 +231,7 @@ class Connection:
         effects: list[Effect] = []
         for place in moved:
             try:
-                check_membership(self.user_id, place.session_id)
+                checked_session(self.user_id, place.session_id, None)
             except Refused as refused:
                 self._error(refused, ref, now_ms)
                 continue
@@ -366,9 +365,9 @@ class Connection:
         if len(self._errors_ms) >= INVALID_FRAMES_A_MINUTE:
             self._fail(Refused("invalid_frame", "ten invalid frames within a minute"), BAD_FRAME)
 
-    def _fail(self, refused: Refused, close_code: int) -> Sequence[Effect]:
+    def _fail(self, refused: Refused, close_code: int, ref: str | None = None) -> Sequence[Effect]:
         """Fatal: say why, then close."""
-        self._add(encode("error", code=refused.code, message=refused.text, fatal=True))
+        self._add(encode("error", ref, code=refused.code, message=refused.text, fatal=True))
         self._close(close_code, refused.code)
         return ()
 

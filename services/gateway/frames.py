@@ -10,12 +10,16 @@ import orjson
 
 MAX_DEPTH = 32
 MAX_REF = 64
+# PROTOCOL leaves it open; five pages, each message of a session of its own.
+MAX_DELIVERED = 1_000
 # Every number fits a double (PROTOCOL), and so fits the int64 of the log and the tables.
 MAX_NUMBER = 2**53 - 1
 
 # A string without its end counts to the end of the text: otherwise each of its quotes would be tried as a begin,
 # which for 64 KiB of escapes took 43 s.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)', re.DOTALL)
+
+NOT_ALLOWED = "JSON and Unicode do not allow a number or string in it (NaN, an infinity, a lone surrogate)"
 
 Number = Annotated[int, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
@@ -64,7 +68,7 @@ class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
     """Cumulative: this device holds everything up to there."""
 
     inbox_seq: Position | None = None
-    delivered: list[SeqOfSession] | None = None
+    delivered: Annotated[list[SeqOfSession], msgspec.Meta(max_length=MAX_DELIVERED)] | None = None
     ref: Ref = None
 
 
@@ -113,8 +117,35 @@ def decode_line(line: str) -> Frame | Malformed:
         return Malformed(True, f"a frame may be nested at most {MAX_DEPTH} deep")
     try:
         return _DECODER.decode(line)
-    except msgspec.MsgspecError as error:
-        return _malformed(line, str(error))
+    except msgspec.ValidationError as error:
+        return _second_look(line) or _malformed(line, str(error))
+    except msgspec.MsgspecError:
+        return _malformed(line, NOT_ALLOWED)
+
+
+def _second_look(line: str) -> Frame | None:
+    """The frame whose only fault is how it writes a whole number (5.0) or an absent field (null, empty)."""
+    try:
+        frame: Frame = msgspec.convert(_plain(msgspec.json.decode(line)), Frame)
+    except msgspec.MsgspecError:
+        return None
+    return frame
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _plain(field) for name, field in value.items() if field is not None and field != ""}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    number = whole(value)
+    return value if number is None else number
+
+
+def whole(value: object) -> int | None:
+    """An integer however JSON wrote it (5 and 5.0 are one value); None for anything else, true among it."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _malformed(line: str, reason: str) -> Malformed:

@@ -198,6 +198,12 @@ def test_a_binary_message_is_fatal() -> None:
         '{"type":"sync","after":0,"limit":-5}',
         '{"type":"read","session_id":"d:alice:bob","seq":0}',
         '{"type":"ack","inbox_seq":-1}',
+        '{"type":"sync","after":1.5}',
+        '{"type":"sync","after":9007199254740992.0}',
+        '{"type":"read","session_id":"d:bob:alice","seq":1}',
+        '{"type":"read","session_id":"","seq":1}',
+        '{"type":"ack","delivered":[{"session_id":"x","seq":1}]}',
+        '{"type":"ack","delivered":[' + ",".join(['{"session_id":"d:alice:bob","seq":1}'] * 1001) + "]}",
         '{"type":"ack","delivered":[{"seq":1}]}',
         '{"type":"ping","ref":"' + "r" * 65 + '"}',
         '{"type":"ping","id":"\\ud800"}',
@@ -214,10 +220,48 @@ def test_bad_fields_are_answered_and_the_other_lines_processed(line: str) -> Non
     assert close_code(connection) is None
 
 
+def test_a_lone_surrogate_is_named_in_the_answer() -> None:
+    connection = signed_in()
+    receive(connection, '{"type":"ping","id":"\\ud800"}')
+    assert "surrogate" in only(connection)["message"]
+
+
 def test_an_error_repeats_the_ref() -> None:
     connection = signed_in()
     receive(connection, {"type": "sync", "after": "x", "ref": "r9"})
     assert only(connection)["ref"] == "r9"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "ping", "ref": "r9"},
+        {"type": "send", "ref": "r9"},
+        {"type": "dance", "ref": "r9"},
+        {"type": "hello", "token": "alice", "ref": "r9"},
+        {**hello("bad"), "ref": "r9"},
+    ],
+)
+def test_a_fatal_error_repeats_the_ref(frame: object) -> None:
+    connection = opened()
+    receive(connection, frame)
+    error = only(connection)
+    assert (error["fatal"], error["ref"]) == (True, "r9")
+
+
+def test_whole_floats_are_numbers_and_null_and_empty_count_as_absent() -> None:
+    connection = signed_in()
+    place = {"session_id": "d:alice:bob", "seq": 2.0}
+    effects = receive(
+        connection,
+        {"type": "sync", "after": 3.0, "limit": "", "ref": ""},
+        {"type": "read", **place},
+        {"type": "ack", "inbox_seq": "", "delivered": [place]},
+        {"type": "ack", "inbox_seq": 4.0, "delivered": ""},
+    )
+    moved = [MoveWatermark("d:alice:bob", 2, 2, None), MoveWatermark("d:alice:bob", 2, 0, None)]
+    assert list(effects) == [ReadInbox(3, 200, None), *moved]
+    assert sent(connection) == []
 
 
 def test_ten_invalid_frames_within_a_minute_are_fatal() -> None:
