@@ -22,7 +22,9 @@ MAX_URL = 2_048
 MAX_CONTENT_TYPE = 127
 MAX_CUSTOM_TYPE = 128
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, the line ends of Unicode, and what turns the direction of writing: "a\u202egnp.exe" shows as
+# "aexe.png".
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ def _image(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
 
 def _file(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
     name = _short_text(body, "name", MAX_NAME)
-    if "/" in name or "\\" in name:
-        raise _invalid("name holds no path separators")
+    if "/" in name or "\\" in name or name.strip() in ("", ".", ".."):
+        raise _invalid("name is that of a file, without path separators")
     return {
         "name": name,
         "url": _url(body, "url", rules),
@@ -133,20 +135,22 @@ def _number(body: Mapping[str, object], name: str, least: int, most: int) -> int
 
 def _short_text(body: Mapping[str, object], name: str, most: int) -> str:
     text = body.get(name)
-    if not isinstance(text, str) or not 1 <= len(text) <= most or _CONTROL.search(text):
-        raise _invalid(f"{name} is a string of 1-{most} characters without control characters")
+    if not isinstance(text, str) or not 1 <= len(text) <= most or _UNSEEN.search(text):
+        raise _invalid(
+            f"{name} is a string of 1-{most} characters without control characters, line ends and marks of direction"
+        )
     return text
 
 
 def _url(body: Mapping[str, object], name: str, rules: BodyRules) -> str:
     url = body.get(name)
-    if not isinstance(url, str) or not 1 <= len(url) <= MAX_URL or _CONTROL.search(url):
-        raise _invalid(f"{name} is a URL of at most {MAX_URL} characters")
+    if not isinstance(url, str) or not 1 <= len(url) <= MAX_URL or not url.isprintable() or " " in url:
+        raise _invalid(f"{name} is a URL of at most {MAX_URL} printable characters without spaces")
     if url.startswith("/v1/media/"):
         raise Refused("media_not_found", f"{name} is not an upload of yours")
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host, _port = parts.hostname, parts.port
     except ValueError:
         raise _invalid(f"{name} is not a URL") from None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:

@@ -46,7 +46,7 @@ class HttpSettings(BaseSettings):
 
     def body_rules(self) -> BodyRules:
         """What bodies.py needs."""
-        return BodyRules(_names(self.media_hosts))
+        return BodyRules(_names(self.media_hosts.lower()))
 
     def outbox_limits(self) -> OutboxLimits:
         """What outbox.py needs."""

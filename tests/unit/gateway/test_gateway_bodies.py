@@ -14,6 +14,13 @@ from tidings.wire.common_pb2 import KIND_TEXT, Message
 RULES = BodyRules(frozenset({"media.example"}))
 URL = "https://media.example/a.png"
 IMAGE: dict[str, Any] = {"url": URL, "thumb_url": URL, "width": 640, "height": 480}
+BAD_URLS = [
+    f" {URL}",
+    "https://media.example:80abc/a",
+    "https://media.example:99999/a",
+    f"{URL}\u202e",
+    f"{URL} b",
+]
 FILE: dict[str, Any] = {"name": "报告 1.pdf", "url": URL, "size": 5, "content_type": "application/pdf"}
 
 
@@ -64,6 +71,8 @@ def test_what_the_table_allows_is_taken(kind: str, body: dict[str, Any]) -> None
         ("file", {**FILE, "name": "a\nb"}, "invalid_body"),
         ("file", {**FILE, "name": "x" * 256}, "invalid_body"),
         ("file", {**FILE, "size": -1}, "invalid_body"),
+        *(("file", {**FILE, "name": name}, "invalid_body") for name in (".", "..", " ", "a\u202egnp.exe", "a\u2028b")),
+        *(("image", {**IMAGE, "url": url}, "invalid_body") for url in BAD_URLS),
         ("custom", {"type": "poll"}, "invalid_body"),
         ("custom", {"data": 1}, "invalid_body"),
         ("custom", {"type": "poll", "data": "x" * 8_192}, "invalid_body"),

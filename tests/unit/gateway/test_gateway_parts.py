@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from services.gateway.batching import Batched
 from services.gateway.blocks import GATHER_S, Blocks
 from services.gateway.rates import RateLimits
-from services.gateway.settings import TokenSettings, read_keys
+from services.gateway.settings import HttpSettings, TokenSettings, read_keys
 from services.gateway.tokens import Tokens, public_keys, secret_key
 from services.gateway.waiting import WaitingCalls
 from tidings.errors import ConfigurationError, Refused, StoreUnavailable
@@ -131,6 +131,11 @@ def test_the_development_key_is_made_once_and_shared(tmp_path: Path) -> None:
     assert first.signing == second.signing == (tmp_path / "deep" / "dev.key").read_bytes()
     assert (tmp_path / "deep" / "dev.key").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["dev.key"]
+
+
+def test_media_hosts_are_compared_in_lower_case() -> None:
+    rules = HttpSettings(media_hosts="Media.Example, cdn.example").body_rules()
+    assert rules.media_hosts == {"media.example", "cdn.example"}
 
 
 # -- rates -----------------------------------------------------------------------------------------
