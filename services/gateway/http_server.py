@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
@@ -43,6 +44,7 @@ class HttpServer:
             ws_ping_interval=None,
         )
         self._server = uvicorn.Server(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
         # The gateway owns its signals: it drains before uvicorn would close every socket.
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
 
@@ -67,6 +69,11 @@ class HttpServer:
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._apps[scope["type"]](scope, receive, send)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """uvicorn logs an error for each handshake that was refused with an answer of ours."""
+    return "returned without completing handshake" not in str(record.msg)
 
 
 def _listener(address: tuple[str, int]) -> socket.socket:

@@ -9,11 +9,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from services.gateway.connection import FRAME_BYTES
-from services.gateway.frames import MAX_NUMBER, is_too_deep
+from services.gateway.frames import MAX_NUMBER, NOT_ALLOWED, is_too_deep
 from tidings.errors import Refused
 
 # A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
 BATCH_BYTES = 1024 * 1024
+# Of MAX_NUMBER: longer digits are not even converted.
+MAX_DIGITS = 16
 
 
 def answer(value: object, status: int = 200) -> Response:
@@ -22,7 +24,7 @@ def answer(value: object, status: int = 200) -> Response:
     return Response(content, status, media_type="application/json")
 
 
-def problem(refused: Refused, status: int | None = None) -> Response:
+def problem(refused: Refused, status: int | None = None, more_headers: Mapping[str, str] | None = None) -> Response:
     """RFC 9457, with PROTOCOL's code."""
     status = status or refused.http_status
     content: dict[str, object] = {
@@ -33,7 +35,7 @@ def problem(refused: Refused, status: int | None = None) -> Response:
         "code": refused.code,
         "retryable": refused.is_retryable,
     }
-    headers = {}
+    headers = dict(more_headers or {})
     if refused.retry_after_ms is not None:
         content["retry_after_ms"] = refused.retry_after_ms
         headers["Retry-After"] = str(-(-refused.retry_after_ms // 1000))
@@ -51,7 +53,7 @@ async def json_object(request: Request, limit: int = FRAME_BYTES) -> Mapping[str
     try:
         value = msgspec.json.decode(text)
     except msgspec.MsgspecError as error:
-        raise Refused("invalid_frame", f"the body is not JSON: {error}") from None
+        raise Refused("invalid_frame", f"the body is not JSON, or {NOT_ALLOWED}: {error}") from None
     if not isinstance(value, dict):
         raise Refused("invalid_frame", "the body is a JSON object")
     return value
@@ -78,13 +80,19 @@ def number_from(text: str | None, name: str, least: int) -> int | None:
     """A whole number of the query; None when absent or empty. Raises Refused."""
     if not text:
         return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 16 or not least <= int(text) <= MAX_NUMBER:
+    digits = _digits(text)
+    if not digits or len(digits) > MAX_DIGITS or not least <= int(digits) <= MAX_NUMBER:
         raise Refused("invalid_frame", f"{name} is a whole number, {least} or more")
-    return int(text)
+    return int(digits)
 
 
 def limit_from(text: str | None, default: int, most: int = 200) -> int:
     """A limit of the query: more than `most` is cut; raises Refused for 0 and less."""
-    if text and text.isascii() and text.isdecimal() and len(text) > 16:
+    if len(_digits(text or "")) > MAX_DIGITS:
         return most
     return min(number_from(text, "limit", 1) or default, most)
+
+
+def _digits(text: str) -> str:
+    """Without leading zeros; empty for what is no number."""
+    return (text.lstrip("0") or "0") if text.isascii() and text.isdecimal() else ""

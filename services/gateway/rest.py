@@ -78,7 +78,8 @@ def _answer_errors(app: FastAPI) -> None:
     async def no_route(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         text = f"{request.method} {request.url.path} is not a call; /docs lists them"
-        return problem(Refused("invalid_frame", text), status)
+        headers = error.headers if isinstance(error, HTTPException) else None
+        return problem(Refused("invalid_frame", text), status, headers)
 
     async def broken(_request: Request, _error: Exception) -> Response:
         return problem(Refused("unavailable", "the gateway failed; its log says why"), 500)

@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from services.gateway.commands import checked_draft, usable_client_msg_id
-from services.gateway.frames import Send
+from services.gateway.frames import Send, whole
 from services.gateway.http_wire import BATCH_BYTES, answer, json_object, limit_from, number_from
 from services.gateway.inbox_reads import MAX_PAGE
 from services.gateway.posting import Caller
@@ -41,8 +41,9 @@ class MessageCalls:
         user_id = body.get("user_id")
         if not isinstance(user_id, str) or not ids.is_user_id(user_id):
             raise Refused("invalid_frame", "user_id is a string of 1-64 characters A-Z a-z 0-9 _ . @ -")
-        ttl_s = body.get("ttl_s") or TOKEN_TTL_S
-        if isinstance(ttl_s, bool) or not isinstance(ttl_s, int) or ttl_s < 1:
+        given = body.get("ttl_s")
+        ttl_s = TOKEN_TTL_S if given is None or given == "" else whole(given)
+        if ttl_s is None or ttl_s < 1:
             raise Refused("invalid_frame", "ttl_s is a whole number of seconds, 1 or more")
         wall_ms = parts.clock.wall_ms()
         token, expires_at = issue(parts.signing, parts.audience, user_id, wall_ms, min(ttl_s, MAX_TOKEN_TTL_S))
@@ -108,6 +109,8 @@ def _client_msg_id(body: Mapping[str, object], header: str | None) -> object:
     """From the body or the header `Idempotency-Key`; Refused when both are given and differ."""
     given = body.get("client_msg_id")
     if given is None or given == "":
+        if not header:
+            raise Refused("invalid_frame", "client_msg_id is missing; give it in the body or as Idempotency-Key")
         return header
     if header and header != given:
         raise Refused("invalid_frame", "client_msg_id and Idempotency-Key differ; give one of them")

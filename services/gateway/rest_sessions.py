@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from services.gateway.commands import check_membership
-from services.gateway.frames import MAX_NUMBER
+from services.gateway.frames import MAX_NUMBER, whole
 from services.gateway.http_wire import answer, json_object, limit_from, number_from
 from services.gateway.publishing import unavailable
 from services.gateway.rest_parts import RestParts
@@ -59,8 +59,8 @@ class SessionCalls:
     async def mark_read(self, request: Request, session_id: str) -> Response:
         """Move the caller's read mark; beyond the head counts as the head, and it never goes back."""
         user_id = self._member(request, session_id)
-        seq = (await json_object(request)).get("seq")
-        if isinstance(seq, bool) or not isinstance(seq, int) or not 1 <= seq <= MAX_NUMBER:
+        seq = whole((await json_object(request)).get("seq"))
+        if seq is None or not 1 <= seq <= MAX_NUMBER:
             raise Refused("invalid_frame", "seq is a whole number, 1 or more")
         read_seq = min(seq, await self._parts.sessions.head_seq(session_id))
         if read_seq:

@@ -5,7 +5,10 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from starlette.responses import Response
+
 from services.gateway.effects import Effect, MoveWatermark, Publish, ReadInbox, SignedIn
+from services.gateway.http_wire import problem
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.links import Link, Send
@@ -61,7 +64,7 @@ class WebSocketEndpoint:
         await receive()
         refusal = self._refusal(scope)
         if refusal is not None:
-            await _refuse(send, *refusal)
+            await _refuse(send, refusal)
             return
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         # Headers of the handshake are not needed any more; uvicorn keeps the scope as long as the socket.
@@ -74,16 +77,16 @@ class WebSocketEndpoint:
         finally:
             self._hub.close(link)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope) -> Response | None:
         if scope["path"] != PATH:
-            return 404, f"the WebSocket is at {PATH}"
+            return problem(Refused("invalid_frame", f"the WebSocket is at {PATH}"), 404)
         if not self.is_accepting or len(self._hub) >= self._max_connections:
-            return 503, "this gateway takes no more connections; connect again elsewhere"
+            return problem(Refused("unavailable", "this gateway takes no more connections; connect again elsewhere"))
         origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
         if origin is not None and origin.decode("latin-1") not in self._origins:
-            return 403, "origin_not_allowed: the setting TIDINGS_ALLOWED_ORIGINS lists the allowed ones"
+            return problem(Refused("origin_not_allowed", "the setting TIDINGS_ALLOWED_ORIGINS lists the allowed ones"))
         if SUBPROTOCOL not in scope["subprotocols"]:
-            return 400, f"ask for the subprotocol {SUBPROTOCOL}"
+            return problem(Refused("invalid_frame", f"ask for the subprotocol {SUBPROTOCOL}"))
         return None
 
     async def _serve(self, link: Link, receive: Receive) -> None:
@@ -158,7 +161,7 @@ class WebSocketEndpoint:
             link.connection.failed(refused, effect.ref)
 
 
-async def _refuse(send: Send, status: int, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": text.encode()})
+async def _refuse(send: Send, answer: Response) -> None:
+    start = {"status": answer.status_code, "headers": answer.raw_headers}
+    await send({"type": "websocket.http.response.start", **start})
+    await send({"type": "websocket.http.response.body", "body": answer.body})

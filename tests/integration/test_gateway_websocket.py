@@ -113,7 +113,9 @@ async def test_records_of_another_gateway_epoch_are_dropped(tmp_path: Path) -> N
         assert (await socket.expect("live"))["inbox_seq"] == 2
 
 
-async def test_a_foreign_origin_and_a_missing_subprotocol_are_refused_in_the_handshake(tmp_path: Path) -> None:
+async def test_a_foreign_origin_and_a_missing_subprotocol_are_refused_in_the_handshake(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running(settings(tmp_path, allowed_origins="https://app.example")) as gateway:
         url = f"ws://127.0.0.1:{gateway.port}/v1/ws"
         for options, status in (
@@ -125,6 +127,8 @@ async def test_a_foreign_origin_and_a_missing_subprotocol_are_refused_in_the_han
             with pytest.raises(InvalidStatus) as refused:
                 await connect(url, **options)
             assert refused.value.response.status_code == status
+            assert refused.value.response.headers["content-type"] == "application/problem+json"
+        assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
         async with gateway.socket(origin=Origin("https://app.example")) as socket:
             assert socket.connection.subprotocol == SUBPROTOCOL
 

@@ -27,6 +27,7 @@ from services.gateway.send_times import SendTimes
 from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Identity, Tokens, issue, secret_key
 from services.gateway.waiting import WaitingCalls
+from services.gateway.websocket import PATH, SUBPROTOCOL, WebSocketEndpoint
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock
@@ -294,3 +295,69 @@ async def _call(
             assert response.status_code < 500 or body["code"] == "unavailable"
             assert body["code"] in HTTP_STATUS
             assert response.headers["content-type"] == "application/problem+json"
+
+
+async def answer_to(method: str, path: str, **request: Any) -> httpx2.Response:
+    token, _ = issue(SECRET.encode(), "tidings", "alice", CLOCK.wall_ms(), 60)
+    transport: Any = httpx2.ASGITransport(app=await _app())
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://g", headers=headers) as http:
+        return await http.request(method, path, **request)
+
+
+@pytest.mark.parametrize(("limit", "status"), [("0" * 17, 400), ("9" * 5_000, 200), ("0" * 5_000 + "7", 200)])
+async def test_a_limit_is_judged_by_its_value(limit: str, status: int) -> None:
+    assert (await answer_to("GET", f"/v1/inbox?limit={limit}")).status_code == status
+
+
+@pytest.mark.parametrize(("ttl_s", "status"), [(0, 400), (0.0, 400), (False, 400), (60.0, 200), ("", 200), (None, 200)])
+async def test_a_time_to_live_of_0_is_refused(ttl_s: object, status: int) -> None:
+    answer = await answer_to("POST", "/v1/tokens", json={"user_id": "alice", "ttl_s": ttl_s})
+    assert answer.status_code == status
+
+
+async def test_a_read_mark_may_be_a_whole_float() -> None:
+    answer = await answer_to("PUT", "/v1/sessions/d:alice:bob/read", json={"seq": 5.0})
+    assert answer.status_code == 200
+
+
+async def test_a_wrong_method_names_the_right_ones() -> None:
+    answer = await answer_to("DELETE", "/v1/inbox")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+async def test_a_message_without_an_id_is_told_of_both_ways_to_give_it() -> None:
+    answer = await answer_to("POST", "/v1/messages", json={"to": "bob"})
+    assert "Idempotency-Key" in answer.json()["detail"]
+
+
+async def test_a_lone_surrogate_in_a_call_is_named() -> None:
+    answer = await answer_to("POST", "/v1/messages", content=b'{"to":"\\ud800"}')
+    assert "surrogate" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "status", "code"),
+    [
+        ({"path": "/elsewhere"}, 404, "invalid_frame"),
+        ({"headers": [(b"origin", b"https://evil.example")]}, 403, "origin_not_allowed"),
+        ({"subprotocols": []}, 400, "invalid_frame"),
+    ],
+)
+async def test_a_refused_handshake_is_a_problem_with_a_code(scope: dict[str, Any], status: int, code: str) -> None:
+    hub = Hub(ConnectionRules(verify), await _publisher(), CLOCK, "0-7")
+    parts: tuple[Any, ...] = (hub, None, None, None, CLOCK, frozenset(), 1)
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    await WebSocketEndpoint(*parts)(
+        {"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL], **scope}, receive, send
+    )
+    begin, body = said
+    assert (begin["status"], json.loads(body["body"])["code"]) == (status, code)
+    assert (b"content-type", b"application/problem+json") in begin["headers"]
