@@ -61,7 +61,6 @@ class Lane(Generic[T]):
     confirmed_offset: int = 0
     committed_offset: int = -1
     is_paused: bool = False
-    stop_reason: str = ""
     failures: int = 0
     retry_at_s: float = 0.0
     _next_offset: int = 0
@@ -74,10 +73,9 @@ class Lane(Generic[T]):
         self.marks = marks
         self.confirmed_offset = self.committed_offset = self._next_offset = offset
 
-    def stop(self, reason: str) -> None:
+    def stop(self) -> None:
         """Nothing more enters. What is queued before the trouble is still worked off."""
         self.gate = Gate.STOPPED
-        self.stop_reason = reason
 
     def abandon(self) -> None:
         """The trouble lies in what is queued: work on none of it."""

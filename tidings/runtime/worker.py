@@ -414,7 +414,7 @@ class Worker(Generic[T]):
         """Law 9: this partition stands still, the others go on."""
         if lane.gate is Gate.STOPPED:
             return
-        lane.stop(reason)
+        lane.stop()
         lane.is_paused = True
         self._consumer.pause([lane.partition])
         self._log.error(
