@@ -127,6 +127,8 @@ def _is_ours(pid: int, marker: str) -> bool:
     """
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except ProcessLookupError:  # how newer kernels say that the memory is gone already; older ones read as empty
+        environment = b""
     except OSError:
         return False
     if environment:
