@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from deploy.local.downloads import jars
+from deploy.local.downloads import jars, quiet_workers
 from deploy.local.probes import HOST
 from deploy.local.process import Process
 
@@ -53,8 +53,9 @@ def start_cassandra(process: Process, jars_cache: Path, port: int, storage_port:
     # JSON is YAML, so no library is needed to write it.
     config.write_text(json.dumps(_settings(directory, port, storage_port), indent=2))
     jar_directory = jars("cassandra", jars_cache)
-    agent = next(jar_directory.glob("jamm-*.jar"))
-    java = ["java", f"-javaagent:{agent}", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", *_jvm_flags(directory, config)]
+    agents = [next(jar_directory.glob("jamm-*.jar")), quiet_workers(jar_directory, jars_cache)]
+    java = ["java", *(f"-javaagent:{agent}" for agent in agents if agent is not None)]
+    java += [f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", *_jvm_flags(directory, config)]
     env = {**os.environ, "CLASSPATH": f"{jar_directory}/*"}
     process.start([*java, "org.apache.cassandra.service.CassandraDaemon"], env)
 
@@ -77,6 +78,7 @@ def _jvm_flags(directory: Path, config: Path) -> list[str]:
     opens = [f"--add-opens={name}=ALL-UNNAMED" for name in OPENS]
     return [
         "-Xss256k",
+        "-XX:+UseSerialGC",  # a small heap on few cores: the parallel collectors' threads only get in the way
         "-XX:+ExitOnOutOfMemoryError",
         *exports,
         *opens,

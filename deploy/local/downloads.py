@@ -1,6 +1,6 @@
 """Kafka and Cassandra as plain jars, fetched once with the ordinary Maven client.
 
-Two poms, because the two want different logging backends.
+Two poms, because the two want different logging backends; and one small agent of our own, compiled here.
 """
 
 import fcntl
@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 POMS = Path(__file__).parent / "jars"
+AGENT_SOURCE = Path(__file__).parent / "agent" / "QuietWorkers.java"
 FETCH_TIMEOUT_S = 600
+COMPILE_TIMEOUT_S = 120
 
 
 class JarsMissing(Exception):
@@ -57,6 +60,30 @@ def _fetch(pom: Path, directory: Path) -> None:
     if done.returncode != 0:
         raise JarsMissing(f"Maven could not fetch what {pom} lists:\n{done.stdout[-2000:]}")
     os.replace(partial, directory)
+
+
+def quiet_workers(cassandra_jars: Path, cache: Path) -> Path | None:
+    """The agent that keeps Cassandra's workers from spinning, compiled once; None where there is no compiler."""
+    jar = cache / f"quiet-workers-{sha256(AGENT_SOURCE.read_bytes()).hexdigest()[:12]}.jar"
+    if shutil.which("javac") is None or shutil.which("jar") is None:
+        return None
+    with _locked(cache):
+        if not jar.exists():
+            _compile(cassandra_jars, jar)
+    return jar
+
+
+def _compile(cassandra_jars: Path, jar: Path) -> None:
+    with TemporaryDirectory(dir=jar.parent) as scratch:
+        manifest, classes, partial = Path(scratch, "manifest"), Path(scratch, "classes"), Path(scratch, "agent.jar")
+        manifest.write_text(f"Premain-Class: {AGENT_SOURCE.stem}\n")
+        compiled = ["javac", "--release", "17", "-cp", f"{cassandra_jars}/*", "-d", str(classes), str(AGENT_SOURCE)]
+        packed = ["jar", "cfm", str(partial), str(manifest), "-C", str(classes), "."]
+        for command in (compiled, packed):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
+            if done.returncode != 0:
+                raise JarsMissing(f"{command[0]} could not build {AGENT_SOURCE}:\n{done.stdout}{done.stderr}")
+        os.replace(partial, jar)
 
 
 @contextmanager

@@ -29,7 +29,8 @@ def start_kafka(process: Process, jars_cache: Path, port: int, controller_port: 
     env = {**os.environ, "CLASSPATH": f"{jars('kafka', jars_cache)}/*"}
     if not (directory / "data" / "meta.properties").exists():
         _format(config, env)
-    java = ["java", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", "-XX:+ExitOnOutOfMemoryError"]
+    java = ["java", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", "-XX:+UseSerialGC"]
+    java.append("-XX:+ExitOnOutOfMemoryError")
     process.start([*java, f"-Dlog4j2.configurationFile={LOG_CONFIG}", "kafka.Kafka", str(config)], env)
 
 
@@ -70,5 +71,8 @@ def _server_properties(data: Path, port: int, controller_port: int) -> str:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "log.cleaner.dedupe.buffer.size": 2097152,
+        # One client machine and few cores: the defaults (3 and 8) only add switches between threads.
+        "num.network.threads": 1,
+        "num.io.threads": 2,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())

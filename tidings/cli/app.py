@@ -43,7 +43,7 @@ def main() -> None:
     # The drivers' own lines would bury ours.
     configure("tidings", "DEBUG" if DEBUG in os.environ else "CRITICAL", readable=True)
     try:
-        app()
+        app(prog_name="tidings")
     except ValidationError as error:
         _end(_settings_at_fault(error), MISUSED)
     except ConfigurationError as error:

@@ -74,6 +74,9 @@ class WorkerConfig:
     round_records: int = 500
     round_bytes: int = 1024 * 1024
     commit_every_ms: int = 250
+    # Rounds begin at least this far apart: a lone record waits for nothing, and under load fewer, larger rounds
+    # leave the cores to their neighbours (docs/adr/0014).
+    round_spacing_ms: int = 10
     linger_ms: int = 0
     backoff: Backoff = field(default_factory=lambda: Backoff(first_ms=50, most_ms=1_000))
 
@@ -98,6 +101,7 @@ class Worker(Generic[T]):
         self._round_done = asyncio.Event()
         self._round_done.set()
         self._last_alive = time.monotonic()
+        self._round_began = 0.0
         self._opening: asyncio.Task[None] | None = None
         self._holes: dict[TopicPartition, int] = {}
         self._reread: set[TopicPartition] = set()
@@ -279,8 +283,7 @@ class Worker(Generic[T]):
         while not self._is_ending:
             await self._arrived.wait()
             self._arrived.clear()
-            if self._config.linger_ms and not self._is_full():
-                await asyncio.sleep(self._config.linger_ms / 1000)
+            await self._let_more_arrive()
             if self._busy() or self._is_woken:
                 self._is_woken = False
                 self._round_done.clear()
@@ -290,6 +293,14 @@ class Worker(Generic[T]):
                     self._round_done.set()
             if self._busy():
                 self._arrived.set()
+
+    async def _let_more_arrive(self) -> None:
+        if self._is_full():
+            return
+        since_s = time.monotonic() - self._round_began
+        wait_s = max(self._config.linger_ms / 1000, self._config.round_spacing_ms / 1000 - since_s)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
 
     def _in_turn(self) -> list[Lane[T]]:
         """The busy lanes; one that keeps failing goes alone, every other round, so that it fails nobody else."""
@@ -312,6 +323,7 @@ class Worker(Generic[T]):
     async def _round(self) -> None:
         """Gather, run, confirm."""
         epoch, started = self._epoch, time.monotonic()
+        self._round_began = started
         work = self._gather()
         outcome = "confirmed"
         try:
