@@ -11,8 +11,10 @@ from typing import NamedTuple, Protocol
 from tidings.store.rows import (
     BlockRow,
     BucketRow,
+    GroupRow,
     InboxRow,
     KeyRow,
+    MemberRow,
     MessageRow,
     ReceiptRow,
     Row,
@@ -90,6 +92,27 @@ class Store(Protocol):
 
     async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
         """The stored keys among the wanted (sender_id, client_msg_id) of each bucket."""
+        ...
+
+    async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
+        """Of each session the newest version at or below its seq; sessions without one are left out."""
+        ...
+
+    async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
+        """Of each user the newest version at or below `seq`, also of those who have left; strangers are left out."""
+        ...
+
+    async def member_page(
+        self, session_id: str, seq: int, after: str, limit: int
+    ) -> tuple[Sequence[MemberRow], str | None]:
+        """Newest versions at or below `seq` of users above `after`, by user_id, also of those who have left.
+
+        About `limit` of them; the second value is the next `after`, None at the end.
+        """
+        ...
+
+    async def receipt_page(self, session_id: str, after: str, limit: int) -> Sequence[ReceiptRow]:
+        """Up to `limit` watermarks of one session, of users above `after`, by user_id."""
         ...
 
     async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:

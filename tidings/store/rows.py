@@ -11,6 +11,9 @@ from tidings.ids import Position
 
 MODE_WRITE = 1
 MODE_READ = 2
+ROLE_MEMBER = 1
+ROLE_ADMIN = 2
+ROLE_OWNER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,43 @@ class SegmentByMonthRow:
     shard: int
     session_id: str
     segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A group from `as_of_seq` on; never overwritten (law 7). `settings`: canonical JSON. No members: dissolved."""
+
+    table: ClassVar[str] = "groups"
+    partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
+
+    session_id: str
+    as_of_seq: int
+    name: str
+    owner: str
+    mode: int
+    member_count: int
+    settings: str
+    log_epoch: int
+    log_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """One user in one group from `as_of_seq` on. `left_seq` 0: still in; `muted_until` 0: not muted; times in ms."""
+
+    table: ClassVar[str] = "group_members"
+    partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
+
+    session_id: str
+    user_id: str
+    as_of_seq: int
+    joined_seq: int
+    joined_count: int
+    left_seq: int
+    role: int
+    muted_until: int
+    log_epoch: int
+    log_offset: int
 
 
 @dataclass(frozen=True, slots=True)

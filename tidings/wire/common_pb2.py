@@ -24,25 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tidings/v1/common.proto\x12\ntidings.v1\"M\n\x0b\x43oordinates\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04part\x18\x04 \x01(\r\"T\n\x06Origin\x12\x0f\n\x07gateway\x18\x01 \x01(\r\x12\x15\n\rgateway_epoch\x18\x02 \x01(\x03\x12\x15\n\rconnection_id\x18\x03 \x01(\t\x12\x0b\n\x03ref\x18\x04 \x01(\t\"\x96\x01\n\x06Stamps\x12\r\n\x05rules\x18\x01 \x01(\r\x12\x18\n\x10segment_messages\x18\x02 \x01(\r\x12\x13\n\x0b\x62ucket_rows\x18\x03 \x01(\r\x12\x1b\n\x13recipients_per_part\x18\x04 \x01(\r\x12\x1b\n\x13write_diffusion_max\x18\x05 \x01(\r\x12\x14\n\x0cmonth_shards\x18\x06 \x01(\r\"\xd8\x01\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12\x11\n\tsender_id\x18\x04 \x01(\t\x12\x15\n\rclient_msg_id\x18\x05 \x01(\t\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\x12\x1e\n\x04kind\x18\x07 \x01(\x0e\x32\x10.tidings.v1.Kind\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12\x10\n\x08reply_to\x18\t \x01(\x03\x12\x10\n\x08mentions\x18\n \x03(\t\x12\r\n\x05\x63ount\x18\x0b \x01(\x03\"%\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t*\x9f\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TEXT\x10\x01\x12\x0e\n\nKIND_IMAGE\x10\x02\x12\r\n\tKIND_FILE\x10\x03\x12\x0f\n\x0bKIND_CUSTOM\x10\x04\x12\x0f\n\x0bKIND_SYSTEM\x10\x05\x12\x0f\n\x0bKIND_RECALL\x10\x06\x12\r\n\tKIND_EDIT\x10\x07\x12\x11\n\rKIND_REACTION\x10\x08*;\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0e\n\nMODE_WRITE\x10\x01\x12\r\n\tMODE_READ\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tidings/v1/common.proto\x12\ntidings.v1\"M\n\x0b\x43oordinates\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x11\n\tpartition\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04part\x18\x04 \x01(\r\"T\n\x06Origin\x12\x0f\n\x07gateway\x18\x01 \x01(\r\x12\x15\n\rgateway_epoch\x18\x02 \x01(\x03\x12\x15\n\rconnection_id\x18\x03 \x01(\t\x12\x0b\n\x03ref\x18\x04 \x01(\t\"\xb1\x01\n\x06Stamps\x12\r\n\x05rules\x18\x01 \x01(\r\x12\x18\n\x10segment_messages\x18\x02 \x01(\r\x12\x13\n\x0b\x62ucket_rows\x18\x03 \x01(\r\x12\x1b\n\x13recipients_per_part\x18\x04 \x01(\r\x12\x1b\n\x13write_diffusion_max\x18\x05 \x01(\r\x12\x14\n\x0cmonth_shards\x18\x06 \x01(\r\x12\x19\n\x11group_members_max\x18\x07 \x01(\r\"\xd8\x01\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12\x11\n\tsender_id\x18\x04 \x01(\t\x12\x15\n\rclient_msg_id\x18\x05 \x01(\t\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\x12\x1e\n\x04kind\x18\x07 \x01(\x0e\x32\x10.tidings.v1.Kind\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12\x10\n\x08reply_to\x18\t \x01(\x03\x12\x10\n\x08mentions\x18\n \x03(\t\x12\r\n\x05\x63ount\x18\x0b \x01(\x03\"%\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t*\x9f\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TEXT\x10\x01\x12\x0e\n\nKIND_IMAGE\x10\x02\x12\r\n\tKIND_FILE\x10\x03\x12\x0f\n\x0bKIND_CUSTOM\x10\x04\x12\x0f\n\x0bKIND_SYSTEM\x10\x05\x12\x0f\n\x0bKIND_RECALL\x10\x06\x12\r\n\tKIND_EDIT\x10\x07\x12\x11\n\rKIND_REACTION\x10\x08*;\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0e\n\nMODE_WRITE\x10\x01\x12\r\n\tMODE_READ\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tidings.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=616
-  _globals['_KIND']._serialized_end=775
-  _globals['_MODE']._serialized_start=777
-  _globals['_MODE']._serialized_end=836
+  _globals['_KIND']._serialized_start=643
+  _globals['_KIND']._serialized_end=802
+  _globals['_MODE']._serialized_start=804
+  _globals['_MODE']._serialized_end=863
   _globals['_COORDINATES']._serialized_start=39
   _globals['_COORDINATES']._serialized_end=116
   _globals['_ORIGIN']._serialized_start=118
   _globals['_ORIGIN']._serialized_end=202
   _globals['_STAMPS']._serialized_start=205
-  _globals['_STAMPS']._serialized_end=355
-  _globals['_MESSAGE']._serialized_start=358
-  _globals['_MESSAGE']._serialized_end=574
-  _globals['_REFUSAL']._serialized_start=576
-  _globals['_REFUSAL']._serialized_end=613
+  _globals['_STAMPS']._serialized_end=382
+  _globals['_MESSAGE']._serialized_start=385
+  _globals['_MESSAGE']._serialized_end=601
+  _globals['_REFUSAL']._serialized_start=603
+  _globals['_REFUSAL']._serialized_end=640
 # @@protoc_insertion_point(module_scope)

@@ -62,20 +62,22 @@ class Origin(_message.Message):
     def __init__(self, gateway: _Optional[int] = ..., gateway_epoch: _Optional[int] = ..., connection_id: _Optional[str] = ..., ref: _Optional[str] = ...) -> None: ...
 
 class Stamps(_message.Message):
-    __slots__ = ("rules", "segment_messages", "bucket_rows", "recipients_per_part", "write_diffusion_max", "month_shards")
+    __slots__ = ("rules", "segment_messages", "bucket_rows", "recipients_per_part", "write_diffusion_max", "month_shards", "group_members_max")
     RULES_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     BUCKET_ROWS_FIELD_NUMBER: _ClassVar[int]
     RECIPIENTS_PER_PART_FIELD_NUMBER: _ClassVar[int]
     WRITE_DIFFUSION_MAX_FIELD_NUMBER: _ClassVar[int]
     MONTH_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_MEMBERS_MAX_FIELD_NUMBER: _ClassVar[int]
     rules: int
     segment_messages: int
     bucket_rows: int
     recipients_per_part: int
     write_diffusion_max: int
     month_shards: int
-    def __init__(self, rules: _Optional[int] = ..., segment_messages: _Optional[int] = ..., bucket_rows: _Optional[int] = ..., recipients_per_part: _Optional[int] = ..., write_diffusion_max: _Optional[int] = ..., month_shards: _Optional[int] = ...) -> None: ...
+    group_members_max: int
+    def __init__(self, rules: _Optional[int] = ..., segment_messages: _Optional[int] = ..., bucket_rows: _Optional[int] = ..., recipients_per_part: _Optional[int] = ..., write_diffusion_max: _Optional[int] = ..., month_shards: _Optional[int] = ..., group_members_max: _Optional[int] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("message_id", "session_id", "seq", "sender_id", "client_msg_id", "at_ms", "kind", "body", "reply_to", "mentions", "count")

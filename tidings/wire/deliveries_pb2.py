@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tidings.wire import common_pb2 as tidings_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btidings/v1/deliveries.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\"\x9f\x01\n\x08\x44\x65livery\x12+\n\ninbox_item\x18\x01 \x01(\x0b\x32\x15.tidings.v1.InboxItemH\x00\x12*\n\twatermark\x18\x02 \x01(\x0b\x32\x15.tidings.v1.WatermarkH\x00\x12/\n\x0cgroup_counts\x18\x03 \x01(\x0b\x32\x17.tidings.v1.GroupCountsH\x00\x42\t\n\x07\x63ontent\"\xa3\x02\n\tInboxItem\x12\'\n\x06source\x18\x01 \x01(\x0b\x32\x17.tidings.v1.Coordinates\x12\"\n\x06stamps\x18\x02 \x01(\x0b\x32\x12.tidings.v1.Stamps\x12$\n\x07message\x18\x03 \x01(\x0b\x32\x13.tidings.v1.Message\x12\x15\n\rrecipient_ids\x18\x04 \x03(\t\x12\x1e\n\x04mode\x18\x05 \x01(\x0e\x32\x10.tidings.v1.Mode\x12#\n\tmode_from\x18\x06 \x01(\x0e\x32\x10.tidings.v1.Mode\x12!\n\x07mode_to\x18\x07 \x01(\x0e\x32\x10.tidings.v1.Mode\x12\x12\n\njoined_ids\x18\x08 \x03(\t\x12\x10\n\x08left_ids\x18\t \x03(\t\"\x7f\n\tWatermark\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rdelivered_seq\x18\x03 \x01(\x03\x12\x10\n\x08read_seq\x18\x04 \x01(\x03\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\x12\x15\n\rrecipient_ids\x18\x06 \x03(\t\"]\n\x0bGroupCounts\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12$\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x14.tidings.v1.SeqCount\"8\n\x08SeqCount\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0c\n\x04read\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btidings/v1/deliveries.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\"\x9f\x01\n\x08\x44\x65livery\x12+\n\ninbox_item\x18\x01 \x01(\x0b\x32\x15.tidings.v1.InboxItemH\x00\x12*\n\twatermark\x18\x02 \x01(\x0b\x32\x15.tidings.v1.WatermarkH\x00\x12/\n\x0cgroup_counts\x18\x03 \x01(\x0b\x32\x17.tidings.v1.GroupCountsH\x00\x42\t\n\x07\x63ontent\"\xb6\x02\n\tInboxItem\x12\'\n\x06source\x18\x01 \x01(\x0b\x32\x17.tidings.v1.Coordinates\x12\"\n\x06stamps\x18\x02 \x01(\x0b\x32\x12.tidings.v1.Stamps\x12$\n\x07message\x18\x03 \x01(\x0b\x32\x13.tidings.v1.Message\x12\x15\n\rrecipient_ids\x18\x04 \x03(\t\x12\x1e\n\x04mode\x18\x05 \x01(\x0e\x32\x10.tidings.v1.Mode\x12#\n\tmode_from\x18\x06 \x01(\x0e\x32\x10.tidings.v1.Mode\x12!\n\x07mode_to\x18\x07 \x01(\x0e\x32\x10.tidings.v1.Mode\x12\x12\n\njoined_ids\x18\x08 \x03(\t\x12\x10\n\x08left_ids\x18\t \x03(\t\x12\x11\n\tdissolves\x18\n \x01(\x08\"\x7f\n\tWatermark\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rdelivered_seq\x18\x03 \x01(\x03\x12\x10\n\x08read_seq\x18\x04 \x01(\x03\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\x12\x15\n\rrecipient_ids\x18\x06 \x03(\t\"]\n\x0bGroupCounts\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12$\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x14.tidings.v1.SeqCount\"8\n\x08SeqCount\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x11\n\tdelivered\x18\x02 \x01(\x03\x12\x0c\n\x04read\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELIVERY']._serialized_start=69
   _globals['_DELIVERY']._serialized_end=228
   _globals['_INBOXITEM']._serialized_start=231
-  _globals['_INBOXITEM']._serialized_end=522
-  _globals['_WATERMARK']._serialized_start=524
-  _globals['_WATERMARK']._serialized_end=651
-  _globals['_GROUPCOUNTS']._serialized_start=653
-  _globals['_GROUPCOUNTS']._serialized_end=746
-  _globals['_SEQCOUNT']._serialized_start=748
-  _globals['_SEQCOUNT']._serialized_end=804
+  _globals['_INBOXITEM']._serialized_end=541
+  _globals['_WATERMARK']._serialized_start=543
+  _globals['_WATERMARK']._serialized_end=670
+  _globals['_GROUPCOUNTS']._serialized_start=672
+  _globals['_GROUPCOUNTS']._serialized_end=765
+  _globals['_SEQCOUNT']._serialized_start=767
+  _globals['_SEQCOUNT']._serialized_end=823
 # @@protoc_insertion_point(module_scope)

@@ -18,7 +18,7 @@ class Delivery(_message.Message):
     def __init__(self, inbox_item: _Optional[_Union[InboxItem, _Mapping]] = ..., watermark: _Optional[_Union[Watermark, _Mapping]] = ..., group_counts: _Optional[_Union[GroupCounts, _Mapping]] = ...) -> None: ...
 
 class InboxItem(_message.Message):
-    __slots__ = ("source", "stamps", "message", "recipient_ids", "mode", "mode_from", "mode_to", "joined_ids", "left_ids")
+    __slots__ = ("source", "stamps", "message", "recipient_ids", "mode", "mode_from", "mode_to", "joined_ids", "left_ids", "dissolves")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     STAMPS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class InboxItem(_message.Message):
     MODE_TO_FIELD_NUMBER: _ClassVar[int]
     JOINED_IDS_FIELD_NUMBER: _ClassVar[int]
     LEFT_IDS_FIELD_NUMBER: _ClassVar[int]
+    DISSOLVES_FIELD_NUMBER: _ClassVar[int]
     source: _common_pb2.Coordinates
     stamps: _common_pb2.Stamps
     message: _common_pb2.Message
@@ -37,7 +38,8 @@ class InboxItem(_message.Message):
     mode_to: _common_pb2.Mode
     joined_ids: _containers.RepeatedScalarFieldContainer[str]
     left_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, source: _Optional[_Union[_common_pb2.Coordinates, _Mapping]] = ..., stamps: _Optional[_Union[_common_pb2.Stamps, _Mapping]] = ..., message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    dissolves: bool
+    def __init__(self, source: _Optional[_Union[_common_pb2.Coordinates, _Mapping]] = ..., stamps: _Optional[_Union[_common_pb2.Stamps, _Mapping]] = ..., message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[str]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ..., dissolves: _Optional[bool] = ...) -> None: ...
 
 class Watermark(_message.Message):
     __slots__ = ("session_id", "user_id", "delivered_seq", "read_seq", "at_ms", "recipient_ids")

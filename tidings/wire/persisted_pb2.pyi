@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Persisted(_message.Message):
-    __slots__ = ("source", "stamps", "message", "mode", "mode_from", "mode_to", "joined_ids", "left_ids")
+    __slots__ = ("source", "stamps", "message", "mode", "mode_from", "mode_to", "joined_ids", "left_ids", "dissolves")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     STAMPS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class Persisted(_message.Message):
     MODE_TO_FIELD_NUMBER: _ClassVar[int]
     JOINED_IDS_FIELD_NUMBER: _ClassVar[int]
     LEFT_IDS_FIELD_NUMBER: _ClassVar[int]
+    DISSOLVES_FIELD_NUMBER: _ClassVar[int]
     source: _common_pb2.Coordinates
     stamps: _common_pb2.Stamps
     message: _common_pb2.Message
@@ -25,4 +26,5 @@ class Persisted(_message.Message):
     mode_to: _common_pb2.Mode
     joined_ids: _containers.RepeatedScalarFieldContainer[str]
     left_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, source: _Optional[_Union[_common_pb2.Coordinates, _Mapping]] = ..., stamps: _Optional[_Union[_common_pb2.Stamps, _Mapping]] = ..., message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    dissolves: bool
+    def __init__(self, source: _Optional[_Union[_common_pb2.Coordinates, _Mapping]] = ..., stamps: _Optional[_Union[_common_pb2.Stamps, _Mapping]] = ..., message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ..., dissolves: _Optional[bool] = ...) -> None: ...

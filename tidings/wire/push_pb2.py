@@ -26,7 +26,7 @@ from tidings.wire import common_pb2 as tidings_dot_v1_dot_common__pb2
 from tidings.wire import deliveries_pb2 as tidings_dot_v1_dot_deliveries__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15tidings/v1/push.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\x1a\x1btidings/v1/deliveries.proto\"\xfb\x02\n\x04Push\x12\x15\n\rgateway_epoch\x18\x01 \x01(\x03\x12\'\n\x08send_ack\x18\x02 \x01(\x0b\x32\x13.tidings.v1.SendAckH\x00\x12+\n\nsend_error\x18\x03 \x01(\x0b\x32\x15.tidings.v1.SendErrorH\x00\x12,\n\x07message\x18\x04 \x01(\x0b\x32\x19.tidings.v1.PushedMessageH\x00\x12 \n\x04live\x18\x05 \x01(\x0b\x32\x10.tidings.v1.LiveH\x00\x12*\n\twatermark\x18\x06 \x01(\x0b\x32\x15.tidings.v1.WatermarkH\x00\x12/\n\x0cgroup_counts\x18\x07 \x01(\x0b\x32\x17.tidings.v1.GroupCountsH\x00\x12$\n\x06resync\x18\x08 \x01(\x0b\x32\x12.tidings.v1.ResyncH\x00\x12(\n\x08replaced\x18\t \x01(\x0b\x32\x14.tidings.v1.ReplacedH\x00\x42\t\n\x07\x63ontent\"\x9b\x01\n\x07SendAck\x12\"\n\x06origin\x18\x01 \x01(\x0b\x32\x12.tidings.v1.Origin\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12\x12\n\nmessage_id\x18\x04 \x01(\x03\x12\x0b\n\x03seq\x18\x05 \x01(\x03\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\x12\x11\n\tduplicate\x18\x07 \x01(\x08\"\x80\x01\n\tSendError\x12\"\n\x06origin\x18\x01 \x01(\x0b\x32\x12.tidings.v1.Origin\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12$\n\x07refusal\x18\x04 \x01(\x0b\x32\x13.tidings.v1.Refusal\"\xe9\x01\n\rPushedMessage\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.tidings.v1.Message\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\x12\n\ninbox_seqs\x18\x03 \x03(\x03\x12\x1e\n\x04mode\x18\x04 \x01(\x0e\x32\x10.tidings.v1.Mode\x12#\n\tmode_from\x18\x05 \x01(\x0e\x32\x10.tidings.v1.Mode\x12!\n\x07mode_to\x18\x06 \x01(\x0e\x32\x10.tidings.v1.Mode\x12\x12\n\njoined_ids\x18\x07 \x03(\t\x12\x10\n\x08left_ids\x18\x08 \x03(\t\"A\n\x04Live\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x11\n\tinbox_seq\x18\x03 \x01(\x03\"\x08\n\x06Resync\"E\n\x08Replaced\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x15\n\rconnection_id\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15tidings/v1/push.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\x1a\x1btidings/v1/deliveries.proto\"\xfb\x02\n\x04Push\x12\x15\n\rgateway_epoch\x18\x01 \x01(\x03\x12\'\n\x08send_ack\x18\x02 \x01(\x0b\x32\x13.tidings.v1.SendAckH\x00\x12+\n\nsend_error\x18\x03 \x01(\x0b\x32\x15.tidings.v1.SendErrorH\x00\x12,\n\x07message\x18\x04 \x01(\x0b\x32\x19.tidings.v1.PushedMessageH\x00\x12 \n\x04live\x18\x05 \x01(\x0b\x32\x10.tidings.v1.LiveH\x00\x12*\n\twatermark\x18\x06 \x01(\x0b\x32\x15.tidings.v1.WatermarkH\x00\x12/\n\x0cgroup_counts\x18\x07 \x01(\x0b\x32\x17.tidings.v1.GroupCountsH\x00\x12$\n\x06resync\x18\x08 \x01(\x0b\x32\x12.tidings.v1.ResyncH\x00\x12(\n\x08replaced\x18\t \x01(\x0b\x32\x14.tidings.v1.ReplacedH\x00\x42\t\n\x07\x63ontent\"\xc2\x01\n\x07SendAck\x12\"\n\x06origin\x18\x01 \x01(\x0b\x32\x12.tidings.v1.Origin\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12\x12\n\nmessage_id\x18\x04 \x01(\x03\x12\x0b\n\x03seq\x18\x05 \x01(\x03\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\x12\x11\n\tduplicate\x18\x07 \x01(\x08\x12%\n\x08left_out\x18\x08 \x03(\x0b\x32\x13.tidings.v1.LeftOut\"(\n\x07LeftOut\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"\x80\x01\n\tSendError\x12\"\n\x06origin\x18\x01 \x01(\x0b\x32\x12.tidings.v1.Origin\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12$\n\x07refusal\x18\x04 \x01(\x0b\x32\x13.tidings.v1.Refusal\"\xfc\x01\n\rPushedMessage\x12$\n\x07message\x18\x01 \x01(\x0b\x32\x13.tidings.v1.Message\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\x12\n\ninbox_seqs\x18\x03 \x03(\x03\x12\x1e\n\x04mode\x18\x04 \x01(\x0e\x32\x10.tidings.v1.Mode\x12#\n\tmode_from\x18\x05 \x01(\x0e\x32\x10.tidings.v1.Mode\x12!\n\x07mode_to\x18\x06 \x01(\x0e\x32\x10.tidings.v1.Mode\x12\x12\n\njoined_ids\x18\x07 \x03(\t\x12\x10\n\x08left_ids\x18\x08 \x03(\t\x12\x11\n\tdissolves\x18\t \x01(\x08\"A\n\x04Live\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x11\n\tinbox_seq\x18\x03 \x01(\x03\"\x08\n\x06Resync\"E\n\x08Replaced\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x15\n\rconnection_id\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUSH']._serialized_start=92
   _globals['_PUSH']._serialized_end=471
   _globals['_SENDACK']._serialized_start=474
-  _globals['_SENDACK']._serialized_end=629
-  _globals['_SENDERROR']._serialized_start=632
-  _globals['_SENDERROR']._serialized_end=760
-  _globals['_PUSHEDMESSAGE']._serialized_start=763
-  _globals['_PUSHEDMESSAGE']._serialized_end=996
-  _globals['_LIVE']._serialized_start=998
-  _globals['_LIVE']._serialized_end=1063
-  _globals['_RESYNC']._serialized_start=1065
-  _globals['_RESYNC']._serialized_end=1073
-  _globals['_REPLACED']._serialized_start=1075
-  _globals['_REPLACED']._serialized_end=1144
+  _globals['_SENDACK']._serialized_end=668
+  _globals['_LEFTOUT']._serialized_start=670
+  _globals['_LEFTOUT']._serialized_end=710
+  _globals['_SENDERROR']._serialized_start=713
+  _globals['_SENDERROR']._serialized_end=841
+  _globals['_PUSHEDMESSAGE']._serialized_start=844
+  _globals['_PUSHEDMESSAGE']._serialized_end=1096
+  _globals['_LIVE']._serialized_start=1098
+  _globals['_LIVE']._serialized_end=1163
+  _globals['_RESYNC']._serialized_start=1165
+  _globals['_RESYNC']._serialized_end=1173
+  _globals['_REPLACED']._serialized_start=1175
+  _globals['_REPLACED']._serialized_end=1244
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,7 @@ class Push(_message.Message):
     def __init__(self, gateway_epoch: _Optional[int] = ..., send_ack: _Optional[_Union[SendAck, _Mapping]] = ..., send_error: _Optional[_Union[SendError, _Mapping]] = ..., message: _Optional[_Union[PushedMessage, _Mapping]] = ..., live: _Optional[_Union[Live, _Mapping]] = ..., watermark: _Optional[_Union[_deliveries_pb2.Watermark, _Mapping]] = ..., group_counts: _Optional[_Union[_deliveries_pb2.GroupCounts, _Mapping]] = ..., resync: _Optional[_Union[Resync, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ...) -> None: ...
 
 class SendAck(_message.Message):
-    __slots__ = ("origin", "session_id", "client_msg_id", "message_id", "seq", "at_ms", "duplicate")
+    __slots__ = ("origin", "session_id", "client_msg_id", "message_id", "seq", "at_ms", "duplicate", "left_out")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_MSG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class SendAck(_message.Message):
     SEQ_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     origin: _common_pb2.Origin
     session_id: str
     client_msg_id: str
@@ -46,7 +47,16 @@ class SendAck(_message.Message):
     seq: int
     at_ms: int
     duplicate: bool
-    def __init__(self, origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., session_id: _Optional[str] = ..., client_msg_id: _Optional[str] = ..., message_id: _Optional[int] = ..., seq: _Optional[int] = ..., at_ms: _Optional[int] = ..., duplicate: _Optional[bool] = ...) -> None: ...
+    left_out: _containers.RepeatedCompositeFieldContainer[LeftOut]
+    def __init__(self, origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., session_id: _Optional[str] = ..., client_msg_id: _Optional[str] = ..., message_id: _Optional[int] = ..., seq: _Optional[int] = ..., at_ms: _Optional[int] = ..., duplicate: _Optional[bool] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ...) -> None: ...
+
+class LeftOut(_message.Message):
+    __slots__ = ("user_id", "code")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    code: str
+    def __init__(self, user_id: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class SendError(_message.Message):
     __slots__ = ("origin", "session_id", "client_msg_id", "refusal")
@@ -61,7 +71,7 @@ class SendError(_message.Message):
     def __init__(self, origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., session_id: _Optional[str] = ..., client_msg_id: _Optional[str] = ..., refusal: _Optional[_Union[_common_pb2.Refusal, _Mapping]] = ...) -> None: ...
 
 class PushedMessage(_message.Message):
-    __slots__ = ("message", "user_ids", "inbox_seqs", "mode", "mode_from", "mode_to", "joined_ids", "left_ids")
+    __slots__ = ("message", "user_ids", "inbox_seqs", "mode", "mode_from", "mode_to", "joined_ids", "left_ids", "dissolves")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     USER_IDS_FIELD_NUMBER: _ClassVar[int]
     INBOX_SEQS_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +80,7 @@ class PushedMessage(_message.Message):
     MODE_TO_FIELD_NUMBER: _ClassVar[int]
     JOINED_IDS_FIELD_NUMBER: _ClassVar[int]
     LEFT_IDS_FIELD_NUMBER: _ClassVar[int]
+    DISSOLVES_FIELD_NUMBER: _ClassVar[int]
     message: _common_pb2.Message
     user_ids: _containers.RepeatedScalarFieldContainer[str]
     inbox_seqs: _containers.RepeatedScalarFieldContainer[int]
@@ -78,7 +89,8 @@ class PushedMessage(_message.Message):
     mode_to: _common_pb2.Mode
     joined_ids: _containers.RepeatedScalarFieldContainer[str]
     left_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., user_ids: _Optional[_Iterable[str]] = ..., inbox_seqs: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    dissolves: bool
+    def __init__(self, message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., user_ids: _Optional[_Iterable[str]] = ..., inbox_seqs: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ..., dissolves: _Optional[bool] = ...) -> None: ...
 
 class Live(_message.Message):
     __slots__ = ("user_id", "connection_id", "inbox_seq")
