@@ -166,7 +166,7 @@ BUGS = (
     ),
     bug(
         "a batch that begins too high stops its partition",
-        "tidings/runtime/worker.py",
+        "tidings/runtime/intake.py",
         "        self._reread.add(lane.partition)",
         "        pass",
         TOO_HIGH,
@@ -312,7 +312,7 @@ BUGS = (
     ),
     bug(
         "an unreadable record is skipped",
-        "tidings/runtime/worker.py",
+        "tidings/runtime/intake.py",
         '            return self._stop(lane, f"offset {record.offset}: {error}")\n',
         "            lane._next_offset = record.offset + 1\n            return None\n",
         H19,
@@ -320,7 +320,7 @@ BUGS = (
     ),
     bug(
         "an unreadable record ends the process",
-        "tidings/runtime/worker.py",
+        "tidings/runtime/intake.py",
         '            return self._stop(lane, f"offset {record.offset}: {error}")\n',
         "            raise\n",
         H19,
@@ -328,7 +328,7 @@ BUGS = (
     ),
     bug(
         "poison stops the partition",
-        "tidings/runtime/worker.py",
+        "tidings/runtime/intake.py",
         "            content = error\n",
         "            return self._stop(lane, str(error))\n",
         POISON,

@@ -10,8 +10,9 @@ from services.fanout.settings import FanoutSettings
 from tidings.broker.base import Broker
 from tidings.runtime.health import Health
 from tidings.runtime.hints import HintSender
+from tidings.runtime.stage import WorkerConfig
 from tidings.runtime.start import check_topics, started
-from tidings.runtime.worker import Worker, WorkerConfig
+from tidings.runtime.worker import Worker
 from tidings.store.base import Store
 from tidings.topics import DELIVER, EXPAND
 

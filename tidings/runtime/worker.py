@@ -1,31 +1,29 @@
 """The one loop that persister, fanout and receipts share (DESIGN, laws 2-5, 9, 12).
 
 Read `Worker._round` first: gather, run, confirm. Around it stand the gate that
-opens a partition (`_open`), the poll that fills its queue (`_poll`), and the
-background commit (`_commit_all`).
+opens a partition (`_open`), the intake that fills its queue (intake.py), and
+the background commit (`_commit_all`). What a service brings is in stage.py.
 """
 
 import asyncio
 import time
 from collections.abc import Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from tidings import metrics
-from tidings.broker.base import Committed, GroupConsumer, Record, TopicPartition
-from tidings.errors import BrokerUnavailable, PartitionStopped, PoisonRecord, PositionOutOfRange, Retryable
+from tidings.broker.base import Committed, GroupConsumer, TopicPartition
+from tidings.errors import BrokerUnavailable, Retryable
 from tidings.ids import Position
 from tidings.logging import logger
-from tidings.policy.backoff import Backoff
 from tidings.policy.marks import Marks
 from tidings.runtime.health import Health
-from tidings.runtime.lanes import Admission, Arrival, Gate, Lane
+from tidings.runtime.intake import Intake
+from tidings.runtime.lanes import Arrival, Gate, Lane
 from tidings.runtime.round import Round
+from tidings.runtime.stage import Stage, WorkerConfig
 
 T = TypeVar("T")
 
-_POLL_MS = 500
-_POLL_RECORDS = 2_000
 _WATCH_S = 0.25
 # A failure is repeated with its neighbours once: mostly it was the server's, and all of them had it.
 _FAILURES_TOGETHER = 2
@@ -34,51 +32,6 @@ _FAILURES_ALARMING = 30
 _LAG_WARNING_S = 1.0
 # A round that is under way when partitions are taken back may end within this; well inside the 30 s of the rebalance.
 _DRAIN_S = 5.0
-
-
-class Stage(Protocol[T]):
-    """What a service brings: how to read a record, and what to do with a round of them."""
-
-    name: str
-
-    def decode(self, record: Record) -> T:
-        """Raises PoisonRecord (before the ack) or PartitionStopped (after it)."""
-        ...
-
-    async def prepare(self, partitions: Collection[TopicPartition]) -> None:
-        """Whatever has to be known before the first round of newly assigned partitions. May raise Retryable."""
-        ...
-
-    async def run(self, work: Round[T]) -> None:
-        """Load, decide, write, emit. Marks `work.failed` and `work.stopped`; may raise Retryable for all.
-
-        State enters the stage's cache only in `confirmed`.
-        """
-        ...
-
-    def confirmed(self, partitions: Collection[TopicPartition]) -> None:
-        """The round is done for these: its state may enter the cache. What it held of others is dropped."""
-        ...
-
-    def forget(self) -> None:
-        """All partitions were taken back: drop every state."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerConfig:
-    """Bounds of a worker. The arithmetic: DESIGN law 12 and FIELD-NOTES."""
-
-    log_epoch: int
-    session_timeout_ms: int
-    round_records: int = 500
-    round_bytes: int = 1024 * 1024
-    commit_every_ms: int = 250
-    # Rounds begin at least this far apart: a lone record waits for nothing, and under load fewer, larger rounds
-    # leave the cores to their neighbours (docs/adr/0014).
-    round_spacing_ms: int = 10
-    linger_ms: int = 0
-    backoff: Backoff = field(default_factory=lambda: Backoff(first_ms=50, most_ms=1_000))
 
 
 class Worker(Generic[T]):
@@ -103,8 +56,7 @@ class Worker(Generic[T]):
         self._last_alive = time.monotonic()
         self._round_began = 0.0
         self._opening: asyncio.Task[None] | None = None
-        self._holes: dict[TopicPartition, int] = {}
-        self._reread: set[TopicPartition] = set()
+        self._intake = Intake(stage, consumer, self._lanes, self._arrived, self._stop)
         self._log = logger(f"tidings.worker.{stage.name}")
 
     def wake(self) -> None:
@@ -156,8 +108,9 @@ class Worker(Generic[T]):
         self._stage.forget()
         self._epoch = epoch
         self._last_alive = time.monotonic()
-        self._holes.clear()
-        self._lanes = {partition: Lane(partition, epoch) for partition in partitions}
+        self._lanes.clear()
+        self._intake.forget()
+        self._lanes.update({partition: Lane(partition, epoch) for partition in partitions})
         self._opening = asyncio.create_task(self._open(epoch, sorted(partitions)))
         self._opening.add_done_callback(self._opened)
         self._report()
@@ -168,7 +121,7 @@ class Worker(Generic[T]):
         await self._drain()
         await self._commit_all()
         self._epoch = -1
-        self._lanes = {}
+        self._lanes.clear()
         self._stage.forget()
         self._report()
 
@@ -217,65 +170,13 @@ class Worker(Generic[T]):
             self._consumer.seek(partition, offset)
             lane.open(offset, marks[partition])
 
-    # -- what arrives ----------------------------------------------------------------------------
-
     async def _poll(self) -> None:
         while True:
-            self._reread.clear()
-            try:
-                for record in await self._consumer.poll(_POLL_RECORDS, _POLL_MS):
-                    self._admit(record)
-            except PositionOutOfRange as error:
-                self._stop_out_of_range(error)
-            except BrokerUnavailable as error:
-                self._log.warning("the log does not answer", reason=str(error))
-                await asyncio.sleep(self._config.backoff.first_ms / 1000)
+            await self._intake.poll()
             if self._failure is not None:
                 raise self._failure
-            self._flow()
-
-    def _admit(self, record: Record) -> None:
-        lane = self._lanes.get(TopicPartition(record.topic, record.partition))
-        if lane is None or lane.partition in self._reread:
-            return
-        admission = lane.admission(record)
-        if admission is Admission.TAKEN:
-            self._take(lane, record)
-        elif admission is Admission.HOLE:
-            self._hole(lane, record)
-
-    def _take(self, lane: Lane[T], record: Record) -> None:
-        content: T | PoisonRecord
-        try:
-            content = self._stage.decode(record)
-        except PoisonRecord as error:
-            content = error
-        except PartitionStopped as error:
-            return self._stop(lane, f"offset {record.offset}: {error}")
-        lane.put(Arrival(record, content))
-        self._arrived.set()
-
-    def _hole(self, lane: Lane[T], record: Record) -> None:
-        """The log never skips an offset: read again from where we are, and stop if it is still missing."""
-        if self._holes.get(lane.partition) == lane.next_offset:
-            return self._stop(lane, f"offsets {lane.next_offset}..{record.offset - 1} are missing from the log")
-        self._holes[lane.partition] = lane.next_offset
-        self._reread.add(lane.partition)  # what came with it lies above the hole too
-        self._consumer.seek(lane.partition, lane.next_offset)
-
-    def _flow(self) -> None:
-        """Hold a source whose queue is full; read again when there is room (hysteresis)."""
-        full = [lane for lane in self._lanes.values() if lane.wants_pause]
-        roomy = [lane for lane in self._lanes.values() if lane.wants_resume and lane.gate is Gate.READY]
-        for lanes, paused in ((full, True), (roomy, False)):
-            for lane in lanes:
-                lane.is_paused = paused
-        if full:
-            self._consumer.pause([lane.partition for lane in full])
-        if roomy:
-            self._consumer.resume([lane.partition for lane in roomy])
-        if full or roomy:
-            self._report()
+            if self._intake.balance():
+                self._report()
 
     # -- the rounds ------------------------------------------------------------------------------
 
@@ -436,11 +337,6 @@ class Worker(Generic[T]):
             way_on="nothing is lost or committed; see docs/OPERATIONS.md, Partition stopped",
         )
         self._report()
-
-    def _stop_out_of_range(self, error: PositionOutOfRange) -> None:
-        for partition in error.partitions:
-            if isinstance(partition, TopicPartition) and partition in self._lanes:
-                self._stop(self._lanes[partition], str(error))
 
     async def _watch(self) -> None:
         """How late the loop wakes up: a blocked loop loses its membership."""

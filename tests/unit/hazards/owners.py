@@ -15,7 +15,8 @@ from tidings.broker.base import AssignmentListener, Committed, NewRecord, Produc
 from tidings.broker.memory_group import MemoryGroupConsumer
 from tidings.runtime.health import Health
 from tidings.runtime.hints import HintSender
-from tidings.runtime.worker import Stage, Worker, WorkerConfig
+from tidings.runtime.stage import Stage, WorkerConfig
+from tidings.runtime.worker import Worker
 from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import (
     BucketRow,

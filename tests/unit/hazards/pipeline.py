@@ -19,7 +19,7 @@ from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.cli.initialise import initialise
 from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
-from tidings.runtime.worker import WorkerConfig
+from tidings.runtime.stage import WorkerConfig
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.topics import DELIVER, EXPAND, PERSISTER, RECEIPTS, Group, TopicSizes

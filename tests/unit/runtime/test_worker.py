@@ -15,7 +15,8 @@ from tidings.policy.backoff import Backoff
 from tidings.policy.marks import Marks
 from tidings.runtime.health import Health
 from tidings.runtime.round import Round
-from tidings.runtime.worker import Worker, WorkerConfig
+from tidings.runtime.stage import WorkerConfig
+from tidings.runtime.worker import Worker
 from tidings.topics import Group, Topic
 from tidings.wire.common_pb2 import Coordinates
 

@@ -1,0 +1,56 @@
+"""What a service brings to the worker, and the bounds within which the worker runs it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from tidings.broker.base import Record, TopicPartition
+from tidings.policy.backoff import Backoff
+from tidings.runtime.round import Round
+
+T = TypeVar("T")
+
+
+class Stage(Protocol[T]):
+    """What a service brings: how to read a record, and what to do with a round of them."""
+
+    name: str
+
+    def decode(self, record: Record) -> T:
+        """Raises PoisonRecord (before the ack) or PartitionStopped (after it)."""
+        ...
+
+    async def prepare(self, partitions: Collection[TopicPartition]) -> None:
+        """Whatever has to be known before the first round of newly assigned partitions. May raise Retryable."""
+        ...
+
+    async def run(self, work: Round[T]) -> None:
+        """Load, decide, write, emit. Marks `work.failed` and `work.stopped`; may raise Retryable for all.
+
+        State enters the stage's cache only in `confirmed`.
+        """
+        ...
+
+    def confirmed(self, partitions: Collection[TopicPartition]) -> None:
+        """The round is done for these: its state may enter the cache. What it held of others is dropped."""
+        ...
+
+    def forget(self) -> None:
+        """All partitions were taken back: drop every state."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Bounds of a worker. The arithmetic: DESIGN law 12 and FIELD-NOTES."""
+
+    log_epoch: int
+    session_timeout_ms: int
+    round_records: int = 500
+    round_bytes: int = 1024 * 1024
+    commit_every_ms: int = 250
+    # Rounds begin at least this far apart: a lone record waits for nothing, and under load fewer, larger rounds
+    # leave the cores to their neighbours (docs/adr/0014).
+    round_spacing_ms: int = 10
+    linger_ms: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_ms=50, most_ms=1_000))
