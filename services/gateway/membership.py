@@ -1,0 +1,99 @@
+"""Who may read a session, judged anew by the tables at every question: no memory outlives a removal (G10, G11)."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from services.gateway.batching import Batched
+from services.gateway.commands import session_not_found
+from tidings import ids
+from tidings.store.base import Store
+from tidings.store.rows import MODE_WRITE, ROLE_MEMBER, GroupRow, MemberRow
+
+# Above every seq: the newest version of a group or a member.
+NEWEST = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A current member of a session. `group` is None for a direct session, whose two users were always in it.
+
+    `joined_count`: countable messages before the joining, which are never unread.
+    """
+
+    session_id: str
+    user_id: str
+    joined_seq: int = 0
+    joined_count: int = 0
+    role: int = ROLE_MEMBER
+    mode: int = MODE_WRITE
+    shares_history: bool = False
+    group: GroupRow | None = None
+
+    @property
+    def first_seq(self) -> int:
+        """The lowest seq that the member may read."""
+        return 1 if self.shares_history else max(1, self.joined_seq)
+
+
+class Memberships:
+    """Reads group and member versions; whoever asks at the same time shares the reads."""
+
+    def __init__(self, store: Store) -> None:
+        """Nothing is kept between two questions."""
+        self._store = store
+        self._groups: Batched[str, GroupRow] = Batched(self._load_groups)
+        self._members: Batched[tuple[str, str], MemberRow] = Batched(self._load_members)
+
+    async def check(self, user_id: str, session_id: str) -> Membership:
+        """The caller's membership; raises Refused(`session_not_found`), whatever the reason, or StoreUnavailable."""
+        found = (await self.check_many(user_id, (session_id,))).get(session_id)
+        if found is None:
+            raise session_not_found()
+        return found
+
+    async def check_many(self, user_id: str, session_ids: Collection[str]) -> dict[str, Membership]:
+        """The sessions among these of which the user is a member now. Raises StoreUnavailable."""
+        found = {name: Membership(name, user_id) for name in session_ids if user_id in ids.direct_users(name)}
+        asked = [name for name in session_ids if ids.is_group_session(name)]
+        # Both are always read, so that a stranger cannot tell by the time either (G11).
+        groups, members = await asyncio.gather(
+            self._groups.get_many(asked), self._members.get_many([(name, user_id) for name in asked])
+        )
+        for name, group in groups.items():
+            member = members.get((name, user_id))
+            if member is not None and is_member(group, member):
+                found[name] = _membership(group, member)
+        return found
+
+    async def _load_groups(self, session_ids: Collection[str]) -> Mapping[str, GroupRow]:
+        return await self._store.groups_as_of(dict.fromkeys(session_ids, NEWEST))
+
+    async def _load_members(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], MemberRow]:
+        asked: dict[str, list[str]] = {}
+        for session_id, user_id in pairs:
+            asked.setdefault(session_id, []).append(user_id)
+        pages = await asyncio.gather(
+            *(self._store.members_as_of(session_id, NEWEST, user_ids) for session_id, user_ids in asked.items())
+        )
+        return {(row.session_id, row.user_id): row for page in pages for row in page.values()}
+
+
+def is_member(group: GroupRow, member: MemberRow) -> bool:
+    """Whether the newest versions say so: a group that was dissolved has no members left, whatever their rows say."""
+    return group.member_count > 0 and member.left_seq == 0
+
+
+def _membership(group: GroupRow, member: MemberRow) -> Membership:
+    return Membership(
+        group.session_id,
+        member.user_id,
+        member.joined_seq,
+        member.joined_count,
+        member.role,
+        group.mode,
+        orjson.loads(group.settings).get("share_history") is True,
+        group,
+    )
