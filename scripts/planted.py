@@ -337,10 +337,7 @@ BUGS = (
     Bug(
         "a lower watermark overwrites (write timestamp dropped)",
         "tidings/store/memory_tables.py",
-        (
-            ("max(old.delivered_seq, new.delivered_seq)", "new.delivered_seq"),
-            ("return new if new_timestamp > old_timestamp else old", "return new"),
-        ),
+        (("max(cells.get(name, new), new)", "new"),),
         (H26, H26_LATE),
     ),
     bug(

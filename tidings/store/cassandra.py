@@ -16,8 +16,10 @@ from tidings.store.cassandra_session import CassandraSession, DriverSession
 from tidings.store.rows import (
     BlockRow,
     BucketRow,
+    GroupRow,
     InboxRow,
     KeyRow,
+    MemberRow,
     MessageRow,
     ReceiptRow,
     SegmentRow,
@@ -109,6 +111,32 @@ class CassandraStore:
         asked = ([*bucket, chunk] for bucket, keys in wanted.items() for chunk in _chunks(keys))
         return [KeyRow(*row) for row in await self._many(statements.KEYS, asked)]
 
+    async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
+        """See Store."""
+        asked = ([chunk, seq] for seq, chunk in _by_number(seqs.items()))
+        return {row[0]: GroupRow(*row) for row in await self._many(statements.GROUPS_AS_OF, asked)}
+
+    async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
+        """See Store."""
+        asked = ([session_id, chunk, seq] for chunk in _chunks(user_ids))
+        return {row[1]: MemberRow(*row) for row in await self._many(statements.MEMBERS_AS_OF, asked)}
+
+    async def member_page(
+        self, session_id: str, seq: int, after: str, limit: int
+    ) -> tuple[Sequence[MemberRow], str | None]:
+        """See Store."""
+        rows = await self._session.execute(statements.MEMBER_VERSIONS, (session_id, after, limit))
+        newest: dict[str, MemberRow] = {}
+        for version in (MemberRow(*row) for row in rows):
+            if version.as_of_seq <= seq:
+                newest.setdefault(version.user_id, version)  # versions come newest first
+        if len(rows) < limit:
+            return list(newest.values()), None
+        last: str = rows[-1][1]
+        if last not in newest:  # its older versions may stand beyond the limit
+            newest.update(await self.members_as_of(session_id, seq, [last]))
+        return list(newest.values()), last
+
     async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
         """See Store."""
         rows = await self._many(statements.INBOX_BUCKETS, ([chunk, limit] for chunk in _chunks(user_ids)))
@@ -134,7 +162,8 @@ class CassandraStore:
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
         """See Store."""
-        return [UserSessionRow(*row) for row in await self._session.execute(statements.USER_SESSIONS, (user_id,))]
+        rows = await self._session.execute(statements.USER_SESSIONS, (user_id,))
+        return [UserSessionRow(*row) for row in rows if None not in row]
 
     async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
         """See Store."""
@@ -151,6 +180,12 @@ class CassandraStore:
         )
         found = {(row[0], row[1]): _receipt(row) for rows in pages for row in rows}
         return {pair: row for pair, row in found.items() if pair in wanted}
+
+    async def receipt_page(self, session_id: str, after: str, limit: int) -> Sequence[ReceiptRow]:
+        """See Store."""
+        return [
+            _receipt(row) for row in await self._session.execute(statements.RECEIPT_PAGE, (session_id, after, limit))
+        ]
 
     async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """See Store."""

@@ -14,7 +14,7 @@ from typing import Any
 from cassandra.query import UNSET_VALUE, PreparedStatement
 
 from tidings.store.rows import Row
-from tidings.store.statements import has_write_timestamp
+from tidings.store.statements import columns, has_write_timestamp
 
 _PROTOCOL_VERSION = 4
 
@@ -35,8 +35,7 @@ class RowEncoder:
 
     def __init__(self, row_class: type[Row], insert: PreparedStatement) -> None:
         """The columns' types are those that the server named when it prepared the statement."""
-        names = [field.name for field in fields(row_class)]
-        names += ["write_timestamp"] if has_write_timestamp(row_class) else []
+        names = [*columns(row_class), *(["write_timestamp"] if has_write_timestamp(row_class) else [])]
         optional = {field.name for field in fields(row_class) if field.default is None}
         self.query_id: bytes = insert.query_id
         self._values = attrgetter(*names)

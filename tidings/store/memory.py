@@ -19,8 +19,10 @@ from tidings.store.memory_tables import Partition, PartitionName, Slot, partitio
 from tidings.store.rows import (
     BlockRow,
     BucketRow,
+    GroupRow,
     InboxRow,
     KeyRow,
+    MemberRow,
     MessageRow,
     ReceiptRow,
     Row,
@@ -172,6 +174,36 @@ class MemoryStore:
         )
         return list(self._visible(slots, KeyRow))
 
+    async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
+        """See Store."""
+        await self._answer("groups_as_of")
+        versions = {
+            session_id: self._partition("groups", session_id).descending(below=seq + 1)
+            for session_id, seq in seqs.items()
+        }
+        newest = ((session_id, next(self._visible(slots, GroupRow), None)) for session_id, slots in versions.items())
+        return {session_id: row for session_id, row in newest if row is not None}
+
+    async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
+        """See Store."""
+        await self._answer("members_as_of")
+        partition = self._partition("group_members", session_id)
+        slots = (slot for user_id in user_ids for slot in partition.ascending((user_id, 0), (user_id, seq)))
+        return {row.user_id: row for row in self._visible(slots, MemberRow)}
+
+    async def member_page(
+        self, session_id: str, seq: int, after: str, limit: int
+    ) -> tuple[Sequence[MemberRow], str | None]:
+        """See Store."""
+        await self._answer("member_page")
+        slots = self._partition("group_members", session_id).ascending((after, 2**63))
+        newest: dict[str, MemberRow | None] = {}
+        for row in self._visible(slots, MemberRow):
+            if row.user_id not in newest and len(newest) == limit:
+                return [one for one in newest.values() if one], next(reversed(newest))
+            newest[row.user_id] = row if row.as_of_seq <= seq else newest.get(row.user_id)
+        return [one for one in newest.values() if one], None
+
     async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
         """See Store."""
         await self._answer("inbox_buckets")
@@ -192,7 +224,8 @@ class MemoryStore:
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
         """See Store."""
         await self._answer("user_sessions")
-        return list(self._visible(self._partition("user_sessions", user_id).ascending(), UserSessionRow))
+        rows = self._visible(self._partition("user_sessions", user_id).ascending(), UserSessionRow)
+        return [row for row in rows if row.joined_seq]
 
     async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
         """See Store."""
@@ -201,6 +234,12 @@ class MemoryStore:
             slot for session_id, user_id in pairs for slot in self._partition("receipts", session_id).at([user_id])
         )
         return {(row.session_id, row.user_id): row for row in self._visible(slots, ReceiptRow)}
+
+    async def receipt_page(self, session_id: str, after: str, limit: int) -> Sequence[ReceiptRow]:
+        """See Store."""
+        await self._answer("receipt_page")
+        slots = self._partition("receipts", session_id).ascending(after + "\0")  # the lowest string above
+        return list(islice(self._visible(slots, ReceiptRow), limit))
 
     async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
         """See Store."""

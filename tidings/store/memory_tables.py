@@ -2,16 +2,18 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from tidings.store.rows import (
     BlockRow,
     BucketRow,
     DeliveredRow,
+    GroupRow,
     InboxRow,
     KeyRow,
+    MemberRow,
     MessageRow,
     ReadRow,
     ReceiptRow,
@@ -19,10 +21,11 @@ from tidings.store.rows import (
     SegmentByMonthRow,
     SegmentRow,
     SentRow,
+    SessionLeftRow,
+    SessionModeRow,
     UserSessionRow,
 )
-
-T = TypeVar("T", ReadRow, SentRow, UserSessionRow)
+from tidings.store.statements import columns, has_write_timestamp
 
 StoredRow = Row | ReceiptRow
 
@@ -31,14 +34,20 @@ _CLUSTERING: dict[type[Row], Callable[[Any], Any]] = {
     KeyRow: attrgetter("sender_id", "client_msg_id"),
     SegmentRow: attrgetter("segment"),
     SegmentByMonthRow: attrgetter("session_id", "segment"),
+    GroupRow: attrgetter("as_of_seq"),
+    MemberRow: attrgetter("user_id", "as_of_seq"),
     InboxRow: attrgetter("inbox_seq"),
     BucketRow: attrgetter("bucket"),
     UserSessionRow: attrgetter("session_id"),
+    SessionLeftRow: attrgetter("session_id"),
+    SessionModeRow: attrgetter("session_id"),
     DeliveredRow: attrgetter("user_id"),
     ReadRow: attrgetter("user_id"),
     SentRow: attrgetter("user_id"),
     BlockRow: attrgetter("blocked_id"),
 }
+# The tables of which several row classes write some columns each.
+_READ_AS: dict[str, type[ReceiptRow | UserSessionRow]] = {"receipts": ReceiptRow, "user_sessions": UserSessionRow}
 _PARTITION = {row_class: attrgetter(*row_class.partition_key) for row_class in _CLUSTERING}
 
 
@@ -49,11 +58,19 @@ class PartitionName(NamedTuple):
     key: Hashable
 
 
+class Cell(NamedTuple):
+    """One column of a row with a write timestamp."""
+
+    timestamp: int
+    value: Any
+
+
 @dataclass(slots=True)
 class Slot:
     row: StoredRow
     expires_ms: int | None
     is_flickering: bool
+    cells: dict[str, Cell] = field(default_factory=dict)
 
 
 class Partition:
@@ -71,11 +88,10 @@ class Partition:
         slot = self._slots.get(key)
         if slot is None:
             insort(self._order, key)
-            self._slots[key] = Slot(merged(None, row), expires_ms, is_flickering)
-        else:
-            slot.row = merged(slot.row, row)
-            slot.expires_ms = expires_ms
-            slot.is_flickering &= is_flickering
+            slot = self._slots[key] = Slot(row, expires_ms, is_flickering)
+        slot.row = _merged(slot.cells, row) if has_write_timestamp(type(row)) else row
+        slot.expires_ms = expires_ms
+        slot.is_flickering &= is_flickering
 
     def remove(self, key: object) -> None:
         """Delete a row, if it is there."""
@@ -103,34 +119,16 @@ def partition_of(row: Row) -> PartitionName:
     return PartitionName(row.table, _PARTITION[type(row)](row))
 
 
-def merged(old: StoredRow | None, new: Row) -> StoredRow:
-    """What stands after `new` was written over `old`, by the write timestamps that the rows name."""
-    if isinstance(new, DeliveredRow | ReadRow | SentRow):
-        before = old if isinstance(old, ReceiptRow) else ReceiptRow(new.session_id, new.user_id)
-        return _merged_receipt(before, new)
-    if isinstance(old, UserSessionRow) and isinstance(new, UserSessionRow):
-        return _newer(old, new, old.write_timestamp, new.write_timestamp)
-    return new
+def _merged(cells: dict[str, Cell], row: Row) -> StoredRow:
+    """What stands after a row with a write timestamp was written over `cells`, which this changes.
 
-
-def _merged_receipt(old: ReceiptRow, new: DeliveredRow | ReadRow | SentRow) -> ReceiptRow:
-    """Each group of columns has its own watermark as timestamp; at equal ones the larger value of a cell wins."""
-    match new:
-        case DeliveredRow():
-            return replace(old, delivered_seq=max(old.delivered_seq, new.delivered_seq))
-        case ReadRow():
-            before = ReadRow(old.session_id, old.user_id, old.read_seq, old.read_count, old.read_at)
-            read = _newer(before, new, old.read_seq, new.read_seq)
-            return replace(old, read_seq=read.read_seq, read_count=read.read_count, read_at=read.read_at)
-        case SentRow():
-            sent = _newer(
-                SentRow(old.session_id, old.user_id, old.sent_seq, old.sent_count), new, old.sent_seq, new.sent_seq
-            )
-            return replace(old, sent_seq=sent.sent_seq, sent_count=sent.sent_count)
-
-
-def _newer(old: T, new: T, old_timestamp: int, new_timestamp: int) -> T:
-    if old_timestamp != new_timestamp:
-        return new if new_timestamp > old_timestamp else old
-    larger = {field.name: max(getattr(old, field.name), getattr(new, field.name)) for field in fields(new)}
-    return replace(new, **larger)
+    As Cassandra does, column by column: the later timestamp wins, at equal
+    ones the larger value. What nobody wrote is read as 0.
+    """
+    stamp = attrgetter("write_timestamp")(row)
+    for name in columns(type(row)):
+        new = Cell(stamp, getattr(row, name))
+        cells[name] = max(cells.get(name, new), new)
+    seen = _READ_AS[row.table]
+    nothing = Cell(0, 0)
+    return seen(*(cells.get(name, nothing).value for name in columns(seen)))

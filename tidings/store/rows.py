@@ -1,4 +1,4 @@
-"""The rows of every table of issue 3, as data. The names are the columns' (DESIGN section 6).
+"""The rows of every table, as data. The names are the columns' (DESIGN section 6).
 
 Each class names its table and the columns of its partition key, which is all
 that the adapters need to group rows into batches and mutations.
@@ -184,7 +184,7 @@ class BucketRow:
 
 @dataclass(frozen=True, slots=True)
 class UserSessionRow:
-    """A session of a user; written with the membership's seq as write timestamp, so the newest wins."""
+    """A session of a user; written with the membership's seq as write timestamp, so of each column the newest wins."""
 
     table: ClassVar[str] = "user_sessions"
     partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
@@ -200,6 +200,36 @@ class UserSessionRow:
     def write_timestamp(self) -> int:
         """Microseconds to Cassandra; to us the seq that decided."""
         return max(self.joined_seq, self.left_seq)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLeftRow:
+    """The end of a membership, over what stands of its beginning."""
+
+    table: ClassVar[str] = "user_sessions"
+    partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
+
+    user_id: str
+    session_id: str
+    left_seq: int
+
+    @property
+    def write_timestamp(self) -> int:
+        """The seq that removed the user."""
+        return self.left_seq
+
+
+@dataclass(frozen=True, slots=True)
+class SessionModeRow:
+    """The way a session's messages go from the seq `write_timestamp` on, which is no column."""
+
+    table: ClassVar[str] = "user_sessions"
+    partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
+
+    user_id: str
+    session_id: str
+    mode: int
+    write_timestamp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +316,13 @@ Row = (
     | KeyRow
     | SegmentRow
     | SegmentByMonthRow
+    | GroupRow
+    | MemberRow
     | InboxRow
     | BucketRow
     | UserSessionRow
+    | SessionLeftRow
+    | SessionModeRow
     | DeliveredRow
     | ReadRow
     | SentRow

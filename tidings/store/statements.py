@@ -10,8 +10,10 @@ from tidings.store.rows import (
     BlockRow,
     BucketRow,
     DeliveredRow,
+    GroupRow,
     InboxRow,
     KeyRow,
+    MemberRow,
     MessageRow,
     ReadRow,
     ReceiptRow,
@@ -19,6 +21,8 @@ from tidings.store.rows import (
     SegmentByMonthRow,
     SegmentRow,
     SentRow,
+    SessionLeftRow,
+    SessionModeRow,
     UserSessionRow,
 )
 
@@ -30,9 +34,13 @@ ROW_CLASSES: tuple[type[Row], ...] = (
     KeyRow,
     SegmentRow,
     SegmentByMonthRow,
+    GroupRow,
+    MemberRow,
     InboxRow,
     BucketRow,
     UserSessionRow,
+    SessionLeftRow,
+    SessionModeRow,
     DeliveredRow,
     ReadRow,
     SentRow,
@@ -41,8 +49,8 @@ ROW_CLASSES: tuple[type[Row], ...] = (
 
 
 def columns(row_class: type[Row] | type[ReceiptRow]) -> tuple[str, ...]:
-    """The columns of a row class, in its order."""
-    return tuple(field.name for field in fields(row_class))
+    """The columns of a row class, in its order; its write timestamp is none."""
+    return tuple(field.name for field in fields(row_class) if field.name != "write_timestamp")
 
 
 def has_write_timestamp(row_class: type[Row]) -> bool:
@@ -67,6 +75,10 @@ SEGMENTS_BELOW = _select(SegmentRow, "session_id = ? AND segment < ? LIMIT ?")
 NEWEST_MESSAGES = _select(MessageRow, "session_id IN ? AND segment = ? PER PARTITION LIMIT ?")
 MESSAGES = _select(MessageRow, "session_id = ? AND segment = ? AND seq >= ? AND seq <= ?")
 KEYS = _select(KeyRow, "session_id = ? AND key_month = ? AND shard = ? AND (sender_id, client_msg_id) IN ?")
+GROUPS_AS_OF = _select(GroupRow, "session_id IN ? AND as_of_seq <= ? PER PARTITION LIMIT 1")
+# Versions stand newest first, and a group is answered with its first row.
+MEMBERS_AS_OF = _select(MemberRow, "session_id = ? AND user_id IN ? AND as_of_seq <= ? GROUP BY session_id, user_id")
+MEMBER_VERSIONS = _select(MemberRow, "session_id = ? AND user_id > ? LIMIT ?")
 INBOX_BUCKETS = _select(BucketRow, "user_id IN ? PER PARTITION LIMIT ?")
 NEWEST_INBOX_ROWS = _select(InboxRow, "user_id IN ? AND bucket = ? PER PARTITION LIMIT ?")
 INBOX_ROWS = _select(InboxRow, "user_id = ? AND bucket = ? AND inbox_seq >= ? AND inbox_seq <= ?")
@@ -74,6 +86,7 @@ USER_SESSIONS = _select(UserSessionRow, "user_id = ?")
 # A direct session has at most two rows: its whole partition is read.
 DIRECT_RECEIPTS = _select(ReceiptRow, "session_id IN ?", "receipts")
 GROUP_RECEIPTS = _select(ReceiptRow, "session_id = ? AND user_id IN ?", "receipts")
+RECEIPT_PAGE = _select(ReceiptRow, "session_id = ? AND user_id > ? LIMIT ?", "receipts")
 BLOCKS = "SELECT user_id, blocked_id FROM blocks WHERE user_id IN ?"
 REMOVE_BLOCK = "DELETE FROM blocks WHERE user_id = ? AND blocked_id = ?"
 
@@ -83,12 +96,16 @@ READS = (
     NEWEST_MESSAGES,
     MESSAGES,
     KEYS,
+    GROUPS_AS_OF,
+    MEMBERS_AS_OF,
+    MEMBER_VERSIONS,
     INBOX_BUCKETS,
     NEWEST_INBOX_ROWS,
     INBOX_ROWS,
     USER_SESSIONS,
     DIRECT_RECEIPTS,
     GROUP_RECEIPTS,
+    RECEIPT_PAGE,
     BLOCKS,
 )
 
