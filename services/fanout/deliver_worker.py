@@ -158,6 +158,9 @@ class DeliverStage:
         for (gateway, epoch), pushed in by_gateway.items():
             pushed.message.CopyFrom(item.message)
             pushed.mode, pushed.mode_from, pushed.mode_to = item.mode, item.mode_from, item.mode_to
+            pushed.joined_ids.extend(item.joined_ids)
+            pushed.left_ids.extend(item.left_ids)
+            pushed.dissolves = item.dissolves
             pushes.append((gateway, Push(gateway_epoch=epoch, message=pushed)))
         metrics.PUSHES.labels("write").inc(len(pushes))
         return pushes
@@ -167,9 +170,13 @@ class DeliverStage:
         for arrivals in work.arrivals.values():
             for arrival in arrivals:
                 delivery = arrival.content
-                if isinstance(delivery, Delivery) and delivery.HasField("watermark"):
+                assert isinstance(delivery, Delivery)  # poison exists only before the ack
+                if delivery.HasField("watermark"):
                     for gateway, epoch in self._gateways_of(delivery.watermark.recipient_ids):
                         yield gateway, Push(gateway_epoch=epoch, watermark=delivery.watermark)
+                elif delivery.HasField("group_counts"):
+                    for gateway, epoch in self._gateways_of([delivery.group_counts.recipient_id]):
+                        yield gateway, Push(gateway_epoch=epoch, group_counts=delivery.group_counts)
 
     def _gateways_of(self, user_ids: Collection[str]) -> set[tuple[int, int]]:
         return {gateway for user_id in user_ids for gateway in self._presence.presences.gateways_of(user_id)}

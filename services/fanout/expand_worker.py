@@ -1,39 +1,91 @@
-"""Expand's round: from `messages.persisted` to one `deliveries` record per user partition."""
+"""Expand's round: from `messages.persisted` to `deliveries` by user partition, and to gateways in read diffusion."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Iterator
 
-from services.fanout.plan import deliveries, recipients
+from services.fanout.members import Audience, Members, MembersCache, still_in
+from services.fanout.plan import check, deliveries, goes_to_all_members, read_push, recipients
+from services.fanout.presence_reader import PresenceReader
 from tidings import metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
 from tidings.codec import decode_persisted
+from tidings.errors import StoreUnavailable, UnreadableRecord
 from tidings.policy.outbox import Outbox
+from tidings.runtime.hints import HintSender
 from tidings.runtime.round import Round
+from tidings.store.base import Store
 from tidings.topics import DELIVERIES
 from tidings.wire.persisted_pb2 import Persisted
+from tidings.wire.push_pb2 import Push, PushedMessage
+
+# About 100 bytes each: 50 MB of the 250 that a service may take.
+_MEMBERS_IN_MEMORY = 500_000
+_PAGE_MEMBERS = 2_000
+# Groups that are read at a time; each holds at most a page beside what it has found.
+_LOADS_AT_ONCE = 8
+
+# Where in a round a message that goes to all members stands: its offset names it within its partition.
+_Place = tuple[int, int]
+_Fresh = tuple[TopicPartition, Record, Persisted]
 
 
 class ExpandStage:
-    """Drops what it has seen, plans the rest, emits."""
+    """Drops what it has seen, finds the members, plans, pushes and emits."""
 
     name = "expand"
 
-    def __init__(self, producer: Producer, user_partitions: int) -> None:
-        """`user_partitions`: the U of the deployment."""
+    def __init__(
+        self, store: Store, producer: Producer, hints: HintSender, presence: PresenceReader, user_partitions: int
+    ) -> None:
+        """`presence` knows the gateways; `user_partitions`: the U of the deployment."""
+        self._store = store
         self._producer = producer
+        self._hints = hints
+        self._presence = presence
         self._user_partitions = user_partitions
+        self._members = MembersCache(_MEMBERS_IN_MEMORY)
+        self._drafts: dict[int, dict[str, Members]] = {}
+        # Up to which offset a partition's records were pushed: a repeated round does not push again.
+        self._pushed: dict[int, int] = {}
 
     def decode(self, record: Record) -> Persisted:
         """See Stage. What cannot be read or planned stops the partition: skipping it loses a message (H19)."""
         persisted = decode_persisted(record.value)
-        recipients(persisted)
+        check(persisted)
         return persisted
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
-        """Nothing to know before a direct session's message."""
+        """A partition is ready only when it is known which gateways there are."""
+        await self._presence.know_gateways()
 
     async def run(self, work: Round[Persisted]) -> None:
         """One round: at or below the mark is a repeat, everything else goes on (law 4)."""
+        self._drafts = {partition.partition: {} for partition in work.arrivals}
+        fresh = self._fresh(work)
+        loaded = await self._load(work, fresh)
+        # Taken back meanwhile, a partition has lost the members that were in memory.
+        work.must_be_ours()
         outbox = Outbox()
+        for partition, record, persisted in fresh:
+            if work.is_confirmed(partition.partition):
+                self._plan(work, outbox, (partition, record, persisted), loaded)
+        await work.emit(self._producer, outbox)
+
+    def confirmed(self, partitions: Collection[TopicPartition]) -> None:
+        """See Stage."""
+        for partition in partitions:
+            self._members.update(self._drafts.pop(partition.partition, {}))
+        self._drafts = {}
+
+    def forget(self) -> None:
+        """See Stage."""
+        self._members.clear()
+        self._drafts = {}
+        self._pushed.clear()
+
+    def _fresh(self, work: Round[Persisted]) -> list[_Fresh]:
+        """What is above the marks, in log order; the marks move on with it."""
+        fresh = []
         for partition, arrivals in work.arrivals.items():
             marks = work.marks[partition]
             for arrival in arrivals:
@@ -42,16 +94,87 @@ class ExpandStage:
                 if marks.is_repeat(persisted.source):
                     metrics.REPEATS.labels(self.name).inc()
                     continue
-                self._plan(outbox, partition.partition, persisted)
                 marks.advance(persisted.source)
-        await work.emit(self._producer, outbox)
+                fresh.append((partition, arrival.record, persisted))
+        return fresh
 
-    def confirmed(self, partitions: Collection[TopicPartition]) -> None:
-        """No state but the marks, which the worker keeps."""
+    # -- members ---------------------------------------------------------------------------------
 
-    def forget(self) -> None:
-        """See Stage."""
+    async def _load(self, work: Round[Persisted], fresh: list[_Fresh]) -> dict[_Place, Members]:
+        """The members as of every message whose predecessor's are not in memory; by the message's place."""
+        loaded: dict[_Place, Members] = {}
+        turns = asyncio.Semaphore(_LOADS_AT_ONCE)
 
-    def _plan(self, outbox: Outbox, tag: int, persisted: Persisted) -> None:
-        for partition, delivery in deliveries(persisted, recipients(persisted), self._user_partitions):
-            outbox.add(tag, TopicPartition(DELIVERIES, partition), NewRecord(delivery.SerializeToString()))
+        async def load(partition: int, record: Record, persisted: Persisted) -> None:
+            async with turns:
+                try:
+                    loaded[partition, record.offset] = await self._members_as_of(persisted)
+                except StoreUnavailable as error:
+                    work.fail([partition], str(error))
+
+        await asyncio.gather(
+            *(load(partition.partition, record, persisted) for partition, record, persisted in self._unknown(fresh))
+        )
+        return loaded
+
+    def _unknown(self, fresh: list[_Fresh]) -> Iterator[_Fresh]:
+        reached: dict[str, int] = {}
+        for partition, record, persisted in fresh:
+            if not goes_to_all_members(persisted):
+                continue
+            session_id, seq = persisted.message.session_id, persisted.message.seq
+            known = self._members.get(session_id)
+            if reached.get(session_id, known.as_of_seq if known else -1) != seq - 1:
+                yield partition, record, persisted
+            reached[session_id] = seq
+
+    async def _members_as_of(self, persisted: Persisted) -> Members:
+        """Versions at or below the seq of a stored message cannot change any more (law 1)."""
+        session_id, seq = persisted.message.session_id, persisted.message.seq
+        users: set[str] = set()
+        after: str | None = ""
+        while after is not None:
+            rows, after = await self._store.member_page(session_id, seq, after, _PAGE_MEMBERS)
+            users.update(still_in(rows))
+        return Members(seq, Audience(users))
+
+    def _members_after(self, place: _Place, persisted: Persisted, loaded: dict[_Place, Members]) -> Members | None:
+        """The members after this message, kept as a draft; None where it does not go to all of them."""
+        if not goes_to_all_members(persisted):
+            return None
+        session_id, draft = persisted.message.session_id, self._drafts[place[0]]
+        members = loaded.get(place)
+        if members is None:
+            before = draft.get(session_id) or self._members.get(session_id)
+            assert before is not None  # _unknown names every message without one
+            members = before.after(persisted)
+        draft[session_id] = members
+        return members
+
+    # -- plan ------------------------------------------------------------------------------------
+
+    def _plan(self, work: Round[Persisted], outbox: Outbox, one: _Fresh, loaded: dict[_Place, Members]) -> None:
+        partition, record, persisted = one
+        tag = partition.partition
+        try:
+            audience = recipients(persisted, self._members_after((tag, record.offset), persisted, loaded))
+        except UnreadableRecord as error:
+            work.stop(partition, f"offset {record.offset}: {error}")
+            return
+        pushed = read_push(persisted)
+        if pushed is not None and self._is_first_push(record):
+            self._push(pushed)
+        for target, delivery in deliveries(persisted, audience, self._user_partitions):
+            outbox.add(tag, TopicPartition(DELIVERIES, target), NewRecord(delivery.SerializeToString()))
+
+    def _is_first_push(self, record: Record) -> bool:
+        if record.offset <= self._pushed.get(record.partition, -1):
+            return False
+        self._pushed[record.partition] = record.offset
+        return True
+
+    def _push(self, pushed: PushedMessage) -> None:
+        """In line: what is pushed to a gateway has the order of the log."""
+        for gateway, epoch in self._presence.gateways.current():
+            self._hints.send(gateway, Push(gateway_epoch=epoch, message=pushed))
+            metrics.PUSHES.labels("read").inc()

@@ -1,13 +1,13 @@
 """Deliver: the next place in each recipient's inbox, and what is written there. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tidings.broker.base import Record
 from tidings.codec import COUNTABLE_KINDS
 from tidings.policy.ordered_writes import OrderedWrites
 from tidings.store.base import TaggedRow
-from tidings.store.rows import BucketRow, InboxRow, UserSessionRow
+from tidings.store.rows import BucketRow, InboxRow, SessionLeftRow, SessionModeRow, UserSessionRow
 from tidings.wire.deliveries_pb2 import InboxItem
 
 _DAY_MS = 24 * 3600 * 1000
@@ -84,14 +84,22 @@ def following(tail: InboxTail, at_ms: int, bucket_rows: int) -> InboxTail:
     return InboxTail(inbox_seq, tail.bucket, tail.bucket_first, at_ms)
 
 
-def membership_rows(item: InboxItem, tag: int) -> Iterable[TaggedRow]:
-    """Rows of user_sessions for the recipients who join or leave with this message."""
-    message, here = item.message, set(item.recipient_ids)
+def membership_rows(item: InboxItem, tag: int) -> Iterator[TaggedRow]:
+    """Rows of user_sessions for the recipients who join, leave, or are reached another way from here on."""
+    message, joined = item.message, set(item.joined_ids)
+    left = set(item.recipient_ids if item.dissolves else item.left_ids)
+    if not (joined or left or item.mode_to):
+        return
     count_before = message.count - (message.kind in COUNTABLE_KINDS)
-    for user_id in item.joined_ids:
-        if user_id in here:
-            row = UserSessionRow(user_id, message.session_id, message.seq, count_before, 0, item.mode)
+    for user_id in item.recipient_ids:
+        if user_id in joined:
+            mode = item.mode_to or item.mode
+            row = UserSessionRow(user_id, message.session_id, message.seq, count_before, 0, mode)
             yield TaggedRow(tag, row)
+        elif item.mode_to:
+            yield TaggedRow(tag, SessionModeRow(user_id, message.session_id, item.mode_to, message.seq))
+        if user_id in left:
+            yield TaggedRow(tag, SessionLeftRow(user_id, message.session_id, message.seq))
 
 
 def users_of(items: Iterable[InboxItem], known: Mapping[str, InboxTail]) -> set[str]:

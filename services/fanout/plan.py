@@ -1,34 +1,60 @@
-"""Expand: which user partition gets a message, for whom, in which parts. Pure."""
+"""Expand: which user partition gets a message, for whom, in which parts; and what goes to every gateway. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
+from services.fanout.members import Audience, Members
 from tidings import ids
 from tidings.errors import UnreadableRecord
-from tidings.wire.common_pb2 import Coordinates
+from tidings.wire.common_pb2 import MODE_READ, MODE_WRITE, Coordinates
 from tidings.wire.deliveries_pb2 import Delivery, InboxItem
 from tidings.wire.persisted_pb2 import Persisted
+from tidings.wire.push_pb2 import PushedMessage
 
 
-def recipients(persisted: Persisted) -> tuple[str, ...]:
-    """Everyone whose inbox gets the message; raises UnreadableRecord where nobody can be named."""
-    users = ids.direct_users(persisted.message.session_id)
-    if not users:
-        raise UnreadableRecord(f"session {persisted.message.session_id!r} has no members that this version can name")
-    return users
+def check(persisted: Persisted) -> None:
+    """Raises UnreadableRecord where nobody can be named, or no way to them (H19)."""
+    session_id = persisted.message.session_id
+    if not ids.is_session_id(session_id):
+        raise UnreadableRecord(f"session {session_id!r} has no members that this version can name")
+    if persisted.mode not in (MODE_WRITE, MODE_READ):
+        raise UnreadableRecord(f"seq {persisted.message.seq} of {session_id}: its mode is not known to this version")
+    if persisted.mode == MODE_READ and not ids.is_group_session(session_id):
+        raise UnreadableRecord(f"{session_id} is no group and cannot be in read diffusion")
+    if persisted.stamps.recipients_per_part == 0:
+        raise UnreadableRecord(f"seq {persisted.message.seq} of {session_id}: no recipients_per_part is stamped on it")
 
 
-def deliveries(persisted: Persisted, user_ids: Iterable[str], user_partitions: int) -> Iterator[tuple[int, Delivery]]:
+def goes_to_all_members(persisted: Persisted) -> bool:
+    """Whether every member of a group gets it in the inbox: then they have to be known."""
+    is_written = persisted.mode == MODE_WRITE or persisted.mode_to != 0 or persisted.dissolves
+    return is_written and ids.is_group_session(persisted.message.session_id)
+
+
+def recipients(persisted: Persisted, members: Members | None) -> Audience:
+    """Everyone whose inbox gets the message. `members`: after it, where it goes to all of them.
+
+    Raises UnreadableRecord where a group's message would reach nobody.
+    """
+    message = persisted.message
+    if members is not None:
+        audience = members.recipients(persisted)
+        if not audience.users:
+            raise UnreadableRecord(f"{message.session_id} has no members at seq {message.seq}: its rows are missing")
+        return audience
+    if persisted.mode == MODE_READ:
+        return Audience([*persisted.joined_ids, *persisted.left_ids])
+    return Audience(ids.direct_users(message.session_id))
+
+
+def deliveries(persisted: Persisted, audience: Audience, user_partitions: int) -> Iterator[tuple[int, Delivery]]:
     """(user partition, record) pairs; the message's bytes once per part (H5: parts have their own coordinates)."""
-    by_partition: dict[int, list[str]] = {}
-    for user_id in user_ids:
-        by_partition.setdefault(ids.partition_of(user_id, user_partitions), []).append(user_id)
     size = persisted.stamps.recipients_per_part
-    for partition, users in sorted(by_partition.items()):
+    for partition, users in audience.by_partition(user_partitions):
         for part, start in enumerate(range(0, len(users), size)):
             yield partition, _delivery(persisted, part, users[start : start + size])
 
 
-def _delivery(persisted: Persisted, part: int, users: list[str]) -> Delivery:
+def _delivery(persisted: Persisted, part: int, users: Sequence[str]) -> Delivery:
     source = persisted.source
     item = InboxItem(
         source=Coordinates(epoch=source.epoch, partition=source.partition, offset=source.offset, part=part),
@@ -40,5 +66,21 @@ def _delivery(persisted: Persisted, part: int, users: list[str]) -> Delivery:
         mode_to=persisted.mode_to,
         joined_ids=persisted.joined_ids,
         left_ids=persisted.left_ids,
+        dissolves=persisted.dissolves,
     )
     return Delivery(inbox_item=item)
+
+
+def read_push(persisted: Persisted) -> PushedMessage | None:
+    """What every gateway hands to its own members of the group; None where inboxes are the only way."""
+    if persisted.mode != MODE_READ:
+        return None
+    return PushedMessage(
+        message=persisted.message,
+        mode=persisted.mode,
+        mode_from=persisted.mode_from,
+        mode_to=persisted.mode_to,
+        joined_ids=persisted.joined_ids,
+        left_ids=persisted.left_ids,
+        dissolves=persisted.dissolves,
+    )

@@ -25,24 +25,30 @@ class Connection:
 class Gateways:
     """The epoch that counts of every gateway ordinal."""
 
-    __slots__ = ("_current",)
+    __slots__ = ("_current", "_running")
 
     def __init__(self) -> None:
         """No gateway is known."""
         self._current: dict[int, int] = {}
+        self._running: dict[int, int] = {}
 
     def apply(self, event: GatewayEvent, offset: int) -> None:
         """A start makes its own offset the epoch; a goodbye ends the epoch that it names."""
         current = self._current.get(event.gateway, -1)
         if event.state == GatewayEvent.STATE_STARTED and offset > current:
-            self._current[event.gateway] = offset
+            self._current[event.gateway] = self._running[event.gateway] = offset
         elif event.state == GatewayEvent.STATE_GOODBYE and event.gateway_epoch >= current:
             # The goodbye's own offset lies above the epoch that it ends, and below the next start.
             self._current[event.gateway] = offset
+            self._running.pop(event.gateway, None)
 
     def is_current(self, gateway: int, epoch: int) -> bool:
         """Whether records for this epoch are read by anybody. A start not seen yet counts too."""
         return epoch >= self._current.get(gateway, 0)
+
+    def current(self) -> Collection[tuple[int, int]]:
+        """(ordinal, epoch) of every gateway that has started and not said goodbye since."""
+        return self._running.items()
 
 
 class Presences:

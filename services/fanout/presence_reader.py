@@ -22,6 +22,8 @@ _CAUGHT_UP_S = 20.0
 # Connections that wait for `live`; those dropped say `here` again after 5 s.
 _NEWCOMERS = 20_000
 
+_GATEWAYS = TopicPartition(GATEWAYS, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
@@ -39,11 +41,14 @@ class PresenceReader:
         """`wake` is to be set to what is called when a newcomer waits."""
         self._reader = reader
         self.wake: Callable[[], None] = _nobody_waits
-        self._gateways = Gateways()
-        self.presences = Presences(self._gateways)
+        self.gateways = Gateways()
+        self.presences = Presences(self.gateways)
         self.newcomers: deque[Newcomer] = deque(maxlen=_NEWCOMERS)
         # Where the history of each partition ended when it was assigned: nobody of before waits for `live`.
         self._history_ends: dict[TopicPartition, int] = {}
+        self._followed: Collection[int] = ()
+        # Both workers' preparations come here, and each assigns anew.
+        self._assigning = asyncio.Lock()
         self._progress = asyncio.Event()
         self._log = logger("tidings.fanout.presence")
 
@@ -65,16 +70,32 @@ class PresenceReader:
 
         Raises BrokerUnavailable when that takes too long; it can be called again.
         """
-        wanted = {TopicPartition(PRESENCE, number) for number in partitions} | {TopicPartition(GATEWAYS, 0)}
+        async with self._assigning:
+            ends = await self._assign(partitions)
+        await self._read_to(ends)
+
+    async def know_gateways(self) -> None:
+        """Return when every gateway that has started by now is known. Raises BrokerUnavailable as `follow` does."""
+        async with self._assigning:
+            ends = await self._assign(self._followed)
+        await self._read_to({_GATEWAYS: ends[_GATEWAYS]})
+
+    async def _assign(self, partitions: Collection[int]) -> dict[TopicPartition, int]:
+        """Read these from now on; where each of them ends at this moment."""
+        wanted = {TopicPartition(PRESENCE, number) for number in partitions} | {_GATEWAYS}
         fresh = wanted - self._history_ends.keys()
         ends = await self._reader.end_offsets(wanted)
         begins = await self._reader.beginning_offsets(fresh) if fresh else {}
         self._history_ends = {place: ends[place] if place in fresh else self._history_ends[place] for place in wanted}
         # Together, without an await: who is forgotten here is read from the beginning next time.
+        self._followed = partitions
         self.presences.keep_only(partitions)
         self._reader.assign({place: begins.get(place, -1) for place in wanted})
+        return dict(ends)
+
+    async def _read_to(self, ends: dict[TopicPartition, int]) -> None:
         try:
-            await asyncio.wait_for(self._caught_up(dict(ends)), _CAUGHT_UP_S)
+            await asyncio.wait_for(self._caught_up(ends), _CAUGHT_UP_S)
         except TimeoutError:
             raise BrokerUnavailable("presence was not read to its end in time") from None
 
@@ -87,7 +108,7 @@ class PresenceReader:
         # A record that cannot be read costs at most a push: presence is a hint.
         try:
             if record.topic == GATEWAYS:
-                self._gateways.apply(GatewayEvent.FromString(record.value or b""), record.offset)
+                self.gateways.apply(GatewayEvent.FromString(record.value or b""), record.offset)
             elif record.key and record.value:
                 self._presence(record, PresenceKey.FromString(record.key), Presence.FromString(record.value))
         except DecodeError as error:

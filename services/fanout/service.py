@@ -25,15 +25,21 @@ async def serve(
     await check_topics(broker, kafka.sizes())
     name = f"fanout-{settings.process.ordinal}"
     config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms)
-    producer, hints_producer, reader = (
+    producer, read_producer, hints_producer, reader = (
         broker.producer(f"{name}-expand"),
+        broker.producer(f"{name}-expand-hints"),
         broker.producer(f"{name}-hints"),
         broker.reader(f"{name}-presence"),
     )
+    # Each stage has its own: what one loses or queues does not hold up the other.
+    read_hints = HintSender(read_producer, ExpandStage.name, kafka.push_partitions)
     hints = HintSender(hints_producer, DeliverStage.name, kafka.push_partitions)
     presence = PresenceReader(reader)
     expand = Worker(
-        ExpandStage(producer, kafka.user_partitions), broker.group_consumer(f"{name}-expand", EXPAND), config, health
+        ExpandStage(store, producer, read_hints, presence, kafka.user_partitions),
+        broker.group_consumer(f"{name}-expand", EXPAND),
+        config,
+        health,
     )
     deliver = Worker(
         DeliverStage(store, hints, presence, kafka.epoch),
@@ -42,10 +48,10 @@ async def serve(
         health,
     )
     presence.wake = deliver.wake
-    async with started(producer, hints_producer, reader):
+    async with started(producer, read_producer, hints_producer, reader):
         health.set_ready(True)
         await _run_together(stopping, expand.run, deliver.run, presence.run)
-        await hints.stop()
+        await asyncio.gather(read_hints.stop(), hints.stop())
 
 
 async def _run_together(

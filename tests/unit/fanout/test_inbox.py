@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fanout.inbox import MOST_BUCKET_ROWS, TAIL_LIFE_MS, InboxTail, following, membership_rows, place
+from services.fanout.members import Audience
 from services.fanout.plan import deliveries
 from tidings import ids
 from tidings.broker.base import Record
@@ -121,7 +122,7 @@ def test_h5_and_h34_parts_of_one_message_have_coordinates_of_their_own_by_the_st
     users = [f"user{number}" for number in range(10)]
     planned = [
         (delivery.inbox_item.source.part, len(delivery.inbox_item.recipient_ids))
-        for _, delivery in deliveries(persisted(recipients_per_part=4), users, user_partitions=1)
+        for _, delivery in deliveries(persisted(recipients_per_part=4), Audience(users), user_partitions=1)
     ]
     assert planned == [(0, 4), (1, 4), (2, 2)]
 
@@ -129,7 +130,7 @@ def test_h5_and_h34_parts_of_one_message_have_coordinates_of_their_own_by_the_st
 def test_both_users_of_a_direct_session_are_reached_wherever_they_live() -> None:
     reached = {
         user: partition
-        for partition, delivery in deliveries(persisted(), ["alice", "bob"], 8)
+        for partition, delivery in deliveries(persisted(), Audience(["alice", "bob"]), 8)
         for user in delivery.inbox_item.recipient_ids
     }
     assert reached == {user: ids.partition_of(user, 8) for user in ("alice", "bob")}

@@ -82,7 +82,13 @@ class Pipeline:
     def expand(self) -> Owner:
         """One more process with this stage."""
         ports = self._ports()
-        return self._owner(ExpandStage(ports.producer, self.sizes.user_partitions), EXPAND, ports).start()
+        hints = HintSender(ports.hints_producer, ExpandStage.name, self.sizes.push_partitions)
+        presence = PresenceReader(self.broker.reader("gateways"))
+        stage = ExpandStage(ports.store, ports.producer, hints, presence, self.sizes.user_partitions)
+        owner = self._owner(stage, EXPAND, ports)
+        owner.hints = hints
+        owner.beside.append(asyncio.create_task(presence.run(asyncio.Event())))
+        return owner.start()
 
     def deliver(self) -> Owner:
         """One more process with this stage."""

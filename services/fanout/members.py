@@ -1,0 +1,95 @@
+"""Expand: who is a member of a group at a seq, and which user partitions they live in. Pure.
+
+Only messages that are written to everybody ask for it: a group in read
+diffusion costs nothing here, however many members it has.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tidings import ids
+from tidings.store.rows import MemberRow
+from tidings.wire.persisted_pb2 import Persisted
+
+
+class Audience:
+    """Users who get the same messages, by user partition. Never changed."""
+
+    __slots__ = ("_by_partition", "users")
+
+    def __init__(self, users: Iterable[str]) -> None:
+        """Order and repeats do not count."""
+        self.users = frozenset(users)
+        self._by_partition: Sequence[tuple[int, Sequence[str]]] = ()
+
+    def by_partition(self, user_partitions: int) -> Sequence[tuple[int, Sequence[str]]]:
+        """(partition, its users in order), sorted: every owner cuts the same parts (law 1). Made once."""
+        if not self._by_partition and self.users:
+            found: dict[int, list[str]] = {}
+            for user_id in sorted(self.users):
+                found.setdefault(ids.partition_of(user_id, user_partitions), []).append(user_id)
+            self._by_partition = sorted(found.items())
+        return self._by_partition
+
+
+class Members:
+    """The members of a group after the message `as_of_seq`. Never changed: what follows is another one."""
+
+    __slots__ = ("as_of_seq", "audience")
+
+    def __init__(self, as_of_seq: int, audience: Audience) -> None:
+        """`audience`: those who are members once the message has added and removed."""
+        self.as_of_seq = as_of_seq
+        self.audience = audience
+
+    def after(self, persisted: Persisted) -> "Members":
+        """The members after the message with the next seq."""
+        audience = self.audience
+        if persisted.joined_ids or persisted.left_ids:
+            audience = Audience((audience.users | set(persisted.joined_ids)) - set(persisted.left_ids))
+        return Members(persisted.message.seq, audience)
+
+    def recipients(self, persisted: Persisted) -> Audience:
+        """Everyone whose inbox gets the message that made this state: also those whom it removes."""
+        if not persisted.left_ids:
+            return self.audience
+        return Audience(self.audience.users.union(persisted.left_ids))
+
+
+class MembersCache:
+    """The newest known members of groups, the longest unused forgotten first. Bounded in members, not in groups."""
+
+    __slots__ = ("_groups", "_most_members", "_total")
+
+    def __init__(self, most_members: int) -> None:
+        """`most_members`: over all groups together."""
+        self._most_members = most_members
+        self._groups: dict[str, Members] = {}
+        self._total = 0
+
+    def get(self, session_id: str) -> Members | None:
+        """The members as of some seq, which need not be the wanted one."""
+        return self._groups.get(session_id)
+
+    def update(self, groups: Mapping[str, Members]) -> None:
+        """What a confirmed round knows."""
+        for session_id, members in groups.items():
+            self._forget(session_id)
+            self._groups[session_id] = members
+            self._total += len(members.audience.users)
+        while self._total > self._most_members:
+            self._forget(next(iter(self._groups)))
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._groups.clear()
+        self._total = 0
+
+    def _forget(self, session_id: str) -> None:
+        members = self._groups.pop(session_id, None)
+        if members is not None:
+            self._total -= len(members.audience.users)
+
+
+def still_in(rows: Iterable[MemberRow]) -> Iterable[str]:
+    """Those whose newest version says that they have not left."""
+    return (row.user_id for row in rows if row.left_seq == 0)
