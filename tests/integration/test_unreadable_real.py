@@ -1,0 +1,73 @@
+"""A record that fanout cannot read, on the real servers: its partition stands still and says so, the others go on."""
+
+import asyncio
+import uuid
+from collections import Counter
+
+from structlog.testing import capture_logs
+
+from deploy.local.stack import Stack
+from tests.integration.deployment import PATIENCE_S, Deployment
+from tests.unit.persister.builders import command, uuid7
+from tidings import ids, metrics
+from tidings.broker.base import TopicPartition
+from tidings.clock import SystemClock
+from tidings.topics import EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, RECEIPTS
+
+JUNK = b"\xff\xff nobody can read this"
+
+
+async def test_an_unreadable_record_stops_its_partition_alone_and_once_it_is_passed_nothing_is_lost(
+    servers: Stack,
+) -> None:
+    line = Deployment(servers)
+    await line.prepare()
+    struck, other = _two_sessions_apart(line)
+    place = TopicPartition(MESSAGES_PERSISTED, ids.partition_of(struck, line.kafka.session_partitions))
+    with capture_logs() as logs:
+        async with line.services():
+            await _post(line, struck, 1)
+            await line.settled()
+            await line.publish(MESSAGES_PERSISTED, struck, JUNK)
+            await _post(line, struck, 2)
+            await _post(line, other, 1)
+            async with asyncio.timeout(PATIENCE_S):
+                both_stand = {"expand": 1.0, "receipts": 1.0}
+                while await _inboxes(line) != {struck: 2, other: 2} or _stopped() != both_stand:  # noqa: ASYNC110
+                    await asyncio.sleep(1)
+    said = [log for log in logs if log["event"] == "partition stopped"]
+    assert {(log["log_level"], log["partition"]) for log in said} == {("error", str(place))}
+    assert all("docs/OPERATIONS.md" in log["way_on"] for log in said)
+    assert len((await line.dump())["messages"]) == 3, "what stands behind the junk is stored"
+
+    for group in (EXPAND, RECEIPTS):
+        await line.skip(group, place)
+    async with line.services(), asyncio.timeout(PATIENCE_S):
+        while await _inboxes(line) != {struck: 4, other: 2} or any(_stopped().values()):  # noqa: ASYNC110
+            await asyncio.sleep(1)
+
+
+def _two_sessions_apart(line: Deployment) -> tuple[str, str]:
+    """Two sessions on different session partitions."""
+    name, partitions = uuid.uuid4().hex[:8], line.kafka.session_partitions
+    sessions = [ids.direct_session(f"{name}-a", f"{name}-b{number}") for number in range(50)]
+    struck = sessions[0]
+    own = ids.partition_of(struck, partitions)
+    return struck, next(other for other in sessions if ids.partition_of(other, partitions) != own)
+
+
+async def _post(line: Deployment, session_id: str, number: int) -> None:
+    client_msg_id, sender = uuid7(SystemClock().wall_ms(), number), ids.direct_users(session_id)[0]
+    sent = command(client_msg_id, f"text {number}", sender, session_id)
+    await line.publish(MESSAGES_INBOUND, session_id, sent.SerializeToString())
+
+
+async def _inboxes(line: Deployment) -> dict[str, int]:
+    """Inbox rows by session, which is the last column of `SELECT *`."""
+    rows = await line.dump()
+    return dict(Counter(row[-1] for row in rows["inbox"]))
+
+
+def _stopped() -> dict[str, float]:
+    """What the alert looks at."""
+    return {stage: metrics.PARTITIONS.labels(stage, "stopped")._value.get() for stage in ("expand", "receipts")}
