@@ -3,7 +3,17 @@
 from collections.abc import Iterable, Sequence
 
 from tidings.store.base import Store, TaggedRow
-from tidings.store.rows import BucketRow, InboxRow, MessageRow, Row, SegmentRow
+from tidings.store.rows import (
+    MODE_WRITE,
+    ROLE_MEMBER,
+    BucketRow,
+    GroupRow,
+    InboxRow,
+    MemberRow,
+    MessageRow,
+    Row,
+    SegmentRow,
+)
 
 
 async def write_confirmed(store: Store, rows: Iterable[Row]) -> None:
@@ -64,6 +74,16 @@ def inbox_row(user_id: str, inbox_seq: int, bucket: int = 0, offset: int | None 
 def bucket(user_id: str, number: int, first_inbox_seq: int, offset: int | None = None) -> BucketRow:
     """A bucket opened at the offset of its first row."""
     return BucketRow(user_id, number, first_inbox_seq, 0, first_inbox_seq if offset is None else offset)
+
+
+def group(session_id: str, as_of_seq: int, member_count: int = 3) -> GroupRow:
+    """A version of a group, made at the offset of its seq."""
+    return GroupRow(session_id, as_of_seq, "Fête", "alice", MODE_WRITE, member_count, "{}", 0, as_of_seq)
+
+
+def member(session_id: str, user_id: str, as_of_seq: int, joined_seq: int = 1, left_seq: int = 0) -> MemberRow:
+    """A version of a member, made at the offset of its seq."""
+    return MemberRow(session_id, user_id, as_of_seq, joined_seq, joined_seq - 1, left_seq, ROLE_MEMBER, 0, 0, as_of_seq)
 
 
 def seqs(rows: Sequence[MessageRow]) -> list[int]:
