@@ -1,10 +1,11 @@
 """Deliver's round: from `deliveries` into inboxes and to connections."""
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
-from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, Placed, membership_rows, place
+from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, membership_rows, place
 from services.fanout.presence_reader import Newcomer, PresenceReader
+from services.fanout.pushes import Pushes
 from tidings import metrics
 from tidings.broker.base import Record, TopicPartition
 from tidings.codec import decode_delivery
@@ -17,7 +18,7 @@ from tidings.store import history
 from tidings.store.base import Store
 from tidings.topics import DELIVERIES
 from tidings.wire.deliveries_pb2 import Delivery, InboxItem
-from tidings.wire.push_pb2 import Live, Push, PushedMessage, Replaced
+from tidings.wire.push_pb2 import Live, Push, Replaced
 
 _TAILS_IN_MEMORY = 200_000
 # A gateway that comes back brings thousands; they must not make the rounds of the others long.
@@ -56,9 +57,9 @@ class DeliverStage:
         await self._welcome(work, waiting)
         writes = OrderedWrites()
         self._drafts = {partition.partition: {} for partition in work.arrivals}
-        pushes = [push for placed in self._place(work, items, writes) for push in placed]
-        pushes.extend(self._ephemeral(work))
-        for gateway, push in pushes:
+        messages = self._place(items, writes).records()
+        metrics.PUSHES.labels("write").inc(len(messages))
+        for gateway, push in chain(messages, self._ephemeral(work)):
             self._hints.send(gateway, push)
         self._unconfirmed.update(partition.partition for partition in work.arrivals)
         await work.write(self._store, writes)
@@ -126,9 +127,8 @@ class DeliverStage:
 
     # -- place and push --------------------------------------------------------------------------
 
-    def _place(
-        self, work: Round[Delivery], items: list[tuple[Record, InboxItem]], writes: OrderedWrites
-    ) -> Iterator[list[tuple[int, Push]]]:
+    def _place(self, items: list[tuple[Record, InboxItem]], writes: OrderedWrites) -> Pushes:
+        pushes = Pushes(self._presence.presences)
         for record, item in items:
             draft = self._drafts[record.partition]
             for user_id in item.recipient_ids:
@@ -138,32 +138,14 @@ class DeliverStage:
                 writes.beside(row)
             metrics.INBOX_ROWS.inc(len(placed))
             if self._is_first_push(record):
-                yield self._pushes(item, placed)
+                pushes.add(item, placed, record.partition)
+        return pushes
 
     def _is_first_push(self, record: Record) -> bool:
         if record.offset <= self._pushed.get(record.partition, -1):
             return False
         self._pushed[record.partition] = record.offset
         return True
-
-    def _pushes(self, item: InboxItem, placed: list[Placed]) -> list[tuple[int, Push]]:
-        """One record per gateway, the message's bytes once in it."""
-        by_gateway: dict[tuple[int, int], PushedMessage] = {}
-        for one in placed:
-            for place_and_epoch in self._presence.presences.gateways_of(one.user_id):
-                pushed = by_gateway.setdefault(place_and_epoch, PushedMessage())
-                pushed.user_ids.append(one.user_id)
-                pushed.inbox_seqs.append(one.inbox_seq)
-        pushes = []
-        for (gateway, epoch), pushed in by_gateway.items():
-            pushed.message.CopyFrom(item.message)
-            pushed.mode, pushed.mode_from, pushed.mode_to = item.mode, item.mode_from, item.mode_to
-            pushed.joined_ids.extend(item.joined_ids)
-            pushed.left_ids.extend(item.left_ids)
-            pushed.dissolves = item.dissolves
-            pushes.append((gateway, Push(gateway_epoch=epoch, message=pushed)))
-        metrics.PUSHES.labels("write").inc(len(pushes))
-        return pushes
 
     def _ephemeral(self, work: Round[Delivery]) -> Iterator[tuple[int, Push]]:
         """Receipts: no coordinates, nothing stored; a repeat is harmless since watermarks are maxima."""

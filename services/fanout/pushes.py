@@ -1,0 +1,71 @@
+"""Deliver: the push records of one round, a message once per gateway wherever its readers' order allows. Pure."""
+
+from collections.abc import Collection, Sequence
+
+from services.fanout.inbox import Placed
+from services.fanout.presence import Presences
+from tidings.wire.deliveries_pb2 import InboxItem
+from tidings.wire.push_pb2 import Push, PushedMessage
+
+_Gateway = tuple[int, int]
+
+# With the longest user ids this keeps a record near 100 KB, whatever the size of the group.
+_MOST_USERS = 1_000
+
+
+class Pushes:
+    """Collects what a round has for connected users.
+
+    The parts of a message, which come by user partition, share a record: the
+    gateway encodes it once. Every user's messages stay in the order of the
+    inbox, so a partition never adds to a record before its last one.
+    """
+
+    __slots__ = ("_by_gateway", "_open", "_presences", "_reached")
+
+    def __init__(self, presences: Presences) -> None:
+        """`presences` says who is connected where."""
+        self._presences = presences
+        self._by_gateway: dict[_Gateway, list[Push]] = {}
+        # Which record of a gateway takes more users of a message; and how far a user partition has come there.
+        self._open: dict[tuple[_Gateway, int], int] = {}
+        self._reached: dict[tuple[_Gateway, int], int] = {}
+
+    def add(self, item: InboxItem, placed: Collection[Placed], partition: int) -> None:
+        """One `deliveries` record as it was placed in the inboxes of that user partition."""
+        here: dict[_Gateway, PushedMessage] = {}
+        for user_id, inbox_seq in placed:
+            for gateway in self._presences.gateways_of(user_id):
+                pushed = here.get(gateway)
+                if pushed is None:
+                    pushed = here[gateway] = self._record(gateway, item, partition)
+                pushed.user_ids.append(user_id)
+                pushed.inbox_seqs.append(inbox_seq)
+
+    def _record(self, gateway: _Gateway, item: InboxItem, partition: int) -> PushedMessage:
+        records = self._by_gateway.setdefault(gateway, [])
+        index = self._open.get((gateway, item.message.message_id), -1)
+        has_room = index >= 0 and len(records[index].message.user_ids) < _MOST_USERS
+        if not has_room or index < self._reached.get((gateway, partition), 0):
+            index = len(records)
+            records.append(_push(gateway, item))
+            self._open[gateway, item.message.message_id] = index
+        self._reached[gateway, partition] = index
+        return records[index].message
+
+    def records(self) -> Sequence[tuple[int, Push]]:
+        """(gateway, record) pairs, those of each gateway in order."""
+        return [(gateway, push) for (gateway, _), pushes in self._by_gateway.items() for push in pushes]
+
+
+def _push(gateway: _Gateway, item: InboxItem) -> Push:
+    pushed = PushedMessage(
+        message=item.message,
+        mode=item.mode,
+        mode_from=item.mode_from,
+        mode_to=item.mode_to,
+        joined_ids=item.joined_ids,
+        left_ids=item.left_ids,
+        dissolves=item.dissolves,
+    )
+    return Push(gateway_epoch=gateway[1], message=pushed)
