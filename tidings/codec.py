@@ -6,6 +6,7 @@ skipping it would lose a message.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import TypeVar
 
 import orjson
@@ -25,7 +26,7 @@ from tidings.wire.common_pb2 import (
     Stamps,
 )
 from tidings.wire.deliveries_pb2 import Delivery
-from tidings.wire.inbound_pb2 import Command, Post
+from tidings.wire.inbound_pb2 import ChangeGroup, ChangeMember, Command, GroupSettings, Post
 from tidings.wire.persisted_pb2 import Persisted
 from tidings.wire.receipts_pb2 import Receipt
 
@@ -48,6 +49,11 @@ KINDS = {name: kind for kind, name in KIND_NAMES.items()}
 COMMAND_BYTES = 256 * 1024
 POSTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
 COUNTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
+# PROTOCOL: users whom one group command may name besides its sender.
+COMMAND_USERS = 500
+GROUP_NAME_POINTS = 128
+_ROLES = frozenset({"admin", "member"})
+_WHO = frozenset({"all", "admins"})
 
 _M = TypeVar("_M", bound=Message)
 
@@ -77,7 +83,13 @@ def post_digest(post: Post) -> bytes:
 
 
 def decode_command(value: bytes | None) -> Command:
-    """A record of messages.inbound; raises PoisonRecord, or UnknownRules for the code of another day."""
+    """A record of messages.inbound; raises PoisonRecord, or UnknownRules for the code of another day.
+
+    What is checked here the gateway guarantees, so that only nonsense is poison:
+    a group command stands in a group session, names 1 to COMMAND_USERS
+    well-formed users besides its sender (creating: 0 to as many), changes
+    something, and knows its words. Who may do it, the log decides.
+    """
     if value is not None and len(value) > COMMAND_BYTES:
         raise PoisonRecord(f"a command of {len(value)} bytes, above the {COMMAND_BYTES} that a gateway can publish")
     command = _decode(Command, value, PoisonRecord)
@@ -104,7 +116,7 @@ def _command_problem(command: Command) -> str | None:
         return "a stamped limit is missing"
     if command.WhichOneof("action") is None:
         return "no action that this version knows"
-    return _post_problem(command.post) if command.HasField("post") else None
+    return _post_problem(command.post) if command.HasField("post") else _group_command_problem(command)
 
 
 def _post_problem(post: Post) -> str | None:
@@ -117,6 +129,65 @@ def _post_problem(post: Post) -> str | None:
     except orjson.JSONDecodeError:
         return "body is not JSON"
     return None if isinstance(body, dict) else "body is not a JSON object"
+
+
+def _group_command_problem(command: Command) -> str | None:
+    if not ids.is_group_session(command.session_id):
+        return "a group command for a direct session"
+    if min(command.stamps.write_diffusion_max, command.stamps.group_members_max) == 0:
+        return "a stamped limit of groups is missing"
+    match command.WhichOneof("action"):
+        case "create_group":
+            create = command.create_group
+            others = {*create.member_ids} - {command.sender_id}
+            return (
+                _users_problem(list(others), least=0)
+                or _name_problem(create.name)
+                or _settings_problem(create.settings)
+            )
+        case "add_members":
+            return _users_problem(command.add_members.user_ids, least=1)
+        case "remove_member":
+            return _users_problem([command.remove_member.user_id], least=1)
+        case "change_member":
+            return _change_member_problem(command.change_member)
+        case "transfer_group":
+            return _users_problem([command.transfer_group.user_id], least=1)
+        case "change_group":
+            return _change_group_problem(command.change_group)
+    return None
+
+
+def _users_problem(user_ids: Sequence[str], least: int) -> str | None:
+    if not least <= len(user_ids) <= COMMAND_USERS:
+        return f"{len(user_ids)} users are named, not {least} to {COMMAND_USERS}"
+    return None if all(map(ids.is_user_id, user_ids)) else "a user id is not well-formed"
+
+
+def _change_member_problem(change: ChangeMember) -> str | None:
+    if not (change.HasField("role") or change.HasField("muted_until_ms")):
+        return "neither role nor mute is given"
+    if change.HasField("role") and change.role not in _ROLES:
+        return "role is not admin or member"
+    if change.muted_until_ms < 0:
+        return "muted_until_ms is negative"
+    return _users_problem([change.user_id], least=1)
+
+
+def _change_group_problem(change: ChangeGroup) -> str | None:
+    if not (change.HasField("name") or change.settings.ListFields()):
+        return "neither name nor settings are given"
+    problem = _name_problem(change.name) if change.HasField("name") else None
+    return problem or _settings_problem(change.settings)
+
+
+def _name_problem(name: str) -> str | None:
+    return None if 1 <= len(name) <= GROUP_NAME_POINTS else f"the name has not 1 to {GROUP_NAME_POINTS} code points"
+
+
+def _settings_problem(settings: GroupSettings) -> str | None:
+    given = [value for field, value in settings.ListFields() if field.name != "share_history"]
+    return None if all(value in _WHO for value in given) else "who_can_send or who_can_add is not all or admins"
 
 
 def _stamps_make_sense(stamps: Stamps) -> bool:

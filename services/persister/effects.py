@@ -6,22 +6,36 @@ the first message of a segment, a segment's rows before the next directory row.
 
 from dataclasses import dataclass, field
 
-from services.persister.sequence import Accepted, Decision, Rejected, Repeated, decide
+from services.persister.decisions import Accepted, Decision, LeftOutIds, Rejected, Repeated, Unchanged
+from services.persister.sequence import decide
 from services.persister.state import Draft, key_bucket
 from tidings import ids
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.policy.ordered_writes import OrderedWrites
 from tidings.policy.outbox import Outbox
 from tidings.store.base import TaggedRow
-from tidings.store.rows import KeyRow, MessageRow, SegmentByMonthRow, SegmentRow
+from tidings.store.rows import (
+    MODE_READ,
+    MODE_WRITE,
+    GroupRow,
+    KeyRow,
+    MemberRow,
+    MessageRow,
+    SegmentByMonthRow,
+    SegmentRow,
+)
 from tidings.topics import MESSAGES_PERSISTED
-from tidings.wire.common_pb2 import MODE_WRITE, Coordinates, Message, Refusal
+from tidings.wire import common_pb2
+from tidings.wire.common_pb2 import Coordinates, Message, Refusal
 from tidings.wire.inbound_pb2 import Command
 from tidings.wire.persisted_pb2 import Persisted
-from tidings.wire.push_pb2 import Push, SendAck, SendError
+from tidings.wire.push_pb2 import LeftOut, Push, SendAck, SendError
 
 # Columns other than the body, by the longest ids: what a row adds to a mutation at most, roughly.
 _ROW_OVERHEAD_BYTES = 512
+
+# A mode as the tables number it, and as the wire does.
+_MODES = {0: common_pb2.MODE_UNSPECIFIED, MODE_WRITE: common_pb2.MODE_WRITE, MODE_READ: common_pb2.MODE_READ}
 
 
 @dataclass(slots=True)
@@ -47,12 +61,20 @@ class Effects:
             for row in _directory(accepted, command, record, epoch):
                 self.writes.then(session_id, ("directory", accepted.segment), TaggedRow(tag, row), _ROW_OVERHEAD_BYTES)
         message = TaggedRow(tag, _message_row(accepted, command, record, epoch))
-        size_bytes = len(command.post.body) + _ROW_OVERHEAD_BYTES
+        size_bytes = len(accepted.entry.body) + _ROW_OVERHEAD_BYTES
         self.writes.then(session_id, ("messages", accepted.segment), message, size_bytes)
         self.writes.beside(TaggedRow(tag, _key_row(accepted, command, record, epoch)))
+        self._store_versions(accepted, tag)
         persisted = _persisted(accepted, command, record, epoch)
         target = TopicPartition(MESSAGES_PERSISTED, record.partition)
         self.outbox.add(tag, target, NewRecord(persisted.SerializeToString()))
+
+    def _store_versions(self, accepted: Accepted, tag: int) -> None:
+        """Side rows (law 6), in no order to the messages; one mutation of a table at a time, each within bounds."""
+        change = accepted.entry.change
+        for row in (*change.members, *((change.group,) if change.group else ())):
+            key = (row.table, row.session_id)
+            self.writes.then(key, row.table, TaggedRow(tag, row), _version_bytes(row))
 
     def _answer(self, decision: Decision, command: Command, record: Record) -> None:
         if not command.HasField("origin"):
@@ -60,14 +82,22 @@ class Effects:
         push = Push(gateway_epoch=command.origin.gateway_epoch)
         if isinstance(decision, Rejected):
             push.send_error.CopyFrom(_send_error(decision, command))
+        elif isinstance(decision, Unchanged):
+            push.send_ack.CopyFrom(_nothing_ack(decision, command))
         else:
             push.send_ack.CopyFrom(_send_ack(decision, command))
         self.answers.append((record.partition, command.origin.gateway, push))
 
 
+def _version_bytes(row: GroupRow | MemberRow) -> int:
+    return _ROW_OVERHEAD_BYTES + (4 * len(row.name) if isinstance(row, GroupRow) else 0)
+
+
 def _outcome(decision: Decision) -> str:
     if isinstance(decision, Rejected):
         return decision.code
+    if isinstance(decision, Unchanged):
+        return "unchanged"
     return "duplicate" if isinstance(decision, Repeated) else "stored"
 
 
@@ -83,7 +113,7 @@ def _directory(
 
 
 def _message_row(accepted: Accepted, command: Command, record: Record, epoch: int) -> MessageRow:
-    post, stored = command.post, accepted.stored
+    entry, stored = accepted.entry, accepted.stored
     return MessageRow(
         session_id=command.session_id,
         segment=accepted.segment,
@@ -91,14 +121,14 @@ def _message_row(accepted: Accepted, command: Command, record: Record, epoch: in
         message_id=stored.message_id,
         sender_id=command.sender_id,
         client_msg_id=command.client_msg_id,
-        kind=post.kind,
-        body=post.body,
+        kind=entry.kind,
+        body=entry.body,
         at=stored.at,
         count=accepted.count,
         log_epoch=epoch,
         log_offset=record.offset,
-        reply_to=post.reply_to or None,
-        mentions=tuple(post.mentions) or None,
+        reply_to=entry.reply_to or None,
+        mentions=tuple(entry.mentions) or None,
     )
 
 
@@ -120,7 +150,7 @@ def _key_row(accepted: Accepted, command: Command, record: Record, epoch: int) -
 
 
 def _persisted(accepted: Accepted, command: Command, record: Record, epoch: int) -> Persisted:
-    post, stored = command.post, accepted.stored
+    entry, stored, change = accepted.entry, accepted.stored, accepted.entry.change
     message = Message(
         message_id=stored.message_id,
         session_id=command.session_id,
@@ -128,18 +158,22 @@ def _persisted(accepted: Accepted, command: Command, record: Record, epoch: int)
         sender_id=command.sender_id,
         client_msg_id=command.client_msg_id,
         at_ms=stored.at,
-        kind=post.kind,
-        body=post.body,
-        reply_to=post.reply_to,
-        mentions=post.mentions,
+        kind=entry.kind,
+        body=entry.body,
+        reply_to=entry.reply_to,
+        mentions=entry.mentions,
         count=accepted.count,
     )
     return Persisted(
         source=Coordinates(epoch=epoch, partition=record.partition, offset=record.offset),
         stamps=command.stamps,
         message=message,
-        mode=MODE_WRITE,
-        joined_ids=ids.direct_users(command.session_id) if stored.seq == 1 else (),
+        mode=_MODES[change.mode],
+        mode_from=_MODES[change.mode_from],
+        mode_to=_MODES[change.mode_to],
+        joined_ids=change.joined_ids,
+        left_ids=change.left_ids,
+        dissolves=change.dissolves,
     )
 
 
@@ -153,7 +187,22 @@ def _send_ack(decision: Accepted | Repeated, command: Command) -> SendAck:
         seq=stored.seq,
         at_ms=stored.at,
         duplicate=isinstance(decision, Repeated),
+        left_out=_left_out(decision.entry.change.left_out) if isinstance(decision, Accepted) else (),
     )
+
+
+def _nothing_ack(decision: Unchanged, command: Command) -> SendAck:
+    """seq 0: nothing was stored, and the same command is decided anew when it comes again."""
+    return SendAck(
+        origin=command.origin,
+        session_id=command.session_id,
+        client_msg_id=command.client_msg_id,
+        left_out=_left_out(decision.left_out),
+    )
+
+
+def _left_out(users: LeftOutIds) -> list[LeftOut]:
+    return [LeftOut(user_id=user_id, code=code) for user_id, code in users]
 
 
 def _send_error(rejected: Rejected, command: Command) -> SendError:

@@ -4,13 +4,16 @@ It depends on the records of the partition up to the one in hand, and on nothing
 else: no clock but the broker's, no limit but the stamped ones.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
+from services.persister.administration import change_group, change_member, transfer_group
+from services.persister.decisions import Accepted, Change, Decision, Entry, Rejected, Repeated, Unchanged, not_found
+from services.persister.groups import Acting, Place, acting, post_to_group
+from services.persister.membership import add_members, create_group, dissolve_group, remove_member
 from services.persister.state import SKEW_MS, Draft, MessageKey, Stored
 from tidings import ids
 from tidings.broker.base import Record
 from tidings.codec import COUNTABLE_KINDS
-from tidings.wire.common_pb2 import Kind
 from tidings.wire.inbound_pb2 import Command
 
 _DAY_MS = 24 * 3600 * 1000
@@ -19,36 +22,14 @@ _DAY_MS = 24 * 3600 * 1000
 OLDEST_ID_MS = 90 * _DAY_MS
 KEY_LIFE_MS = 91 * _DAY_MS
 
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The command is message `seq`. `opens_segment`: it is the first of a new one."""
-
-    stored: Stored
-    kind: Kind
-    count: int
-    segment: int
-    segment_first_seq: int
-    month: int
-    opens_segment: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """The command is stored already: the first ack again."""
-
-    stored: Stored
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The command takes no seq. `code` is PROTOCOL's."""
-
-    code: str
-    text: str
-
-
-Decision = Accepted | Repeated | Rejected
+_MEMBER_COMMANDS: dict[str, Callable[[Draft, Acting, Command, Place], Entry | Unchanged | Rejected]] = {
+    "add_members": add_members,
+    "remove_member": remove_member,
+    "change_member": change_member,
+    "transfer_group": transfer_group,
+    "change_group": change_group,
+    "dissolve_group": dissolve_group,
+}
 
 
 def decide(draft: Draft, command: Command, record: Record, epoch: int) -> Decision:
@@ -56,7 +37,23 @@ def decide(draft: Draft, command: Command, record: Record, epoch: int) -> Decisi
     known = _known(draft, command, record)
     if known is not None:
         return _repeat(known, command)
-    return _refusal(draft, command, record) or _accept(draft, command, record, epoch)
+    entry = _id_refusal(command, record) or _entry(draft, command, record, epoch)
+    return _accept(draft, command, record, epoch, entry) if isinstance(entry, Entry) else entry
+
+
+def users_concerned(command: Command) -> tuple[str, ...]:
+    """The users of a group whose versions decide the command: who acts, and whom it names."""
+    named: Sequence[str] = ()
+    match command.WhichOneof("action"):
+        case "add_members":
+            named = command.add_members.user_ids
+        case "remove_member":
+            named = (command.remove_member.user_id,)
+        case "change_member":
+            named = (command.change_member.user_id,)
+        case "transfer_group":
+            named = (command.transfer_group.user_id,)
+    return (command.sender_id, *named)
 
 
 def _known(draft: Draft, command: Command, record: Record) -> Stored | None:
@@ -75,22 +72,51 @@ def _repeat(stored: Stored, command: Command) -> Repeated | Rejected:
     )
 
 
-def _refusal(draft: Draft, command: Command, record: Record) -> Rejected | None:
+def _id_refusal(command: Command, record: Record) -> Rejected | None:
     id_time_ms = ids.uuid7_time_ms(command.client_msg_id)
     if id_time_ms is not None and id_time_ms > record.at_ms + SKEW_MS:
         return Rejected("clock_skew", "client_msg_id lies over 5 minutes in the future; use the server's time")
     if id_time_ms is not None and id_time_ms < record.at_ms - OLDEST_ID_MS:
         return Rejected("too_old", "client_msg_id is older than 90 days; compose the message anew")
-    if command.sender_id not in ids.direct_users(command.session_id):
-        return Rejected("session_not_found", "there is no such session for you; check session_id")
-    if command.post.reply_to > draft.seq:
-        return Rejected("invalid_body", f"reply_to is above the newest seq of the session, {draft.seq}")
     return None
 
 
-def _accept(draft: Draft, command: Command, record: Record, epoch: int) -> Accepted:
+def _entry(draft: Draft, command: Command, record: Record, epoch: int) -> Entry | Unchanged | Rejected:
+    """What the command would put into the log, if the sender may at this place of it."""
+    if command.HasField("post"):
+        return _post(draft, command, record)
+    place = Place(draft.seq + 1, draft.count, epoch, record.offset)
+    if command.HasField("create_group"):
+        return create_group(draft, command, place)
+    who = acting(draft, command.sender_id)
+    if isinstance(who, Rejected):
+        return who
+    return _MEMBER_COMMANDS[command.WhichOneof("action") or ""](draft, who, command, place)
+
+
+def _post(draft: Draft, command: Command, record: Record) -> Entry | Rejected:
+    post = command.post
+    change = _post_change(draft, command, record)
+    if isinstance(change, Rejected):
+        return change
+    if post.reply_to > draft.seq:
+        return Rejected("invalid_body", f"reply_to is above the newest seq of the session, {draft.seq}")
+    return Entry(post.kind, post.body, change, post.reply_to, post.mentions)
+
+
+def _post_change(draft: Draft, command: Command, record: Record) -> Change | Rejected:
+    """A direct session is there for its two users, from its first message on; a group for its members."""
+    if ids.is_group_session(command.session_id):
+        return post_to_group(draft, command, record)
+    users = ids.direct_users(command.session_id)
+    if command.sender_id not in users:
+        return not_found()
+    return Change(joined_ids=() if draft.seq else users)
+
+
+def _accept(draft: Draft, command: Command, record: Record, epoch: int, entry: Entry) -> Accepted:
     draft.seq += 1
-    draft.count += command.post.kind in COUNTABLE_KINDS
+    draft.count += entry.kind in COUNTABLE_KINDS
     draft.at = max(record.at_ms, draft.at)
     opens_segment = _opens_segment(draft, command)
     if opens_segment:
@@ -100,9 +126,10 @@ def _accept(draft: Draft, command: Command, record: Record, epoch: int) -> Accep
     number = ids.message_id(epoch, record.partition, record.offset)
     stored = Stored(draft.seq, number, draft.at, command.digest)
     draft.added[MessageKey(command.sender_id, command.client_msg_id)] = stored
+    draft.take(entry.change.group, entry.change.members)
     return Accepted(
         stored,
-        command.post.kind,
+        entry,
         draft.count,
         draft.segment,
         draft.segment_first_seq,

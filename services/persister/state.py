@@ -1,11 +1,13 @@
 """What the persister remembers of a session, and the draft that one round makes of it. Pure."""
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tidings import ids
 from tidings.store.base import KeyBucket
+from tidings.store.rows import GroupRow, MemberRow
 
 # PROTOCOL: a UUIDv7 more than 5 min in the future is refused, so a stored copy has `at` >= its time - 5 min.
 SKEW_MS = 5 * 60_000
@@ -48,6 +50,10 @@ class SessionState:
     known_from: int | None = None
     # Packed, 100 bytes a key less than tuples: ten minutes of 1,000 msg/s are 600,000 keys. In order of `at`.
     keys: dict[str, bytes] = field(default_factory=dict)
+    # The newest version of the group, None where no message has made one.
+    group: GroupRow | None = None
+    # Some of the current members; who is not among them has to be loaded.
+    members: dict[str, MemberRow] = field(default_factory=dict)
 
     def find(self, key: MessageKey) -> Stored | None:
         """The key, if memory has it."""
@@ -72,6 +78,10 @@ class Draft:
     segment_month: int
     added: dict[MessageKey, Stored] = field(default_factory=dict)
     looked_up: dict[MessageKey, Stored] = field(default_factory=dict)
+    group: GroupRow | None = None
+    # Versions made in this round, and those that it loaded: None for who never was a member.
+    members: dict[str, MemberRow] = field(default_factory=dict)
+    loaded: dict[str, MemberRow | None] = field(default_factory=dict)
 
     @staticmethod
     def of(base: SessionState, partition: int) -> "Draft":
@@ -85,11 +95,31 @@ class Draft:
             base.segment,
             base.segment_first_seq,
             base.segment_month,
+            group=base.group,
         )
 
     def find(self, key: MessageKey) -> Stored | None:
         """The key among all that is stored below the record in hand."""
         return self.added.get(key) or self.base.find(key) or self.looked_up.get(key)
+
+    def member(self, user_id: str) -> MemberRow | None:
+        """The user's version, if a member at the record in hand. KeyError: the round has not loaded what it needs."""
+        if self.group is None or self.group.member_count == 0:
+            return None
+        row = self.members.get(user_id) or self.base.members.get(user_id)
+        if row is None and self.base.group is not None:
+            row = self.loaded[user_id]
+        return row if row is not None and row.left_seq == 0 else None
+
+    def needs_member(self, user_id: str) -> bool:
+        """Whether only the tables can say if the user is a member before this round."""
+        group = self.base.group
+        return group is not None and group.member_count > 0 and user_id not in self.base.members
+
+    def take(self, group: GroupRow | None, members: Iterable[MemberRow]) -> None:
+        """The versions that the record in hand has made."""
+        self.group = group or self.group
+        self.members.update((row.user_id, row) for row in members)
 
     def confirmed(self) -> SessionState:
         """The round is done: its additions become the state, and memory forgets what the tables know."""
@@ -97,10 +127,21 @@ class Draft:
         base.seq, base.count, base.at = self.seq, self.count, self.at
         base.segment, base.segment_first_seq = self.segment, self.segment_first_seq
         base.segment_month = self.segment_month
+        base.group = self.group
+        self._keep_members()
         for key, stored in self.added.items():
             base.keys[_flat(key)] = _PACKED.pack(*stored)
         _forget_old_keys(base)
         return base
+
+    def _keep_members(self) -> None:
+        """Current members only: of strangers there is no end, and of a group that has ended nobody asks again."""
+        kept = self.base.members
+        kept.update((user_id, row) for user_id, row in self.loaded.items() if row is not None)
+        kept.update(self.members)
+        has_ended = self.group is None or self.group.member_count == 0
+        for user_id in [user_id for user_id, row in kept.items() if has_ended or row.left_seq]:
+            del kept[user_id]
 
 
 def needs_lookup(state: SessionState, key: MessageKey) -> bool:

@@ -1,9 +1,11 @@
 """The persister's round. Read `PersisterStage.run`: it says in order why no acked message can be lost."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from services.persister.effects import Effects
+from services.persister.sequence import users_concerned
 from services.persister.state import Draft, MessageKey, SessionState, Stored, key_bucket, needs_lookup
 from tidings import ids, metrics
 from tidings.broker.base import Producer, Record, TopicPartition
@@ -15,12 +17,17 @@ from tidings.runtime.hints import HintSender
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import KeyBucket, Store
-from tidings.store.rows import MessageRow
+from tidings.store.rows import GroupRow, MessageRow
 from tidings.wire.inbound_pb2 import Command
 
 # Keys in memory over all sessions: ten minutes of 1,000 msg/s, at about 280 bytes each.
 _KEYS_IN_MEMORY = 600_000
 _SESSIONS_IN_MEMORY = 100_000
+# Members in memory over all groups: five of the largest, at about 400 bytes each.
+_MEMBERS_IN_MEMORY = 100_000
+
+Arrived = tuple[TopicPartition, Record, Command]
+_Loaded = history.Tail | LostLogTail | None
 
 
 class PersisterStage:
@@ -40,15 +47,14 @@ class PersisterStage:
         self._sessions: dict[str, SessionState] = {}
         self._drafts: dict[str, Draft] = {}
         self._keys_in_memory = 0
+        self._members_in_memory = 0
 
     def decode(self, record: Record) -> Command:
-        """See Stage. Group commands come with a later version of the rules."""
+        """See Stage."""
         command = decode_command(record.value)
         if ids.partition_of(command.session_id, self._session_partitions) != record.partition:
             # Two owners of one session would overwrite each other's seqs.
             raise PoisonRecord("the command does not stand on the partition of its session")
-        if not command.HasField("post"):
-            raise PoisonRecord("this version decides no group commands")
         return command
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
@@ -58,9 +64,10 @@ class PersisterStage:
         """One round, in the order that makes an ack a promise."""
         # 1. The state of every session as of the round's first offset: what lies above was written
         #    by a try that nobody confirmed, and is decided again (law 5).
-        drafts = await self._load(work)
+        arrived = _commands(work)
+        drafts = await self._load(work, arrived)
         # 2. Decide. Pure: the same records give the same bytes, whoever decides them (law 1).
-        effects = self._decide(work, drafts)
+        effects = self._decide(work, arrived, drafts)
         # 3. Write, in order within each session, each wave confirmed by a quorum before the next.
         await work.write(self._store, effects.writes)
         # 4. Only now the acks (law 8). They are hints: lost ones are asked for again by the client.
@@ -84,42 +91,80 @@ class PersisterStage:
         self._sessions.clear()
         self._drafts = {}
         self._keys_in_memory = 0
+        self._members_in_memory = 0
 
     # -- 1. load -----------------------------------------------------------------------------------
 
-    async def _load(self, work: Round[Command]) -> dict[str, Draft]:
+    async def _load(self, work: Round[Command], arrived: Sequence[Arrived]) -> dict[str, Draft]:
         drafts: dict[str, Draft] = {}
         missing: dict[str, TopicPartition] = {}
-        for partition, _, command in _commands(work):
+        for partition, _, command in arrived:
             session_id = command.session_id
             if session_id in self._sessions:
                 drafts.setdefault(session_id, Draft.of(self._sessions[session_id], partition.partition))
             else:
                 missing[session_id] = partition
-        drafts.update(await self._load_missing(work, missing))
+        drafts.update(await self._load_missing(work, arrived, missing))
         work.must_be_ours()
-        await self._look_up_keys(work, drafts)
+        await asyncio.gather(self._look_up_keys(work, arrived, drafts), self._load_members(arrived, drafts))
         return drafts
 
-    async def _load_missing(self, work: Round[Command], missing: Mapping[str, TopicPartition]) -> dict[str, Draft]:
+    async def _load_missing(
+        self, work: Round[Command], arrived: Sequence[Arrived], missing: Mapping[str, TopicPartition]
+    ) -> dict[str, Draft]:
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
         above: list[MessageRow] = []
         tails = await history.tails_below(self._store, firsts, above) if firsts else {}
-        self._compare_with_log(work, missing, above)
+        self._compare_with_log(work, arrived, missing, above)
+        groups = await self._load_groups(tails)
         drafts = {}
         for session_id, tail in tails.items():
             partition = missing[session_id]
-            if isinstance(tail, LostLogTail):
-                work.stop(partition, str(tail))
+            state = _state_of(session_id, tail, groups.get(session_id))
+            if isinstance(state, LostLogTail):
+                work.stop(partition, str(state))
                 continue
-            drafts[session_id] = Draft.of(_state_of(tail), partition.partition)
+            drafts[session_id] = Draft.of(state, partition.partition)
         return drafts
 
+    async def _load_groups(self, tails: Mapping[str, _Loaded]) -> Mapping[str, GroupRow]:
+        """The version of each group as of its tail: later ones are of this round's future (law 5)."""
+        seqs = {
+            session_id: tail.message.seq
+            for session_id, tail in tails.items()
+            if isinstance(tail, history.Tail) and ids.is_group_session(session_id)
+        }
+        return await self._store.groups_as_of(seqs) if seqs else {}
+
+    async def _load_members(self, arrived: Sequence[Arrived], drafts: Mapping[str, Draft]) -> None:
+        """The versions of all who act or are named in the round, where memory has them not."""
+        wanted: dict[str, dict[str, None]] = {}
+        for _, _, command in arrived:
+            draft = drafts.get(command.session_id)
+            if draft is not None:
+                unknown = (user_id for user_id in users_concerned(command) if draft.needs_member(user_id))
+                wanted.setdefault(command.session_id, {}).update(dict.fromkeys(unknown))
+        await asyncio.gather(
+            *(
+                self._load_members_of(session_id, drafts[session_id], users)
+                for session_id, users in wanted.items()
+                if users
+            )
+        )
+
+    async def _load_members_of(self, session_id: str, draft: Draft, user_ids: Collection[str]) -> None:
+        rows = await self._store.members_as_of(session_id, draft.base.seq, user_ids)
+        draft.loaded.update((user_id, rows.get(user_id)) for user_id in user_ids)
+
     def _compare_with_log(
-        self, work: Round[Command], partitions: Mapping[str, TopicPartition], above: Collection[MessageRow]
+        self,
+        work: Round[Command],
+        arrived: Sequence[Arrived],
+        partitions: Mapping[str, TopicPartition],
+        above: Collection[MessageRow],
     ) -> None:
         """A row made at an offset where the log now says something else: the log has lost its tail."""
-        says = {(partition, record.offset): command for partition, record, command in _commands(work)}
+        says = {(partition, record.offset): command for partition, record, command in arrived} if above else {}
         for row in above:
             partition = partitions[row.session_id]
             command = says.get((partition, row.log_offset)) if row.log_epoch == self._epoch else None
@@ -130,11 +175,13 @@ class PersisterStage:
                     "than the one that stands there now: the log has lost its tail; raise the epoch",
                 )
 
-    async def _look_up_keys(self, work: Round[Command], drafts: Mapping[str, Draft]) -> None:
+    async def _look_up_keys(
+        self, work: Round[Command], arrived: Sequence[Arrived], drafts: Mapping[str, Draft]
+    ) -> None:
         """One read for all keys that memory cannot answer for; rows of this round's future do not count."""
         wanted: dict[KeyBucket, set[MessageKey]] = {}
         firsts: dict[str, Position] = {}
-        for partition, _, command in _commands(work):
+        for partition, _, command in arrived:
             draft = drafts.get(command.session_id)
             key = MessageKey(command.sender_id, command.client_msg_id)
             if draft is not None and needs_lookup(draft.base, key):
@@ -147,13 +194,13 @@ class PersisterStage:
 
     # -- 2. decide ---------------------------------------------------------------------------------
 
-    def _decide(self, work: Round[Command], drafts: Mapping[str, Draft]) -> Effects:
+    def _decide(self, work: Round[Command], arrived: Sequence[Arrived], drafts: Mapping[str, Draft]) -> Effects:
         effects = Effects()
         for arrivals in work.arrivals.values():
             for arrival in arrivals:
                 if isinstance(arrival.content, PoisonRecord):
                     put_aside(effects.outbox, self.name, self._epoch, arrival.record, arrival.content)
-        for partition, record, command in _commands(work):
+        for partition, record, command in arrived:
             if partition not in work.stopped:
                 effects.take(drafts[command.session_id], command, record, self._epoch)
         return effects
@@ -170,25 +217,38 @@ class PersisterStage:
     # -- 6. confirm --------------------------------------------------------------------------------
 
     def _remember(self, session_id: str, draft: Draft) -> None:
-        before = len(draft.base.keys) if session_id in self._sessions else 0
         # Moved to the end: the first in the dictionary is the one least recently written to.
-        self._sessions.pop(session_id, None)
+        self._drop(session_id)
         state = self._sessions[session_id] = draft.confirmed()
-        self._keys_in_memory += len(state.keys) - before
+        self._keys_in_memory += len(state.keys)
+        self._members_in_memory += len(state.members)
+
+    def _drop(self, session_id: str) -> None:
+        state = self._sessions.pop(session_id, None)
+        if state is not None:
+            self._keys_in_memory -= len(state.keys)
+            self._members_in_memory -= len(state.members)
 
     def _evict(self) -> None:
-        while self._sessions and (len(self._sessions) > _SESSIONS_IN_MEMORY or self._keys_in_memory > _KEYS_IN_MEMORY):
-            oldest = next(iter(self._sessions))
-            self._keys_in_memory -= len(self._sessions.pop(oldest).keys)
+        while self._sessions and (
+            len(self._sessions) > _SESSIONS_IN_MEMORY
+            or self._keys_in_memory > _KEYS_IN_MEMORY
+            or self._members_in_memory > _MEMBERS_IN_MEMORY
+        ):
+            self._drop(next(iter(self._sessions)))
 
 
 def _made_by(command: Command) -> tuple[str, str, str]:
     return command.session_id, command.sender_id, command.client_msg_id
 
 
-def _state_of(tail: history.Tail | None) -> SessionState:
+def _state_of(session_id: str, tail: _Loaded, group: GroupRow | None) -> SessionState | LostLogTail:
     if tail is None:
         return SessionState()
+    if isinstance(tail, LostLogTail):
+        return tail
+    if group is None and ids.is_group_session(session_id):
+        return LostLogTail(f"{session_id} has messages, yet no version of the group can be read; restore the tables")
     segment, message = tail.segment, tail.message
     return SessionState(
         seq=message.seq,
@@ -198,10 +258,11 @@ def _state_of(tail: history.Tail | None) -> SessionState:
         segment_first_seq=segment.first_seq,
         segment_month=segment.month,
         known_from=message.at,
+        group=group,
     )
 
 
-def _commands(work: Round[Command]) -> list[tuple[TopicPartition, Record, Command]]:
+def _commands(work: Round[Command]) -> list[Arrived]:
     return [
         (partition, arrival.record, arrival.content)
         for partition, arrivals in work.arrivals.items()

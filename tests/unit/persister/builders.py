@@ -1,6 +1,7 @@
 """Commands and records for tests of the persister's core."""
 
-from services.persister.sequence import Decision, decide
+from services.persister.decisions import Decision
+from services.persister.sequence import decide
 from services.persister.state import Draft, SessionState
 from tidings.broker.base import Record
 from tidings.codec import RULES, post_digest

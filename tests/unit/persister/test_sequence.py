@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.persister.sequence import KEY_LIFE_MS, Accepted, Decision, Rejected, Repeated
+from services.persister.decisions import Accepted, Decision, Rejected, Repeated
+from services.persister.sequence import KEY_LIFE_MS
 from services.persister.state import (
     KEY_WINDOW_MS,
     SKEW_MS,

@@ -1,0 +1,148 @@
+"""The rules of a group: settings, who may do what, and which way its messages go. Pure.
+
+A group's state is the version rows themselves: the newest GroupRow, and of
+every user concerned the newest MemberRow (law 7).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import orjson
+
+from services.persister.decisions import Change, Entry, Rejected, not_found
+from services.persister.state import Draft
+from tidings.broker.base import Record
+from tidings.codec import canonical_json
+from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, GroupRow, MemberRow
+from tidings.wire.common_pb2 import KIND_SYSTEM
+from tidings.wire.inbound_pb2 import Command, GroupSettings
+
+ALL = "all"
+DEFAULT_SETTINGS: dict[str, object] = {"share_history": False, "who_can_send": ALL, "who_can_add": ALL}
+MODE_NAMES = {MODE_WRITE: "write", MODE_READ: "read"}
+ROLES = {"admin": ROLE_ADMIN, "member": ROLE_MEMBER}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the message of a command would stand: what a version row carries of it."""
+
+    seq: int
+    count: int
+    log_epoch: int
+    log_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """A current member who commands something to the group."""
+
+    group: GroupRow
+    member: MemberRow
+
+    @property
+    def is_owner(self) -> bool:
+        """The owner may do everything."""
+        return self.member.role == ROLE_OWNER
+
+    @property
+    def governs(self) -> bool:
+        """The owner and the admins."""
+        return self.member.role >= ROLE_ADMIN
+
+    def may(self, setting: str) -> bool:
+        """Whether who_can_send or who_can_add lets the member do it."""
+        return self.governs or orjson.loads(self.group.settings)[setting] == ALL
+
+    def may_act_on(self, other: MemberRow) -> bool:
+        """PROTOCOL, rights: the owner on everyone; an admin on all but the owner and other admins."""
+        is_self = other.user_id == self.member.user_id
+        return self.is_owner or (self.governs and (is_self or other.role == ROLE_MEMBER))
+
+
+def acting(draft: Draft, user_id: str) -> Acting | Rejected:
+    """The user as a member of the group at this place of the log; otherwise the answer to a stranger."""
+    member = draft.member(user_id)
+    if draft.group is None or member is None:
+        return not_found()
+    return Acting(draft.group, member)
+
+
+def forbidden(text: str) -> Rejected:
+    """A member without the right."""
+    return Rejected("forbidden", text)
+
+
+def not_member(user_id: str) -> Rejected:
+    """The command names someone who is not there."""
+    return Rejected("not_member", f"{user_id} is not a member of the group; name a member")
+
+
+def post_to_group(draft: Draft, command: Command, record: Record) -> Change | Rejected:
+    """Whether the sender may post here at this place of the log, and which way the message goes."""
+    who = acting(draft, command.sender_id)
+    if isinstance(who, Rejected):
+        return who
+    if who.member.muted_until > record.at_ms:
+        return Rejected("muted", f"you are muted in this group until {who.member.muted_until}; send after that")
+    if not who.may("who_can_send"):
+        return forbidden("who_can_send is admins in this group; ask an admin")
+    return Change(mode=who.group.mode)
+
+
+def version(row: GroupRow, place: Place, **columns: object) -> GroupRow:
+    """The group's next version, with these columns changed."""
+    at = {"as_of_seq": place.seq, "log_epoch": place.log_epoch, "log_offset": place.log_offset}
+    return replace(row, **at, **columns)  # type: ignore[arg-type]
+
+
+def member_version(row: MemberRow, place: Place, **columns: int) -> MemberRow:
+    """The member's next version, with these columns changed."""
+    at = {"as_of_seq": place.seq, "log_epoch": place.log_epoch, "log_offset": place.log_offset}
+    return replace(row, **at, **columns)  # type: ignore[arg-type]
+
+
+def newcomer(session_id: str, user_id: str, place: Place, role: int = ROLE_MEMBER) -> MemberRow:
+    """A user's version who joins at this place. System messages are not countable, so `count` is that before it."""
+    return MemberRow(
+        session_id=session_id,
+        user_id=user_id,
+        as_of_seq=place.seq,
+        joined_seq=place.seq,
+        joined_count=place.count,
+        left_seq=0,
+        role=role,
+        muted_until=0,
+        log_epoch=place.log_epoch,
+        log_offset=place.log_offset,
+    )
+
+
+def merged_settings(old: dict[str, object], asked: GroupSettings) -> dict[str, object]:
+    """The settings that hold when the fields that were given replace the old ones."""
+    given = {name: getattr(asked, name) for name in DEFAULT_SETTINGS if asked.HasField(name)}
+    return old | given
+
+
+def settings_text(settings: dict[str, object]) -> str:
+    """As a GroupRow keeps them."""
+    return canonical_json(settings).decode()
+
+
+def next_mode(mode: int, member_count: int, write_diffusion_max: int) -> int:
+    """Above the limit read; back to write at 80 % of it, so that one member does not switch it to and fro."""
+    if member_count > write_diffusion_max:
+        return MODE_READ
+    if mode == MODE_READ and member_count * 10 <= write_diffusion_max * 8:
+        return MODE_WRITE
+    return mode
+
+
+def system_message(mode_before: int, event: Mapping[str, object], change: Change) -> Entry:
+    """The message of a group command. One that crosses the line says so and is itself write-diffused (law 10)."""
+    mode = change.group.mode if change.group else mode_before
+    if mode == mode_before:
+        return Entry(KIND_SYSTEM, canonical_json(dict(event)), replace(change, mode=mode))
+    event = {**event, "mode_from": MODE_NAMES[mode_before], "mode_to": MODE_NAMES[mode]}
+    change = replace(change, mode=MODE_WRITE, mode_from=mode_before, mode_to=mode)
+    return Entry(KIND_SYSTEM, canonical_json(event), change)

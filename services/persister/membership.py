@@ -1,0 +1,120 @@
+"""Commands about who is in a group: create, add, remove or leave, dissolve. Pure."""
+
+from services.persister.decisions import Change, Entry, LeftOutIds, Rejected, Unchanged
+from services.persister.groups import (
+    DEFAULT_SETTINGS,
+    MODE_NAMES,
+    Acting,
+    Place,
+    forbidden,
+    member_version,
+    merged_settings,
+    newcomer,
+    next_mode,
+    not_member,
+    settings_text,
+    system_message,
+    version,
+)
+from services.persister.state import Draft
+from tidings.store.rows import MODE_WRITE, ROLE_MEMBER, ROLE_OWNER, GroupRow
+from tidings.wire.common_pb2 import Stamps
+from tidings.wire.inbound_pb2 import Command
+
+
+def create_group(draft: Draft, command: Command, place: Place) -> Entry | Rejected:
+    """The group's first message. Its id is made of creator and client_msg_id, so a second one is no repeat."""
+    if draft.group is not None:
+        return Rejected("conflict", "client_msg_id has made a group before; give the new group an id of its own")
+    asked, owner, session_id, limits = command.create_group, command.sender_id, command.session_id, command.stamps
+    users = tuple(sorted({owner, *asked.member_ids}))
+    if len(users) > limits.group_members_max:
+        return _group_full(limits)
+    settings = merged_settings(DEFAULT_SETTINGS, asked.settings)
+    event = {"event": "group_created", "name": asked.name, "owner": owner, "members": users, "settings": settings}
+    group = GroupRow(
+        session_id=session_id,
+        as_of_seq=place.seq,
+        name=asked.name,
+        owner=owner,
+        mode=next_mode(MODE_WRITE, len(users), limits.write_diffusion_max),
+        member_count=len(users),
+        settings=settings_text(settings),
+        log_epoch=place.log_epoch,
+        log_offset=place.log_offset,
+    )
+    members = tuple(newcomer(session_id, user, place, ROLE_OWNER if user == owner else ROLE_MEMBER) for user in users)
+    return system_message(MODE_WRITE, event, Change(group=group, members=members, joined_ids=users))
+
+
+def add_members(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Unchanged | Rejected:
+    """Take in those who are not members and do not block the caller; the others are left out."""
+    if not who.may("who_can_add"):
+        return forbidden("who_can_add is admins in this group; ask an admin")
+    users, left_out = _sorted_out(draft, command)
+    if not users:
+        return Unchanged(left_out)
+    group, limits = who.group, command.stamps
+    member_count = group.member_count + len(users)
+    if member_count > limits.group_members_max:
+        return _group_full(limits)
+    mode = next_mode(group.mode, member_count, limits.write_diffusion_max)
+    change = Change(
+        group=version(group, place, member_count=member_count, mode=mode),
+        members=tuple(newcomer(group.session_id, user, place) for user in users),
+        joined_ids=users,
+        left_out=left_out,
+    )
+    # PROTOCOL: `mode` is the one that holds after it.
+    event = {"event": "members_added", "user_ids": users, "mode": MODE_NAMES[mode]}
+    return system_message(group.mode, event, change)
+
+
+def remove_member(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
+    """End a membership, the caller's own or another's. This message is the last that the user gets."""
+    user_id = command.remove_member.user_id
+    leaves = user_id == command.sender_id
+    if leaves and who.is_owner:
+        return forbidden("the owner transfers the group before leaving it, or dissolves it")
+    if not leaves and not who.governs:
+        return forbidden("only the owner and admins remove others")
+    member = draft.member(user_id)
+    if member is None:
+        return not_member(user_id)
+    if not leaves and not who.may_act_on(member):
+        return forbidden("only the owner removes an admin, and nobody the owner")
+    group = who.group
+    member_count = group.member_count - 1
+    mode = next_mode(group.mode, member_count, command.stamps.write_diffusion_max)
+    change = Change(
+        group=version(group, place, member_count=member_count, mode=mode),
+        members=(member_version(member, place, left_seq=place.seq),),
+        left_ids=(user_id,),
+    )
+    return system_message(group.mode, {"event": "member_removed", "user_id": user_id}, change)
+
+
+def dissolve_group(_draft: Draft, who: Acting, _command: Command, place: Place) -> Entry | Rejected:
+    """The end of the group: no members left, which one version says for all of them."""
+    if not who.is_owner:
+        return forbidden("only the owner dissolves the group")
+    change = Change(group=version(who.group, place, member_count=0), dissolves=True)
+    return system_message(who.group.mode, {"event": "group_dissolved"}, change)
+
+
+def _sorted_out(draft: Draft, command: Command) -> tuple[tuple[str, ...], LeftOutIds]:
+    """Whom to add, and whom not and why, in the order asked; a name that comes twice counts once."""
+    asked, blocking = command.add_members, frozenset(command.add_members.blocking_ids)
+    users, left_out = [], []
+    for user_id in dict.fromkeys(asked.user_ids):
+        if draft.member(user_id) is not None:
+            left_out.append((user_id, "already_member"))
+        elif user_id in blocking:
+            left_out.append((user_id, "user_blocked"))
+        else:
+            users.append(user_id)
+    return tuple(users), tuple(left_out)
+
+
+def _group_full(limits: Stamps) -> Rejected:
+    return Rejected("group_full", f"a group has at most {limits.group_members_max} members (group_members_max)")
