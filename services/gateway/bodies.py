@@ -24,7 +24,7 @@ MAX_CUSTOM_TYPE = 128
 
 # Control characters, the line ends of Unicode, and what turns the direction of writing: "a\u202egnp.exe" shows as
 # "aexe.png".
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _number(body: Mapping[str, object], name: str, least: int, most: int) -> int
 
 def _short_text(body: Mapping[str, object], name: str, most: int) -> str:
     text = body.get(name)
-    if not isinstance(text, str) or not 1 <= len(text) <= most or _UNSEEN.search(text):
+    if not isinstance(text, str) or not 1 <= len(text) <= most or UNSEEN.search(text):
         raise _invalid(
             f"{name} is a string of 1-{most} characters without control characters, line ends and marks of direction"
         )

@@ -7,7 +7,7 @@ from services.gateway.frames import Send, is_ref, whole
 from tidings import codec, ids
 from tidings.errors import Refused
 from tidings.runtime.settings import LimitSettings
-from tidings.wire.common_pb2 import Origin, Stamps
+from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import Command, Post
 
 # PROTOCOL's bounds for the time inside a UUIDv7, which the persister judges by log time. The check here
@@ -40,15 +40,18 @@ def checked_draft(user_id: str, send: Send, rules: BodyRules, wall_ms: int) -> D
         raise Refused("invalid_frame", "client_msg_id is a string of 1-64 printable ASCII characters")
     if send.ref is not None and send.ref != "" and not is_ref(send.ref):
         raise Refused("invalid_frame", "ref is a string of at most 64 characters")
-    session_id = checked_session(user_id, send.session_id, send.to)
+    session_id = asked_session(user_id, send.session_id, send.to)
     attempt = _checked_attempt(send.attempt)
     post = checked_post(send.kind, send.body, send.reply_to, send.mentions, rules)
     check_id_time(client_msg_id, wall_ms)
     return Draft(session_id, client_msg_id, post, attempt)
 
 
-def checked_session(user_id: str, session_id: object, to: object) -> str:
-    """The session meant by `session_id` or `to`; Refused when malformed, contradictory or a stranger's."""
+def asked_session(user_id: str, session_id: object, to: object) -> str:
+    """The session meant by `session_id` or `to`; Refused when malformed, contradictory or a stranger's direct one.
+
+    Who is a member of a group at the seq of a message, only the log can say.
+    """
     named = _named_session(session_id) if session_id not in (None, "") else None
     direct = _session_with(user_id, to) if to not in (None, "") else None
     if named is None and direct is None:
@@ -56,6 +59,14 @@ def checked_session(user_id: str, session_id: object, to: object) -> str:
     if named is not None and direct is not None and named != direct:
         raise Refused("invalid_frame", "session_id and to name different sessions; give one of them")
     chosen = named or direct or ""
+    if not ids.is_group_session(chosen):
+        check_membership(user_id, chosen)
+    return chosen
+
+
+def checked_session(user_id: str, session_id: object, to: object) -> str:
+    """The direct session meant by `session_id` or `to`; Refused for whatever else."""
+    chosen = asked_session(user_id, session_id, to)
     check_membership(user_id, chosen)
     return chosen
 
@@ -112,14 +123,13 @@ def stamps_of(limits: LimitSettings) -> Stamps:
         recipients_per_part=limits.recipients_per_part,
         write_diffusion_max=limits.write_diffusion_max,
         month_shards=limits.month_shards,
+        group_members_max=limits.group_members_max,
     )
 
 
-def command_of(user_id: str, draft: Draft, origin: Origin, stamps: Stamps) -> Command:
-    """The record of messages.inbound."""
+def command_of(user_id: str, draft: Draft) -> Command:
+    """The record of messages.inbound, but for origin and stamps, which the publisher adds."""
     return Command(
-        stamps=stamps,
-        origin=origin,
         session_id=draft.session_id,
         sender_id=user_id,
         client_msg_id=draft.client_msg_id,

@@ -42,12 +42,16 @@ def problem(refused: Refused, status: int | None = None, more_headers: Mapping[s
     return Response(orjson.dumps(content), status, headers, "application/problem+json")
 
 
-async def json_object(request: Request, limit: int = FRAME_BYTES) -> Mapping[str, object]:
+async def json_object(
+    request: Request, limit: int = FRAME_BYTES, *, may_be_empty: bool = False
+) -> Mapping[str, object]:
     """The request's body; raises Refused with `too_large` or `invalid_frame`."""
     try:
         text = (await _body(request, limit)).decode()
     except UnicodeDecodeError:
         raise Refused("invalid_frame", "the body is not UTF-8") from None
+    if may_be_empty and not text.strip():
+        return {}
     if is_too_deep(text):
         raise Refused("invalid_frame", "the body may be nested at most 32 deep")
     try:

@@ -1,10 +1,11 @@
-"""The one way by which a message is published, from a WebSocket or from REST: rates, blocks, log."""
+"""The one way by which a command is published, from a WebSocket or from REST: rates, blocks, log."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from services.gateway.blocks import Blocks
-from services.gateway.commands import Draft
+from services.gateway.commands import Draft, command_of
 from services.gateway.publishing import Publisher
 from services.gateway.rates import RateLimits
 from services.gateway.send_times import SendTimes
@@ -12,6 +13,7 @@ from tidings import ids, metrics
 from tidings.clock import Clock
 from tidings.errors import Refused, StoreUnavailable
 from tidings.store.base import KeyBucket, Store
+from tidings.wire.inbound_pb2 import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +46,45 @@ class Posting:
         self._clock = clock
 
     async def post(self, caller: Caller, draft: Draft, on_unknown: Callable[[], None]) -> None:
-        """Publish; raises Refused when nothing was published. `on_unknown` when the log does not confirm."""
+        """Publish a message; raises Refused when nothing was published. `on_unknown` when the log does not confirm."""
+        await self.command(caller, command_of(caller.user_id, draft), 1, on_unknown)
+
+    async def command(self, caller: Caller, command: Command, weight: int, on_unknown: Callable[[], None]) -> None:
+        """Publish any command, which counts as `weight` messages of its sender; otherwise as `post`."""
         try:
-            self._rates.take(caller.user_id, 1, self._clock.monotonic_ms())
-            await self._check_block(caller.user_id, draft)
-            self._publisher.command(caller.user_id, draft, caller.connection_id, caller.ref, on_unknown)
-            self._times.published(caller.connection_id, draft.client_msg_id, self._clock.monotonic_ms())
+            self._rates.take(caller.user_id, weight, self._clock.monotonic_ms())
+            await self._look_at_blocks(command)
+            self._publisher.command(command, caller.connection_id, caller.ref, on_unknown)
+            self._times.published(caller.connection_id, command.client_msg_id, self._clock.monotonic_ms())
         except Refused:
             metrics.COMMANDS.labels("refused").inc()
             raise
 
-    async def _check_block(self, user_id: str, draft: Draft) -> None:
-        others = [other for other in ids.direct_users(draft.session_id) if other != user_id]
+    async def _look_at_blocks(self, command: Command) -> None:
         try:
-            for other in others:
-                if await self._blocks.blocks(other, user_id) and not await self._is_stored(user_id, draft):
-                    raise Refused("user_blocked", "this user does not take messages from you")
+            await self._check_block(command)
+            if command.HasField("add_members"):
+                blocking = await self._blocking(command.sender_id, command.add_members.user_ids)
+                command.add_members.blocking_ids.extend(blocking)
         except StoreUnavailable:
             raise Refused("unavailable", "the tables do not answer; nothing was stored, try again") from None
 
-    async def _is_stored(self, user_id: str, draft: Draft) -> bool:
+    async def _check_block(self, command: Command) -> None:
+        user_id = command.sender_id
+        for other in ids.direct_users(command.session_id):
+            if other == user_id or not await self._blocks.blocks(other, user_id):
+                continue
+            if not await self._is_stored(command):
+                raise Refused("user_blocked", "this user does not take messages from you")
+
+    async def _blocking(self, user_id: str, others: Collection[str]) -> list[str]:
+        """Those among the others who block the user: read beside each other, which makes few reads of them."""
+        answers = await asyncio.gather(*(self._blocks.blocks(other, user_id) for other in others))
+        return [other for other, is_blocking in zip(others, answers, strict=True) if is_blocking]
+
+    async def _is_stored(self, command: Command) -> bool:
         """A repeat of a stored message is acked, whatever rights have changed since (PROTOCOL, Ids)."""
-        made_ms = ids.uuid7_time_ms(draft.client_msg_id)
+        made_ms = ids.uuid7_time_ms(command.client_msg_id)
         month = 0 if made_ms is None else ids.month_of(made_ms)
-        wanted = {KeyBucket(draft.session_id, month, 0): [(user_id, draft.client_msg_id)]}
+        wanted = {KeyBucket(command.session_id, month, 0): [(command.sender_id, command.client_msg_id)]}
         return bool(await self._store.keys(wanted))

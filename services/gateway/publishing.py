@@ -5,13 +5,13 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.gateway.commands import Draft, command_of
 from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer
 from tidings.errors import Backpressure, Refused
 from tidings.topics import GATEWAYS, MESSAGES_INBOUND, PRESENCE, RECEIPTS_INBOUND, TopicSizes
 from tidings.wire.common_pb2 import Origin, Stamps
 from tidings.wire.gateways_pb2 import GatewayEvent
+from tidings.wire.inbound_pb2 import Command
 from tidings.wire.presence_pb2 import Presence, PresenceKey
 from tidings.wire.receipts_pb2 import Receipt
 
@@ -47,18 +47,22 @@ class Publisher:
         self._gathered: dict[tuple[str, str], Receipt] = {}
         self._gathering: asyncio.TimerHandle | None = None
 
-    def command(
-        self, user_id: str, draft: Draft, connection_id: str, ref: str | None, on_unknown: Callable[[], None]
-    ) -> None:
-        """Publish a message. Raises Refused(`unavailable`) when the bound is full; `on_unknown` when unconfirmed."""
-        origin = Origin(
-            gateway=self._identity.ordinal,
-            gateway_epoch=self._identity.epoch,
-            connection_id=connection_id,
-            ref=ref or "",
+    def command(self, command: Command, connection_id: str, ref: str | None, on_unknown: Callable[[], None]) -> None:
+        """Publish a command, which gets its stamps here, and `connection_id` as the way back of its answer.
+
+        Raises Refused(`unavailable`) when the bound is full; `on_unknown` when the log does not confirm it.
+        """
+        command.stamps.CopyFrom(self._stamps)
+        command.origin.CopyFrom(
+            Origin(
+                gateway=self._identity.ordinal,
+                gateway_epoch=self._identity.epoch,
+                connection_id=connection_id,
+                ref=ref or "",
+            )
         )
-        record = NewRecord(command_of(user_id, draft, origin, self._stamps).SerializeToString())
-        partition = ids.partition_of(draft.session_id, self._sizes.session_partitions)
+        record = NewRecord(command.SerializeToString())
+        partition = ids.partition_of(command.session_id, self._sizes.session_partitions)
 
         def look(done: asyncio.Future[int]) -> None:
             if done.cancelled() or done.exception() is not None:

@@ -18,10 +18,18 @@ class RateLimits:
         self._buckets: LRUCache[str, tuple[float, int]] = LRUCache(MAX_USERS)
 
     def take(self, user_id: str, messages: int, now_ms: int) -> None:
-        """Count messages of a user; raises Refused(`rate_limited`) with the wait, and then counts none."""
+        """Count messages of a user; raises Refused(`rate_limited`) with the wait, and then counts none.
+
+        One call that counts more than a burst waits for the whole burst: otherwise it would wait for ever.
+        """
+        messages = min(messages, self._burst)
         left, at_ms = self._buckets.get(user_id, (float(self._burst), now_ms))
         left = min(self._burst, left + (now_ms - at_ms) * self._per_ms)
         if left < messages:
             wait_ms = int((messages - left) / self._per_ms) + 1
-            raise Refused("rate_limited", f"more than {self._burst} messages at once, or too many a second", wait_ms)
+            text = (
+                f"more than {self._burst} messages and added members at once, or too many a second; "
+                "the settings TIDINGS_BURST and TIDINGS_MESSAGES_PER_S decide"
+            )
+            raise Refused("rate_limited", text, wait_ms)
         self._buckets[user_id] = (left - messages, now_ms)

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from services.gateway import rest_docs
 from services.gateway.http_wire import problem
+from services.gateway.rest_groups import GroupCalls
 from services.gateway.rest_messages import MessageCalls
 from services.gateway.rest_parts import RestParts
 from services.gateway.rest_sessions import SessionCalls
@@ -38,7 +39,7 @@ def rest_app(parts: RestParts, origins: frozenset[str] = frozenset()) -> App:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    messages, sessions = MessageCalls(parts), SessionCalls(parts)
+    messages, sessions, groups = MessageCalls(parts), SessionCalls(parts), GroupCalls(parts)
     routes: tuple[tuple[str, str, Callable[..., Awaitable[Response]]], ...] = (
         ("POST", "/v1/tokens", messages.issue_token),
         ("POST", "/v1/messages", messages.send_message),
@@ -49,6 +50,15 @@ def rest_app(parts: RestParts, origins: frozenset[str] = frozenset()) -> App:
         ("GET", "/v1/sessions/{session_id}/messages", sessions.read_history),
         ("PUT", "/v1/sessions/{session_id}/read", sessions.mark_read),
         ("GET", "/v1/sessions/{session_id}/messages/{seq}/receipts", sessions.message_receipts),
+        ("POST", "/v1/groups", groups.create_group),
+        ("GET", "/v1/groups/{group_id}", groups.get_group),
+        ("PATCH", "/v1/groups/{group_id}", groups.change_group),
+        ("DELETE", "/v1/groups/{group_id}", groups.dissolve_group),
+        ("GET", "/v1/groups/{group_id}/members", groups.list_members),
+        ("POST", "/v1/groups/{group_id}/members", groups.add_members),
+        ("PUT", "/v1/groups/{group_id}/members/{user_id}", groups.change_member),
+        ("DELETE", "/v1/groups/{group_id}/members/{user_id}", groups.remove_member),
+        ("POST", "/v1/groups/{group_id}/transfer", groups.transfer_group),
         ("PUT", "/v1/blocks/{user_id}", sessions.block),
         ("DELETE", "/v1/blocks/{user_id}", sessions.unblock),
         ("GET", "/v1/blocks", sessions.list_blocks),

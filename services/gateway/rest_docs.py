@@ -1,7 +1,7 @@
 """What /openapi.json says beyond the routes themselves, and a page of it that loads nothing from elsewhere."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ID = {"type": "string", "minLength": 1, "maxLength": 64}
@@ -19,6 +19,26 @@ _MESSAGE: dict[str, Any] = {
         "mentions": {"type": "array", "maxItems": 50, "items": _ID},
     },
 }
+_USERS: dict[str, Any] = {"type": "array", "maxItems": 500, "items": _ID}
+_AGAIN = {**_ID, "description": "makes a repeat safe; or the header Idempotency-Key"}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 128}
+_SETTINGS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "share_history": {"type": "boolean", "description": "members read what was said before they joined"},
+        "who_can_send": {"enum": ["all", "admins"]},
+        "who_can_add": {"enum": ["all", "admins"]},
+    },
+}
+
+_GROUP = {"client_msg_id": _AGAIN, "name": _NAME, "settings": _SETTINGS}
+_TIME = {"type": "integer", "minimum": 0, "description": "ms since 1970; 0 lifts a mute"}
+
+
+def _object(required: Sequence[str], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
 _BODIES: dict[str, dict[str, Any]] = {
     "issue_token": {
         "type": "object",
@@ -32,8 +52,13 @@ _BODIES: dict[str, dict[str, Any]] = {
         "properties": {"messages": {"type": "array", "minItems": 1, "maxItems": 100, "items": _MESSAGE}},
     },
     "mark_read": {"type": "object", "required": ["seq"], "properties": {"seq": _SEQ}},
+    "create_group": _object(("client_msg_id", "name", "members"), **_GROUP, members=_USERS),
+    "change_group": _object((), **_GROUP),
+    "add_members": _object(("user_ids",), client_msg_id=_AGAIN, user_ids={**_USERS, "minItems": 1}),
+    "change_member": _object((), client_msg_id=_AGAIN, role={"enum": ["admin", "member"]}, muted_until=_TIME),
+    "transfer_group": _object(("user_id",), client_msg_id=_AGAIN, user_id=_ID),
 }
-_STATUS = {"send_message": 201, "block": 204, "unblock": 204}
+_STATUS = {"send_message": 201, "create_group": 201, "block": 204, "unblock": 204}
 _PROBLEM: dict[str, Any] = {
     "description": "a problem (RFC 9457) with PROTOCOL's `code` and `retryable`",
     "content": {

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from fastapi import Request
 from starlette.responses import Response
 
-from services.gateway.commands import checked_draft, usable_client_msg_id
+from services.gateway.commands import checked_draft, command_of, usable_client_msg_id
 from services.gateway.frames import Send, whole
 from services.gateway.http_wire import BATCH_BYTES, answer, json_object, limit_from, number_from
 from services.gateway.inbox_reads import MAX_PAGE
-from services.gateway.posting import Caller
-from services.gateway.publishing import unavailable
-from services.gateway.rest_parts import RestParts
+from services.gateway.rest_parts import RestParts, required_client_msg_id
 from services.gateway.tokens import issue
 from services.gateway.waiting import Ticket
 from tidings import ids
@@ -53,7 +51,7 @@ class MessageCalls:
         """Send one message and wait for its ack: 201, or 504 `timeout` after 5 s."""
         user_id = self._parts.user(request)
         body = dict(await json_object(request))
-        body["client_msg_id"] = _client_msg_id(body, request.headers.get("idempotency-key"))
+        body["client_msg_id"] = required_client_msg_id(body, request)
         ticket = await self._post(user_id, body)
         return answer(_acked(await self._parts.waiting.result(ticket)), 201)
 
@@ -79,14 +77,7 @@ class MessageCalls:
         parts = self._parts
         send = Send(**{name: body.get(name) for name in _FIELDS})
         draft = checked_draft(user_id, send, parts.body_rules, parts.clock.wall_ms())
-        ticket = parts.waiting.open()
-        caller = Caller(user_id, ticket.name, None)
-        try:
-            await parts.posting.post(caller, draft, lambda: parts.waiting.refused(ticket.name, unavailable()))
-        except BaseException:
-            parts.waiting.forget(ticket)
-            raise
-        return ticket
+        return await parts.publish(command_of(user_id, draft), 1)
 
     async def _post_one(self, user_id: str, message: object) -> tuple[object, Ticket | Refused]:
         if not isinstance(message, dict):
@@ -103,18 +94,6 @@ class MessageCalls:
             return _acked(await self._parts.waiting.result(ticket))
         except Refused as refused:
             return _refused(message, refused)
-
-
-def _client_msg_id(body: Mapping[str, object], header: str | None) -> object:
-    """From the body or the header `Idempotency-Key`; Refused when both are given and differ."""
-    given = body.get("client_msg_id")
-    if given is None or given == "":
-        if not header:
-            raise Refused("invalid_frame", "client_msg_id is missing; give it in the body or as Idempotency-Key")
-        return header
-    if header and header != given:
-        raise Refused("invalid_frame", "client_msg_id and Idempotency-Key differ; give one of them")
-    return given
 
 
 def _acked(ack: SendAck) -> dict[str, object]:

@@ -1,19 +1,23 @@
 """What the REST calls share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from services.gateway.blocks import Blocks
 from services.gateway.bodies import BodyRules
+from services.gateway.group_reads import GroupReads
 from services.gateway.inbox_reads import InboxReads
-from services.gateway.posting import Posting
-from services.gateway.publishing import Publisher
+from services.gateway.membership import Memberships
+from services.gateway.posting import Caller, Posting
+from services.gateway.publishing import Publisher, unavailable
 from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Tokens
-from services.gateway.waiting import WaitingCalls
+from services.gateway.waiting import Ticket, WaitingCalls
 from tidings.clock import Clock
 from tidings.errors import Refused
+from tidings.wire.inbound_pb2 import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,9 @@ class RestParts:
     blocks: Blocks
     inbox: InboxReads
     sessions: SessionReads
+    memberships: Memberships
+    groups: GroupReads
+    group_key: bytes
     body_rules: BodyRules
     clock: Clock
 
@@ -38,3 +45,34 @@ class RestParts:
         if scheme.lower() != "bearer":
             raise Refused("unauthorized", "send the header Authorization: Bearer <token>")
         return self.tokens.verify(token.strip(), self.clock.wall_ms()).user_id
+
+    async def publish(self, command: Command, weight: int) -> Ticket:
+        """Publish a command of its sender, whose answer `waiting` then has; raises Refused if nothing was published."""
+        ticket = self.waiting.open()
+        caller = Caller(command.sender_id, ticket.name, None)
+        try:
+            await self.posting.command(
+                caller, command, weight, lambda: self.waiting.refused(ticket.name, unavailable())
+            )
+        except BaseException:
+            self.waiting.forget(ticket)
+            raise
+        return ticket
+
+
+def client_msg_id_of(body: Mapping[str, object], request: Request) -> object:
+    """From the body or the header `Idempotency-Key`, None for neither; Refused when both are given and differ."""
+    given, header = body.get("client_msg_id"), request.headers.get("idempotency-key")
+    if given is None or given == "":
+        return header or None
+    if header and header != given:
+        raise Refused("invalid_frame", "client_msg_id and Idempotency-Key differ; give one of them")
+    return given
+
+
+def required_client_msg_id(body: Mapping[str, object], request: Request) -> object:
+    """As client_msg_id_of; Refused for neither."""
+    given = client_msg_id_of(body, request)
+    if given is None:
+        raise Refused("invalid_frame", "client_msg_id is missing; give it in the body or as Idempotency-Key")
+    return given

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from services.gateway.blocks import Blocks
 from services.gateway.commands import stamps_of
 from services.gateway.connection import ConnectionRules
+from services.gateway.group_reads import GroupReads
 from services.gateway.http_server import HttpServer
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.log_reading import read_log, take_push_partition
+from services.gateway.membership import Memberships
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher, announce_gateway, say_goodbye
 from services.gateway.rates import RateLimits
@@ -20,7 +22,7 @@ from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
 from services.gateway.send_times import SendTimes
 from services.gateway.session_reads import SessionReads
-from services.gateway.settings import GatewaySettings, read_keys
+from services.gateway.settings import GatewaySettings, read_group_key, read_keys
 from services.gateway.ticking import Ticker
 from services.gateway.tokens import Tokens
 from services.gateway.waiting import WaitingCalls
@@ -115,6 +117,9 @@ class Gateway:
             blocks,
             inbox,
             SessionReads(store),
+            Memberships(store),
+            GroupReads(store),
+            read_group_key(settings.groups, settings.tokens, settings.process.development),
             http.body_rules(),
             clock,
         )

@@ -1,6 +1,7 @@
 """All settings of the gateway, read once."""
 
 import contextlib
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.bodies import BodyRules
 from services.gateway.outbox import OutboxLimits
-from services.gateway.tokens import VerifyingKey, public_keys, secret_key
+from services.gateway.tokens import MIN_SECRET_BYTES, VerifyingKey, public_keys, secret_key
 from tidings.errors import ConfigurationError
 from tidings.runtime.settings import (
     CassandraSettings,
@@ -37,6 +38,7 @@ class HttpSettings(BaseSettings):
     outbox_deliveries: int = Field(2_000, ge=1, description="unacknowledged deliveries of one connection")
     outbox_bytes: int = Field(2 * 1024 * 1024, ge=262_144, description="bytes kept for one connection")
     resumes_at_once: int = Field(32, ge=1, description="inbox pages read at a time; the others wait")
+    history_cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="memory for messages that were read")
     waiting_calls: int = Field(5_000, ge=1, description="REST messages waiting for their ack; more are refused")
     drain_s: float = Field(5.0, ge=0, description="from goaway to the closing of the last connection at SIGTERM")
 
@@ -64,6 +66,16 @@ class TokenSettings(BaseSettings):
     dev_key_file: str = Field(".run/dev-token.key", description="HS256 key of development mode, made if missing")
 
 
+class GroupIdSettings(BaseSettings):
+    """How the ids of groups are made. TIDINGS_GROUP_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_GROUP_", frozen=True)
+
+    id_secret: str = Field(
+        "", repr=False, description="at least 32 bytes, the same at every gateway for ever; group ids are made with it"
+    )
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
@@ -76,6 +88,7 @@ class GatewaySettings(BaseModel):
     process: ProcessSettings = Field(default_factory=ProcessSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
+    groups: GroupIdSettings = Field(default_factory=GroupIdSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
@@ -102,6 +115,21 @@ def read_keys(tokens: TokenSettings, development: bool) -> Keys:
         return Keys(verifying, None)
     development_key = secret_key(_development_secret(Path(tokens.dev_key_file)))
     return Keys([*verifying, development_key], development_key.key)
+
+
+def read_group_key(groups: GroupIdSettings, tokens: TokenSettings, development: bool) -> bytes:
+    """The key of group ids, 32 bytes; in development mode made from the token key, if there is no other.
+
+    Raises ConfigurationError for a weak secret, and outside development mode for none.
+    """
+    secret = groups.id_secret
+    if not secret and development:
+        secret = _development_secret(Path(tokens.dev_key_file))
+    if len(secret.encode()) < MIN_SECRET_BYTES or len(set(secret)) < 8:
+        raise ConfigurationError(
+            f"set TIDINGS_GROUP_ID_SECRET to at least {MIN_SECRET_BYTES} random bytes, the same at every gateway"
+        )
+    return hashlib.blake2b(secret.encode(), digest_size=32, person=b"tidings groups").digest()
 
 
 def _text_of(path: Path) -> str:

@@ -9,7 +9,7 @@ import httpx2
 import jwt
 import pytest
 
-from services.gateway.settings import GatewaySettings
+from services.gateway.settings import GatewaySettings, GroupIdSettings
 from tests.integration.gateway_running import (
     fill_inbox,
     fill_session,
@@ -136,7 +136,6 @@ BAD_CALLS: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/v1/messages", b"x" * 65_537, 413, "too_large"),
     ("POST", "/v1/messages", message(body={"text": "x" * 8001}), 400, "invalid_body"),
     ("POST", "/v1/messages", message(to="a b"), 400, "invalid_frame"),
-    ("POST", "/v1/messages", message(to=None, session_id="g:any"), 404, "session_not_found"),
     ("POST", "/v1/messages", message("x" * 65), 400, "invalid_frame"),
     ("POST", "/v1/messages:batch", {"messages": []}, 400, "invalid_frame"),
     ("POST", "/v1/messages:batch", {"messages": [{}] * 101}, 400, "invalid_frame"),
@@ -211,7 +210,8 @@ async def test_outside_development_mode_no_tokens_are_given_out(tmp_path: Path) 
     secret = "a-secret-of-production-that-is-long-0123456789"
     tokens = chosen.tokens.model_copy(update={"secret": secret})
     process = chosen.process.model_copy(update={"development": False})
-    chosen = GatewaySettings(**{**dict(chosen), "process": process, "tokens": tokens})
+    groups = GroupIdSettings(id_secret=secret)
+    chosen = GatewaySettings(**{**dict(chosen), "process": process, "tokens": tokens, "groups": groups})
     async with running(chosen) as gateway, httpx2.AsyncClient(base_url=gateway.url) as http:
         assert is_problem(await http.post("/v1/tokens", json={"user_id": "alice"}), 403, "forbidden")
     assert not (tmp_path / "dev.key").exists()

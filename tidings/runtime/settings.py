@@ -56,6 +56,7 @@ class LimitSettings(BaseSettings):
     bucket_rows: int = Field(5_000, ge=1, le=5_000, description="rows in an inbox bucket")
     recipients_per_part: int = Field(1_000, ge=1, le=1_000, description="recipients in one deliveries record")
     write_diffusion_max: int = Field(500, ge=2, description="members up to which a group writes to inboxes")
+    group_members_max: int = Field(25_000, ge=2, description="members of a group; promised and measured up to 20,000")
     month_shards: int = Field(16, ge=1, le=1024, description="shards of the index of segments by month")
 
 

@@ -14,8 +14,10 @@ from services.gateway.blocks import Blocks
 from services.gateway.bodies import BodyRules
 from services.gateway.connection import Connection, ConnectionRules
 from services.gateway.frames import MAX_DEPTH, Malformed, decode_line
+from services.gateway.group_reads import GroupReads
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
+from services.gateway.membership import Memberships
 from services.gateway.outbox import OutboxLimits
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher
@@ -234,6 +236,9 @@ async def _app() -> App:
         blocks=blocks,
         inbox=InboxReads(store, 4),
         sessions=SessionReads(store),
+        memberships=Memberships(store),
+        groups=GroupReads(store),
+        group_key=b"k" * 32,
         body_rules=BodyRules(),
         clock=CLOCK,
     )

@@ -289,7 +289,7 @@ def test_nine_invalid_frames_a_minute_are_borne() -> None:
         ({"to": None, "session_id": "d:bob:alice"}, "invalid_frame"),
         ({"to": None, "session_id": 5}, "invalid_frame"),
         ({"to": None, "session_id": "d:bob:carol"}, "session_not_found"),
-        ({"to": None, "session_id": "g:guessed"}, "session_not_found"),
+        ({"to": "bob", "session_id": "g:guessed"}, "invalid_frame"),
         ({"attempt": 0}, "invalid_frame"),
         ({"ref": "r" * 65}, "invalid_frame"),
         ({"kind": "system"}, "invalid_body"),
@@ -310,11 +310,11 @@ def test_a_refused_send_is_answered_by_send_error(changes: dict[str, object], co
     assert error["client_msg_id"] == changes.get("client_msg_id", "m1")
 
 
-def test_a_stranger_sees_the_same_refusal_for_any_group() -> None:
+def test_a_send_to_any_group_goes_to_the_log_which_knows_the_members() -> None:
     connection = signed_in()
-    receive(connection, send(to=None, session_id="g:one"), send(to=None, session_id="d:x:y"))
-    one, other = sent(connection)
-    assert (one["code"], one["message"]) == (other["code"], other["message"])
+    (effect,) = receive(connection, send(to=None, session_id="g:guessed"))
+    assert isinstance(effect, Publish)
+    assert (effect.draft.session_id, sent(connection)) == ("g:guessed", [])
 
 
 # -- what a client asks ----------------------------------------------------------------------------
