@@ -29,6 +29,13 @@ class Item(msgspec.Struct):
     message: Message
 
 
+class Head(msgspec.Struct):
+    """The newest seq of a group in read diffusion."""
+
+    session_id: str
+    seq: int
+
+
 class Frame(msgspec.Struct):
     """Any frame of the server; only what is looked at."""
 
@@ -36,6 +43,7 @@ class Frame(msgspec.Struct):
     inbox_seq: int | None = None
     message: Any = None
     items: list[Item] = []
+    heads: list[Head] = []
     client_msg_id: str = ""
     session_id: str = ""
     seq: int = 0
@@ -60,9 +68,11 @@ class Device:
         "cursor",
         "ends",
         "errors",
+        "heads",
         "is_live",
         "on_ack",
         "on_message",
+        "read_pushed",
         "seen",
         "user_id",
     )
@@ -76,6 +86,9 @@ class Device:
         self.cursor = 0
         self.is_live = False
         self.seen: dict[str, list[int]] = {}
+        # Read diffusion: what was pushed without a place in the inbox, and the heads that were told.
+        self.read_pushed: dict[str, set[int]] = {}
+        self.heads: dict[str, int] = {}
         self.errors: list[str] = []
         self.ends: list[str] = []
         self._held: dict[int, Message] = {}
@@ -94,8 +107,11 @@ class Device:
     def _frame(self, frame: Frame, now: float) -> None:
         match frame.type:
             case "message":
-                assert frame.inbox_seq is not None
-                self._take(frame.inbox_seq, msgspec.convert(frame.message, Message), now)
+                message = msgspec.convert(frame.message, Message)
+                if frame.inbox_seq is None:
+                    self._take_read(message, now)
+                else:
+                    self._take(frame.inbox_seq, message, now)
             case "send_ack" | "send_error":
                 self.on_ack(frame, now)
             case "sync_page":
@@ -105,9 +121,11 @@ class Device:
                     self.sync(now)
             case "live":
                 self.is_live = True
+                self._note(frame.heads)
                 if (frame.inbox_seq or 0) > self.cursor:
                     self.sync(now)
             case "heartbeat":
+                self._note(frame.heads)
                 if (frame.inbox_seq or 0) > self.cursor and self._gap_since == 0.0:
                     self._gap_since = now
             case "error" | "goaway":
@@ -129,11 +147,25 @@ class Device:
         elif self._gap_since == 0.0:
             self._gap_since = now
 
+    def _take_read(self, message: Message, now: float) -> None:
+        """Every message counts once by (session_id, seq), whichever way it came."""
+        pushed = self.read_pushed.setdefault(message.session_id, set())
+        if message.seq in pushed:
+            return
+        pushed.add(message.seq)
+        if message.sender_id != self.user_id:
+            self._delivered[message.session_id] = max(message.seq, self._delivered.get(message.session_id, 0))
+            self.on_message(message, now)
+
+    def _note(self, heads: list[Head]) -> None:
+        for head in heads:
+            self.heads[head.session_id] = max(head.seq, self.heads.get(head.session_id, 0))
+
     def tick(self, now: float) -> None:
         """Every 200 ms: ack what came, sync where a gap stands."""
         if self.client is None:
             return
-        if self.cursor > self._acked:
+        if self.cursor > self._acked or self._delivered:
             delivered = [{"session_id": name, "seq": seq} for name, seq in self._delivered.items()]
             self.client.send(msgspec.json.encode({"type": "ack", "inbox_seq": self.cursor, "delivered": delivered}))
             self._acked = self.cursor
