@@ -21,8 +21,10 @@ from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import (
     BucketRow,
     DeliveredRow,
+    GroupRow,
     InboxRow,
     KeyRow,
+    MemberRow,
     MessageRow,
     ReadRow,
     Row,
@@ -107,6 +109,10 @@ def _primary_key(row: Row) -> object:
             return row.user_id, row.bucket, row.inbox_seq
         case SegmentRow():
             return row.session_id, row.segment
+        case GroupRow():
+            return row.session_id, row.as_of_seq
+        case MemberRow():
+            return row.session_id, row.user_id, row.as_of_seq
         case BucketRow():
             return row.user_id, row.bucket
         case KeyRow():

@@ -182,7 +182,7 @@ class Pipeline:
 
     def dump(self) -> dict[str, list[object]]:
         """Every row of every table."""
-        tables = ("messages", "message_keys", "segments", "segments_by_month")
+        tables = ("messages", "message_keys", "segments", "segments_by_month", "groups", "group_members")
         inboxes = ("inbox", "inbox_buckets", "user_sessions", "receipts")
         return {table: list(self.store.rows(table)) for table in (*tables, *inboxes)}
 

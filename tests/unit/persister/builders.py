@@ -1,18 +1,43 @@
 """Commands and records for tests of the persister's core."""
 
-from services.persister.decisions import Decision
+import hashlib
+
+from services.persister.decisions import Accepted, Decision
 from services.persister.sequence import decide
 from services.persister.state import Draft, SessionState
 from tidings.broker.base import Record
 from tidings.codec import RULES, post_digest
 from tidings.topics import MESSAGES_INBOUND
 from tidings.wire.common_pb2 import KIND_TEXT, Origin, Stamps
-from tidings.wire.inbound_pb2 import Command, Post
+from tidings.wire.inbound_pb2 import (
+    AddMembers,
+    ChangeGroup,
+    ChangeMember,
+    Command,
+    CreateGroup,
+    DissolveGroup,
+    Post,
+    RemoveMember,
+    TransferGroup,
+)
 
 DAY_MS = 24 * 3600 * 1000
 # 2026-11-23 12:00 UTC.
 NOON_MS = 1_795_435_200_000
 SESSION = "d:alice:bob"
+GROUP = "g:0123456789abcdef"
+
+GroupAction = CreateGroup | AddMembers | RemoveMember | ChangeMember | TransferGroup | ChangeGroup | DissolveGroup
+
+_FIELDS: dict[type[GroupAction], str] = {
+    CreateGroup: "create_group",
+    AddMembers: "add_members",
+    RemoveMember: "remove_member",
+    ChangeMember: "change_member",
+    TransferGroup: "transfer_group",
+    ChangeGroup: "change_group",
+    DissolveGroup: "dissolve_group",
+}
 
 
 def uuid7(time_ms: int, number: int = 0) -> str:
@@ -30,6 +55,7 @@ def stamps(segment_messages: int = 10_000) -> Stamps:
         recipients_per_part=1_000,
         write_diffusion_max=500,
         month_shards=16,
+        group_members_max=20_000,
     )
 
 
@@ -54,6 +80,16 @@ def command(
     )
 
 
+def group_command(client_msg_id: str, action: GroupAction, sender: str = "alice", session_id: str = GROUP) -> Command:
+    """A group command on its way."""
+    field: dict[str, GroupAction] = {_FIELDS[type(action)]: action}
+    content = f"{sorted(field)} ".encode() + action.SerializeToString(deterministic=True)
+    sent = command(client_msg_id, sender=sender, session_id=session_id)
+    sent.MergeFrom(Command(**field))  # type: ignore[arg-type]
+    sent.digest = hashlib.sha256(content).digest()
+    return sent
+
+
 def record(sent: Command, offset: int, at_ms: int = NOON_MS, partition: int = 0) -> Record:
     """The command as it stands on messages.inbound."""
     return Record(MESSAGES_INBOUND, partition, offset, at_ms, None, sent.SerializeToString())
@@ -67,3 +103,35 @@ def decided(draft: Draft, sent: Command, offset: int, at_ms: int = NOON_MS) -> D
 def fresh() -> Draft:
     """A session that has no message yet."""
     return Draft.of(SessionState(), 0)
+
+
+class Log:
+    """A session's log as it grows, one round that never ends: all that was decided is in the draft."""
+
+    def __init__(self) -> None:
+        self.draft = fresh()
+        self.offset = 0
+        self.at_ms = NOON_MS
+        self.write_diffusion_max = 500
+        self.group_members_max = 20_000
+
+    def take(self, sent: Command) -> Decision:
+        """Decide the command at the next offset, with the limits that hold now."""
+        self.offset += 1
+        sent.stamps.write_diffusion_max = self.write_diffusion_max
+        sent.stamps.group_members_max = self.group_members_max
+        return decided(self.draft, sent, self.offset, self.at_ms)
+
+    def act(self, action: GroupAction, sender: str = "alice") -> Decision:
+        """A group command under an id of its own."""
+        return self.take(group_command(f"c{self.offset}", action, sender))
+
+    def post(self, sender: str = "alice", reply_to: int = 0) -> Decision:
+        """A text message under an id of its own."""
+        return self.take(command(f"c{self.offset}", sender=sender, session_id=GROUP, reply_to=reply_to))
+
+    def stored(self, action: GroupAction, sender: str = "alice") -> Accepted:
+        """A group command that must be accepted."""
+        decision = self.act(action, sender)
+        assert isinstance(decision, Accepted), decision
+        return decision
