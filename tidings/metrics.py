@@ -141,6 +141,13 @@ PUSH_RECORDS = _counter(
     "other_epoch is normal after a restart; unreadable: the gateway is older than what is pushed",
     "outcome",
 )
+HISTORY_BLOCKS = _counter(
+    "tidings_history_blocks_total",
+    "blocks of 64 messages that were asked for, by outcome: hit (in memory), read, joined (a read under way)",
+    "few hits while the cache is full: raise TIDINGS_HISTORY_CACHE_BYTES",
+    "outcome",
+)
+HISTORY_CACHE_BYTES = _gauge("tidings_history_cache_bytes", "bytes of the messages that a gateway keeps", "none")
 SEND_SECONDS = _histogram(
     "tidings_send_seconds",
     "from a command's publishing to its answer at the gateway",

@@ -8,6 +8,7 @@ import orjson
 
 from services.gateway import messages_json
 from services.gateway.batching import Batched
+from services.gateway.message_reads import MessageReads
 from tidings.errors import StoreUnavailable
 from tidings.store import history
 from tidings.store.base import Store, UserBucket
@@ -50,9 +51,10 @@ class InboxPage:
 class InboxReads:
     """The one place that reads inboxes. Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, pages_at_once: int) -> None:
+    def __init__(self, store: Store, messages: MessageReads, pages_at_once: int) -> None:
         """`pages_at_once`: after a stall the other resumes wait."""
         self._store = store
+        self._messages = messages
         self._slots = asyncio.Semaphore(pages_at_once)
         self._tails: Batched[str, int] = Batched(lambda user_ids: history.inbox_tails(store, user_ids))
 
@@ -107,7 +109,7 @@ class InboxReads:
         wanted: dict[str, list[int]] = {}
         for row in rows:
             wanted.setdefault(row.session_id, []).append(row.seq)
-        stored = await history.rows_at(self._store, wanted) if wanted else {}
+        stored = await self._messages.rows_at(wanted) if wanted else {}
         items: list[tuple[int, bytes]] = []
         size = 0
         for row in rows:

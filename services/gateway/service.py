@@ -14,6 +14,7 @@ from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.log_reading import read_log, take_push_partition
 from services.gateway.membership import Memberships
+from services.gateway.message_reads import MessageReads
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher, announce_gateway, say_goodbye
 from services.gateway.rates import RateLimits
@@ -100,7 +101,8 @@ class Gateway:
         self.waiting = WaitingCalls(http.waiting_calls)
         self.router = PushRouter(self.hub, self.waiting, times, identity.epoch, clock)
         blocks = Blocks(store, clock)
-        inbox = InboxReads(store, http.resumes_at_once)
+        messages = MessageReads(store, clock, http.history_cache_bytes)
+        inbox = InboxReads(store, messages, http.resumes_at_once)
         rates = RateLimits(http.messages_per_s, http.burst)
         posting = Posting(self.publisher, rates, blocks, store, times, clock)
         self.ticker = Ticker(self.hub, inbox, clock)
@@ -116,7 +118,7 @@ class Gateway:
             self.waiting,
             blocks,
             inbox,
-            SessionReads(store),
+            SessionReads(store, messages),
             Memberships(store),
             GroupReads(store),
             read_group_key(settings.groups, settings.tokens, settings.process.development),

@@ -10,6 +10,7 @@ import orjson
 from services.gateway import messages_json
 from services.gateway.batching import Batched
 from services.gateway.inbox_reads import PAGE_BYTES
+from services.gateway.message_reads import MessageReads
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
 from tidings.errors import Refused
@@ -32,9 +33,10 @@ class HistoryRange:
 class SessionReads:
     """Every answer holds what was acked before it was asked for (PROTOCOL, Freshness). Raises StoreUnavailable."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, messages: MessageReads) -> None:
         """Equal reads that wait for each other are made once."""
         self._store = store
+        self._messages = messages
         self._heads: Batched[str, MessageRow] = Batched(lambda names: history.heads(store, names))
         self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
 
@@ -55,7 +57,7 @@ class SessionReads:
         else:
             last = min(head_seq, (asked.before_seq or head_seq + 1) - 1)
             first = max(1, last - asked.limit + 1)
-        rows = await history.read_range(self._store, session_id, first, last, asked.limit) if first <= last else []
+        rows = await self._messages.range(session_id, first, last, head_seq) if first <= last else []
         if asked.after_seq is not None:
             chosen = _within_page(rows)
             has_more = bool(chosen) and chosen[-1][0] < head_seq

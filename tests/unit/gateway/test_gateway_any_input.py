@@ -18,6 +18,7 @@ from services.gateway.group_reads import GroupReads
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.membership import Memberships
+from services.gateway.message_reads import MessageReads
 from services.gateway.outbox import OutboxLimits
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher
@@ -224,7 +225,7 @@ async def _publisher() -> Publisher:
 
 async def _app() -> App:
     publisher, store = await _publisher(), MemoryStore()
-    blocks = Blocks(store, CLOCK)
+    blocks, messages = Blocks(store, CLOCK), MessageReads(store, CLOCK, 0)
     parts = RestParts(
         tokens=Tokens([secret_key(SECRET)], "tidings"),
         signing=SECRET.encode(),
@@ -234,8 +235,8 @@ async def _app() -> App:
         # No persister is behind this gateway: a message that is well-formed finds the table full.
         waiting=WaitingCalls(0),
         blocks=blocks,
-        inbox=InboxReads(store, 4),
-        sessions=SessionReads(store),
+        inbox=InboxReads(store, messages, 4),
+        sessions=SessionReads(store, messages),
         memberships=Memberships(store),
         groups=GroupReads(store),
         group_key=b"k" * 32,

@@ -1,0 +1,253 @@
+"""The blocks of messages that a gateway keeps: what they answer, how long, how much, how often it reads."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.gateway.history_blocks import BLOCK_SEQS, PARTIAL_AGE_MS, HistoryBlocks
+from services.gateway.message_reads import MessageReads
+from tests.contract.store.making import message, segment, seqs, session, write_confirmed
+from tidings import metrics
+from tidings.errors import StoreUnavailable
+from tidings.store import history
+from tidings.store.base import SessionSegment
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import MessageRow, Row
+
+GROUP = "g:0123456789abcdef0123456789abcdef"
+OTHER = "g:fedcba9876543210fedcba9876543210"
+DIRECT = "d:alice:bob"
+SESSIONS = (GROUP, OTHER, DIRECT)
+PLENTY_BYTES = 64 * 1024 * 1024
+
+
+@dataclass
+class FakeClock:
+    now_ms: int = 1_000
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+
+def rows_of(first_seq: int, last_seq: int, body: bytes = b"{}") -> list[MessageRow]:
+    return [message(GROUP, seq, body=body) for seq in range(first_seq, last_seq + 1)]
+
+
+def outcomes() -> dict[str, float]:
+    return {name: metrics.HISTORY_BLOCKS.labels(name)._value.get() for name in ("hit", "read", "joined")}
+
+
+# -- the policy ------------------------------------------------------------------------------------
+
+
+def test_a_full_block_is_kept_for_ever_and_a_partial_one_for_minutes_since_it_was_begun() -> None:
+    blocks = HistoryBlocks(PLENTY_BYTES)
+    blocks.keep(GROUP, 0, rows_of(1, 64), 0)
+    blocks.keep(GROUP, 1, rows_of(65, 70), 0)
+    blocks.keep(GROUP, 1, rows_of(71, 72), PARTIAL_AGE_MS - 1)
+    assert seqs(blocks.known(GROUP, 1, PARTIAL_AGE_MS - 1)) == list(range(65, 73))
+    assert seqs(blocks.known(GROUP, 1, PARTIAL_AGE_MS)) == []
+    assert seqs(blocks.known(GROUP, 0, 10**12)) == list(range(1, 65))
+    blocks.keep(GROUP, 1, rows_of(73, 74), PARTIAL_AGE_MS)
+    assert seqs(blocks.known(GROUP, 1, PARTIAL_AGE_MS)) == []
+
+
+def test_rows_after_a_gap_are_not_kept() -> None:
+    blocks = HistoryBlocks(PLENTY_BYTES)
+    blocks.keep(GROUP, 0, [*rows_of(1, 3), *rows_of(5, 9)], 0)
+    assert seqs(blocks.known(GROUP, 0, 0)) == [1, 2, 3]
+    blocks.keep(GROUP, 0, rows_of(2, 6), 0)
+    assert seqs(blocks.known(GROUP, 0, 0)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_blocks_used_longest_ago_make_room() -> None:
+    one_block = HistoryBlocks(PLENTY_BYTES)
+    one_block.keep(GROUP, 0, rows_of(1, 64, body=bytes(1000)), 0)
+    blocks = HistoryBlocks(2 * one_block.size_bytes)
+    for number in (0, 1):
+        blocks.keep(GROUP, number, rows_of(64 * number + 1, 64 * number + 64, body=bytes(1000)), 0)
+    assert blocks.known(GROUP, 0, 0)
+    blocks.keep(GROUP, 2, rows_of(129, 192, body=bytes(1000)), 0)
+    assert [bool(blocks.known(GROUP, number, 0)) for number in (0, 1, 2)] == [True, False, True]
+    assert blocks.size_bytes == 2 * one_block.size_bytes
+
+
+def test_a_block_larger_than_all_room_is_not_kept() -> None:
+    blocks = HistoryBlocks(10_000)
+    blocks.keep(GROUP, 0, rows_of(1, 4), 0)
+    blocks.keep(GROUP, 0, rows_of(5, 64), 0)
+    assert (blocks.known(GROUP, 0, 0), blocks.size_bytes) == ((), 0)
+
+
+kept = st.tuples(
+    st.sampled_from([GROUP, OTHER]), st.integers(0, 2), st.integers(1, BLOCK_SEQS), st.integers(1, 80), st.integers(0)
+)
+
+
+@given(st.lists(kept, max_size=40), st.integers(0, 200_000))
+def test_what_is_known_is_a_beginning_without_a_gap_and_never_more_than_the_room(
+    puts: Sequence[tuple[str, int, int, int, int]], max_bytes: int
+) -> None:
+    blocks, now_ms = HistoryBlocks(max_bytes), 0
+    for session_id, number, start, length, later_ms in puts:
+        now_ms += later_ms % (2 * PARTIAL_AGE_MS)
+        first = number * BLOCK_SEQS
+        last = min(first + BLOCK_SEQS, first + start + length - 1)
+        rows = [message(session_id, seq) for seq in range(first + start, last + 1)]
+        blocks.keep(session_id, number, rows, now_ms)
+        assert blocks.size_bytes <= max_bytes
+        for name in (GROUP, OTHER):
+            for block in range(3):
+                found = blocks.known(name, block, now_ms)
+                assert seqs(found) == list(range(block * BLOCK_SEQS + 1, block * BLOCK_SEQS + 1 + len(found)))
+                assert all(row.session_id == name for row in found)
+
+
+# -- the log and what is read through the blocks ---------------------------------------------------
+
+
+@dataclass
+class Log:
+    """Sessions that grow, and the reads under test beside them."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    clock: FakeClock = field(default_factory=FakeClock)
+    heads: dict[str, int] = field(default_factory=dict)
+    segments: dict[str, int] = field(default_factory=dict)
+
+    async def append(self, session_id: str, length: int, *, rolls: bool) -> None:
+        first = self.heads.get(session_id, 0) + 1
+        rows: list[Row] = []
+        if rolls or first == 1:
+            self.segments[session_id] = self.segments.get(session_id, 0) + 1
+            rows.append(segment(session_id, self.segments[session_id], first))
+        rows += [message(session_id, seq, self.segments[session_id]) for seq in range(first, first + length)]
+        await write_confirmed(self.store, rows)
+        self.heads[session_id] = first + length - 1
+
+
+async def _checked_range(log: Log, reads: MessageReads, session_id: str, first: int, last: int) -> None:
+    direct = await history.read_range(log.store, session_id, first, last, 1_000)
+    assert await reads.range(session_id, first, last, log.heads[session_id]) == direct
+
+
+async def _checked_rows(log: Log, reads: MessageReads, wanted: dict[str, set[int]]) -> None:
+    assert await reads.rows_at(wanted) == await history.rows_at(log.store, wanted)
+
+
+fractions = st.floats(0, 1)
+appends = st.tuples(st.just("append"), st.sampled_from(SESSIONS), st.integers(1, 150), st.booleans())
+ranges = st.tuples(st.just("range"), st.sampled_from(SESSIONS), fractions, fractions)
+points = st.tuples(st.just("rows"), st.sampled_from(SESSIONS), st.lists(fractions, min_size=1, max_size=6), st.none())
+waits = st.tuples(st.just("wait"), st.integers(0, 2 * PARTIAL_AGE_MS), st.none(), st.none())
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.one_of(appends, ranges, points, waits), max_size=4), max_size=25),
+    st.sampled_from([0, 20_000, 150_000, PLENTY_BYTES]),
+)
+def test_any_appends_and_reads_answer_what_the_log_answers(steps: list[list[tuple]], max_bytes: int) -> None:  # type: ignore[type-arg]
+    asyncio.run(_run(steps, max_bytes))
+
+
+async def _run(steps: list[list[tuple]], max_bytes: int) -> None:  # type: ignore[type-arg]
+    """The reads of one step run side by side, after its appends."""
+    log = Log()
+    reads = MessageReads(log.store, log.clock, max_bytes)
+    for step in steps:
+        side_by_side = []
+        for kind, what, one, two in step:
+            head = log.heads.get(what, 0)
+            if kind == "append":
+                await log.append(what, one, rolls=two)
+            elif kind == "wait":
+                log.clock.now_ms += what
+            elif kind == "range" and head:
+                first, last = sorted((1 + int(one * (head - 1)), 1 + int(two * (head - 1))))
+                side_by_side.append(_checked_range(log, reads, what, first, last))
+            elif kind == "rows" and head:
+                wanted = {what: {1 + int(place * (head - 1)) for place in one}}
+                side_by_side.append(_checked_rows(log, reads, wanted))
+        await asyncio.gather(*side_by_side)
+
+
+# -- how often the tables are asked ----------------------------------------------------------------
+
+
+class WatchedStore(MemoryStore):
+    """Notes which seqs were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[int, int]] = []
+
+    async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
+        self.asked.append((first_seq, last_seq))
+        return await super().messages(segment, first_seq, last_seq)
+
+
+async def _reads_of(*lengths: int, session_id: str = GROUP) -> tuple[WatchedStore, MessageReads]:
+    store = WatchedStore()
+    await write_confirmed(store, session(session_id, *lengths))
+    return store, MessageReads(store, FakeClock(), PLENTY_BYTES)
+
+
+async def test_what_was_read_once_is_not_read_again() -> None:
+    store, reads = await _reads_of(200)
+    before = outcomes()
+    for first, last in ((150, 200), (129, 200), (160, 160)):
+        assert seqs(await reads.range(GROUP, first, last, 200)) == list(range(first, last + 1))
+    assert set(await reads.rows_at({GROUP: {140, 199}})) == {(GROUP, 140), (GROUP, 199)}
+    assert store.asked == [(129, 200)]
+    assert {name: count - before[name] for name, count in outcomes().items()} == {"hit": 5, "read": 2, "joined": 0}
+
+
+async def test_the_newest_block_is_read_on_from_where_it_ends() -> None:
+    store, reads = await _reads_of(70)
+    await reads.range(GROUP, 65, 70, 70)
+    await write_confirmed(store, [message(GROUP, seq) for seq in range(71, 74)])
+    store.asked.clear()
+    assert seqs(await reads.range(GROUP, 66, 73, 73)) == list(range(66, 74))
+    assert store.asked == [(71, 73)]
+
+
+async def test_nothing_above_the_head_of_the_request_is_read_or_kept() -> None:
+    store, reads = await _reads_of(10)
+    assert seqs(await reads.range(GROUP, 1, 5, 5)) == [1, 2, 3, 4, 5]
+    await reads.range(GROUP, 6, 6, 10)
+    assert store.asked == [(1, 5), (6, 10)]
+
+
+async def test_equal_reads_under_way_are_made_once_and_a_cancelled_one_disturbs_nobody() -> None:
+    store, reads = await _reads_of(64)
+    before = outcomes()
+    asking = [asyncio.create_task(reads.range(GROUP, 1, last, 64)) for last in range(10, 60)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert [len(rows) for rows in answers[1:] if not isinstance(rows, BaseException)] == list(range(11, 60))
+    assert store.asked == [(1, 64)]
+    assert {name: count - before[name] for name, count in outcomes().items()} == {"hit": 0, "read": 1, "joined": 49}
+
+
+async def test_a_read_that_failed_is_raised_to_all_who_wait_and_then_made_again() -> None:
+    store, reads = await _reads_of(64)
+    store.faults.script_failed_reads(1)
+    failed = await asyncio.gather(*(reads.range(GROUP, 1, 64, 64) for _ in range(3)), return_exceptions=True)
+    assert [type(error) for error in failed] == [StoreUnavailable] * 3
+    assert len(await reads.range(GROUP, 1, 64, 64)) == 64
+
+
+async def test_messages_of_direct_sessions_are_synced_without_their_neighbours() -> None:
+    store, reads = await _reads_of(64, session_id=DIRECT)
+    for _ in range(2):
+        assert set(await reads.rows_at({DIRECT: {33}})) == {(DIRECT, 33)}
+    assert store.asked == [(33, 33), (33, 33)]
