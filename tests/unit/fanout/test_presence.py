@@ -115,3 +115,14 @@ def test_a_connection_that_left_before_it_was_greeted_is_not_known_any_more() ->
     assert known.is_known(late)
     known.gone(key(1), value("c1", 10))
     assert not known.is_known(late)
+
+
+def test_a_gateway_counts_as_running_from_its_start_to_its_goodbye() -> None:
+    gateways = Gateways()
+    started(gateways, 1, 10)
+    started(gateways, 2, 11)
+    started(gateways, 1, 20)
+    assert sorted(gateways.current()) == [(1, 20), (2, 11)]
+    gateways.apply(GatewayEvent(gateway=2, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=11), 21)
+    gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 22)
+    assert sorted(gateways.current()) == [(1, 20)]
