@@ -8,7 +8,7 @@ from services.gateway.bodies import UNSEEN
 from services.gateway.commands import check_id_time, usable_client_msg_id
 from services.gateway.frames import MAX_NUMBER, whole
 from tidings import ids
-from tidings.codec import canonical_json
+from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, canonical_json
 from tidings.errors import Refused
 from tidings.wire.inbound_pb2 import (
     AddMembers,
@@ -22,9 +22,6 @@ from tidings.wire.inbound_pb2 import (
     TransferGroup,
 )
 
-# PROTOCOL: users named in one call.
-MAX_USERS = 500
-MAX_NAME_POINTS = 128
 _USER_ID_TEXT = "1-64 characters A-Z a-z 0-9 _ . @ -"
 _WHO = ("all", "admins")
 _ROLES = ("admin", "member")
@@ -176,9 +173,14 @@ def _is_given(value: object) -> bool:
 
 
 def _checked_name(value: object) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME_POINTS or UNSEEN.search(value) or value.isspace():
+    if (
+        not isinstance(value, str)
+        or not 1 <= len(value) <= GROUP_NAME_POINTS
+        or UNSEEN.search(value)
+        or value.isspace()
+    ):
         raise _invalid(
-            f"name is a string of 1-{MAX_NAME_POINTS} characters, not all blank, "
+            f"name is a string of 1-{GROUP_NAME_POINTS} characters, not all blank, "
             "without control characters, line ends and marks of direction"
         )
     return value
@@ -189,8 +191,8 @@ def _checked_users(value: object, name: str, least: int) -> set[str]:
     if not isinstance(value, list):
         raise _invalid(f"{name} is a list of user ids")
     user_ids = {checked_user(user_id, f"each of {name}") for user_id in value}
-    if not least <= len(user_ids) <= MAX_USERS:
-        raise _invalid(f"{name} is a list of {least}-{MAX_USERS} user ids; add more in another call")
+    if not least <= len(user_ids) <= COMMAND_USERS:
+        raise _invalid(f"{name} is a list of {least}-{COMMAND_USERS} user ids; add more in another call")
     return user_ids
 
 

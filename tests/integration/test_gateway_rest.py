@@ -163,7 +163,8 @@ BAD_CALLS: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/v1/sessions/d:alice:bob/messages/x/receipts", None, 400, "invalid_frame"),
     ("PUT", "/v1/blocks/alice", None, 400, "invalid_frame"),
     ("PUT", "/v1/blocks/a%20b", None, 400, "invalid_frame"),
-    ("POST", "/v1/groups", {}, 404, "invalid_frame"),
+    ("POST", "/v1/nothing", {}, 404, "invalid_frame"),
+    ("POST", "/v1/groups", {}, 400, "invalid_frame"),
     ("DELETE", "/v1/sessions", None, 405, "invalid_frame"),
     ("GET", "/", None, 404, "invalid_frame"),
 ]

@@ -1,0 +1,92 @@
+"""Gateways and the real persister and fanout over one log and tables in memory: group calls as a client makes them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from services.fanout import service as fanout
+from services.fanout.settings import FanoutSettings
+from services.gateway import service as gateway
+from services.gateway.settings import GatewaySettings, HttpSettings, TokenSettings
+from services.persister import service as persister
+from services.persister.settings import PersisterSettings
+from tidings.broker.memory import MemoryBroker
+from tidings.cli.initialise import initialise
+from tidings.clock import SystemClock
+from tidings.runtime.health import Health
+from tidings.runtime.settings import KafkaSettings, LimitSettings, ProcessSettings
+from tidings.store.memory import MemoryStore
+
+KAFKA = KafkaSettings(session_partitions=2, user_partitions=2, push_partitions=2)
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Deployment:
+    """Gateways by URL, and what is behind them."""
+
+    store: MemoryStore
+    urls: list[str]
+    clients: dict[tuple[str, int], httpx2.AsyncClient] = field(default_factory=dict)
+
+    async def client(self, user_id: str, number: int = 0) -> httpx2.AsyncClient:
+        """A REST client of a user at a gateway."""
+        client = self.clients.get((user_id, number))
+        if client is None:
+            client = httpx2.AsyncClient(base_url=self.urls[number], timeout=PATIENCE_S)
+            self.clients[user_id, number] = client
+            token = (await client.post("/v1/tokens", json={"user_id": user_id})).json()["token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+        return client
+
+    async def call(self, user_id: str, method: str, path: str, body: Any = None, *, at: int = 0) -> tuple[int, Any]:
+        """Status and JSON of one call."""
+        options = {} if body is None else {"json": body}
+        response = await (await self.client(user_id, at)).request(method, path, **options)
+        return response.status_code, response.json()
+
+    async def group(self, owner: str, *members: str, **fields: Any) -> str:
+        """The session id of a new group."""
+        body = {"client_msg_id": f"make {len(self.messages)}", "name": "Team", "members": members, **fields}
+        status, created = await self.call(owner, "POST", "/v1/groups", body)
+        assert status == 201, created
+        return str(created["session_id"])
+
+    @property
+    def messages(self) -> list[Any]:
+        """All stored messages."""
+        return self.store.rows("messages")
+
+
+@contextlib.asynccontextmanager
+async def deployed(tmp_path: Path, gateways: int = 1, **http: Any) -> AsyncIterator[Deployment]:
+    """Run everything while the block runs."""
+    broker, store, stopping = MemoryBroker(), MemoryStore(SystemClock()), asyncio.Event()
+    await initialise(broker.admin(), KAFKA.sizes(), 1)
+    process = ProcessSettings(development=True)
+    ports: list[asyncio.Future[int]] = [asyncio.get_running_loop().create_future() for _ in range(gateways)]
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        behind = (PersisterSettings(process=process, kafka=KAFKA), FanoutSettings(process=process, kafka=KAFKA))
+        group.create_task(persister.serve(behind[0], broker, store, Health(), stopping))
+        group.create_task(fanout.serve(behind[1], broker, store, Health(), stopping))
+        for ordinal, port in enumerate(ports):
+            chosen = GatewaySettings(
+                process=ProcessSettings(development=True, ordinal=ordinal),
+                http=HttpSettings(http_port=0, drain_s=0.1, **http),
+                tokens=TokenSettings(dev_key_file=str(tmp_path / "dev.key")),
+                kafka=KAFKA,
+                limits=LimitSettings(),
+            )
+            group.create_task(gateway.serve(chosen, broker, store, Health(), stopping, port.set_result))
+        deployment = Deployment(store, [f"http://127.0.0.1:{await port}" for port in ports])
+        try:
+            yield deployment
+        finally:
+            for client in deployment.clients.values():
+                await client.aclose()
+            stopping.set()
