@@ -70,11 +70,10 @@ class Effects:
         self.outbox.add(tag, target, NewRecord(persisted.SerializeToString()))
 
     def _store_versions(self, accepted: Accepted, tag: int) -> None:
-        """Side rows (law 6), in no order to the messages; one mutation of a table at a time, each within bounds."""
+        """Side rows (law 6), in no order to the messages, yet bounded: both tables make one mutation a session."""
         change = accepted.entry.change
         for row in (*change.members, *((change.group,) if change.group else ())):
-            key = (row.table, row.session_id)
-            self.writes.then(key, row.table, TaggedRow(tag, row), _version_bytes(row))
+            self.writes.then(("versions", row.session_id), "versions", TaggedRow(tag, row), _version_bytes(row))
 
     def _answer(self, decision: Decision, command: Command, record: Record) -> None:
         if not command.HasField("origin"):
