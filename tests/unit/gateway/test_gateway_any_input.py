@@ -56,6 +56,11 @@ numbers = st.sampled_from(["attempt", "after", "limit", "inbox_seq", "delivered"
 known_values = st.sampled_from(
     ["bob", "d:alice:bob", "text", "image", "file", "custom", "m1", {"text": "hi"}, 1, 0, -1]
 )
+group_names = st.sampled_from(
+    ["client_msg_id", "name", "members", "user_ids", "user_id", "settings", "role", "muted_until"]
+)
+group_values = st.sampled_from(["bob", "admin", ["bob"], {"share_history": True}, {"who_can_add": "all"}, 0])
+almost_groups = st.dictionaries(group_names, group_values | json_values, max_size=6)
 kinds = st.sampled_from(["hello", "send", "sync", "ack", "read", "ping", "pong", "other"])
 almost_frames = st.builds(
     lambda kind, fields: json.dumps({"type": kind, **fields}),
@@ -253,11 +258,19 @@ requests = st.tuples(
             ("POST", "/v1/messages"),
             ("POST", "/v1/messages:batch"),
             ("PUT", "/v1/sessions/d:alice:bob/read"),
+            ("POST", "/v1/groups"),
+            ("PATCH", "/v1/groups/g:any"),
+            ("DELETE", "/v1/groups/g:any"),
+            ("POST", "/v1/groups/g:any/members"),
+            ("PUT", "/v1/groups/g:any/members/bob"),
+            ("DELETE", "/v1/groups/g:any/members/bob"),
+            ("POST", "/v1/groups/g:any/transfer"),
         ]
     ),
     st.binary(max_size=60)
     | json_values.map(lambda value: json.dumps(value).encode())
     | almost_frames.map(str.encode)
+    | almost_groups.map(lambda fields: json.dumps(fields).encode())
     | st.lists(almost_frames, max_size=3).map(lambda items: ('{"messages":[' + ",".join(items) + "]}").encode()),
 )
 queries = st.tuples(
@@ -267,6 +280,8 @@ queries = st.tuples(
             "/v1/sessions",
             "/v1/sessions/d:alice:bob/messages",
             "/v1/sessions/d:alice:bob/messages/1/receipts",
+            "/v1/groups/g:any",
+            "/v1/groups/g:any/members",
         ]
     ),
     st.dictionaries(

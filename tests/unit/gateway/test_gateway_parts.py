@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from services.gateway.batching import Batched
 from services.gateway.blocks import GATHER_S, Blocks
 from services.gateway.rates import RateLimits
-from services.gateway.settings import HttpSettings, TokenSettings, read_keys
+from services.gateway.settings import GroupIdSettings, HttpSettings, TokenSettings, read_group_key, read_keys
 from services.gateway.tokens import Tokens, public_keys, secret_key
 from services.gateway.waiting import WaitingCalls
 from tidings.errors import ConfigurationError, Refused, StoreUnavailable
@@ -133,6 +133,30 @@ def test_the_development_key_is_made_once_and_shared(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["dev.key"]
 
 
+@pytest.mark.parametrize("secret", ["", "short", "a" * 40])
+def test_outside_development_mode_a_weak_or_missing_secret_of_group_ids_is_refused(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match="TIDINGS_GROUP_ID_SECRET"):
+        read_group_key(GroupIdSettings(id_secret=secret), TokenSettings(), development=False)
+
+
+def test_in_development_mode_too_a_weak_secret_of_group_ids_is_refused(tmp_path: Path) -> None:
+    tokens = TokenSettings(dev_key_file=str(tmp_path / "dev.key"))
+    with pytest.raises(ConfigurationError, match="TIDINGS_GROUP_ID_SECRET"):
+        read_group_key(GroupIdSettings(id_secret="short"), tokens, development=True)
+
+
+def test_the_key_of_group_ids_is_of_the_secret_or_in_development_mode_of_the_shared_key(tmp_path: Path) -> None:
+    tokens = TokenSettings(dev_key_file=str(tmp_path / "dev.key"))
+    chosen = GroupIdSettings(id_secret=GOOD_SECRET)
+    one = read_group_key(chosen, tokens, development=False)
+    assert one == read_group_key(chosen, tokens, development=True)
+    assert not (tmp_path / "dev.key").exists()
+    shared = [read_group_key(GroupIdSettings(), tokens, development=True) for _ in range(2)]
+    assert shared[0] == shared[1] != one
+    # It is no key that signs tokens.
+    assert shared[0] != (tmp_path / "dev.key").read_bytes()
+
+
 def test_media_hosts_are_compared_in_lower_case() -> None:
     rules = HttpSettings(media_hosts="Media.Example, cdn.example").body_rules()
     assert rules.media_hosts == {"media.example", "cdn.example"}
@@ -152,6 +176,15 @@ def test_a_burst_is_allowed_and_then_the_rate_holds() -> None:
     rates.take("alice", 1, 101)
     with pytest.raises(Refused):
         rates.take("alice", 1, 102)
+
+
+def test_more_than_a_burst_at_once_waits_for_a_whole_burst_and_not_for_ever() -> None:
+    rates = RateLimits(messages_per_s=10, burst=3)
+    rates.take("alice", 500, 0)
+    with pytest.raises(Refused) as refused:
+        rates.take("alice", 500, 0)
+    assert refused.value.retry_after_ms == 301
+    rates.take("alice", 500, 301)
 
 
 # -- blocks ----------------------------------------------------------------------------------------
