@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from services.fanout import service as fanout
 from services.fanout.settings import FanoutSettings
@@ -50,6 +53,19 @@ class Deployment:
         response = await (await self.client(user_id, at)).request(method, path, **options)
         return response.status_code, response.json()
 
+    async def answers(self, user_id: str, *frames: dict[str, Any]) -> list[dict[str, Any]]:
+        """What a connection of the user is answered to each frame, in the order of the frames' refs."""
+        token = (await (await self.client(user_id)).post("/v1/tokens", json={"user_id": user_id})).json()["token"]
+        url = self.urls[0].replace("http:", "ws:") + "/v1/ws"
+        found: dict[str, dict[str, Any]] = {}
+        async with connect(url, subprotocols=[Subprotocol("tidings.v1.json")]) as socket:
+            await socket.send(json.dumps({"type": "hello", "token": token, "device_id": "phone"}))
+            await socket.send("\n".join(json.dumps({**frame, "ref": str(at)}) for at, frame in enumerate(frames)))
+            while len(found) < len(frames):
+                lines = [json.loads(line) for line in str(await socket.recv()).split("\n")]
+                found |= {line["ref"]: line for line in lines if "ref" in line}
+        return [found[str(at)] for at in range(len(frames))]
+
     async def group(self, owner: str, *members: str, **fields: Any) -> str:
         """The session id of a new group."""
         body = {"client_msg_id": f"make {len(self.messages)}", "name": "Team", "members": members, **fields}
@@ -64,7 +80,9 @@ class Deployment:
 
 
 @contextlib.asynccontextmanager
-async def deployed(tmp_path: Path, gateways: int = 1, **http: Any) -> AsyncIterator[Deployment]:
+async def deployed(
+    tmp_path: Path, gateways: int = 1, limits: LimitSettings | None = None, **http: Any
+) -> AsyncIterator[Deployment]:
     """Run everything while the block runs."""
     broker, store, stopping = MemoryBroker(), MemoryStore(SystemClock()), asyncio.Event()
     await initialise(broker.admin(), KAFKA.sizes(), 1)
@@ -80,7 +98,7 @@ async def deployed(tmp_path: Path, gateways: int = 1, **http: Any) -> AsyncItera
                 http=HttpSettings(http_port=0, drain_s=0.1, **http),
                 tokens=TokenSettings(dev_key_file=str(tmp_path / "dev.key")),
                 kafka=KAFKA,
-                limits=LimitSettings(),
+                limits=limits or LimitSettings(),
             )
             group.create_task(gateway.serve(chosen, broker, store, Health(), stopping, port.set_result))
         deployment = Deployment(store, [f"http://127.0.0.1:{await port}" for port in ports])

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from services.gateway import waiting
 from tests.unit.gateway.group_deployment import Deployment, deployed
 from tidings import ids
+from tidings.runtime.settings import LimitSettings
 
 Call = tuple[str, str, Any]
 
@@ -69,7 +71,7 @@ async def test_a_group_and_its_members_are_shown_to_members(there: Deployment) -
 async def test_members_come_in_pages_without_those_who_have_left(there: Deployment) -> None:
     users = [f"user-{number:03}" for number in range(60)]
     name = await there.group("alice", *users)
-    await asyncio.gather(*(there.call("alice", "DELETE", f"/v1/groups/{name}/members/{user}") for user in users[5:40]))
+    await asyncio.gather(*(there.call("alice", "DELETE", f"/v1/groups/{name}/members/{user}") for user in users[5:38]))
     seen: list[str] = []
     query = "?limit=7"
     while query:
@@ -77,7 +79,7 @@ async def test_members_come_in_pages_without_those_who_have_left(there: Deployme
         seen += [member["user_id"] for member in page["members"]]
         assert len(page["members"]) <= 7
         query = f"?limit=7&after={page['next']}" if "next" in page else ""
-    assert seen == ["alice", *users[:5], *users[40:]]
+    assert seen == ["alice", *users[:5], *users[38:]]
 
 
 async def test_adding_says_who_was_added_and_who_was_left_out_and_a_repeat_says_it_again(there: Deployment) -> None:
@@ -205,6 +207,68 @@ async def test_who_is_muted_reads_but_does_not_send(there: Deployment) -> None:
     await there.call("alice", "PUT", f"/v1/groups/{name}/members/bob", {"muted_until": 0})
     status, answer = await there.call("bob", "POST", "/v1/messages", said)
     assert (status, answer["seq"]) == (201, 4)
+
+
+async def test_a_send_frame_of_a_stranger_is_refused_alike_in_every_group(there: Deployment) -> None:
+    never, left = await there.group("alice", "bob"), await there.group("alice", "bob", "eve")
+    await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
+    removed, ended = await there.group("alice", "bob", "eve"), await there.group("alice", "bob", "eve")
+    await there.call("alice", "DELETE", f"/v1/groups/{removed}/members/eve")
+    await there.call("alice", "DELETE", f"/v1/groups/{ended}")
+    muted, open_to_eve = await there.group("alice", "eve"), await there.group("alice", "eve")
+    await there.call("alice", "PUT", f"/v1/groups/{muted}/members/eve", {"muted_until": 4 * 10**12})
+    names = ["g:" + "0" * 32, "g:x", never, left, removed, ended, muted, open_to_eve]
+    stored = len(there.messages)
+    answers = await there.answers(
+        "eve",
+        *(
+            {"type": "send", "client_msg_id": "m", "session_id": n, "kind": "text", "body": {"text": "x"}}
+            for n in names
+        ),
+    )
+    strangers = [(answer["type"], answer["code"], answer["message"]) for answer in answers[:6]]
+    assert strangers == [("send_error", "session_not_found", answers[0]["message"])] * 6
+    assert (answers[6]["type"], answers[6]["code"]) == ("send_error", "muted")
+    assert (answers[7]["type"], answers[7]["seq"]) == ("send_ack", 2)
+    assert len(there.messages) == stored + 1
+
+
+async def test_a_repeat_is_still_acked_after_leaving(there: Deployment) -> None:
+    name = await there.group("alice", "bob")
+    said = {"client_msg_id": "s", "session_id": name, "kind": "text", "body": {"text": "x"}}
+    first = await there.call("bob", "POST", "/v1/messages", said)
+    leaving = {"client_msg_id": "leave"}
+    left = await there.call("bob", "DELETE", f"/v1/groups/{name}/members/bob", leaving)
+    assert left == await there.call("bob", "DELETE", f"/v1/groups/{name}/members/bob", leaving)
+    again = await there.call("bob", "POST", "/v1/messages", said)
+    assert again == (201, {**first[1], "duplicate": True})
+
+
+async def test_a_group_is_never_larger_than_the_setting(tmp_path: Path) -> None:
+    async with deployed(tmp_path, limits=LimitSettings(group_members_max=3)) as there:
+        name = await there.group("alice", "bob")
+        path = f"/v1/groups/{name}/members"
+        status, answer = await there.call("alice", "POST", path, {"user_ids": ["carol", "dora"]})
+        assert (status, answer["code"]) == (409, "group_full")
+        many = {"client_msg_id": "m", "name": "T", "members": ["bob", "carol", "dora"]}
+        status, answer = await there.call("alice", "POST", "/v1/groups", many)
+        assert (status, answer["code"]) == (409, "group_full")
+        assert (await there.call("alice", "POST", path, {"user_ids": ["carol"]}))[1]["added"] == ["carol"]
+
+
+async def test_without_an_answer_in_time_the_outcome_is_unknown_and_the_same_id_finds_it(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"client_msg_id": "g-1", "name": "Team", "members": ["bob"]}
+    there.store.stall()
+    with monkeypatch.context() as patched:
+        patched.setattr(waiting, "WAIT_S", 0.1)
+        status, answer = await there.call("alice", "POST", "/v1/groups", body)
+    assert (status, answer["code"], answer["retryable"]) == (504, "timeout", True)
+    there.store.heal()
+    while (found := await there.call("alice", "POST", "/v1/groups", body))[0] == 504:
+        pass
+    assert (found[0], found[1]["seq"], len(there.messages)) == (201, 1, 1)
 
 
 async def test_messages_to_a_group_are_acked_in_a_batch_and_once(there: Deployment) -> None:
