@@ -59,6 +59,12 @@ _BODIES: dict[str, dict[str, Any]] = {
     "transfer_group": _object(("user_id",), client_msg_id=_AGAIN, user_id=_ID),
 }
 _STATUS = {"send_message": 201, "create_group": 201, "block": 204, "unblock": 204}
+# Calls of the log; without a body, or instead of client_msg_id in it.
+_LOG_CALLS = frozenset(
+    {"send_message", "create_group", "change_group", "dissolve_group", "transfer_group"}
+    | {"add_members", "remove_member", "change_member"}
+)
+_KEY_HEADER = {"name": "Idempotency-Key", "in": "header", "description": "the client_msg_id", "schema": _ID}
 _PROBLEM: dict[str, Any] = {
     "description": "a problem (RFC 9457) with PROTOCOL's `code` and `retryable`",
     "content": {
@@ -86,6 +92,8 @@ def described(name: str) -> dict[str, Any]:
     if name in _BODIES:
         content = {"application/json": {"schema": _BODIES[name]}}
         extra["requestBody"] = {"required": True, "content": content}
+    if name in _LOG_CALLS:
+        extra["parameters"] = [_KEY_HEADER]
     return {
         "operation_id": name,
         "status_code": _STATUS.get(name, 200),

@@ -344,6 +344,11 @@ async def test_every_call_is_in_the_pages(there: Deployment) -> None:
     assert len(groups) == 9
     page = (await (await there.client("alice")).get("/docs")).text
     assert all(path in page for path, _ in groups)
+    ending = openapi["paths"]["/v1/groups/{group_id}"]["delete"]
+    assert {(one["name"], one["in"]) for one in ending["parameters"]} == {
+        ("group_id", "path"),
+        ("Idempotency-Key", "header"),
+    }
     create = openapi["paths"]["/v1/groups"]["post"]
     assert "201" in create["responses"]
     assert create["requestBody"]["content"]["application/json"]["schema"]["required"] == [
