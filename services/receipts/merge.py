@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tidings import ids
+from tidings.codec import COUNTABLE_KINDS
 from tidings.store.rows import DeliveredRow, ReadRow, SentRow
 from tidings.wire.common_pb2 import Message
 
@@ -74,7 +75,9 @@ class Merged:
             self.moved[place] = marks
 
     def message(self, message: Message) -> None:
-        """The sender's own last message: lowers unread, sends no read receipt."""
+        """The sender's own last countable message (G9): lowers unread, sends no read receipt."""
+        if message.kind not in COUNTABLE_KINDS:
+            return
         sent = self.sent.setdefault((message.session_id, message.sender_id), Sent())
         if message.seq > sent.seq:
             sent.seq, sent.count = message.seq, message.count
