@@ -218,6 +218,13 @@ async def test_the_newest_block_is_read_on_from_where_it_ends() -> None:
     assert store.asked == [(71, 73)]
 
 
+async def test_of_several_seqs_in_one_block_the_highest_decides_how_far_it_is_read() -> None:
+    store, reads = await _reads_of(5)
+    await reads.range(GROUP, 1, 5, 5)
+    await write_confirmed(store, [message(GROUP, seq) for seq in range(6, 10)])
+    assert set(await reads.rows_at({GROUP: {3, 8}})) == {(GROUP, 3), (GROUP, 8)}
+
+
 async def test_nothing_above_the_head_of_the_request_is_read_or_kept() -> None:
     store, reads = await _reads_of(10)
     assert seqs(await reads.range(GROUP, 1, 5, 5)) == [1, 2, 3, 4, 5]
