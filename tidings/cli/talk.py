@@ -26,7 +26,7 @@ from tidings_client import (
     SentMessage,
     Status,
 )
-from tidings_client.client import Address
+from tidings_client.composing import Address
 
 
 class Until(StrEnum):

@@ -492,20 +492,19 @@ def test_joining_again_does_not_wait_for_what_came_between() -> None:
     assert [seq for _, seq in device.positions] == [4, 9, 10]
 
 
-def test_a_group_that_is_closed_to_the_user_lets_the_cursor_pass() -> None:
+def test_of_a_group_that_is_closed_to_the_user_what_the_inbox_holds_is_shown_and_the_cursor_passes() -> None:
     device = Device(log=group_log(4), cursor=Cursor(0, {"g:x": 2}))
     device.open()
     device.connect()
-    device.inbox = [message("g:x", 6, event="member_changed", user_id=ME), *numbered(1)]
+    device.inbox = [message("g:x", 6, event="member_removed", user_id=ME), *numbered(1)]
     device.push(1)
     device.push(2)
     device.advance(300)
     device.take(device.core.history_failed(device.now_ms, "g:x", gone=True))
     device.handle(5)
     device.advance(1_000)
-    assert device.positions == [("d:alice:bob", 1)]
-    assert device.cursor is not None
-    assert device.cursor.inbox_seq == 2
+    assert device.positions == [("d:alice:bob", 1), ("g:x", 6)]
+    assert device.cursor == Cursor(2, {})
 
 
 def test_a_group_push_that_found_no_room_is_read_from_history_when_there_is_some(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidings_client import backoff, frames
+from tidings_client.composing import fault_of
 from tidings_client.core import Core
 from tidings_client.effects import (
     CloseConnection,
     Connect,
     Effect,
+    FetchCounts,
     FetchWatermarks,
+    LimitMessages,
     LinkChanged,
     RenewToken,
     SendFrame,
@@ -452,6 +456,37 @@ def test_after_live_the_watermarks_of_unread_sessions_are_fetched() -> None:
     assert author.effects == []
 
 
+def test_after_live_the_counts_of_the_newest_unread_group_message_are_fetched() -> None:
+    author = online()
+    for seq in (1, 2):
+        author.take(author.core.submit(author.now_ms, Draft(f"{seq}", "text", {"text": "x"}, session_id="g:x")))
+        author.give(frames.SendAck(client_msg_id=f"{seq}", session_id="g:x", message_id="m", seq=seq, at=1))
+    author.give(frames.Live(inbox_seq=0))
+    assert author.effects[-1] == FetchCounts("g:x", 2)
+    author.take(author.core.counts("g:x", 2, 1, 0))
+    assert [author.statuses[name][-1] for name in ("1", "2")] == [Status.DELIVERED, Status.DELIVERED]
+
+
+@pytest.mark.parametrize(("announced", "kept"), [(4_096, 4_096), (1 << 20, 65_536)])
+def test_frames_are_joined_up_to_what_the_server_takes_and_protocol_allows(announced: int, kept: int) -> None:
+    assert LimitMessages(kept) in online(limits=Limits(frame_bytes=announced)).effects
+
+
+NESTED: Any = 1
+for _ in range(31):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize("data", [float("nan"), b"x", {1, 2}, object(), "\ud800", {(1, 2): 3}, NESTED])
+def test_what_no_frame_can_carry_is_named(data: object) -> None:
+    assert fault_of(Draft("a", "custom", {"type": "t", "data": data}, to="bob"))
+
+
+@pytest.mark.parametrize("data", [None, 1.5, [1, {"a": "ß"}], NESTED[0]])
+def test_what_json_holds_has_no_fault(data: object) -> None:
+    assert fault_of(Draft("a", "custom", {"type": "t", "data": data}, to="bob")) is None
+
+
 def test_a_ping_is_answered() -> None:
     author = online()
     author.give(frames.ServerPing(id=7))
@@ -485,12 +520,12 @@ def test_a_direct_session_has_the_same_id_from_both_sides() -> None:
     assert peer_of("g:x", "bob") is None
 
 
-@given(st.lists(st.text(max_size=30_000), max_size=8))
-def test_joined_frames_stay_within_the_servers_limit(texts: list[str]) -> None:
+@given(st.lists(st.text(max_size=30_000), max_size=8), st.sampled_from([1_000, 20_000, 65_536]))
+def test_joined_frames_stay_within_the_servers_limit(texts: list[str], max_bytes: int) -> None:
     sends = [frames.Send(client_msg_id=f"{n}", kind="text", body={"text": t}, attempt=1) for n, t in enumerate(texts)]
-    joined = list(frames.encode(sends))
+    joined = list(frames.encode(sends, max_bytes))
     assert sum(text.count("\n") + 1 for text in joined) == len(sends)
-    assert all(len(text.encode()) <= frames.MAX_CLIENT_MESSAGE_BYTES or "\n" not in text for text in joined)
+    assert all(len(text.encode()) <= max_bytes or "\n" not in text for text in joined)
 
 
 @given(st.binary(max_size=200))

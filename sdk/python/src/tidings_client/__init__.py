@@ -30,13 +30,15 @@ from tidings_client.errors import (
     Unreachable,
 )
 from tidings_client.frames import Message
+from tidings_client.group_calls import Added, Group, LeftOut, Member, MemberPage, Placed
 from tidings_client.handles import SentMessage
 from tidings_client.ids import direct_session, peer_of
 from tidings_client.outbox import FileOutbox, MemoryOutbox, Outbox
-from tidings_client.rest import HistoryPage, ReceiptPage, Session, SessionPage
+from tidings_client.rest import HistoryPage, Reader, ReceiptPage, Session, SessionPage
 from tidings_client.tokens import TokenProvider, development_tokens
 
 __all__ = [
+    "Added",
     "ApiError",
     "Client",
     "Complaint",
@@ -46,14 +48,20 @@ __all__ = [
     "Event",
     "FileCursorStore",
     "FileOutbox",
+    "Group",
     "HistoryPage",
+    "LeftOut",
     "Link",
     "LinkChanged",
+    "Member",
+    "MemberPage",
     "MemoryCursorStore",
     "MemoryOutbox",
     "Message",
     "NotAuthorized",
     "Outbox",
+    "Placed",
+    "Reader",
     "ReceiptPage",
     "Replaced",
     "SendFailed",

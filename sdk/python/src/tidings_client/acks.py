@@ -45,6 +45,11 @@ class Acks:
         if _raise(self._read, session_id, seq) and self._connected:
             yield SendFrame(Read(session_id=session_id, seq=seq))
 
+    def forget(self, session_id: str) -> None:
+        """The user is a stranger to the session, and what is said of it would be refused."""
+        for marks in (self._delivered, self._read, self._changed):
+            marks.pop(session_id, None)
+
     def ready(self) -> Iterator[Effect]:
         """A new connection is signed in."""
         self._connected = True

@@ -6,22 +6,24 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 from weakref import WeakValueDictionary
 
 from websockets.exceptions import WebSocketException
 
 from tidings_client import effects
+from tidings_client.composing import Address, draft_of, fault_of
 from tidings_client.core import Core
 from tidings_client.cursors import CursorStore, MemoryCursorStore
-from tidings_client.effects import Effect, Event, Link, Status
+from tidings_client.effects import Effect, Event, Fetch, Link, Status
 from tidings_client.errors import ApiError, Stopped, Unreachable, stopped_because
-from tidings_client.fetching import read_log, watermarks
+from tidings_client.fetching import counts, read_log, watermarks
 from tidings_client.frames import Message
+from tidings_client.group_calls import GroupCalls
 from tidings_client.handles import SentMessage
 from tidings_client.ids import MessageIds
 from tidings_client.incoming import Events, Incoming
@@ -35,17 +37,6 @@ from tidings_client.tokens import TokenProvider, Tokens, expires_in_ms
 MAX_UNSETTLED = 10_000  # messages under way; `send` waits beyond it
 HISTORIES_AT_ONCE = 4
 LEAVE_S = 5.0  # how long leaving waits for unanswered sends
-
-
-class Address(TypedDict, total=False):
-    """Where a message goes: `to` a user, or to a `session_id`; and what it refers to. A `client_msg_id`
-    of one's own makes sending idempotent across restarts; it is made here otherwise."""
-
-    to: str
-    session_id: str
-    reply_to: int
-    mentions: Iterable[str]
-    client_msg_id: str
 
 
 class Client:
@@ -77,6 +68,7 @@ class Client:
         self._keeper = Keeper(self._cursors, self._outbox)
         self._from_live = from_live
         self._ids = MessageIds(secrets.randbits)
+        self.groups = GroupCalls(self._rest, self._make_id, self._own_id)  # the calls about groups
         self._incoming = Incoming(self._settled_ticket)
         self._events = Events()
         self._handles: WeakValueDictionary[str, SentMessage] = WeakValueDictionary()
@@ -128,6 +120,9 @@ class Client:
         await self._until(lambda: self._core.link is Link.READY)
         return self
 
+    async def _own_id(self) -> str:
+        return (await self.connected()).user_id
+
     @property
     def user_id(self) -> str:
         """Whom the token names; empty before the first connection."""
@@ -145,28 +140,20 @@ class Client:
 
     async def send_body(self, kind: str, body: dict[str, Any], **address: Unpack[Address]) -> SentMessage:
         """Sends a message of any kind (PROTOCOL, Message). Messages of one client are tried in the order of
-        these calls; one above the server's limit (64 KiB as a frame) fails with `too_large` and is not tried.
-        Waits while 10,000 are under way. Raises Stopped, ValueError for an id that is being
-        sent already, and OSError if the outbox cannot keep it."""
-        if ("to" in address) == ("session_id" in address):
-            raise ValueError("a message goes either `to` a user or to a `session_id`")
+        these calls; one above the server's limit (64 KiB as a frame) fails with `too_large` and is not tried, one
+        that JSON cannot hold, or that nests too deep, with `invalid_body`. Waits while 10,000 are under way.
+        Raises Stopped, ValueError for an id that is being sent already, and OSError if the outbox cannot keep it."""
+        draft = draft_of(kind, body, address, address.get("client_msg_id") or self._make_id())
         await self._until(lambda: len(self._unsettled) < MAX_UNSETTLED)
-        client_msg_id = address.get("client_msg_id") or self._ids.make(self._server_time_ms())
-        if client_msg_id in self._unsettled:
-            raise ValueError(f"client_msg_id {client_msg_id} is already being sent")
-        draft = Draft(
-            client_msg_id=client_msg_id,
-            kind=kind,
-            body=body,
-            session_id=address.get("session_id"),
-            to=address.get("to"),
-            reply_to=address.get("reply_to"),
-            mentions=tuple(address.get("mentions", ())),
-        )
+        if draft.client_msg_id in self._unsettled:
+            raise ValueError(f"client_msg_id {draft.client_msg_id} is already being sent")
         return await self._compose(draft)
 
     async def _compose(self, draft: Draft) -> SentMessage:
         handle = self._handles[draft.client_msg_id] = SentMessage(draft.client_msg_id)
+        if (fault := fault_of(draft)) is not None:
+            self._apply(self._core.refuse(draft, fault))
+            return handle
         self._unsettled.add(draft.client_msg_id)
         kept = self._keeper.add(draft)
         kept.add_done_callback(partial(self._kept, draft))
@@ -235,9 +222,11 @@ class Client:
         """Ascending by seq; the newest, if neither end is given."""
         return await self._rest.history(session_id, before_seq=before_seq, after_seq=after_seq, limit=limit)
 
-    async def receipts(self, session_id: str, seq: int) -> ReceiptPage:
-        """Who has received and read a message of ours."""
-        return await self._rest.receipts(session_id, seq)
+    async def receipts(
+        self, session_id: str, seq: int, after: str | None = None, limit: int | None = None
+    ) -> ReceiptPage:
+        """Who has received and read a message of ours; `after` takes the `next` of the page before."""
+        return await self._rest.receipts(session_id, seq, after, limit)
 
     # -- carrying out ------------------------------------------------------------------------------
 
@@ -257,16 +246,26 @@ class Client:
                 self._keeper.keep(cursor)
             case effects.Connect(fresh_token=fresh):
                 self._spawn(self._converse(fresh))
+            case effects.LimitMessages(max_bytes=max_bytes):
+                if self._socket is not None:
+                    self._socket.max_bytes = max_bytes
             case effects.CloseConnection(code=code, reason=reason):
                 self._hang_up(code, reason)
             case effects.RenewToken():
                 self._spawn(self._renew())
-            case effects.FetchHistory(session_id=session_id, after_seq=after_seq):
-                self._spawn(self._fetch_history(session_id, after_seq))
-            case effects.FetchWatermarks(session_ids=session_ids):
-                self._spawn(self._fetch_watermarks(set(session_ids)))
+            case effects.FetchHistory() | effects.FetchWatermarks() | effects.FetchCounts():
+                self._spawn(self._fetch(effect))
             case _:
                 self._tell(effect)
+
+    def _fetch(self, asked: Fetch) -> Coroutine[Any, Any, None]:
+        match asked:
+            case effects.FetchHistory(session_id=session_id, after_seq=after_seq):
+                return self._fetch_history(session_id, after_seq)
+            case effects.FetchWatermarks(session_ids=session_ids):
+                return self._fetch_watermarks(set(session_ids))
+            case effects.FetchCounts(session_id=session_id, seq=seq):
+                return self._fetch_counts(session_id, seq)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, effects.StatusChanged):
@@ -342,6 +341,12 @@ class Client:
         async for peer_of_session in watermarks(self._rest, session_ids):
             self._apply(self._core.watermarks(*peer_of_session))
 
+    async def _fetch_counts(self, session_id: str, seq: int) -> None:
+        async with self._histories:
+            found = await counts(self._rest, session_id, seq)
+        if found is not None:
+            self._apply(self._core.counts(session_id, seq, *found))
+
     def _settled_ticket(self, ticket: int) -> None:
         self._apply(self._core.handled(self._now_ms(), ticket))
 
@@ -364,9 +369,9 @@ class Client:
     def _now_ms() -> int:
         return int(asyncio.get_running_loop().time() * 1_000)
 
-    def _server_time_ms(self) -> int:
+    def _make_id(self) -> str:
         offset_ms = self._core.server_offset_ms
-        return int(time.time() * 1_000) if offset_ms is None else self._now_ms() + offset_ms
+        return self._ids.make(int(time.time() * 1_000) if offset_ms is None else self._now_ms() + offset_ms)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while True:

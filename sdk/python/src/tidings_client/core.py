@@ -18,7 +18,9 @@ from tidings_client.effects import (
     CountsMoved,
     Cursor,
     Effect,
+    FetchCounts,
     FetchWatermarks,
+    LimitMessages,
     Link,
     LinkChanged,
     RenewToken,
@@ -26,7 +28,7 @@ from tidings_client.effects import (
     WatermarksMoved,
 )
 from tidings_client.frames import CLOSE_NORMAL, CLOSE_REPLACED, CLOSE_UNAUTHORIZED
-from tidings_client.ids import peer_of
+from tidings_client.ids import is_group, peer_of
 from tidings_client.receiving import Receiving
 from tidings_client.sending import Draft, Outgoing
 
@@ -74,6 +76,10 @@ class Core:
         """Send a message, now or when there is a connection. ValueError: its id is being sent already."""
         return list(self._outgoing.submit(now_ms, draft))
 
+    def refuse(self, draft: Draft, fault: str) -> list[Effect]:
+        """A message that no frame can carry: failed before it was tried."""
+        return list(self._outgoing.refuse(draft, fault))
+
     def handled(self, now_ms: int, ticket: int) -> list[Effect]:
         """The application is done with a delivery."""
         return list(self._receiving.handled(now_ms, ticket))
@@ -112,7 +118,7 @@ class Core:
 
     def history(self, now_ms: int, session_id: str, messages: Iterable[frames.Message], has_more: bool) -> list[Effect]:
         """The answer to `FetchHistory`."""
-        return list(self._receiving.history(now_ms, session_id, messages, has_more))
+        return list(self._history(now_ms, session_id, tuple(messages), has_more))
 
     def history_failed(self, now_ms: int, session_id: str, *, gone: bool) -> list[Effect]:
         """`gone`: the session is closed to this user for good."""
@@ -121,6 +127,10 @@ class Core:
     def watermarks(self, session_id: str, delivered_seq: int, read_seq: int) -> list[Effect]:
         """The answer to `FetchWatermarks`, one call a session: the peer's watermarks."""
         return list(self._outgoing.receipts.watermarks(session_id, delivered_seq, read_seq))
+
+    def counts(self, session_id: str, seq: int, delivered: int, read: int) -> list[Effect]:
+        """The answer to `FetchCounts`."""
+        return list(self._outgoing.receipts.count(session_id, seq, delivered, read))
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -217,8 +227,7 @@ class Core:
                 yield from self._welcome(now_ms, frame)
             case frames.Live(inbox_seq=inbox_seq, heads=heads):
                 yield from self._receiving.tail(now_ms, inbox_seq, heads or (), live=True)
-                if session_ids := self._outgoing.receipts.unread_sessions():
-                    yield FetchWatermarks(session_ids)
+                yield from self._ask_for_statuses()
             case frames.Heartbeat(inbox_seq=inbox_seq, heads=heads):
                 self._heartbeat_by_ms = now_ms + 2 * self._heartbeat_ms
                 yield from self._receiving.tail(now_ms, inbox_seq, heads or (), live=False)
@@ -232,6 +241,13 @@ class Core:
     def _pushed(self, now_ms: int, push: frames.Push) -> Iterator[Effect]:
         yield from self._own(now_ms, push.message)
         yield from self._receiving.push(now_ms, push.inbox_seq, push.message)
+
+    def _history(
+        self, now_ms: int, session_id: str, messages: tuple[frames.Message, ...], has_more: bool
+    ) -> Iterator[Effect]:
+        for message in messages:
+            yield from self._own(now_ms, message)
+        yield from self._receiving.history(now_ms, session_id, messages, has_more)
 
     def _own(self, now_ms: int, message: frames.Message) -> Iterator[Effect]:
         """A message of ours that comes back is stored, whether its ack has come or not."""
@@ -251,6 +267,15 @@ class Core:
             yield from receipts.watermarks(session_id, frame.delivered_seq, frame.read_seq)
         yield WatermarksMoved(session_id, frame.user_id, frame.delivered_seq, frame.read_seq)
 
+    def _ask_for_statuses(self) -> Iterator[Effect]:
+        """Receipts are hints; after `live` those that were lost are asked for."""
+        newest = self._outgoing.receipts.newest_unread()
+        direct = tuple(session_id for session_id in newest if not is_group(session_id))
+        if direct:
+            yield FetchWatermarks(direct)
+        for session_id in newest.keys() - set(direct):
+            yield FetchCounts(session_id, newest[session_id])
+
     def _welcome(self, now_ms: int, welcome: frames.Welcome) -> Iterator[Effect]:
         self.server_offset_ms = welcome.server_time - now_ms
         if self.link is not Link.SIGNING_IN:  # a token renewed: the connection goes on as it was
@@ -261,6 +286,7 @@ class Core:
         self._heartbeat_ms = int(welcome.heartbeat_s * 1_000)
         self._heartbeat_by_ms = now_ms + 2 * self._heartbeat_ms
         self._receiving.page_limit = welcome.limits.page
+        yield LimitMessages(min(welcome.limits.frame_bytes, frames.MAX_CLIENT_MESSAGE_BYTES))
         yield LinkChanged(self.link)
         yield from self._acks.ready()
         self._receiving.ready(now_ms, welcome.user_id)

@@ -56,6 +56,13 @@ class SendFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitMessages:
+    """This connection takes WebSocket messages of at most so many bytes, with all their frames."""
+
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RenewToken:
     """Get a new token and hand it to the core; the connection stays."""
 
@@ -86,6 +93,14 @@ class FetchWatermarks:
     """Read the peer's watermarks of these sessions."""
 
     session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchCounts:
+    """Read how many members have received and read this message of ours in a group."""
+
+    session_id: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +153,5 @@ class Complaint:
 
 
 Event = StatusChanged | WatermarksMoved | CountsMoved | LinkChanged | Complaint
-Effect = (
-    Connect
-    | CloseConnection
-    | SendFrame
-    | RenewToken
-    | Deliver
-    | PersistCursor
-    | FetchHistory
-    | FetchWatermarks
-    | Event
-)
+Fetch = FetchHistory | FetchWatermarks | FetchCounts
+Effect = Connect | CloseConnection | SendFrame | LimitMessages | RenewToken | Deliver | PersistCursor | Fetch | Event

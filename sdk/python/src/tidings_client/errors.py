@@ -29,15 +29,21 @@ class SendFailed(TidingsError):
 
 
 class ApiError(TidingsError):
-    def __init__(self, status: int, code: str, reason: str, *, retryable: bool) -> None:
+    """`code` is PROTOCOL's. With `retryable` the same call, with its id, may succeed `retry_after_ms` later."""
+
+    def __init__(self, status: int, code: str, reason: str, *, retryable: bool, retry_after_ms: int = 0) -> None:
         super().__init__(f"{status} {code}: {reason}")
         self.status = status
         self.code = code
         self.retryable = retryable
+        self.retry_after_ms = retry_after_ms
 
 
 class Unreachable(TidingsError):
     """The server did not answer; the outcome of the call is unknown."""
+
+    retryable = True
+    retry_after_ms = 0
 
 
 class Stopped(TidingsError):

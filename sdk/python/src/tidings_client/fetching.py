@@ -9,6 +9,7 @@ from tidings_client.rest import HistoryPage, Rest
 
 HISTORY_LIMIT = 200
 SESSION_LIMIT = 100
+RECEIPT_PAGES = 5  # members by user id; beyond them the next `group_receipt` tells
 SESSION_PAGES = 5  # newest activity first, so the sessions that we have just sent to are near the front
 
 
@@ -36,3 +37,19 @@ async def watermarks(rest: Rest, session_ids: set[str]) -> AsyncIterator[tuple[s
         before = page.next
         if not missing or before is None:
             return
+
+
+async def counts(rest: Rest, session_id: str, seq: int) -> tuple[int, int] | None:
+    """How many members have received and read a message, as far as the first pages tell; they end with the first
+    reader. A refreshment, too: None without an answer."""
+    delivered, after = 0, None
+    try:
+        for _ in range(RECEIPT_PAGES):
+            page = await rest.receipts(session_id, seq, after)
+            delivered += len(page.delivered)
+            if page.read or page.next is None:
+                return delivered, len(page.read)
+            after = page.next
+    except (ApiError, Unreachable):
+        return None
+    return delivered, 0

@@ -232,7 +232,7 @@ def encoded_bytes(frame: ClientFrame) -> int:
     return len(_encoder.encode(frame))
 
 
-def encode(frames: Iterable[ClientFrame], max_bytes: int = MAX_CLIENT_MESSAGE_BYTES) -> Iterator[str]:
+def encode(frames: Iterable[ClientFrame], max_bytes: int) -> Iterator[str]:
     """WebSocket messages of at most `max_bytes`, several frames in each, in order.
     A single frame above the limit goes alone; `sending` lets no message of that size come here."""
     lines: list[bytes] = []

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 from tidings_client.effects import Effect, FetchHistory
 from tidings_client.frames import Message
+from tidings_client.membership import joins, reads_log_after
 
 PATIENCE_MS = 200  # a push that overtook another one usually waits less
 AGAIN_MS = 1_000
+UNKNOWN_MS = 10_000  # a head whose group the inbox does not name yet; its switch or joining is on the way
 MAX_HELD = 500  # messages per group; what does not fit comes again with history
+HOLES_BELIEVED = 10  # answers in a row without the next seq: the inbox no longer has the leaving and joining
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,19 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """These inbox tickets lead nowhere any more: the group is closed to this user."""
+class Released:
+    """The log is no longer followed; this message goes the way of the inbox from here."""
 
-    tickets: tuple[int, ...]
+    message: Message
+    ticket: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """History does not have the next seq: the user has left and joined again, and the inbox knows when."""
+
+
+Found = Shown | Released | Hole
 
 
 @dataclass(slots=True)
@@ -38,141 +50,156 @@ class _Log:
     head: int = 0
     due_ms: int | None = None
     fetching: bool = False
+    holes: int = 0
     held: dict[int, Shown] = field(default_factory=dict)
 
     @property
     def behind(self) -> bool:
         return self.last is None or self.last < self.head
 
+    def want(self, at_ms: int) -> None:
+        if not self.behind:
+            self.due_ms = None
+        elif not self.fetching:
+            self.due_ms = at_ms if self.due_ms is None else min(self.due_ms, at_ms)
+
 
 @dataclass(slots=True)
 class Groups:
+    """`patience_ms`: how long a head waits for the inbox to name its group; then the log is read from the
+    seq of joining. `_heads` outlives a log, for the one that the next switch begins."""
+
     user_id: str = ""
+    patience_ms: int = UNKNOWN_MS
     _logs: dict[str, _Log] = field(default_factory=dict)
+    _heads: dict[str, int] = field(default_factory=dict)
+    _unknown: dict[str, int] = field(default_factory=dict)
 
     def follows(self, session_id: str) -> bool:
         return session_id in self._logs
 
-    def follow(self, session_id: str, last: int | None) -> None:
-        self._logs[session_id] = _Log(last, head=last or 0)
+    def follow(self, session_id: str, last: int | None, now_ms: int | None = None) -> None:
+        """From `last` on the session is read from its log; None: from the seq of joining."""
+        log = self._logs[session_id] = _Log(last, head=max(last or 0, self._heads.get(session_id, 0)))
+        self._unknown.pop(session_id, None)
+        if now_ms is not None:
+            log.want(now_ms)
+
+    def know(self, session_id: str, seq: int) -> None:
+        """The log reaches to `seq` at least."""
+        self._heads[session_id] = max(seq, self._heads.get(session_id, 0))
 
     def head(self, now_ms: int, session_id: str, seq: int) -> None:
-        """The server says that the group's log reaches to `seq`."""
-        if session_id not in self._logs:
-            self.follow(session_id, None)
-        log = self._logs[session_id]
+        """The server says that this is a group of the user in read mode, and that its log reaches to `seq`."""
+        self.know(session_id, seq)
+        log = self._logs.get(session_id)
+        if log is None:
+            self._unknown.setdefault(session_id, now_ms + self.patience_ms)
+            return
         log.head = max(log.head, seq)
-        self._want(log, now_ms)
+        log.want(now_ms)
 
-    def offer(self, now_ms: int, message: Message, ticket: int | None) -> Iterator[Shown | Left]:
-        """A message of a followed group, by push, history or inbox: whatever is next in order now."""
+    def offer(self, now_ms: int, message: Message, ticket: int | None) -> Iterator[Found]:
+        """A message of a followed group, by push or inbox: whatever is next in order now."""
         log = self._logs[message.session_id]
-        if _joins(message, self.user_id) and ticket is not None:
-            yield from self._rejoin(log, message.seq)
-        log.head = max(log.head, message.seq)
-        if ticket is not None or len(log.held) < MAX_HELD:
-            known = log.held.get(message.seq)
-            if known is None or known.ticket is None:
-                log.held[message.seq] = Shown(message, ticket)
+        if ticket is not None and joins(message, self.user_id):
+            yield from _jump(log, message.seq)
+        self._hold(log, message, ticket)
         yield from self._drain(message.session_id, log)
-        self._want(log, now_ms + PATIENCE_MS)
+        if self._logs.get(message.session_id) is log:
+            log.want(now_ms + PATIENCE_MS)
 
-    def history(
-        self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool
-    ) -> Iterator[Shown | Left]:
+    def history(self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool) -> Iterator[Found]:
         """The answer to a `FetchHistory`."""
         log = self._logs.get(session_id)
         if log is None:
             return
         page = tuple(messages)
         log.fetching, log.due_ms = False, None
-        if log.last is None and page:
-            log.last = page[0].seq - 1
+        if page and self._is_hole(log, page[0].seq):
+            log.want(now_ms + AGAIN_MS)
+            yield Hole()
+            return
+        if page:
+            yield from _jump(log, page[0].seq)
         for message in page:
+            if self._logs.get(session_id) is not log:  # a switch or a leaving: the inbox has what comes after it
+                return
             log.held.setdefault(message.seq, Shown(message, None))
             yield from self._drain(session_id, log)
-        self._want(log, now_ms if has_more and page else now_ms + AGAIN_MS)
+        log.want(now_ms if has_more and page else now_ms + AGAIN_MS)
 
-    def history_failed(self, now_ms: int, session_id: str, gone: bool) -> Iterator[Shown | Left]:
+    def history_failed(self, now_ms: int, session_id: str, gone: bool) -> Iterator[Found]:
         """`gone`: the session is closed to this user; otherwise it is worth another try."""
         log = self._logs.get(session_id)
         if log is None:
             return
         log.fetching = False
-        log.due_ms = now_ms + AGAIN_MS
         if gone:
-            del self._logs[session_id]
-            yield from _let_go(log.held.values())
+            self._forget(session_id, log)
+            yield from _release(log.held, self.user_id, only_tickets=False)
+        else:
+            log.want(now_ms + AGAIN_MS)
 
     def tick(self, now_ms: int) -> Iterator[Effect]:
+        """Only while the inbox is level: what it says of switches and memberships comes before the logs."""
+        for session_id in [session_id for session_id, at_ms in self._unknown.items() if at_ms <= now_ms]:
+            self.follow(session_id, None, now_ms)
         for session_id, log in self._logs.items():
             if log.due_ms is not None and log.due_ms <= now_ms and not log.fetching:
                 log.due_ms, log.fetching = None, True
                 yield FetchHistory(session_id, log.last)
 
     def next_tick_ms(self) -> int | None:
-        return min((log.due_ms for log in self._logs.values() if log.due_ms is not None), default=None)
+        due = [log.due_ms for log in self._logs.values() if log.due_ms is not None]
+        return min([*due, *self._unknown.values()], default=None)
 
-    def _want(self, log: _Log, at_ms: int) -> None:
-        if not log.behind:
-            log.due_ms = None
-        elif not log.fetching:
-            log.due_ms = at_ms if log.due_ms is None else min(log.due_ms, at_ms)
+    def _hold(self, log: _Log, message: Message, ticket: int | None) -> None:
+        log.head = max(log.head, message.seq)
+        known = log.held.get(message.seq)
+        if ticket is not None or (known is None and len(log.held) < MAX_HELD):
+            log.held[message.seq] = Shown(message, ticket)
 
-    def _drain(self, session_id: str, log: _Log) -> Iterator[Shown | Left]:
+    @staticmethod
+    def _is_hole(log: _Log, first_seq: int) -> bool:
+        log.holes = log.holes + 1 if log.last is not None and first_seq > log.last + 1 else 0
+        return 0 < log.holes < HOLES_BELIEVED
+
+    def _drain(self, session_id: str, log: _Log) -> Iterator[Found]:
         if log.last is None:
             return
         for seq in [seq for seq in log.held if seq <= log.last]:
             yield log.held.pop(seq)  # a repeat; whoever shows it drops it by (session_id, seq)
         while (shown := log.held.pop(log.last + 1, None)) is not None:
             log.last += 1
-            leaves = _leaves(shown.message, self.user_id)
-            if leaves:  # before it is shown: what the cursor keeps of it is that the log is no longer followed
-                self._logs.pop(session_id, None)
+            ends = reads_log_after(shown.message, self.user_id) is False
+            if ends:  # before it is shown: what the cursor keeps of it is that the log is no longer followed
+                self._forget(session_id, log)
             yield shown
-            if leaves:
-                yield from _release(log.held)
+            if ends:
+                yield from _release(log.held, self.user_id, only_tickets=True)
                 return
 
-    @staticmethod
-    def _rejoin(log: _Log, joined_seq: int) -> Iterator[Shown | Left]:
-        """Between leaving and joining again there is nothing for this user to read."""
-        if log.last is None or log.last < joined_seq - 1:
-            log.last = joined_seq - 1
-            yield from _let_go([log.held.pop(seq) for seq in sorted(log.held) if seq < joined_seq])
+    def _forget(self, session_id: str, log: _Log) -> None:
+        self._logs.pop(session_id, None)
+        self._unknown.pop(session_id, None)
+        self.know(session_id, log.head)
 
 
-def starts_log(message: Message, user_id: str) -> bool:
-    """From this message on the session is read from its log."""
-    if message.kind != "system":
-        return False
-    if message.body.get("mode_to"):
-        return bool(message.body["mode_to"] == "read")
-    return _joins(message, user_id) and message.body.get("mode") == "read"
+def _jump(log: _Log, first_seq: int) -> Iterator[Found]:
+    """Between leaving and joining again at `first_seq` there is nothing for this user to read; what came of the
+    membership before is shown."""
+    if log.last is None or log.last < first_seq - 1:
+        log.last = first_seq - 1
+        for seq in sorted(seq for seq in log.held if seq < first_seq):
+            yield log.held.pop(seq)
 
 
-def _joins(message: Message, user_id: str) -> bool:
-    added = message.body.get("user_ids") or ()
-    return message.kind == "system" and message.body.get("event") == "members_added" and user_id in added
-
-
-def _leaves(message: Message, user_id: str) -> bool:
-    if message.kind != "system":
-        return False
-    event = message.body.get("event")
-    removed = event == "member_removed" and message.body.get("user_id") == user_id
-    return removed or event == "group_dissolved" or message.body.get("mode_to") == "write"
-
-
-def _release(held: dict[int, Shown]) -> Iterator[Shown]:
-    """The group is in write mode or left: the inbox alone gives the order now."""
+def _release(held: dict[int, Shown], user_id: str, *, only_tickets: bool) -> Iterator[Released]:
+    """What waited for a log that is no longer followed. The inbox alone gives the order now, but for what was
+    pushed of a membership whose log is closed (not `only_tickets`), up to its end."""
     for seq in sorted(held):
         entry = held.pop(seq)
-        if entry.ticket is not None:
-            yield entry
-
-
-def _let_go(entries: Iterable[Shown]) -> Iterator[Left]:
-    tickets = tuple(entry.ticket for entry in entries if entry.ticket is not None)
-    if tickets:
-        yield Left(tickets)
+        if entry.ticket is not None or not only_tickets:
+            yield Released(entry.message, entry.ticket)
+        only_tickets = only_tickets or reads_log_after(entry.message, user_id) is not None

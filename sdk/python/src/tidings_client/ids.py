@@ -11,6 +11,11 @@ def direct_session(a: str, b: str) -> str:
     return f"d:{first}:{second}"
 
 
+def is_group(session_id: str) -> bool:
+    """A group rather than a direct session."""
+    return session_id.startswith("g:")
+
+
 def peer_of(session_id: str, user_id: str) -> str | None:
     """The other user of a direct session (oneself, in notes to oneself); None for a group."""
     kind, _, rest = session_id.partition(":")

@@ -1,14 +1,15 @@
 """How far the application has come: the cursor that is safe to keep.
 
-Each delivery has a ticket. The inbox part of the cursor passes a ticket when it and all before it in the
-inbox are handled; a group's part when it and all shown before it are. So what is kept never runs ahead of
-what was done. (The two orders differ where a message of the inbox waits for its group's history.)
+Each delivery has a ticket. A group's part of the cursor passes a ticket when it and all shown before it are
+handled; the inbox part when, besides, all before it in the inbox are. So what is kept never runs ahead of
+what was done, and the inbox never of the groups: a switch of mode that it has passed is known of its group.
+(The two orders differ where a message of the inbox waits for its group's history.)
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -38,6 +39,11 @@ class Progress:
         return max(len(self._inbox), len(self._shown))
 
     @property
+    def unhandled(self) -> int:
+        """Deliveries in the application's hands."""
+        return len(self._shown)
+
+    @property
     def cursor(self) -> Cursor:
         return Cursor(self.inbox_seq, dict(self.groups))
 
@@ -57,7 +63,8 @@ class Progress:
         if ticket not in self._inbox and ticket not in self._shown:
             return False
         self._handled.add(ticket)
-        inbox, shown = list(self._passing(self._inbox)), list(self._passing(self._shown))
+        shown = list(self._passing(self._shown))
+        inbox = list(self._passing(self._inbox, but=self._shown))
         self.inbox_seq = max([self.inbox_seq, *inbox])
         for place in shown:
             self._pass(place)
@@ -67,8 +74,8 @@ class Progress:
         """Everything up to `inbox_seq` has expired: nothing there to handle."""
         return self.handled(self.issue(inbox_seq))
 
-    def _passing(self, places: OrderedDict[int, Place]) -> Iterator[Place]:
-        while places and next(iter(places)) in self._handled:
+    def _passing(self, places: OrderedDict[int, Place], but: Container[int] = ()) -> Iterator[Place]:
+        while places and next(iter(places)) in self._handled and next(iter(places)) not in but:
             ticket, place = places.popitem(last=False)
             if ticket not in self._inbox and ticket not in self._shown:
                 self._handled.discard(ticket)

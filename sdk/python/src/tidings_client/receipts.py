@@ -35,9 +35,13 @@ class _Session:
 class Receipts:
     _sessions: OrderedDict[str, _Session] = field(default_factory=OrderedDict)
 
-    def unread_sessions(self) -> tuple[str, ...]:
-        """Sessions with messages of ours that are not read yet, most recently used last."""
-        return tuple(session_id for session_id, session in self._sessions.items() if session.watched)
+    def newest_unread(self) -> dict[str, int]:
+        """The newest of our messages that is not read yet, by session."""
+        return {
+            session_id: max(message.seq for message in session.watched)
+            for session_id, session in self._sessions.items()
+            if session.watched
+        }
 
     def watch(self, client_msg_id: str, session_id: str, seq: int, message_id: str) -> Iterator[Effect]:
         """A message of ours is stored: what the watermarks already say about it, and follow it from now on."""
@@ -49,7 +53,7 @@ class Receipts:
             del session.watched[:-WATCHED_PER_SESSION]
 
     def watermarks(self, session_id: str, delivered_seq: int, read_seq: int) -> Iterator[Effect]:
-        """The peer of a direct session has received and read up to here."""
+        """The peer of a direct session, or some other member of a group, has received and read up to here."""
         session = self._session(session_id)
         session.read_seq = max(session.read_seq, read_seq)
         session.delivered_seq = max(session.delivered_seq, delivered_seq, read_seq)
@@ -59,12 +63,9 @@ class Receipts:
         self._drop_read(session)
 
     def count(self, session_id: str, seq: int, delivered: int, read: int) -> Iterator[Effect]:
-        """So many members of a group have received and read this message."""
-        session = self._session(session_id)
-        for message in session.watched:
-            if message.seq == seq:
-                yield from self._advance(session_id, message, delivered > 0 or read > 0, read > 0)
-        self._drop_read(session)
+        """So many members of a group have received and read this message; their watermarks are at least there,
+        so they have what is before it, too."""
+        yield from self.watermarks(session_id, seq if delivered else 0, seq if read else 0)
 
     def _session(self, session_id: str) -> _Session:
         session = self._sessions.setdefault(session_id, _Session())

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from tidings_client.acks import Acks
 from tidings_client.effects import Cursor, Deliver, Effect, PersistCursor, SendFrame
 from tidings_client.frames import Message, Position, Sync, SyncPage
-from tidings_client.groups import Groups, Left, Shown, starts_log
+from tidings_client.groups import Found, Groups, Hole, Released
 from tidings_client.ids import direct_session
+from tidings_client.membership import leaves, reads_log_after
 from tidings_client.progress import Progress
 
 PATIENCE_MS = 200  # PROTOCOL: before a gap is synced
@@ -51,7 +52,6 @@ class Receiving:
     _persist_at_ms: int | None = None
     _held: dict[int, Message] = field(default_factory=dict)
     _strays: list[Message] = field(default_factory=list)
-    _heads: dict[str, int] = field(default_factory=dict)
     _shown: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _progress: Progress = field(default_factory=Progress)
 
@@ -63,7 +63,9 @@ class Receiving:
             self._progress.inbox_seq = cursor.inbox_seq
             self._progress.groups.update(cursor.groups)
             for session_id, seq in cursor.groups.items():
-                self.groups.follow(session_id, seq)
+                self._begin_after(session_id, seq)
+        elif not from_live:
+            self.groups.patience_ms = 0  # nothing that was shown before could be shown again
         self._cursor = None if self._from_live else self._progress.inbox_seq
 
     def open(self, now_ms: int) -> Iterator[Effect]:
@@ -84,12 +86,11 @@ class Receiving:
         """`live` or `heartbeat`: what there is to have."""
         if live:
             self._live_by_ms = None
-        if self._cursor is None:
-            self._cursor = self._progress.inbox_seq = inbox_seq
-            self._persist_soon(now_ms)
+        if live and self._cursor is None:
+            self._begin_with_live(now_ms, inbox_seq, heads)
         self._tail = max(self._tail, inbox_seq)
         for head in heads:
-            self._heads[head.session_id] = max(head.seq, self._heads.get(head.session_id, 0))
+            self.groups.head(now_ms, head.session_id, head.seq)
         yield from self._resume(now_ms)
 
     def push(self, now_ms: int, inbox_seq: int | None, message: Message) -> Iterator[Effect]:
@@ -133,7 +134,7 @@ class Receiving:
         if self._progress.handled(ticket):
             self._persist_soon(now_ms)
         behind = self._cursor is not None and self._cursor < self._tail
-        if (behind or self._heads) and self._progress.outstanding <= WINDOW // 2:
+        if behind and self._progress.outstanding <= WINDOW // 2:
             yield from self._resume(now_ms)
 
     def tick(self, now_ms: int) -> Iterator[Effect]:
@@ -142,7 +143,7 @@ class Receiving:
             self._sync_by(now_ms)
         if self._may_sync and self._due_ms is not None and self._due_ms <= now_ms:
             yield from self._sync(now_ms)
-        if self._opened and self._has_room:
+        if self._may_read_logs:
             yield from self.groups.tick(now_ms)
         if self._persist_at_ms is not None and self._persist_at_ms <= now_ms:
             yield from self.flush()
@@ -157,7 +158,7 @@ class Receiving:
         times = [self._live_by_ms, self._persist_at_ms]
         if self._may_sync:
             times.append(self._due_ms)
-        if self._opened and self._has_room:
+        if self._may_read_logs:
             times.append(self.groups.next_tick_ms())
         return min((time for time in times if time is not None), default=None)
 
@@ -173,15 +174,31 @@ class Receiving:
     def _may_sync(self) -> bool:
         return self._connected and self._cursor is not None and self._live_by_ms is None and self._has_room
 
+    @property
+    def _may_read_logs(self) -> bool:
+        """The inbox comes first; unless it is a log that it waits for."""
+        if not (self._opened and self._connected) or self._cursor is None or self._live_by_ms is not None:
+            return False
+        is_level = self._cursor >= self._tail and not self._forced
+        return self._progress.unhandled < WINDOW and (is_level or not self._has_room)
+
+    def _begin_with_live(self, now_ms: int, inbox_seq: int, heads: Iterable[Position]) -> None:
+        self._cursor = self._progress.inbox_seq = inbox_seq
+        for head in heads:
+            self._progress.groups[head.session_id] = head.seq
+            self._begin_after(head.session_id, head.seq)
+        self._persist_soon(now_ms)
+
+    def _begin_after(self, session_id: str, seq: int) -> None:
+        """A group's log of which everything up to `seq` is done with."""
+        self.groups.follow(session_id, seq)
+        self._remember(session_id, seq)
+
     def _resume(self, now_ms: int) -> Iterator[Effect]:
         yield from self._advance(now_ms)
         self._sync_by(now_ms)
         if not self._has_room:
             yield from self.acks.held(now_ms, self._tail)
-            return
-        heads, self._heads = self._heads, {}
-        for session_id, seq in heads.items():
-            self.groups.head(now_ms, session_id, seq)
 
     def _sync_by(self, at_ms: int) -> None:
         if self._cursor is None or (self._cursor >= self._tail and not self._forced):
@@ -214,14 +231,17 @@ class Receiving:
                 self._persist_soon(now_ms)
 
     def _push_from_log(self, now_ms: int, message: Message) -> Iterator[Effect]:
-        if not self._has_room:
-            self._heads[message.session_id] = max(message.seq, self._heads.get(message.session_id, 0))
-        elif self.groups.follows(message.session_id):
+        session_id, follows = message.session_id, self.groups.follows(message.session_id)
+        if follows and self._has_room:
             yield from self._take(now_ms, self.groups.offer(now_ms, message, None))
-        elif len(self._strays) < MAX_STRAYS:  # what does not fit is told again by the next heartbeat's heads
-            self._strays.append(message)
+        elif follows:
+            self.groups.head(now_ms, session_id, message.seq)
+        else:
+            self.groups.know(session_id, message.seq)
             self._forced = True
             self._sync_by(now_ms)
+            if len(self._strays) < MAX_STRAYS:  # the others come with history, once the group is known
+                self._strays.append(message)
 
     def _settle_strays(self, now_ms: int) -> Iterator[Effect]:
         """After a sync: pushes of groups that are known by now, and no others."""
@@ -232,19 +252,22 @@ class Receiving:
             if self.groups.follows(message.session_id):
                 yield from self._take(now_ms, self.groups.offer(now_ms, message, None))
 
-    def _arrived(self, now_ms: int, message: Message, ticket: int) -> Iterator[Effect]:
+    def _arrived(self, now_ms: int, message: Message, ticket: int | None) -> Iterator[Effect]:
         if self.groups.follows(message.session_id):
             yield from self._take(now_ms, self.groups.offer(now_ms, message, ticket))
         else:
             yield from self._show(now_ms, message, ticket)
 
-    def _take(self, now_ms: int, found: Iterable[Shown | Left]) -> Iterator[Effect]:
+    def _take(self, now_ms: int, found: Iterable[Found]) -> Iterator[Effect]:
         for entry in found:
-            if isinstance(entry, Shown):
-                yield from self._show(now_ms, entry.message, entry.ticket)
-                continue
-            for ticket in entry.tickets:
-                yield from self.handled(now_ms, ticket)
+            match entry:
+                case Hole():
+                    self._forced = True
+                    self._sync_by(now_ms)
+                case Released(message=message, ticket=ticket):
+                    yield from self._arrived(now_ms, message, ticket)
+                case _:
+                    yield from self._show(now_ms, entry.message, entry.ticket)
 
     def _show(self, now_ms: int, message: Message, ticket: int | None) -> Iterator[Effect]:
         session_id, seq = message.session_id, message.seq
@@ -253,13 +276,19 @@ class Receiving:
                 yield from self.handled(now_ms, ticket)
             return
         self._remember(session_id, seq)
-        if starts_log(message, self._user_id) and not self.groups.follows(session_id):
-            self.groups.follow(session_id, seq)
+        if reads_log_after(message, self._user_id) and not self.groups.follows(session_id):
+            self.groups.follow(session_id, seq, now_ms)
         ticket = self._progress.issue(None) if ticket is None else ticket
         self._progress.shown(ticket, session_id, seq, in_group_log=self.groups.follows(session_id))
-        if message.sender_id != self._user_id or session_id == direct_session(self._user_id, self._user_id):
-            yield from self.acks.delivered(now_ms, session_id, seq)
+        yield from self._say_delivered(now_ms, message)
         yield Deliver(ticket, message)
+
+    def _say_delivered(self, now_ms: int, message: Message) -> Iterator[Effect]:
+        session_id = message.session_id
+        if leaves(message, self._user_id):
+            self.acks.forget(session_id)
+        elif message.sender_id != self._user_id or session_id == direct_session(self._user_id, self._user_id):
+            yield from self.acks.delivered(now_ms, session_id, message.seq)
 
     def _remember(self, session_id: str, seq: int) -> None:
         self._shown[session_id] = seq

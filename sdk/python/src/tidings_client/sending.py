@@ -94,6 +94,11 @@ class Outgoing:
         heapq.heappush(self._ready, (pending.order, draft.client_msg_id))
         yield from self._pump(now_ms)
 
+    def refuse(self, draft: Draft, fault: str) -> Iterator[Effect]:
+        """A message that no frame can carry."""
+        yield StatusChanged(draft.client_msg_id, Status.SENDING)
+        yield StatusChanged(draft.client_msg_id, Status.FAILED, code="invalid_body", reason=fault)
+
     def ready(self, now_ms: int, user_id: str, limits: Limits) -> Iterator[Effect]:
         """The connection is signed in: what its predecessor left unanswered goes first, in first order."""
         self._connected, self._user_id = True, user_id

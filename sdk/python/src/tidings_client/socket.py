@@ -32,10 +32,12 @@ async def open_socket(url: str) -> Socket:
 
 
 class Socket:
-    """Frames that wait for the writer are bounded by their source: tries in flight, and joined acks."""
+    """Frames that wait for the writer are bounded by their source: tries in flight, and joined acks.
+    `max_bytes`: what one WebSocket message may hold, as the server says it when it signs the client in."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self.max_bytes = frames.MAX_CLIENT_MESSAGE_BYTES
         self._waiting: list[frames.ClientFrame] = []
         self._wake = asyncio.Event()
         self._leaving = False
@@ -73,7 +75,7 @@ class Socket:
             self._wake.clear()
             waiting, self._waiting = self._waiting, []
             try:
-                for text in frames.encode(waiting):
+                for text in frames.encode(waiting, self.max_bytes):
                     await self._connection.send(text)
             except ConnectionClosed:
                 return

@@ -1,0 +1,166 @@
+"""The REST calls about groups. Commands go through the log and are repeated under one id until their outcome
+is known, so each is done once; see `Rest.command`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from tidings_client.rest import Answer, Rest, path_part
+
+MEMBERS_A_PAGE = 200
+Role = Literal["admin", "member"]
+
+
+class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`share_history`: members read what was before their joining, too. The others: `all` or `admins`."""
+
+    share_history: bool = False
+    who_can_send: str = "all"
+    who_can_add: str = "all"
+
+
+class SettingsChange(TypedDict, total=False):
+    """The settings to change; what is left out stays."""
+
+    share_history: bool
+    who_can_send: Literal["all", "admins"]
+    who_can_add: Literal["all", "admins"]
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """`mode`: `write` (messages come by the inbox) or `read` (from the group's log)."""
+
+    session_id: str
+    name: str
+    owner: str
+    mode: str
+    member_count: int
+    settings: GroupSettings = GroupSettings()
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """`role`: owner, admin or member; `muted_until` in milliseconds since 1970."""
+
+    user_id: str
+    role: str = "member"
+    joined_seq: int = 0
+    muted_until: int | None = None
+
+
+class MemberPage(msgspec.Struct, frozen=True, kw_only=True):
+    members: tuple[Member, ...] = ()
+    next: str | None = None
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """The command is message `seq` of the group."""
+
+    session_id: str
+    seq: int
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """`code`: already_member or user_blocked."""
+
+    user_id: str
+    code: str
+
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """`seq` is None when nobody was added: then nothing was stored."""
+
+    session_id: str
+    seq: int | None = None
+    added: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class GroupCalls:
+    """Every call raises ApiError for a refusal and Unreachable when no try was answered. A `client_msg_id` of
+    one's own makes a command idempotent across restarts; it is made here otherwise."""
+
+    def __init__(self, rest: Rest, make_id: Callable[[], str], own_id: Callable[[], Awaitable[str]]) -> None:
+        self._rest = rest
+        self._make_id = make_id
+        self._own_id = own_id
+
+    async def create(
+        self,
+        name: str,
+        members: Iterable[str] = (),
+        *,
+        settings: SettingsChange | None = None,
+        client_msg_id: str | None = None,
+    ) -> Placed:
+        """A new group of at most 500; the caller is its owner and a member. Its id is in `session_id`."""
+        body: dict[str, Any] = {"name": name, "members": list(members)}
+        if settings is not None:
+            body["settings"] = settings
+        return await self._command(Placed, "POST", "/v1/groups", body, client_msg_id)
+
+    async def get(self, session_id: str) -> Group:
+        return await self._rest.get(Group, _path(session_id))
+
+    async def rename(self, session_id: str, name: str, *, client_msg_id: str | None = None) -> Placed:
+        return await self._command(Placed, "PATCH", _path(session_id), {"name": name}, client_msg_id)
+
+    async def change_settings(
+        self, session_id: str, settings: SettingsChange, *, client_msg_id: str | None = None
+    ) -> Placed:
+        return await self._command(Placed, "PATCH", _path(session_id), {"settings": settings}, client_msg_id)
+
+    async def dissolve(self, session_id: str, *, client_msg_id: str | None = None) -> Placed:
+        return await self._command(Placed, "DELETE", _path(session_id), None, client_msg_id)
+
+    async def members(self, session_id: str) -> AsyncIterator[Member]:
+        """All of them, by user id, read page by page as they are asked for."""
+        after: str | None = None
+        while True:
+            page = await self.member_page(session_id, after, MEMBERS_A_PAGE)
+            for member in page.members:
+                yield member
+            if page.next is None or page.next == after:
+                return
+            after = page.next
+
+    async def member_page(self, session_id: str, after: str | None = None, limit: int | None = None) -> MemberPage:
+        """`after` takes the `next` of the page before."""
+        return await self._rest.get(MemberPage, _path(session_id, "members"), after=after, limit=limit)
+
+    async def add(self, session_id: str, user_ids: Iterable[str], *, client_msg_id: str | None = None) -> Added:
+        """At most 500 a call. Who is a member already, or blocks the caller, is in `left_out`."""
+        body = {"user_ids": list(user_ids)}
+        return await self._command(Added, "POST", _path(session_id, "members"), body, client_msg_id)
+
+    async def remove(self, session_id: str, user_id: str, *, client_msg_id: str | None = None) -> Placed:
+        return await self._command(Placed, "DELETE", _path(session_id, "members", user_id), None, client_msg_id)
+
+    async def leave(self, session_id: str, *, client_msg_id: str | None = None) -> Placed:
+        """Waits until the client is signed in, which tells who it is."""
+        return await self.remove(session_id, await self._own_id(), client_msg_id=client_msg_id)
+
+    async def set_role(self, session_id: str, user_id: str, role: Role, *, client_msg_id: str | None = None) -> Placed:
+        return await self._change(session_id, user_id, {"role": role}, client_msg_id)
+
+    async def mute(self, session_id: str, user_id: str, until_ms: int, *, client_msg_id: str | None = None) -> Placed:
+        """Until a time in milliseconds since 1970; one that has passed ends it."""
+        return await self._change(session_id, user_id, {"muted_until": until_ms}, client_msg_id)
+
+    async def transfer(self, session_id: str, user_id: str, *, client_msg_id: str | None = None) -> Placed:
+        """This member becomes the owner, the caller an admin."""
+        return await self._command(Placed, "POST", _path(session_id, "transfer"), {"user_id": user_id}, client_msg_id)
+
+    async def _change(self, session_id: str, user_id: str, change: dict[str, Any], client_msg_id: str | None) -> Placed:
+        return await self._command(Placed, "PUT", _path(session_id, "members", user_id), change, client_msg_id)
+
+    async def _command(
+        self, answer_type: type[Answer], method: str, path: str, body: dict[str, Any] | None, client_msg_id: str | None
+    ) -> Answer:
+        return await self._rest.command(answer_type, method, path, client_msg_id or self._make_id(), body)
+
+
+def _path(*parts: str) -> str:
+    return "/".join(("/v1/groups", *map(path_part, parts)))

@@ -1,0 +1,146 @@
+"""The calls about groups: what they say, what they answer, and that they are repeated under one id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from tidings_client import ApiError, LeftOut, Member, Unreachable, backoff, rest
+from tidings_client.fetching import counts
+from tidings_client.group_calls import Added, GroupCalls, GroupSettings, Placed
+from tidings_client.rest import Rest
+from tidings_client.tokens import Tokens
+
+Json = dict[str, Any]
+Script = Callable[[httpx2.Request], httpx2.Response]
+PLACED = {"session_id": "g:1", "seq": 7}
+
+
+class Gateway:
+    """Answers with what it was given, in order; the last answer again and again."""
+
+    def __init__(self, *answers: Json | int | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[httpx2.Request] = []
+        self.rest = Rest("http://server", Tokens("token"), httpx2.MockTransport(self._answer))
+        self.groups = GroupCalls(self.rest, lambda: f"made-{len(self.asked)}", self._alice)
+
+    @staticmethod
+    async def _alice() -> str:
+        return "alice"
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, int):
+            code = {403: "forbidden", 504: "timeout", 503: "unavailable"}[answer]
+            return httpx2.Response(answer, json={"code": code, "detail": "why", "retryable": answer > 500})
+        return httpx2.Response(200, json=answer)
+
+    @property
+    def said(self) -> tuple[str, str, Json | None]:
+        """Method, path and body of the only request."""
+        (request,) = self.asked
+        return request.method, request.url.raw_path.decode(), json.loads(request.content) if request.content else None
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeats without the waiting."""
+    monkeypatch.setattr(backoff, "BASE_MS", 0)
+
+
+async def test_creating_a_group_names_its_members_and_settings() -> None:
+    gateway = Gateway(PLACED)
+    made = await gateway.groups.create("team", ["bob"], settings={"share_history": True})
+    assert made == Placed(session_id="g:1", seq=7)
+    body = {"name": "team", "members": ["bob"], "settings": {"share_history": True}}
+    assert gateway.said == ("POST", "/v1/groups", body)
+    assert gateway.asked[0].headers["Idempotency-Key"] == "made-0"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda g: g.rename("g:1", "crew"), ("PATCH", "/v1/groups/g:1", {"name": "crew"})),
+        (
+            lambda g: g.change_settings("g:1", {"who_can_send": "admins"}),
+            ("PATCH", "/v1/groups/g:1", {"settings": {"who_can_send": "admins"}}),
+        ),
+        (lambda g: g.dissolve("g:1"), ("DELETE", "/v1/groups/g:1", None)),
+        (lambda g: g.remove("g:1", "b@x"), ("DELETE", "/v1/groups/g:1/members/b@x", None)),
+        (lambda g: g.leave("g:1"), ("DELETE", "/v1/groups/g:1/members/alice", None)),
+        (lambda g: g.set_role("g:1", "bob", "admin"), ("PUT", "/v1/groups/g:1/members/bob", {"role": "admin"})),
+        (lambda g: g.mute("g:1", "bob", 5), ("PUT", "/v1/groups/g:1/members/bob", {"muted_until": 5})),
+        (lambda g: g.transfer("g:1", "bob"), ("POST", "/v1/groups/g:1/transfer", {"user_id": "bob"})),
+    ],
+)
+async def test_each_command_says_what_protocol_says(
+    call: Callable[[GroupCalls], Any], said: tuple[str, str, Json | None]
+) -> None:
+    gateway = Gateway(PLACED)
+    assert (await call(gateway.groups)).seq == 7
+    assert gateway.said == said
+
+
+async def test_adding_tells_who_was_left_out_and_that_nothing_was_stored_where_nobody_was_added() -> None:
+    left_out = [{"user_id": "bob", "code": "already_member"}]
+    gateway = Gateway({"session_id": "g:1", "added": [], "left_out": left_out})
+    added = await gateway.groups.add("g:1", ["bob"])
+    assert added == Added(session_id="g:1", left_out=(LeftOut(user_id="bob", code="already_member"),))
+    assert gateway.said == ("POST", "/v1/groups/g:1/members", {"user_ids": ["bob"]})
+
+
+async def test_a_command_of_unknown_outcome_is_repeated_under_its_id_until_it_is_answered() -> None:
+    gateway = Gateway(504, httpx2.ConnectError("refused"), 503, PLACED)
+    assert (await gateway.groups.dissolve("g:1")).seq == 7
+    assert [request.headers["Idempotency-Key"] for request in gateway.asked] == ["made-0"] * 4
+
+
+async def test_the_repeats_end() -> None:
+    gateway = Gateway(504)
+    with pytest.raises(ApiError, match="timeout"):
+        await gateway.groups.rename("g:1", "crew", client_msg_id="mine")
+    assert [request.headers["Idempotency-Key"] for request in gateway.asked] == ["mine"] * (rest.MAX_REPEATS + 1)
+    nobody = Gateway(httpx2.ConnectError("refused"))
+    with pytest.raises(Unreachable):
+        await nobody.groups.dissolve("g:1")
+
+
+async def test_a_refusal_for_good_is_not_repeated() -> None:
+    gateway = Gateway(403)
+    with pytest.raises(ApiError) as refused:
+        await gateway.groups.dissolve("g:1")
+    assert (refused.value.code, len(gateway.asked)) == ("forbidden", 1)
+
+
+async def test_the_group_and_its_members_are_read_page_by_page() -> None:
+    group = {"session_id": "g:1", "name": "team", "owner": "alice", "mode": "read", "member_count": 3}
+    settings = {"share_history": True, "who_can_send": "all", "who_can_add": "admins", "later": 1}
+    read = await Gateway(group | {"settings": settings}).groups.get("g:1")
+    assert read.settings == GroupSettings(share_history=True, who_can_add="admins")
+    pages = Gateway(
+        {"members": [{"user_id": "a", "role": "owner", "joined_seq": 1}], "next": "a"},
+        {"members": [{"user_id": "b", "role": "member", "joined_seq": 2, "muted_until": 9}]},
+    )
+    members = [member async for member in pages.groups.members("g:1")]
+    assert members == [
+        Member(user_id="a", role="owner", joined_seq=1),
+        Member(user_id="b", joined_seq=2, muted_until=9),
+    ]
+    assert [request.url.params.get("after") for request in pages.asked] == [None, "a"]
+
+
+async def test_counts_are_read_up_to_the_first_reader() -> None:
+    gateway = Gateway(
+        {"delivered": ["b"], "read": [], "members": 9, "next": "b"},
+        {"delivered": [], "read": [{"user_id": "c", "at": 5}], "members": 9, "next": "c"},
+    )
+    assert await counts(gateway.rest, "g:1", 3) == (1, 1)
+    assert await counts(Gateway(503).rest, "g:1", 3) is None
