@@ -95,7 +95,7 @@ check-deployment:
 # --- tests ---------------------------------------------------------------------------------------
 
 PYTEST := $(BIN)/pytest
-TIERS := unit contract integration e2e
+TIERS := unit simulation contract integration e2e
 
 .PHONY: jars
 jars: env
@@ -108,6 +108,13 @@ test: jars ## all tiers; starts the real servers itself, on free ports, and stop
 .PHONY: $(TIERS:%=test-%)
 test-unit: env ## pure cores and shells on fakes; needs nothing
 	$(PYTEST) tests/unit
+
+test-simulation: env ## seeded runs of all stages and their clients; needs nothing
+	$(PYTEST) tests/simulation
+
+.PHONY: simulate
+simulate: env ## the same with other seeds (make simulate SEEDS=500-5000; a single number runs that one)
+	SIMULATION_SEEDS=$(or $(SEEDS),0-499) $(PYTEST) -q --tb=short tests/simulation
 
 test-contract: jars ## one suite for the memory adapters and the real ones
 	$(PYTEST) tests/contract

@@ -1,0 +1,247 @@
+"""What must hold after any schedule: each assertion carries the promise of PROTOCOL that it checks."""
+
+from collections import defaultdict
+
+import orjson
+
+from services.gateway.session_reads import unread
+from tests.simulation.clients import Device
+from tests.simulation.oracle import READ, Expected, Session
+from tests.simulation.schedule import Schedule
+from tests.simulation.world import GATEWAYS
+from tidings import ids
+from tidings.store.rows import MODE_READ, GroupRow, InboxRow, MemberRow, MessageRow, ReceiptRow, UserSessionRow
+from tidings.topics import PUSH
+from tidings.wire.push_pb2 import Push
+
+_ROLES = {1: "member", 2: "admin", 3: "owner"}
+
+
+def check(schedule: Schedule) -> None:
+    """Raises AssertionError, with the promise that is broken."""
+    stopped = [reason for process in schedule.gone for reason in process.stopped_partitions]
+    assert not stopped, f"law 9: {stopped}"
+    rewritten = schedule.world.witness.rewritten
+    assert not rewritten, f"G4: two owners wrote different rows: {rewritten[:2]}"
+    sessions = {name: one for name, one in schedule.oracle.sessions.items() if one.messages}
+    check_messages(schedule, sessions)
+    check_versions(schedule, sessions)
+    check_answers(schedule)
+    check_inboxes(schedule, sessions)
+    check_session_lists(schedule, sessions)
+    for device in schedule.devices:
+        check_device(device, sessions)
+    check_watermarks(schedule, sessions)
+
+
+def check_messages(schedule: Schedule, sessions: dict[str, Session]) -> None:
+    """G1, G2, G3, G4: what the log says stands in the tables, once, in order."""
+    stored: dict[str, dict[int, MessageRow]] = defaultdict(dict)
+    for row in schedule.world.store.rows("messages"):
+        assert isinstance(row, MessageRow)
+        stored[row.session_id][row.seq] = row
+    assert stored.keys() <= sessions.keys(), f"G11: {stored.keys() - sessions.keys()} should not exist"
+    for session_id, session in sessions.items():
+        rows = stored[session_id]
+        assert sorted(rows) == list(range(1, session.seq + 1)), f"G3: {session_id} has seqs {sorted(rows)}"
+        keys = [(row.sender_id, row.client_msg_id, row.at // (91 * 86_400_000)) for row in rows.values()]
+        assert len(keys) == len(set(keys)), f"G2: a command of {session_id} has two seqs"
+        for expected in session.messages:
+            _check_message(session_id, rows[expected.seq], expected)
+
+
+def _check_message(session_id: str, row: MessageRow, expected: Expected) -> None:
+    place = f"{session_id} seq {row.seq}"
+    is_same = (row.message_id, row.sender_id, row.client_msg_id, row.at, row.count) == (
+        expected.message_id,
+        expected.sender_id,
+        expected.client_msg_id,
+        expected.at,
+        expected.count,
+    )
+    assert is_same, f"G1, G4: {place} is not what its log says: {row} {expected}"
+    if expected.event:
+        body = orjson.loads(row.body)
+        assert body["event"] == expected.event, f"G4: {place} says {body}"
+        assert body.get("mode_to", "") == expected.mode_to, f"H4: {place} says {body}, switches to {expected.mode_to}"
+    else:
+        assert row.body == expected.body, f"G4: {place} says {row.body!r}"
+
+
+def check_versions(schedule: Schedule, sessions: dict[str, Session]) -> None:
+    """The newest group and member versions are the state that the log makes."""
+    groups: dict[str, GroupRow] = {}
+    members: dict[tuple[str, str], MemberRow] = {}
+    for group in schedule.world.store.rows("groups"):
+        assert isinstance(group, GroupRow)
+        groups[group.session_id] = max(group, groups.get(group.session_id, group), key=lambda one: one.as_of_seq)
+    for row in schedule.world.store.rows("group_members"):
+        assert isinstance(row, MemberRow)
+        place = (row.session_id, row.user_id)
+        members[place] = max(row, members.get(place, row), key=lambda one: one.as_of_seq)
+    for session_id, session in sessions.items():
+        if not session.is_group:
+            continue
+        newest = groups[session_id]
+        assert newest.member_count == len(session.members), f"law 7: {session_id} counts {newest.member_count}"
+        if not session.members:
+            continue
+        mode = "read" if newest.mode == MODE_READ else "write"
+        assert (mode, newest.owner) == (session.mode, session.owner), f"law 7: {newest}"
+        found = {
+            user_id: (row.joined_seq, _ROLES[row.role], row.muted_until)
+            for (name, user_id), row in members.items()
+            if name == session_id and row.left_seq == 0
+        }
+        wanted = {user: (one.joined_seq, one.role, one.muted_until) for user, one in session.members.items()}
+        assert found == wanted, f"law 7: members of {session_id}"
+
+
+def check_answers(schedule: Schedule) -> None:
+    """G1, G2, G11: every answer ever given is one that a copy of its command must get."""
+    for gateway in range(GATEWAYS):
+        for record in schedule.world.read(PUSH, gateway, 0, 10**6):
+            push = Push.FromString(record.value or b"")
+            if push.HasField("send_ack"):
+                ack = push.send_ack
+                _check_answer(schedule, ack.session_id, ack.client_msg_id, ack.origin.connection_id, ("ack", ack.seq))
+            elif push.HasField("send_error"):
+                error = push.send_error
+                given = ("error", error.refusal.code)
+                _check_answer(schedule, error.session_id, error.client_msg_id, error.origin.connection_id, given)
+
+
+def _check_answer(
+    schedule: Schedule, session_id: str, client_msg_id: str, connection_id: str, given: tuple[str, object]
+) -> None:
+    sender_id = connection_id.split("-")[0]
+    right = schedule.oracle.answers[session_id, sender_id, client_msg_id]
+    assert given in right, f"G1, G2, G11: {sender_id} in {session_id} was answered {given}, right is {right}"
+
+
+def check_inboxes(schedule: Schedule, sessions: dict[str, Session]) -> None:
+    """G6, G10: each inbox holds exactly what was written to its user, once, in seq order per session."""
+    inboxes: dict[str, list[InboxRow]] = defaultdict(list)
+    for row in schedule.world.store.rows("inbox"):
+        assert isinstance(row, InboxRow)
+        inboxes[row.user_id].append(row)
+    wanted: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for session_id, session in sessions.items():
+        for message in session.messages:
+            for user_id in message.inbox:
+                wanted[user_id][session_id].append(message.seq)
+    assert inboxes.keys() == wanted.keys(), "G6: an inbox too much or too few"
+    for user_id, rows in inboxes.items():
+        rows.sort(key=lambda row: row.inbox_seq)
+        numbers = [row.inbox_seq for row in rows]
+        assert numbers == list(range(1, len(rows) + 1)), f"G6, G7: the inbox of {user_id} has numbers {numbers}"
+        found: dict[str, list[int]] = defaultdict(list)
+        for row in rows:
+            found[row.session_id].append(row.seq)
+        for session_id in found.keys() | wanted[user_id].keys():
+            here, right = found[session_id], wanted[user_id][session_id]
+            assert here == right, f"G6, G10: {user_id} of {session_id} has {here}, should have {right}"
+
+
+def check_session_lists(schedule: Schedule, sessions: dict[str, Session]) -> None:
+    """G9 rests on user_sessions: the last joining, its count, the leaving, and the mode."""
+    rows = {
+        (row.user_id, row.session_id): row
+        for row in schedule.world.store.rows("user_sessions")
+        if isinstance(row, UserSessionRow)
+    }
+    wanted = {(user_id, name) for name, session in sessions.items() for user_id in session.stays}
+    assert rows.keys() == wanted, f"G6: listed are {rows.keys() ^ wanted}"
+    for (user_id, session_id), row in rows.items():
+        session = sessions[session_id]
+        joined, left = session.stays[user_id][-1]
+        stay = (row.joined_seq, row.left_seq if row.left_seq >= row.joined_seq else 0)
+        assert stay == (joined, left or 0), f"G10: {user_id} in {session_id}: {row}, should be {joined}..{left}"
+        assert row.joined_count == session.joined_counts[user_id], f"G9: {row}"
+        if not left:
+            assert (row.mode == MODE_READ) == (session.mode == READ), f"H4: {row}, the mode is {session.mode}"
+
+
+def check_device(device: Device, sessions: dict[str, Session]) -> None:
+    """G3, G4, G6, G10: what this device has shown of each session."""
+    who = f"{device.user_id} {device.device_id}"
+    for session_id, seen in device.shown.items():
+        session = sessions.get(session_id)
+        assert session is not None, f"G11: {who} was shown {session_id}, which does not exist"
+        _check_order(who, session, device.user_id, [one.seq for one in seen])
+        for one in seen:
+            assert session.stay(device.user_id, one.seq) >= 0, f"G10: {who} was shown {session_id} seq {one.seq}"
+            right = session.messages[one.seq - 1].message_id
+            assert one.message_id == right, f"G4: {who} was shown another {session_id} seq {one.seq}"
+    for session_id, session in sessions.items():
+        shown = {one.seq for one in device.shown.get(session_id, [])}
+        missing = [message.seq for message in session.messages if _must_show(device, session, message) - shown]
+        assert not missing, f"G6: {who} was never shown {session_id} {missing}, only {sorted(shown)}"
+
+
+def _check_order(who: str, session: Session, user_id: str, seqs: list[int]) -> None:
+    """Once, in order; only the end of an earlier membership may come after the beginning of the next."""
+    assert len(seqs) == len(set(seqs)), f"G6: {who} was shown a message of {session.session_id} twice: {seqs}"
+    highest = 0
+    for seq in seqs:
+        is_of_before = session.stay(user_id, seq) < session.stay(user_id, highest)
+        assert seq > highest or is_of_before, f"G6: {who} was shown {session.session_id} in the order {seqs}"
+        highest = max(highest, seq)
+
+
+def _must_show(device: Device, session: Session, message: Expected) -> set[int]:
+    """Everything in its inbox; and what is only in the log, of the membership that still lasts."""
+    if device.user_id in message.inbox:
+        return {message.seq}
+    member = session.members.get(device.user_id)
+    return {message.seq} if member is not None and message.seq >= member.joined_seq else set()
+
+
+def check_watermarks(schedule: Schedule, sessions: dict[str, Session]) -> None:
+    """G8 and G9: maxima of what was said, never above the head; unread equals a recount."""
+    receipts = [row for row in schedule.world.store.rows("receipts") if isinstance(row, ReceiptRow)]
+    rows = {(row.session_id, row.user_id): row for row in receipts}
+    for (session_id, user_id), row in rows.items():
+        session = sessions[session_id]
+        head = session.seq
+        assert max(row.read_seq, row.delivered_seq) <= head, f"G8: {row} passes the head {head}"
+        own = [one for one in session.messages if one.sender_id == user_id and not one.event]
+        assert row.sent_seq == (own[-1].seq if own else 0), f"G9: {row}, the last own is {own[-1:]}"
+        claimed = schedule.claims.get((session_id, user_id), [0, 0])
+        assert row.read_seq <= claimed[1], f"G8: {row}, only {claimed} was said"
+        assert row.delivered_seq <= claimed[0], f"G8: {row}, only {claimed} was said"
+        if row.read_seq:
+            assert row.read_count == session.messages[row.read_seq - 1].count, f"G9: {row}"
+    for place, (delivered, read) in schedule.claims.items():
+        _check_claim(rows, sessions[place[0]], place, (delivered, read))
+    for session_id, session in sessions.items():
+        for user_id in session.members or ids.direct_users(session_id):
+            _check_unread(schedule, session, user_id, rows.get((session_id, user_id)))
+
+
+def _check_claim(
+    rows: dict[tuple[str, str], ReceiptRow], session: Session, place: tuple[str, str], claim: tuple[int, int]
+) -> None:
+    row = rows.get(place)
+    if session.is_group:
+        return
+    assert row is not None, f"G8: the watermarks of {place} are lost"
+    found = (max(row.delivered_seq, row.read_seq), row.read_seq)
+    right = (min(claim[0], session.seq), min(claim[1], session.seq))
+    assert found == right, f"G8: {place} has {found}, the maxima of what was said are {right}"
+
+
+def _check_unread(schedule: Schedule, session: Session, user_id: str, row: ReceiptRow | None) -> None:
+    own = row or ReceiptRow(session.session_id, user_id)
+    messages = schedule.world.store.rows("messages")
+    head = max(
+        (one for one in messages if isinstance(one, MessageRow) and one.session_id == session.session_id),
+        key=lambda one: one.seq,
+    )
+    joined_count = session.joined_counts[user_id]
+    joined_seq = session.stays[user_id][-1][0] or 0
+    last_own = max((one.seq for one in session.messages if one.sender_id == user_id and not one.event), default=0)
+    after = max(own.read_seq, last_own, joined_seq - 1)
+    right = sum(1 for one in session.messages if one.seq > after and not one.event)
+    found = unread(head, own, joined_count)
+    assert found == right, f"G9: {user_id} of {session.session_id} has {found} unread, a recount says {right}"
