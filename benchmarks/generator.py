@@ -165,7 +165,7 @@ class Generator:
                 device.tick(now)
 
 
-async def serve(generator: Generator) -> None:
+async def serve(generator: object) -> None:
     """One command a line until `quit`."""
     loop = asyncio.get_running_loop()
     while True:

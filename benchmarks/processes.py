@@ -29,10 +29,10 @@ def usage(pid: int) -> Usage:
 class GeneratorProcess:
     """Starts the generator and passes commands on, one at a time."""
 
-    def __init__(self, key_file: Path, host: str) -> None:
+    def __init__(self, key_file: Path, host: str, module: str = "benchmarks.generator") -> None:
         """Runs until `quit`."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.generator", str(key_file), host],
+            [sys.executable, "-m", module, str(key_file), host],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,0 +1,218 @@
+"""The load of the group benchmarks, in a process of its own: open loop, every receiver's latency counted.
+
+The same commands and answers on standard input and output as generator.py: make, join, run, told, quit.
+"""
+
+import asyncio
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+import msgspec
+import uvloop
+
+from benchmarks.device import Device, Frame, Message
+from benchmarks.generator import percentile, serve
+from benchmarks.socket_client import connect
+from tests.unit.persister.builders import uuid7
+
+_BODY = {"text": "x" * 512}
+_TICK_S = 0.2
+_ADDED_AT_ONCE = 500
+_SETTLE_S = 15.0
+
+
+@dataclass
+class Step:
+    """What one step has seen. Latencies in seconds, from the scheduled send."""
+
+    due: dict[str, float] = field(default_factory=dict)
+    acks: list[float] = field(default_factory=list)
+    deliveries: list[float] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+
+class GroupGenerator:
+    """Groups, and the connected ones among their members."""
+
+    def __init__(self, key: bytes, host: str) -> None:
+        """`key` signs development tokens."""
+        self._key = key
+        self._host = host
+        self._devices: dict[str, list[Device]] = {}
+        self._step = Step()
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def make(self, ports: list[int], name: str, members: int, admins: int = 8) -> dict[str, Any]:
+        """A group of so many members `<name>00000`…; the first is its owner, some admins share the adding."""
+        users = _users(name, members)
+        first = users[1:_ADDED_AT_ONCE]
+        made = await self._call(ports[0], users[0], "POST", "/v1/groups", name=name, members=first)
+        session_id = made["session_id"]
+        callers = [(user, port) for user in users[1 : 1 + admins] for port in ports]
+        if members > _ADDED_AT_ONCE:
+            for user in users[1 : 1 + admins]:
+                path = f"/v1/groups/{session_id}/members/{user}"
+                await self._call(ports[0], users[0], "PUT", path, role="admin")
+        began = time.perf_counter()
+        for number, start in enumerate(range(_ADDED_AT_ONCE, members, _ADDED_AT_ONCE)):
+            caller, port = callers[number % len(callers)]
+            path = f"/v1/groups/{session_id}/members"
+            await self._call(port, caller, "POST", path, user_ids=users[start : start + _ADDED_AT_ONCE])
+        return {"session_id": session_id, "adding_s": round(time.perf_counter() - began, 1)}
+
+    async def join(self, ports: list[int], name: str, online: int) -> dict[str, Any]:
+        """Connect the first so many members, in turns to the gateways, and wait for `live`."""
+        devices = self._devices.setdefault(name, [])
+        users = _users(name, online)
+        for start in range(0, online, 50):
+            chosen = list(enumerate(users))[start : start + 50]
+            devices += await asyncio.gather(*(self._device(user, ports[n % len(ports)]) for n, user in chosen))
+        for device in devices:
+            device.on_message = self._on_message
+        if self._ticker is None:
+            self._ticker = asyncio.create_task(self._tick())
+        for _ in range(600):
+            if all(device.is_live for device in devices):
+                break
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1.0)
+        return {"connected": sum(device.is_live for device in devices)}
+
+    async def run(self, name: str, session_id: str, rate: float, seconds: float) -> dict[str, Any]:
+        """Connected members write in turns at a rate; every other connected one is to get every message."""
+        self._step = step = Step()
+        devices = self._devices[name]
+        count, start = int(rate * seconds), time.perf_counter() + 0.1
+        for number in range(count):
+            due = start + number / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            self._send(devices[number % len(devices)], session_id, due)
+        wanted = count * (len(devices) - 1)
+        deadline = time.perf_counter() + _SETTLE_S
+        while time.perf_counter() < deadline and (len(step.acks) < count or len(step.deliveries) < wanted):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        took_s = max([*step.last.values(), time.perf_counter() - _SETTLE_S]) - start
+        return {
+            "rate": rate,
+            "sent": count,
+            "acked": len(step.acks),
+            "refused": step.refused[:5],
+            "deliveries_wanted": wanted,
+            "deliveries": len(step.deliveries),
+            "deliveries_per_s": round(len(step.deliveries) / max(took_s, seconds)),
+            "ack_p50_ms": percentile(step.acks, 0.5),
+            "delivery_p50_ms": percentile(step.deliveries, 0.5),
+            "delivery_p99_ms": percentile(step.deliveries, 0.99),
+            "everybody_p50_ms": percentile([step.last[name] - step.due[name] for name in step.last], 0.5),
+        }
+
+    async def sessions(self, port: int, user_id: str, limit: int, times: int) -> dict[str, Any]:
+        """How long the list of sessions takes, one after the other."""
+        took = []
+        for _ in range(times):
+            began = time.perf_counter()
+            answer = await self._call(port, user_id, "GET", f"/v1/sessions?limit={limit}")
+            took.append(time.perf_counter() - began)
+        unread = [session["unread"] for session in answer["sessions"]]
+        return {"first_ms": round(took[0] * 1000, 1), "p50_ms": percentile(took, 0.5), "unread": unread}
+
+    async def befriend(self, port: int, user_id: str, sessions: int) -> dict[str, Any]:
+        """So many direct sessions for one user, each with one unread message."""
+        others = [f"{user_id}-{number:04d}" for number in range(sessions)]
+        for start in range(0, sessions, 20):
+            await asyncio.gather(*(self._greet(port, other, user_id) for other in others[start : start + 20]))
+        return {"sessions": sessions}
+
+    def told(self, name: str, session_id: str) -> dict[str, Any]:
+        """What the connected members have seen of the group, by way."""
+        devices = self._devices[name]
+        by_inbox = [len(device.seen.get(session_id, ())) for device in devices]
+        by_push = [len(device.read_pushed.get(session_id, ())) for device in devices]
+        return {"by_inbox": [min(by_inbox), max(by_inbox)], "by_read_push": [min(by_push), max(by_push)]}
+
+    async def _greet(self, port: int, sender: str, receiver: str) -> None:
+        client_msg_id = uuid7(int(time.time() * 1000), uuid.uuid4().int % 2**60)
+        body = {"client_msg_id": client_msg_id, "to": receiver, "kind": "text", "body": {"text": "hello"}}
+        await self._call(port, sender, "POST", "/v1/messages", **body)
+
+    async def _call(self, port: int, user_id: str, method: str, path: str, **body: Any) -> dict[str, Any]:
+        if method != "GET":
+            body.setdefault("client_msg_id", uuid7(int(time.time() * 1000), uuid.uuid4().int % 2**60))
+        request = urllib.request.Request(
+            f"http://{self._host}:{port}{path}",
+            data=json.dumps(body).encode() if body else None,
+            method=method,
+            headers={"Authorization": f"Bearer {self._token(user_id)}", "Content-Type": "application/json"},
+        )
+        for _ in range(100):
+            try:
+                return await asyncio.to_thread(_answer, request)
+            except urllib.error.HTTPError as error:
+                if error.code not in (429, 503, 504):
+                    raise RuntimeError(f"{method} {path}: {error.code} {error.read()!r}") from None
+                await asyncio.sleep(1)
+        raise RuntimeError(f"{method} {path}: refused for 100 s")
+
+    async def _device(self, user_id: str, port: int) -> Device:
+        device = Device(user_id, self._on_ack)
+        device.client = await connect(self._host, port, device.text, device.ends.append)
+        frame = {"type": "hello", "token": self._token(user_id), "device_id": "bench"}
+        device.client.send(msgspec.json.encode(frame))
+        return device
+
+    def _token(self, user_id: str) -> str:
+        now = int(time.time())
+        claims = {"sub": user_id, "aud": "tidings", "iat": now, "exp": now + 86_400}
+        return jwt.encode(claims, self._key, algorithm="HS256")
+
+    def _send(self, sender: Device, session_id: str, due: float) -> None:
+        client_msg_id = uuid7(int(time.time() * 1000), uuid.uuid4().int % 2**60)
+        self._step.due[client_msg_id] = due
+        frame = {"type": "send", "client_msg_id": client_msg_id, "session_id": session_id, "kind": "text"}
+        assert sender.client is not None
+        sender.client.send(msgspec.json.encode({**frame, "body": _BODY}))
+
+    def _on_ack(self, frame: Frame, now: float) -> None:
+        due = self._step.due.get(frame.client_msg_id)
+        if frame.type == "send_error":
+            self._step.refused.append(frame.code)
+        elif due is not None:
+            self._step.acks.append(now - due)
+
+    def _on_message(self, message: Message, now: float) -> None:
+        due = self._step.due.get(message.client_msg_id)
+        if due is not None:
+            self._step.deliveries.append(now - due)
+            self._step.last[message.client_msg_id] = now
+
+    async def _tick(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.sleep(_TICK_S / 8)
+            now, turn = time.perf_counter(), (turn + 1) % 8
+            for devices in self._devices.values():
+                for device in devices[turn::8]:
+                    device.tick(now)
+
+
+def _users(name: str, count: int) -> list[str]:
+    return [f"{name}{number:05d}" for number in range(count)]
+
+
+def _answer(request: urllib.request.Request) -> dict[str, Any]:
+    with urllib.request.urlopen(request, timeout=30) as response:
+        result: dict[str, Any] = json.loads(response.read())
+        return result
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(GroupGenerator(Path(sys.argv[1]).read_text().strip().encode(), sys.argv[2])))

@@ -1,0 +1,132 @@
+"""`python -m benchmarks.groups`: what groups cost, in both ways of fan-out. README.md has the method."""
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.__main__ import machine, pid_of, say, usages
+from benchmarks.processes import GeneratorProcess, usage
+from deploy.local.ports import free_ports
+from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
+from tidings.runtime.start import started
+from tidings.store.base import UserBucket
+from tidings.store.cassandra import CassandraStore
+from tidings.store.cassandra_config import CassandraConfig
+
+RESULTS = Path(__file__).parent / "results"
+WARM_S = float(os.environ.get("BENCH_WARM_S", "60"))
+STEP_S = float(os.environ.get("BENCH_STEP_S", "20"))
+SESSIONS = 1_000
+# Name, members, connected, rates of the climb in messages a second.
+LARGE_WRITE = ("w", 500, 100, (2.0, 12.0, 16.0, 20.0, 24.0))
+BUSY_WRITE = ("h", 100, 100, (40.0, 80.0, 100.0, 120.0))
+READ = ("r", 5_000, 1_000, (6.0, 12.0, 15.0, 18.0))
+
+
+def main() -> None:
+    """One whole run."""
+    run_dir = DEFAULT_RUN_DIR / "bench-groups"
+    shutil.rmtree(run_dir, ignore_errors=True)
+    stack = Stack(run_dir, free_ports(), Counts(gateways=2, echoes=0))
+    generator: GeneratorProcess | None = None
+    try:
+        stack.up()
+        generator = GeneratorProcess(stack.token_key_file, "127.0.0.1", "benchmarks.group_generator")
+        results = measure(stack, generator)
+    finally:
+        if generator is not None:
+            generator.quit()
+        stack.down()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "groups.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
+
+
+def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
+    """Everything that is measured, in the order in which it is."""
+    results: dict[str, Any] = {"machine": machine(), "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    results["busy_write"] = climb(stack, generator, BUSY_WRITE, WARM_S)
+    results["large_write"] = climb(stack, generator, LARGE_WRITE, 0)
+    results["read"] = climb(stack, generator, READ, 0)
+    results["session_list"] = session_list(stack, generator)
+    return results
+
+
+def climb(
+    stack: Stack, generator: GeneratorProcess, what: tuple[str, int, int, tuple[float, ...]], warm_s: float
+) -> dict[str, Any]:
+    """A group of its own: made, joined, written to at one rate after the other until one is not held."""
+    name, members, online, rates = what
+    ports = [stack.ports.gateway, stack.ports.gateway + 1]
+    made = generator.do("make", ports=ports, name=name, members=members)
+    say(f"group of {members}", made)
+    session_id = made["session_id"]
+    joined = generator.do("join", ports=ports, name=name, online=online)
+    if warm_s:
+        say("warm", generator.do("run", name=name, session_id=session_id, rate=rates[0] / 2, seconds=warm_s))
+    steps = []
+    for rate in rates:
+        before, began = usages(stack, generator), time.monotonic()
+        step = generator.do("run", name=name, session_id=session_id, rate=rate, seconds=STEP_S)
+        took_s, after = time.monotonic() - began, usages(stack, generator)
+        busy = {one: round((after[one].cpu_s - before[one].cpu_s) / took_s, 2) for one in after}
+        step |= {"inbox_rows_per_s": round(rate * members), "cores": busy, "is_held": is_held(step)}
+        say(f"{name} {rate}/s", step)
+        steps.append(step)
+        if not step["is_held"]:
+            break
+    told = generator.do("told", name=name, session_id=session_id)
+    rows = asyncio.run(inbox_rows(stack, [f"{name}{number:05d}" for number in (1, members - 1)], session_id))
+    memory = {one: round(usage(pid_of(stack, one)).resident_bytes / 2**20) for one in stack.running()}
+    return made | joined | {"steps": steps, "told": told, "inbox_rows_of_two": rows, "resident_mib": memory}
+
+
+def is_held(step: dict[str, Any]) -> bool:
+    """Everything acked and delivered, 99 % within 1 s."""
+    return bool(
+        step["acked"] == step["sent"]
+        and step["deliveries"] == step["deliveries_wanted"]
+        and step["delivery_p99_ms"] <= 1000
+    )
+
+
+async def inbox_rows(stack: Stack, user_ids: list[str], session_id: str) -> dict[str, int]:
+    """How many inbox rows these users have of the group."""
+    store = CassandraStore(CassandraConfig(hosts=("127.0.0.1",), port=stack.ports.cassandra))
+    counts = {}
+    async with started(store):
+        for user_id in user_ids:
+            rows = 0
+            for bucket in (await store.inbox_buckets([user_id], 100)).get(user_id, ()):
+                found = await store.inbox_rows(UserBucket(user_id, bucket.bucket), 1, 2**40)
+                rows += sum(row.session_id == session_id for row in found)
+            counts[user_id] = rows
+    return counts
+
+
+def session_list(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
+    """The list of a user with 1,000 sessions: after a start of the gateway, then again and again."""
+    port = stack.ports.gateway
+    generator.do("befriend", port=port, user_id="popular", sessions=SESSIONS)
+    time.sleep(2)
+    result: dict[str, Any] = {}
+    cold = []
+    for _ in range(3):
+        stack.stop("gateway-0")
+        stack.start("gateway-0")
+        stack.wait_ready(["gateway-0"])
+        once = generator.do("sessions", port=port, user_id="popular", limit=50, times=15)
+        cold.append(once["first_ms"])
+        result["warm_p50_ms"] = once["p50_ms"]
+        result["unread_right"] = once["unread"] == [1] * len(once["unread"])
+    result["cold_ms"] = sorted(cold)
+    say("session list", result)
+    return result
+
+
+if __name__ == "__main__":
+    main()
