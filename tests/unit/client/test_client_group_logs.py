@@ -1,0 +1,277 @@
+"""A group over its whole life, as one device sees it: memberships, both ways of delivery, every loss and repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.client.test_client_receiving import ME, Device, message
+from tidings_client import frames
+from tidings_client.effects import FetchHistory
+from tidings_client.frames import Live, Message, Position, Push
+
+GROUP = "g:x"
+READ, WRITE = "read", "write"
+
+
+@dataclass
+class Log:
+    """The group at the server: its log, the user's inbox, and who may read what."""
+
+    messages: list[Message] = field(default_factory=list)
+    inbox: list[Message] = field(default_factory=list)
+    spans: list[tuple[int, int | None]] = field(default_factory=list)
+    write_diffused: set[int] = field(default_factory=set)
+    read_diffused: set[int] = field(default_factory=set)
+    mode: str = WRITE
+
+    @property
+    def is_member(self) -> bool:
+        return bool(self.spans) and self.spans[-1][1] is None
+
+    def say(self) -> None:
+        self.append()
+
+    def append(self, *, to_inbox: bool = False, **body: object) -> None:
+        seq = len(self.messages) + 1
+        entry = message(GROUP, seq, "alice", **body)
+        self.messages.append(entry)
+        if to_inbox or (self.is_member and self.mode == WRITE):
+            self.inbox.append(entry)
+            self.write_diffused.add(seq)
+        if self.mode == READ and "mode_to" not in body:
+            self.read_diffused.add(seq)
+
+    def join(self) -> None:
+        if not self.is_member:
+            self.spans.append((len(self.messages) + 1, None))
+            self.append(to_inbox=True, event="members_added", user_ids=[ME], mode=self.mode)
+
+    def leave(self) -> None:
+        if self.is_member:
+            self.append(to_inbox=True, event="member_removed", user_id=ME)
+            self.spans[-1] = (self.spans[-1][0], len(self.messages))
+
+    def switch(self) -> None:
+        before, self.mode = self.mode, READ if self.mode == WRITE else WRITE
+        self.append(to_inbox=self.is_member, event="members_added", user_ids=["zoe"], mode=self.mode,
+                    mode_from=before, mode_to=self.mode)  # fmt: skip
+
+    def is_mine(self, seq: int) -> bool:
+        return any(first <= seq <= (last or seq) for first, last in self.spans)
+
+    def must_be_shown(self) -> set[int]:
+        """What the inbox has, and all of a membership that still holds: its log can be read."""
+        current = self.spans[-1][0] if self.is_member else len(self.messages) + 1
+        return self.write_diffused | set(range(current, len(self.messages) + 1))
+
+
+@dataclass
+class Member:
+    """A device of the user, and the server's side of what it does."""
+
+    log: Log = field(default_factory=Log)
+    seen: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.device = Device(inbox=self.log.inbox)
+        self.device.open()
+        self.connect()
+
+    def connect(self) -> None:
+        self.device.connect(live=False)
+        self.live()
+
+    def live(self) -> None:
+        self.device.give(Live(inbox_seq=len(self.log.inbox), heads=self.heads))
+
+    @property
+    def heads(self) -> tuple[Position, ...]:
+        is_read = self.log.is_member and self.log.mode == READ
+        return (Position(GROUP, len(self.log.messages)),) if is_read else ()
+
+    def push(self, seq: int, number: int) -> None:
+        """By a way that this message went; what names the user in a read group goes both."""
+        if not self.log.is_mine(seq) or seq > len(self.log.messages):
+            return
+        entry = self.log.messages[seq - 1]
+        if seq in self.log.read_diffused and (number % 2 or seq not in self.log.write_diffused):
+            self.device.give(Push(message=entry))
+        else:
+            self.device.push(1 + self.log.inbox.index(entry))
+
+    def answer_history(self) -> None:
+        fetch = self.device.histories.pop(0)
+        if not self.log.is_member:
+            self.device.take(self.device.core.history_failed(self.device.now_ms, GROUP, gone=True))
+            return
+        first = max(self.log.spans[-1][0], 1 + (fetch.after_seq or 0))
+        page = self.log.messages[first - 1 :][:3]
+        more = bool(page) and page[-1].seq < len(self.log.messages)
+        self.device.take(self.device.core.history(self.device.now_ms, GROUP, page, more))
+
+    def fail_history(self) -> None:
+        self.device.histories.pop(0)
+        self.device.take(self.device.core.history_failed(self.device.now_ms, GROUP, gone=False))
+
+    def restart(self) -> None:
+        """Nothing is kept but the cursor."""
+        self.seen += self.shown
+        self.device = Device(self.log.inbox, self.device.cursor, now_ms=self.device.now_ms)
+        self.device.open()
+        self.connect()
+
+    @property
+    def shown(self) -> list[int]:
+        return [entry.seq for entry in self.device.shown]
+
+    def do(self, name: str, number: int = 0) -> None:
+        match name:
+            case "push":
+                self.push(1 + number // 2, number)
+            case "newest":
+                self.push(len(self.log.messages), number)
+            case "advance":
+                self.advance(number)
+            case "lose":
+                self.device.lose_connection()
+                self.advance(1_000)
+            case "live" | "restart":
+                getattr(self, name)()
+            case "say" | "join" | "leave" | "switch":
+                getattr(self.log, name)()
+            case _:
+                self.serve(name, number)
+
+    def serve(self, name: str, number: int) -> None:
+        device = self.device
+        match name:
+            case "handle":
+                device.handle(number)
+            case "heartbeat":
+                device.give(frames.Heartbeat(inbox_seq=len(self.log.inbox), heads=self.heads))
+            case "sync" if device.syncs:
+                device.answer()
+            case "history" if device.histories:
+                self.answer_history()
+            case "fail" if device.histories:
+                self.fail_history()
+
+    def advance(self, ms: int) -> None:
+        device, until = self.device, self.device.now_ms + ms
+        while (at := device.core.next_tick_ms(device.now_ms)) is not None and at <= until:
+            device.now_ms = max(device.now_ms, at)
+            device.take(device.core.tick(device.now_ms))
+            if device.connecting:
+                self.connect()
+        device.now_ms = until
+
+    def settle_down(self) -> None:
+        for _ in range(len(self.log.messages) + 20):
+            self.do("heartbeat")
+            self.advance(1_100)
+            while self.device.syncs:
+                self.device.answer()
+            while self.device.histories:
+                self.answer_history()
+            self.device.handle(len(self.device.tickets))
+        self.advance(1_000)
+
+
+NAMES = ["say", "say", "say", "join", "leave", "switch", "newest", "newest", "live", "heartbeat", "sync", "history"]
+STEPS = st.one_of(
+    st.tuples(st.sampled_from([*NAMES, "fail", "lose"]), st.integers(0, 1)),
+    st.tuples(st.just("push"), st.integers(0, 60)),
+    st.tuples(st.just("advance"), st.sampled_from([1, 200, 1_000, 6_000])),
+    st.tuples(st.just("handle"), st.integers(1, 5)),
+)
+
+
+def rises(seqs: list[int]) -> bool:
+    return all(before < after for before, after in pairwise(seqs))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(STEPS, max_size=80))
+def test_any_interleaving_shows_each_message_of_the_memberships_once_in_order(schedule: list[tuple[str, int]]) -> None:
+    member = Member()
+    for name, number in schedule:
+        member.do(name, number)
+    member.settle_down()
+    assert rises(member.shown)
+    assert all(map(member.log.is_mine, member.shown))
+    assert member.log.must_be_shown() <= set(member.shown)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(STEPS, st.just(("restart", 0))), max_size=80))
+def test_through_restarts_nothing_is_left_out_and_nothing_comes_from_outside_a_membership(
+    schedule: list[tuple[str, int]],
+) -> None:
+    member = Member()
+    for name, number in schedule:
+        before = member.shown
+        member.do(name, number)
+        assert rises(member.shown), before
+    member.settle_down()
+    assert rises(member.shown)
+    assert all(map(member.log.is_mine, member.seen + member.shown))
+    assert member.log.must_be_shown() <= set(member.seen + member.shown)
+
+
+def settled(*steps: str) -> Member:
+    member = Member()
+    for name in steps:
+        member.do(name)
+    member.settle_down()
+    return member
+
+
+def test_what_was_handled_of_a_log_is_not_shown_again_by_the_next_process() -> None:
+    member = settled("join", "say", "switch", "say", "say")
+    assert member.shown == [1, 2, 3, 4, 5]
+    member.do("say")
+    member.restart()
+    member.settle_down()
+    assert member.shown == [6]
+
+
+def test_a_switch_made_while_the_device_was_away_shows_nothing_again() -> None:
+    member = settled("join", "say", "say")
+    for name in ("switch", "say", "say"):
+        member.do(name)
+    member.restart()
+    member.advance(20_000)
+    assert member.device.histories == []
+    member.settle_down()
+    assert member.shown == [4, 5, 6]
+
+
+def test_between_leaving_and_joining_again_nothing_is_waited_for() -> None:
+    member = settled("switch", "join", "say")
+    member.device.lose_connection()
+    for name in ("leave", "say", "join", "say"):
+        member.do(name)
+    member.advance(1_000)
+    member.settle_down()
+    assert member.shown == [2, 3, 4, 6, 7]
+
+
+def test_a_device_that_begins_with_live_reads_no_log_from_before() -> None:
+    log = Log()
+    for name in ("join", "switch", "say"):
+        getattr(log, name)()
+    device = Device(inbox=log.inbox, from_live=True)
+    device.open()
+    device.connect(live=False)
+    device.give(Live(inbox_seq=len(log.inbox), heads=(Position(GROUP, 3),)))
+    device.advance(15_000)
+    assert (device.histories, device.shown) == ([], [])
+    device.give(Push(message=message(GROUP, 5)))
+    device.advance(200)
+    assert device.histories == [FetchHistory(GROUP, 3)]
+    assert device.cursor is not None
+    assert device.cursor.groups == {GROUP: 3}
