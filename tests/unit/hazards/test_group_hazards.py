@@ -233,7 +233,7 @@ async def test_members_in_memory_follow_every_change() -> None:
 
 @simulated
 async def test_memory_that_holds_few_members_decides_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.persister.worker._MEMBERS_IN_MEMORY", 2)
+    monkeypatch.setattr("services.persister.worker._MEMBERS_IN_MEMORY", 0)
     async with pipeline() as line:
         line.persister()
         for sent in (
@@ -246,6 +246,8 @@ async def test_memory_that_holds_few_members_decides_the_same(monkeypatch: pytes
             line.publish(sent)
             await line.settled(PERSISTER)
         check_group(line)
+        # Loaded anew after each round that left members in memory: those of "create", "m1" and "out".
+        assert line.store.calls["groups_as_of"] == 3
         assert codes(line) == [("m2", "session_not_found")]
 
 

@@ -55,19 +55,23 @@ BAD: tuple[GroupAction, ...] = (
 )
 
 
-@pytest.mark.parametrize("action", GOOD, ids=str)
+def _name(action: GroupAction) -> str:
+    return f"{type(action).__name__} {action}"[:60]
+
+
+@pytest.mark.parametrize("action", GOOD, ids=_name)
 def test_what_a_gateway_publishes_is_read_as_it_was_written(action: GroupAction) -> None:
     sent = group_command("c", action)
     assert decode_command(sent.SerializeToString()) == sent
 
 
-@pytest.mark.parametrize("action", BAD, ids=str)
+@pytest.mark.parametrize("action", BAD, ids=_name)
 def test_nonsense_is_poison(action: GroupAction) -> None:
     with pytest.raises(PoisonRecord):
         decode_command(group_command("c", action).SerializeToString())
 
 
-@pytest.mark.parametrize("action", GOOD, ids=str)
+@pytest.mark.parametrize("action", GOOD, ids=_name)
 def test_a_group_command_for_a_direct_session_is_poison(action: GroupAction) -> None:
     with pytest.raises(PoisonRecord, match="direct"):
         decode_command(group_command("c", action, session_id=SESSION).SerializeToString())
