@@ -8,7 +8,9 @@ from pydantic import ValidationError
 
 from tidings.cli.chat import chat
 from tidings.cli.dlq import app as dlq
+from tidings.cli.groups import app as group
 from tidings.cli.init import init
+from tidings.cli.sessions import receipts, sessions
 from tidings.cli.talk import send, tail
 from tidings.cli.tokens import token
 from tidings.cli.where import where
@@ -33,8 +35,9 @@ def tidings() -> None:
     """Operate Tidings, and chat through it from a terminal."""
 
 
-for verb in (init, token, send, tail, chat, where):
+for verb in (init, token, send, tail, chat, sessions, receipts, where):
     app.command()(verb)
+app.add_typer(group, name="group")
 app.add_typer(dlq, name="dlq")
 
 

@@ -16,6 +16,20 @@ def user_id(text: str) -> str:
     return text
 
 
+def session_id(text: str) -> str:
+    """A check for typer: a session, direct or group."""
+    if not ids.is_session_id(text):
+        raise typer.BadParameter(f"{text!r} is no session id: d:<a>:<b> of two users in byte order, or g:<id>")
+    return text
+
+
+def group_id(text: str) -> str:
+    """A check for typer: a group."""
+    if not ids.is_group_session(text):
+        raise typer.BadParameter(f"{text!r} is no group: g:<id> as `tidings sessions` prints it")
+    return text
+
+
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://", "ws://", "wss://")):
         raise typer.BadParameter(f"{text!r} is no address of a gateway: http://host:port")
@@ -29,6 +43,12 @@ Token = Annotated[
         "--token",
         envvar="TIDINGS_TOKEN",
         help="A token of the user; without it the gateway is asked for one, which it gives in development mode.",
+    ),
+]
+Session = Annotated[
+    str,
+    typer.Option(
+        "--session", help="A session instead of a user: g:<id>.", callback=lambda text: text and session_id(text)
     ),
 ]
 AsUser = Annotated[str, typer.Option("--as", help="Who you are.", callback=user_id)]

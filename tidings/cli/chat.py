@@ -6,18 +6,20 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, user_id
+from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, user_id
 from tidings.cli.signing_in import Account
 from tidings.errors import ConfigurationError
+from tidings_client import direct_session
 
 
 def chat(
     user: AsUser,
     peer: Annotated[str, typer.Option("--with", help="Whom to talk to.", callback=user_id)] = "echo",
+    session: Session = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """Talk to a user in this terminal: … sending, ✓ sent, ✓✓ delivered, ✓✓ read.
+    """Talk to a user, or in a group, in this terminal: … sending, ✓ sent, ✓✓ delivered, ✓✓ read.
 
     What is shown counts as read. Enter sends, PageUp and PageDown scroll, Ctrl-C leaves.
     """
@@ -25,4 +27,4 @@ def chat(
         raise ConfigurationError("`tidings chat` needs a terminal; scripts use `tidings send` and `tidings tail`")
     from tidings.cli.conversation import converse  # loads the terminal library, which no other verb needs
 
-    asyncio.run(converse(Account(url, user, token), peer))
+    asyncio.run(converse(Account(url, user, token), session or direct_session(user, peer)))

@@ -7,16 +7,16 @@ import time
 from tidings.cli.chat_screen import ChatScreen
 from tidings.cli.chat_view import ChatView
 from tidings.cli.signing_in import Account, LivePlace, signed_in
-from tidings_client import Client, LinkChanged, StatusChanged, WatermarksMoved, direct_session
+from tidings_client import Client, LinkChanged, StatusChanged, WatermarksMoved, peer_of
 
 HISTORY = 100
 
 
-async def converse(account: Account, peer: str) -> None:
+async def converse(account: Account, session_id: str) -> None:
     """Talk in this terminal until the user leaves."""
     place = LivePlace()
     async with signed_in(account, f"chat-{os.getpid()}", place, from_live=True) as client:
-        talk = Conversation(client, ChatView(account.user, direct_session(account.user, peer)), peer)
+        talk = Conversation(client, ChatView(account.user, session_id))
         await place.fixed()
         await talk.run()
 
@@ -24,10 +24,11 @@ async def converse(account: Account, peer: str) -> None:
 class Conversation:
     """Carries messages and statuses from the client to the screen, and what is typed to the client."""
 
-    def __init__(self, client: Client, view: ChatView, peer: str) -> None:
+    def __init__(self, client: Client, view: ChatView) -> None:
         self._client = client
         self._view = view
-        self._screen = ChatScreen(view, f"{client.user_id} and {peer}", self._say)
+        other = peer_of(view.session_id, client.user_id) or view.session_id
+        self._screen = ChatScreen(view, f"{client.user_id} and {other}", self._say)
         self._sending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:

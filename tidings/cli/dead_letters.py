@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf.message import DecodeError, Message
 
@@ -24,11 +24,12 @@ ACCEPTED = "it was accepted"
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter, and where on `dead-letters` it stands."""
+    """A dead letter, and where on `dead-letters` it stands; `copies`: a round that is repeated writes it again."""
 
     partition: int
     offset: int
     content: DeadLetter
+    copies: int = 1
 
     @property
     def name(self) -> str:
@@ -42,7 +43,7 @@ class Letter:
 
 
 async def newest_letters(broker: Broker, partitions: int) -> Sequence[Letter]:
-    """Up to 1,000 of each partition, by the time of their records; copies of one letter once.
+    """Up to 1,000 of each partition, by the time of their records; copies of one letter once, and counted.
 
     Raises BrokerUnavailable.
     """
@@ -55,7 +56,8 @@ async def newest_letters(broker: Broker, partitions: int) -> Sequence[Letter]:
     letters: dict[tuple[str, int, int, int], Letter] = {}
     for record in records:
         letter = _letter(record)
-        letters.setdefault(letter.source, letter)
+        first_copy = letters.get(letter.source)
+        letters[letter.source] = replace(first_copy, copies=first_copy.copies + 1) if first_copy else letter
     return sorted(letters.values(), key=lambda letter: letter.content.at_ms)
 
 

@@ -46,13 +46,15 @@ PlaceArgument = Annotated[
 
 @app.command("list")
 def list_letters() -> None:
-    """One line for each dead letter: its place, time, the record it was, and why it was put aside."""
+    """One line for each dead letter: its place, time, the record it was, why it was put aside, and how often it
+    was written if more than once: a round that is repeated writes it again."""
     settings = KafkaSettings()
     letters = _ask(settings, lambda broker: newest_letters(broker, settings.session_partitions))
     for letter in letters:
         content = letter.content
         was = f"{content.topic} {content.partition}/{content.offset}"
-        print(f"{letter.name:<10} {day_and_time(content.at_ms)}  {was:<28} {visible(content.reason)}")
+        copies = f"  ({letter.copies} times)" if letter.copies > 1 else ""
+        print(f"{letter.name:<10} {day_and_time(content.at_ms)}  {was:<28} {visible(content.reason)}{copies}")
     print(f"{len(letters)} dead letters" if letters else "no dead letters")
 
 

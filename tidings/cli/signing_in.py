@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import secrets
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tidings.cli.patience import GaveUp
 from tidings_client import ApiError, Client, Cursor, CursorStore, TokenProvider, Unreachable, development_tokens
-from tidings_client.rest import http_url_of
+from tidings_client.group_calls import GroupCalls
+from tidings_client.ids import MessageIds
+from tidings_client.rest import Rest, http_url_of
+from tidings_client.tokens import Tokens
 
 CONNECT_S = 20.0  # PROTOCOL gives `hello` 5 s and `live` 10 s
 
@@ -59,6 +64,33 @@ async def signed_in(account: Account, device: str, cursors: CursorStore, *, from
         if client.user_id != account.user:
             raise GaveUp(f"the token speaks for {client.user_id}, not for {account.user}: change --as or --token")
         yield client
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What is asked by REST alone, without a connection."""
+
+    sessions: Rest
+    groups: GroupCalls
+
+
+@contextlib.asynccontextmanager
+async def asking(account: Account) -> AsyncIterator[Calls]:
+    """The calls of a user while the block runs; they raise the SDK's ApiError and Unreachable, this GaveUp."""
+    url = http_url_of(account.url)
+    ask = development_tokens(url, account.user)
+    if not account.token:
+        await _check_tokens(ask, url)
+    message_ids = MessageIds(secrets.randbits)
+
+    async def own_id() -> str:
+        return account.user
+
+    rest = Rest(url, Tokens(account.token or ask))
+    try:
+        yield Calls(rest, GroupCalls(rest, lambda: message_ids.make(time.time_ns() // 1_000_000), own_id))
+    finally:
+        await rest.close()
 
 
 async def _connected(client: Client, url: str) -> None:

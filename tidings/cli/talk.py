@@ -5,13 +5,14 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, user_id
+from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, user_id
 from tidings.cli.patience import GaveUp
 from tidings.cli.screen_text import TICKS, content, line, visible
 from tidings.cli.signing_in import Account, LivePlace, signed_in
@@ -41,12 +42,25 @@ class Until(StrEnum):
 _STEPS = {Until.SENT: 1, Until.DELIVERED: 2, Until.READ: 3, Until.ANSWER: 1}
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `tail` prints: of one session or (empty) of all, and how many messages, 0 without end."""
+
+    session_id: str
+    mark_read: bool
+    count: int
+
+
 def send(  # noqa: PLR0913 - each argument is an option of the verb
     sender: Annotated[str, typer.Option("--from", "--as", help="Who you are.", callback=user_id)],
-    to: Annotated[str, typer.Option("--to", help="The user to write to.", callback=user_id)],
     text: Annotated[str, typer.Argument(help="What to say.")],
+    to: Annotated[
+        str, typer.Option("--to", help="The user to write to.", callback=lambda text: text and user_id(text))
+    ] = "",
+    session: Session = "",
     until: Annotated[
-        Until, typer.Option("--until", help="Wait until it is stored, held or read by the peer, or answered.")
+        Until,
+        typer.Option("--until", help="Wait until it is stored, held or read (in a group: by anyone), or answered."),
     ] = Until.SENT,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.", min=0.1)] = 20.0,
     client_msg_id: Annotated[
@@ -56,17 +70,20 @@ def send(  # noqa: PLR0913 - each argument is an option of the verb
     token: Token = "",
 ) -> None:
     """Send one text message and print what becomes of it: ✓ sent, ✓✓ delivered, ✓✓ read."""
-    account = Account(url, sender, token)
-    asyncio.run(_send(account, to, text, client_msg_id, until, timeout_s))
+    if bool(to) == bool(session):
+        raise typer.BadParameter("say where it goes: either --to USER or --session g:<id>")
+    address: Address = {"to": to} if to else {"session_id": session}
+    if client_msg_id:
+        address["client_msg_id"] = client_msg_id
+    asyncio.run(_send(Account(url, sender, token), text, address, until, timeout_s))
 
 
-async def _send(account: Account, to: str, text: str, client_msg_id: str, until: Until, timeout_s: float) -> None:
+async def _send(account: Account, text: str, address: Address, until: Until, timeout_s: float) -> None:
     place = LivePlace()
     async with signed_in(account, f"send-{os.getpid()}", place, from_live=True) as client:
         if until is Until.ANSWER:
             await place.fixed()
         answers = client.messages() if until is Until.ANSWER else None
-        address: Address = {"to": to, "client_msg_id": client_msg_id} if client_msg_id else {"to": to}
         sent = await client.send(text, **address)
         try:
             async with asyncio.timeout(timeout_s):
@@ -105,7 +122,7 @@ def _unfinished(sent: SentMessage, until: Until, timeout_s: float) -> str:
     return f"the message is stored ({sent.status}), but there was no {until} within {timeout_s:g} s"
 
 
-def tail(
+def tail(  # noqa: PLR0913 - each argument is an option of the verb
     user: AsUser,
     cursor: Annotated[
         Path | None, typer.Option("--cursor", help="A file that keeps the place: the next run goes on there.")
@@ -114,37 +131,38 @@ def tail(
         bool, typer.Option("--all", help="Without a place, begin with the oldest message instead of what comes now.")
     ] = False,
     read: Annotated[bool, typer.Option("--read", help="Mark as read what is printed.")] = False,
+    session: Session = "",
     count: Annotated[int, typer.Option("--count", help="End after so many messages; 0: never.", min=0)] = 0,
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """Print every message of a user's sessions as it comes, each once, in order. Ctrl-C ends it."""
+    """Print every message of a user's sessions (or of one) as it comes, each once, in order. Ctrl-C ends it."""
     cursors = FileCursorStore(cursor) if cursor else MemoryCursorStore()
     # A cursor belongs to a device; without one, several may run side by side.
     device = "tail" if cursor else f"tail-{os.getpid()}"
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_tail(Account(url, user, token), device, cursors, from_live=not everything, read=read, count=count))
+        asyncio.run(_tail(Account(url, user, token), device, cursors, not everything, Wanted(session, read, count)))
 
 
-async def _tail(
-    account: Account, device: str, cursors: CursorStore, *, from_live: bool, read: bool, count: int
-) -> None:
+async def _tail(account: Account, device: str, cursors: CursorStore, from_live: bool, wanted: Wanted) -> None:
     async with signed_in(account, device, cursors, from_live=from_live) as client:
         telling = asyncio.create_task(_tell_of_breaks(client))
         try:
-            await _print_messages(client, read, count)
+            await _print_messages(client, wanted)
         finally:
             telling.cancel()
 
 
-async def _print_messages(client: Client, read: bool, count: int) -> None:
+async def _print_messages(client: Client, wanted: Wanted) -> None:
     printed = 0
     async for message in client.messages():
+        if wanted.session_id not in ("", message.session_id):
+            continue
         print(line(message), flush=True)
-        if read:
+        if wanted.mark_read:
             client.mark_read(message.session_id, message.seq)
         printed += 1
-        if printed == count:
+        if printed == wanted.count:
             return
 
 

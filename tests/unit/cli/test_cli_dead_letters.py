@@ -35,10 +35,11 @@ async def broker_with(*letters: DeadLetter | bytes) -> MemoryBroker:
     return broker
 
 
-async def test_letters_are_listed_by_time_and_a_letter_written_twice_only_once() -> None:
+async def test_letters_are_listed_by_time_and_a_letter_written_twice_only_once_and_counted() -> None:
     broker = await broker_with(dead(7, at_ms=20), dead(3, at_ms=10), dead(7, at_ms=20))
     letters = await newest_letters(broker, SIZES.session_partitions)
-    assert [(letter.name, letter.content.offset) for letter in letters] == [("1/1", 3), ("1/0", 7)]
+    found = [(letter.name, letter.content.offset, letter.copies) for letter in letters]
+    assert found == [("1/1", 3, 1), ("1/0", 7, 2)]
 
 
 async def test_a_record_that_is_no_letter_is_shown_rather_than_hidden() -> None:

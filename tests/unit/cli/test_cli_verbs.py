@@ -84,7 +84,10 @@ def test_where_splits_a_message_id(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().out.startswith("epoch 3\nmessages.inbound partition 5 offset 77\n")
 
 
-@pytest.mark.parametrize("verb", [(), ("init",), ("token",), ("send",), ("tail",), ("chat",), ("dlq",), ("where",)])
+VERBS = ("init", "token", "send", "tail", "chat", "sessions", "receipts", "group", "dlq", "where")
+
+
+@pytest.mark.parametrize("verb", [(), *((verb,) for verb in VERBS)])
 def test_every_verb_explains_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
 ) -> None:

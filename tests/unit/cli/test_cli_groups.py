@@ -1,0 +1,144 @@
+"""The verbs about groups, sessions and receipts, against a gateway that answers from a table."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.unit.cli.test_cli_verbs import run
+from tidings.cli import signing_in
+from tidings_client import backoff
+from tidings_client.rest import Rest
+
+Json = dict[str, Any]
+GROUP = f"g:{'ab' * 16}"
+AS_ALICE = ("--as", "alice", "--token", "t")
+
+
+class Gateway:
+    """Answers by method and path; what it does not know is not found. Keeps the bodies it was sent."""
+
+    def __init__(self, answers: dict[str, Json]) -> None:
+        self.answers = answers
+        self.bodies: list[Json] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.content:
+            self.bodies.append(json.loads(request.content))
+        answer = self.answers.get(f"{request.method} {request.url.raw_path.decode()}")
+        if answer is None:
+            return httpx2.Response(404, json={"code": "session_not_found", "detail": "no such session"})
+        return httpx2.Response(200, json=answer)
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    gateway = Gateway({})
+    monkeypatch.setattr(signing_in, "Rest", partial(Rest, transport=httpx2.MockTransport(gateway)))
+    monkeypatch.setattr(backoff, "BASE_MS", 0)
+    return gateway
+
+
+def test_a_group_is_made_and_its_id_printed(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers["POST /v1/groups"] = {"session_id": GROUP, "seq": 1}
+    assert run(monkeypatch, "group", "create", *AS_ALICE, "the team", "bob", "carol") == 0
+    assert capsys.readouterr().out == f"{GROUP}\n"
+    assert gateway.bodies == [{"name": "the team", "members": ["bob", "carol"]}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        (("remove", GROUP, "bob"), f"DELETE /v1/groups/{GROUP}/members/bob"),
+        (("leave", GROUP), f"DELETE /v1/groups/{GROUP}/members/alice"),
+        (("rename", GROUP, "crew"), f"PATCH /v1/groups/{GROUP}"),
+        (("dissolve", GROUP, "--yes"), f"DELETE /v1/groups/{GROUP}"),
+    ],
+)
+def test_what_changes_a_group_says_at_which_seq(
+    gateway: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    call: str,
+) -> None:
+    gateway.answers[call] = {"session_id": GROUP, "seq": 9}
+    assert run(monkeypatch, "group", *arguments, *AS_ALICE) == 0
+    assert capsys.readouterr().out == f"done  {GROUP} #9\n"
+
+
+def test_who_is_left_out_is_told(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left_out = [{"user_id": "bob", "code": "already_member"}]
+    gateway.answers[f"POST /v1/groups/{GROUP}/members"] = {"session_id": GROUP, "added": [], "left_out": left_out}
+    assert run(monkeypatch, "group", "add", GROUP, "bob", *AS_ALICE) == 0
+    assert capsys.readouterr().out == "0 added\nleft out: bob (already_member)\n"
+
+
+def test_the_members_are_listed_and_what_the_group_is(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers[f"GET /v1/groups/{GROUP}"] = {
+        "session_id": GROUP, "name": "te\x1bam", "owner": "alice", "mode": "write", "member_count": 1
+    }  # fmt: skip
+    gateway.answers[f"GET /v1/groups/{GROUP}/members?limit=200"] = {
+        "members": [{"user_id": "alice", "role": "owner", "joined_seq": 1}]
+    }
+    assert run(monkeypatch, "group", "members", GROUP, *AS_ALICE) == 0
+    assert capsys.readouterr().out == "owner   alice  since #1\nte\ufffdam: 1 members, delivered by write diffusion\n"
+
+
+def test_sessions_are_listed_with_what_is_unread_over_pages(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = {"seq": 4, "at": 0, "sender_id": "bob", "preview": "hi"}
+    group = {"session_id": GROUP, "session_kind": "group", "mode": "read", "name": "team", "unread": 3, "head": head}
+    gateway.answers["GET /v1/sessions?limit=2"] = {"sessions": [group], "next": "x"}
+    gateway.answers["GET /v1/sessions?limit=1&before=x"] = {"sessions": [{"session_id": "d:alice:bob"}], "next": "y"}
+    assert run(monkeypatch, "sessions", *AS_ALICE, "--limit", "2") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"3 unread     {GROUP} team \(read\)  [-0-9]+ [:0-9]+ #4 bob: hi", first)
+    assert second.split() == ["d:alice:bob"]
+
+
+def test_receipts_are_listed_over_pages_with_their_sums(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = f"GET /v1/sessions/{GROUP}/messages/4/receipts"
+    gateway.answers[path] = {"delivered": ["bob"], "read": [], "members": 3, "next": "bob"}
+    gateway.answers[f"{path}?after=bob"] = {"delivered": [], "read": [{"user_id": "carol", "at": 0}], "members": 3}
+    assert run(monkeypatch, "receipts", GROUP, "4", *AS_ALICE) == 0
+    delivered, read, told = capsys.readouterr().out.splitlines()
+    assert delivered == "delivered  bob"
+    assert re.fullmatch(r"read       \d\d:\d\d:\d\d carol", read)
+    assert told == "1 read, 1 received, of 3 members besides the author"
+
+
+def test_a_refusal_is_one_line(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "group", "leave", GROUP, *AS_ALICE) == 1
+    assert capsys.readouterr().err == "error: 404 session_not_found: no such session\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("group", "add", "team", "bob", *AS_ALICE),
+        ("group", "remove", GROUP, "b ob", *AS_ALICE),
+        ("receipts", "nonsense", "1", *AS_ALICE),
+        ("send", "--from", "alice", "hi"),
+        ("send", "--from", "alice", "--to", "bob", "--session", GROUP, "hi"),
+        ("tail", "--as", "alice", "--session", "bob"),
+    ],
+)
+def test_a_misuse_ends_with_2(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    assert run(monkeypatch, *arguments) == 2

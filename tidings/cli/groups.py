@@ -1,0 +1,109 @@
+"""`tidings group …`: make a group, change it, and see who is in it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, user_id
+from tidings.cli.screen_text import day_and_time, visible
+from tidings.cli.signing_in import Account, Calls, asking
+from tidings_client import Member, Placed
+
+app = typer.Typer(help="Make groups, change them, and see who is in them.", no_args_is_help=True)
+
+
+def _users(given: list[str] | None) -> list[str]:
+    return [user_id(text) for text in given or []]
+
+
+Group = Annotated[str, typer.Argument(metavar="GROUP", help="g:<id> as `create` printed it.", callback=group_id)]
+User = Annotated[str, typer.Argument(metavar="USER", callback=user_id)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The group's name.")]
+Users = Annotated[list[str], typer.Argument(metavar="USER…", callback=_users)]
+NoUsers = Annotated[list[str] | None, typer.Argument(metavar="[USER…]", callback=_users)]
+
+
+@app.command()
+def create(user: AsUser, name: Name, members: NoUsers = None, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Make a group of these users and oneself, who owns it; print its id."""
+    placed = asyncio.run(_placed(Account(url, user, token), lambda calls: calls.groups.create(name, members or ())))
+    print(placed.session_id)
+
+
+@app.command()
+def add(user: AsUser, group: Group, users: Users, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Add up to 500 users; say who was left out, and why."""
+    asyncio.run(_add(Account(url, user, token), group, users))
+
+
+@app.command()
+def remove(user: AsUser, group: Group, member: User, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Remove a member."""
+    _do(Account(url, user, token), lambda calls: calls.groups.remove(group, member))
+
+
+@app.command()
+def leave(user: AsUser, group: Group, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Leave the group. Its owner transfers it first."""
+    _do(Account(url, user, token), lambda calls: calls.groups.leave(group))
+
+
+@app.command()
+def rename(user: AsUser, group: Group, name: Name, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Give the group another name."""
+    _do(Account(url, user, token), lambda calls: calls.groups.rename(group, name))
+
+
+@app.command()
+def dissolve(
+    user: AsUser,
+    group: Group,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """End the group for all of its members."""
+    if not yes:
+        typer.confirm(f"End {group} for all of its members?", abort=True)
+    _do(Account(url, user, token), lambda calls: calls.groups.dissolve(group))
+
+
+@app.command()
+def members(user: AsUser, group: Group, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """List the group's members, and what the group is."""
+    asyncio.run(_members(Account(url, user, token), group))
+
+
+def _do(account: Account, command: Callable[[Calls], Awaitable[Placed]]) -> None:
+    placed = asyncio.run(_placed(account, command))
+    print(f"done  {placed.session_id} #{placed.seq}")
+
+
+async def _placed(account: Account, command: Callable[[Calls], Awaitable[Placed]]) -> Placed:
+    async with asking(account) as calls:
+        return await command(calls)
+
+
+async def _add(account: Account, group: str, users: list[str]) -> None:
+    async with asking(account) as calls:
+        added = await calls.groups.add(group, users)
+    place = f"  {group} #{added.seq}" if added.seq is not None else ""
+    print(f"{len(added.added)} added{place}")
+    for left in added.left_out:
+        print(f"left out: {left.user_id} ({left.code})")
+
+
+async def _members(account: Account, group: str) -> None:
+    async with asking(account) as calls:
+        known = await calls.groups.get(group)
+        async for member in calls.groups.members(group):
+            print(described(member))
+    print(f"{visible(known.name)}: {known.member_count} members, delivered by {known.mode} diffusion")
+
+
+def described(member: Member) -> str:
+    """One line: role, user, since when, and until when muted (0: not)."""
+    muted = f"  muted until {day_and_time(member.muted_until)}" if member.muted_until else ""
+    return f"{member.role:<7} {member.user_id}  since #{member.joined_seq}{muted}"

@@ -1,0 +1,92 @@
+"""`tidings sessions` and `tidings receipts`: what a user has, and who has read it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+
+from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, session_id
+from tidings.cli.screen_text import clock, day_and_time, visible
+from tidings.cli.signing_in import Account, Calls, asking
+from tidings_client import ReceiptPage, Session
+
+MAX_PAGE = 100
+
+
+def sessions(
+    user: AsUser,
+    limit: Annotated[int, typer.Option("--limit", help="So many, newest activity first.", min=1)] = 50,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """List a user's sessions with what is unread, newest activity first."""
+    asyncio.run(_sessions(Account(url, user, token), limit))
+
+
+async def _sessions(account: Account, limit: int) -> None:
+    async with asking(account) as calls:
+        listed = 0
+        async for session in _newest(calls, limit):
+            print(described(session))
+            listed += 1
+    if not listed:
+        print("no sessions")
+
+
+async def _newest(calls: Calls, limit: int) -> AsyncIterator[Session]:
+    before: str | int | None = None
+    while limit > 0:
+        page = await calls.sessions.sessions(min(limit, MAX_PAGE), before)
+        for session in page.sessions:
+            yield session
+        limit -= len(page.sessions)
+        before = page.next
+        if before is None or not page.sessions:
+            return
+
+
+def described(session: Session) -> str:
+    """One line: what is unread, the session, and its newest message."""
+    unread = f"{session.unread} unread" if session.unread else ""
+    name = f" {visible(session.name)}" if session.name else ""
+    kind = f" ({session.mode})" if session.session_kind == "group" and session.mode else ""
+    head = session.head
+    if head is None:
+        return f"{unread:<12} {session.session_id}{name}{kind}"
+    at = f"{day_and_time(head.at)} " if head.at is not None else ""
+    said = f"{at}#{head.seq} {head.sender_id or ''}: {visible(head.preview or '')}"
+    return f"{unread:<12} {session.session_id}{name}{kind}  {said}"
+
+
+def receipts(
+    user: AsUser,
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="d:<a>:<b> or g:<id>.", callback=session_id)],
+    seq: Annotated[int, typer.Argument(help="The message's seq.", min=1)],
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """List who has read and who has received a message: for its author and a group's admins."""
+    asyncio.run(_receipts(Account(url, user, token), session, seq))
+
+
+async def _receipts(account: Account, session: str, seq: int) -> None:
+    read, delivered, members = 0, 0, 0
+    async with asking(account) as calls:
+        async for page in _pages(calls, session, seq):
+            for reader in page.read:
+                print(f"read       {f'{clock(reader.at)} ' if reader.at is not None else ''}{reader.user_id}")
+            for user_id in page.delivered:
+                print(f"delivered  {user_id}")
+            read, delivered, members = read + len(page.read), delivered + len(page.delivered), page.members
+    print(f"{read} read, {delivered} received, of {members} members besides the author")
+
+
+async def _pages(calls: Calls, session: str, seq: int) -> AsyncIterator[ReceiptPage]:
+    after: str | None = None
+    while True:
+        page = await calls.sessions.receipts(session, seq, after)
+        yield page
+        if page.next is None or page.next == after:
+            return
+        after = page.next
