@@ -12,7 +12,7 @@ from tests.simulation.world import SIZES, World
 from tidings import ids
 from tidings.errors import Refused
 from tidings.store import history
-from tidings.store.rows import MODE_READ, MessageRow, UserSessionRow
+from tidings.store.rows import MODE_READ, MessageRow
 from tidings.topics import GATEWAYS, MESSAGES_INBOUND, PRESENCE, PUSH, RECEIPTS_INBOUND
 from tidings.wire.common_pb2 import KIND_SYSTEM, Message
 from tidings.wire.deliveries_pb2 import Watermark
@@ -246,6 +246,8 @@ class Gateway:
         self._offset = 0
         # (session, user) -> highest seq known to decide, and whether the user is a member after it.
         self._members: dict[tuple[str, str], tuple[int, bool]] = {}
+        # Up to which seq nothing about that user can have been missed: a removal may be among what was lost.
+        self._known: dict[tuple[str, str], int] = {}
 
     def start(self) -> None:
         """First the position, then the start record, then connections (H13). Nothing is kept of a life before."""
@@ -264,6 +266,7 @@ class Gateway:
             device.frames.clear()
         self.connections.clear()
         self._members.clear()
+        self._known.clear()
         self.start()
 
     def accept(self, device: Device) -> None:
@@ -340,8 +343,13 @@ class Gateway:
         # The message goes to those who join with it, and to those who leave with it too.
         before = self._read_members(seen.session_id)
         self._learn(pushed)
-        for device in self._of_users(before | self._read_members(seen.session_id)):
-            device.frames.append(("message", (None, seen)))
+        for user_id in sorted(before | self._read_members(seen.session_id)):
+            place = (seen.session_id, user_id)
+            # After a gap it is not known who is still in: nothing is handed out until the tables were read again.
+            if seen.seq <= self._known.get(place, 0) + 1:
+                self._known[place] = max(seen.seq, self._known.get(place, 0))
+                for device in self._of_users([user_id]):
+                    device.frames.append(("message", (None, seen)))
 
     def _read_members(self, session_id: str) -> set[str]:
         return {user_id for (name, user_id), (_, is_in) in self._members.items() if name == session_id and is_in}
@@ -352,10 +360,13 @@ class Gateway:
         leaving = set(pushed.left_ids)
         if pushed.dissolves:
             leaving |= self._read_members(session_id)
-        changes = [(user_id, True) for user_id in pushed.joined_ids] + [(user_id, False) for user_id in leaving]
+        # The message that switches to read goes to inboxes and names who is in.
+        joining = [*pushed.joined_ids, *(pushed.user_ids if pushed.mode_to == MODE_READ else ())]
+        changes = [(user_id, True) for user_id in joining] + [(user_id, False) for user_id in leaving]
         for user_id, is_in in changes:
             if seq > self._members.get((session_id, user_id), (0, False))[0]:
                 self._members[session_id, user_id] = (seq, is_in)
+                self._known[session_id, user_id] = seq
 
     async def _live(self, connection_id: str, inbox_seq: int) -> None:
         device = self.connections.get(connection_id)
@@ -370,15 +381,17 @@ class Gateway:
         for row in await store.user_sessions(user_id):
             if not ids.is_group_session(row.session_id):
                 continue
+            # First the head: what is read after it is at least as new.
+            head = (await history.heads(store, [row.session_id]))[row.session_id].seq
             group = (await store.groups_as_of({row.session_id: _NEWEST}))[row.session_id]
             member = (await store.members_as_of(row.session_id, _NEWEST, [user_id]))[user_id]
             is_in = member.left_seq == 0 and group.member_count > 0
             as_of = max(member.as_of_seq, 0 if group.member_count else group.as_of_seq)
             if as_of >= self._members.get((row.session_id, user_id), (0, False))[0]:
                 self._members[row.session_id, user_id] = (as_of, is_in)
+                self._known[row.session_id, user_id] = max(head, self._known.get((row.session_id, user_id), 0))
             if is_in and group.mode == MODE_READ:
-                found = await history.heads(store, [row.session_id])
-                heads[row.session_id] = found[row.session_id].seq
+                heads[row.session_id] = head
         return heads
 
     async def heartbeat(self, device: Device) -> None:
@@ -403,6 +416,3 @@ def _of_json(message: dict[str, object]) -> Seen:
     event = message["body"] if message["kind"] == "system" else {}
     number = int(str(message["message_id"]))
     return Seen(str(message["session_id"]), int(str(message["seq"])), number, event)  # type: ignore[arg-type]
-
-
-__all__ = ["Device", "Gateway", "Seen", "UserSessionRow"]

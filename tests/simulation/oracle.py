@@ -56,7 +56,8 @@ class Session:
     mode: str = WRITE
     who_can_send: str = "all"
     who_can_add: str = "all"
-    shares_history: bool = False
+    # Whether it ever opened everything to current members.
+    has_shared_history: bool = False
     # Of every user the memberships, as [joining, leaving or None]; and the countable messages before the last joining.
     stays: dict[str, list[list[int | None]]] = field(default_factory=lambda: defaultdict(list))
     joined_counts: dict[str, int] = field(default_factory=dict)
@@ -258,7 +259,7 @@ def _take_settings(session: Session, command: Command) -> None:
     action = command.WhichOneof("action")
     asked = command.create_group.settings if action == "create_group" else command.change_group.settings
     if asked.HasField("share_history"):
-        session.shares_history = asked.share_history
+        session.has_shared_history = session.has_shared_history or asked.share_history
     if asked.HasField("who_can_send"):
         session.who_can_send = asked.who_can_send
     if asked.HasField("who_can_add"):

@@ -16,7 +16,7 @@ from services.persister.worker import PersisterStage
 from services.receipts.worker import ReceiptsStage
 from tests.simulation.world import EPOCH, SIZES, World, pumped
 from tidings.broker.base import Committed, NewRecord, Producer, Reader, Record, TopicPartition
-from tidings.errors import BrokerUnavailable, PoisonRecord, Retryable
+from tidings.errors import PoisonRecord, Retryable
 from tidings.ids import Position
 from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
@@ -24,10 +24,13 @@ from tidings.runtime.lanes import Admission, Arrival, Gate, Lane
 from tidings.runtime.round import Round
 from tidings.runtime.stage import Stage
 from tidings.store.base import Store, TaggedRow
-from tidings.topics import DELIVER, EXPAND, PERSISTER, PUSH, RECEIPTS
+from tidings.topics import DELIVER, DELIVERIES, EXPAND, PERSISTER, PUSH, RECEIPTS
+from tidings.wire.deliveries_pb2 import Delivery
 from tidings.wire.push_pb2 import Push, Resync
 
 _PATIENCE_MS = 4_000
+# Target partition, then source partition, offset and part.
+Place = tuple[int, int, int, int]
 STAGES = {"persister": PERSISTER, "expand": EXPAND, "deliver": DELIVER, "receipts": RECEIPTS}
 
 
@@ -78,6 +81,7 @@ class StoreOf:
         await self._stop.passed()
         self._world.witness.see(rows)
         unconfirmed = await self._world.store.write(rows)
+        self._world.confirmed.see(rows, unconfirmed)
         await self._stop.passed()
         return unconfirmed
 
@@ -98,6 +102,9 @@ class ProducerOf:
 
     def __init__(self, world: World, stop: Stop) -> None:
         self._producer, self._stop = world.broker.producer("stage"), stop
+        # Coordinates on `deliveries` of the round in hand, and of the rounds that were confirmed in this assignment.
+        self._emitted: list[Place] = []
+        self._confirmed: set[Place] = set()
         self._busy: set[tuple[str, int]] = set()
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
@@ -106,11 +113,32 @@ class ProducerOf:
         self._busy.add((topic, partition))
         try:
             await self._stop.passed()
+            if topic == DELIVERIES:
+                self._emitted += [place for one in records for place in _place_of(partition, one)]
             offset = await self._producer.produce(topic, partition, records)
             await self._stop.passed()
             return offset
         finally:
             self._busy.discard((topic, partition))
+
+    def confirm(self, sources: Collection[int]) -> None:
+        """Law 4: what a confirmed round has emitted is never emitted again by the same assignment."""
+        places = {place for place in self._emitted if place[1] in sources}
+        again = places & self._confirmed
+        assert not again, f"law 4: emitted again although a mark stands above it: {sorted(again)[:3]}"
+        self._confirmed |= places
+        self._emitted.clear()
+
+    def forget(self) -> None:
+        """Another assignment."""
+        self._emitted.clear()
+        self._confirmed.clear()
+
+
+def _place_of(partition: int, record: NewRecord) -> list[Place]:
+    delivery = Delivery.FromString(record.value or b"")
+    source = delivery.inbox_item.source
+    return [(partition, source.partition, source.offset, source.part)] if delivery.HasField("inbox_item") else []
 
 
 class Hints:
@@ -122,6 +150,8 @@ class Hints:
 
     def send(self, gateway: int, push: Push) -> None:
         """See HintSender."""
+        if push.HasField("send_ack"):
+            self._world.confirmed.check_ack(push.send_ack)
         chance = self._world.chance.random()
         if chance < self._world.trouble:
             self._lossy.add(gateway)
@@ -181,6 +211,7 @@ class Process:
         self.reading = ReaderOf(world)
         self.presence = PresenceReader(cast(Reader, self.reading))
         self.reading.reader = self.presence
+        self.producer = ProducerOf(world, self.stop)
         self.stage = self._make(stage)
         self.commits = world.groups[STAGES[stage].name]
         self.lanes: dict[TopicPartition, Lane[Any]] = {}
@@ -191,7 +222,7 @@ class Process:
 
     def _make(self, stage: str) -> Stage[Any]:
         store = cast(Store, StoreOf(self.world, self.stop))
-        producer = cast(Producer, ProducerOf(self.world, self.stop))
+        producer = cast(Producer, self.producer)
         hints = cast(HintSender, Hints(self.world))
         match stage:
             case "persister":
@@ -215,6 +246,7 @@ class Process:
     def assign(self, generation: int, partitions: Iterable[TopicPartition]) -> None:
         """These are ours now; their gates are closed."""
         self.stage.forget()
+        self.producer.forget()
         self.generation, self._alive_ms = generation, self.world.clock.now_ms
         self.lanes = {partition: Lane(partition, generation) for partition in partitions}
 
@@ -300,6 +332,7 @@ class Process:
     def _confirm(self, work: Round[Any]) -> None:
         done = [name for name in work.arrivals if work.is_confirmed(name.partition)]
         self.stage.confirmed(done)
+        self.producer.confirm({name.partition for name in done})
         for name in done:
             self.lanes[name].confirm(len(work.arrivals[name]), work.marks[name])
         for name, reason in work.stopped.items():
@@ -353,6 +386,3 @@ class Members:
             mine = {number for number in numbers if number % len(self.members) == index}
             owned = [name for name in self.commits.partitions if name.partition in mine]
             process.assign(self.commits.generation, owned)
-
-
-__all__ = ["STAGES", "BrokerUnavailable", "Members", "Process"]

@@ -14,15 +14,15 @@ from tests.simulation.schedule import STEPS, Schedule
 from tests.simulation.world import World, run
 
 SEEDS = 500
-# Seeds that have failed once, with what they found.
-KEPT: tuple[int, ...] = ()
+# Seeds that have failed once. 4, 6, 15: a system message counted as its author's last own one (G9).
+KEPT: tuple[int, ...] = (4, 6, 15)
 
 
 def seeds() -> list[int]:
     """Those asked for, or the usual ones and those that have failed once."""
     asked = os.environ.get("SIMULATION_SEEDS")
     if not asked:
-        return [*range(SEEDS), *KEPT]
+        return sorted({*range(SEEDS), *KEPT})
     first, _, last = asked.partition("-")
     return list(range(int(first), int(last or first) + 1))
 

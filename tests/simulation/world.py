@@ -3,7 +3,7 @@
 import asyncio
 import random
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, cast
 
 from tests.unit.hazards.owners import Witness
@@ -12,11 +12,15 @@ from tidings.broker.memory import MemoryBroker
 from tidings.broker.memory_faults import FaultRates as LogRates
 from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.policy.marks import Marks
+from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import FaultRates as StoreRates
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_faults import WriteFault
+from tidings.store.rows import GroupRow, KeyRow, MemberRow, MessageRow
 from tidings.topics import GROUPS, Group, TopicSizes, declared
+from tidings.wire.common_pb2 import KIND_SYSTEM
+from tidings.wire.push_pb2 import SendAck
 
 # 2026-11-23 12:00 UTC.
 NOON_MS = 1_795_435_200_000
@@ -103,6 +107,7 @@ class World:
         self.broker = MemoryBroker(self.clock, self.log_faults)
         self.store = MemoryStore(self.clock, self.store_faults)
         self.witness = Witness()
+        self.confirmed = Confirmed()
         for topic in declared(SIZES):
             self.broker.log.create(topic)
         self.groups = {group.name: Commits(group, self.log_faults) for group in GROUPS}
@@ -126,6 +131,39 @@ class World:
         self.log_faults.rates, self.store_faults.rates = LogRates(), StoreRates()
         self.broker.land_late()
         self.store.heal()
+
+
+class Confirmed:
+    """What a quorum has confirmed, to be asked at the moment of an ack (laws 6 and 8)."""
+
+    def __init__(self) -> None:
+        self._messages: dict[tuple[str, int], MessageRow] = {}
+        self._keys: set[tuple[str, str, str, int]] = set()
+        self._versions: set[tuple[str, int]] = set()
+
+    def see(self, rows: Sequence[TaggedRow], unconfirmed: Collection[int]) -> None:
+        """The outcome of one write."""
+        for tag, row in rows:
+            if tag in unconfirmed:
+                continue
+            if isinstance(row, MessageRow):
+                self._messages[row.session_id, row.seq] = row
+            elif isinstance(row, KeyRow):
+                self._keys.add((row.session_id, row.sender_id, row.client_msg_id, row.seq))
+            elif isinstance(row, GroupRow | MemberRow):
+                self._versions.add((row.session_id, row.as_of_seq))
+
+    def check_ack(self, ack: SendAck) -> None:
+        """The message and all its side rows are there."""
+        place = (ack.session_id, ack.seq)
+        if ack.seq == 0:
+            return  # nobody was added: nothing is stored
+        message = self._messages.get(place)
+        assert message is not None, f"G1: {place} is acked before its message is stored"
+        key = (ack.session_id, message.sender_id, ack.client_msg_id, ack.seq)
+        assert key in self._keys, f"G1, G2: {place} is acked before its key is stored"
+        is_versioned = message.kind != KIND_SYSTEM or place in self._versions
+        assert is_versioned, f"law 6: {place} is acked before its group and member versions are stored"
 
 
 class Commits:
