@@ -182,6 +182,24 @@ async def test_an_assignment_that_goes_while_members_are_read_ends_the_round() -
 
 
 @simulated
+async def test_a_repeated_round_tells_no_gateway_twice() -> None:
+    faults = LogFaults()
+    group = GroupLog()
+    async with pipeline(log_faults=faults) as line:
+        line.start_gateway(0)
+        line.expand()
+        await persist(line, group, group.add(0, USERS[:6]))
+        await line.settled(EXPAND)
+        faults.script_produce(ProduceFault.LOST)  # the delivery to the one removed; the hint goes out after it
+        await persist(line, group, group.remove(1, "user5"))
+        await line.settled(EXPAND)
+        line.deliver()
+        await line.settled(DELIVER)
+        assert [one.message.seq for one in messages(line)] == [2]
+        check_group(line, group)
+
+
+@simulated
 async def test_every_gateway_that_runs_is_told_and_none_that_said_goodbye() -> None:
     group = GroupLog()
     async with pipeline() as line:
