@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.persister.state import Stored
-from tidings.store.rows import MODE_WRITE, GroupRow, MemberRow
+from tidings.store.rows import MODE_READ, MODE_WRITE, GroupRow, MemberRow
 from tidings.wire.common_pb2 import Kind
 
 # PROTOCOL: (user_id, code) of those whom a command asked for and did not take in.
@@ -29,6 +29,10 @@ class Change:
     left_ids: tuple[str, ...] = ()
     dissolves: bool = False
     left_out: LeftOutIds = ()
+
+
+# By mode, what most messages change: nothing. Made once, since every post needs it.
+NOTHING = {mode: Change(mode=mode) for mode in (MODE_WRITE, MODE_READ)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from services.persister.decisions import Change, Entry, Rejected, not_found
+from services.persister.decisions import NOTHING, Change, Entry, Rejected, not_found
 from services.persister.state import Draft
 from tidings.broker.base import Record
 from tidings.codec import canonical_json
@@ -87,7 +87,7 @@ def post_to_group(draft: Draft, command: Command, record: Record) -> Change | Re
         return Rejected("muted", f"you are muted in this group until {who.member.muted_until}; send after that")
     if not who.may("who_can_send"):
         return forbidden("who_can_send is admins in this group; ask an admin")
-    return Change(mode=who.group.mode)
+    return NOTHING[who.group.mode]
 
 
 def version(row: GroupRow, place: Place, **columns: object) -> GroupRow:

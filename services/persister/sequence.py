@@ -7,13 +7,24 @@ else: no clock but the broker's, no limit but the stamped ones.
 from collections.abc import Callable, Sequence
 
 from services.persister.administration import change_group, change_member, transfer_group
-from services.persister.decisions import Accepted, Change, Decision, Entry, Rejected, Repeated, Unchanged, not_found
+from services.persister.decisions import (
+    NOTHING,
+    Accepted,
+    Change,
+    Decision,
+    Entry,
+    Rejected,
+    Repeated,
+    Unchanged,
+    not_found,
+)
 from services.persister.groups import Acting, Place, acting, post_to_group
 from services.persister.membership import add_members, create_group, dissolve_group, remove_member
 from services.persister.state import SKEW_MS, Draft, MessageKey, Stored
 from tidings import ids
 from tidings.broker.base import Record
 from tidings.codec import COUNTABLE_KINDS
+from tidings.store.rows import MODE_WRITE
 from tidings.wire.inbound_pb2 import Command
 
 _DAY_MS = 24 * 3600 * 1000
@@ -111,7 +122,7 @@ def _post_change(draft: Draft, command: Command, record: Record) -> Change | Rej
     users = ids.direct_users(command.session_id)
     if command.sender_id not in users:
         return not_found()
-    return Change(joined_ids=() if draft.seq else users)
+    return NOTHING[MODE_WRITE] if draft.seq else Change(joined_ids=users)
 
 
 def _accept(draft: Draft, command: Command, record: Record, epoch: int, entry: Entry) -> Accepted:
