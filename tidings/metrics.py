@@ -121,6 +121,11 @@ PUSHES = _counter(
     "mode",
 )
 WATERMARKS = _counter("tidings_watermarks_total", "watermarks that moved", "none")
+STRANGERS_WATERMARKS = _counter(
+    "tidings_strangers_watermarks_total",
+    "watermarks dropped because their user is not in the group",
+    "a few after removals; many: a gateway that does not know its members",
+)
 CONNECTIONS = _gauge("tidings_connections", "live connections of this gateway", "uneven: see the balancer")
 CLOSES = _counter(
     "tidings_closes_total",

@@ -1,8 +1,9 @@
 """Receipts: what each user holds and has read, as watermarks that never go back.
 
 consumes   receipts.inbound and messages.persisted (group tidings.receipts)
-produces   deliveries (ephemeral watermark records), dead-letters
+produces   deliveries (ephemeral: watermarks, and counts for the authors in groups), dead-letters
 writes     receipts
 promises   watermarks are maxima and never pass the head (G8); all connected
-           devices of both sides are told; unread is arithmetic over them (G9)
+           devices of both sides are told; unread is arithmetic over them (G9);
+           in groups a row per member, never one per message and member
 """

@@ -1,29 +1,44 @@
-"""Recent messages of sessions in memory: the head, and the count at a seq. Pure.
+"""Recent messages of sessions in memory: the head, the count at a seq, and who wrote it. Pure.
 
 Filled from `messages.persisted`; what is not here is read from the tables.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
+from tidings import ids
+from tidings.codec import COUNTABLE_KINDS
 from tidings.wire.common_pb2 import Message
 
 _SESSIONS = 50_000
 # A watermark is mostly one of the newest messages.
 _COUNTS_PER_SESSION = 32
+# Authors are told counts only of groups in write diffusion; 50 messages of a group are some 10 KB.
+_GROUPS = 2_000
+_AUTHORS_PER_GROUP = 50
 
 
 class Heads:
     """Bounded, least recently written session first out."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_authors", "_counts")
 
     def __init__(self) -> None:
         """Nothing is known."""
         self._counts: OrderedDict[str, dict[int, int]] = OrderedDict()
+        self._authors: OrderedDict[str, dict[int, str]] = OrderedDict()
 
     def see(self, message: Message) -> None:
         """A message is stored: it is the head, unless a repeat of an older one."""
         self.learn(message.session_id, message.seq, message.count)
+        if message.kind in COUNTABLE_KINDS and ids.is_group_session(message.session_id):
+            authors = self._authors.setdefault(message.session_id, {})
+            authors[message.seq] = message.sender_id
+            if len(authors) > _AUTHORS_PER_GROUP:
+                del authors[min(authors)]
+            self._authors.move_to_end(message.session_id)
+            if len(self._authors) > _GROUPS:
+                self._authors.popitem(last=False)
 
     def learn(self, session_id: str, seq: int, count: int) -> None:
         """The count at a seq, from the log or from the tables: it never changes."""
@@ -42,3 +57,8 @@ class Heads:
     def count_at(self, session_id: str, seq: int) -> int | None:
         """Countable messages up to seq; None where only the tables know."""
         return self._counts.get(session_id, {}).get(seq)
+
+    def authors(self, session_id: str, seqs: Iterable[int]) -> dict[int, str]:
+        """Who wrote these messages of a group, where that is known: of the newest ones that can be read."""
+        authors = self._authors.get(session_id, {})
+        return {seq: authors[seq] for seq in seqs if seq in authors}

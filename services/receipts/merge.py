@@ -83,14 +83,14 @@ class Merged:
             sent.seq, sent.count = message.seq, message.count
 
 
-def is_member(session_id: str, user_id: str) -> bool:
-    """Whether the user can have watermarks in the session."""
-    return user_id in ids.direct_users(session_id)
+def can_be_member(session_id: str, user_id: str) -> bool:
+    """Whether the user can ever have watermarks in the session; of a group only the tables know."""
+    return ids.is_group_session(session_id) or user_id in ids.direct_users(session_id)
 
 
-def told(session_id: str) -> tuple[str, ...]:
-    """Who is told of a watermark: the peer, and all devices of the user."""
-    return ids.direct_users(session_id)
+def told(place: tuple[str, str]) -> tuple[str, ...]:
+    """Who is told of a watermark: all devices of the user, and the peer of a direct session."""
+    return ids.direct_users(place[0]) or place[1:]
 
 
 def rows_of(

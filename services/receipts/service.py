@@ -24,6 +24,7 @@ async def serve(
     stage = ReceiptsStage(store, producer, kafka.epoch, kafka.user_partitions)
     config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms, linger_ms=settings.coalesce.coalesce_ms)
     worker = Worker(stage, broker.group_consumer(name, RECEIPTS), config, health)
+    stage.wake = worker.wake
     async with started(producer):
         health.set_ready(True)
         await worker.run(stopping)

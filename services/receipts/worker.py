@@ -1,13 +1,23 @@
-"""The receipts' round: merge, write, tell. Broker and round gather for 250 ms, so that many acks make one write."""
+"""The receipts' round: merge, write, tell. Broker and round gather for 250 ms, so that many acks make one write.
 
-from collections.abc import Collection, Mapping
+Groups: a watermark is one row per member, and the member's own devices are told
+of it; authors are told counts, 500 ms after the first one changed, by a round of
+which the stage itself is the cause (`wake`). In read diffusion only `read` is
+kept, written in its round as everywhere (docs/adr/0015), and nothing is counted.
+"""
 
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+
+from services.receipts.crews import Untold, changed_seqs
+from services.receipts.groups import Groups
 from services.receipts.heads import Heads
-from services.receipts.merge import Claim, Merged, Watermarks, is_member, rows_of, sent_row, told
+from services.receipts.merge import Claim, Merged, Watermarks, can_be_member, rows_of, sent_row, told
 from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
 from tidings.codec import decode_persisted, decode_receipt
 from tidings.errors import PoisonRecord, StoreUnavailable
+from tidings.logging import logger
 from tidings.policy.ordered_writes import OrderedWrites
 from tidings.policy.outbox import Outbox
 from tidings.runtime.dead_letters import put_aside
@@ -15,12 +25,20 @@ from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store, TaggedRow
 from tidings.topics import DELIVERIES, MESSAGES_PERSISTED
-from tidings.wire.deliveries_pb2 import Delivery, Watermark
+from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, Watermark
 from tidings.wire.persisted_pb2 import Persisted
 
 _WATERMARKS_IN_MEMORY = 200_000
+# DESIGN section 5: counts are told at most once in this time and session.
+_COUNTS_APART_S = 0.5
 
 Place = tuple[str, str]
+
+_log = logger("tidings.receipts")
+
+
+def _nobody_wakes() -> None:
+    """Until a worker is there."""
 
 
 class ReceiptsStage:
@@ -29,12 +47,16 @@ class ReceiptsStage:
     name = "receipts"
 
     def __init__(self, store: Store, producer: Producer, epoch: int, user_partitions: int) -> None:
-        """`epoch` is that of the topics; `user_partitions` the U of the deployment."""
+        """`epoch` is that of the topics; `user_partitions` the U of the deployment. `wake` is to be the worker's."""
+        self.wake: Callable[[], None] = _nobody_wakes
         self._store = store
         self._producer = producer
         self._epoch = epoch
         self._user_partitions = user_partitions
         self._heads = Heads()
+        self._groups = Groups(store)
+        self._untold = Untold(_COUNTS_APART_S)
+        self._timer: asyncio.TimerHandle | None = None
         # What this process has written and told: only that may be skipped, never what was merely read (law 5).
         self._told: dict[Place, Watermarks] = {}
         self._drafts: dict[Place, tuple[int, Watermarks]] = {}
@@ -44,7 +66,7 @@ class ReceiptsStage:
         if record.topic == MESSAGES_PERSISTED:
             return decode_persisted(record.value)
         receipt = decode_receipt(record.value)
-        if not is_member(receipt.session_id, receipt.user_id):
+        if not can_be_member(receipt.session_id, receipt.user_id):
             raise PoisonRecord("the user is no member of the session")
         return Claim(receipt.session_id, receipt.user_id, receipt.delivered_seq, receipt.read_seq, record.at_ms)
 
@@ -56,6 +78,7 @@ class ReceiptsStage:
         tags: dict[Place, int] = {}
         merged, claims = Merged(), self._gather(work, tags)
         outbox = self._persisted_and_poison(work, merged, tags)
+        claims = await self._groups.permitted(claims)
         heads = await self._known_heads(claims)
         work.must_be_ours()
         for claim in claims:
@@ -64,7 +87,9 @@ class ReceiptsStage:
         counts = await self._read_counts(merged)
         await work.write(self._store, self._writes(merged, counts, tags))
         self._tell(outbox, work, merged, tags)
+        due = await self._tell_counts(outbox)
         await work.emit(self._producer, outbox)
+        self._tell_again({name: told for name, told in due.items() if not work.is_confirmed(told[0])})
         self._drafts = {place: (tags[place], marks) for place, marks in merged.moved.items()}
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
@@ -72,9 +97,11 @@ class ReceiptsStage:
         numbers = {partition.partition for partition in partitions}
         for place, (tag, marks) in self._drafts.items():
             if tag in numbers:
+                self._count(place, tag, self._told.get(place) or Watermarks(), marks)
                 self._told[place] = marks
                 metrics.WATERMARKS.inc()
         self._drafts = {}
+        self._wake_when_due()
         while len(self._told) > _WATERMARKS_IN_MEMORY:
             del self._told[next(iter(self._told))]
 
@@ -82,6 +109,8 @@ class ReceiptsStage:
         """See Stage. Heads stay: the log's counts never change."""
         self._told.clear()
         self._drafts = {}
+        self._groups.forget()
+        self._untold.clear()
 
     # -- gather ------------------------------------------------------------------------------------
 
@@ -104,6 +133,7 @@ class ReceiptsStage:
                     put_aside(outbox, self.name, self._epoch, arrival.record, content)
                 elif isinstance(content, Persisted):
                     self._heads.see(content.message)
+                    self._groups.see(content)
                     if not marks.is_repeat(content.source):
                         marks.advance(content.source)
                         merged.message(content.message)
@@ -163,11 +193,51 @@ class ReceiptsStage:
             if not work.is_confirmed(tags[place]):
                 continue
             by_partition: dict[int, list[str]] = {}
-            for user_id in told(place[0]):
+            for user_id in told(place):
                 by_partition.setdefault(ids.partition_of(user_id, self._user_partitions), []).append(user_id)
             for number, users in by_partition.items():
                 record = NewRecord(_watermark(place, marks, users).SerializeToString())
                 outbox.add(tags[place], TopicPartition(DELIVERIES, number), record)
+
+    # -- counts of groups --------------------------------------------------------------------------
+
+    def _count(self, place: Place, tag: int, before: Watermarks, after: Watermarks) -> None:
+        if ids.is_group_session(place[0]):
+            self._groups.raise_to(place, after.delivered_seq, after.read_seq)
+            seqs = changed_seqs((before.delivered_seq, before.read_seq), (after.delivered_seq, after.read_seq))
+            self._untold.add(place[0], tag, seqs, asyncio.get_running_loop().time())
+
+    def _wake_when_due(self) -> None:
+        due_s = self._untold.next_due_s()
+        if due_s is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.wake()
+
+    def _tell_again(self, due: Mapping[str, tuple[int, list[int]]]) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for session_id, (tag, seqs) in due.items():
+            self._untold.add(session_id, tag, seqs, now_s)
+
+    async def _tell_counts(self, outbox: Outbox) -> Mapping[str, tuple[int, list[int]]]:
+        """What is told in this round. Where the tables do not answer, the watermarks go on without (law 11)."""
+        due = self._untold.due(asyncio.get_running_loop().time())
+        try:
+            crews = await self._groups.crews(due) if due else {}
+        except StoreUnavailable as error:
+            _log.warning("counts of groups are not told", sessions=len(due), reason=str(error))
+            self._tell_again(due)
+            return {}
+        for session_id, crew in crews.items():
+            tag, seqs = due[session_id]
+            for author, counts in crew.counts(self._heads.authors(session_id, seqs)).items():
+                told_counts = GroupCounts(session_id=session_id, recipient_id=author, counts=counts)
+                record = NewRecord(Delivery(group_counts=told_counts).SerializeToString())
+                number = ids.partition_of(author, self._user_partitions)
+                outbox.add(tag, TopicPartition(DELIVERIES, number), record)
+        return due
 
 
 def _watermark(place: Place, marks: Watermarks, recipient_ids: list[str]) -> Delivery:

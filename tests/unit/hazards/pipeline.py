@@ -105,7 +105,9 @@ class Pipeline:
         """One more process with this stage."""
         ports = self._ports()
         stage = ReceiptsStage(ports.store, ports.producer, EPOCH, self.sizes.user_partitions)
-        return self._owner(stage, RECEIPTS, ports, linger_ms=250).start()
+        owner = self._owner(stage, RECEIPTS, ports, linger_ms=250)
+        stage.wake = owner.worker.wake
+        return owner.start()
 
     def fanout(self) -> None:
         """Expand and deliver."""

@@ -1,0 +1,104 @@
+"""Counts for authors: how many other current members hold and have read what they wrote."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.receipts.crews import SEQS_TOLD, Crew, Crews, Untold, changed_seqs
+from services.receipts.heads import Heads
+from services.receipts.merge import told
+from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, Message
+
+USERS = ("alice", "bob", "carl", "dora")
+MARKS = st.lists(st.tuples(st.sampled_from(USERS), st.integers(0, 12), st.integers(0, 12)), max_size=20)
+
+
+@given(members=st.sets(st.sampled_from(USERS)), said=MARKS, author=st.sampled_from(USERS), seq=st.integers(1, 12))
+def test_a_count_is_that_of_the_other_current_members(
+    members: set[str], said: list[tuple[str, int, int]], author: str, seq: int
+) -> None:
+    crew = Crew(members)
+    for user_id, delivered, read in said:
+        crew.raise_to(user_id, delivered, read)
+    counts = crew.counts({seq: author})
+    if author not in members:
+        assert not counts
+        return
+    others = members - {author}
+    reads = {user_id for user_id, _, read in said if read >= seq} & others
+    holds = {user_id for user_id, delivered, read in said if max(delivered, read) >= seq} & others
+    [count] = counts[author]
+    assert (count.seq, count.delivered, count.read) == (seq, len(holds), len(reads))
+
+
+def test_each_author_is_told_of_their_own_messages_only() -> None:
+    crew = Crew(USERS)
+    crew.raise_to("dora", 3, 2)
+    counts = crew.counts({1: "alice", 2: "bob", 3: "alice"})
+    assert {author: [count.seq for count in told] for author, told in counts.items()} == {"alice": [1, 3], "bob": [2]}
+
+
+def test_a_late_lower_watermark_lowers_no_count() -> None:
+    crew = Crew(USERS)
+    crew.raise_to("bob", 5, 5)
+    crew.raise_to("bob", 2, 1)
+    assert crew.marks["bob"] == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ((0, 0), (2, 0), {1, 2}),
+        ((5, 2), (5, 4), {3, 4}),
+        ((5, 2), (7, 3), {3, 6, 7}),
+        ((0, 0), (1_000, 0), set(range(1_001 - SEQS_TOLD, 1_001))),
+    ],
+)
+def test_what_changed_lies_between_the_old_and_the_new_watermark(
+    before: tuple[int, int], after: tuple[int, int], changed: set[int]
+) -> None:
+    assert changed_seqs(before, after) == changed
+
+
+def test_counts_of_a_session_are_due_half_a_second_after_the_first_change_and_told_once() -> None:
+    untold = Untold(0.5)
+    untold.add("g:1", 3, {7}, now_s=10.0)
+    untold.add("g:1", 3, {5, 9}, now_s=10.4)
+    assert untold.next_due_s() == 10.5
+    assert untold.due(10.4) == {}
+    assert untold.due(10.5) == {"g:1": (3, [5, 7, 9])}
+    assert untold.due(20.0) == {}
+    assert untold.next_due_s() is None
+
+
+def test_only_the_newest_seqs_are_told() -> None:
+    untold = Untold(0.5)
+    untold.add("g:1", 3, range(1, 200), now_s=0)
+    assert untold.due(1)["g:1"] == (3, list(range(200 - SEQS_TOLD, 200)))
+
+
+def test_crews_are_bounded_in_members_and_the_least_used_goes_first() -> None:
+    crews = Crews(most_members=5)
+    crews.put("g:1", Crew(("a", "b")))
+    crews.put("g:2", Crew(("a", "b")))
+    assert crews.get("g:1")
+    crews.put("g:3", Crew(("a", "b")))
+    assert [crews.get(name) is not None for name in ("g:1", "g:2", "g:3")] == [True, False, True]
+    crews.drop("g:1")
+    crews.put("g:4", Crew(("a", "b", "c")))
+    assert crews.get("g:3")
+
+
+def test_authors_are_remembered_of_countable_messages_of_groups_and_only_the_newest() -> None:
+    heads = Heads()
+    for seq in range(1, 101):
+        kind = KIND_SYSTEM if seq == 100 else KIND_TEXT
+        heads.see(Message(session_id="g:1", seq=seq, count=seq, sender_id="alice", kind=kind))
+        heads.see(Message(session_id="d:alice:bob", seq=seq, count=seq, sender_id="alice", kind=KIND_TEXT))
+    assert heads.authors("g:1", [3, 98, 99, 100]) == {98: "alice", 99: "alice"}
+    assert heads.authors("d:alice:bob", [99]) == {}
+
+
+def test_in_a_group_only_the_own_devices_are_told_of_a_watermark() -> None:
+    assert told(("g:1", "bob")) == ("bob",)
+    assert told(("d:alice:bob", "bob")) == ("alice", "bob")
