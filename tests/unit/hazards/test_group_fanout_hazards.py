@@ -176,7 +176,7 @@ async def test_an_assignment_that_goes_while_members_are_read_ends_the_round() -
         rejoining = asyncio.create_task(slow.rejoin())
         await asyncio.sleep(8)  # the drain of the old round is given up
         slow.resume()
-        await rejoining
+        await line.until(rejoining.done)
         await line.settled(EXPAND, DELIVER)
         check_group(line, group)
 
