@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from services.gateway.bodies import BodyRules
-from services.gateway.commands import checked_draft, checked_session, usable_client_msg_id
+from services.gateway.commands import asked_session, checked_draft, usable_client_msg_id
 from services.gateway.effects import Announce, Effect, HeartbeatDue, MoveWatermark, Publish, ReadInbox, SignedIn
 from services.gateway.frames import (
     Ack,
@@ -62,6 +62,7 @@ class Connection:
         "_announce_due_ms",
         "_errors_ms",
         "_expires_ms",
+        "_heads",
         "_heartbeat_due_ms",
         "_outbox",
         "_rules",
@@ -86,6 +87,7 @@ class Connection:
         self._announce_due_ms = NEVER_MS
         self._heartbeat_due_ms = NEVER_MS
         self._errors_ms: tuple[int, ...] = ()
+        self._heads: Mapping[str, int] = {}
 
     @property
     def has_outgoing(self) -> bool:
@@ -231,7 +233,7 @@ class Connection:
         effects: list[Effect] = []
         for place in moved:
             try:
-                checked_session(self.user_id, place.session_id, None)
+                asked_session(self.user_id, place.session_id, None)
             except Refused as refused:
                 self._error(refused, ref, now_ms)
                 continue
@@ -277,11 +279,15 @@ class Connection:
         """A sync or watermark could not be served now; the connection goes on."""
         self._add(encode("error", ref, code=refused.code, message=refused.text, fatal=False))
 
-    def went_live(self, inbox_seq: int, now_ms: int) -> None:
-        """Fanout has answered our presence: everything up to inbox_seq is in the inbox, the rest is pushed."""
+    def went_live(self, inbox_seq: int, heads: Mapping[str, int], now_ms: int) -> None:
+        """Fanout has answered our presence: everything up to inbox_seq is in the inbox, the rest is pushed.
+
+        `heads`: of all read-diffusion groups of the user.
+        """
         self._announce_due_ms = now_ms + RENEW_EVERY_MS
         self.inbox_tail = max(self.inbox_tail, inbox_seq)
-        self._add(encode("live", inbox_seq=inbox_seq, heads=[]))
+        self._heads = heads
+        self._add(encode("live", inbox_seq=inbox_seq, heads=_heads_of(heads)))
         self._reschedule()
 
     def announce_again(self, now_ms: int) -> None:
@@ -289,10 +295,16 @@ class Connection:
         self._announce_due_ms = now_ms
         self._reschedule()
 
-    def beat(self, inbox_tail: int) -> None:
-        """A heartbeat with the stored tail of the inbox, or the highest one known when it cannot be read."""
+    def beat(self, inbox_tail: int, heads: Mapping[str, int]) -> None:
+        """A heartbeat with the stored tail of the inbox, or the highest one known when it cannot be read.
+
+        `heads`: of the user's read-diffusion groups; those that have moved since this connection was told are sent.
+        """
         self.inbox_tail = max(self.inbox_tail, inbox_tail)
-        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=[]))
+        moved = {name: seq for name, seq in heads.items() if seq > self._heads.get(name, 0)}
+        if moved:
+            self._heads = {**self._heads, **moved}
+        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=_heads_of(moved)))
 
     def replaced(self) -> None:
         """A newer connection of the same device took over."""
@@ -379,3 +391,7 @@ class Connection:
         if not self.closing:
             self.closing = (code, reason)
             self.due_ms = NEVER_MS
+
+
+def _heads_of(heads: Mapping[str, int]) -> list[dict[str, object]]:
+    return [{"session_id": name, "seq": seq} for name, seq in heads.items()]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from services.gateway.connection import Connection, ConnectionRules
 from services.gateway.links import Link, Send
 from services.gateway.publishing import Publisher
+from services.gateway.read_groups import ReadGroups
 from tidings import metrics
 from tidings.clock import Clock
 
@@ -25,6 +26,8 @@ class Hub:
         self._numbers = itertools.count(1)
         self._links: dict[str, Link] = {}
         self._of_user: dict[str, tuple[Link, ...]] = {}
+        # The groups of those who are connected, as far as read diffusion is concerned.
+        self.read_groups = ReadGroups()
         self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
 
     def __len__(self) -> int:
@@ -55,6 +58,8 @@ class Hub:
             return
         others = self._of_user.get(connection.user_id, ())
         self._of_user[connection.user_id] = (*others, link)
+        # Before anything is read for `live`: a push in between is not lost (H35).
+        self.read_groups.enter(connection.user_id)
         for other in others:
             if other.connection.device_id == connection.device_id:
                 other.connection.replaced()
@@ -106,6 +111,7 @@ class Hub:
             self._of_user[connection.user_id] = others
         else:
             self._of_user.pop(connection.user_id, None)
+            self.read_groups.leave(connection.user_id)
         # Presence is one key per device and gateway: a `gone` after the `here` of a newer connection would
         # be all that compaction leaves of both.
         if not any(other.connection.device_id == connection.device_id for other in others):

@@ -68,6 +68,15 @@ class Memberships:
                 found[name] = _membership(group, member)
         return found
 
+    async def versions(self, user_id: str, session_ids: Collection[str]) -> dict[str, tuple[GroupRow, MemberRow]]:
+        """The newest versions of groups and of the user in them, in or not; strangers to a group are left out.
+
+        The group is read first: what it says is never newer than what the member's row says. Raises StoreUnavailable.
+        """
+        groups = await self._groups.get_many(session_ids)
+        members = await self._members.get_many([(name, user_id) for name in groups])
+        return {name: (groups[name], row) for (name, _), row in members.items()}
+
     async def _load_groups(self, session_ids: Collection[str]) -> Mapping[str, GroupRow]:
         return await self._store.groups_as_of(dict.fromkeys(session_ids, NEWEST))
 

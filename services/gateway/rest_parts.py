@@ -12,6 +12,7 @@ from services.gateway.inbox_reads import InboxReads
 from services.gateway.membership import Memberships
 from services.gateway.posting import Caller, Posting
 from services.gateway.publishing import Publisher, unavailable
+from services.gateway.receipt_reads import ReceiptReads
 from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Tokens
 from services.gateway.waiting import Ticket, WaitingCalls
@@ -35,6 +36,7 @@ class RestParts:
     sessions: SessionReads
     memberships: Memberships
     groups: GroupReads
+    receipts: ReceiptReads
     group_key: bytes
     body_rules: BodyRules
     clock: Clock

@@ -5,9 +5,9 @@ import asyncio
 from fastapi import Request
 from starlette.responses import Response
 
-from services.gateway.commands import check_membership
 from services.gateway.frames import MAX_NUMBER, whole
 from services.gateway.http_wire import answer, json_object, limit_from, number_from
+from services.gateway.membership import Membership
 from services.gateway.publishing import unavailable
 from services.gateway.rest_parts import RestParts
 from services.gateway.session_reads import HistoryRange
@@ -34,8 +34,8 @@ class SessionCalls:
 
     async def get_session(self, request: Request, session_id: str) -> Response:
         """One session of the caller."""
-        user_id = self._member(request, session_id)
-        return answer(await self._parts.sessions.session(user_id, session_id))
+        member = await self._member(request, session_id)
+        return answer(await self._parts.sessions.session(member.user_id, session_id))
 
     async def read_history(
         self,
@@ -46,7 +46,7 @@ class SessionCalls:
         limit: str | None = None,
     ) -> Response:
         """Messages of a session, ascending; the newest when neither bound is given."""
-        self._member(request, session_id)
+        member = await self._member(request, session_id)
         asked = HistoryRange(
             number_from(before_seq, "before_seq", 1),
             number_from(after_seq, "after_seq", 0),
@@ -54,11 +54,15 @@ class SessionCalls:
         )
         if asked.before_seq is not None and asked.after_seq is not None:
             raise Refused("invalid_frame", "give before_seq or after_seq, not both")
-        return answer(await self._parts.sessions.page(session_id, asked))
+        head_seq = await self._parts.sessions.head_seq(session_id)
+        if member.group is not None:
+            # Again: who was removed before this head was read must not see up to it (G10).
+            member = await self._parts.memberships.check(member.user_id, session_id)
+        return answer(await self._parts.sessions.page(member, asked, head_seq))
 
     async def mark_read(self, request: Request, session_id: str) -> Response:
         """Move the caller's read mark; beyond the head counts as the head, and it never goes back."""
-        user_id = self._member(request, session_id)
+        user_id = (await self._member(request, session_id)).user_id
         seq = whole((await json_object(request)).get("seq"))
         if seq is None or not 1 <= seq <= MAX_NUMBER:
             raise Refused("invalid_frame", "seq is a whole number, 1 or more")
@@ -73,11 +77,11 @@ class SessionCalls:
     async def message_receipts(
         self, request: Request, session_id: str, seq: str, after: str | None = None, limit: str | None = None
     ) -> Response:
-        """Who has received and read one of the caller's messages."""
-        user_id = self._member(request, session_id)
-        limit_from(limit, HISTORY_DEFAULT)
+        """Who has received and read a message: for its author, and admins of the group."""
+        member = await self._member(request, session_id)
+        page_limit = limit_from(limit, HISTORY_DEFAULT)
         number = number_from(seq, "seq", 1) or 0
-        return answer(await self._parts.sessions.message_receipts(user_id, session_id, number))
+        return answer(await self._parts.receipts.of_message(member, number, after or "", page_limit))
 
     async def block(self, request: Request, user_id: str) -> Response:
         """Refuse direct messages of a user; holds at every gateway within 5 s."""
@@ -95,13 +99,12 @@ class SessionCalls:
         """Whom the caller blocks."""
         return answer({"blocks": await self._parts.blocks.listed(self._parts.user(request))})
 
-    def _member(self, request: Request, session_id: str) -> str:
-        """The caller, who is a member of a well-formed session; raises Refused."""
+    async def _member(self, request: Request, session_id: str) -> Membership:
+        """The caller as a member of a well-formed session; raises Refused."""
         user_id = self._parts.user(request)
         if not ids.is_session_id(session_id):
             raise Refused("invalid_frame", "session_id is d:<a>:<b> with a <= b in byte order, or g:<id>")
-        check_membership(user_id, session_id)
-        return user_id
+        return await self._parts.memberships.check(user_id, session_id)
 
     async def _publish_read(self, receipt: Receipt) -> None:
         confirmed = self._parts.publisher.watermark(receipt)

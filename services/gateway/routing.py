@@ -1,32 +1,39 @@
 """Push records to connections. What cannot be read is counted and dropped: push is a hint (law 11)."""
 
+from collections.abc import Iterable
+
 from google.protobuf.message import DecodeError
 
 from services.gateway import messages_json
-from services.gateway.frames import encode
+from services.gateway.frames import encode, encode_delivery
 from services.gateway.hub import Hub
+from services.gateway.lives import Lives
 from services.gateway.send_times import SendTimes
 from services.gateway.waiting import WaitingCalls
 from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import HTTP_STATUS, Refused
-from tidings.wire.deliveries_pb2 import Watermark
-from tidings.wire.push_pb2 import Live, Push, PushedMessage, Replaced, SendAck, SendError
+from tidings.wire.deliveries_pb2 import GroupCounts, Watermark
+from tidings.wire.push_pb2 import Push, PushedMessage, Replaced, SendAck, SendError
 
 _ROUTED = metrics.PUSH_RECORDS.labels("routed")
 _FRAMES_OUT = {
-    name: metrics.FRAMES.labels("out", name) for name in ("message", "send_ack", "send_error", "live", "receipt")
+    name: metrics.FRAMES.labels("out", name)
+    for name in ("message", "send_ack", "send_error", "receipt", "group_receipt")
 }
 
 
 class PushRouter:
     """Hands each push record of this gateway's epoch to the connections it is for."""
 
-    def __init__(self, hub: Hub, waiting: WaitingCalls, times: SendTimes, gateway_epoch: int, clock: Clock) -> None:
+    def __init__(
+        self, hub: Hub, waiting: WaitingCalls, times: SendTimes, lives: Lives, gateway_epoch: int, clock: Clock
+    ) -> None:
         """`waiting`: REST messages that wait for their ack."""
         self._times = times
         self._hub = hub
         self._waiting = waiting
+        self._lives = lives
         self._gateway_epoch = gateway_epoch
         self._clock = clock
 
@@ -52,18 +59,24 @@ class PushRouter:
             case "send_error":
                 self._send_error(push.send_error)
             case "live":
-                self._live(push.live)
+                self._lives.take(push.live)
             case "watermark":
                 self._watermark(push.watermark)
+            case "group_counts":
+                self._group_counts(push.group_counts)
             case "resync":
                 self._resync()
             case "replaced":
                 self._replaced(push.replaced)
 
     def _message(self, pushed: PushedMessage) -> None:
+        members = self._hub.read_groups.pushed(pushed)
         message_json = messages_json.of_record(pushed.message)
         if message_json is None:
             metrics.PUSH_RECORDS.labels("unreadable").inc()
+            return
+        if not pushed.user_ids:
+            self._tell(members, "message", encode_delivery(None, message_json))
             return
         now_ms = self._clock.monotonic_ms()
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
@@ -105,13 +118,6 @@ class PushRouter:
         _FRAMES_OUT["send_error"].inc()
         self._hub.settle(link)
 
-    def _live(self, live: Live) -> None:
-        link = self._hub.get(live.connection_id)
-        if link is not None and link.connection.user_id == live.user_id:
-            link.connection.went_live(live.inbox_seq, self._clock.monotonic_ms())
-            _FRAMES_OUT["live"].inc()
-            self._hub.settle(link)
-
     def _watermark(self, moved: Watermark) -> None:
         frame = encode(
             "receipt",
@@ -121,11 +127,22 @@ class PushRouter:
             read_seq=moved.read_seq,
             at=moved.at_ms,
         )
-        for user_id in moved.recipient_ids:
+        self._tell(moved.recipient_ids, "receipt", frame)
+
+    def _group_counts(self, moved: GroupCounts) -> None:
+        counts = [{"seq": one.seq, "delivered": one.delivered, "read": one.read} for one in moved.counts]
+        frame = encode("group_receipt", session_id=moved.session_id, counts=counts)
+        self._tell((moved.recipient_id,), "group_receipt", frame)
+
+    def _tell(self, user_ids: Iterable[str], kind: str, frame: bytes) -> None:
+        """The same bytes to every connection of these users; nothing that is acknowledged or repeated."""
+        told = 0
+        for user_id in user_ids:
             for link in self._hub.of_user(user_id):
                 link.connection.push(frame)
-                _FRAMES_OUT["receipt"].inc()
                 self._hub.settle(link)
+                told += 1
+        _FRAMES_OUT[kind].inc(told)
 
     def _resync(self) -> None:
         """Pushes may have been lost: presence again for everybody, so that `live` is sent again."""

@@ -12,12 +12,14 @@ from services.gateway.group_reads import GroupReads
 from services.gateway.http_server import HttpServer
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
+from services.gateway.lives import Lives
 from services.gateway.log_reading import read_log, take_push_partition
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher, announce_gateway, say_goodbye
 from services.gateway.rates import RateLimits
+from services.gateway.receipt_reads import ReceiptReads
 from services.gateway.rest import rest_app
 from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
@@ -27,6 +29,7 @@ from services.gateway.settings import GatewaySettings, read_group_key, read_keys
 from services.gateway.ticking import Ticker
 from services.gateway.tokens import Tokens
 from services.gateway.waiting import WaitingCalls
+from services.gateway.watermark_moves import WatermarkMoves
 from services.gateway.websocket import WebSocketEndpoint
 from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
@@ -99,15 +102,24 @@ class Gateway:
         self.hub = Hub(rules, self.publisher, clock, f"{identity.ordinal:x}-{identity.epoch:x}")
         times = SendTimes()
         self.waiting = WaitingCalls(http.waiting_calls)
-        self.router = PushRouter(self.hub, self.waiting, times, identity.epoch, clock)
         blocks = Blocks(store, clock)
         messages = MessageReads(store, clock, http.history_cache_bytes)
+        memberships = Memberships(store)
+        sessions = SessionReads(store, messages, memberships)
+        lives = Lives(self.hub, store, memberships, sessions, clock)
+        self.router = PushRouter(self.hub, self.waiting, times, lives, identity.epoch, clock)
         inbox = InboxReads(store, messages, http.resumes_at_once)
         rates = RateLimits(http.messages_per_s, http.burst)
         posting = Posting(self.publisher, rates, blocks, store, times, clock)
-        self.ticker = Ticker(self.hub, inbox, clock)
+        self.ticker = Ticker(self.hub, inbox, lives, clock)
         self.endpoint = WebSocketEndpoint(
-            self.hub, posting, self.publisher, inbox, clock, http.origins(), http.max_connections
+            self.hub,
+            posting,
+            WatermarkMoves(self.publisher, memberships, clock),
+            inbox,
+            clock,
+            http.origins(),
+            http.max_connections,
         )
         rest = RestParts(
             tokens,
@@ -118,9 +130,10 @@ class Gateway:
             self.waiting,
             blocks,
             inbox,
-            SessionReads(store, messages),
-            Memberships(store),
+            sessions,
+            memberships,
             GroupReads(store),
+            ReceiptReads(store, memberships),
             read_group_key(settings.groups, settings.tokens, settings.process.development),
             http.body_rules(),
             clock,

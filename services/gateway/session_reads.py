@@ -1,4 +1,4 @@
-"""History, heads, the list of sessions and who has read what, from the tables. Direct sessions."""
+"""History, heads and the list of sessions, from the tables."""
 
 import base64
 import binascii
@@ -10,15 +10,15 @@ import orjson
 from services.gateway import messages_json
 from services.gateway.batching import Batched
 from services.gateway.inbox_reads import PAGE_BYTES
+from services.gateway.membership import Membership, Memberships
 from services.gateway.message_reads import MessageReads
+from services.gateway.previews import preview
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
 from tidings.errors import Refused
 from tidings.store import history
 from tidings.store.base import Store
-from tidings.store.rows import MessageRow, ReceiptRow
-
-PREVIEW_POINTS = 100
+from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,11 @@ class HistoryRange:
 class SessionReads:
     """Every answer holds what was acked before it was asked for (PROTOCOL, Freshness). Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, messages: MessageReads) -> None:
+    def __init__(self, store: Store, messages: MessageReads, memberships: Memberships) -> None:
         """Equal reads that wait for each other are made once."""
         self._store = store
         self._messages = messages
+        self._memberships = memberships
         self._heads: Batched[str, MessageRow] = Batched(lambda names: history.heads(store, names))
         self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
 
@@ -49,66 +50,60 @@ class SessionReads:
         """The watermarks of one user; zeros where there are none."""
         return await self._receipts.get((session_id, user_id)) or ReceiptRow(session_id, user_id)
 
-    async def page(self, session_id: str, asked: HistoryRange) -> bytes:
-        """A page of history as JSON, ascending, cut at PAGE_BYTES on the far side of where it begins."""
-        head_seq = await self.head_seq(session_id)
+    async def head_seqs(self, session_ids: Collection[str]) -> dict[str, int]:
+        """The newest seq of each session that has begun."""
+        return {name: head.seq for name, head in (await self._heads.get_many(session_ids)).items()}
+
+    async def page(self, member: Membership, asked: HistoryRange, head_seq: int) -> bytes:
+        """A page of history as JSON, ascending, cut at PAGE_BYTES on the far side of where it begins.
+
+        `member` was found to be one after `head_seq` was read, so nothing after a removal is in it (G10).
+        """
+        session_id, lowest = member.session_id, member.first_seq
         if asked.after_seq is not None:
-            first, last = asked.after_seq + 1, min(head_seq, asked.after_seq + asked.limit)
+            first = max(lowest, asked.after_seq + 1)
+            last = min(head_seq, first + asked.limit - 1)
         else:
             last = min(head_seq, (asked.before_seq or head_seq + 1) - 1)
-            first = max(1, last - asked.limit + 1)
+            first = max(lowest, last - asked.limit + 1)
         rows = await self._messages.range(session_id, first, last, head_seq) if first <= last else []
         if asked.after_seq is not None:
             chosen = _within_page(rows)
             has_more = bool(chosen) and chosen[-1][0] < head_seq
         else:
             chosen = _within_page(rows[::-1])[::-1]
-            has_more = bool(chosen) and chosen[0][0] > 1
+            has_more = bool(chosen) and chosen[0][0] > lowest
         messages = [orjson.Fragment(message) for _, message in chosen]
         return orjson.dumps({"messages": messages, "head_seq": head_seq, "has_more": has_more})
 
     async def sessions(self, user_id: str, limit: int, before: str | None) -> bytes:
-        """The user's sessions as JSON, newest activity first. Raises Refused for a `before` we did not give."""
+        """The user's sessions as JSON, newest activity first. Raises Refused for a `before` we did not give.
+
+        Who is still a member is asked of the page alone, and after its heads were read.
+        """
         below = _decoded_cursor(before) if before else None
-        listed = {row.session_id: row.joined_count for row in await self._store.user_sessions(user_id)}
+        listed = [row.session_id for row in await self._store.user_sessions(user_id) if row.left_seq == 0]
         heads = await self._heads.get_many(listed)
         order = sorted(heads, key=lambda name: (heads[name].at, name), reverse=True)
         if below is not None:
             order = [name for name in order if (heads[name].at, name) < below]
         chosen = order[:limit]
-        found = await self._watermarks_of(user_id, chosen)
-        items = [_session(user_id, name, heads[name], listed[name], found) for name in chosen]
+        members = await self._memberships.check_many(user_id, chosen)
+        found = await self._watermarks_of(user_id, members)
+        items = [_session(members[name], heads[name], found) for name in chosen if name in members]
         answer: dict[str, object] = {"sessions": items}
         if len(order) > limit:
             answer["next"] = _cursor(heads[chosen[-1]])
         return orjson.dumps(answer)
 
     async def session(self, user_id: str, session_id: str) -> bytes:
-        """One session as JSON, begun or not."""
+        """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
         head = await self._heads.get(session_id)
-        found = await self._watermarks_of(user_id, [session_id])
-        return orjson.dumps(_session(user_id, session_id, head, 0, found))
-
-    async def message_receipts(self, user_id: str, session_id: str, seq: int) -> bytes:
-        """Who has got and read one's own message, as JSON. Raises Refused."""
-        stored = await history.rows_at(self._store, {session_id: [seq]})
-        message = stored.get((session_id, seq))
-        if message is None:
-            raise Refused("message_not_found", "no message with this seq in the session")
-        if message.sender_id != user_id:
-            raise Refused("forbidden", "only the author of a message is told who has read it")
-        peers = _peers(user_id, session_id)
-        found = await self._receipts.get_many([(session_id, peer) for peer in peers])
-        rows = [row for row in found.values() if max(row.delivered_seq, row.read_seq) >= seq]
-        answer = {
-            "delivered": [row.user_id for row in rows],
-            "read": [{"user_id": row.user_id, "at": row.read_at} for row in rows if row.read_seq >= seq],
-            "members": len(peers),
-        }
-        return orjson.dumps(answer)
+        member = await self._memberships.check(user_id, session_id)
+        return orjson.dumps(_session(member, head, await self._watermarks_of(user_id, [session_id])))
 
     async def _watermarks_of(self, user_id: str, session_ids: Collection[str]) -> Mapping[tuple[str, str], ReceiptRow]:
-        """The watermarks of the user and the peers in these sessions."""
+        """The watermarks of the user, and of the peers in direct sessions."""
         return await self._receipts.get_many(
             [(name, member) for name in session_ids for member in (user_id, *_peers(user_id, name))]
         )
@@ -132,22 +127,21 @@ def _within_page(rows: Sequence[MessageRow]) -> list[tuple[int, bytes]]:
 
 
 def _session(
-    user_id: str,
-    session_id: str,
-    head: MessageRow | None,
-    joined_count: int,
-    found: Mapping[tuple[str, str], ReceiptRow],
+    member: Membership, head: MessageRow | None, found: Mapping[tuple[str, str], ReceiptRow]
 ) -> dict[str, object]:
+    user_id, session_id, group = member.user_id, member.session_id, member.group
     own = found.get((session_id, user_id)) or ReceiptRow(session_id, user_id)
     answer: dict[str, object] = {
         "session_id": session_id,
-        "session_kind": "direct",
-        "mode": "write",
+        "session_kind": "direct" if group is None else "group",
+        "mode": "read" if member.mode == MODE_READ else "write",
         "head": _head(head) if head else {"seq": 0},
-        "unread": unread(head, own, joined_count) if head else 0,
+        "unread": unread(head, own, member.joined_count) if head else 0,
         "read_seq": own.read_seq,
         "delivered_seq": max(own.delivered_seq, own.read_seq),
     }
+    if group is not None:
+        answer |= {"name": group.name, "joined_seq": member.joined_seq}
     for peer in _peers(user_id, session_id):
         row = found.get((session_id, peer)) or ReceiptRow(session_id, peer)
         answer["peer"] = {
@@ -169,16 +163,6 @@ def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
 
 def _head(head: MessageRow) -> dict[str, object]:
     return {"seq": head.seq, "at": head.at, "sender_id": head.sender_id, "preview": preview(head)}
-
-
-def preview(message: MessageRow) -> str:
-    """A line for a list of sessions: the beginning of a text, the name of anything else."""
-    body = orjson.loads(message.body)
-    text = body.get("text") or body.get("name") or body.get("type") or body.get("event")
-    kind = messages_json.kind_name(message.kind)
-    if kind == "text":
-        return str(text)[:PREVIEW_POINTS]
-    return f"[{kind}] {text}"[:PREVIEW_POINTS] if text else f"[{kind}]"
 
 
 def _cursor(head: MessageRow) -> str:

@@ -6,6 +6,7 @@ from services.gateway.effects import Announce, HeartbeatDue
 from services.gateway.hub import SLICES, Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.links import Link
+from services.gateway.lives import Lives
 from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 
@@ -14,12 +15,13 @@ TICK_S = 0.1
 
 
 class Ticker:
-    """Feeds time to the connections, and reads inbox tails for heartbeats in batches."""
+    """Feeds time to the connections, and reads tails and heads for heartbeats in batches."""
 
-    def __init__(self, hub: Hub, inbox: InboxReads, clock: Clock) -> None:
+    def __init__(self, hub: Hub, inbox: InboxReads, lives: Lives, clock: Clock) -> None:
         """Started by `run`."""
         self._hub = hub
         self._inbox = inbox
+        self._lives = lives
         self._clock = clock
         self._due: set[Link] = set()
         self._beating: asyncio.Task[None] | None = None
@@ -42,14 +44,16 @@ class Ticker:
                 self._feed(link, now_ms)
 
     async def beat(self) -> None:
-        """Send the heartbeats that are due, with tails read in one batch; with the last known ones if unread."""
+        """Send the heartbeats that are due, with tails and heads read in batches; the last known ones if unread."""
         links, self._due = self._due, set()
+        users = {link.connection.user_id for link in links}
         try:
-            tails = await self._inbox.tails({link.connection.user_id for link in links})
+            tails, heads = await asyncio.gather(self._inbox.tails(users), self._lives.heads(users))
         except StoreUnavailable:
-            tails = {}
+            tails, heads = {}, {}
         for link in links:
-            link.connection.beat(tails.get(link.connection.user_id, 0))
+            user_id = link.connection.user_id
+            link.connection.beat(tails.get(user_id, 0), heads.get(user_id, {}))
             self._hub.settle(link)
 
     def _feed(self, link: Link, now_ms: int) -> None:

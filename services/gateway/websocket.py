@@ -13,7 +13,8 @@ from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.links import Link, Send
 from services.gateway.posting import Caller, Posting
-from services.gateway.publishing import Publisher, unavailable
+from services.gateway.publishing import unavailable
+from services.gateway.watermark_moves import WatermarkMoves
 from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import Refused, StoreUnavailable
@@ -42,7 +43,7 @@ class WebSocketEndpoint:
         self,
         hub: Hub,
         posting: Posting,
-        publisher: Publisher,
+        watermarks: WatermarkMoves,
         inbox: InboxReads,
         clock: Clock,
         origins: frozenset[str],
@@ -51,7 +52,7 @@ class WebSocketEndpoint:
         """`origins`: of browsers that may connect."""
         self._hub = hub
         self._posting = posting
-        self._publisher = publisher
+        self._watermarks = watermarks
         self._inbox = inbox
         self._clock = clock
         self._origins = origins
@@ -109,8 +110,15 @@ class WebSocketEndpoint:
         else:
             effects = connection.received(text, self._clock.monotonic_ms(), self._clock.wall_ms())
         self._hub.settle(link)
+        moves: list[MoveWatermark] = []
         for effect in effects:
+            if isinstance(effect, MoveWatermark):
+                moves.append(effect)
+                continue
             await self._perform(link, effect)
+            self._hub.settle(link)
+        if moves:
+            await self._move_watermarks(link, moves)
             self._hub.settle(link)
 
     async def _perform(self, link: Link, effect: Effect) -> None:
@@ -122,8 +130,6 @@ class WebSocketEndpoint:
                 await self._publish(link, effect)
             case ReadInbox():
                 await self._read_inbox(link, effect)
-            case MoveWatermark():
-                self._move_watermark(link, effect)
 
     async def _publish(self, link: Link, effect: Publish) -> None:
         connection = link.connection
@@ -148,17 +154,22 @@ class WebSocketEndpoint:
         else:
             connection.page(page.fields(), effect.ref)
 
-    def _move_watermark(self, link: Link, effect: MoveWatermark) -> None:
-        receipt = Receipt(
-            session_id=effect.session_id,
-            user_id=link.connection.user_id,
-            delivered_seq=effect.delivered_seq,
-            read_seq=effect.read_seq,
-        )
-        try:
-            self._publisher.watermark_soon(receipt)
-        except Refused as refused:
-            link.connection.failed(refused, effect.ref)
+    async def _move_watermarks(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
+        """Those of one text message, whose memberships are looked up together."""
+        user_id = link.connection.user_id
+        allowed = await self._watermarks.look(user_id, [move.session_id for move in moves])
+        for move in moves:
+            _FRAMES_IN[MoveWatermark].inc()
+            receipt = Receipt(
+                session_id=move.session_id,
+                user_id=user_id,
+                delivered_seq=move.delivered_seq,
+                read_seq=move.read_seq,
+            )
+            try:
+                self._watermarks.move(receipt, allowed)
+            except Refused as refused:
+                link.connection.failed(refused, move.ref)
 
 
 async def _refuse(send: Send, answer: Response) -> None:

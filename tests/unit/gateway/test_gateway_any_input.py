@@ -17,12 +17,14 @@ from services.gateway.frames import MAX_DEPTH, Malformed, decode_line
 from services.gateway.group_reads import GroupReads
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
+from services.gateway.lives import Lives
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
 from services.gateway.outbox import OutboxLimits
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher
 from services.gateway.rates import RateLimits
+from services.gateway.receipt_reads import ReceiptReads
 from services.gateway.rest import App, rest_app
 from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
@@ -122,9 +124,9 @@ def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) ->
             case "sync":
                 connection.received('{"type":"sync","after":0}', now_ms, 10**12)
             case "live":
-                connection.went_live(number, now_ms)
+                connection.went_live(number, {"g:x": number}, now_ms)
             case "beat":
-                connection.beat(number)
+                connection.beat(number, {"g:x": number})
             case _:
                 connection.take_outgoing()
         outbox = connection._outbox
@@ -188,7 +190,11 @@ async def _route(values: list[bytes | None]) -> None:
 
     publisher = await _publisher()
     hub = Hub(ConnectionRules(verify), publisher, CLOCK, "0-7")
-    router = PushRouter(hub, WaitingCalls(10), SendTimes(), 7, CLOCK)
+    store = MemoryStore()
+    memberships = Memberships(store)
+    sessions = SessionReads(store, MessageReads(store, CLOCK, 0), memberships)
+    lives = Lives(hub, store, memberships, sessions, CLOCK)
+    router = PushRouter(hub, WaitingCalls(10), SendTimes(), lives, 7, CLOCK)
     link = hub.open(send)
     link.connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
     hub.sign_in(link)
@@ -230,7 +236,7 @@ async def _publisher() -> Publisher:
 
 async def _app() -> App:
     publisher, store = await _publisher(), MemoryStore()
-    blocks, messages = Blocks(store, CLOCK), MessageReads(store, CLOCK, 0)
+    blocks, messages, memberships = Blocks(store, CLOCK), MessageReads(store, CLOCK, 0), Memberships(store)
     parts = RestParts(
         tokens=Tokens([secret_key(SECRET)], "tidings"),
         signing=SECRET.encode(),
@@ -241,9 +247,10 @@ async def _app() -> App:
         waiting=WaitingCalls(0),
         blocks=blocks,
         inbox=InboxReads(store, messages, 4),
-        sessions=SessionReads(store, messages),
-        memberships=Memberships(store),
+        sessions=SessionReads(store, messages, memberships),
+        memberships=memberships,
         groups=GroupReads(store),
+        receipts=ReceiptReads(store, memberships),
         group_key=b"k" * 32,
         body_rules=BodyRules(),
         clock=CLOCK,

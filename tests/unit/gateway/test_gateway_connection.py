@@ -352,7 +352,7 @@ def test_acks_and_reads_move_watermarks_of_own_sessions_only() -> None:
     ack = {
         "type": "ack",
         "inbox_seq": 4,
-        "delivered": [{"session_id": "d:alice:bob", "seq": 2}, {"session_id": "g:x", "seq": 1}],
+        "delivered": [{"session_id": "d:alice:bob", "seq": 2}, {"session_id": "d:bob:carol", "seq": 1}],
     }
     effects = receive(connection, ack, {"type": "read", "session_id": "d:alice:bob", "seq": 2})
     assert list(effects) == [MoveWatermark("d:alice:bob", 2, 0, None), MoveWatermark("d:alice:bob", 2, 2, None)]
@@ -366,6 +366,14 @@ def test_a_ping_is_answered_with_its_id_and_ref() -> None:
     assert only(connection) == {"type": "pong", "id": 7, "ref": "r"}
     receive(connection, {"type": "ping", "id": -7})
     assert only(connection)["id"] == -7
+
+
+def test_whether_a_group_is_ones_own_is_for_the_tables_to_say() -> None:
+    connection = signed_in()
+    ack = {"type": "ack", "delivered": [{"session_id": "g:x", "seq": 1}]}
+    effects = receive(connection, ack, {"type": "read", "session_id": "g:x", "seq": 2, "ref": "r"})
+    assert list(effects) == [MoveWatermark("g:x", 1, 0, None), MoveWatermark("g:x", 2, 2, "r")]
+    assert sent(connection) == []
 
 
 # -- deliveries ------------------------------------------------------------------------------------
@@ -462,34 +470,51 @@ def ticks(connection: Connection, first_ms: int, last_ms: int, kind: type[Effect
 def test_presence_is_repeated_every_5_s_until_live() -> None:
     connection = signed_in()
     assert ticks(connection, 0, 12_000, Announce) == [5_000, 10_000]
-    connection.went_live(57, 12_000)
-    assert only(connection) == {"type": "live", "inbox_seq": 57, "heads": []}
+    connection.went_live(57, {"g:1": 9}, 12_000)
+    assert only(connection) == {"type": "live", "inbox_seq": 57, "heads": [{"session_id": "g:1", "seq": 9}]}
     assert ticks(connection, 12_500, 600_000, Announce) == []
 
 
 def test_presence_is_renewed_every_8_h() -> None:
     connection = opened()
     receive(connection, hello(f"alice/{24 * HOUR_MS}"))
-    connection.went_live(1, 0)
+    connection.went_live(1, {}, 0)
     assert [type(effect) for effect in connection.ticked(8 * HOUR_MS)].count(Announce) == 1
 
 
 def test_after_a_resync_presence_is_announced_again_until_live() -> None:
     connection = signed_in()
-    connection.went_live(1, 0)
+    connection.went_live(1, {}, 0)
     connection.announce_again(1_000)
     assert ticks(connection, 1_000, 6_500, Announce) == [1_000, 6_000]
 
 
+def test_a_heartbeat_names_the_heads_that_moved_since_this_connection_was_told() -> None:
+    connection = signed_in()
+    connection.went_live(1, {"g:a": 3, "g:b": 5}, 0)
+    for heads in ({"g:a": 3, "g:b": 6, "g:c": 1}, {"g:a": 2, "g:b": 6, "g:c": 1}, {}, {"g:a": 4}):
+        connection.beat(1, heads)
+    beats = [frame["heads"] for frame in sent(connection)[1:]]
+    moved = [{"session_id": "g:b", "seq": 6}, {"session_id": "g:c", "seq": 1}]
+    assert beats == [moved, [], [], [{"session_id": "g:a", "seq": 4}]]
+
+
+def test_a_new_live_tells_all_heads_again() -> None:
+    connection = signed_in()
+    for _ in range(2):
+        connection.went_live(1, {"g:a": 3}, 0)
+    assert [frame["heads"] for frame in sent(connection)] == [[{"session_id": "g:a", "seq": 3}]] * 2
+
+
 def test_heartbeats_are_due_every_interval_and_carry_the_highest_known_tail() -> None:
     connection = signed_in(heartbeat_s=20)
-    connection.went_live(5, 0)
+    connection.went_live(5, {}, 0)
     due = ticks(connection, 0, 100_000, HeartbeatDue)
     assert 10_000 <= due[0] <= 20_500
     assert {later - earlier for earlier, later in pairwise(due)} == {20_000}
     sent(connection)
-    connection.beat(0)
-    connection.beat(8)
+    connection.beat(0, {})
+    connection.beat(8, {})
     assert sent(connection) == [{"type": "heartbeat", "inbox_seq": n, "heads": []} for n in (5, 8)]
 
 

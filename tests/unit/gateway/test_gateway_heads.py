@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
 from services.gateway.session_reads import SessionReads
 from tests.contract.store.making import message, segment
@@ -66,7 +67,7 @@ async def test_the_heads_of_a_thousand_sessions_take_one_request_for_each_segmen
 async def test_a_gateway_has_a_bounded_number_of_reads_of_heads_under_way_however_many_are_asked_for() -> None:
     session = FakeSession(segments=1000)
     store = CassandraStore(CassandraConfig(), session)
-    reads = SessionReads(store, MessageReads(store, SystemClock(), 0))
+    reads = SessionReads(store, MessageReads(store, SystemClock(), 0), Memberships(store))
     assert await asyncio.gather(*map(reads.head_seq, NAMES)) == [1] * 1000
     assert session.requests[statements.NEWEST_MESSAGES] == 1000
     assert session.most_in_flight <= 256

@@ -1,0 +1,76 @@
+"""`live` and heads: the read-diffusion groups of connected users and how far they have come, from the tables."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from services.gateway.hub import Hub
+from services.gateway.links import Link
+from services.gateway.membership import Memberships
+from services.gateway.session_reads import SessionReads
+from tidings import ids, metrics
+from tidings.clock import Clock
+from tidings.errors import StoreUnavailable
+from tidings.store.base import Store
+from tidings.store.rows import MODE_READ
+from tidings.wire.push_pb2 import Live
+
+# After a mass reconnect the other users wait; reads of one batch each are shared among those.
+USERS_AT_ONCE = 64
+
+_LIVE_FRAMES = metrics.FRAMES.labels("out", "live")
+
+
+class Lives:
+    """Answers fanout's `live`. One task at a time, and only while there is something to answer."""
+
+    def __init__(self, hub: Hub, store: Store, memberships: Memberships, sessions: SessionReads, clock: Clock) -> None:
+        """Nobody waits."""
+        self._hub = hub
+        self._store = store
+        self._memberships = memberships
+        self._sessions = sessions
+        self._clock = clock
+        self._waiting: dict[Link, int] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    def take(self, live: Live) -> None:
+        """The connection goes live once its groups are read; where the tables fail, its presence is repeated."""
+        link = self._hub.get(live.connection_id)
+        if link is None or link.connection.user_id != live.user_id:
+            return
+        self._waiting[link] = max(live.inbox_seq, self._waiting.get(link, 0))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+
+    async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
+        """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable."""
+        groups = self._hub.read_groups
+        heads = await self._sessions.head_seqs({name for user_id in user_ids for name in groups.of_user(user_id)})
+        # Asked again: who was removed meanwhile is told of nothing after it (G10).
+        return {
+            user_id: {name: heads[name] for name in groups.of_user(user_id) if name in heads} for user_id in user_ids
+        }
+
+    async def _run(self) -> None:
+        while self._waiting:
+            links = list(self._waiting)[:USERS_AT_ONCE]
+            seqs = {link: self._waiting.pop(link) for link in links}
+            users = {link.connection.user_id for link in links}
+            try:
+                await asyncio.gather(*(self._learn(user_id) for user_id in users))
+                heads = await self.heads(users)
+            except StoreUnavailable:
+                continue
+            for link, inbox_seq in seqs.items():
+                link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
+                _LIVE_FRAMES.inc()
+                self._hub.settle(link)
+
+    async def _learn(self, user_id: str) -> None:
+        groups = self._hub.read_groups
+        visit = groups.visit(user_id)
+        rows = await self._store.user_sessions(user_id)
+        listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
+        asked = {name for name in listed.union(groups.known(user_id)) if ids.is_group_session(name)}
+        versions = await self._memberships.versions(user_id, asked)
+        groups.learn(visit, versions.values())

@@ -1,0 +1,154 @@
+"""Which connected users are members of which read-diffusion groups. Pure (DESIGN section 5; H15, H35).
+
+What is known comes from two sides that overtake each other: the tables, read
+after a connection's `live`, and pushes. Both say what holds from some seq on,
+so of each fact the one with the highest seq wins. It is kept per user: after a
+while in write diffusion only what names the user says that the user is still in.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from services.gateway.membership import is_member
+from tidings.store.rows import MODE_READ, GroupRow, MemberRow
+from tidings.wire.push_pb2 import PushedMessage
+
+
+class _Seat:
+    """What is known of one user in one group: membership and mode, each with the seq from which on it holds."""
+
+    __slots__ = ("is_in", "is_read", "joined_seq", "member_seq", "mode_seq")
+
+    def __init__(self) -> None:
+        self.is_in = self.is_read = False
+        self.joined_seq = 0
+        self.member_seq = self.mode_seq = -1
+
+    def has(self, seq: int) -> bool:
+        """Whether the user is handed a message of this seq."""
+        return self.is_in and self.is_read and seq >= self.joined_seq
+
+    def member(self, seq: int, is_in: bool, joined_seq: int = 0) -> None:
+        if seq >= self.member_seq:
+            self.member_seq, self.is_in, self.joined_seq = seq, is_in, joined_seq
+
+    def mode(self, seq: int, is_read: bool) -> None:
+        if seq >= self.mode_seq:
+            self.mode_seq, self.is_read = seq, is_read
+
+
+class ReadGroups:
+    """Bounded by the connected users and the groups that they are in, or were while connected."""
+
+    __slots__ = ("_groups", "_next_visit", "_of_user", "_visits")
+
+    def __init__(self) -> None:
+        """Nobody is connected."""
+        self._groups: dict[str, dict[str, _Seat]] = {}
+        self._of_user: dict[str, set[str]] = {}
+        self._visits: dict[str, int] = {}
+        self._next_visit = 1
+
+    def enter(self, user_id: str) -> None:
+        """A connection has signed in: from now on pushes about the user are kept, known group or not."""
+        if user_id not in self._visits:
+            self._visits[user_id] = self._next_visit
+            self._next_visit += 1
+
+    def leave(self, user_id: str) -> None:
+        """The user's last connection here has closed."""
+        if self._visits.pop(user_id, None) is None:
+            return
+        for session_id in self._of_user.pop(user_id, ()):
+            seats = self._groups[session_id]
+            del seats[user_id]
+            if not seats:
+                del self._groups[session_id]
+
+    def visit(self, user_id: str) -> int:
+        """A number for this stay of the user, 0 for one who is not connected: what is read for it is void after it."""
+        return self._visits.get(user_id, 0)
+
+    def known(self, user_id: str) -> Sequence[str]:
+        """Every group of which something is known for the user: the tables are to be asked of these too."""
+        return tuple(self._of_user.get(user_id, ()))
+
+    def of_user(self, user_id: str) -> Sequence[str]:
+        """The read-diffusion groups in which the user is now."""
+        return [name for name in self._of_user.get(user_id, ()) if self._is_reader(name, user_id)]
+
+    def learn(self, visit: int, versions: Iterable[tuple[GroupRow, MemberRow]]) -> None:
+        """Newest versions as read from the tables for one user, each group's before the member's."""
+        for group, member in versions:
+            user_id, session_id = member.user_id, group.session_id
+            if not visit or self._visits.get(user_id) != visit:
+                return
+            seat = self._seat(session_id, user_id)
+            seat.member(member.as_of_seq, member.left_seq == 0, member.joined_seq)
+            if is_member(group, member):
+                seat.mode(group.as_of_seq, group.mode == MODE_READ)
+            else:
+                seat.mode(group.as_of_seq, False)
+
+    def pushed(self, pushed: PushedMessage) -> Sequence[str]:
+        """Take in what a push says; the connected members that are to be handed it, none where it names its users.
+
+        Who joins by the message is handed it, and so is who leaves by it.
+        """
+        message = pushed.message
+        is_log = not pushed.user_ids
+        if pushed.joined_ids:
+            self._join(pushed)
+        receivers: Sequence[str] = ()
+        if is_log:
+            seats = self._groups.get(message.session_id, {})
+            receivers = [user_id for user_id, seat in seats.items() if seat.has(message.seq)]
+        if pushed.mode_to:
+            self._change_mode(pushed)
+        if pushed.left_ids or pushed.dissolves:
+            self._part(pushed)
+        return receivers
+
+    def _join(self, pushed: PushedMessage) -> None:
+        session_id, seq = pushed.message.session_id, pushed.message.seq
+        for user_id in pushed.joined_ids:
+            if user_id in self._visits:
+                seat = self._seat(session_id, user_id)
+                seat.member(seq, True, seq)
+                seat.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
+
+    def _change_mode(self, pushed: PushedMessage) -> None:
+        """The crossing message goes to inboxes and names who is in; only the way back to write is true of all at once.
+
+        To read it is not: a removal in write diffusion may still be on its way to a user who is not named.
+        """
+        session_id, seq = pushed.message.session_id, pushed.message.seq
+        is_read = pushed.mode_to == MODE_READ
+        for user_id in pushed.user_ids:
+            if user_id in self._visits:
+                seat = self._seat(session_id, user_id)
+                seat.member(seq, True, seat.joined_seq if seat.is_in else seq)
+                seat.mode(seq, is_read)
+        if not is_read:
+            for seat in self._groups.get(session_id, {}).values():
+                seat.mode(seq, False)
+
+    def _part(self, pushed: PushedMessage) -> None:
+        session_id, seq = pushed.message.session_id, pushed.message.seq
+        left = [user_id for user_id in pushed.left_ids if user_id in self._visits]
+        if pushed.dissolves:
+            left += list(self._groups.get(session_id, ()))
+            left += [user_id for user_id in pushed.user_ids if user_id in self._visits]
+        for user_id in left:
+            self._seat(session_id, user_id).member(seq, False)
+
+    def _is_reader(self, session_id: str, user_id: str) -> bool:
+        seat = self._groups[session_id][user_id]
+        return seat.is_in and seat.is_read
+
+    def _seat(self, session_id: str, user_id: str) -> _Seat:
+        seats = self._groups.setdefault(session_id, {})
+        seat = seats.get(user_id)
+        if seat is None:
+            seat = seats[user_id] = _Seat()
+            self._of_user.setdefault(user_id, set()).add(session_id)
+        return seat

@@ -1,0 +1,84 @@
+"""Who has received and read a message: a query over the members' watermarks, paged, never a row per message."""
+
+from collections.abc import Collection, Sequence
+
+import orjson
+
+from services.gateway.batching import Batched
+from services.gateway.membership import NEWEST, Membership, Memberships, is_member
+from tidings import ids
+from tidings.errors import Refused
+from tidings.store import history
+from tidings.store.base import Store
+from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER, GroupRow, MemberRow, MessageRow, ReceiptRow
+
+# Pages of the store read for one answer: a page is short, not endless, where that many in a row have left.
+_MAX_READS = 10
+
+
+class ReceiptReads:
+    """Answers as JSON. The caller has been found to be a member. Raises StoreUnavailable."""
+
+    def __init__(self, store: Store, memberships: Memberships) -> None:
+        """Equal reads that wait for each other are made once."""
+        self._store = store
+        self._memberships = memberships
+        self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
+
+    async def of_message(self, member: Membership, seq: int, after: str, limit: int) -> bytes:
+        """The members above `after` who have it, by user_id. Raises Refused."""
+        message = await self._message(member, seq)
+        is_admin = member.group is not None and member.role in (ROLE_ADMIN, ROLE_OWNER)
+        if message.sender_id != member.user_id and not is_admin:
+            raise Refused("forbidden", "only the author of a message, and admins of the group, are told who has it")
+        if member.group is None:
+            peers = [user_id for user_id in ids.direct_users(member.session_id) if user_id != member.user_id]
+            return await self._answer(message, peers, len(peers), None)
+        others, following = await self._page(member.group, after, limit)
+        # Who joined later has a watermark above a message that it cannot see.
+        peers = [
+            row.user_id
+            for row in others
+            if row.user_id != message.sender_id and (member.shares_history or row.joined_seq <= seq)
+        ]
+        members = member.group.member_count - await self._is_in(message.sender_id, member)
+        return await self._answer(message, peers, members, following)
+
+    async def _message(self, member: Membership, seq: int) -> MessageRow:
+        stored = await history.rows_at(self._store, {member.session_id: [seq]}) if seq >= member.first_seq else {}
+        message = stored.get((member.session_id, seq))
+        if message is None:
+            raise Refused("message_not_found", "no message with this seq in the session")
+        return message
+
+    async def _is_in(self, user_id: str, member: Membership) -> bool:
+        if user_id == member.user_id:
+            return True
+        return bool(await self._memberships.check_many(user_id, (member.session_id,)))
+
+    async def _page(self, group: GroupRow, after: str, limit: int) -> tuple[Sequence[MemberRow], str | None]:
+        """Current members above `after`, at most `limit`, and where the next page begins."""
+        found: list[MemberRow] = []
+        following: str | None = after
+        for _ in range(_MAX_READS):
+            rows, following = await self._store.member_page(group.session_id, NEWEST, following or "", limit)
+            found += [row for row in rows if is_member(group, row)]
+            if following is None or len(found) >= limit:
+                break
+        if len(found) > limit:
+            found = found[:limit]
+            following = found[-1].user_id
+        return found, following
+
+    async def _answer(self, message: MessageRow, peers: Collection[str], members: int, following: str | None) -> bytes:
+        session_id, seq = message.session_id, message.seq
+        marks = await self._receipts.get_many([(session_id, peer) for peer in peers])
+        rows = [marks[session_id, peer] for peer in peers if (session_id, peer) in marks]
+        answer: dict[str, object] = {
+            "delivered": [row.user_id for row in rows if max(row.delivered_seq, row.read_seq) >= seq],
+            "read": [{"user_id": row.user_id, "at": row.read_at} for row in rows if row.read_seq >= seq],
+            "members": members,
+        }
+        if following is not None:
+            answer["next"] = following
+        return orjson.dumps(answer)
