@@ -1,7 +1,5 @@
 """A group over its whole life, as one device sees it: memberships, both ways of delivery, every loss and repeat."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -9,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.test_client_receiving import ME, Device, message
-from tidings_client import frames
-from tidings_client.effects import FetchHistory
+from tidings_client import frames, groups
+from tidings_client.effects import Cursor, FetchHistory
 from tidings_client.frames import Live, Message, Position, Push
+from tidings_client.progress import Progress
 
 GROUP = "g:x"
 READ, WRITE = "read", "write"
@@ -230,6 +229,13 @@ def settled(*steps: str) -> Member:
     return member
 
 
+def resumed(cursor: Cursor) -> Device:
+    device = Device(cursor=cursor)
+    device.open()
+    device.connect()
+    return device
+
+
 def test_what_was_handled_of_a_log_is_not_shown_again_by_the_next_process() -> None:
     member = settled("join", "say", "switch", "say", "say")
     assert member.shown == [1, 2, 3, 4, 5]
@@ -275,3 +281,119 @@ def test_a_device_that_begins_with_live_reads_no_log_from_before() -> None:
     assert device.histories == [FetchHistory(GROUP, 3)]
     assert device.cursor is not None
     assert device.cursor.groups == {GROUP: 3}
+
+
+def test_a_log_that_is_followed_again_is_read_up_to_the_head_that_was_told_before() -> None:
+    member = settled("join", "switch", "say")
+    member.device.lose_connection()
+    for name in ("switch", "say", "switch", "say", "say"):
+        member.do(name)
+    member.advance(1_000)
+    for _ in range(4):  # and no heartbeat says it again
+        while member.device.syncs:
+            member.device.answer()
+        while member.device.histories:
+            member.answer_history()
+        member.advance(1_000)
+    assert member.shown == list(range(1, 9))
+
+
+def test_of_a_page_that_goes_past_a_switch_to_write_the_inbox_shows_the_rest() -> None:
+    member = settled("join", "switch", "say")
+    device = member.device
+    for name in ("say", "switch", "say"):
+        member.do(name)
+    member.live()
+    device.syncs.clear()
+    device.take(device.core.received(device.now_ms, Push(message=message(GROUP, 9))))
+    page = member.log.messages[3:]
+    device.take(device.core.history(device.now_ms, GROUP, page, False))
+    assert member.shown == [1, 2, 3, 4, 5]
+    member.settle_down()
+    assert member.shown == [1, 2, 3, 4, 5, 6]
+
+
+def test_history_that_begins_above_the_next_seq_waits_for_the_inbox_to_say_why() -> None:
+    member = settled("switch", "join", "say")
+    device = member.device
+    for name in ("leave", "say", "join", "say"):
+        member.do(name)
+    device.take(device.core.history(device.now_ms, GROUP, member.log.messages[5:], False))
+    assert member.shown == [2, 3]
+    member.settle_down()
+    assert member.shown == [2, 3, 4, 6, 7]
+
+
+def test_without_the_inbox_s_word_the_log_goes_on_where_history_begins() -> None:
+    device = resumed(Cursor(0, {GROUP: 3}))
+    for _ in range(groups.HOLES_BELIEVED):
+        device.take(device.core.history(device.now_ms, GROUP, [message(GROUP, 9)], False))
+    assert device.positions == [(GROUP, 9)]
+
+
+def test_the_inbox_s_place_never_passes_a_switch_that_its_groups_place_has_not() -> None:
+    progress = Progress(inbox_seq=4)
+    log, switch = progress.issue(None), progress.issue(5)
+    progress.shown(log, "g:other", 8, in_group_log=True)
+    progress.shown(switch, GROUP, 3, in_group_log=True)
+    assert not progress.handled(switch)
+    assert progress.handled(log)
+    assert progress.cursor == Cursor(5, {"g:other": 8, GROUP: 3})
+
+
+def test_a_head_told_before_the_inbox_names_its_group_waits_ten_seconds() -> None:
+    device = resumed(Cursor(0))
+    device.give(frames.Heartbeat(inbox_seq=0, heads=(Position(GROUP, 3),)))
+    device.advance(9_999)
+    assert device.histories == []
+    device.advance(1)
+    assert device.histories == [FetchHistory(GROUP, None)]
+
+
+def test_joining_again_in_write_mode_ends_the_log() -> None:
+    device = resumed(Cursor(0, {GROUP: 3}))
+    device.inbox += [message(GROUP, 9, event="members_added", user_ids=[ME], mode=WRITE), message(GROUP, 10)]
+    device.push(1)
+    device.push(2)
+    device.handle(2)
+    device.advance(1_000)
+    assert device.positions == [(GROUP, 9), (GROUP, 10)]
+    assert device.cursor == Cursor(2, {})
+
+
+def test_what_waited_for_a_log_is_put_into_the_log_that_the_next_switch_begins() -> None:
+    member = settled("join", "switch", "say")
+    device, log = member.device, member.log
+    for name in ("say", "switch", "say", "switch", "say", "leave"):
+        member.do(name)
+    for inbox_seq in range(3, len(log.inbox) + 1):
+        device.push(inbox_seq)
+    device.take(device.core.history(device.now_ms, GROUP, log.messages[3:5], True))
+    assert member.shown == [1, 2, 3, 4, 5, 6, 7]
+    device.take(device.core.history(device.now_ms, GROUP, log.messages[7:], False))
+    assert member.shown == list(range(1, 10))
+
+
+def test_a_push_of_the_next_log_does_not_overtake_the_inbox_at_a_switch_to_write() -> None:
+    member = settled("join", "switch", "say")
+    device, log = member.device, member.log
+    for name in ("say", "switch", "say", "switch", "say"):
+        member.do(name)
+    device.give(Push(message=log.messages[7]))
+    device.take(device.core.history(device.now_ms, GROUP, log.messages[3:5], True))
+    assert member.shown == [1, 2, 3, 4, 5]
+    member.settle_down()
+    assert member.shown == list(range(1, 9))
+
+
+def test_what_was_pushed_again_after_a_restart_is_not_shown_again() -> None:
+    member = settled("join", "switch", "say")
+    cursor = member.device.cursor
+    assert cursor == Cursor(2, {GROUP: 3})
+    device = Device(member.log.inbox, Cursor(0, {GROUP: 3}))
+    device.open()
+    device.connect(live=False)
+    device.give(Live(inbox_seq=2, heads=(Position(GROUP, 3),)))
+    device.advance(0)
+    device.answer()
+    assert device.shown == []

@@ -524,6 +524,16 @@ def test_a_group_push_that_found_no_room_is_read_from_history_when_there_is_some
     assert device.histories == [FetchHistory("g:x", 0)]
 
 
+def test_a_group_that_the_user_has_left_is_not_acked_again() -> None:
+    device = started(0)
+    device.inbox = [message("g:x", 1), message("g:x", 2, event="member_removed", user_id=ME)]
+    device.push(1)
+    device.push(2)
+    device.lose_connection()
+    device.advance(5_000)
+    assert device.acks == [frames.Ack(inbox_seq=2)]
+
+
 # -- properties ----------------------------------------------------------------------------------------------
 
 SESSIONS = ("d:alice:bob", "d:bob:zoe", "d:bob:carol")

@@ -456,6 +456,15 @@ def test_after_live_the_watermarks_of_unread_sessions_are_fetched() -> None:
     assert author.effects == []
 
 
+def test_a_message_of_ours_that_is_found_in_a_group_s_history_is_sent() -> None:
+    author = online()
+    author.take(author.core.submit(author.now_ms, Draft("a", "text", {"text": "x"}, session_id="g:x")))
+    place = {"message_id": "m", "session_id": "g:x", "seq": 3, "sender_id": "alice", "client_msg_id": "a"}
+    stored = frames.Message(**place, at=1, kind="text", body={"text": "x"})  # type: ignore[arg-type]
+    author.take(author.core.history(author.now_ms, "g:x", [stored], False))
+    assert author.statuses["a"] == [Status.SENDING, Status.SENT]
+
+
 def test_after_live_the_counts_of_the_newest_unread_group_message_are_fetched() -> None:
     author = online()
     for seq in (1, 2):

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx2
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -35,6 +36,7 @@ from tidings_client import (
     peer_of,
 )
 from tidings_client.echo import echo
+from tidings_client.rest import Rest
 from tidings_client.sending import Draft
 
 EXAMPLES = Path(__file__).parents[3] / "sdk/python/examples"
@@ -56,6 +58,8 @@ class Server:
         self.hellos = 0
         self.answers_sends = True
         self.close_hello_with: list[int] = []
+        self.limits: Json = {}
+        self.longest_bytes = 0
 
     @property
     def url(self) -> str:
@@ -69,10 +73,13 @@ class Server:
             return
         user = hello["token"]
         welcome = {"type": "welcome", "user_id": user, "device_id": hello["device_id"], "connection_id": "1"}
-        await self.say(connection, welcome | {"server_time": 1_800_000_000_000, "heartbeat_s": 20})
+        await self.say(
+            connection, welcome | {"server_time": 1_800_000_000_000, "heartbeat_s": 20, "limits": self.limits}
+        )
         await self.say(connection, {"type": "live", "inbox_seq": len(self.inboxes.get(user, []))})
         self.online.append((user, connection))
         async for text in connection:
+            self.longest_bytes = max(self.longest_bytes, len(text))
             for line in str(text).split("\n"):
                 await self.hear(connection, user, json.loads(line))
         self.online.remove((user, connection))
@@ -478,3 +485,30 @@ async def test_a_body_that_json_cannot_hold_fails_by_itself_and_the_client_goes_
         with pytest.raises(SendFailed, match="invalid_body: JSON cannot hold it"):
             await sent.acked()
         assert (await (await alice.send("still here", to="bob")).acked()).seq == 1
+
+
+async def test_frames_are_joined_no_further_than_the_server_allows(server: Server) -> None:
+    server.limits = {"frame_bytes": 2_000}
+    async with Client(server.url, "alice") as alice:
+        await alice.connected()
+        sends = [alice.send("x" * 500, to="bob") for _ in range(20)]
+        for sent in await asyncio.gather(*sends):
+            await sent.acked()
+    assert 500 < server.longest_bytes <= 2_000
+
+
+def group_calls(request: httpx2.Request) -> httpx2.Response:
+    if request.method == "POST":
+        assert json.loads(request.content) == {"name": "team", "members": ["bob"]}
+        return httpx2.Response(201, json={"session_id": "g:1", "seq": 1})
+    members = [{"user_id": "alice", "role": "owner", "joined_seq": 1}, {"user_id": "bob", "joined_seq": 1}]
+    return httpx2.Response(200, json={"members": members})
+
+
+async def test_the_example_of_a_group_makes_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tidings_client.client.Rest", partial(Rest, transport=httpx2.MockTransport(group_calls)))
+    async with asyncio.timeout(20):
+        await example("group").main(server.url, "alice", "team", "bob")
+    assert capsys.readouterr().out == "g:1 1\nalice owner\nbob member\n"
