@@ -165,7 +165,11 @@ class ReceiptsStage:
         rows = await history.rows_at(self._store, wanted) if wanted else {}
         for (session_id, seq), row in rows.items():
             self._heads.learn(session_id, seq, row.count)
-        found = {place: self._heads.count_at(place[0], seq) for place, seq in reads.items()}
+        # Out of the rows themselves: memory keeps the newest counts of a session, and these may be older.
+        found = {
+            place: rows[place[0], reads[place]].count if count is None and (place[0], reads[place]) in rows else count
+            for place, count in counts.items()
+        }
         if None in found.values():
             raise StoreUnavailable("a message at or below the head of its session was not found")
         return {place: count for place, count in found.items() if count is not None}
