@@ -109,7 +109,7 @@ LOOP_LAG_SECONDS = _gauge(
 )
 DECISIONS = _counter(
     "tidings_decisions_total",
-    "commands by what the persister decided: stored, duplicate, or the code of the refusal",
+    "commands by what the persister decided: stored, duplicate, unchanged (nobody to add), or the code of the refusal",
     "a wave of one code points to one client version",
     "outcome",
 )
