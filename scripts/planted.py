@@ -19,6 +19,8 @@ HAZARDS = "tests/unit/hazards"
 PERSISTER = f"{HAZARDS}/test_persister_hazards.py"
 FANOUT = f"{HAZARDS}/test_fanout_hazards.py"
 RECEIPTS = f"{HAZARDS}/test_receipts_hazards.py"
+GROUP_FANOUT = f"{HAZARDS}/test_group_fanout_hazards.py"
+GROUPS = "tests/unit/fanout/test_group_fanout.py"
 UNREADABLE = f"{HAZARDS}/test_unreadable.py"
 GATEWAY = f"{HAZARDS}/test_gateway_hazards.py"
 REPLAY = f"{HAZARDS}/test_replay.py::test_a_replay_from_the_beginning_changes_no_row"
@@ -82,6 +84,13 @@ H32 = f"{UNREADABLE}::test_h32_the_next_owner_of_a_stopped_partition_stops_it_to
 H33 = f"{GATEWAY}::test_h33_a_second_copy_of_the_start_record_ends_the_gateway_so_that_it_starts_anew"
 H34 = f"{FANOUT}::test_h34_a_half_emitted_message_is_emitted_again_in_the_same_parts"
 H36 = f"{FANOUT}::test_h36_all_records_of_a_round_for_one_target_go_in_one_call"
+OWN_INTERVALS = f"{GROUPS}::test_everybody_gets_exactly_the_messages_of_the_own_intervals_once_and_in_order"
+REMOVED_STILL_TOLD = (
+    "tests/unit/fanout/test_members.py::test_who_is_removed_still_gets_the_message_that_says_so_and_no_later_one"
+)
+NOTHING_TWICE = f"{GROUPS}::test_expand_emits_nothing_a_second_time_and_every_owner_emits_the_same"
+TOLD_ONCE = f"{GROUP_FANOUT}::test_a_repeated_round_tells_no_gateway_twice"
+H16 = f"{GROUP_FANOUT}::test_h16_at_the_switch_back_to_inboxes_no_message_goes_both_ways"
 PUSHED_ONCE = f"{FANOUT}::test_a_repeated_round_pushes_nothing_twice"
 POISON = f"{UNREADABLE}::test_poison_among_commands_goes_aside_once_and_costs_no_seq"
 POISON_RECEIPT = f"{UNREADABLE}::test_poison_among_receipts_goes_aside_once_and_its_neighbours_count"
@@ -268,8 +277,8 @@ BUGS = (
     bug(
         "stamped limits ignored: buckets",
         "services/fanout/inbox.py",
-        "item.stamps.bucket_rows)",
-        "MOST_BUCKET_ROWS)",
+        "bucket_rows = item.stamps.bucket_rows",
+        "bucket_rows = MOST_BUCKET_ROWS",
         H17_INBOX,
     ),
     bug(
@@ -396,6 +405,43 @@ BUGS = (
         "if record.offset <= self._pushed.get(record.partition, -1):",
         "if False:",
         PUSHED_ONCE,
+    ),
+    bug(
+        "members cached past a change",
+        "services/fanout/members.py",
+        "        if persisted.joined_ids or persisted.left_ids:\n",
+        "        if False:\n",
+        OWN_INTERVALS,
+        REMOVED_STILL_TOLD,
+    ),
+    bug(
+        "members of the present instead of those at the seq",
+        "services/fanout/expand_worker.py",
+        "member_page(session_id, seq, after",
+        "member_page(session_id, 2**62, after",
+        OWN_INTERVALS,
+        H16,
+    ),
+    bug(
+        "members in memory are taken for those of any seq",
+        "services/fanout/expand_worker.py",
+        "!= seq - 1:",
+        "== -1:",
+        H16,
+    ),
+    bug(
+        "expand skips the repeat check",
+        "services/fanout/expand_worker.py",
+        "if marks.is_repeat(persisted.source):",
+        "if False:",
+        NOTHING_TWICE,
+    ),
+    bug(
+        "a repeated round tells the gateways again",
+        "services/fanout/expand_worker.py",
+        "if record.offset <= self._pushed.get(record.partition, -1):",
+        "if False:",
+        TOLD_ONCE,
     ),
     bug(
         "gone takes back whatever connection the device has",
