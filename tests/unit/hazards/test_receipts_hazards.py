@@ -83,3 +83,16 @@ async def test_a_lower_claim_of_another_device_in_the_same_round_moves_nothing_b
         line.say("bob", delivered_seq=2)
         await line.settled(RECEIPTS)
         assert await watermarks(line) == (5, 0)
+
+
+@simulated
+async def test_a_watermark_below_the_counts_in_memory_is_kept_and_holds_up_nobody() -> None:
+    """Memory keeps the newest counts of a session; an older one that is read from the tables does not stay in it."""
+    async with pipeline() as line:
+        line.persister()
+        line.receipts()
+        line.publish(*(post(f"m{number}") for number in range(40)))
+        await line.settled(PERSISTER, RECEIPTS)
+        line.say("bob", delivered_seq=3, read_seq=2)
+        await line.settled(RECEIPTS)
+        assert await watermarks(line) == (3, 2)
