@@ -480,7 +480,8 @@ async def test_the_examples_do_what_they_say(server: Server, capsys: pytest.Capt
 async def test_a_body_that_json_cannot_hold_fails_by_itself_and_the_client_goes_on(
     server: Server, tmp_path: Path
 ) -> None:
-    async with Client(server.url, "alice", outbox=FileOutbox(tmp_path / "outbox")) as alice:
+    outbox = FileOutbox(tmp_path / "outbox")
+    async with asyncio.timeout(20), Client(server.url, "alice", outbox=outbox) as alice:
         sent = await alice.send_body("custom", {"type": "t", "data": object()}, to="bob")
         with pytest.raises(SendFailed, match="invalid_body: JSON cannot hold it"):
             await sent.acked()
