@@ -71,15 +71,17 @@ def receipts(
 
 
 async def _receipts(account: Account, session: str, seq: int) -> None:
-    read, delivered, members = 0, 0, 0
+    read, received, members = 0, 0, 0
     async with asking(account) as calls:
         async for page in _pages(calls, session, seq):
             for reader in page.read:
                 print(f"read       {f'{clock(reader.at)} ' if reader.at is not None else ''}{reader.user_id}")
+            readers = {reader.user_id for reader in page.read}
             for user_id in page.delivered:
-                print(f"delivered  {user_id}")
-            read, delivered, members = read + len(page.read), delivered + len(page.delivered), page.members
-    print(f"{read} read, {delivered} received, of {members} members besides the author")
+                if user_id not in readers:
+                    print(f"delivered  {user_id}")
+            read, received, members = read + len(readers), received + len(readers.union(page.delivered)), page.members
+    print(f"{read} read, {received} received, of {members} members besides the author")
 
 
 async def _pages(calls: Calls, session: str, seq: int) -> AsyncIterator[ReceiptPage]:

@@ -114,12 +114,14 @@ def test_receipts_are_listed_over_pages_with_their_sums(
 ) -> None:
     path = f"GET /v1/sessions/{GROUP}/messages/4/receipts"
     gateway.answers[path] = {"delivered": ["bob"], "read": [], "members": 3, "next": "bob"}
-    gateway.answers[f"{path}?after=bob"] = {"delivered": [], "read": [{"user_id": "carol", "at": 0}], "members": 3}
+    gateway.answers[f"{path}?after=bob"] = {
+        "delivered": ["carol"], "read": [{"user_id": "carol", "at": 0}], "members": 3
+    }  # fmt: skip
     assert run(monkeypatch, "receipts", GROUP, "4", *AS_ALICE) == 0
     delivered, read, told = capsys.readouterr().out.splitlines()
     assert delivered == "delivered  bob"
     assert re.fullmatch(r"read       \d\d:\d\d:\d\d carol", read)
-    assert told == "1 read, 1 received, of 3 members besides the author"
+    assert told == "1 read, 2 received, of 3 members besides the author"
 
 
 def test_a_refusal_is_one_line(
