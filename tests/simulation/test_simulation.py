@@ -14,8 +14,9 @@ from tests.simulation.schedule import STEPS, Schedule
 from tests.simulation.world import World, run
 
 SEEDS = 500
-# Seeds that have failed once. 4, 6, 15: a system message counted as its author's last own one (G9).
-KEPT: tuple[int, ...] = (4, 6, 15)
+# Seeds that have failed once. 4, 6, 15: a system message counted as its author's last own one (G9). 29, 35, 62: the
+# count at a watermark far below the head was never found, and receipts stood still.
+KEPT: tuple[int, ...] = (4, 6, 15, 29, 35, 62)
 
 
 def seeds() -> list[int]:
