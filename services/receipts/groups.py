@@ -60,7 +60,7 @@ class Groups:
                 metrics.STRANGERS_WATERMARKS.inc()
             elif crews[claim.session_id] is not None:
                 kept.append(claim)
-            elif claim.read_seq:
+            else:
                 kept.append(replace(claim, delivered_seq=0))
         return kept
 
