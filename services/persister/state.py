@@ -112,9 +112,8 @@ class Draft:
         return row if row is not None and row.left_seq == 0 else None
 
     def needs_member(self, user_id: str) -> bool:
-        """Whether only the tables can say if the user is a member before this round."""
-        group = self.base.group
-        return group is not None and group.member_count > 0 and user_id not in self.base.members
+        """Whether memory lacks the user. Asked of groups that are not there too: a stranger's wait tells nothing."""
+        return user_id not in self.base.members
 
     def take(self, group: GroupRow | None, members: Iterable[MemberRow]) -> None:
         """The versions that the record in hand has made."""

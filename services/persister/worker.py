@@ -141,7 +141,7 @@ class PersisterStage:
         wanted: dict[str, dict[str, None]] = {}
         for _, _, command in arrived:
             draft = drafts.get(command.session_id)
-            if draft is not None and draft.base.group is not None:
+            if draft is not None and ids.is_group_session(command.session_id):
                 unknown = (user_id for user_id in users_concerned(command) if draft.needs_member(user_id))
                 wanted.setdefault(command.session_id, {}).update(dict.fromkeys(unknown))
         await asyncio.gather(

@@ -34,9 +34,11 @@ MUTATIONS = (("messages",), ("message_keys",), ("group_members", "groups"))
 ALL_TABLES = tuple(table for mutation in MUTATIONS for table in mutation)
 
 
-def act(client_msg_id: str, action: GroupAction, sender: str = "alice", write_max: int = 500) -> Command:
+def act(
+    client_msg_id: str, action: GroupAction, sender: str = "alice", write_max: int = 500, session_id: str = GROUP
+) -> Command:
     """A group command, with the line that its gateway stamped on it."""
-    sent = group_command(client_msg_id, action, sender)
+    sent = group_command(client_msg_id, action, sender, session_id)
     sent.stamps.write_diffusion_max = write_max
     return sent
 
@@ -276,6 +278,25 @@ async def test_one_read_a_group_and_round_loads_all_who_act_or_are_named() -> No
         await decided(line)
         assert line.store.calls["members_as_of"] == before + 1
         check_group(line)
+
+
+@simulated
+async def test_a_stranger_costs_the_same_reads_whether_the_group_exists_has_ended_or_never_was() -> None:
+    """G11, in time too: what takes longer would tell."""
+    async with pipeline() as line:
+        line.persister()
+        line.publish(create(), act("create", CreateGroup(name="n"), "alice", session_id="g:ended"))
+        line.publish(act("end", DissolveGroup(), session_id="g:ended"))
+        line.publish(command("m0", sender="mallory", session_id="g:never"))
+        await line.settled(PERSISTER)
+        reads = []
+        for session_id in (GROUP, "g:ended", "g:never"):
+            before = line.store.calls.copy()
+            line.publish(command("m1", sender="mallory", session_id=session_id))
+            await line.settled(PERSISTER)
+            reads.append(line.store.calls - before)
+        assert reads == [{"members_as_of": 1}] * 3
+        assert len({error.refusal.text for error in line.errors()}) == 1
 
 
 @simulated
