@@ -15,6 +15,10 @@ from tidings.store.base import Store
 
 T = TypeVar("T")
 
+# Rows that are handed to the tables at a time. At 2,000 rows/s, a quarter of what one node takes, this is 1 s of the
+# 4 s that an await may last: a round of 500 records to 60 users each is long, yet never dropped for it (law 12).
+_WRITE_ROWS = 2_000
+
 
 class RoundDropped(Retryable):
     """The round must not write any more: its partitions may belong to another by now (law 12)."""
@@ -67,12 +71,13 @@ class Round(Generic[T]):
             raise RoundDropped("the assignment has gone, or an await took longer than half the session time-out")
 
     async def write(self, store: Store, writes: OrderedWrites) -> None:
-        """Write wave after wave; the next begins when the one before is confirmed by a quorum."""
+        """Write wave after wave, large ones in pieces; the next begins when the one before is confirmed by a quorum."""
         for wave in writes.waves():
-            rows = [row for row in wave if self.is_confirmed(row.tag)]
-            if rows:
-                self.must_be_ours()
-                self.fail(await store.write(rows), "the tables did not confirm a write")
+            for start in range(0, len(wave), _WRITE_ROWS):
+                rows = [row for row in wave[start : start + _WRITE_ROWS] if self.is_confirmed(row.tag)]
+                if rows:
+                    self.must_be_ours()
+                    self.fail(await store.write(rows), "the tables did not confirm a write")
 
     async def emit(self, producer: Producer, outbox: Outbox) -> None:
         """Append to all targets, each one in order; a target that fails fails every partition it serves."""

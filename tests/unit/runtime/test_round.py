@@ -1,0 +1,76 @@
+"""How a round writes."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from tidings.broker.base import TopicPartition
+from tidings.policy.ordered_writes import OrderedWrites
+from tidings.runtime.round import Round, RoundDropped
+from tidings.store.base import Store, TaggedRow
+from tidings.store.rows import BlockRow
+
+HALF_THE_SESSION_S = 4.0
+# Of a node that is busy with other things.
+ROWS_PER_S = 1_000
+
+
+class SlowStore:
+    """Takes its time for every row; what it is told to fail is not confirmed."""
+
+    def __init__(self, failing: int = -1) -> None:
+        self.now_s = 0.0
+        self.written: list[TaggedRow] = []
+        self._failing = failing
+
+    async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
+        """See Store."""
+        self.now_s += len(rows) / ROWS_PER_S
+        self.written.extend(rows)
+        return frozenset({self._failing} & {tag for tag, _ in rows})
+
+
+def writes(count: int) -> OrderedWrites:
+    """So many side rows, by turns of the partitions 0 and 1."""
+    made = OrderedWrites()
+    for number in range(count):
+        made.beside(TaggedRow(number % 2, BlockRow("alice", f"user{number}")))
+    return made
+
+
+def round_on(store: SlowStore) -> Round[object]:
+    """A round that is dropped after an await of more than half the session time-out, as in a worker."""
+    alive_s = [0.0]
+
+    def still_ours() -> bool:
+        waited_s, alive_s[0] = store.now_s - alive_s[0], store.now_s
+        return waited_s <= HALF_THE_SESSION_S
+
+    return Round[object]({TopicPartition("deliveries", 0): ()}, {}, {}, still_ours)
+
+
+async def test_a_wave_of_any_size_is_written_without_an_await_that_drops_its_round() -> None:
+    store = SlowStore()
+    work = round_on(store)
+    await work.write(cast(Store, store), writes(31_000))
+    work.must_be_ours()
+    assert store.now_s > HALF_THE_SESSION_S
+    assert [row.row for row in store.written] == [BlockRow("alice", f"user{number}") for number in range(31_000)]
+
+
+async def test_of_a_partition_that_failed_nothing_more_is_written() -> None:
+    store = SlowStore(failing=1)
+    work = round_on(store)
+    await work.write(cast(Store, store), writes(10_000))
+    assert work.failed.keys() == {1}
+    assert sum(tag == 0 for tag, _ in store.written) == 5_000
+    assert sum(tag == 1 for tag, _ in store.written) == 1_000
+
+
+async def test_a_round_of_an_assignment_that_has_gone_writes_nothing_more() -> None:
+    store = SlowStore()
+    work = Round[object]({}, {}, {}, lambda: not store.written)
+    with pytest.raises(RoundDropped):
+        await work.write(cast(Store, store), writes(10_000))
+    assert len(store.written) == 2_000
