@@ -253,3 +253,24 @@ async def test_tables_that_do_not_answer_hold_a_claim_up_and_lose_none(table: st
         await line.settled(RECEIPTS)
         assert await marks(line, "bob") == (2, 2)
         assert last_counts(line) == {("alice", 2): (1, 1)}
+
+
+@simulated
+async def test_counts_that_the_tables_hold_up_are_told_when_they_answer_again_and_hold_up_nothing() -> None:
+    async with pipeline() as line:
+        line.persister()
+        owner = line.receipts()
+        await stored(line, create("bob"), say("m1", "alice"))
+        line.say("bob", 2, 2, GROUP)
+        await line.until(lambda: bool(watermarks(line)))
+        owner.pause_before(lambda call, _: call == "groups_as_of")
+        line.publish(act("a", AddMembers(user_ids=["dora"])))  # the members have to be read again
+        await owner.paused()
+        line.store.stall()
+        owner.resume()
+        await asyncio.sleep(2)
+        assert not line.lags(RECEIPTS)
+        assert not counts(line)
+        line.store.heal()
+        await asyncio.sleep(2)
+        assert last_counts(line) == {("alice", 2): (1, 1)}

@@ -14,7 +14,7 @@ from tidings.codec import COUNTABLE_KINDS
 from tidings.store import history
 from tidings.store.rows import MemberRow, MessageRow, ReceiptRow
 from tidings.topics import PERSISTER, RECEIPTS
-from tidings.wire.inbound_pb2 import AddMembers, ChangeGroup, Command, RemoveMember
+from tidings.wire.inbound_pb2 import AddMembers, ChangeGroup, ChangeMember, Command, RemoveMember
 
 USERS = ("bob", "carl", "dora")
 NEWEST = 2**62
@@ -34,7 +34,8 @@ STEP = st.tuples(
 )
 REJOIN = [("bob", "say", 1), ("carl", "read", 2), ("carl", "leave", 1), ("bob", "say", 1), ("carl", "join", 1)]
 OUT_OF_ORDER = [("bob", "say", 1), ("bob", "say", 1), ("carl", "read", 4), ("carl", "read", 2), ("carl", "got", 3)]
-OWN = [("bob", "say", 1), ("carl", "say", 1), ("bob", "say", 1), ("alice", "rename", 1)]
+OWN = [("bob", "say", 1), ("carl", "say", 1), ("bob", "say", 1)]
+SYSTEM = [("carl", "say", 1), ("bob", "rename", 1)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -43,6 +44,7 @@ OWN = [("bob", "say", 1), ("carl", "say", 1), ("bob", "say", 1), ("alice", "rena
 @example(rounds=[[step] for step in OUT_OF_ORDER])
 @example(rounds=[OUT_OF_ORDER[:2], OUT_OF_ORDER[2:]])
 @example(rounds=[OWN])
+@example(rounds=[SYSTEM])
 def test_unread_is_a_recount_and_watermarks_never_go_back(rounds: list[list[tuple[str, str, int]]]) -> None:
     run(lambda: _scenario(rounds))
 
@@ -51,7 +53,7 @@ async def _scenario(rounds: list[list[tuple[str, str, int]]]) -> None:
     async with pipeline() as line:
         line.persister()
         line.receipts()
-        line.publish(create("bob", "carl"))
+        line.publish(create("bob", "carl"), act("admin", ChangeMember(user_id="bob", role="admin")))
         await line.settled(PERSISTER, RECEIPTS)
         said, number = Said(), 0
         before: dict[str, ReceiptRow] = {}
@@ -70,7 +72,7 @@ def _command(who: str, what: str, client_msg_id: str) -> Command:
     if what == "say":
         return say(client_msg_id, who)
     if what == "rename":
-        return act(client_msg_id, ChangeGroup(name=client_msg_id))
+        return act(client_msg_id, ChangeGroup(name=client_msg_id), who)
     if what == "join":
         return act(client_msg_id, AddMembers(user_ids=[who]))
     return act(client_msg_id, RemoveMember(user_id=who), who)
