@@ -10,6 +10,8 @@ from tests.unit.hazards.pipeline import Pipeline, pipeline
 from tests.unit.hazards.simulation import simulated
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
+from tidings.broker.memory_faults import Faults as LogFaults
+from tidings.broker.memory_faults import ProduceFault
 from tidings.store.rows import ReadRow
 from tidings.topics import DEAD_LETTERS, DELIVERIES, PERSISTER, RECEIPTS
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, Watermark
@@ -273,4 +275,18 @@ async def test_counts_that_the_tables_hold_up_are_told_when_they_answer_again_an
         assert not counts(line)
         line.store.heal()
         await asyncio.sleep(2)
+        assert last_counts(line) == {("alice", 2): (1, 1)}
+
+
+@simulated
+async def test_counts_whose_record_is_lost_on_the_way_to_the_log_are_told_again() -> None:
+    faults = LogFaults()
+    async with pipeline(log_faults=faults) as line:
+        line.persister()
+        line.receipts()
+        await stored(line, create("bob"), say("m1", "alice"))
+        line.say("bob", 2, 2, GROUP)
+        await line.until(lambda: bool(watermarks(line)))
+        faults.script_produce(ProduceFault.LOST)
+        await asyncio.sleep(5)
         assert last_counts(line) == {("alice", 2): (1, 1)}
