@@ -72,8 +72,13 @@ def _delivery(persisted: Persisted, part: int, users: Sequence[str]) -> Delivery
 
 
 def read_push(persisted: Persisted) -> PushedMessage | None:
-    """What every gateway hands to its own members of the group; None where inboxes are the only way."""
-    if persisted.mode != MODE_READ:
+    """What every gateway hands to its own members of the group; None where inboxes are the only way.
+
+    The message that ends read diffusion is told the gateways too, in line and
+    not to be handed out: else the first push of the next time in read
+    diffusion could reach members who were removed in between (H15).
+    """
+    if persisted.mode != MODE_READ and persisted.mode_to != MODE_WRITE:
         return None
     return PushedMessage(
         message=persisted.message,

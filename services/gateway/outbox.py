@@ -79,6 +79,9 @@ class Outbox:
 
     def take(self) -> str:
         """The next message for the socket: frames joined by line ends up to 256 KiB; empty when there is none."""
+        if len(self._frames) == 1:
+            self._frame_bytes = 0
+            return self._frames.pop().decode()
         count, size = 0, 0
         for frame in self._frames:
             if count and size + len(frame) + 1 > self._limits.message_bytes:

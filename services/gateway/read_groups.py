@@ -64,6 +64,12 @@ class ReadGroups:
             if not seats:
                 del self._groups[session_id]
 
+    def distrust(self) -> None:
+        """Pushes may have been lost, a removal among them: what is known counts again only once it is read anew."""
+        for user_id in list(self._visits):
+            self.leave(user_id)
+            self.enter(user_id)
+
     def visit(self, user_id: str) -> int:
         """A number for this stay of the user, 0 for one who is not connected: what is read for it is void after it."""
         return self._visits.get(user_id, 0)
@@ -95,11 +101,10 @@ class ReadGroups:
         Who joins by the message is handed it, and so is who leaves by it.
         """
         message = pushed.message
-        is_log = not pushed.user_ids
         if pushed.joined_ids:
             self._join(pushed)
-        receivers: Sequence[str] = ()
-        if is_log:
+        receivers: list[str] = []
+        if not pushed.user_ids and pushed.mode == MODE_READ:
             seats = self._groups.get(message.session_id, {})
             receivers = [user_id for user_id, seat in seats.items() if seat.has(message.seq)]
         if pushed.mode_to:

@@ -35,12 +35,7 @@ class ReceiptReads:
             peers = [user_id for user_id in ids.direct_users(member.session_id) if user_id != member.user_id]
             return await self._answer(message, peers, len(peers), None)
         others, following = await self._page(member.group, after, limit)
-        # Who joined later has a watermark above a message that it cannot see.
-        peers = [
-            row.user_id
-            for row in others
-            if row.user_id != message.sender_id and (member.shares_history or row.joined_seq <= seq)
-        ]
+        peers = [row.user_id for row in others if row.user_id != message.sender_id]
         members = member.group.member_count - await self._is_in(message.sender_id, member)
         return await self._answer(message, peers, members, following)
 

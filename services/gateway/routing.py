@@ -78,12 +78,13 @@ class PushRouter:
         if not pushed.user_ids:
             self._tell(members, "message", encode_delivery(None, message_json))
             return
-        now_ms = self._clock.monotonic_ms()
+        now_ms, delivered = self._clock.monotonic_ms(), 0
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
             for link in self._hub.of_user(user_id):
                 link.connection.deliver(inbox_seq, message_json, now_ms)
-                _FRAMES_OUT["message"].inc()
                 self._hub.settle(link)
+                delivered += 1
+        _FRAMES_OUT["message"].inc(delivered)
 
     def _send_ack(self, ack: SendAck) -> None:
         self._times.answered(ack.origin.connection_id, ack.client_msg_id, self._clock.monotonic_ms())
@@ -146,6 +147,7 @@ class PushRouter:
 
     def _resync(self) -> None:
         """Pushes may have been lost: presence again for everybody, so that `live` is sent again."""
+        self._hub.read_groups.distrust()
         now_ms = self._clock.monotonic_ms()
         for link in self._hub:
             link.connection.announce_again(now_ms)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from services.fanout import service as fanout
@@ -27,6 +27,30 @@ from tidings.store.memory import MemoryStore
 
 KAFKA = KafkaSettings(session_partitions=2, user_partitions=2, push_partitions=2)
 PATIENCE_S = 60.0
+
+
+@dataclass
+class Connected:
+    """A signed-in connection that keeps every frame it got."""
+
+    socket: ClientConnection
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    taken: int = 0
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        """The next frame of this type; what stands before it is passed over."""
+        while True:
+            while self.taken < len(self.frames):
+                frame = self.frames[self.taken]
+                self.taken += 1
+                if frame["type"] == kind:
+                    return frame
+            self.frames += [json.loads(line) for line in str(await self.socket.recv()).split("\n")]
+
+    def seqs(self, session_id: str) -> list[int]:
+        """The seqs of a session's messages, in the order in which they came by read diffusion."""
+        messages = [frame for frame in self.frames if frame["type"] == "message" and frame["inbox_seq"] is None]
+        return [frame["message"]["seq"] for frame in messages if frame["message"]["session_id"] == session_id]
 
 
 @dataclass
@@ -65,6 +89,15 @@ class Deployment:
                 lines = [json.loads(line) for line in str(await socket.recv()).split("\n")]
                 found |= {line["ref"]: line for line in lines if "ref" in line}
         return [found[str(at)] for at in range(len(frames))]
+
+    @contextlib.asynccontextmanager
+    async def connected(self, user_id: str) -> AsyncIterator[Connected]:
+        """A connection of the user while the block runs."""
+        token = (await (await self.client(user_id)).post("/v1/tokens", json={"user_id": user_id})).json()["token"]
+        url = self.urls[0].replace("http:", "ws:") + "/v1/ws"
+        async with connect(url, subprotocols=[Subprotocol("tidings.v1.json")]) as socket:
+            await socket.send(json.dumps({"type": "hello", "token": token, "device_id": "phone"}))
+            yield Connected(socket)
 
     async def group(self, owner: str, *members: str, **fields: Any) -> str:
         """The session id of a new group."""

@@ -1,0 +1,291 @@
+"""Who is handed a push of a read-diffusion group: by cases, and against the log under any interleaving (H15, H35)."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.gateway.read_groups import ReadGroups
+from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_MEMBER, GroupRow, MemberRow
+from tidings.wire.common_pb2 import Message, Mode
+from tidings.wire.push_pb2 import PushedMessage
+
+GROUP = "g:1"
+Names = tuple[str, ...]
+READ, WRITE = Mode.MODE_READ, Mode.MODE_WRITE
+
+
+def push(seq: int, *users: str, mode: Mode = READ, joined: Names = (), left: Names = ()) -> PushedMessage:
+    message = Message(session_id=GROUP, seq=seq)
+    return PushedMessage(message=message, user_ids=users, mode=mode, joined_ids=joined, left_ids=left)
+
+
+def crossing(seq: int, to: Mode, *users: str) -> PushedMessage:
+    pushed = push(seq, *users, mode=WRITE)
+    pushed.mode_from, pushed.mode_to = (WRITE, READ) if to == READ else (READ, WRITE)
+    return pushed
+
+
+def group_row(as_of_seq: int, mode: int = MODE_READ, member_count: int = 3) -> GroupRow:
+    return GroupRow(GROUP, as_of_seq, "Team", "owner", mode, member_count, "{}", 0, as_of_seq)
+
+
+def member_row(user_id: str, as_of_seq: int, joined_seq: int, left_seq: int = 0) -> MemberRow:
+    return MemberRow(GROUP, user_id, as_of_seq, joined_seq, 0, left_seq, ROLE_MEMBER, 0, 0, as_of_seq)
+
+
+def learned(*users: str) -> ReadGroups:
+    groups = ReadGroups()
+    for user_id in users:
+        groups.enter(user_id)
+        groups.learn(groups.visit(user_id), [(group_row(9), member_row(user_id, 5, 5))])
+    return groups
+
+
+def test_connected_members_are_handed_a_push_that_names_nobody() -> None:
+    groups = learned("ann", "bob")
+    groups.enter("eve")
+    assert groups.pushed(push(10)) == ["ann", "bob"]
+    assert groups.pushed(push(10, "ann")) == []
+    groups.leave("ann")
+    assert groups.pushed(push(11)) == ["bob"]
+
+
+def test_who_is_removed_is_handed_that_message_and_none_after_it() -> None:
+    groups = learned("ann", "bob")
+    assert groups.pushed(push(10, left=("bob",))) == ["ann", "bob"]
+    assert groups.pushed(push(11)) == ["ann"]
+
+
+def test_who_joins_is_handed_that_message_and_none_before_it() -> None:
+    groups = learned("ann")
+    groups.enter("bob")
+    assert groups.pushed(push(10, joined=("bob", "stranger"))) == ["ann", "bob"]
+    assert groups.pushed(push(9)) == ["ann"]
+
+
+def test_a_removal_pushed_while_the_tables_are_read_is_not_taken_back_by_what_they_said() -> None:
+    groups = ReadGroups()
+    groups.enter("bob")
+    visit = groups.visit("bob")
+    groups.pushed(push(10, left=("bob",)))
+    groups.learn(visit, [(group_row(9), member_row("bob", 5, 5))])
+    assert groups.pushed(push(11)) == []
+    assert groups.of_user("bob") == []
+
+
+def test_a_join_that_is_pushed_after_the_tables_told_of_the_leaving_changes_nothing() -> None:
+    groups = ReadGroups()
+    groups.enter("bob")
+    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 8, 5, left_seq=8))])
+    assert groups.pushed(push(5, joined=("bob",))) == []
+    assert groups.pushed(push(6)) == []
+
+
+def test_what_was_read_for_an_earlier_stay_is_void() -> None:
+    groups = ReadGroups()
+    groups.enter("bob")
+    visit = groups.visit("bob")
+    groups.leave("bob")
+    groups.pushed(push(10, left=("bob",)))
+    groups.enter("bob")
+    groups.learn(visit, [(group_row(9), member_row("bob", 5, 5))])
+    groups.learn(0, [(group_row(9), member_row("bob", 5, 5))])
+    assert groups.pushed(push(11)) == []
+
+
+def test_a_second_connection_does_not_begin_a_new_stay() -> None:
+    groups = learned("ann")
+    visit = groups.visit("ann")
+    groups.enter("ann")
+    assert groups.visit("ann") == visit
+    assert groups.pushed(push(10)) == ["ann"]
+
+
+def test_the_crossing_message_names_who_reads_the_log_from_there_on() -> None:
+    groups = ReadGroups()
+    groups.enter("ann")
+    groups.enter("bob")
+    assert groups.pushed(crossing(7, READ, "ann")) == []
+    assert groups.pushed(push(8)) == ["ann"]
+    assert groups.of_user("ann") == [GROUP]
+
+
+def test_back_in_write_diffusion_nobody_reads_the_log() -> None:
+    groups = learned("ann", "bob")
+    assert groups.pushed(crossing(10, WRITE)) == []
+    assert groups.of_user("ann") == groups.of_user("bob") == []
+    groups.learn(groups.visit("ann"), [(group_row(9), member_row("ann", 5, 5))])
+    assert groups.of_user("ann") == []
+    groups.pushed(crossing(12, READ, "ann"))
+    assert groups.pushed(push(13)) == ["ann"]
+
+
+def test_a_dissolved_group_has_no_members() -> None:
+    groups = learned("ann", "bob")
+    last = push(10)
+    last.dissolves = True
+    assert groups.pushed(last) == ["ann", "bob"]
+    groups.learn(groups.visit("ann"), [(group_row(9), member_row("ann", 5, 5))])
+    assert groups.pushed(push(11)) == []
+    groups = ReadGroups()
+    groups.enter("ann")
+    groups.learn(groups.visit("ann"), [(group_row(10, member_count=0), member_row("ann", 5, 5))])
+    assert groups.pushed(push(11)) == []
+
+
+def test_after_a_loss_nobody_is_handed_anything_until_the_tables_are_read_anew() -> None:
+    groups = learned("ann", "bob")
+    visit = groups.visit("bob")
+    groups.distrust()
+    assert groups.pushed(push(10)) == []
+    groups.learn(visit, [(group_row(9), member_row("bob", 5, 5))])
+    groups.learn(groups.visit("ann"), [(group_row(9), member_row("ann", 5, 5))])
+    assert groups.pushed(push(11)) == ["ann"]
+
+
+def test_nothing_is_kept_of_those_who_have_gone() -> None:
+    groups = learned("ann", "bob")
+    groups.pushed(push(10, left=("bob",)))
+    for user_id in ("ann", "bob", "bob"):
+        groups.leave(user_id)
+    assert not groups._groups
+    assert not groups._of_user
+    assert not groups._visits
+
+
+# -- any interleaving ------------------------------------------------------------------------------
+
+USERS = ("ann", "bob")
+
+
+@dataclass
+class World:
+    """One group: its log, the two ways of pushes, a gateway, and reads of the tables under way."""
+
+    groups: ReadGroups = field(default_factory=ReadGroups)
+    seq: int = 0
+    mode: Mode = WRITE
+    changed_seq: int = 0
+    since: dict[str, int] = field(default_factory=dict)
+    stays: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {user: [] for user in USERS})
+    rows: dict[str, MemberRow] = field(default_factory=dict)
+    to_all: deque[PushedMessage] = field(default_factory=deque)
+    to_user: dict[str, deque[PushedMessage]] = field(default_factory=lambda: {user: deque() for user in USERS})
+    reading: dict[str, tuple[int, list[tuple[GroupRow, MemberRow]]]] = field(default_factory=dict)
+
+    def message(self) -> None:
+        self._persist()
+
+    def join(self, user: str) -> None:
+        if user not in self.since:
+            self.since[user] = self.seq + 1
+            self.rows[user] = member_row(user, self.seq + 1, self.seq + 1)
+            self._persist(joined=(user,))
+
+    def part(self, user: str) -> None:
+        if user in self.since:
+            joined = self.since.pop(user)
+            self.stays[user].append((joined, self.seq + 1))
+            self.rows[user] = member_row(user, self.seq + 1, joined, self.seq + 1)
+            self._persist(left=(user,))
+
+    def cross(self) -> None:
+        """By a membership message of somebody at another gateway."""
+        self.changed_seq = self.seq + 1
+        self._persist(to=WRITE if self.mode == READ else READ)
+
+    def connect(self, user: str) -> None:
+        self.groups.enter(user)
+
+    def disconnect(self, user: str) -> None:
+        self.groups.leave(user)
+
+    def read_tables(self, user: str) -> None:
+        if user in self.rows:
+            mode = MODE_READ if self.mode == READ else MODE_WRITE
+            self.reading[user] = (self.groups.visit(user), [(group_row(self.changed_seq, mode), self.rows[user])])
+
+    def learn(self, user: str) -> None:
+        if user in self.reading:
+            self.groups.learn(*self.reading.pop(user))
+
+    def hand_log(self) -> None:
+        if self.to_all:
+            pushed = self.to_all.popleft()
+            for user in self.groups.pushed(pushed):
+                assert self.groups.visit(user)
+                assert self.may_see(user, pushed.message.seq), (user, pushed)
+
+    def hand_inbox(self, user: str) -> None:
+        if self.to_user[user]:
+            pushed = self.to_user[user].popleft()
+            if self.groups.visit(user):
+                assert self.groups.pushed(pushed) == []
+
+    def may_see(self, user: str, seq: int) -> bool:
+        now = self.since.get(user)
+        return any(a <= seq <= r for a, r in self.stays[user]) or (now is not None and now <= seq)
+
+    def _persist(self, joined: tuple[str, ...] = (), left: tuple[str, ...] = (), to: Mode | None = None) -> None:
+        self.seq += 1
+        if to is not None:
+            for user in self.since:
+                self.to_user[user].append(crossing(self.seq, to, user))
+            if to == WRITE:
+                self.to_all.append(crossing(self.seq, to))
+            self.mode = to
+        elif self.mode == READ:
+            self.to_all.append(push(self.seq, joined=joined, left=left))
+            for user in (*joined, *left):
+                self.to_user[user].append(push(self.seq, user, joined=joined, left=left))
+        else:
+            for user in (*self.since, *left):
+                self.to_user[user].append(push(self.seq, user, mode=WRITE, joined=joined, left=left))
+
+
+user_steps = st.tuples(
+    st.sampled_from(["join", "part", "connect", "disconnect", "read_tables", "learn", "hand_inbox", "hand_inbox"]),
+    st.sampled_from(USERS),
+)
+steps = st.one_of(user_steps, st.tuples(st.sampled_from(["message", "cross", "hand_log", "hand_log"])))
+
+
+IN_A_LARGE_GROUP: list[tuple[str, ...]] = [("join", "ann"), ("join", "bob"), ("cross",)]
+IN_A_LARGE_GROUP += [(name, user) for user in USERS for name in ("connect", "read_tables", "learn")]
+IN_A_LARGE_GROUP += [("hand_inbox", user) for user in USERS for _ in range(3)]
+
+
+def play(world: World, taken: list[tuple[str, ...]]) -> None:
+    for name, *arguments in taken:
+        getattr(world, name)(*arguments)
+
+
+@settings(max_examples=500)
+@given(st.lists(steps, max_size=60))
+def test_nobody_is_handed_what_lies_outside_of_a_membership_however_reads_and_pushes_overtake(
+    taken: list[tuple[str, ...]],
+) -> None:
+    world = World()
+    play(world, IN_A_LARGE_GROUP)
+    play(world, taken)
+
+
+@given(st.lists(steps, max_size=60))
+def test_once_everything_has_arrived_members_are_handed_everything_and_nobody_else_anything(
+    taken: list[tuple[str, ...]],
+) -> None:
+    world = World()
+    play(world, taken)
+    for user in USERS:
+        world.connect(user)
+        world.read_tables(user)
+        world.learn(user)
+        while world.to_user[user]:
+            world.hand_inbox(user)
+    while world.to_all:
+        world.hand_log()
+    members = set(world.since) if world.mode == READ else set()
+    assert {user for user in USERS if world.groups.of_user(user)} == members
+    assert set(world.groups.pushed(push(world.seq + 1))) == members
