@@ -23,7 +23,7 @@ class Session:
 
 @dataclass
 class GroupLog:
-    """One group. `inboxes` and `reads`: the seqs that belong into each user's inbox, and to every gateway."""
+    """One group. `inboxes`, `reads`: the seqs for each user's inbox; for every gateway, the end of reading too."""
 
     session_id: str = "g:team"
     write_diffusion_max: int = 4
@@ -108,10 +108,10 @@ class GroupLog:
         return self.mode
 
     def _expect(self, persisted: Persisted, reached: Sequence[str]) -> None:
-        if persisted.mode == MODE_READ:
+        if persisted.mode == MODE_READ or persisted.mode_to == MODE_WRITE:
             self.reads.append(self.seq)
-            if not self.is_dissolved:
-                reached = [*persisted.joined_ids, *persisted.left_ids]
+        if persisted.mode == MODE_READ and not self.is_dissolved:
+            reached = [*persisted.joined_ids, *persisted.left_ids]
         for user in reached:
             self.inboxes[user].append(self.seq)
             if user in persisted.joined_ids:
