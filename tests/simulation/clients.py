@@ -8,6 +8,7 @@ import orjson
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
+from services.gateway.read_groups import ReadGroups
 from tests.simulation.world import SIZES, World
 from tidings import ids
 from tidings.errors import Refused
@@ -22,7 +23,6 @@ from tidings.wire.presence_pb2 import Presence, PresenceKey
 from tidings.wire.push_pb2 import Push, PushedMessage
 from tidings.wire.receipts_pb2 import Receipt
 
-_NEWEST = 2**62
 _CACHE_BYTES = 1_000_000
 
 
@@ -60,6 +60,7 @@ class Device:
     connection_id: str = ""
     cursor: int = 0
     needs_sync: bool = False
+    is_live: bool = False
     frames: deque[Frame] = field(default_factory=deque)
     views: dict[str, View] = field(default_factory=dict)
     # What the user has seen, in the order of seeing.
@@ -78,6 +79,7 @@ class Device:
         self.gateway = gateway
         self.frames.clear()
         self._held.clear()
+        self.is_live = False
         gateway.accept(self)
 
     def disconnect(self) -> None:
@@ -237,21 +239,18 @@ class Device:
 
 
 class Gateway:
-    """One ordinal: its connections, its position on `push`, its sets of members of read groups."""
+    """One ordinal: its connections, its position on `push`, what it knows of read groups."""
 
     def __init__(self, world: World, ordinal: int) -> None:
         self.world, self.ordinal = world, ordinal
         self.epoch = -1
         self.connections: dict[str, Device] = {}
         self._offset = 0
-        # (session, user) -> highest seq known to decide, and whether the user is a member after it.
-        self._members: dict[tuple[str, str], tuple[int, bool]] = {}
-        # Up to which seq nothing about that user can have been missed: a removal may be among what was lost.
-        self._known: dict[tuple[str, str], int] = {}
 
     def start(self) -> None:
         """First the position, then the start record, then connections (H13). Nothing is kept of a life before."""
         store = self.world.read_store
+        self._read_groups = ReadGroups()
         self.messages = MessageReads(store, self.world.clock, _CACHE_BYTES)
         self.inbox = InboxReads(store, self.messages, pages_at_once=8)
         self.memberships = Memberships(store)
@@ -265,18 +264,19 @@ class Gateway:
             device.gateway = None
             device.frames.clear()
         self.connections.clear()
-        self._members.clear()
-        self._known.clear()
         self.start()
 
     def accept(self, device: Device) -> None:
         """A connection; `live` will follow."""
         self.connections[device.connection_id] = device
+        self._read_groups.enter(device.user_id)
         self._announce(device, Presence.STATE_HERE)
 
     def left(self, device: Device) -> None:
         """Its end."""
         del self.connections[device.connection_id]
+        if not self._of_users([device.user_id]):
+            self._read_groups.leave(device.user_id)
         self._announce(device, Presence.STATE_GONE)
 
     def _announce(self, device: Device, state: Presence.State) -> None:
@@ -318,6 +318,7 @@ class Gateway:
                     device.frames.append(("watermark", push.watermark))
             case "resync":
                 for device in self.connections.values():
+                    device.is_live = False
                     self._announce(device, Presence.STATE_HERE)
             case "replaced":
                 # A copy of the device that moved elsewhere: here a device has one connection at most.
@@ -334,70 +335,40 @@ class Gateway:
 
     def _push(self, pushed: PushedMessage) -> None:
         seen = _of_record(pushed.message)
-        if pushed.user_ids or pushed.mode != MODE_READ:
-            for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=True):
-                for device in self._of_users([user_id]):
-                    device.frames.append(("message", (inbox_seq, seen)))
-            self._learn(pushed)
-            return
-        # The message goes to those who join with it, and to those who leave with it too.
-        before = self._read_members(seen.session_id)
-        self._learn(pushed)
-        for user_id in sorted(before | self._read_members(seen.session_id)):
-            place = (seen.session_id, user_id)
-            # After a gap it is not known who is still in: nothing is handed out until the tables were read again.
-            if seen.seq <= self._known.get(place, 0) + 1:
-                self._known[place] = max(seen.seq, self._known.get(place, 0))
-                for device in self._of_users([user_id]):
-                    device.frames.append(("message", (None, seen)))
-
-    def _read_members(self, session_id: str) -> set[str]:
-        return {user_id for (name, user_id), (_, is_in) in self._members.items() if name == session_id and is_in}
-
-    def _learn(self, pushed: PushedMessage) -> None:
-        """A membership message changes the set before the next push is routed; highest seq wins."""
-        session_id, seq = pushed.message.session_id, pushed.message.seq
-        leaving = set(pushed.left_ids)
-        if pushed.dissolves:
-            leaving |= self._read_members(session_id)
-        # The message that switches to read goes to inboxes and names who is in.
-        joining = [*pushed.joined_ids, *(pushed.user_ids if pushed.mode_to == MODE_READ else ())]
-        changes = [(user_id, True) for user_id in joining] + [(user_id, False) for user_id in leaving]
-        for user_id, is_in in changes:
-            if seq > self._members.get((session_id, user_id), (0, False))[0]:
-                self._members[session_id, user_id] = (seq, is_in)
-                self._known[session_id, user_id] = seq
+        members = self._read_groups.pushed(pushed)
+        if not pushed.user_ids:
+            for device in self._of_users(members):
+                device.frames.append(("message", (None, seen)))
+        for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=True):
+            for device in self._of_users([user_id]):
+                device.frames.append(("message", (inbox_seq, seen)))
 
     async def _live(self, connection_id: str, inbox_seq: int) -> None:
+        """As services/gateway/lives.py does it."""
         device = self.connections.get(connection_id)
         if device is None:
             return
-        heads = await self._read_heads(device.user_id)
-        device.frames.append(("live", (inbox_seq, heads)))
+        groups, user_id = self._read_groups, device.user_id
+        visit = groups.visit(user_id)
+        rows = await self.world.read_store.user_sessions(user_id)
+        listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
+        asked = sorted(name for name in listed.union(groups.known(user_id)) if ids.is_group_session(name))
+        groups.learn(visit, (await self.memberships.versions(user_id, asked)).values())
+        device.is_live = True
+        device.frames.append(("live", (inbox_seq, await self._heads(user_id))))
 
-    async def _read_heads(self, user_id: str) -> dict[str, int]:
-        """The user's read groups from the tables, for the member sets and the heads."""
-        store, heads = self.world.read_store, {}
-        for row in await store.user_sessions(user_id):
-            if not ids.is_group_session(row.session_id):
-                continue
-            # First the head: what is read after it is at least as new.
-            head = (await history.heads(store, [row.session_id]))[row.session_id].seq
-            group = (await store.groups_as_of({row.session_id: _NEWEST}))[row.session_id]
-            member = (await store.members_as_of(row.session_id, _NEWEST, [user_id]))[user_id]
-            is_in = member.left_seq == 0 and group.member_count > 0
-            as_of = max(member.as_of_seq, 0 if group.member_count else group.as_of_seq)
-            if as_of >= self._members.get((row.session_id, user_id), (0, False))[0]:
-                self._members[row.session_id, user_id] = (as_of, is_in)
-                self._known[row.session_id, user_id] = max(head, self._known.get((row.session_id, user_id), 0))
-            if is_in and group.mode == MODE_READ:
-                heads[row.session_id] = head
-        return heads
+    async def _heads(self, user_id: str) -> dict[str, int]:
+        """The heads of the read groups in which the user is known to be."""
+        groups = self._read_groups.of_user(user_id)
+        heads = await history.heads(self.world.read_store, groups)
+        return {name: head.seq for name, head in heads.items()}
 
     async def heartbeat(self, device: Device) -> None:
-        """The inbox tail and the heads of read groups, from the tables."""
+        """The inbox tail and the heads of read groups, from the tables. Until `live` has come it is asked for again."""
+        if not device.is_live:
+            self._announce(device, Presence.STATE_HERE)
         tails = await history.inbox_tails(self.world.read_store, [device.user_id])
-        heads = await self._read_heads(device.user_id)
+        heads = await self._heads(device.user_id)
         if device.gateway is self:
             device.frames.append(("heartbeat", (tails[device.user_id], heads)))
 
