@@ -1,0 +1,223 @@
+"""A group grows and shrinks through both ways of fan-out while ten members write and others come and go.
+
+Every member's view is then compared with the log of its memberships, member by member.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from deploy.local.stack import Stack
+from tests.e2e.group_people import PATIENCE_S, Log, Member, gaps, member
+from tests.e2e.raw import rest_of
+from tests.e2e.tables import tables_of
+from tests.unit.persister.builders import uuid7
+from tidings.clock import SystemClock
+from tidings.store import history
+from tidings.store.base import Store, UserBucket
+from tidings.store.rows import InboxRow
+
+WRITERS = 10
+COMERS = 4
+WRITE_EVERY_S = 0.5
+PASSIVE = 590
+REMOVED = 300
+CALL = 490
+AT_ONCE = 6
+SLEEP_S = 20.0
+
+
+@dataclass
+class Story:
+    """One group and the clients that are in it."""
+
+    stack: Stack
+    owner: Member
+    writers: list[Member]
+    comers: list[Member]
+    passive: list[str]
+    session_id: str = ""
+    acked: dict[str, int] = field(default_factory=dict)
+    is_on: bool = True
+    doing: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def begin(self) -> None:
+        """A group of two, then the writers."""
+        name = {"name": "e2e", "members": [self.writers[0].user_id]}
+        created = await self.owner.call("POST", "/v1/groups", **name)
+        self.session_id = created["session_id"]
+        await self.add([one.user_id for one in self.writers[1:]])
+
+    async def add(self, user_ids: Sequence[str]) -> None:
+        await self.owner.call("POST", f"/v1/groups/{self.session_id}/members", user_ids=list(user_ids))
+
+    async def remove(self, user_id: str) -> None:
+        await self.owner.call("DELETE", f"/v1/groups/{self.session_id}/members/{user_id}")
+
+    async def write(self, writer: Member) -> None:
+        """Without pause, until the story ends."""
+        number = 0
+        while self.is_on:
+            client_msg_id = uuid7(SystemClock().wall_ms(), uuid.uuid4().int % 2**60)
+            body = {"text": f"{writer.user_id} {number}"}
+            frame = {"type": "send", "client_msg_id": client_msg_id, "kind": "text", "body": body}
+            writer.phone.send({**frame, "session_id": self.session_id})
+            number += 1
+            await asyncio.sleep(WRITE_EVERY_S)
+
+    async def come_and_go(self, comer: Member) -> None:
+        while self.is_on:
+            await self.add([comer.user_id])
+            await asyncio.sleep(1.5)
+            await self.remove(comer.user_id)
+            await asyncio.sleep(0.5)
+
+    async def grow(self) -> None:
+        for start in range(0, len(self.passive), CALL):
+            await self.add(self.passive[start : start + CALL])
+
+    async def shrink(self) -> None:
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(user_id: str) -> None:
+            async with slots:
+                await self.remove(user_id)
+
+        await asyncio.gather(*(one(user_id) for user_id in self.passive[:REMOVED]))
+
+    async def settle(self, store: Store) -> Log:
+        """Nobody writes any more; everything has arrived at the phones or is read from history."""
+        self.is_on = False
+        await asyncio.gather(*self.doing)
+        deadline = time.monotonic() + PATIENCE_S
+        phones = [one.phone for one in (self.owner, *self.writers, *self.comers)]
+        while any(phone.unanswered for phone in phones) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        assert [reason for phone in phones for reason in phone.failed] == []
+        log = await self.log(store)
+        everybody = [self.owner, *self.writers, *self.comers]
+        while time.monotonic() < deadline and not self._have_all(log, everybody):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        return log
+
+    def _have_all(self, log: Log, everybody: Sequence[Member]) -> bool:
+        return all(one.view(self.session_id) >= log.seqs.get(one.user_id, set()) for one in everybody)
+
+    async def log(self, store: Store) -> Log:
+        head = (await history.heads(store, [self.session_id]))[self.session_id]
+        return Log(await history.read_range(store, self.session_id, 1, head.seq, head.seq))
+
+    def on_acked(self, client_msg_id: str, seq: int) -> None:
+        assert self.acked.setdefault(client_msg_id, seq) == seq
+
+
+@asynccontextmanager
+async def story(stack: Stack) -> AsyncIterator[Story]:
+    """Everybody is connected, ten write, four come and go."""
+    key, run = stack.token_key_file.read_text().strip(), uuid.uuid4().hex[:6]
+    async with AsyncExitStack() as exits:
+        people = []
+        for number, name in enumerate(["owner", *(f"w{n}" for n in range(WRITERS)), *(f"c{n}" for n in range(COMERS))]):
+            user_id = f"{run}-{name}"
+            http = await exits.enter_async_context(rest_of(stack, user_id, number % stack.counts.gateways))
+            people.append(member(stack, key, user_id, http, number % stack.counts.gateways))
+        passive = [f"{run}-p{number:03d}" for number in range(PASSIVE)]
+        told = Story(stack, people[0], people[1 : 1 + WRITERS], people[1 + WRITERS :], passive)
+        for one in people:
+            one.phone.on_acked = lambda frame, now: told.on_acked(frame.client_msg_id, frame.seq)
+        tasks = [asyncio.create_task(one.phone.run()) for one in people]
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not all(one.phone.is_live for one in people):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            await told.begin()
+            told.doing = [asyncio.create_task(told.write(one)) for one in told.writers]
+            tasks += [asyncio.create_task(one.fill_gaps(told.session_id)) for one in people]
+            told.doing += [asyncio.create_task(told.come_and_go(one)) for one in told.comers]
+            yield told
+        finally:
+            for task in (*told.doing, *tasks):
+                task.cancel()
+            await asyncio.gather(*told.doing, *tasks, return_exceptions=True)
+
+
+async def check(told: Story, log: Log, store: Store) -> None:
+    """The log is whole, everybody has exactly what is theirs, and inboxes hold exactly what was write-diffused."""
+    assert [row.seq for row in log.rows] == list(range(1, len(log.rows) + 1))
+    stored = {row.client_msg_id: row.seq for row in log.rows}
+    assert len(stored) == len(log.rows), "no command is stored twice"
+    assert {name: stored.get(name) for name in told.acked} == told.acked
+    for one in (told.owner, *told.writers, *told.comers):
+        wanted = log.seqs.get(one.user_id, set())
+        assert one.view(told.session_id) == wanted, f"{one.user_id}: {gaps(wanted, one.view(told.session_id))}"
+    for user_id in [*told.passive, *(one.user_id for one in told.comers)]:
+        wanted = log.inboxes.get(user_id, set())
+        have = await _inbox(store, user_id, told.session_id, len(wanted))
+        assert have == sorted(wanted), f"{user_id}: {gaps(wanted, have)}"
+
+
+async def _inbox(store: Store, user_id: str, session_id: str, count: int) -> list[int]:
+    """The session's seqs in the order of the inbox; waits a while for so many."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        rows: list[InboxRow] = []
+        for bucket in (await store.inbox_buckets([user_id], 100)).get(user_id, ()):
+            rows += await store.inbox_rows(UserBucket(user_id, bucket.bucket), 1, 2**40)
+        seqs = [row.seq for row in sorted(rows, key=lambda row: row.inbox_seq) if row.session_id == session_id]
+        if len(seqs) >= count or time.monotonic() > deadline:
+            return seqs
+        await asyncio.sleep(0.2)
+
+
+def pushed_share(told: Story, log: Log) -> str:
+    """How much came by itself, and how much had to be read."""
+    everybody = [told.owner, *told.writers, *told.comers]
+    wanted = sum(len(log.seqs.get(one.user_id, ())) for one in everybody)
+    missed = sum(len(log.seqs.get(one.user_id, set()) - one.pushed(told.session_id)) for one in everybody)
+    return f"{wanted} messages to connected members, {missed} of them read from history"
+
+
+async def test_a_group_grows_and_shrinks_through_both_switches_and_every_member_sees_exactly_its_intervals(
+    stack: Stack, figures: list[str]
+) -> None:
+    async with tables_of(stack) as store, story(stack) as told:
+        await asyncio.sleep(2)
+        await told.grow()
+        await asyncio.sleep(3)
+        await told.shrink()
+        await asyncio.sleep(2)
+        log = await told.settle(store)
+        assert [mode for _, mode in log.switches] == ["read", "write"]
+        assert {told.owner.user_id, *(one.user_id for one in told.writers)} <= log.members
+        await check(told, log, store)
+        figures.append(f"a group of 2, 600, 300: {pushed_share(told, log)}")
+
+
+@pytest.mark.parametrize("kind", ["persister", "fanout"])
+async def test_the_switches_survive_the_death_and_the_sleep_of_a_stage(
+    stack: Stack, kind: str, figures: list[str]
+) -> None:
+    """One is killed while the group grows and sleeps 20 s while it shrinks, a second one running."""
+    async with tables_of(stack) as store, story(stack) as told:
+        growing = asyncio.create_task(told.grow())
+        await asyncio.to_thread(stack.kill, f"{kind}-0")
+        await growing
+        await asyncio.to_thread(stack.start, f"{kind}-0")
+        await asyncio.to_thread(stack.wait_ready, [f"{kind}-0"])
+        shrinking = asyncio.create_task(told.shrink())
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(stack.pause, f"{kind}-1")
+        await asyncio.sleep(SLEEP_S)
+        stack.resume(f"{kind}-1")
+        await shrinking
+        await asyncio.sleep(2)
+        log = await told.settle(store)
+        assert [mode for _, mode in log.switches] == ["read", "write"]
+        await check(told, log, store)
+        figures.append(f"the same with {kind}s killed and asleep: {pushed_share(told, log)}")
+    await asyncio.to_thread(stack.wait_ready)
