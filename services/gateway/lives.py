@@ -31,6 +31,7 @@ class Lives:
         self._sessions = sessions
         self._clock = clock
         self._waiting: dict[Link, int] = {}
+        self._again: set[str] = set()
         self._running: asyncio.Task[None] | None = None
 
     def take(self, live: Live) -> None:
@@ -39,6 +40,12 @@ class Lives:
         if link is None or link.connection.user_id != live.user_id:
             return
         self._waiting[link] = max(live.inbox_seq, self._waiting.get(link, 0))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+
+    def learn_again(self, user_ids: Collection[str]) -> None:
+        """Pushes of a group of theirs were missed: read the tables again. What fails is asked for by the next push."""
+        self._again.update(user_ids)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
 
@@ -52,12 +59,13 @@ class Lives:
         }
 
     async def _run(self) -> None:
-        while self._waiting:
+        while self._waiting or self._again:
+            again = [self._again.pop() for _ in range(min(USERS_AT_ONCE, len(self._again)))]
             links = list(self._waiting)[:USERS_AT_ONCE]
             seqs = {link: self._waiting.pop(link) for link in links}
             users = {link.connection.user_id for link in links}
             try:
-                await asyncio.gather(*(self._learn(user_id) for user_id in users))
+                await asyncio.gather(*(self._learn(user_id) for user_id in users.union(again)))
                 heads = await self.heads(users)
             except StoreUnavailable:
                 continue
@@ -72,5 +80,8 @@ class Lives:
         rows = await self._store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
         asked = {name for name in listed.union(groups.known(user_id)) if ids.is_group_session(name)}
+        groups.expect(visit, user_id, asked)
+        # Before the versions: what they say holds at least up to there.
+        heads = await self._sessions.head_seqs(asked)
         versions = await self._memberships.versions(user_id, asked)
-        groups.learn(visit, versions.values())
+        groups.learn(visit, versions.values(), heads)

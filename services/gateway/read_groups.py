@@ -4,28 +4,51 @@ What is known comes from two sides that overtake each other: the tables, read
 after a connection's `live`, and pushes. Both say what holds from some seq on,
 so of each fact the one with the highest seq wins. It is kept per user: after a
 while in write diffusion only what names the user says that the user is still in.
+
+A read push that was lost may have been the removal of somebody (G10). So it is
+known up to which seq the pushes of a group have come without a gap, and nobody
+is handed anything across one before the tables have been read again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.gateway.membership import is_member
 from tidings.store.rows import MODE_READ, GroupRow, MemberRow
 from tidings.wire.push_pb2 import PushedMessage
 
+# Groups whose pushes are followed; one that is forgotten is read from the tables again.
+_RUNS = 20_000
+
 
 class _Seat:
     """What is known of one user in one group: membership and mode, each with the seq from which on it holds."""
 
-    __slots__ = ("is_in", "is_read", "joined_seq", "member_seq", "mode_seq")
+    __slots__ = ("followed_from", "is_in", "is_read", "joined_seq", "known_seq", "member_seq", "mode_seq")
 
-    def __init__(self) -> None:
+    def __init__(self, followed_from: int) -> None:
+        """Pushes in line below `followed_from` came before anything of the user was kept."""
+        self.followed_from = followed_from
         self.is_in = self.is_read = False
         self.joined_seq = 0
         self.member_seq = self.mode_seq = -1
+        # Up to here nothing about the user can have been missed, whatever became of the pushes.
+        self.known_seq = -1
 
-    def has(self, seq: int) -> bool:
-        """Whether the user is handed a message of this seq."""
-        return self.is_in and self.is_read and seq >= self.joined_seq
+    @property
+    def is_reader(self) -> bool:
+        """A member, of a group in read diffusion."""
+        return self.is_in and self.is_read
+
+    def has(self, seq: int, unbroken_from: int) -> bool:
+        """Whether the user is handed a message of this seq, before which the pushes from `unbroken_from` on came."""
+        return self.is_reader and seq >= self.joined_seq and not self.has_missed(unbroken_from)
+
+    def has_missed(self, unbroken_from: int) -> bool:
+        """Whether something about the user may have been said between what is known and what was followed."""
+        return self.known_seq < max(unbroken_from, self.followed_from) - 1
+
+    def know(self, seq: int) -> None:
+        self.known_seq = max(seq, self.known_seq)
 
     def member(self, seq: int, is_in: bool, joined_seq: int = 0) -> None:
         if seq >= self.member_seq:
@@ -36,10 +59,19 @@ class _Seat:
             self.mode_seq, self.is_read = seq, is_read
 
 
+class _Run:
+    """Seqs of a group whose read pushes came one after the other, both included."""
+
+    __slots__ = ("first", "last")
+
+    def __init__(self, seq: int) -> None:
+        self.first = self.last = seq
+
+
 class ReadGroups:
     """Bounded by the connected users and the groups that they are in, or were while connected."""
 
-    __slots__ = ("_groups", "_next_visit", "_of_user", "_visits")
+    __slots__ = ("_groups", "_next_visit", "_of_user", "_runs", "_unsure", "_visits")
 
     def __init__(self) -> None:
         """Nobody is connected."""
@@ -47,6 +79,8 @@ class ReadGroups:
         self._of_user: dict[str, set[str]] = {}
         self._visits: dict[str, int] = {}
         self._next_visit = 1
+        self._runs: dict[str, _Run] = {}
+        self._unsure: set[str] = set()
 
     def enter(self, user_id: str) -> None:
         """A connection has signed in: from now on pushes about the user are kept, known group or not."""
@@ -58,6 +92,7 @@ class ReadGroups:
         """The user's last connection here has closed."""
         if self._visits.pop(user_id, None) is None:
             return
+        self._unsure.discard(user_id)
         for session_id in self._of_user.pop(user_id, ()):
             seats = self._groups[session_id]
             del seats[user_id]
@@ -82,13 +117,28 @@ class ReadGroups:
         """The read-diffusion groups in which the user is now."""
         return [name for name in self._of_user.get(user_id, ()) if self._is_reader(name, user_id)]
 
-    def learn(self, visit: int, versions: Iterable[tuple[GroupRow, MemberRow]]) -> None:
-        """Newest versions as read from the tables for one user, each group's before the member's."""
+    def take_unsure(self) -> Sequence[str]:
+        """Users for whom the tables are to be read again, since a push of a group of theirs was missed. Told once."""
+        unsure, self._unsure = tuple(self._unsure), set()
+        return unsure
+
+    def expect(self, visit: int, user_id: str, session_ids: Iterable[str]) -> None:
+        """These groups are about to be read for the user: what is pushed from now on is kept for each."""
+        if visit and self._visits.get(user_id) == visit:
+            for session_id in session_ids:
+                self._seat(session_id, user_id)
+
+    def learn(self, visit: int, versions: Iterable[tuple[GroupRow, MemberRow]], heads: Mapping[str, int]) -> None:
+        """Newest versions as read from the tables for one user, each group's before the member's.
+
+        `heads`: how far each group had come before its versions were read.
+        """
         for group, member in versions:
             user_id, session_id = member.user_id, group.session_id
             if not visit or self._visits.get(user_id) != visit:
                 return
             seat = self._seat(session_id, user_id)
+            seat.know(heads.get(session_id, -1))
             seat.member(member.as_of_seq, member.left_seq == 0, member.joined_seq)
             if is_member(group, member):
                 seat.mode(group.as_of_seq, group.mode == MODE_READ)
@@ -101,23 +151,42 @@ class ReadGroups:
         Who joins by the message is handed it, and so is who leaves by it.
         """
         message = pushed.message
+        unbroken_from = message.seq if pushed.user_ids else self._follow(message.session_id, message.seq)
         if pushed.joined_ids:
             self._join(pushed)
         receivers: list[str] = []
         if not pushed.user_ids and pushed.mode == MODE_READ:
             seats = self._groups.get(message.session_id, {})
-            receivers = [user_id for user_id, seat in seats.items() if seat.has(message.seq)]
+            receivers = [user_id for user_id, seat in seats.items() if seat.has(message.seq, unbroken_from)]
+            if len(receivers) < len(seats):
+                self._doubt(seats, unbroken_from)
         if pushed.mode_to:
             self._change_mode(pushed)
         if pushed.left_ids or pushed.dissolves:
             self._part(pushed)
         return receivers
 
+    def _follow(self, session_id: str, seq: int) -> int:
+        """A push in line; from which seq on they have come without a gap."""
+        run = self._runs.get(session_id)
+        if run is None or seq > run.last + 1:
+            run = self._runs[session_id] = _Run(seq)
+            if len(self._runs) > _RUNS:
+                del self._runs[next(iter(self._runs))]
+        run.last = max(run.last, seq)
+        return run.first
+
+    def _doubt(self, seats: Mapping[str, _Seat], unbroken_from: int) -> None:
+        self._unsure.update(
+            user_id for user_id, seat in seats.items() if seat.is_reader and seat.has_missed(unbroken_from)
+        )
+
     def _join(self, pushed: PushedMessage) -> None:
         session_id, seq = pushed.message.session_id, pushed.message.seq
         for user_id in pushed.joined_ids:
             if user_id in self._visits:
                 seat = self._seat(session_id, user_id)
+                seat.know(seq)
                 seat.member(seq, True, seq)
                 seat.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
 
@@ -131,6 +200,7 @@ class ReadGroups:
         for user_id in pushed.user_ids:
             if user_id in self._visits:
                 seat = self._seat(session_id, user_id)
+                seat.know(seq)
                 seat.member(seq, True, seat.joined_seq if seat.is_in else seq)
                 seat.mode(seq, is_read)
         if not is_read:
@@ -147,13 +217,13 @@ class ReadGroups:
             self._seat(session_id, user_id).member(seq, False)
 
     def _is_reader(self, session_id: str, user_id: str) -> bool:
-        seat = self._groups[session_id][user_id]
-        return seat.is_in and seat.is_read
+        return self._groups[session_id][user_id].is_reader
 
     def _seat(self, session_id: str, user_id: str) -> _Seat:
         seats = self._groups.setdefault(session_id, {})
         seat = seats.get(user_id)
         if seat is None:
-            seat = seats[user_id] = _Seat()
+            run = self._runs.get(session_id)
+            seat = seats[user_id] = _Seat(run.last + 1 if run else 0)
             self._of_user.setdefault(user_id, set()).add(session_id)
         return seat

@@ -76,6 +76,8 @@ class PushRouter:
             metrics.PUSH_RECORDS.labels("unreadable").inc()
             return
         if not pushed.user_ids:
+            if unsure := self._hub.read_groups.take_unsure():
+                self._lives.learn_again(unsure)
             self._tell(members, "message", encode_delivery(None, message_json))
             return
         now_ms, delivered = self._clock.monotonic_ms(), 0

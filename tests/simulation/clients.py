@@ -61,6 +61,8 @@ class Device:
     cursor: int = 0
     needs_sync: bool = False
     is_live: bool = False
+    # What read pushes have brought to its connections, whether or not it was shown.
+    sent: set[tuple[str, int]] = field(default_factory=set)
     frames: deque[Frame] = field(default_factory=deque)
     views: dict[str, View] = field(default_factory=dict)
     # What the user has seen, in the order of seeing.
@@ -311,6 +313,8 @@ class Gateway:
                 self._answer(push.send_error.origin.connection_id, push.send_error)
             case "message":
                 self._push(push.message)
+                for user_id in sorted(self._read_groups.take_unsure()):
+                    await self._learn(user_id)
             case "live":
                 await self._live(push.live.connection_id, push.live.inbox_seq)
             case "watermark":
@@ -338,6 +342,7 @@ class Gateway:
         members = self._read_groups.pushed(pushed)
         if not pushed.user_ids:
             for device in self._of_users(members):
+                device.sent.add((seen.session_id, seen.seq))
                 device.frames.append(("message", (None, seen)))
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=True):
             for device in self._of_users([user_id]):
@@ -348,14 +353,19 @@ class Gateway:
         device = self.connections.get(connection_id)
         if device is None:
             return
-        groups, user_id = self._read_groups, device.user_id
+        await self._learn(device.user_id)
+        device.is_live = True
+        device.frames.append(("live", (inbox_seq, await self._heads(device.user_id))))
+
+    async def _learn(self, user_id: str) -> None:
+        groups = self._read_groups
         visit = groups.visit(user_id)
         rows = await self.world.read_store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
         asked = sorted(name for name in listed.union(groups.known(user_id)) if ids.is_group_session(name))
-        groups.learn(visit, (await self.memberships.versions(user_id, asked)).values())
-        device.is_live = True
-        device.frames.append(("live", (inbox_seq, await self._heads(user_id))))
+        groups.expect(visit, user_id, asked)
+        heads = {name: row.seq for name, row in (await history.heads(self.world.read_store, asked)).items()}
+        groups.learn(visit, (await self.memberships.versions(user_id, asked)).values(), heads)
 
     async def _heads(self, user_id: str) -> dict[str, int]:
         """The heads of the read groups in which the user is known to be."""

@@ -174,6 +174,9 @@ def check_device(device: Device, sessions: dict[str, Session]) -> None:
             assert is_open, f"G10: {who} was shown {session_id} seq {one.seq}"
             right = session.messages[one.seq - 1].message_id
             assert one.message_id == right, f"G4: {who} was shown another {session_id} seq {one.seq}"
+    for session_id, seq in sorted(device.sent):
+        is_open = sessions[session_id].stay(device.user_id, seq) >= 0
+        assert is_open, f"G10: {who} was sent {session_id} seq {seq} by a read push"
     for session_id, session in sessions.items():
         shown = {one.seq for one in device.shown.get(session_id, [])}
         missing = [message.seq for message in session.messages if _must_show(device, session, message) - shown]
