@@ -74,7 +74,11 @@ def climb(
         step = generator.do("run", name=name, session_id=session_id, rate=rate, seconds=STEP_S)
         took_s, after = time.monotonic() - began, usages(stack, generator)
         busy = {one: round((after[one].cpu_s - before[one].cpu_s) / took_s, 2) for one in after}
-        step |= {"inbox_rows_per_s": round(rate * members), "cores": busy, "is_held": is_held(step)}
+        step |= {
+            "inbox_rows_per_s": 0 if name == READ[0] else round(rate * members),
+            "cores": busy,
+            "is_held": is_held(step),
+        }
         say(f"{name} {rate}/s", step)
         steps.append(step)
         if not step["is_held"]:

@@ -47,6 +47,11 @@ class Member:
         """Every seq of the session that this client has, whichever way it came."""
         return self.pushed(session_id) | self.from_history.get(session_id, set())
 
+    def account(self, of: str) -> str:
+        """What is wrong, and how the phone stands."""
+        device = self.phone.device
+        return f"{self.user_id}: {of}; live {device.is_live}, cursor {device.cursor}, {device.errors[-3:]}"
+
     async def fill_gaps(self, session_id: str) -> None:
         """PROTOCOL, read-diffusion groups: a gap in pushes, or a head above them, is read from history. For ever."""
         while True:

@@ -152,13 +152,13 @@ async def check(told: Story, log: Log, store: Store) -> None:
     stored = {row.client_msg_id: row.seq for row in log.rows}
     assert len(stored) == len(log.rows), "no command is stored twice"
     assert {name: stored.get(name) for name in told.acked} == told.acked
-    for one in (told.owner, *told.writers, *told.comers):
-        wanted = log.seqs.get(one.user_id, set())
-        assert one.view(told.session_id) == wanted, f"{one.user_id}: {gaps(wanted, one.view(told.session_id))}"
     for user_id in [*told.passive, *(one.user_id for one in told.comers)]:
         wanted = log.inboxes.get(user_id, set())
         have = await _inbox(store, user_id, told.session_id, len(wanted))
         assert have == sorted(wanted), f"{user_id}: {gaps(wanted, have)}"
+    for one in (told.owner, *told.writers, *told.comers):
+        wanted = log.seqs.get(one.user_id, set())
+        assert one.view(told.session_id) == wanted, one.account(gaps(wanted, one.view(told.session_id)))
 
 
 async def _inbox(store: Store, user_id: str, session_id: str, count: int) -> list[int]:
