@@ -146,8 +146,12 @@ async def story(stack: Stack) -> AsyncIterator[Story]:
             await asyncio.gather(*told.doing, *tasks, return_exceptions=True)
 
 
-async def check(told: Story, log: Log, store: Store) -> None:
-    """The log is whole, everybody has exactly what is theirs, and inboxes hold exactly what was write-diffused."""
+async def check(told: Story, log: Log, store: Store, *, comers_have_all: bool) -> None:
+    """The log is whole, everybody has exactly what is theirs, and inboxes hold exactly what was write-diffused.
+
+    Who is a member for a second and a half may be gone before a lost push was noticed (PROTOCOL, G6): after
+    faults those have nothing that is not theirs, and their inboxes are complete.
+    """
     assert [row.seq for row in log.rows] == list(range(1, len(log.rows) + 1))
     stored = {row.client_msg_id: row.seq for row in log.rows}
     assert len(stored) == len(log.rows), "no command is stored twice"
@@ -157,8 +161,10 @@ async def check(told: Story, log: Log, store: Store) -> None:
         have = await _inbox(store, user_id, told.session_id, len(wanted))
         assert have == sorted(wanted), f"{user_id}: {gaps(wanted, have)}"
     for one in (told.owner, *told.writers, *told.comers):
-        wanted = log.seqs.get(one.user_id, set())
-        assert one.view(told.session_id) == wanted, one.account(gaps(wanted, one.view(told.session_id)))
+        wanted, have = log.seqs.get(one.user_id, set()), one.view(told.session_id)
+        is_whole = have == wanted or (one in told.comers and not comers_have_all)
+        assert is_whole, one.account(gaps(wanted, have))
+        assert have <= wanted, one.account(gaps(wanted, have))
 
 
 async def _inbox(store: Store, user_id: str, session_id: str, count: int) -> list[int]:
@@ -179,7 +185,9 @@ def pushed_share(told: Story, log: Log) -> str:
     everybody = [told.owner, *told.writers, *told.comers]
     wanted = sum(len(log.seqs.get(one.user_id, ())) for one in everybody)
     missed = sum(len(log.seqs.get(one.user_id, set()) - one.pushed(told.session_id)) for one in everybody)
-    return f"{wanted} messages to connected members, {missed} of them read from history"
+    lost = sum(len(log.seqs.get(one.user_id, set()) - one.view(told.session_id)) for one in told.comers)
+    ways = f"{missed} of them not by push, {lost} missed by those who came and went"
+    return f"{wanted} messages to connected members, {ways}"
 
 
 async def test_a_group_grows_and_shrinks_through_both_switches_and_every_member_sees_exactly_its_intervals(
@@ -194,7 +202,7 @@ async def test_a_group_grows_and_shrinks_through_both_switches_and_every_member_
         log = await told.settle(store)
         assert [mode for _, mode in log.switches] == ["read", "write"]
         assert {told.owner.user_id, *(one.user_id for one in told.writers)} <= log.members
-        await check(told, log, store)
+        await check(told, log, store, comers_have_all=True)
         figures.append(f"a group of 2, 600, 300: {pushed_share(told, log)}")
 
 
@@ -218,6 +226,6 @@ async def test_the_switches_survive_the_death_and_the_sleep_of_a_stage(
         await asyncio.sleep(2)
         log = await told.settle(store)
         assert [mode for _, mode in log.switches] == ["read", "write"]
-        await check(told, log, store)
+        await check(told, log, store, comers_have_all=False)
         figures.append(f"the same with {kind}s killed and asleep: {pushed_share(told, log)}")
     await asyncio.to_thread(stack.wait_ready)
