@@ -158,8 +158,8 @@ async def check(told: Story, log: Log, store: Store, *, comers_have_all: bool) -
     assert {name: stored.get(name) for name in told.acked} == told.acked
     for user_id in [*told.passive, *(one.user_id for one in told.comers)]:
         wanted = log.inboxes.get(user_id, set())
-        have = await _inbox(store, user_id, told.session_id, len(wanted))
-        assert have == sorted(wanted), f"{user_id}: {gaps(wanted, have)}"
+        in_order = await _inbox(store, user_id, told.session_id, len(wanted))
+        assert in_order == sorted(wanted), f"{user_id}: {gaps(wanted, in_order)}"
     for one in (told.owner, *told.writers, *told.comers):
         wanted, have = log.seqs.get(one.user_id, set()), one.view(told.session_id)
         is_whole = have == wanted or (one in told.comers and not comers_have_all)
