@@ -26,16 +26,7 @@ class GroupReads:
 
     async def members(self, group: GroupRow, after: str, limit: int) -> bytes:
         """The members above `after`, by user_id; without `next` nobody follows."""
-        found: list[MemberRow] = []
-        following: str | None = after
-        for _ in range(_MAX_READS):
-            rows, following = await self._store.member_page(group.session_id, NEWEST, following or "", limit)
-            found += [row for row in rows if is_member(group, row)]
-            if following is None or len(found) >= limit:
-                break
-        if len(found) > limit:
-            found = found[:limit]
-            following = found[-1].user_id
+        found, following = await current_members(self._store, group, after, limit)
         answer: dict[str, object] = {"members": [_member(row) for row in found]}
         if following is not None:
             answer["next"] = following
@@ -48,6 +39,23 @@ class GroupReads:
             raise StoreUnavailable(f"{session_id}: seq {seq} was acked but cannot be read")
         user_ids: Sequence[str] = orjson.loads(message.body)["user_ids"]
         return user_ids
+
+
+async def current_members(
+    store: Store, group: GroupRow, after: str, limit: int
+) -> tuple[Sequence[MemberRow], str | None]:
+    """Current members above `after`, at most `limit`, and where the next page begins. Raises StoreUnavailable."""
+    found: list[MemberRow] = []
+    following: str | None = after
+    for _ in range(_MAX_READS):
+        rows, following = await store.member_page(group.session_id, NEWEST, following or "", limit)
+        found += [row for row in rows if is_member(group, row)]
+        if following is None or len(found) >= limit:
+            break
+    if len(found) > limit:
+        found = found[:limit]
+        following = found[-1].user_id
+    return found, following
 
 
 def described(group: GroupRow) -> dict[str, object]:

@@ -1,19 +1,17 @@
 """Who has received and read a message: a query over the members' watermarks, paged, never a row per message."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import orjson
 
 from services.gateway.batching import Batched
-from services.gateway.membership import NEWEST, Membership, Memberships, is_member
+from services.gateway.group_reads import current_members
+from services.gateway.membership import Membership, Memberships
 from tidings import ids
 from tidings.errors import Refused
 from tidings.store import history
 from tidings.store.base import Store
-from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER, GroupRow, MemberRow, MessageRow, ReceiptRow
-
-# Pages of the store read for one answer: a page is short, not endless, where that many in a row have left.
-_MAX_READS = 10
+from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER, MessageRow, ReceiptRow
 
 
 class ReceiptReads:
@@ -34,7 +32,7 @@ class ReceiptReads:
         if member.group is None:
             peers = [user_id for user_id in ids.direct_users(member.session_id) if user_id != member.user_id]
             return await self._answer(message, peers, len(peers), None)
-        others, following = await self._page(member.group, after, limit)
+        others, following = await current_members(self._store, member.group, after, limit)
         peers = [row.user_id for row in others if row.user_id != message.sender_id]
         members = member.group.member_count - await self._is_in(message.sender_id, member)
         return await self._answer(message, peers, members, following)
@@ -50,20 +48,6 @@ class ReceiptReads:
         if user_id == member.user_id:
             return True
         return bool(await self._memberships.check_many(user_id, (member.session_id,)))
-
-    async def _page(self, group: GroupRow, after: str, limit: int) -> tuple[Sequence[MemberRow], str | None]:
-        """Current members above `after`, at most `limit`, and where the next page begins."""
-        found: list[MemberRow] = []
-        following: str | None = after
-        for _ in range(_MAX_READS):
-            rows, following = await self._store.member_page(group.session_id, NEWEST, following or "", limit)
-            found += [row for row in rows if is_member(group, row)]
-            if following is None or len(found) >= limit:
-                break
-        if len(found) > limit:
-            found = found[:limit]
-            following = found[-1].user_id
-        return found, following
 
     async def _answer(self, message: MessageRow, peers: Collection[str], members: int, following: str | None) -> bytes:
         session_id, seq = message.session_id, message.seq
