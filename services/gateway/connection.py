@@ -306,6 +306,11 @@ class Connection:
             self._heads = {**self._heads, **moved}
         self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=_heads_of(moved)))
 
+    def beat_soon(self, now_ms: int) -> None:
+        """Pushes of a group in read diffusion passed the user by: the heads are due at once."""
+        self._heartbeat_due_ms = min(now_ms, self._heartbeat_due_ms)
+        self._reschedule()
+
     def replaced(self) -> None:
         """A newer connection of the same device took over."""
         self._close(REPLACED, "replaced by a newer connection of this device")

@@ -44,7 +44,10 @@ class Lives:
             self._running = asyncio.create_task(self._run())
 
     def learn_again(self, user_ids: Collection[str]) -> None:
-        """Pushes of a group of theirs were missed: read the tables again. What fails is asked for by the next push."""
+        """Pushes of a group of theirs were missed: read the tables again, and tell them the heads right after.
+
+        What fails is asked for by the next push.
+        """
         self._again.update(user_ids)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
@@ -69,10 +72,18 @@ class Lives:
                 heads = await self.heads(users)
             except StoreUnavailable:
                 continue
+            self._beat_soon(again)
             for link, inbox_seq in seqs.items():
                 link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
                 self._hub.settle(link)
+
+    def _beat_soon(self, user_ids: Collection[str]) -> None:
+        """What was pushed while they were unsure was handed to nobody: their clients read it from history."""
+        now_ms = self._clock.monotonic_ms()
+        for user_id in user_ids:
+            for link in self._hub.of_user(user_id):
+                link.connection.beat_soon(now_ms)
 
     async def _learn(self, user_id: str) -> None:
         groups = self._hub.read_groups

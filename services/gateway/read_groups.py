@@ -164,6 +164,8 @@ class ReadGroups:
             self._change_mode(pushed)
         if pushed.left_ids or pushed.dissolves:
             self._part(pushed)
+        if pushed.user_ids and (pushed.joined_ids or pushed.mode_to):
+            self._doubt_named(pushed)
         return receivers
 
     def _follow(self, session_id: str, seq: int) -> int:
@@ -180,6 +182,13 @@ class ReadGroups:
         self._unsure.update(
             user_id for user_id, seat in seats.items() if seat.is_reader and seat.has_missed(unbroken_from)
         )
+
+    def _doubt_named(self, pushed: PushedMessage) -> None:
+        """What brought them here came through their inboxes, and pushes in line may have overtaken it."""
+        session_id = pushed.message.session_id
+        run, seats = self._runs.get(session_id), self._groups.get(session_id, {})
+        if run is not None:
+            self._doubt({user_id: seats[user_id] for user_id in pushed.user_ids if user_id in seats}, run.first)
 
     def _join(self, pushed: PushedMessage) -> None:
         session_id, seq = pushed.message.session_id, pushed.message.seq

@@ -71,13 +71,13 @@ class PushRouter:
 
     def _message(self, pushed: PushedMessage) -> None:
         members = self._hub.read_groups.pushed(pushed)
+        if unsure := self._hub.read_groups.take_unsure():
+            self._lives.learn_again(unsure)
         message_json = messages_json.of_record(pushed.message)
         if message_json is None:
             metrics.PUSH_RECORDS.labels("unreadable").inc()
             return
         if not pushed.user_ids:
-            if unsure := self._hub.read_groups.take_unsure():
-                self._lives.learn_again(unsure)
             self._tell(members, "message", encode_delivery(None, message_json))
             return
         now_ms, delivered = self._clock.monotonic_ms(), 0

@@ -57,6 +57,7 @@ class Connected:
 class Deployment:
     """Gateways by URL, and what is behind them."""
 
+    broker: MemoryBroker
     store: MemoryStore
     urls: list[str]
     clients: dict[tuple[str, int], httpx2.AsyncClient] = field(default_factory=dict)
@@ -134,7 +135,7 @@ async def deployed(
                 limits=limits or LimitSettings(),
             )
             group.create_task(gateway.serve(chosen, broker, store, Health(), stopping, port.set_result))
-        deployment = Deployment(store, [f"http://127.0.0.1:{await port}" for port in ports])
+        deployment = Deployment(broker, store, [f"http://127.0.0.1:{await port}" for port in ports])
         try:
             yield deployment
         finally:

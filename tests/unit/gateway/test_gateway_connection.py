@@ -499,6 +499,13 @@ def test_a_heartbeat_names_the_heads_that_moved_since_this_connection_was_told()
     assert beats == [moved, [], [], [{"session_id": "g:a", "seq": 4}]]
 
 
+def test_who_missed_a_push_is_due_for_a_heartbeat_at_once_and_then_every_interval() -> None:
+    connection = signed_in(heartbeat_s=20)
+    connection.went_live(1, {}, 0)
+    connection.beat_soon(1_000)
+    assert ticks(connection, 1_000, 30_000, HeartbeatDue) == [1_000, 21_000]
+
+
 def test_a_new_live_tells_all_heads_again() -> None:
     connection = signed_in()
     for _ in range(2):

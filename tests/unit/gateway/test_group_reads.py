@@ -8,10 +8,14 @@ import pytest
 
 from services.gateway.previews import preview
 from tests.unit.gateway.group_deployment import Deployment, deployed
+from tidings.broker.base import NewRecord
 from tidings.codec import KIND_NAMES
 from tidings.runtime.settings import LimitSettings
 from tidings.store.base import TaggedRow
 from tidings.store.rows import DeliveredRow, MessageRow, ReadRow, Row
+from tidings.topics import PUSH
+from tidings.wire.common_pb2 import Message, Mode
+from tidings.wire.push_pb2 import Push, PushedMessage
 
 SYSTEM = next(kind for kind, name in KIND_NAMES.items() if name == "system")
 
@@ -186,6 +190,22 @@ async def test_a_large_group_reaches_its_connected_members_by_the_log_and_live_n
             assert dora.seqs(name) == [2, 3]
             (row,) = await listed(there, "bob", 1)
             assert (row["mode"], row["head"]["seq"]) == ("read", 4)
+
+
+async def test_who_may_have_missed_a_push_is_told_the_head_at_once_and_not_at_the_next_beat(tmp_path: Path) -> None:
+    async with deployed(tmp_path, limits=LimitSettings(write_diffusion_max=3), heartbeat_s=300) as there:
+        name = await there.group("alice", "bob", "carol", "dora")
+        await listed(there, "bob", 1)
+        async with there.connected("bob") as bob:
+            await bob.until("live")
+            await say(there, "alice", name, "two")
+            await bob.until("message")
+            beyond_a_gap = PushedMessage(message=Message(session_id=name, seq=9, body=b"{}"), mode=Mode.MODE_READ)
+            # The first gateway's start record is the first of its topic, and its offset the epoch.
+            push = Push(gateway_epoch=0, message=beyond_a_gap)
+            await there.broker.producer("test").produce(PUSH, 0, [NewRecord(push.SerializeToString())])
+            assert (await bob.until("heartbeat"))["heads"] == [{"session_id": name, "seq": 2}]
+            assert bob.seqs(name) == [2]
 
 
 SYSTEM_MESSAGES = [

@@ -114,6 +114,35 @@ def test_the_crossing_message_names_who_reads_the_log_from_there_on() -> None:
     assert groups.of_user("ann") == [GROUP]
 
 
+def test_who_learns_of_the_crossing_after_pushes_of_the_log_has_missed_those() -> None:
+    groups = ReadGroups()
+    groups.enter("ann")
+    assert groups.pushed(push(8)) == groups.pushed(push(9)) == []
+    assert groups.take_unsure() == ()
+    groups.pushed(crossing(7, READ, "ann"))
+    assert groups.take_unsure() == ("ann",)
+    groups.learn(groups.visit("ann"), [(group_row(7), member_row("ann", 5, 5))], HEADS)
+    assert groups.pushed(push(10)) == ["ann"]
+    assert groups.take_unsure() == ()
+
+
+def test_who_learns_of_the_own_joining_only_from_the_inbox_has_missed_what_came_after_it() -> None:
+    groups = learned("bob")
+    groups.enter("ann")
+    groups.pushed(push(11))
+    groups.take_unsure()
+    groups.pushed(push(10, "ann", joined=("ann",)))
+    assert groups.take_unsure() == ("ann",)
+
+
+def test_who_learns_of_the_crossing_in_time_has_missed_nothing() -> None:
+    groups = ReadGroups()
+    groups.enter("ann")
+    groups.pushed(crossing(7, READ, "ann"))
+    assert groups.pushed(push(8)) == ["ann"]
+    assert groups.take_unsure() == ()
+
+
 def test_back_in_write_diffusion_nobody_reads_the_log() -> None:
     groups = learned("ann", "bob")
     assert groups.pushed(crossing(10, WRITE)) == []
