@@ -133,3 +133,4 @@ planted: env ## take one law away at a time and see its test fail (some minutes)
 bench: jars ## latency, highest rate and memory, with the bare limits of the same run (benchmarks/README.md)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.groups
+	$(BIN)/python -m benchmarks.push_profile

@@ -59,7 +59,8 @@ class Member:
             have = self.view(session_id)
             newest = max([*have, self.phone.device.heads.get(session_id, 0)], default=0)
             missing = set(range(min(have, default=1), newest + 1)) - have
-            if missing and self.phone.device.read_pushed.get(session_id):
+            device = self.phone.device
+            if missing and (session_id in device.read_pushed or session_id in device.heads):
                 with suppress(httpx2.HTTPError):
                     await self.read_history(session_id, min(missing) - 1)
 

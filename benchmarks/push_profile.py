@@ -1,0 +1,141 @@
+"""`python -m benchmarks.push_profile`: what one push record to 1,000 connections costs a gateway, function by function.
+
+No server and no socket: a real hub, router and connections of one gateway, and records as fanout writes them, under
+cProfile. What it is to show: a message is encoded once per push record, however many receive it.
+"""
+
+import asyncio
+import cProfile
+import json
+import pstats
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from services.gateway.connection import ConnectionRules
+from services.gateway.hub import Hub
+from services.gateway.lives import Lives
+from services.gateway.membership import Memberships
+from services.gateway.message_reads import MessageReads
+from services.gateway.publishing import GatewayIdentity, Publisher
+from services.gateway.routing import PushRouter
+from services.gateway.send_times import SendTimes
+from services.gateway.session_reads import SessionReads
+from services.gateway.tokens import Identity
+from services.gateway.waiting import WaitingCalls
+from tidings import topics
+from tidings.broker.memory import MemoryBroker
+from tidings.clock import SystemClock
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import MODE_READ, ROLE_MEMBER, GroupRow, MemberRow
+from tidings.topics import TopicSizes
+from tidings.wire.common_pb2 import Kind, Message, Mode, Stamps
+from tidings.wire.push_pb2 import Push, PushedMessage
+
+RESULTS = Path(__file__).parent / "results"
+RECEIVERS, RECORDS, BODY_CHARACTERS = 1_000, 50, 512
+GROUP, EPOCH = "g:profile", 7
+USERS = [f"u{number:05d}" for number in range(RECEIVERS)]
+# The functions that turn a message into bytes, and the one that hands them to a connection.
+ENCODING = {
+    "message to JSON": "messages_json.of_record",
+    "frame around it": "frames.encode_delivery",
+    "frame to connection, read diffusion": "connection.push",
+    "frame to connection, write diffusion": "connection.deliver",
+}
+
+
+def main() -> None:
+    """Both ways, and what was called how often."""
+    results = {"receivers": RECEIVERS, "records": RECORDS} | asyncio.run(profiled())
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "push_profile.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
+
+
+async def profiled() -> dict[str, Any]:
+    """Each way of diffusion: calls per record of the encoding functions, and CPU per receiver without the profile."""
+    ways: dict[str, Callable[[int], Push]] = {"read": read_push, "write": write_push}
+    results = {}
+    for name, made in ways.items():
+        records = [made(seq).SerializeToString() for seq in range(2, 2 + 2 * RECORDS)]
+        router = await gateway()
+        calls = await calls_of(router, records[:RECORDS])
+        began = time.process_time()
+        for record in records[RECORDS:]:
+            router.take(record)
+        took_s = time.process_time() - began
+        await asyncio.sleep(0)
+        results[name] = {
+            "calls_per_record": {what: calls.get(function, 0) / RECORDS for what, function in ENCODING.items()},
+            "us_cpu_per_receiver": round(took_s / RECORDS / RECEIVERS * 1e6, 2),
+        }
+    return results
+
+
+async def calls_of(router: PushRouter, records: list[bytes]) -> Mapping[str, int]:
+    """How often each function of the gateway was called while these were routed."""
+    profile = cProfile.Profile()
+    profile.enable()
+    for record in records:
+        router.take(record)
+    profile.disable()
+    await asyncio.sleep(0)
+    entries = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    return {
+        f"{Path(path).stem}.{name}": counts[1]
+        for (path, _, name), counts in entries.items()
+        if "services/gateway" in path
+    }
+
+
+async def gateway() -> PushRouter:
+    """A router with RECEIVERS signed-in connections, all members of one group in read diffusion."""
+    clock, store, broker = SystemClock(), MemoryStore(), MemoryBroker()
+    sizes = TopicSizes(1, 1, 1)
+    await broker.admin().create_topics(topics.declared(sizes), 1)
+    publisher = Publisher(broker.producer("profile"), GatewayIdentity(0, EPOCH), sizes, Stamps(rules=1))
+    hub = Hub(ConnectionRules(lambda token, _now_ms: Identity(token, 3_600_000)), publisher, clock, "profile")
+    memberships = Memberships(store)
+    sessions = SessionReads(store, MessageReads(store, clock, 0), memberships)
+    lives = Lives(hub, store, memberships, sessions, clock)
+    group = GroupRow(GROUP, 1, "Profile", USERS[0], MODE_READ, RECEIVERS, "{}", 0, 1)
+    for user_id in USERS:
+        link = hub.open(taken)
+        hello = {"type": "hello", "token": user_id, "device_id": "phone"}
+        link.connection.received(json.dumps(hello), clock.monotonic_ms(), clock.wall_ms())
+        hub.sign_in(link)
+        member = MemberRow(GROUP, user_id, 1, 1, 0, 0, ROLE_MEMBER, 0, 0, 1)
+        hub.read_groups.learn(hub.read_groups.visit(user_id), [(group, member)], {GROUP: 1})
+        hub.settle(link)
+    await asyncio.sleep(0)
+    return PushRouter(hub, WaitingCalls(1), SendTimes(), lives, EPOCH, clock)
+
+
+async def taken(_event: MutableMapping[str, Any]) -> None:
+    """Stands for a socket that takes everything at once."""
+
+
+def read_push(seq: int) -> Push:
+    """As expand writes it: one for all members of the gateway."""
+    return Push(gateway_epoch=EPOCH, message=PushedMessage(message=message(seq), mode=Mode.MODE_READ))
+
+
+def write_push(seq: int) -> Push:
+    """As deliver writes it: users and their places side by side, so that many that one record may name them all."""
+    pushed = PushedMessage(message=message(seq), mode=Mode.MODE_WRITE, user_ids=USERS, inbox_seqs=[seq] * RECEIVERS)
+    return Push(gateway_epoch=EPOCH, message=pushed)
+
+
+def message(seq: int) -> Message:
+    """A text of a real size."""
+    body = json.dumps({"text": "x" * BODY_CHARACTERS}).encode()
+    return Message(
+        message_id=seq, session_id=GROUP, seq=seq, sender_id=USERS[0], client_msg_id=f"m{seq}", at_ms=seq, body=body,
+        kind=Kind.KIND_TEXT,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
