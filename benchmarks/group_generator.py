@@ -49,6 +49,7 @@ class GroupGenerator:
         self._host = host
         self._devices: dict[str, list[Device]] = {}
         self._step = Step()
+        self._acked: dict[str, dict[str, int]] = {}
         self._ticker: asyncio.Task[None] | None = None
 
     async def make(self, ports: list[int], name: str, members: int, admins: int = 8) -> dict[str, Any]:
@@ -102,6 +103,7 @@ class GroupGenerator:
             await asyncio.sleep(0.1)
         took_s = max([*step.last.values(), time.perf_counter() - _SETTLE_S]) - start
         return {
+            "began_s": start,
             "rate": rate,
             "sent": count,
             "acked": len(step.acks),
@@ -133,11 +135,9 @@ class GroupGenerator:
         return {"sessions": sessions}
 
     def told(self, name: str, session_id: str) -> dict[str, Any]:
-        """What the connected members have seen of the group, by way."""
-        devices = self._devices[name]
-        by_inbox = [len(device.seen.get(session_id, ())) for device in devices]
-        by_push = [len(device.read_pushed.get(session_id, ())) for device in devices]
-        return {"by_inbox": [min(by_inbox), max(by_inbox)], "by_read_push": [min(by_push), max(by_push)]}
+        """What was acked in the group, and of each connected member what it has seen of it, by way."""
+        devices = {device.user_id: _seen(device, session_id) for device in self._devices[name]}
+        return {"acked": self._acked.get(session_id, {}), "devices": devices}
 
     async def _greet(self, port: int, sender: str, receiver: str) -> None:
         client_msg_id = uuid7(int(time.time() * 1000), uuid.uuid4().int % 2**60)
@@ -185,7 +185,9 @@ class GroupGenerator:
         due = self._step.due.get(frame.client_msg_id)
         if frame.type == "send_error":
             self._step.refused.append(frame.code)
-        elif due is not None:
+            return
+        self._acked.setdefault(frame.session_id, {})[frame.client_msg_id] = frame.seq
+        if due is not None:
             self._step.acks.append(now - due)
 
     def _on_message(self, message: Message, now: float) -> None:
@@ -202,6 +204,11 @@ class GroupGenerator:
             for devices in self._devices.values():
                 for device in devices[turn::8]:
                     device.tick(now)
+
+
+def _seen(device: Device, session_id: str) -> dict[str, Any]:
+    """By the inbox, in its order, and by read push: the lists are short enough for one line of JSON."""
+    return {"inbox": device.seen.get(session_id, []), "read": sorted(device.read_pushed.get(session_id, ()))}
 
 
 def _users(name: str, count: int) -> list[str]:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import machine, pid_of, say, usages
+from benchmarks.generator import percentile
+from benchmarks.group_tables import Arrivals, store_of, verify
 from benchmarks.processes import GeneratorProcess, usage
 from deploy.local.ports import free_ports
 from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
 from tidings.runtime.start import started
-from tidings.store.base import UserBucket
-from tidings.store.cassandra import CassandraStore
-from tidings.store.cassandra_config import CassandraConfig
 
 RESULTS = Path(__file__).parent / "results"
 WARM_S = float(os.environ.get("BENCH_WARM_S", "60"))
 STEP_S = float(os.environ.get("BENCH_STEP_S", "20"))
 SESSIONS = 1_000
+SINGLE_MESSAGES = 40
 # Name, members, connected, rates of the climb in messages a second.
 LARGE_WRITE = ("w", 500, 100, (2.0, 12.0, 16.0, 20.0, 24.0))
 BUSY_WRITE = ("h", 100, 100, (40.0, 80.0, 100.0, 120.0))
@@ -83,10 +83,13 @@ def climb(
         steps.append(step)
         if not step["is_held"]:
             break
+    users = [f"{name}{number:05d}" for number in range(members)]
+    single = asyncio.run(one_by_one(stack, generator, name, session_id, users)) if what is LARGE_WRITE else {}
     told = generator.do("told", name=name, session_id=session_id)
-    rows = asyncio.run(inbox_rows(stack, [f"{name}{number:05d}" for number in (1, members - 1)], session_id))
+    verified = asyncio.run(verified_group(stack, session_id, users, told))
+    say(f"{name} verified", verified)
     memory = {one: round(usage(pid_of(stack, one)).resident_bytes / 2**20) for one in stack.running()}
-    return made | joined | {"steps": steps, "told": told, "inbox_rows_of_two": rows, "resident_mib": memory}
+    return made | joined | {"steps": steps, "one_by_one": single, "verified": verified, "resident_mib": memory}
 
 
 def is_held(step: dict[str, Any]) -> bool:
@@ -98,18 +101,41 @@ def is_held(step: dict[str, Any]) -> bool:
     )
 
 
-async def inbox_rows(stack: Stack, user_ids: list[str], session_id: str) -> dict[str, int]:
-    """How many inbox rows these users have of the group."""
-    store = CassandraStore(CassandraConfig(hosts=("127.0.0.1",), port=stack.ports.cassandra))
-    counts = {}
+async def one_by_one(
+    stack: Stack, generator: GeneratorProcess, name: str, session_id: str, users: list[str]
+) -> dict[str, Any]:
+    """One message, and only when everybody has it the next: until all pushes are there, and all rows can be read.
+
+    The rows are looked for without pause, in one read of all inboxes, which itself takes some of the machine.
+    """
+    pushes, rows, reads = [], [], []
+    store = store_of(stack)
     async with started(store):
-        for user_id in user_ids:
-            rows = 0
-            for bucket in (await store.inbox_buckets([user_id], 100)).get(user_id, ()):
-                found = await store.inbox_rows(UserBucket(user_id, bucket.bucket), 1, 2**40)
-                rows += sum(row.session_id == session_id for row in found)
-            counts[user_id] = rows
-    return counts
+        arrivals = Arrivals(store, users)
+        for _ in range(SINGLE_MESSAGES):
+            began = time.perf_counter()
+            await arrivals.look()
+            reads.append(time.perf_counter() - began)
+            sending = asyncio.to_thread(generator.do, "run", name=name, session_id=session_id, rate=1.0, seconds=1.0)
+            step, complete_at_s = await asyncio.gather(sending, arrivals.complete_at_s())
+            pushes.append(step["everybody_p50_ms"] / 1000)
+            rows.append(complete_at_s - step["began_s"])
+    both = [max(pair) for pair in zip(pushes, rows, strict=True)]
+    return {
+        "messages": len(rows),
+        "all_pushes_p50_ms": percentile(pushes, 0.5),
+        "all_rows_p50_ms": percentile(rows, 0.5),
+        "both_p50_ms": percentile(both, 0.5),
+        "both_p99_ms": percentile(both, 0.99),
+        "looking_takes_ms": percentile(reads, 0.5),
+    }
+
+
+async def verified_group(stack: Stack, session_id: str, users: list[str], told: dict[str, Any]) -> dict[str, Any]:
+    """All members of the group, connected or not."""
+    store = store_of(stack)
+    async with started(store):
+        return await verify(store, session_id, users, told)
 
 
 def session_list(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
