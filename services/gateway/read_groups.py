@@ -21,18 +21,28 @@ _RUNS = 20_000
 
 
 class _Seat:
-    """What is known of one user in one group: membership and mode, each with the seq from which on it holds."""
+    """What is known of one user in one group: the newest membership and the mode, each with the seq that says so.
 
-    __slots__ = ("followed_from", "is_in", "is_read", "joined_seq", "known_seq", "member_seq", "mode_seq")
+    Tables and inboxes can tell of a removal before the pushes in line up to it have come, so the membership
+    is kept with its end: what lies inside of it is the user's, however late it comes.
+    """
+
+    __slots__ = ("followed_from", "is_read", "joined_seq", "known_seq", "left_seq", "member_seq", "mode_seq")
 
     def __init__(self, followed_from: int) -> None:
         """Pushes in line below `followed_from` came before anything of the user was kept."""
         self.followed_from = followed_from
-        self.is_in = self.is_read = False
-        self.joined_seq = 0
+        # The end of the membership: 0 while it lasts, -1 before anything is known.
+        self.joined_seq, self.left_seq = 0, -1
+        self.is_read = False
         self.member_seq = self.mode_seq = -1
         # Up to here nothing about the user can have been missed, whatever became of the pushes.
         self.known_seq = -1
+
+    @property
+    def is_in(self) -> bool:
+        """A member now."""
+        return self.left_seq == 0
 
     @property
     def is_reader(self) -> bool:
@@ -41,7 +51,8 @@ class _Seat:
 
     def has(self, seq: int, unbroken_from: int) -> bool:
         """Whether the user is handed a message of this seq, before which the pushes from `unbroken_from` on came."""
-        return self.is_reader and seq >= self.joined_seq and not self.has_missed(unbroken_from)
+        is_theirs = self.joined_seq <= seq and (self.is_in or seq <= self.left_seq)
+        return is_theirs and (self.is_read or seq < self.mode_seq) and not self.has_missed(unbroken_from)
 
     def has_missed(self, unbroken_from: int) -> bool:
         """Whether something about the user may have been said between what is known and what was followed."""
@@ -50,9 +61,16 @@ class _Seat:
     def know(self, seq: int) -> None:
         self.known_seq = max(seq, self.known_seq)
 
-    def member(self, seq: int, is_in: bool, joined_seq: int = 0) -> None:
+    def joined(self, seq: int, joined_seq: int) -> None:
+        """A member at this seq, since `joined_seq`."""
         if seq >= self.member_seq:
-            self.member_seq, self.is_in, self.joined_seq = seq, is_in, joined_seq
+            self.member_seq, self.joined_seq, self.left_seq = seq, joined_seq, 0
+
+    def left(self, seq: int) -> None:
+        """A member up to this seq; of one whose joining is not known nothing before it."""
+        if seq >= self.member_seq and seq != self.left_seq:
+            self.joined_seq = self.joined_seq if self.is_in else seq
+            self.member_seq = self.left_seq = seq
 
     def mode(self, seq: int, is_read: bool) -> None:
         if seq >= self.mode_seq:
@@ -139,11 +157,10 @@ class ReadGroups:
                 return
             seat = self._seat(session_id, user_id)
             seat.know(heads.get(session_id, -1))
-            seat.member(member.as_of_seq, member.left_seq == 0, member.joined_seq)
-            if is_member(group, member):
-                seat.mode(group.as_of_seq, group.mode == MODE_READ)
-            else:
-                seat.mode(group.as_of_seq, False)
+            seat.joined(member.left_seq or member.as_of_seq, member.joined_seq)
+            if not is_member(group, member):
+                seat.left(member.left_seq or group.as_of_seq)
+            seat.mode(group.as_of_seq, group.mode == MODE_READ)
 
     def pushed(self, pushed: PushedMessage) -> Sequence[str]:
         """Take in what a push says; the connected members that are to be handed it, none where it names its users.
@@ -196,7 +213,7 @@ class ReadGroups:
             if user_id in self._visits:
                 seat = self._seat(session_id, user_id)
                 seat.know(seq)
-                seat.member(seq, True, seq)
+                seat.joined(seq, seq)
                 seat.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
 
     def _change_mode(self, pushed: PushedMessage) -> None:
@@ -210,7 +227,7 @@ class ReadGroups:
             if user_id in self._visits:
                 seat = self._seat(session_id, user_id)
                 seat.know(seq)
-                seat.member(seq, True, seat.joined_seq if seat.is_in else seq)
+                seat.joined(seq, seat.joined_seq if seat.is_in else seq)
                 seat.mode(seq, is_read)
         if not is_read:
             for seat in self._groups.get(session_id, {}).values():
@@ -218,12 +235,12 @@ class ReadGroups:
 
     def _part(self, pushed: PushedMessage) -> None:
         session_id, seq = pushed.message.session_id, pushed.message.seq
-        left = [user_id for user_id in pushed.left_ids if user_id in self._visits]
+        left = set(pushed.left_ids)
         if pushed.dissolves:
-            left += list(self._groups.get(session_id, ()))
-            left += [user_id for user_id in pushed.user_ids if user_id in self._visits]
+            left.update(self._groups.get(session_id, ()), pushed.user_ids)
         for user_id in left:
-            self._seat(session_id, user_id).member(seq, False)
+            if user_id in self._visits:
+                self._seat(session_id, user_id).left(seq)
 
     def _is_reader(self, session_id: str, user_id: str) -> bool:
         return self._groups[session_id][user_id].is_reader

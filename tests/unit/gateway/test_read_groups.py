@@ -77,12 +77,52 @@ def test_a_removal_pushed_while_the_tables_are_read_is_not_taken_back_by_what_th
     assert groups.of_user("bob") == []
 
 
-def test_a_join_that_is_pushed_after_the_tables_told_of_the_leaving_changes_nothing() -> None:
+def test_pushes_that_come_after_the_tables_told_of_the_leaving_are_handed_up_to_it() -> None:
     groups = ReadGroups()
     groups.enter("bob")
     groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 8, 5, left_seq=8))], HEADS)
-    assert groups.pushed(push(5, joined=("bob",))) == []
-    assert groups.pushed(push(6)) == []
+    assert groups.pushed(push(4)) == []
+    assert groups.pushed(push(5, joined=("bob",))) == ["bob"]
+    assert groups.pushed(push(8, left=("bob",))) == ["bob"]
+    assert groups.pushed(push(9)) == []
+
+
+def test_a_removal_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
+    groups = learned("ann", "bob")
+    for _ in range(2):
+        groups.pushed(push(12, "bob", left=("bob",)))
+    assert groups.of_user("bob") == []
+    assert groups.pushed(push(10)) == groups.pushed(push(11)) == ["ann", "bob"]
+    assert groups.pushed(push(12, left=("bob",))) == ["ann", "bob"]
+    assert groups.pushed(push(13)) == ["ann"]
+
+
+def test_the_end_of_the_group_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
+    groups = learned("ann")
+    last = push(11, "ann")
+    last.dissolves = True
+    groups.pushed(last)
+    assert groups.pushed(push(10)) == ["ann"]
+    assert groups.pushed(push(12)) == []
+
+
+def test_the_way_back_to_inboxes_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
+    groups = learned("ann", "bob")
+    groups.pushed(crossing(11, WRITE, "ann"))
+    assert groups.of_user("ann") == []
+    assert groups.pushed(push(10)) == ["ann", "bob"]
+    assert groups.pushed(crossing(11, WRITE)) == []
+    assert groups.pushed(push(12)) == []
+
+
+def test_of_a_second_membership_whose_end_is_told_first_nothing_is_handed_before_that() -> None:
+    """It may have begun anywhere after the first."""
+    groups = learned("bob")
+    assert groups.pushed(push(10, left=("bob",))) == ["bob"]
+    groups.pushed(push(14, "bob", left=("bob",)))
+    assert groups.pushed(push(11)) == groups.pushed(push(12)) == []
+    assert groups.pushed(push(13, joined=("bob",))) == []
+    assert groups.pushed(push(14, left=("bob",))) == ["bob"]
 
 
 def test_what_was_read_for_an_earlier_stay_is_void() -> None:
