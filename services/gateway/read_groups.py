@@ -61,16 +61,29 @@ class _Seat:
     def know(self, seq: int) -> None:
         self.known_seq = max(seq, self.known_seq)
 
+    # Facts come late and in any order. An old one never ends or begins the newest membership, but it may show that
+    # this began later than was believed, which is always the safe side.
+
     def joined(self, seq: int, joined_seq: int) -> None:
         """A member at this seq, since `joined_seq`."""
         if seq >= self.member_seq:
             self.member_seq, self.joined_seq, self.left_seq = seq, joined_seq, 0
+        else:
+            self.joined_seq = max(joined_seq, self.joined_seq)
 
     def left(self, seq: int) -> None:
         """A member up to this seq; of one whose joining is not known nothing before it."""
-        if seq >= self.member_seq and seq != self.left_seq:
+        if seq > self.member_seq or (seq == self.member_seq and self.is_in):
             self.joined_seq = self.joined_seq if self.is_in else seq
             self.member_seq = self.left_seq = seq
+        elif seq < self.member_seq and self.joined_seq <= seq:
+            self.joined_seq = self.member_seq
+
+    def ended(self, seq: int, unbroken_from: int) -> None:
+        """The group ended at this seq. Who may have left before it is sure of what is known only."""
+        if self.is_in:
+            self.left_seq = self.known_seq if self.has_missed(unbroken_from) else seq
+            self.member_seq = seq
 
     def mode(self, seq: int, is_read: bool) -> None:
         if seq >= self.mode_seq:
@@ -180,7 +193,7 @@ class ReadGroups:
         if pushed.mode_to:
             self._change_mode(pushed)
         if pushed.left_ids or pushed.dissolves:
-            self._part(pushed)
+            self._part(pushed, unbroken_from)
         if pushed.user_ids and (pushed.joined_ids or pushed.mode_to):
             self._doubt_named(pushed)
         return receivers
@@ -217,30 +230,31 @@ class ReadGroups:
                 seat.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
 
     def _change_mode(self, pushed: PushedMessage) -> None:
-        """The crossing message goes to inboxes and names who is in; only the way back to write is true of all at once.
+        """The crossing message goes to inboxes; only the way back to write is true of all at once.
 
-        To read it is not: a removal in write diffusion may still be on its way to a user who is not named.
+        To read it is true of those whom it names: a removal in write diffusion may still be on its way to the others.
         """
         session_id, seq = pushed.message.session_id, pushed.message.seq
-        is_read = pushed.mode_to == MODE_READ
+        if pushed.mode_to != MODE_READ:
+            for seat in self._groups.get(session_id, {}).values():
+                seat.mode(seq, False)
+            return
         for user_id in pushed.user_ids:
             if user_id in self._visits:
                 seat = self._seat(session_id, user_id)
                 seat.know(seq)
-                seat.joined(seq, seat.joined_seq if seat.is_in else seq)
-                seat.mode(seq, is_read)
-        if not is_read:
-            for seat in self._groups.get(session_id, {}).values():
-                seat.mode(seq, False)
+                # Not since when: what was believed may have ended and begun again unseen.
+                seat.joined(seq, seq)
+                seat.mode(seq, True)
 
-    def _part(self, pushed: PushedMessage) -> None:
+    def _part(self, pushed: PushedMessage, unbroken_from: int) -> None:
         session_id, seq = pushed.message.session_id, pushed.message.seq
-        left = set(pushed.left_ids)
-        if pushed.dissolves:
-            left.update(self._groups.get(session_id, ()), pushed.user_ids)
-        for user_id in left:
+        for user_id in (*pushed.left_ids, *(pushed.user_ids if pushed.dissolves else ())):
             if user_id in self._visits:
                 self._seat(session_id, user_id).left(seq)
+        if pushed.dissolves and not pushed.user_ids:
+            for seat in self._groups.get(session_id, {}).values():
+                seat.ended(seq, unbroken_from)
 
     def _is_reader(self, session_id: str, user_id: str) -> bool:
         return self._groups[session_id][user_id].is_reader

@@ -106,6 +106,51 @@ def test_the_end_of_the_group_that_comes_by_the_inbox_first_takes_nothing_before
     assert groups.pushed(push(12)) == []
 
 
+def test_a_leaving_that_comes_after_a_later_end_was_told_shows_that_there_were_two_memberships() -> None:
+    groups = learned("ann", "bob")
+    groups.pushed(push(14, "bob", left=("bob",)))
+    assert groups.pushed(push(10, left=("bob",))) == ["ann", "bob"]
+    assert groups.pushed(push(11)) == ["ann"]
+    assert groups.pushed(push(12, joined=("bob",))) == ["ann"]
+    assert groups.pushed(push(14, left=("bob",))) == []
+    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 14, 12, left_seq=14))], {GROUP: 14})
+    assert groups.pushed(push(13)) == ["bob"]
+
+
+def test_tables_that_know_of_a_later_beginning_but_not_yet_of_the_end_are_believed_about_the_beginning() -> None:
+    groups = learned("bob")
+    groups.pushed(push(14, "bob", left=("bob",)))
+    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 12, 12))], {GROUP: 12})
+    assert groups.pushed(push(11)) == []
+    assert groups.pushed(push(13)) == ["bob"]
+
+
+def test_of_those_whose_leaving_may_have_been_missed_the_end_of_the_group_says_nothing() -> None:
+    groups = learned("bob")
+    last = push(12)
+    last.dissolves = True
+    assert groups.pushed(last) == []
+    groups.learn(groups.visit("bob"), [(group_row(12, member_count=0), member_row("bob", 10, 5, 10))], {GROUP: 12})
+    assert groups.pushed(last) == []
+
+
+def test_the_crossing_message_does_not_say_since_when_its_members_are_in() -> None:
+    groups = learned("bob")
+    groups.pushed(crossing(10, WRITE))
+    assert groups.pushed(push(13)) == []
+    groups.pushed(crossing(17, READ, "bob"))
+    assert groups.pushed(push(13)) == []
+    assert groups.pushed(push(18)) == ["bob"]
+
+
+def test_who_left_before_the_end_of_the_group_is_not_handed_its_end() -> None:
+    groups = learned("ann", "bob")
+    groups.pushed(push(10, left=("bob",)))
+    last = push(11)
+    last.dissolves = True
+    assert groups.pushed(last) == groups.pushed(last) == ["ann"]
+
+
 def test_the_way_back_to_inboxes_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
     groups = learned("ann", "bob")
     groups.pushed(crossing(11, WRITE, "ann"))
