@@ -1,51 +1,135 @@
-"""How far the members of groups in write diffusion hold and have read, and what that counts up to. Pure.
+"""How far the members of groups hold and have read, and what that counts up to. Pure.
 
 Counts are hints (PROTOCOL): what is forgotten here costs a client one look at
-`…/receipts`, never a watermark.
+`…/receipts`, never a watermark. A crew is read from the tables once; then the
+membership messages of `messages.persisted` keep it current, so that members who
+come and go cost nothing of the size of their group (docs/adr/0017).
 """
 
-from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+from tidings.store.rows import MODE_WRITE
 from tidings.wire.deliveries_pb2 import SeqCount
+from tidings.wire.persisted_pb2 import Persisted
 
 # A member with its two numbers is some 250 bytes: 25 MB.
-_MEMBERS_IN_MEMORY = 100_000
+MEMBERS_IN_MEMORY = 100_000
 # Authors look at what they wrote last; older counts are had from the list of receipts.
 SEQS_TOLD = 50
 
 
 class Crew:
-    """The current members of one group; of each (delivered_seq, read_seq), 0 where nothing."""
+    """The members of one group after the message `as_of_seq`; of each (delivered_seq, read_seq), 0 where nothing.
 
-    __slots__ = ("marks",)
+    `as_of_seq` None: as they were in the tables at some time, after an unknown
+    message. `newcomers`: those whose stored watermarks are not read yet (who
+    comes back has some), with the seq at which they came in.
+    """
 
-    def __init__(self, user_ids: Iterable[str]) -> None:
-        """Nobody holds anything yet."""
+    __slots__ = ("_delivered", "_read", "as_of_seq", "marks", "mode", "newcomers")
+
+    def __init__(self, user_ids: Iterable[str], mode: int = MODE_WRITE, as_of_seq: int | None = None) -> None:
+        """Nobody holds anything yet, as far as is known: all are newcomers."""
         self.marks = dict.fromkeys(user_ids, (0, 0))
+        self.mode = mode
+        self.as_of_seq = as_of_seq
+        self.newcomers = dict.fromkeys(self.marks, 0)
+        # How many members have each watermark: counts for 50 messages without a look at all members.
+        self._delivered = _Tally(len(self.marks))
+        self._read = _Tally(len(self.marks))
 
     def raise_to(self, user_id: str, delivered_seq: int, read_seq: int) -> None:
         """Take the maxima (reading implies delivery); who is no member does not count."""
         if user_id in self.marks:
             delivered, read = self.marks[user_id]
-            self.marks[user_id] = max(delivered, delivered_seq, read_seq), max(read, read_seq)
+            after = max(delivered, delivered_seq, read_seq), max(read, read_seq)
+            self.marks[user_id] = after
+            self._delivered.move(delivered, after[0])
+            self._read.move(read, after[1])
+
+    def know(self, asked: Mapping[str, int]) -> None:
+        """The watermarks of these newcomers are read; not of those who have left and come in again meanwhile."""
+        self.newcomers = {name: seq for name, seq in self.newcomers.items() if asked.get(name) != seq}
+
+    def follow(self, persisted: Persisted) -> bool:
+        """The members after a message that changes them or the mode; a repeat changes nothing.
+
+        False: whether the change is in the crew cannot be known.
+        """
+        if self.as_of_seq is None:
+            return False
+        seq = persisted.message.seq
+        if seq > self.as_of_seq:
+            self.as_of_seq = seq
+            self.mode = persisted.mode_to or self.mode
+            for user_id in list(self.marks) if persisted.dissolves else persisted.left_ids:
+                self._leave(user_id)
+            for user_id in persisted.joined_ids:
+                self._join(user_id, seq)
+        return True
 
     def counts(self, authors: Mapping[int, str]) -> dict[str, list[SeqCount]]:
         """For each author who is still a member: of each of their seqs, how many others hold and have read it."""
-        delivered = sorted(mark[0] for mark in self.marks.values())
-        read = sorted(mark[1] for mark in self.marks.values())
+        delivered, read = self._delivered.at_or_above(authors), self._read.at_or_above(authors)
         counts: dict[str, list[SeqCount]] = {}
         for seq, author in sorted(authors.items()):
             if author in self.marks:
                 own_delivered, own_read = self.marks[author]
                 count = SeqCount(
-                    seq=seq,
-                    delivered=len(delivered) - bisect_left(delivered, seq) - (own_delivered >= seq),
-                    read=len(read) - bisect_left(read, seq) - (own_read >= seq),
+                    seq=seq, delivered=delivered[seq] - (own_delivered >= seq), read=read[seq] - (own_read >= seq)
                 )
                 counts.setdefault(author, []).append(count)
         return counts
+
+    def _join(self, user_id: str, seq: int) -> None:
+        if user_id not in self.marks:
+            self.marks[user_id] = (0, 0)
+            self.newcomers[user_id] = seq
+            self._delivered.add(0, 1)
+            self._read.add(0, 1)
+
+    def _leave(self, user_id: str) -> None:
+        marks = self.marks.pop(user_id, None)
+        if marks is not None:
+            self.newcomers.pop(user_id, None)
+            self._delivered.add(marks[0], -1)
+            self._read.add(marks[1], -1)
+
+
+class _Tally:
+    """How many members have each watermark."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: int) -> None:
+        """All of them have none."""
+        self._members = {0: members}
+
+    def add(self, seq: int, members: int) -> None:
+        """So many more, or fewer, have this one."""
+        left = self._members.get(seq, 0) + members
+        if left:
+            self._members[seq] = left
+        else:
+            self._members.pop(seq, None)
+
+    def move(self, before: int, after: int) -> None:
+        """One member's."""
+        if after != before:
+            self.add(before, -1)
+            self.add(after, 1)
+
+    def at_or_above(self, seqs: Collection[int]) -> dict[int, int]:
+        """Of each seq how many members have come so far."""
+        lowest = min(seqs, default=0)
+        marks, members = sorted(mark for mark in self._members if mark >= lowest), 0
+        found = {}
+        for seq in sorted(seqs, reverse=True):
+            while marks and marks[-1] >= seq:
+                members += self._members[marks.pop()]
+            found[seq] = members
+        return found
 
 
 class Crews:
@@ -53,7 +137,7 @@ class Crews:
 
     __slots__ = ("_crews", "_members", "_most_members")
 
-    def __init__(self, most_members: int = _MEMBERS_IN_MEMORY) -> None:
+    def __init__(self, most_members: int = MEMBERS_IN_MEMORY) -> None:
         """`most_members`: over all groups together; one group is always kept."""
         self._crews: OrderedDict[str, Crew] = OrderedDict()
         self._members = 0
@@ -67,23 +151,43 @@ class Crews:
         return crew
 
     def put(self, session_id: str, crew: Crew) -> None:
-        """What the tables say now."""
+        """What the tables say."""
         self.drop(session_id)
         self._crews[session_id] = crew
-        self._members += len(crew.marks)
-        while self._members > self._most_members and len(self._crews) > 1:
-            self.drop(next(iter(self._crews)))
+        self._members += _size(crew)
+        self._shrink()
+
+    def follow(self, persisted: Persisted) -> None:
+        """Keep the crew current, if it is known; one that cannot be kept is forgotten."""
+        session_id = persisted.message.session_id
+        crew = self._crews.get(session_id)
+        if crew is not None:
+            before = _size(crew)
+            if crew.follow(persisted):
+                self._members += _size(crew) - before
+                self._shrink()
+            else:
+                self.drop(session_id)
 
     def drop(self, session_id: str) -> None:
-        """The members changed: the tables are asked again."""
+        """The tables are to be asked again."""
         crew = self._crews.pop(session_id, None)
         if crew is not None:
-            self._members -= len(crew.marks)
+            self._members -= _size(crew)
 
     def clear(self) -> None:
         """Nothing is known."""
         self._crews.clear()
         self._members = 0
+
+    def _shrink(self) -> None:
+        while self._members > self._most_members and len(self._crews) > 1:
+            self.drop(next(iter(self._crews)))
+
+
+def _size(crew: Crew) -> int:
+    """In members: a crew of nobody, of a group that is dissolved, takes its place too."""
+    return len(crew.marks) + 1
 
 
 class Untold:

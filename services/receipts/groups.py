@@ -1,45 +1,59 @@
-"""Groups as receipts needs them: who may have watermarks, and the crews of those in write diffusion.
+"""Groups as receipts needs them: who may have watermarks, and the crews whose counts are told.
 
-A watermark is no truth of the log, so the newest versions in the tables decide
-(not those as of a seq), and a crew in memory is dropped with each membership
-message of `messages.persisted`: its rows were written before it (law 6).
+A watermark is no truth of the log, so for those whom no crew in memory has the
+newest versions in the tables decide (not those as of a seq). A crew is needed for
+counts alone: it is read beside the rounds (`crew_loads`) and follows the log.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
-from services.receipts.crews import Crew, Crews
+from services.receipts.crew_loads import NEWEST, CrewLoads
+from services.receipts.crews import MEMBERS_IN_MEMORY, Crew, Crews
 from services.receipts.merge import Claim
 from tidings import ids, metrics
 from tidings.store.base import Store
-from tidings.store.rows import MODE_WRITE
+from tidings.store.rows import MODE_READ, GroupRow
 from tidings.wire.persisted_pb2 import Persisted
 
-_NEWEST = 2**62
-_PAGE = 1_000
-_LOADS_AT_ONCE = 8
+# Some 150 bytes each. Of a group that is forgotten here a crew is read twice, should its members change.
+_SEEN_GROUPS = 50_000
 
 Place = tuple[str, str]
 
 
 class Groups:
-    """Raises StoreUnavailable wherever the tables are asked."""
+    """Raises StoreUnavailable where the tables are asked."""
 
-    def __init__(self, store: Store) -> None:
-        """Nothing is known."""
+    def __init__(self, store: Store, most_members: int = MEMBERS_IN_MEMORY) -> None:
+        """Nothing is known. `most_members`: see Crews."""
         self._store = store
-        self._crews = Crews()
-        self._loads = asyncio.Semaphore(_LOADS_AT_ONCE)
+        self._crews = Crews(most_members)
+        self._loads = CrewLoads(store, self._crews)
+        # Up to which seq the messages of a group have been seen in this assignment, without a hole after the first.
+        self._seen: dict[str, int] = {}
 
     def see(self, persisted: Persisted) -> None:
-        """A stored message: after one that changes who is in, or the mode, the crew is another."""
+        """A stored message that is no repeat (one of long ago would take the crew back): its rows are stored too."""
+        session_id = persisted.message.session_id
+        if not ids.is_group_session(session_id):
+            return
+        self._seen[session_id] = max(persisted.message.seq, self._seen.pop(session_id, 0))
+        if len(self._seen) > _SEEN_GROUPS:
+            del self._seen[next(iter(self._seen))]
         if persisted.joined_ids or persisted.left_ids or persisted.dissolves or persisted.mode_to:
-            self._crews.drop(persisted.message.session_id)
+            self._crews.follow(persisted)
+            self._loads.follow(persisted)
+            # At once, not when counts are due: in a group that grows there would always be some.
+            if (crew := self._crews.get(session_id)) is not None and crew.newcomers:
+                self._loads.begin(session_id, persisted.message.seq)
 
     def forget(self) -> None:
-        """The sessions are another's."""
+        """The sessions are another's, and so is what is said of them meanwhile."""
+        self._loads.cancel()
         self._crews.clear()
+        self._seen.clear()
 
     def raise_to(self, place: Place, delivered_seq: int, read_seq: int) -> None:
         """A member's watermarks are stored."""
@@ -47,71 +61,44 @@ class Groups:
         if crew is not None:
             crew.raise_to(place[1], delivered_seq, read_seq)
 
+    def crew(self, session_id: str) -> Crew | None:
+        """The crew with all its watermarks; None while it is being read, which this begins."""
+        crew = self._crews.get(session_id)
+        if crew is not None and not crew.newcomers:
+            return crew
+        self._loads.begin(session_id, self._seen.get(session_id))
+        return None
+
     async def permitted(self, claims: Collection[Claim]) -> list[Claim]:
         """What counts: nothing of those who are not members now; in read diffusion only `read`."""
-        sessions = {claim.session_id for claim in claims if ids.is_group_session(claim.session_id)}
-        crews = await self._living(sessions)
-        members = await self._members(claims, crews)
+        modes = await self._modes([claim for claim in claims if ids.is_group_session(claim.session_id)])
         kept = []
         for claim in claims:
-            if claim.session_id not in sessions:
+            mode = modes.get((claim.session_id, claim.user_id))
+            if not ids.is_group_session(claim.session_id):
                 kept.append(claim)
-            elif (claim.session_id, claim.user_id) not in members:
+            elif mode is None:
                 metrics.STRANGERS_WATERMARKS.inc()
-            elif crews[claim.session_id] is not None:
-                kept.append(claim)
             else:
-                kept.append(replace(claim, delivered_seq=0))
+                kept.append(replace(claim, delivered_seq=0) if mode == MODE_READ else claim)
         return kept
 
-    async def crews(self, session_ids: Collection[str]) -> dict[str, Crew]:
-        """The crews of those sessions that are groups in write diffusion now."""
-        return {name: crew for name, crew in (await self._living(session_ids)).items() if crew is not None}
-
-    async def _living(self, session_ids: Collection[str]) -> dict[str, Crew | None]:
-        """Groups that have members: with their crew in write diffusion, None in read diffusion."""
-        known = {name: self._crews.get(name) for name in session_ids}
-        living = {name: crew for name, crew in known.items() if crew is not None}
-        unknown = {name: _NEWEST for name in session_ids if name not in living}
-        rows = await self._store.groups_as_of(unknown) if unknown else {}
-        newest = {name: row for name, row in rows.items() if row.member_count > 0}
-        writing = [name for name, row in newest.items() if row.mode == MODE_WRITE]
-        loaded = dict(zip(writing, await asyncio.gather(*map(self._load, writing)), strict=True))
-        for name, crew in loaded.items():
-            self._crews.put(name, crew)
-        return {**living, **{name: loaded.get(name) for name in newest}}
-
-    async def _load(self, session_id: str) -> Crew:
-        async with self._loads:
-            user_ids: list[str] = []
-            after: str | None = ""
-            while after is not None:
-                members, after = await self._store.member_page(session_id, _NEWEST, after, _PAGE)
-                user_ids.extend(row.user_id for row in members if not row.left_seq)
-            crew, page_is_full, last = Crew(user_ids), True, ""
-            while page_is_full:
-                rows = await self._store.receipt_page(session_id, last, _PAGE)
-                for row in rows:
-                    crew.raise_to(row.user_id, row.delivered_seq, row.read_seq)
-                    last = row.user_id
-                page_is_full = len(rows) == _PAGE
-            return crew
-
-    async def _members(self, claims: Collection[Claim], crews: Mapping[str, Crew | None]) -> set[Place]:
-        """Those who claim and are in; who joined after a crew was loaded is found, too."""
-        members: set[Place] = set()
+    async def _modes(self, claims: Collection[Claim]) -> dict[Place, int]:
+        """Of those who claim and are in, how their group is delivered; the tables are asked where no crew has them."""
+        modes: dict[Place, int] = {}
         asked: dict[str, set[str]] = {}
         for claim in claims:
-            if claim.session_id in crews:
-                crew = crews[claim.session_id]
-                if crew is not None and claim.user_id in crew.marks:
-                    members.add((claim.session_id, claim.user_id))
-                else:
-                    asked.setdefault(claim.session_id, set()).add(claim.user_id)
-        for session_id, user_ids in asked.items():
-            rows = await self._store.members_as_of(session_id, _NEWEST, user_ids)
-            joined = {(session_id, row.user_id) for row in rows.values() if not row.left_seq}
-            if joined and crews[session_id] is not None:
-                self._crews.drop(session_id)
-            members |= joined
-        return members
+            crew = self._crews.get(claim.session_id)
+            if crew is not None and claim.user_id in crew.marks:
+                modes[claim.session_id, claim.user_id] = crew.mode
+            else:
+                asked.setdefault(claim.session_id, set()).add(claim.user_id)
+        rows = await self._store.groups_as_of(dict.fromkeys(asked, NEWEST)) if asked else {}
+        living = [row for row in rows.values() if row.member_count > 0]
+        for found in await asyncio.gather(*(self._modes_in(row, asked[row.session_id]) for row in living)):
+            modes |= found
+        return modes
+
+    async def _modes_in(self, group: GroupRow, user_ids: Collection[str]) -> dict[Place, int]:
+        rows = await self._store.members_as_of(group.session_id, NEWEST, user_ids)
+        return {(group.session_id, row.user_id): group.mode for row in rows.values() if not row.left_seq}

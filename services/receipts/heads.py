@@ -13,7 +13,7 @@ from tidings.wire.common_pb2 import Message
 _SESSIONS = 50_000
 # A watermark is mostly one of the newest messages.
 _COUNTS_PER_SESSION = 32
-# Authors are told counts only of groups in write diffusion; 50 messages of a group are some 10 KB.
+# Of them authors are told counts, however the group is delivered; 50 messages of a group are some 10 KB.
 _GROUPS = 2_000
 _AUTHORS_PER_GROUP = 50
 

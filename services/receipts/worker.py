@@ -3,7 +3,8 @@
 Groups: a watermark is one row per member, and the member's own devices are told
 of it; authors are told counts, 500 ms after the first one changed, by a round of
 which the stage itself is the cause (`wake`). In read diffusion only `read` is
-kept, written in its round as everywhere (docs/adr/0015), and nothing is counted.
+kept, written in its round as everywhere (docs/adr/0015), and who has read a
+message counts as having received it, too.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
 from tidings.codec import decode_persisted, decode_receipt
 from tidings.errors import PoisonRecord, StoreUnavailable
-from tidings.logging import logger
 from tidings.policy.ordered_writes import OrderedWrites
 from tidings.policy.outbox import Outbox
 from tidings.runtime.dead_letters import put_aside
@@ -25,7 +25,7 @@ from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store, TaggedRow
 from tidings.topics import DELIVERIES, MESSAGES_PERSISTED
-from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, Watermark
+from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount, Watermark
 from tidings.wire.persisted_pb2 import Persisted
 
 _WATERMARKS_IN_MEMORY = 200_000
@@ -33,8 +33,6 @@ _WATERMARKS_IN_MEMORY = 200_000
 _COUNTS_APART_S = 0.5
 
 Place = tuple[str, str]
-
-_log = logger("tidings.receipts")
 
 
 def _nobody_wakes() -> None:
@@ -87,7 +85,7 @@ class ReceiptsStage:
         counts = await self._read_counts(merged)
         await work.write(self._store, self._writes(merged, counts, tags))
         self._tell(outbox, work, merged, tags)
-        due = await self._tell_counts(outbox)
+        due = self._tell_counts(outbox)
         await work.emit(self._producer, outbox)
         self._tell_again({name: told for name, told in due.items() if not work.is_confirmed(told[0])})
         self._drafts = {place: (tags[place], marks) for place, marks in merged.moved.items()}
@@ -133,9 +131,9 @@ class ReceiptsStage:
                     put_aside(outbox, self.name, self._epoch, arrival.record, content)
                 elif isinstance(content, Persisted):
                     self._heads.see(content.message)
-                    self._groups.see(content)
                     if not marks.is_repeat(content.source):
                         marks.advance(content.source)
+                        self._groups.see(content)
                         merged.message(content.message)
                         tags[content.message.session_id, content.message.sender_id] = partition.partition
         return outbox
@@ -210,6 +208,8 @@ class ReceiptsStage:
             self._groups.raise_to(place, after.delivered_seq, after.read_seq)
             seqs = changed_seqs((before.delivered_seq, before.read_seq), (after.delivered_seq, after.read_seq))
             self._untold.add(place[0], tag, seqs, asyncio.get_running_loop().time())
+            if self._heads.authors(place[0], seqs):
+                self._groups.crew(place[0])  # so that it is there when the counts are due
 
     def _wake_when_due(self) -> None:
         due_s = self._untold.next_due_s()
@@ -225,23 +225,23 @@ class ReceiptsStage:
         for session_id, (tag, seqs) in due.items():
             self._untold.add(session_id, tag, seqs, now_s)
 
-    async def _tell_counts(self, outbox: Outbox) -> Mapping[str, tuple[int, list[int]]]:
-        """What is told in this round. Where the tables do not answer, the watermarks go on without (law 11)."""
+    def _tell_counts(self, outbox: Outbox) -> Mapping[str, tuple[int, list[int]]]:
+        """What is told in this round. A group whose crew is still being read holds up nothing: it is told later."""
         due = self._untold.due(asyncio.get_running_loop().time())
-        try:
-            crews = await self._groups.crews(due) if due else {}
-        except StoreUnavailable as error:
-            _log.warning("counts of groups are not told", sessions=len(due), reason=str(error))
-            self._tell_again(due)
-            return {}
+        authors = {session_id: self._heads.authors(session_id, seqs) for session_id, (_, seqs) in due.items()}
+        crews = {session_id: self._groups.crew(session_id) for session_id, known in authors.items() if known}
+        self._tell_again({session_id: due.pop(session_id) for session_id, crew in crews.items() if crew is None})
         for session_id, crew in crews.items():
-            tag, seqs = due[session_id]
-            for author, counts in crew.counts(self._heads.authors(session_id, seqs)).items():
-                told_counts = GroupCounts(session_id=session_id, recipient_id=author, counts=counts)
-                record = NewRecord(Delivery(group_counts=told_counts).SerializeToString())
-                number = ids.partition_of(author, self._user_partitions)
-                outbox.add(tag, TopicPartition(DELIVERIES, number), record)
+            if crew is not None:
+                self._add_counts(outbox, due[session_id][0], session_id, crew.counts(authors[session_id]))
         return due
+
+    def _add_counts(self, outbox: Outbox, tag: int, session_id: str, told: Mapping[str, list[SeqCount]]) -> None:
+        for author, counts in told.items():
+            told_counts = GroupCounts(session_id=session_id, recipient_id=author, counts=counts)
+            record = NewRecord(Delivery(group_counts=told_counts).SerializeToString())
+            number = ids.partition_of(author, self._user_partitions)
+            outbox.add(tag, TopicPartition(DELIVERIES, number), record)
 
 
 def _watermark(place: Place, marks: Watermarks, recipient_ids: list[str]) -> Delivery:

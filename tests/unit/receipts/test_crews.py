@@ -7,7 +7,25 @@ from hypothesis import strategies as st
 from services.receipts.crews import SEQS_TOLD, Crew, Crews, Untold, changed_seqs
 from services.receipts.heads import Heads
 from services.receipts.merge import told
-from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, Message
+from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, MODE_READ, MODE_UNSPECIFIED, MODE_WRITE, Message, Mode
+from tidings.wire.persisted_pb2 import Persisted
+
+
+def changed(
+    seq: int,
+    joined: str = "",
+    left: str = "",
+    session_id: str = "g:1",
+    *,
+    dissolves: bool = False,
+    mode_to: Mode = MODE_UNSPECIFIED,
+) -> Persisted:
+    """A membership message; users are parted by blanks."""
+    message = Message(session_id=session_id, seq=seq, kind=KIND_SYSTEM)
+    return Persisted(
+        message=message, joined_ids=joined.split(), left_ids=left.split(), dissolves=dissolves, mode_to=mode_to
+    )
+
 
 USERS = ("alice", "bob", "carl", "dora")
 MARKS = st.lists(st.tuples(st.sampled_from(USERS), st.integers(0, 12), st.integers(0, 12)), max_size=20)
@@ -78,7 +96,7 @@ def test_only_the_newest_seqs_are_told() -> None:
 
 
 def test_crews_are_bounded_in_members_and_the_least_used_goes_first() -> None:
-    crews = Crews(most_members=5)
+    crews = Crews(most_members=7)
     crews.put("g:1", Crew(("a", "b")))
     crews.put("g:2", Crew(("a", "b")))
     assert crews.get("g:1")
@@ -87,6 +105,79 @@ def test_crews_are_bounded_in_members_and_the_least_used_goes_first() -> None:
     crews.drop("g:1")
     crews.put("g:4", Crew(("a", "b", "c")))
     assert crews.get("g:3")
+
+
+def test_a_crew_that_grows_takes_the_place_of_another_and_one_of_nobody_has_a_place_too() -> None:
+    crews = Crews(most_members=6)
+    crews.put("g:1", Crew((), as_of_seq=1))
+    crews.put("g:2", Crew(("a", "b"), as_of_seq=1))
+    crews.follow(changed(2, joined="c d", session_id="g:2"))
+    assert [crews.get(name) is not None for name in ("g:1", "g:2")] == [True, True]
+    crews.follow(changed(3, joined="e", session_id="g:2"))
+    assert [crews.get(name) is not None for name in ("g:1", "g:2")] == [False, True]
+    crews.follow(changed(4, left="a b c", session_id="g:2"))
+    crews.put("g:1", Crew(("a", "b"), as_of_seq=1))
+    assert crews.get("g:2")
+
+
+def test_a_crew_of_an_unknown_seq_is_forgotten_at_the_next_change() -> None:
+    crews = Crews()
+    crews.put("g:1", Crew(("a", "b")))
+    crews.follow(changed(2, left="b"))
+    assert crews.get("g:1") is None
+
+
+# A user joins where they are not in, and leaves where they are; None: the group is dissolved.
+CHANGES = st.lists(st.sampled_from(USERS), max_size=16).flatmap(
+    lambda users: st.tuples(st.just(users), st.sampled_from([[], [None]]))
+)
+
+
+@given(changes=CHANGES, loaded=st.integers(0, 17), repeated=st.integers(0, 17))
+def test_a_crew_follows_the_log_from_wherever_it_was_read_and_whatever_is_repeated(
+    changes: tuple[list[str], list[None]], loaded: int, repeated: int
+) -> None:
+    members: set[str] = set()
+    log, states = [], [frozenset(members)]
+    for seq, user_id in enumerate([*changes[0], *changes[1]], start=1):
+        if user_id is None:
+            members.clear()
+            log.append(changed(seq, dissolves=True))
+        elif user_id in members:
+            members.remove(user_id)
+            log.append(changed(seq, left=user_id))
+        else:
+            members.add(user_id)
+            log.append(changed(seq, joined=user_id))
+        states.append(frozenset(members))
+    loaded = min(loaded, len(log))
+    crew = Crew(states[loaded], as_of_seq=loaded)
+    for persisted in [*log, *log[repeated:]]:
+        assert crew.follow(persisted)
+    assert crew.marks.keys() == members
+    assert crew.newcomers.keys() <= members
+
+
+def test_who_leaves_and_comes_in_again_has_nothing_until_it_is_read_anew() -> None:
+    crew = Crew(USERS, as_of_seq=1)
+    asked = dict(crew.newcomers)
+    crew.raise_to("bob", 5, 5)
+    crew.follow(changed(2, left="bob"))
+    crew.follow(changed(3, joined="bob"))
+    crew.know(asked)
+    assert crew.newcomers == {"bob": 3}
+    assert crew.counts({5: "alice"})["alice"][0].read == 0
+    crew.raise_to("bob", 4, 4)
+    crew.know(dict(crew.newcomers))
+    assert not crew.newcomers
+    assert [count.read for count in crew.counts({4: "alice", 5: "alice"})["alice"]] == [1, 0]
+
+
+def test_the_mode_follows_the_log() -> None:
+    crew = Crew(USERS, MODE_WRITE, as_of_seq=1)
+    crew.follow(changed(2, joined="ed", mode_to=MODE_READ))
+    crew.follow(changed(3, left="ed"))
+    assert crew.mode == MODE_READ
 
 
 def test_authors_are_remembered_of_countable_messages_of_groups_and_only_the_newest() -> None:

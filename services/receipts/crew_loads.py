@@ -1,0 +1,119 @@
+"""Reads crews from the tables beside the rounds: twenty thousand members hold up nobody's watermark (law 11)."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from services.receipts.crews import Crew, Crews
+from tidings.errors import StoreUnavailable
+from tidings.logging import logger
+from tidings.store.base import Store
+from tidings.store.rows import MODE_WRITE
+from tidings.wire.persisted_pb2 import Persisted
+
+# Above every seq.
+NEWEST = 2**62
+# Rows of one answer: some 5 ms of this process's time, then the rounds go on.
+_PAGE = 1_000
+_LOADS_AT_ONCE = 8
+# Loads that have begun or wait for their turn. The counts of others are still untold, and ask again in half a second.
+_LOADS = 500
+# Membership messages that come while a crew is read; with more of them it is read another time.
+_CHANGES = 100
+
+_log = logger("tidings.receipts")
+
+
+@dataclass(slots=True)
+class _Load:
+    task: asyncio.Task[None]
+    changes: list[Persisted] = field(default_factory=list)
+
+
+class CrewLoads:
+    """Crews on their way into memory."""
+
+    def __init__(self, store: Store, crews: Crews) -> None:
+        """`crews`: where they are put."""
+        self._store = store
+        self._crews = crews
+        self._loads: dict[str, _Load] = {}
+        self._turns = asyncio.Semaphore(_LOADS_AT_ONCE)
+        self._failure: BaseException | None = None
+
+    def begin(self, session_id: str, seen_seq: int | None) -> None:
+        """Read a crew, or of one in memory the watermarks of its newcomers, unless it is being done.
+
+        `seen_seq`: up to which seq the log of the group was seen. Raises what ended an earlier load unexpectedly.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if session_id not in self._loads and len(self._loads) < _LOADS:
+            task = asyncio.create_task(self._run(session_id, seen_seq))
+            task.add_done_callback(self._ended)
+            self._loads[session_id] = _Load(task)
+
+    def follow(self, persisted: Persisted) -> None:
+        """A change of members or mode: it is to be in the crew that is being read."""
+        load = self._loads.get(persisted.message.session_id)
+        if load is not None:
+            load.changes.append(persisted)
+            if len(load.changes) > _CHANGES:
+                self._loads.pop(persisted.message.session_id).task.cancel()
+
+    def cancel(self) -> None:
+        """Nobody waits for them any more."""
+        for load in self._loads.values():
+            load.task.cancel()
+        self._loads.clear()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+
+    async def _run(self, session_id: str, seen_seq: int | None) -> None:
+        try:
+            async with self._turns:
+                await self._load(session_id, seen_seq)
+        except StoreUnavailable as error:
+            _log.warning("counts of a group are told later", session_id=session_id, reason=str(error))
+        del self._loads[session_id]
+
+    async def _load(self, session_id: str, seen_seq: int | None) -> None:
+        crew = self._crews.get(session_id)
+        if crew is None:
+            crew = await self._members(session_id, seen_seq)
+            changes = self._loads[session_id].changes
+            if not all(crew.follow(change) for change in changes):
+                return
+            # From here on it follows the log by itself, and takes what is stored meanwhile.
+            self._crews.put(session_id, crew)
+        while crew.newcomers:
+            await self._watermarks(session_id, crew)
+
+    async def _members(self, session_id: str, seen_seq: int | None) -> Crew:
+        """As of a seq whose message was seen, so that no version at or below it is missing (laws 1 and 6)."""
+        as_of_seq = NEWEST if seen_seq is None else seen_seq
+        group = (await self._store.groups_as_of({session_id: as_of_seq})).get(session_id)
+        user_ids: list[str] = []
+        after: str | None = "" if group is not None and group.member_count > 0 else None
+        while after is not None:
+            rows, after = await self._store.member_page(session_id, as_of_seq, after, _PAGE)
+            user_ids.extend(row.user_id for row in rows if not row.left_seq)
+        return Crew(user_ids, MODE_WRITE if group is None else group.mode, seen_seq)
+
+    async def _watermarks(self, session_id: str, crew: Crew) -> None:
+        """Of all, in pages, where all are new; else of the newcomers, by their names."""
+        asked = dict(crew.newcomers)
+        if len(asked) == len(crew.marks):
+            page_is_full, last = True, ""
+            while page_is_full:
+                rows = await self._store.receipt_page(session_id, last, _PAGE)
+                for row in rows:
+                    crew.raise_to(row.user_id, row.delivered_seq, row.read_seq)
+                    last = row.user_id
+                page_is_full = len(rows) == _PAGE
+        else:
+            found = await self._store.receipts([(session_id, user_id) for user_id in asked])
+            for row in found.values():
+                crew.raise_to(row.user_id, row.delivered_seq, row.read_seq)
+        crew.know(asked)

@@ -1,0 +1,198 @@
+"""Crews in memory over the tables: as of which seq they are read, and what happens while they are."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from services.receipts.crews import Crew
+from services.receipts.groups import Groups
+from services.receipts.merge import Claim
+from tests.unit.hazards.simulation import SimulatedClock, simulated
+from tests.unit.hazards.test_group_counts_hazards import held_up
+from tests.unit.receipts.test_crews import changed
+from tidings.store.base import TaggedRow
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import MODE_READ, GroupRow, MemberRow, ReadRow
+from tidings.wire.common_pb2 import KIND_TEXT, Message
+from tidings.wire.persisted_pb2 import Persisted
+
+
+def member(user_id: str, as_of_seq: int, *, is_in: bool = True, session_id: str = "g:1") -> MemberRow:
+    return MemberRow(session_id, user_id, as_of_seq, as_of_seq, 0, 0 if is_in else as_of_seq, 1, 0, 0, as_of_seq)
+
+
+def group(as_of_seq: int, members: int, session_id: str = "g:1") -> GroupRow:
+    return GroupRow(session_id, as_of_seq, "crew", "alice", MODE_READ, members, "{}", 0, as_of_seq)
+
+
+async def tables(*rows: GroupRow | MemberRow | ReadRow) -> MemoryStore:
+    store = MemoryStore(SimulatedClock())
+    await store.write([TaggedRow(0, row) for row in rows])
+    return store
+
+
+async def read(groups: Groups, session_id: str = "g:1") -> Crew:
+    """The crew, when it has been read."""
+    groups.crew(session_id)
+    await asyncio.sleep(1)
+    crew = groups.crew(session_id)
+    assert crew is not None
+    return crew
+
+
+def said(seq: int, session_id: str = "g:1") -> Persisted:
+    return Persisted(message=Message(session_id=session_id, seq=seq, kind=KIND_TEXT))
+
+
+# alice created the group; bob left at 3, carl came in at 4 and left at 5.
+ROWS: tuple[GroupRow | MemberRow, ...] = (
+    *(group(seq, members) for seq, members in ((1, 2), (3, 1), (4, 2), (5, 1))),
+    *(member("alice", 1), member("bob", 1), member("bob", 3, is_in=False)),
+    *(member("carl", 4), member("carl", 5, is_in=False)),
+)
+
+
+@simulated
+async def test_a_crew_is_read_as_of_the_last_message_seen_and_what_follows_is_added() -> None:
+    groups = Groups(await tables(*ROWS))
+    groups.see(said(2))
+    assert (await read(groups)).marks.keys() == {"alice", "bob"}
+    groups.see(changed(3, left="bob"))
+    groups.see(changed(4, joined="carl"))
+    assert (await read(groups)).marks.keys() == {"alice", "carl"}
+    groups.see(changed(5, left="carl"))
+    groups.see(changed(4, joined="carl"))
+    assert (await read(groups)).marks.keys() == {"alice"}
+
+
+@simulated
+async def test_a_crew_that_was_read_before_anything_was_seen_does_not_survive_an_old_change() -> None:
+    store = await tables(*ROWS)
+    groups = Groups(store)
+    assert (await read(groups)).marks.keys() == {"alice"}
+    groups.see(changed(4, joined="carl"))
+    assert (await read(groups)).marks.keys() == {"alice", "carl"}
+    groups.see(changed(5, left="carl"))
+    assert (await read(groups)).marks.keys() == {"alice"}
+    assert store.calls["receipt_page"] == 2
+
+
+@simulated
+async def test_changes_that_come_while_the_members_are_read_are_in_the_crew() -> None:
+    store = await tables(*ROWS)
+    groups, answers = Groups(store), asyncio.Event()
+    held_up(store, "member_page", answers)
+    groups.see(said(2))
+    assert groups.crew("g:1") is None
+    await asyncio.sleep(1)
+    groups.see(changed(3, left="bob"))
+    groups.see(changed(4, joined="carl"))
+    answers.set()
+    assert (await read(groups)).marks.keys() == {"alice", "carl"}
+    assert store.calls["member_page"] == 1
+
+
+@pytest.mark.parametrize("changes", [100, 101])
+@simulated
+async def test_after_too_many_changes_meanwhile_the_members_are_read_again(changes: int) -> None:
+    store = await tables(group(1, 1), member("alice", 1))
+    groups, answers = Groups(store), asyncio.Event()
+    held_up(store, "member_page", answers)
+    groups.see(said(1))
+    assert groups.crew("g:1") is None
+    await asyncio.sleep(1)
+    for seq in range(2, 2 + changes):
+        groups.see(changed(seq, joined="bob") if seq % 2 else changed(seq, left="bob"))
+    answers.set()
+    assert (await read(groups)).marks.keys() >= {"alice"}
+    assert store.calls["member_page"] == (2 if changes > 100 else 1)
+
+
+@simulated
+async def test_a_crew_that_had_to_make_room_is_read_again_with_all_that_is_stored() -> None:
+    store = await tables(
+        *(group(1, 3, name) for name in ("g:1", "g:2")),
+        *(member(user_id, 1, session_id=name) for user_id in ("alice", "bob", "carl") for name in ("g:1", "g:2")),
+        ReadRow("g:1", "bob", 7, 5, 1),
+    )
+    groups = Groups(store, most_members=5)
+    for name in ("g:1", "g:2", "g:1"):
+        groups.see(said(7, name))
+        crew = await read(groups, name)
+        assert crew.marks.keys() == {"alice", "bob", "carl"}
+    assert crew.counts({7: "alice"})["alice"][0].read == 1
+    assert store.calls["receipt_page"] == 3
+
+
+@simulated
+async def test_a_watermark_that_is_stored_while_those_of_all_are_read_counts() -> None:
+    store = await tables(group(1, 2), member("alice", 1), member("bob", 1))
+    groups, answers = Groups(store), asyncio.Event()
+    held_up(store, "receipt_page", answers)
+    groups.see(said(2))
+    assert groups.crew("g:1") is None
+    await asyncio.sleep(1)
+    groups.raise_to(("g:1", "bob"), 2, 2)
+    answers.set()
+    assert (await read(groups)).marks["bob"] == (2, 2)
+
+
+@simulated
+async def test_of_a_group_that_nobody_is_in_any_more_the_tables_are_not_asked_for_ever() -> None:
+    store = await tables(group(1, 1), group(2, 0), member("alice", 1))
+    groups = Groups(store)
+    groups.see(said(2))
+    for name in ("g:1", "g:2"):
+        assert not (await read(groups, name)).marks
+        assert not (await read(groups, name)).counts({1: "alice"})
+    assert store.calls["groups_as_of"] == 2
+
+
+@simulated
+async def test_tables_that_do_not_answer_are_asked_again_and_whatever_else_goes_wrong_is_raised() -> None:
+    store = await tables(*ROWS)
+    groups = Groups(store)
+    store.stall()
+    assert groups.crew("g:1") is None
+    await asyncio.sleep(1)
+    store.heal()
+    assert (await read(groups)).marks.keys() == {"alice"}
+    del store._partitions
+    assert groups.crew("g:2") is None
+    await asyncio.sleep(1)
+    with pytest.raises(AttributeError):
+        groups.crew("g:2")
+
+
+@simulated
+async def test_what_is_still_being_read_when_the_sessions_go_to_another_is_not_kept() -> None:
+    store = await tables(*ROWS)
+    groups, answers = Groups(store), asyncio.Event()
+    held_up(store, "member_page", answers)
+    groups.see(said(2))
+    assert groups.crew("g:1") is None
+    await asyncio.sleep(1)
+    groups.forget()
+    answers.set()
+    await asyncio.sleep(1)
+    groups.see(said(5))
+    assert (await read(groups)).marks.keys() == {"alice"}
+    assert store.calls["member_page"] == 2
+
+
+@simulated
+async def test_whoever_a_crew_has_is_believed_and_of_all_others_the_tables_are_asked() -> None:
+    store = await tables(*ROWS, member("dora", 6), group(6, 2))
+    groups = Groups(store)
+    groups.see(said(5))
+    await read(groups)
+    assert await users(groups, "alice") == ["alice"]
+    assert store.calls["members_as_of"] == 0
+    assert await users(groups, "alice", "bob", "carl", "dora", "mallory") == ["alice", "dora"]
+
+
+async def users(groups: Groups, *user_ids: str) -> list[str]:
+    """Those of them whose claims are permitted."""
+    claims: Iterable[Claim] = (Claim("g:1", user_id, 5, 5, 0) for user_id in user_ids)
+    return [claim.user_id for claim in await groups.permitted(list(claims))]
