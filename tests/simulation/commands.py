@@ -76,6 +76,28 @@ class Commands:
         command.digest = post_digest(post)
         return command
 
+    def groups_in_use(self) -> list[str]:
+        """Those with members whose owner may speak."""
+        sessions = [self._oracle.session(name) for name in self.groups]
+        return [one.session_id for one in sessions if one.members and not one.members[one.owner].muted_until]
+
+    def post_to(self, user_id: str, session_id: str) -> Command:
+        """A text of nothing else."""
+        command = self._command(user_id, session_id, has_plain_id=True)
+        command.post.CopyFrom(Post(kind=KIND_TEXT, body=f'{{"text":"{self._number}"}}'.encode()))
+        return _with_digest(command)
+
+    def change_of_members(self, session_id: str) -> list[Command]:
+        """The owner removes one and adds another, or the same again."""
+        session = self._oracle.session(session_id)
+        others = sorted(session.members.keys() - {session.owner})
+        leaving = self.chance.choice(others) if others else ""
+        outside = sorted(set(USERS) - session.members.keys() | {leaving} - {""})
+        removes, adds = (self._command(session.owner, session_id, has_plain_id=True) for _ in range(2))
+        removes.remove_member.CopyFrom(RemoveMember(user_id=leaving))
+        adds.add_members.CopyFrom(AddMembers(user_ids=[self.chance.choice(outside)]))
+        return [_with_digest(command) for command in ([removes, adds] if leaving else [adds])]
+
     def other_content(self, command: Command) -> Command:
         """Another content under the same id (`conflict`)."""
         other = Command.FromString(command.SerializeToString())
@@ -160,11 +182,11 @@ class Commands:
         command.sender_id = session.owner or command.sender_id
         command.dissolve_group.CopyFrom(DissolveGroup())
 
-    def _command(self, sender_id: str, session_id: str) -> Command:
+    def _command(self, sender_id: str, session_id: str, *, has_plain_id: bool = False) -> Command:
         self._number += 1
         drift_ms = self.chance.choice((0, 0, 0, 0, -60_000, 290_000, 310_000))
         time_ms = self._world.clock.wall_ms() + drift_ms
-        is_uuid = self.chance.random() < 0.7
+        is_uuid = self.chance.random() < 0.7 and not has_plain_id
         return Command(
             stamps=self._stamps(),
             session_id=session_id,

@@ -8,10 +8,11 @@ from services.gateway.session_reads import unread
 from tests.simulation.clients import Device
 from tests.simulation.oracle import READ, Expected, Session
 from tests.simulation.schedule import Schedule
-from tests.simulation.world import GATEWAYS
+from tests.simulation.world import GATEWAYS, SIZES
 from tidings import ids
 from tidings.store.rows import MODE_READ, GroupRow, InboxRow, MemberRow, MessageRow, ReceiptRow, UserSessionRow
-from tidings.topics import PUSH
+from tidings.topics import DELIVERIES, PUSH
+from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount
 from tidings.wire.push_pb2 import Push
 
 _ROLES = {1: "member", 2: "admin", 3: "owner"}
@@ -32,6 +33,7 @@ def check(schedule: Schedule) -> None:
     for device in schedule.devices:
         check_device(device, sessions)
     check_watermarks(schedule, sessions)
+    check_counts(schedule, sessions)
 
 
 def check_messages(schedule: Schedule, sessions: dict[str, Session]) -> None:
@@ -249,3 +251,42 @@ def _check_unread(schedule: Schedule, session: Session, user_id: str, row: Recei
     right = sum(1 for one in session.messages if one.seq > after and not one.event)
     found = unread(head, own, joined_count)
     assert found == right, f"G9: {user_id} of {session.session_id} has {found} unread, a recount says {right}"
+
+
+def check_counts(schedule: Schedule, sessions: dict[str, Session]) -> None:
+    """Authors, and nobody else, are told counts that are never above what was said, and that are right in the end."""
+    last: dict[tuple[str, int], tuple[int, int]] = {}
+    for number in range(SIZES.user_partitions):
+        for record in schedule.world.read(DELIVERIES, number, 0, 10**6):
+            told = Delivery.FromString(record.value or b"").group_counts
+            for count in told.counts:
+                _check_count(schedule, sessions[told.session_id], told, count)
+                if record.offset >= schedule.counts_from[number]:
+                    last[told.session_id, count.seq] = (count.delivered, count.read)
+    rows = [row for row in schedule.world.store.rows("receipts") if isinstance(row, ReceiptRow)]
+    for (session_id, seq), found in last.items():
+        session = sessions[session_id]
+        others = session.members.keys() - {session.messages[seq - 1].sender_id}
+        reads = [row.read_seq for row in rows if row.session_id == session_id and row.user_id in others]
+        holds = [row.delivered_seq for row in rows if row.session_id == session_id and row.user_id in others]
+        right = (
+            sum(max(pair) >= seq for pair in zip(reads, holds, strict=True)),
+            sum(read >= seq for read in reads),
+        )
+        assert found == right, f"counts: of {session_id} seq {seq} {found} was told last, right is {right}"
+    for session_id in schedule.commands.groups_in_use():
+        seq = sessions[session_id].seq
+        assert (session_id, seq) in last, f"counts: of {session_id} seq {seq} nothing was told"
+
+
+def _check_count(schedule: Schedule, session: Session, told: GroupCounts, count: SeqCount) -> None:
+    author = session.messages[count.seq - 1].sender_id
+    assert told.recipient_id == author, f"G10: {told.recipient_id} was told counts of {author}'s message"
+    said = [
+        claim
+        for (session_id, user_id), claim in schedule.claims.items()
+        if session_id == session.session_id and user_id != author
+    ]
+    most = tuple(sum(claim[which] >= count.seq for claim in said) for which in (0, 1))
+    assert count.delivered <= most[0], f"counts: {told}, only {most} can have it"
+    assert count.read <= most[1], f"counts: {told}, only {most} can have it"

@@ -6,7 +6,8 @@ from tests.simulation.clients import Device, Gateway
 from tests.simulation.commands import USERS, Commands
 from tests.simulation.oracle import Oracle
 from tests.simulation.processes import STAGES, Members, Process
-from tests.simulation.world import GATEWAYS, World
+from tests.simulation.world import GATEWAYS, SIZES, World
+from tidings.topics import DELIVERIES
 from tidings.wire.inbound_pb2 import Command
 
 STEPS = 200
@@ -28,6 +29,8 @@ class Schedule:
         self.gone: list[Process] = []
         # (session, user) -> the highest delivered and read that a gateway has passed on.
         self.claims: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        # Where the counts begin that nothing changes any more, by partition of `deliveries`.
+        self.counts_from: dict[int, int] = {}
         self._sent: list[Command] = []
 
     async def go(self, steps: int) -> None:
@@ -250,13 +253,41 @@ class Schedule:
                 device.connect(self.chance.choice(self.gateways))
         await self._quiet()
         self.oracle.read_on()
+        await self._last_words()
+        await self._quiet()
+        self.oracle.read_on()
+
+    async def _last_words(self) -> None:
+        """In every group somebody says something and all read it; some go, some come, and some read once more.
+
+        Nobody fails any more: what authors are told now is the truth, and that of the second time is to the last.
+        """
+        groups = self.commands.groups_in_use()
+        for is_last in (False, True):
+            for session_id in groups:
+                changes = self.commands.change_of_members(session_id) if is_last else []
+                for command in (*changes, self.commands.post_to(self.oracle.session(session_id).owner, session_id)):
+                    self._send(command)
+            await self._seconds_go_by(1)
+            self.oracle.read_on()
+            self.counts_from = {number: self.world.end(DELIVERIES, number) for number in range(SIZES.user_partitions)}
+            for session_id in groups:
+                await self._read_now(session_id, is_last)
+            await self._seconds_go_by(3)
+
+    async def _read_now(self, session_id: str, is_last: bool) -> None:
+        """All but the owner, the last time some: what the others have read is only in the tables, or in memory."""
+        session = self.oracle.session(session_id)
+        readers = sorted(session.members.keys() - {session.owner})
+        for user_id in self.chance.sample(readers, k=(len(readers) + 1) // 2) if is_last else readers:
+            device = self.chance.choice(self._connected(user_id))
+            await self._claim(device, session_id, session.seq, session.seq)
 
     async def _quiet(self) -> None:
         """Until nobody has anything to do: everything is answered, delivered and shown."""
         shown = -1
         for turn in range(_QUIET_ROUNDS):
-            self.world.clock.now_ms += 1_000
-            await self._everybody_works()
+            await self._seconds_go_by(1)
             for device in self.devices:
                 for key in list(device.unanswered):
                     device.retry(key)
@@ -271,6 +302,11 @@ class Schedule:
                 if shown == before:
                     return
         raise AssertionError(f"no end in sight: {self._what_is_left()}")
+
+    async def _seconds_go_by(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.world.clock.now_ms += 1_000
+            await self._everybody_works()
 
     async def _everybody_works(self) -> None:
         for members in self.stages.values():

@@ -47,10 +47,12 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._never = _NoSelector()
+        # Timers of the stages follow the schedule's clock.
+        self.clock = Clock()
         super().__init__(self._never)
 
     def time(self) -> float:
-        return self._never.now_s
+        return self._never.now_s + self.clock.now_ms / 1000
 
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -101,7 +103,9 @@ class World:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.trouble = self.chance.choice((0.0, 0.02, 0.08))
-        self.clock = Clock()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, _Loop)
+        self.clock = loop.clock
         self.log_faults = LogFaults(seed, _log_rates(self.trouble))
         self.store_faults = StoreFaults(seed, _store_rates(self.trouble))
         self.broker = MemoryBroker(self.clock, self.log_faults)
