@@ -14,6 +14,7 @@ from tidings_client.core import Core
 from tidings_client.effects import (
     CloseConnection,
     Connect,
+    CountsMoved,
     Effect,
     FetchCounts,
     FetchWatermarks,
@@ -474,6 +475,20 @@ def test_after_live_the_counts_of_the_newest_unread_group_message_are_fetched() 
     assert author.effects[-1] == FetchCounts("g:x", 2)
     author.take(author.core.counts("g:x", 2, 1, 0))
     assert [author.statuses[name][-1] for name in ("1", "2")] == [Status.DELIVERED, Status.DELIVERED]
+
+
+def test_counts_of_a_large_group_move_the_statuses_of_our_messages_up_to_theirs() -> None:
+    author = online()
+    for seq in (1, 2, 3):
+        author.take(author.core.submit(author.now_ms, Draft(f"{seq}", "text", {"text": "x"}, session_id="g:x")))
+        author.give(frames.SendAck(client_msg_id=f"{seq}", session_id="g:x", message_id="m", seq=seq, at=1))
+    told = frames.GroupReceipt(session_id="g:x", counts=(frames.ReceiptCount(seq=2, delivered=2, read=2),))
+    for _ in range(2):
+        author.effects.clear()
+        author.give(told)
+        assert CountsMoved("g:x", 2, 2, 2) in author.effects
+    through = [Status.SENDING, Status.SENT, Status.DELIVERED, Status.READ]
+    assert [author.statuses[name] for name in ("1", "2", "3")] == [through, through, through[:2]]
 
 
 @pytest.mark.parametrize(("announced", "kept"), [(4_096, 4_096), (1 << 20, 65_536)])
