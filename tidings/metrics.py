@@ -152,6 +152,12 @@ HISTORY_BLOCKS = _counter(
     "few hits while the cache is full: raise TIDINGS_HISTORY_CACHE_BYTES",
     "outcome",
 )
+SESSION_LISTS = _counter(
+    "tidings_session_lists_total",
+    "pages of session lists by where their order came from: kept (in memory, brought forward), read (all heads)",
+    "mostly read: more users list their sessions than a gateway keeps orders for; run more gateways",
+    "outcome",
+)
 HISTORY_CACHE_BYTES = _gauge("tidings_history_cache_bytes", "bytes of the messages that a gateway keeps", "none")
 SEND_SECONDS = _histogram(
     "tidings_send_seconds",

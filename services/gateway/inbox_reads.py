@@ -66,7 +66,7 @@ class InboxReads:
         """Up to `limit` items after the cursor, and up to PAGE_BYTES."""
         async with self._slots:
             tail = await self._tails.get(user_id) or 0
-            rows = await self._rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
+            rows = await self.rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
             items = await self._items(rows[: _first_gap(rows)])
         if items:
             last = items[-1][0]
@@ -74,7 +74,8 @@ class InboxReads:
         # Nothing is left between a cursor and a tail above it: it has all expired.
         return InboxPage(after, (), tail, max(after, tail), tail > after)
 
-    async def _rows_after(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow]:
+    async def rows_after(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow]:
+        """Up to `limit` rows after the cursor, ascending; with gaps where some have expired or cannot be read yet."""
         rows: list[InboxRow] = []
         for bucket, upper in await self._buckets_above(user_id, after):
             first = max(after + 1, bucket.first_inbox_seq)

@@ -13,6 +13,7 @@ from services.gateway.membership import Memberships
 from services.gateway.posting import Caller, Posting
 from services.gateway.publishing import Publisher, unavailable
 from services.gateway.receipt_reads import ReceiptReads
+from services.gateway.session_lists import SessionLists
 from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Tokens
 from services.gateway.waiting import Ticket, WaitingCalls
@@ -34,6 +35,7 @@ class RestParts:
     blocks: Blocks
     inbox: InboxReads
     sessions: SessionReads
+    lists: SessionLists
     memberships: Memberships
     groups: GroupReads
     receipts: ReceiptReads
@@ -50,7 +52,7 @@ class RestParts:
 
     async def publish(self, command: Command, weight: int) -> Ticket:
         """Publish a command of its sender, whose answer `waiting` then has; raises Refused if nothing was published."""
-        ticket = self.waiting.open()
+        ticket = self.waiting.open(command.sender_id)
         caller = Caller(command.sender_id, ticket.name, None)
         try:
             await self.posting.command(

@@ -30,7 +30,7 @@ class SessionCalls:
     async def list_sessions(self, request: Request, limit: str | None = None, before: str | None = None) -> Response:
         """The caller's sessions, newest activity first; `before` takes `next` of the page before."""
         user_id = self._parts.user(request)
-        return answer(await self._parts.sessions.sessions(user_id, limit_from(limit, SESSIONS_DEFAULT), before))
+        return answer(await self._parts.lists.page(user_id, limit_from(limit, SESSIONS_DEFAULT), before))
 
     async def get_session(self, request: Request, session_id: str) -> Response:
         """One session of the caller."""

@@ -9,6 +9,7 @@ from services.gateway.frames import encode, encode_delivery
 from services.gateway.hub import Hub
 from services.gateway.lives import Lives
 from services.gateway.send_times import SendTimes
+from services.gateway.session_orders import SessionOrders
 from services.gateway.waiting import WaitingCalls
 from tidings import metrics
 from tidings.clock import Clock
@@ -27,13 +28,21 @@ class PushRouter:
     """Hands each push record of this gateway's epoch to the connections it is for."""
 
     def __init__(
-        self, hub: Hub, waiting: WaitingCalls, times: SendTimes, lives: Lives, gateway_epoch: int, clock: Clock
+        self,
+        hub: Hub,
+        waiting: WaitingCalls,
+        times: SendTimes,
+        lives: Lives,
+        orders: SessionOrders,
+        gateway_epoch: int,
+        clock: Clock,
     ) -> None:
         """`waiting`: REST messages that wait for their ack."""
         self._times = times
         self._hub = hub
         self._waiting = waiting
         self._lives = lives
+        self._orders = orders
         self._gateway_epoch = gateway_epoch
         self._clock = clock
 
@@ -91,6 +100,10 @@ class PushRouter:
     def _send_ack(self, ack: SendAck) -> None:
         self._times.answered(ack.origin.connection_id, ack.client_msg_id, self._clock.monotonic_ms())
         link = self._hub.get(ack.origin.connection_id)
+        user_id = link.connection.user_id if link else self._waiting.user_of(ack.origin.connection_id)
+        if user_id:
+            # Fanout takes its time, and who has sent looks at the list now.
+            self._orders.move(user_id, {ack.session_id: ack.at_ms})
         if link is None:
             self._waiting.acked(ack.origin.connection_id, ack)
             return

@@ -24,6 +24,8 @@ from services.gateway.rest import rest_app
 from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
 from services.gateway.send_times import SendTimes
+from services.gateway.session_lists import SessionLists
+from services.gateway.session_orders import SessionOrders
 from services.gateway.session_reads import SessionReads
 from services.gateway.settings import GatewaySettings, read_group_key, read_keys
 from services.gateway.ticking import Ticker
@@ -107,7 +109,8 @@ class Gateway:
         memberships = Memberships(store)
         sessions = SessionReads(store, messages, memberships)
         lives = Lives(self.hub, store, memberships, sessions, clock)
-        self.router = PushRouter(self.hub, self.waiting, times, lives, identity.epoch, clock)
+        orders = SessionOrders()
+        self.router = PushRouter(self.hub, self.waiting, times, lives, orders, identity.epoch, clock)
         inbox = InboxReads(store, messages, http.resumes_at_once)
         rates = RateLimits(http.messages_per_s, http.burst)
         posting = Posting(self.publisher, rates, blocks, store, times, clock)
@@ -131,6 +134,7 @@ class Gateway:
             blocks,
             inbox,
             sessions,
+            SessionLists(store, inbox, sessions, orders, clock),
             memberships,
             GroupReads(store),
             ReceiptReads(store, memberships),

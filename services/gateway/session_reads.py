@@ -1,7 +1,5 @@
-"""History, heads and the list of sessions, from the tables."""
+"""History, heads, and sessions as they are shown, from the tables."""
 
-import base64
-import binascii
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +13,6 @@ from services.gateway.message_reads import MessageReads
 from services.gateway.previews import preview
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
-from tidings.errors import Refused
 from tidings.store import history
 from tidings.store.base import Store
 from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
@@ -52,7 +49,11 @@ class SessionReads:
 
     async def head_seqs(self, session_ids: Collection[str]) -> dict[str, int]:
         """The newest seq of each session that has begun."""
-        return {name: head.seq for name, head in (await self._heads.get_many(session_ids)).items()}
+        return {name: head.seq for name, head in (await self.heads(session_ids)).items()}
+
+    async def heads(self, session_ids: Collection[str]) -> dict[str, MessageRow]:
+        """The newest message of each session that has begun."""
+        return await self._heads.get_many(session_ids)
 
     async def page(self, member: Membership, asked: HistoryRange, head_seq: int) -> bytes:
         """A page of history as JSON, ascending, cut at PAGE_BYTES on the far side of where it begins.
@@ -76,25 +77,12 @@ class SessionReads:
         messages = [orjson.Fragment(message) for _, message in chosen]
         return orjson.dumps({"messages": messages, "head_seq": head_seq, "has_more": has_more})
 
-    async def sessions(self, user_id: str, limit: int, before: str | None) -> bytes:
-        """The user's sessions as JSON, newest activity first. Raises Refused for a `before` we did not give.
-
-        Who is still a member is asked of the page alone, and after its heads were read.
-        """
-        below = _decoded_cursor(before) if before else None
-        listed = [row.session_id for row in await self._store.user_sessions(user_id) if row.left_seq == 0]
-        heads = await self._heads.get_many(listed)
-        order = sorted(heads, key=lambda name: (heads[name].at, name), reverse=True)
-        if below is not None:
-            order = [name for name in order if (heads[name].at, name) < below]
-        chosen = order[:limit]
-        members = await self._memberships.check_many(user_id, chosen)
+    async def described(self, user_id: str, heads: Sequence[MessageRow]) -> list[dict[str, object]]:
+        """The sessions of these heads, in their order, as far as the user is a member: asked after them (G10)."""
+        members = await self._memberships.check_many(user_id, [head.session_id for head in heads])
         found = await self._watermarks_of(user_id, members)
-        items = [_session(members[name], heads[name], found) for name in chosen if name in members]
-        answer: dict[str, object] = {"sessions": items}
-        if len(order) > limit:
-            answer["next"] = _cursor(heads[chosen[-1]])
-        return orjson.dumps(answer)
+        shown = [head for head in heads if head.session_id in members]
+        return [_session(members[head.session_id], head, found) for head in shown]
 
     async def session(self, user_id: str, session_id: str) -> bytes:
         """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
@@ -163,15 +151,3 @@ def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
 
 def _head(head: MessageRow) -> dict[str, object]:
     return {"seq": head.seq, "at": head.at, "sender_id": head.sender_id, "preview": preview(head)}
-
-
-def _cursor(head: MessageRow) -> str:
-    return base64.urlsafe_b64encode(f"{head.at} {head.session_id}".encode()).decode()
-
-
-def _decoded_cursor(text: str) -> tuple[int, str]:
-    try:
-        at, session_id = base64.urlsafe_b64decode(text.encode()).decode().split(" ")
-        return int(at), session_id
-    except (ValueError, binascii.Error):
-        raise Refused("invalid_frame", "before takes the `next` of an earlier answer, unchanged") from None

@@ -15,6 +15,7 @@ class Ticket:
     """A place in the table: `name` travels in the command's origin."""
 
     name: str
+    user_id: str
     answer: asyncio.Future[SendAck]
 
 
@@ -25,17 +26,18 @@ class WaitingCalls:
         """At most `limit` at a time."""
         self._limit = limit
         self._numbers = itertools.count(1)
-        self._answers: dict[str, asyncio.Future[SendAck]] = {}
+        self._tickets: dict[str, Ticket] = {}
 
-    def open(self) -> Ticket:
-        """Raises Refused(`unavailable`) when the table is full."""
-        if len(self._answers) >= self._limit:
+    def open(self, user_id: str) -> Ticket:
+        """For a command of this user. Raises Refused(`unavailable`) when the table is full."""
+        if len(self._tickets) >= self._limit:
             raise Refused("unavailable", "too many messages wait for their answer here; try again")
         name = f"r{next(self._numbers):x}"
-        answer = self._answers[name] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[SendAck] = asyncio.get_running_loop().create_future()
         # It may be refused before anybody waits for it.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return Ticket(name, answer)
+        ticket = self._tickets[name] = Ticket(name, user_id, answer)
+        return ticket
 
     async def result(self, ticket: Ticket) -> SendAck:
         """The ack; raises Refused, with `timeout` after 5 s."""
@@ -50,16 +52,21 @@ class WaitingCalls:
 
     def forget(self, ticket: Ticket) -> None:
         """Nobody waits any more."""
-        self._answers.pop(ticket.name, None)
+        self._tickets.pop(ticket.name, None)
+
+    def user_of(self, name: str) -> str | None:
+        """Whose command waits under this name, if one does."""
+        ticket = self._tickets.get(name)
+        return ticket.user_id if ticket is not None else None
 
     def acked(self, name: str, ack: SendAck) -> None:
         """The persister has stored it."""
-        answer = self._answers.get(name)
-        if answer is not None and not answer.done():
-            answer.set_result(ack)
+        ticket = self._tickets.get(name)
+        if ticket is not None and not ticket.answer.done():
+            ticket.answer.set_result(ack)
 
     def refused(self, name: str, refused: Refused) -> None:
         """The persister has refused it, or nobody knows."""
-        answer = self._answers.get(name)
-        if answer is not None and not answer.done():
-            answer.set_exception(refused)
+        ticket = self._tickets.get(name)
+        if ticket is not None and not ticket.answer.done():
+            ticket.answer.set_exception(refused)

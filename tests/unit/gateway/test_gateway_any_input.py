@@ -29,6 +29,8 @@ from services.gateway.rest import App, rest_app
 from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
 from services.gateway.send_times import SendTimes
+from services.gateway.session_lists import SessionLists
+from services.gateway.session_orders import SessionOrders
 from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Identity, Tokens, issue, secret_key
 from services.gateway.waiting import WaitingCalls
@@ -194,7 +196,7 @@ async def _route(values: list[bytes | None]) -> None:
     memberships = Memberships(store)
     sessions = SessionReads(store, MessageReads(store, CLOCK, 0), memberships)
     lives = Lives(hub, store, memberships, sessions, CLOCK)
-    router = PushRouter(hub, WaitingCalls(10), SendTimes(), lives, 7, CLOCK)
+    router = PushRouter(hub, WaitingCalls(10), SendTimes(), lives, SessionOrders(), 7, CLOCK)
     link = hub.open(send)
     link.connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
     hub.sign_in(link)
@@ -237,6 +239,7 @@ async def _publisher() -> Publisher:
 async def _app() -> App:
     publisher, store = await _publisher(), MemoryStore()
     blocks, messages, memberships = Blocks(store, CLOCK), MessageReads(store, CLOCK, 0), Memberships(store)
+    inbox, sessions = InboxReads(store, messages, 4), SessionReads(store, messages, memberships)
     parts = RestParts(
         tokens=Tokens([secret_key(SECRET)], "tidings"),
         signing=SECRET.encode(),
@@ -246,8 +249,9 @@ async def _app() -> App:
         # No persister is behind this gateway: a message that is well-formed finds the table full.
         waiting=WaitingCalls(0),
         blocks=blocks,
-        inbox=InboxReads(store, messages, 4),
-        sessions=SessionReads(store, messages, memberships),
+        inbox=inbox,
+        sessions=sessions,
+        lists=SessionLists(store, inbox, sessions, SessionOrders(), CLOCK),
         memberships=memberships,
         groups=GroupReads(store),
         receipts=ReceiptReads(store, memberships),

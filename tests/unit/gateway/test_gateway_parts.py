@@ -306,11 +306,12 @@ async def test_a_caller_that_gives_up_leaves_the_others_waiting() -> None:
 
 async def test_the_table_of_waiting_calls_is_bounded_and_forgets_the_answered() -> None:
     waiting = WaitingCalls(1)
-    ticket = waiting.open()
+    ticket = waiting.open("alice")
+    assert (waiting.user_of(ticket.name), waiting.user_of("another")) == ("alice", None)
     with pytest.raises(Refused, match="unavailable"):
-        waiting.open()
+        waiting.open("alice")
     waiting.refused(ticket.name, Refused("conflict", "other content"))
     with pytest.raises(Refused, match="conflict"):
         await waiting.result(ticket)
-    waiting.forget(waiting.open())
-    waiting.open()
+    waiting.forget(waiting.open("alice"))
+    waiting.open("alice")

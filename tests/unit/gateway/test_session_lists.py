@@ -1,0 +1,452 @@
+"""The list of sessions: what a call reads, what moves, and that nothing that is kept shows in what is answered."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.gateway.connection import ConnectionRules
+from services.gateway.hub import Hub
+from services.gateway.inbox_reads import InboxReads
+from services.gateway.lives import Lives
+from services.gateway.membership import Memberships
+from services.gateway.message_reads import MessageReads
+from services.gateway.publishing import GatewayIdentity, Publisher
+from services.gateway.routing import PushRouter
+from services.gateway.send_times import SendTimes
+from services.gateway.session_lists import MAX_ROWS_BEHIND, SessionLists
+from services.gateway.session_orders import SessionOrders
+from services.gateway.session_reads import SessionReads
+from services.gateway.tokens import Identity
+from services.gateway.waiting import WaitingCalls
+from tests.contract.store.making import bucket, group, inbox_row, member, message, segment, write_confirmed
+from tidings import metrics, topics
+from tidings.broker.memory import MemoryBroker
+from tidings.errors import Refused, StoreUnavailable
+from tidings.store.base import SessionSegment, UserBucket
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import (
+    MODE_READ,
+    MODE_WRITE,
+    InboxRow,
+    MessageRow,
+    Row,
+    SessionLeftRow,
+    SessionModeRow,
+    UserSessionRow,
+)
+from tidings.topics import TopicSizes
+from tidings.wire.common_pb2 import Origin, Stamps
+from tidings.wire.push_pb2 import Push, SendAck
+
+SIZES = TopicSizes(1, 1, 1)
+READ_GROUP = "g:0123456789abcdef0123456789abcdef"
+
+
+@dataclass
+class FakeClock:
+    now_ms: int = 1_000
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+
+async def at_once() -> None:
+    """No delay beyond that of the memory store."""
+
+
+class WatchedStore(MemoryStore):
+    """Notes of which sessions heads were read; `delay` stands before and behind what a list reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads_read: list[str] = []
+        self.delay: Callable[[], Awaitable[None]] = at_once
+
+    async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
+        await self.delay()
+        found = await super().user_sessions(user_id)
+        await self.delay()
+        return found
+
+    async def newest_inbox_rows(
+        self, buckets: Collection[UserBucket], limit: int
+    ) -> Mapping[UserBucket, Sequence[InboxRow]]:
+        await self.delay()
+        found = await super().newest_inbox_rows(buckets, limit)
+        await self.delay()
+        return found
+
+    async def newest_messages(
+        self, segments: Collection[SessionSegment], limit: int
+    ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
+        self.heads_read += [name for name, _ in segments]
+        await self.delay()
+        found = await super().newest_messages(segments, limit)
+        await self.delay()
+        return found
+
+
+@dataclass
+class World:
+    """What fanout and persister have written of bob."""
+
+    store: WatchedStore = field(default_factory=WatchedStore)
+    orders: SessionOrders = field(default_factory=SessionOrders)
+    clock: FakeClock = field(default_factory=FakeClock)
+    seqs: dict[str, int] = field(default_factory=dict)
+    last_at: int = 100
+    inbox_tail: int = 0
+
+    def __post_init__(self) -> None:
+        self.lists = self.anew(self.orders)
+
+    def anew(self, orders: SessionOrders) -> SessionLists:
+        """The lists of a gateway."""
+        messages, memberships = MessageReads(self.store, self.clock, 0), Memberships(self.store)
+        sessions = SessionReads(self.store, messages, memberships)
+        return SessionLists(self.store, InboxReads(self.store, messages, 8), sessions, orders, self.clock)
+
+    async def join(self, *names: str, mode: int = MODE_WRITE) -> None:
+        """Bob is in these sessions from their next message on."""
+        for name in names:
+            seq = self.seqs.get(name, 0) + 1
+            if name.startswith("g:"):
+                await write_confirmed(self.store, [group(name, seq), member(name, "bob", seq, seq)])
+            await self.say(name)
+            await write_confirmed(self.store, [UserSessionRow("bob", name, seq, seq - 1, 0, mode)])
+
+    async def leave(self, name: str) -> None:
+        """The last message of this session for bob."""
+        seq = self.seqs[name] + 1
+        await write_confirmed(self.store, [member(name, "bob", seq, 1, seq)])
+        await self.say(name)
+        await write_confirmed(self.store, [SessionLeftRow("bob", name, seq)])
+
+    async def say(self, name: str, *, is_in_inbox: bool = True) -> None:
+        """The next message of a session; fanout has come to it, or not yet, or it goes by read diffusion."""
+        await self.store_message(name)
+        if is_in_inbox:
+            await self.deliver(name)
+
+    async def store_message(self, name: str) -> int:
+        """What the persister does; the `at`."""
+        seq = self.seqs[name] = self.seqs.get(name, 0) + 1
+        self.last_at += 1
+        rows: list[Row] = [segment(name, 1, 1)] if seq == 1 else []
+        await write_confirmed(self.store, [*rows, replace(message(name, seq), at=self.last_at)])
+        return self.last_at
+
+    async def deliver(self, name: str) -> None:
+        """What fanout does for the newest message of a session."""
+        self.inbox_tail += 1
+        head = next(one for one in self.store.rows("messages")[::-1] if _is(one, name, self.seqs[name]))
+        assert isinstance(head, MessageRow)
+        if self.inbox_tail == 1:
+            await write_confirmed(self.store, [bucket("bob", 0, 1)])
+        row = replace(inbox_row("bob", self.inbox_tail), session_id=name, seq=head.seq, at=head.at)
+        await write_confirmed(self.store, [row])
+
+    async def page(self, limit: int = 50, before: str | None = None) -> tuple[list[str], str | None]:
+        """The names on a page, and `next`."""
+        answer = orjson.loads(await self.lists.page("bob", limit, before))
+        return [one["session_id"] for one in answer["sessions"]], answer.get("next")
+
+    async def names(self) -> list[str]:
+        """All names, on one page."""
+        return (await self.page())[0]
+
+    async def pages(self, limit: int = 1) -> list[str]:
+        """All names, page by page: only on pages that are small the kept order shows."""
+        seen: list[str] = []
+        following: str | None = ""
+        while following is not None:
+            names, following = await self.page(limit, following or None)
+            seen += names
+        return seen
+
+    async def heads_of(self, what: Callable[[], Awaitable[Any]]) -> list[str]:
+        """Of which sessions a call reads the heads."""
+        self.store.heads_read.clear()
+        await what()
+        return sorted(self.store.heads_read)
+
+
+def _is(one: object, name: str, seq: int) -> bool:
+    return isinstance(one, MessageRow) and (one.session_id, one.seq) == (name, seq)
+
+
+def friends(count: int) -> list[str]:
+    return [f"d:bob:user{number:03d}" for number in range(count)]
+
+
+async def world_with(count: int) -> World:
+    world = World()
+    await world.join(*friends(count))
+    return world
+
+
+def outcomes() -> dict[str, float]:
+    return {name: metrics.SESSION_LISTS.labels(name)._value.get() for name in ("kept", "read")}
+
+
+async def test_the_first_call_reads_all_heads_and_the_next_ones_those_of_their_page() -> None:
+    world = await world_with(30)
+    before = outcomes()
+    newest_first = friends(30)[::-1]
+    assert await world.page(5) == (newest_first[:5], (await world.page(5))[1])
+    assert await world.heads_of(lambda: world.page(5)) == sorted(newest_first[:5])
+    world.store.calls.clear()
+    await world.page(5)
+    assert world.store.calls == {
+        "user_sessions": 1,
+        "inbox_buckets": 1,
+        "newest_inbox_rows": 1,
+        "segments": 1,
+        "newest_messages": 1,
+        "receipts": 1,
+    }
+    assert {name: count - before[name] for name, count in outcomes().items()} == {"kept": 3, "read": 1}
+
+
+async def test_a_session_with_a_new_message_comes_first_for_two_reads_more() -> None:
+    world = await world_with(10)
+    await world.page()
+    await world.say(friends(10)[4])
+    world.store.calls.clear()
+    names, _ = await world.page(3)
+    assert names == [friends(10)[4], friends(10)[9], friends(10)[8]]
+    assert (world.store.calls["inbox_rows"], world.store.calls["inbox_buckets"]) == (1, 2)
+    assert len(world.store.heads_read) == 13
+
+
+async def test_every_head_that_is_shown_is_fresh_although_the_inbox_does_not_know_of_it_yet() -> None:
+    world = await world_with(3)
+    await world.page()
+    await world.say(friends(3)[0], is_in_inbox=False)
+    (shown, *_) = orjson.loads(await world.lists.page("bob", 50, None))["sessions"]
+    assert (shown["session_id"], shown["head"]["seq"], shown["unread"]) == (friends(3)[0], 2, 2)
+    assert (await world.page(1))[0] == [friends(3)[0]]
+
+
+async def test_what_one_has_just_sent_is_on_top_before_the_inbox_knows_of_it() -> None:
+    world = await world_with(10)
+    await world.page()
+    at = await world.store_message(friends(10)[0])
+    assert (await world.page(1))[0] == [friends(10)[9]]
+    world.orders.move("bob", {friends(10)[0]: at})
+    assert (await world.page(1))[0] == [friends(10)[0]]
+
+
+async def test_a_group_in_read_diffusion_moves_without_an_inbox() -> None:
+    world = await world_with(5)
+    await world.join(READ_GROUP, mode=MODE_READ)
+    await world.say(friends(5)[0])
+    assert (await world.page(1))[0] == [friends(5)[0]]
+    await world.say(READ_GROUP, is_in_inbox=False)
+    assert (await world.page(1))[0] == [READ_GROUP]
+    await write_confirmed(world.store, [SessionModeRow("bob", READ_GROUP, MODE_WRITE, world.seqs[READ_GROUP] + 1)])
+    await world.say(READ_GROUP)
+    await world.page(1)
+    names, following = await world.page(1)
+    assert names == [READ_GROUP]
+    assert await world.heads_of(lambda: world.page(1, following)) == [friends(5)[0]]
+
+
+async def test_a_session_that_is_new_has_its_head_read_and_one_that_was_left_is_gone() -> None:
+    world = await world_with(3)
+    await world.join("g:team")
+    await world.names()
+    await world.leave("g:team")
+    assert (await world.page(1))[0] == [friends(3)[2]]
+    await world.join("g:crew")
+    assert await world.names() == ["g:crew", *friends(3)[::-1]]
+    await world.join("g:team")
+    assert (await world.page(2))[0] == ["g:team", "g:crew"]
+    assert await world.heads_of(lambda: world.page(1)) == ["g:team"]
+
+
+async def test_pages_hold_every_session_that_does_not_move_once_while_others_do() -> None:
+    world = await world_with(20)
+    moving = {friends(20)[number] for number in (3, 9, 15)}
+    seen: list[str] = []
+    names, following = await world.page(4)
+    seen += names
+    for name in sorted(moving):
+        assert following is not None
+        await world.say(name)
+        names, following = await world.page(4, following)
+        seen += names
+    while following is not None:
+        names, following = await world.page(4, following)
+        seen += names
+    still = [name for name in friends(20)[::-1] if name not in moving]
+    assert [name for name in seen if name not in moving] == still
+
+
+async def test_a_page_ends_where_the_order_ends_it_whatever_its_heads_show() -> None:
+    world = await world_with(6)
+    await world.page()
+    newest_first = friends(6)[::-1]
+    await world.say(newest_first[2], is_in_inbox=False)
+    names, following = await world.page(3)
+    assert names == [newest_first[2], newest_first[0], newest_first[1]]
+    assert (await world.page(3, following))[0] == newest_first[3:]
+
+
+async def test_sessions_with_the_same_time_are_in_pages_by_their_names() -> None:
+    world = World()
+    for name in friends(6):
+        world.last_at = 100
+        await world.join(name)
+    await world.names()
+    assert await world.pages(2) == friends(6)[::-1]
+
+
+async def test_a_cursor_of_ones_own_making_is_refused() -> None:
+    with pytest.raises(Refused, match="unchanged"):
+        await (await world_with(1)).page(5, "??")
+
+
+async def test_who_has_no_session_and_no_inbox_has_an_empty_list() -> None:
+    world = World()
+    for _ in range(2):
+        assert await world.page() == ([], None)
+
+
+async def test_where_rows_of_the_inbox_are_missing_all_heads_are_read_again() -> None:
+    world = await world_with(4)
+    await world.page()
+    world.inbox_tail += 1  # it is in the inbox, and can be read no more
+    await world.store_message(friends(4)[1])
+    await world.say(friends(4)[0])
+    assert (await world.page(2))[0] == [friends(4)[0], friends(4)[1]]
+    assert await world.heads_of(lambda: world.page(1)) == [friends(4)[0]]
+
+
+async def test_who_was_away_for_more_rows_than_a_page_has_all_heads_read_again() -> None:
+    world = await world_with(3)
+    await world.page()
+    for _ in range(MAX_ROWS_BEHIND + 1):
+        world.inbox_tail += 1
+        await write_confirmed(world.store, [replace(inbox_row("bob", world.inbox_tail), session_id=friends(3)[0])])
+    world.store.calls.clear()
+    await world.page(1)
+    assert (world.store.calls["inbox_rows"], len(set(world.store.heads_read))) == (0, 3)
+
+
+async def test_a_session_whose_head_cannot_be_read_is_left_out_alone() -> None:
+    world = await world_with(3)
+    await write_confirmed(world.store, [UserSessionRow("bob", "d:bob:lost", 1, 0, 0, MODE_WRITE)])
+    for _ in range(2):
+        assert await world.names() == friends(3)[::-1]
+
+
+async def test_a_message_that_comes_while_all_heads_are_read_still_moves_its_session() -> None:
+    world = await world_with(3)
+    turns = 0
+
+    async def say_behind_the_heads() -> None:
+        nonlocal turns
+        turns += bool(world.store.heads_read)
+        if turns == 2:
+            await world.say(friends(3)[0])
+
+    world.store.delay = say_behind_the_heads
+    assert (await world.page(1))[0] == [friends(3)[2]]
+    assert (await world.page(1))[0] == [friends(3)[0]]
+
+
+async def test_tables_that_do_not_answer_leave_the_order_as_it_was() -> None:
+    world = await world_with(3)
+    await world.page()
+    await world.say(friends(3)[0])
+    world.store.faults.script_failed_reads(1)
+    with pytest.raises(StoreUnavailable):
+        await world.page()
+    assert (await world.page(1))[0] == friends(3)[:1]
+
+
+# -- by way of the router --------------------------------------------------------------------------
+
+
+async def nowhere(_event: MutableMapping[str, Any]) -> None:
+    """What is sent to a connection."""
+
+
+async def test_an_ack_moves_the_session_of_who_sent_by_a_connection_or_by_rest() -> None:
+    world = await world_with(9)
+    await world.names()
+    broker = MemoryBroker()
+    await broker.admin().create_topics(topics.declared(SIZES), 1)
+    publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), SIZES, Stamps(rules=1))
+    rules = ConnectionRules(lambda _token, _wall_ms: Identity("bob", 10**12))
+    hub, waiting = Hub(rules, publisher, world.clock, "0-7"), WaitingCalls(1)
+    memberships = Memberships(world.store)
+    sessions = SessionReads(world.store, MessageReads(world.store, world.clock, 0), memberships)
+    lives = Lives(hub, world.store, memberships, sessions, world.clock)
+    router = PushRouter(hub, waiting, SendTimes(), lives, world.orders, 7, world.clock)
+    link = hub.open(nowhere)
+    link.connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
+    hub.sign_in(link)
+    for name, origin in ((friends(9)[2], link.connection.connection_id), (friends(9)[1], waiting.open("bob").name)):
+        at_ms = await world.store_message(name)
+        ack = SendAck(origin=Origin(connection_id=origin), client_msg_id="m", session_id=name, seq=2, at_ms=at_ms)
+        router.take(Push(gateway_epoch=7, send_ack=ack).SerializeToString())
+        assert (await world.page(1))[0] == [name]
+    hub.close(link)
+    await publisher.flush(1)
+
+
+# -- in any turns ----------------------------------------------------------------------------------
+
+
+async def _in_turns(seed: int) -> None:
+    """Calls of one user and everything that moves a list, all at once; then the list is what the heads say."""
+    chance = random.Random(seed)
+    world = World(orders=SessionOrders(max_sessions=9))
+    names = [*friends(2), READ_GROUP, "g:team"]
+    for name in names:
+        await world.join(name, mode=MODE_READ if name == READ_GROUP else MODE_WRITE)
+
+    async def some_time() -> None:
+        for _ in range(chance.choice((0, 0, 1, 2, 4, 8, 16))):
+            await asyncio.sleep(0)
+
+    async def move() -> None:
+        for _ in range(6):
+            for name in chance.choices(names, k=3):
+                await some_time()
+                await world.say(name, is_in_inbox=name != READ_GROUP)
+            await world.leave("g:team")
+            await some_time()
+            await world.join("g:team")
+
+    async def ask() -> None:
+        for _ in range(10):
+            await some_time()
+            await world.page(1)
+            if chance.randrange(10) == 0:
+                world.orders.keep("carol", 1, dict.fromkeys(friends(6), 1), 0)
+
+    world.store.delay = some_time
+    await asyncio.gather(move(), *(ask() for _ in range(3)))
+    world.store.delay = at_once
+    kept = await world.pages()
+    world.lists = world.anew(SessionOrders())
+    assert kept == await world.names()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32))
+def test_in_whichever_turns_lists_are_asked_for_and_sessions_move_the_list_is_what_the_heads_say(seed: int) -> None:
+    asyncio.run(_in_turns(seed))
