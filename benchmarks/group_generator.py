@@ -1,6 +1,7 @@
 """The load of the group benchmarks, in a process of its own: open loop, every receiver's latency counted.
 
-The same commands and answers on standard input and output as generator.py: make, join, run, told, quit.
+The same commands and answers on standard input and output as generator.py: make, join, run, told,
+befriend, sessions, unread, quit.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ class GroupGenerator:
         self._step = Step()
         self._acked: dict[str, dict[str, int]] = {}
         self._ticker: asyncio.Task[None] | None = None
+        self._greeted: Counter[tuple[str, str]] = Counter()
 
     async def make(self, ports: list[int], name: str, members: int, admins: int = 8) -> dict[str, Any]:
         """A group of so many members `<name>00000`…; the first is its owner, some admins share the adding."""
@@ -118,18 +121,30 @@ class GroupGenerator:
         }
 
     async def sessions(self, port: int, user_id: str, limit: int, times: int) -> dict[str, Any]:
-        """How long the list of sessions takes, one after the other."""
+        """How long the list of sessions takes, one after the other, with a new message from a friend in between."""
         took = []
-        for _ in range(times):
+        for number in range(times):
             began = time.perf_counter()
-            answer = await self._call(port, user_id, "GET", f"/v1/sessions?limit={limit}")
+            await self._call(port, user_id, "GET", f"/v1/sessions?limit={limit}")
             took.append(time.perf_counter() - began)
-        unread = [session["unread"] for session in answer["sessions"]]
-        return {"first_ms": round(took[0] * 1000, 1), "p50_ms": percentile(took, 0.5), "unread": unread}
+            await self._greet(port, _friend(user_id, number * 7), user_id)
+            await asyncio.sleep(_TICK_S)
+        return {"first_ms": round(took[0] * 1000, 1), "p50_ms": percentile(took[1:], 0.5)}
+
+    async def unread(self, port: int, user_id: str) -> dict[str, Any]:
+        """All pages of the list: how many sessions, and those whose unread is not the number of greetings."""
+        listed: list[dict[str, Any]] = []
+        following: str | None = ""
+        while following is not None:
+            answer = await self._call(port, user_id, "GET", f"/v1/sessions?limit=200&before={following}")
+            listed += answer["sessions"]
+            following = answer.get("next")
+        wrong = [one for one in listed if one["unread"] != self._greeted[one["peer"]["user_id"], user_id]]
+        return {"listed": len({one["session_id"] for one in listed}), "wrong": wrong[:5]}
 
     async def befriend(self, port: int, user_id: str, sessions: int) -> dict[str, Any]:
         """So many direct sessions for one user, each with one unread message."""
-        others = [f"{user_id}-{number:04d}" for number in range(sessions)]
+        others = [_friend(user_id, number) for number in range(sessions)]
         for start in range(0, sessions, 20):
             await asyncio.gather(*(self._greet(port, other, user_id) for other in others[start : start + 20]))
         return {"sessions": sessions}
@@ -143,6 +158,7 @@ class GroupGenerator:
         client_msg_id = uuid7(int(time.time() * 1000), uuid.uuid4().int % 2**60)
         body = {"client_msg_id": client_msg_id, "to": receiver, "kind": "text", "body": {"text": "hello"}}
         await self._call(port, sender, "POST", "/v1/messages", **body)
+        self._greeted[sender, receiver] += 1
 
     async def _call(self, port: int, user_id: str, method: str, path: str, **body: Any) -> dict[str, Any]:
         if method != "GET":
@@ -209,6 +225,10 @@ class GroupGenerator:
 def _seen(device: Device, session_id: str) -> dict[str, Any]:
     """By the inbox, in its order, and by read push: the lists are short enough for one line of JSON."""
     return {"inbox": device.seen.get(session_id, []), "read": sorted(device.read_pushed.get(session_id, ()))}
+
+
+def _friend(user_id: str, number: int) -> str:
+    return f"{user_id}-{number:04d}"
 
 
 def _users(name: str, count: int) -> list[str]:
