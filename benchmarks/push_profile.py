@@ -21,6 +21,7 @@ from services.gateway.message_reads import MessageReads
 from services.gateway.publishing import GatewayIdentity, Publisher
 from services.gateway.routing import PushRouter
 from services.gateway.send_times import SendTimes
+from services.gateway.session_orders import SessionOrders
 from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Identity
 from services.gateway.waiting import WaitingCalls
@@ -110,7 +111,7 @@ async def gateway() -> PushRouter:
         hub.read_groups.learn(hub.read_groups.visit(user_id), [(group, member)], {GROUP: 1})
         hub.settle(link)
     await asyncio.sleep(0)
-    return PushRouter(hub, WaitingCalls(1), SendTimes(), lives, EPOCH, clock)
+    return PushRouter(hub, WaitingCalls(1), SendTimes(), lives, SessionOrders(), EPOCH, clock)
 
 
 async def taken(_event: MutableMapping[str, Any]) -> None:
