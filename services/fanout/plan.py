@@ -42,7 +42,7 @@ def recipients(persisted: Persisted, members: Members | None) -> Audience:
             raise UnreadableRecord(f"{message.session_id} has no members at seq {message.seq}: its rows are missing")
         return audience
     if persisted.mode == MODE_READ:
-        return Audience([*persisted.joined_ids, *persisted.left_ids])
+        return Audience([*persisted.joined_ids, *persisted.left_ids, *persisted.named_ids])
     return Audience(ids.direct_users(message.session_id))
 
 

@@ -38,7 +38,7 @@ def change_member(draft: Draft, who: Acting, command: Command, place: Place) -> 
         event["role"], columns["role"] = asked.role, ROLES[asked.role]
     if asked.HasField("muted_until_ms"):
         event["muted_until"] = columns["muted_until"] = asked.muted_until_ms
-    change = Change(members=(member_version(member, place, **columns),))
+    change = Change(members=(member_version(member, place, **columns),), named_ids=(asked.user_id,))
     return system_message(who.group.mode, event, change)
 
 
@@ -56,7 +56,7 @@ def transfer_group(draft: Draft, who: Acting, command: Command, place: Place) ->
         member_version(heir, place, role=ROLE_OWNER),
         member_version(who.member, place, role=ROLE_ADMIN),
     )
-    change = Change(group=version(who.group, place, owner=user_id), members=members)
+    change = Change(group=version(who.group, place, owner=user_id), members=members, named_ids=(user_id,))
     return system_message(who.group.mode, {"event": "owner_changed", "user_id": user_id}, change)
 
 

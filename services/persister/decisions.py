@@ -17,7 +17,8 @@ class Change:
 
     `mode`: the way this message goes. `group` and `members`: the versions that
     begin with it. `mode_from` and `mode_to` differ from 0 only where it
-    changes the way of delivery (law 10).
+    changes the way of delivery (law 10). `named_ids`: whom it is about
+    although they neither join nor leave.
     """
 
     mode: int = MODE_WRITE
@@ -27,6 +28,7 @@ class Change:
     members: tuple[MemberRow, ...] = ()
     joined_ids: tuple[str, ...] = ()
     left_ids: tuple[str, ...] = ()
+    named_ids: tuple[str, ...] = ()
     dissolves: bool = False
     left_out: LeftOutIds = ()
 

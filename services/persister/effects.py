@@ -173,6 +173,7 @@ def _persisted(accepted: Accepted, command: Command, record: Record, epoch: int)
         joined_ids=change.joined_ids,
         left_ids=change.left_ids,
         dissolves=change.dissolves,
+        named_ids=change.named_ids,
     )
 
 

@@ -121,7 +121,8 @@ class Log:
             left = {body["user_id"]} if body.get("event") == "member_removed" else set()
             for user_id in members:
                 self.seqs.setdefault(user_id, set()).add(row.seq)
-            to_inboxes = members if mode == "write" or "mode_to" in body else joined | left
+            named = {body["user_id"]} if body.get("event") in ("member_changed", "owner_changed") else set()
+            to_inboxes = members if mode == "write" or "mode_to" in body else joined | left | named
             for user_id in to_inboxes:
                 self.inboxes.setdefault(user_id, set()).add(row.seq)
             members -= left

@@ -293,7 +293,7 @@ def _store(session: Session, command: Command, record: Record, effect: Effect) -
         mode=WRITE if switches else before,
         event=effect.event,
         mode_to=session.mode if switches else "",
-        inbox=everybody if is_written else frozenset((*effect.joined, *effect.left)),
+        inbox=everybody if is_written else frozenset((*effect.joined, *effect.left, *effect.named)),
         members=everybody,
     )
     session.keys[command.sender_id, command.client_msg_id] = (seq, command.digest, expected.at)

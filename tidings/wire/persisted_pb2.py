@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tidings.wire import common_pb2 as tidings_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atidings/v1/persisted.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\"\x9f\x02\n\tPersisted\x12\'\n\x06source\x18\x01 \x01(\x0b\x32\x17.tidings.v1.Coordinates\x12\"\n\x06stamps\x18\x02 \x01(\x0b\x32\x12.tidings.v1.Stamps\x12$\n\x07message\x18\x03 \x01(\x0b\x32\x13.tidings.v1.Message\x12\x1e\n\x04mode\x18\x04 \x01(\x0e\x32\x10.tidings.v1.Mode\x12#\n\tmode_from\x18\x05 \x01(\x0e\x32\x10.tidings.v1.Mode\x12!\n\x07mode_to\x18\x06 \x01(\x0e\x32\x10.tidings.v1.Mode\x12\x12\n\njoined_ids\x18\x07 \x03(\t\x12\x10\n\x08left_ids\x18\x08 \x03(\t\x12\x11\n\tdissolves\x18\t \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atidings/v1/persisted.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\"\xb2\x02\n\tPersisted\x12\'\n\x06source\x18\x01 \x01(\x0b\x32\x17.tidings.v1.Coordinates\x12\"\n\x06stamps\x18\x02 \x01(\x0b\x32\x12.tidings.v1.Stamps\x12$\n\x07message\x18\x03 \x01(\x0b\x32\x13.tidings.v1.Message\x12\x1e\n\x04mode\x18\x04 \x01(\x0e\x32\x10.tidings.v1.Mode\x12#\n\tmode_from\x18\x05 \x01(\x0e\x32\x10.tidings.v1.Mode\x12!\n\x07mode_to\x18\x06 \x01(\x0e\x32\x10.tidings.v1.Mode\x12\x12\n\njoined_ids\x18\x07 \x03(\t\x12\x10\n\x08left_ids\x18\x08 \x03(\t\x12\x11\n\tdissolves\x18\t \x01(\x08\x12\x11\n\tnamed_ids\x18\n \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tidings.v1.persisted_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PERSISTED']._serialized_start=68
-  _globals['_PERSISTED']._serialized_end=355
+  _globals['_PERSISTED']._serialized_end=374
 # @@protoc_insertion_point(module_scope)

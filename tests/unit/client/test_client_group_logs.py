@@ -54,6 +54,9 @@ class Log:
             self.append(to_inbox=True, event="member_removed", user_id=ME)
             self.spans[-1] = (self.spans[-1][0], len(self.messages))
 
+    def name(self) -> None:
+        self.append(to_inbox=self.is_member, event="member_changed", user_id=ME, muted_until=1)
+
     def switch(self) -> None:
         before, self.mode = self.mode, READ if self.mode == WRITE else WRITE
         self.append(to_inbox=self.is_member, event="members_added", user_ids=["zoe"], mode=self.mode,
@@ -140,7 +143,7 @@ class Member:
                 self.advance(1_000)
             case "live" | "restart":
                 getattr(self, name)()
-            case "say" | "join" | "leave" | "switch":
+            case "say" | "join" | "leave" | "name" | "switch":
                 getattr(self.log, name)()
             case _:
                 self.serve(name, number)
@@ -180,9 +183,9 @@ class Member:
         self.advance(1_000)
 
 
-NAMES = ["say", "say", "say", "join", "leave", "switch", "newest", "newest", "live", "heartbeat", "sync", "history"]
+NAMES = ["say", "say", "say", "join", "leave", "name", "switch", "newest", "newest", "live", "heartbeat", "sync"]
 STEPS = st.one_of(
-    st.tuples(st.sampled_from([*NAMES, "fail", "lose"]), st.integers(0, 1)),
+    st.tuples(st.sampled_from([*NAMES, "history", "fail", "lose"]), st.integers(0, 1)),
     st.tuples(st.just("push"), st.integers(0, 60)),
     st.tuples(st.just("advance"), st.sampled_from([1, 200, 1_000, 6_000])),
     st.tuples(st.just("handle"), st.integers(1, 5)),
@@ -243,6 +246,16 @@ def test_what_was_handled_of_a_log_is_not_shown_again_by_the_next_process() -> N
     member.restart()
     member.settle_down()
     assert member.shown == [6]
+
+
+def test_what_names_the_user_in_a_large_group_is_shown_once_although_it_comes_by_inbox_and_log() -> None:
+    member = settled("join", "switch", "say", "name", "say")
+    member.push(4, 0)
+    member.push(4, 1)
+    assert member.shown == [1, 2, 3, 4, 5]
+    assert member.device.cursor is not None
+    member.settle_down()
+    assert member.device.cursor.inbox_seq == len(member.log.inbox) == 3
 
 
 def test_a_switch_made_while_the_device_was_away_shows_nothing_again() -> None:

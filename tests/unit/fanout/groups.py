@@ -52,12 +52,23 @@ class GroupLog:
         """A user leaves or is removed."""
         return self._stored(offset, KIND_SYSTEM, left=[user])
 
+    def name(self, offset: int, user: str) -> Persisted:
+        """Something is said of a member who stays: another role, a mute, the ownership."""
+        return self._stored(offset, KIND_SYSTEM, named=[user])
+
     def dissolve(self, offset: int) -> Persisted:
         """The end."""
         self.is_dissolved = True
         return self._stored(offset, KIND_SYSTEM)
 
-    def _stored(self, offset: int, kind: Kind, joined: Sequence[str] = (), left: Sequence[str] = ()) -> Persisted:
+    def _stored(
+        self,
+        offset: int,
+        kind: Kind,
+        joined: Sequence[str] = (),
+        left: Sequence[str] = (),
+        named: Sequence[str] = (),
+    ) -> Persisted:
         self.seq += 1
         self._version(offset, joined, left)
         reached = [*self.members, *left]
@@ -71,6 +82,7 @@ class GroupLog:
             joined_ids=joined,
             left_ids=left,
             dissolves=self.is_dissolved,
+            named_ids=named,
         )
         if is_crossing:
             persisted.mode_from, persisted.mode_to = before, self.mode
@@ -111,7 +123,7 @@ class GroupLog:
         if persisted.mode == MODE_READ or persisted.mode_to == MODE_WRITE:
             self.reads.append(self.seq)
         if persisted.mode == MODE_READ and not self.is_dissolved:
-            reached = [*persisted.joined_ids, *persisted.left_ids]
+            reached = [*persisted.joined_ids, *persisted.left_ids, *persisted.named_ids]
         for user in reached:
             self.inboxes[user].append(self.seq)
             if user in persisted.joined_ids:

@@ -37,7 +37,7 @@ Steps = list[tuple[str, int, int]]  # what, which group, which user
 Cuts = list[tuple[int, str]]  # records in a round, and its fate
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["say", "say", "add", "add", "remove", "again", "dissolve"]),
+        st.sampled_from(["say", "say", "add", "add", "remove", "name", "again", "dissolve"]),
         st.integers(0, 1),
         st.integers(0, len(USERS) - 1),
     ),
@@ -95,6 +95,8 @@ def _done(group: GroupLog, offset: int, what: str, index: int) -> Persisted | No
         return group.add(offset, [user])
     if what == "remove" and is_in and not is_last and not group.is_dissolved:
         return group.remove(offset, user)
+    if what == "name" and is_in and not group.is_dissolved:
+        return group.name(offset, user)
     if what == "dissolve" and index == 0 and not group.is_dissolved:
         return group.dissolve(offset)
     return None

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.fanout.inbox import membership_rows
 from services.fanout.members import Audience, Members, MembersCache
 from services.fanout.plan import check, deliveries, read_push, recipients
 from tests.unit.fanout.groups import GroupLog
@@ -74,6 +75,27 @@ def test_in_read_diffusion_only_those_whom_the_message_is_about_get_it_in_the_in
     added, said, removed = group.add(1, USERS[6:8]), group.say(2), group.remove(3, USERS[0])
     assert [recipients(one, None).users for one in (added, said, removed)] == [set(USERS[6:8]), set(), {USERS[0]}]
     assert [read_push(one) is not None for one in (added, said, removed)] == [True] * 3
+
+
+def test_in_read_diffusion_whom_a_message_names_has_it_in_the_inbox_too_and_the_list_of_sessions_stays() -> None:
+    group = GroupLog(write_diffusion_max=4)
+    group.add(0, USERS[:6])
+    named = group.name(1, USERS[2])
+    audience = recipients(named, None)
+    assert audience.users == {USERS[2]}
+    assert read_push(named) is not None
+    ((_, delivery),) = deliveries(named, audience, user_partitions=1)
+    assert not list(membership_rows(delivery.inbox_item, tag=0))
+
+
+def test_in_write_diffusion_a_message_that_names_somebody_goes_to_all_members_once() -> None:
+    group = GroupLog(write_diffusion_max=4)
+    group.add(0, USERS[:3])
+    named = group.name(1, USERS[2])
+    audience = recipients(named, members(3).after(named))
+    ((_, delivery),) = deliveries(named, audience, user_partitions=1)
+    assert sorted(delivery.inbox_item.recipient_ids) == USERS[:3]
+    assert not list(membership_rows(delivery.inbox_item, tag=0))
 
 
 def test_the_message_that_crosses_the_line_goes_to_inboxes_alone_and_names_the_way_from_here_on() -> None:

@@ -54,6 +54,14 @@ def test_connected_members_are_handed_a_push_that_names_nobody() -> None:
     assert groups.pushed(push(11)) == ["bob"]
 
 
+def test_a_message_that_names_a_member_comes_by_both_ways_and_the_inbox_push_changes_nothing() -> None:
+    groups = learned("ann", "bob")
+    assert groups.pushed(push(11, "bob")) == []
+    assert groups.pushed(push(10)) == ["ann", "bob"]
+    assert groups.pushed(push(11)) == ["ann", "bob"]
+    assert groups.take_unsure() == ()
+
+
 def test_who_is_removed_is_handed_that_message_and_none_after_it() -> None:
     groups = learned("ann", "bob")
     assert groups.pushed(push(10, left=("bob",))) == ["ann", "bob"]
@@ -321,6 +329,11 @@ class World:
             self.rows[user] = member_row(user, self.seq + 1, joined, self.seq + 1)
             self._persist(left=(user,))
 
+    def name(self, user: str) -> None:
+        """Another role, a mute: said of a member who stays."""
+        if user in self.since:
+            self._persist(named=(user,))
+
     def cross(self) -> None:
         """By a membership message of somebody at another gateway."""
         self.changed_seq = self.seq + 1
@@ -364,7 +377,7 @@ class World:
         now = self.since.get(user)
         return any(a <= seq <= r for a, r in self.stays[user]) or (now is not None and now <= seq)
 
-    def _persist(self, joined: tuple[str, ...] = (), left: tuple[str, ...] = (), to: Mode | None = None) -> None:
+    def _persist(self, joined: Names = (), left: Names = (), named: Names = (), to: Mode | None = None) -> None:
         self.seq += 1
         if to is not None:
             for user in self.since:
@@ -374,7 +387,7 @@ class World:
             self.mode = to
         elif self.mode == READ:
             self.to_all.append(push(self.seq, joined=joined, left=left))
-            for user in (*joined, *left):
+            for user in (*joined, *left, *named):
                 self.to_user[user].append(push(self.seq, user, joined=joined, left=left))
         else:
             for user in (*self.since, *left):
@@ -382,7 +395,9 @@ class World:
 
 
 user_steps = st.tuples(
-    st.sampled_from(["join", "part", "connect", "disconnect", "read_tables", "learn", "hand_inbox", "hand_inbox"]),
+    st.sampled_from(
+        ["join", "part", "name", "connect", "disconnect", "read_tables", "learn", "hand_inbox", "hand_inbox"]
+    ),
     st.sampled_from(USERS),
 )
 steps = st.one_of(user_steps, st.tuples(st.sampled_from(["message", "cross", "hand_log", "hand_log", "lose_log"])))

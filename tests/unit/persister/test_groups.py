@@ -359,6 +359,7 @@ def test_role_and_mute_change_in_one_message_and_the_rest_of_the_version_stays()
     }
     (row,) = changed.entry.change.members
     assert (row.role, row.muted_until, row.joined_seq, row.as_of_seq) == (ROLE_ADMIN, NOON_MS + 5, 1, 2)
+    assert changed.entry.change.named_ids == ("bob",)
     muted_only = log.stored(ChangeMember(user_id="bob", muted_until_ms=0))
     assert muted_only.entry.change.members[0].role == ROLE_ADMIN
 
@@ -369,6 +370,7 @@ def test_a_transferred_group_has_one_owner_and_the_old_one_is_an_admin() -> None
     assert body(moved) == {"event": "owner_changed", "user_id": "bob"}
     assert log.draft.group is not None
     assert log.draft.group.owner == "bob"
+    assert moved.entry.change.named_ids == ("bob",)
     assert (role(log, "bob"), role(log, "alice")) == (ROLE_OWNER, ROLE_ADMIN)
     assert code(log.act(TransferGroup(user_id="bob"), "alice")) == "forbidden"
 
