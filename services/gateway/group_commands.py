@@ -79,7 +79,7 @@ def checked_user(value: object, name: str = "user_id") -> str:
 
 
 def creating(asker: Asker, key: bytes, body: Body) -> Command:
-    """A new group; the caller is a member without being named."""
+    """A new group; the caller is a member without being named. Who blocks the caller is read as when adding."""
     name = _checked_name(body.get("name"))
     named = _checked_users(body.get("members"), "members", least=0)
     settings = _checked_settings(body.get("settings"))

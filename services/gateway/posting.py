@@ -64,8 +64,11 @@ class Posting:
         try:
             await self._check_block(command)
             if command.HasField("add_members"):
-                blocking = await self._blocking(command.sender_id, command.add_members.user_ids)
-                command.add_members.blocking_ids.extend(blocking)
+                added = command.add_members
+                added.blocking_ids.extend(await self._blocking(command.sender_id, added.user_ids))
+            elif command.HasField("create_group"):
+                made = command.create_group
+                made.blocking_ids.extend(await self._blocking(command.sender_id, made.member_ids))
         except StoreUnavailable:
             raise Refused("unavailable", "the tables do not answer; nothing was stored, try again") from None
 
@@ -79,6 +82,7 @@ class Posting:
 
     async def _blocking(self, user_id: str, others: Collection[str]) -> list[str]:
         """Those among the others who block the user: read beside each other, which makes few reads of them."""
+        others = [other for other in others if other != user_id]
         answers = await asyncio.gather(*(self._blocks.blocks(other, user_id) for other in others))
         return [other for other, is_blocking in zip(others, answers, strict=True) if is_blocking]
 

@@ -27,13 +27,17 @@ class GroupCalls:
         self._parts = parts
 
     async def create_group(self, request: Request) -> Response:
-        """Create a group of the caller, who owns it, and at most 500 named members; the same id, the same group."""
+        """Create a group of the caller, who owns it, and at most 500 named members; the same id, the same group.
+
+        `left_out` is there only where it names somebody who blocks the caller.
+        """
         user_id = self._parts.user(request)
         body = await json_object(request)
         given = required_client_msg_id(body, request)
         asker = commands.checked_asker(user_id, given, self._parts.clock.wall_ms())
         ack = await self._decided(commands.creating(asker, self._parts.group_key, body))
-        return answer(_done(ack), 201)
+        left_out = {"left_out": _left_out(ack)} if ack.left_out else {}
+        return answer({**_done(ack), **left_out}, 201)
 
     async def get_group(self, request: Request, group_id: str) -> Response:
         """Name, owner, mode, size and settings, for members."""
@@ -63,9 +67,8 @@ class GroupCalls:
         asker, body = await self._asked(request)
         command = commands.adding(asker, commands.checked_group(group_id), body)
         ack = await self._decided(command)
-        left_out = [{"user_id": left.user_id, "code": left.code} for left in ack.left_out]
         added = await self._added(command.add_members.user_ids, ack)
-        return answer({**_done(ack), "added": added, "left_out": left_out})
+        return answer({**_done(ack), "added": added, "left_out": _left_out(ack)})
 
     async def remove_member(self, request: Request, group_id: str, user_id: str) -> Response:
         """Remove a member, or leave oneself."""
@@ -119,3 +122,7 @@ def _done(ack: SendAck) -> dict[str, object]:
     if ack.seq:
         done["seq"] = ack.seq
     return done
+
+
+def _left_out(ack: SendAck) -> list[dict[str, str]]:
+    return [{"user_id": left.user_id, "code": left.code} for left in ack.left_out]

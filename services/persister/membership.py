@@ -23,11 +23,15 @@ from tidings.wire.inbound_pb2 import Command
 
 
 def create_group(draft: Draft, command: Command, place: Place) -> Entry | Rejected:
-    """The group's first message. Its id is made of creator and client_msg_id, so a second one is no repeat."""
+    """The group's first message, without those who block the creator.
+
+    Its id is made of creator and client_msg_id, so a second one is no repeat.
+    """
     if draft.group is not None:
         return Rejected("conflict", "client_msg_id has made a group before; give the new group an id of its own")
     asked, owner, session_id, limits = command.create_group, command.sender_id, command.session_id, command.stamps
-    users = tuple(sorted({owner, *asked.member_ids}))
+    named, blocking = {owner, *asked.member_ids}, {*asked.blocking_ids} - {owner}
+    users = tuple(sorted(named - blocking))
     if len(users) > limits.group_members_max:
         return _group_full(limits)
     settings = merged_settings(DEFAULT_SETTINGS, asked.settings)
@@ -44,7 +48,9 @@ def create_group(draft: Draft, command: Command, place: Place) -> Entry | Reject
         log_offset=place.log_offset,
     )
     members = tuple(newcomer(session_id, user, place, ROLE_OWNER if user == owner else ROLE_MEMBER) for user in users)
-    return system_message(MODE_WRITE, event, Change(group=group, members=members, joined_ids=users))
+    left_out = tuple((user_id, "user_blocked") for user_id in sorted(named & blocking))
+    change = Change(group=group, members=members, joined_ids=users, left_out=left_out)
+    return system_message(MODE_WRITE, event, change)
 
 
 def add_members(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Unchanged | Rejected:

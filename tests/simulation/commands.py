@@ -111,7 +111,9 @@ class Commands:
         digest = hashlib.blake2b(f"{user_id} {command.client_msg_id}".encode(), key=b"simulated", digest_size=16)
         command.session_id = f"g:{digest.hexdigest()}"
         others = self.chance.sample(USERS, k=self.chance.randint(1, 6))
-        command.create_group.CopyFrom(CreateGroup(name="friends", member_ids=others, settings=self._settings()))
+        blocking = self.chance.sample(others, k=1) if self.chance.random() < 0.2 else []
+        asked = CreateGroup(name="friends", member_ids=others, settings=self._settings(), blocking_ids=blocking)
+        command.create_group.CopyFrom(asked)
         self.groups.append(command.session_id)
         return _with_digest(command)
 

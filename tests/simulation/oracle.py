@@ -166,7 +166,7 @@ def _create(session: Session, command: Command) -> Effect | str:
     if session.messages:
         return "conflict"
     asked = command.create_group
-    users = {command.sender_id, *asked.member_ids}
+    users = {*asked.member_ids} - {*asked.blocking_ids} | {command.sender_id}
     if len(users) > command.stamps.group_members_max:
         return "group_full"
     session.owner = command.sender_id

@@ -1,15 +1,18 @@
 """`tidings group …`: make a group, change it, and see who is in it."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, user_id
 from tidings.cli.screen_text import day_and_time, visible
 from tidings.cli.signing_in import Account, Calls, asking
-from tidings_client import Member, Placed
+from tidings_client import LeftOut, Member, Placed
+
+T = TypeVar("T", bound=Placed)
 
 app = typer.Typer(help="Make groups, change them, and see who is in them.", no_args_is_help=True)
 
@@ -27,9 +30,12 @@ NoUsers = Annotated[list[str] | None, typer.Argument(metavar="[USER…]", callba
 
 @app.command()
 def create(user: AsUser, name: Name, members: NoUsers = None, url: Url = DEFAULT_URL, token: Token = "") -> None:
-    """Make a group of these users and oneself, who owns it; print its id."""
-    placed = asyncio.run(_placed(Account(url, user, token), lambda calls: calls.groups.create(name, members or ())))
-    print(placed.session_id)
+    """Make a group of these users and oneself, who owns it; print its id. Who was left out is told apart from it."""
+    created = asyncio.run(_placed(Account(url, user, token), lambda calls: calls.groups.create(name, members or ())))
+    print(created.session_id)
+    for left in created.left_out:
+        # Standard output is the id alone, so that a script can take it.
+        print(_left_out(left), file=sys.stderr)
 
 
 @app.command()
@@ -81,7 +87,7 @@ def _do(account: Account, command: Callable[[Calls], Awaitable[Placed]]) -> None
     print(f"done  {placed.session_id} #{placed.seq}")
 
 
-async def _placed(account: Account, command: Callable[[Calls], Awaitable[Placed]]) -> Placed:
+async def _placed(account: Account, command: Callable[[Calls], Awaitable[T]]) -> T:
     async with asking(account) as calls:
         return await command(calls)
 
@@ -92,7 +98,11 @@ async def _add(account: Account, group: str, users: list[str]) -> None:
     place = f"  {group} #{added.seq}" if added.seq is not None else ""
     print(f"{len(added.added)} added{place}")
     for left in added.left_out:
-        print(f"left out: {left.user_id} ({left.code})")
+        print(_left_out(left))
+
+
+def _left_out(left: LeftOut) -> str:
+    return f"left out: {left.user_id} ({left.code})"
 
 
 async def _members(account: Account, group: str) -> None:

@@ -64,14 +64,16 @@ class GroupSettings(_message.Message):
     def __init__(self, share_history: _Optional[bool] = ..., who_can_send: _Optional[str] = ..., who_can_add: _Optional[str] = ...) -> None: ...
 
 class CreateGroup(_message.Message):
-    __slots__ = ("name", "member_ids", "settings")
+    __slots__ = ("name", "member_ids", "settings", "blocking_ids")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKING_IDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     member_ids: _containers.RepeatedScalarFieldContainer[str]
     settings: GroupSettings
-    def __init__(self, name: _Optional[str] = ..., member_ids: _Optional[_Iterable[str]] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ...) -> None: ...
+    blocking_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., member_ids: _Optional[_Iterable[str]] = ..., settings: _Optional[_Union[GroupSettings, _Mapping]] = ..., blocking_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AddMembers(_message.Message):
     __slots__ = ("user_ids", "blocking_ids")

@@ -53,6 +53,16 @@ def test_a_group_is_made_and_its_id_printed(
     assert gateway.bodies == [{"name": "the team", "members": ["bob", "carol"]}]
 
 
+def test_who_is_left_out_of_a_new_group_is_told_beside_its_id(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left_out = [{"user_id": "bob", "code": "user_blocked"}]
+    gateway.answers["POST /v1/groups"] = {"session_id": GROUP, "seq": 1, "left_out": left_out}
+    assert run(monkeypatch, "group", "create", *AS_ALICE, "the team", "bob", "carol") == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (f"{GROUP}\n", "left out: bob (user_blocked)\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "call"),
     [

@@ -11,7 +11,7 @@ import pytest
 
 from tidings_client import ApiError, LeftOut, Member, Unreachable, backoff, rest
 from tidings_client.fetching import counts
-from tidings_client.group_calls import Added, GroupCalls, GroupSettings, Placed
+from tidings_client.group_calls import Added, Created, GroupCalls, GroupSettings
 from tidings_client.rest import Rest
 from tidings_client.tokens import Tokens
 
@@ -59,10 +59,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_creating_a_group_names_its_members_and_settings() -> None:
     gateway = Gateway(PLACED)
     made = await gateway.groups.create("team", ["bob"], settings={"share_history": True})
-    assert made == Placed(session_id="g:1", seq=7)
+    assert made == Created(session_id="g:1", seq=7)
     body = {"name": "team", "members": ["bob"], "settings": {"share_history": True}}
     assert gateway.said == ("POST", "/v1/groups", body)
     assert gateway.asked[0].headers["Idempotency-Key"] == "made-0"
+
+
+async def test_creating_a_group_tells_who_was_left_out() -> None:
+    made = await Gateway({**PLACED, "left_out": [{"user_id": "bob", "code": "user_blocked"}]}).groups.create("team")
+    assert made.left_out == (LeftOut(user_id="bob", code="user_blocked"),)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,23 @@ async def test_adding_says_who_was_added_and_who_was_left_out_and_a_repeat_says_
     assert len(there.messages) == 2
 
 
+async def test_creating_leaves_out_who_blocks_the_creator_and_says_so_and_a_repeat_says_it_no_more(
+    there: Deployment,
+) -> None:
+    await (await there.client("carol")).put("/v1/blocks/alice")
+    body = {"client_msg_id": "make", "name": "Team", "members": ["carol", "bob", "alice"]}
+    status, made = await there.call("alice", "POST", "/v1/groups", body)
+    name = made["session_id"]
+    left_out = [{"user_id": "carol", "code": "user_blocked"}]
+    assert (status, made) == (201, {"session_id": name, "seq": 1, "left_out": left_out})
+    assert (await there.call("carol", "GET", f"/v1/groups/{name}"))[0] == 404
+    assert (await there.call("bob", "GET", f"/v1/groups/{name}"))[1]["member_count"] == 2
+    await (await there.client("carol")).delete("/v1/blocks/alice")
+    await (await there.client("bob")).put("/v1/blocks/alice")
+    # What is read of block lists is no content: the same call is a repeat, whoever blocks whom by then.
+    assert await there.call("alice", "POST", "/v1/groups", body) == (201, {"session_id": name, "seq": 1})
+
+
 async def test_every_command_answers_with_the_seq_of_its_message(there: Deployment) -> None:
     name = await there.group("alice", "bob", "carol")
     calls: list[Call] = [
@@ -259,7 +276,8 @@ async def test_a_group_is_never_larger_than_the_setting(tmp_path: Path) -> None:
 async def test_without_an_answer_in_time_the_outcome_is_unknown_and_the_same_id_finds_it(
     there: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = {"client_msg_id": "g-1", "name": "Team", "members": ["bob"]}
+    # Of members the block lists would be asked first.
+    body = {"client_msg_id": "g-1", "name": "Team", "members": []}
     there.store.stall()
     with monkeypatch.context() as patched:
         patched.setattr(waiting, "WAIT_S", 0.1)
@@ -269,6 +287,15 @@ async def test_without_an_answer_in_time_the_outcome_is_unknown_and_the_same_id_
     while (found := await there.call("alice", "POST", "/v1/groups", body))[0] == 504:
         pass
     assert (found[0], found[1]["seq"], len(there.messages)) == (201, 1, 1)
+
+
+async def test_a_group_is_not_made_while_nobody_can_say_who_blocks_its_creator(there: Deployment) -> None:
+    there.store.stall()
+    body = {"client_msg_id": "g-1", "name": "Team", "members": ["bob"]}
+    status, answer = await there.call("alice", "POST", "/v1/groups", body)
+    assert (status, answer["code"], answer["retryable"]) == (503, "unavailable", True)
+    there.store.heal()
+    assert (await there.call("alice", "POST", "/v1/groups", body))[1]["seq"] == 1
 
 
 async def test_messages_to_a_group_are_acked_in_a_batch_and_once(there: Deployment) -> None:

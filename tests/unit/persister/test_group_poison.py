@@ -21,6 +21,7 @@ MANY = [f"u{number}" for number in range(COMMAND_USERS)]
 GOOD: tuple[GroupAction, ...] = (
     CreateGroup(name="n"),
     CreateGroup(name="ü" * GROUP_NAME_POINTS, member_ids=[*MANY, "alice"], settings=GroupSettings(share_history=True)),
+    CreateGroup(name="n", member_ids=MANY, blocking_ids=["u1"]),
     AddMembers(user_ids=MANY, blocking_ids=["u1"]),
     RemoveMember(user_id="alice"),
     ChangeMember(user_id="bob", role="member"),

@@ -104,6 +104,19 @@ def test_creating_again_with_the_same_id_is_a_repeat_and_with_another_content_a_
     assert log.draft.seq == 1
 
 
+def test_who_blocks_the_creator_is_left_out_of_the_new_group_and_the_creator_never_is() -> None:
+    log = Log()
+    log.group_members_max = 3
+    asked = CreateGroup(name="crew", member_ids=["dora", "bob", "carl", "alice"], blocking_ids=["carl", "alice", "zoe"])
+    made = log.stored(asked)
+    assert body(made)["members"] == ["alice", "bob", "dora"]
+    assert made.entry.change.joined_ids == ("alice", "bob", "dora")
+    assert made.entry.change.left_out == (("carl", "user_blocked"),)
+    assert made.entry.change.group is not None
+    assert made.entry.change.group.member_count == 3
+    assert code(log.post("carl")) == "session_not_found"
+
+
 def test_a_group_that_would_be_too_large_is_not_created() -> None:
     log = Log()
     log.group_members_max = 3

@@ -42,14 +42,22 @@ an_action: st.SearchStrategy[GroupAction | None] = st.one_of(
     st.builds(lambda one: ChangeGroup(settings=GroupSettings(who_can_send=one)), who),
     st.builds(lambda one: ChangeGroup(settings=GroupSettings(who_can_add=one)), who),
     st.builds(lambda name: ChangeGroup(name=name), st.sampled_from(["x", "y"])),
-    st.builds(lambda users: CreateGroup(name="n", member_ids=users), some_users),
+    st.builds(
+        lambda users, blocking: CreateGroup(name="n", member_ids=users, blocking_ids=blocking),
+        some_users,
+        st.lists(a_user),
+    ),
 )
 # Dissolving ends all the fun, so it is rare.
 a_step = st.tuples(a_user, st.one_of(*[an_action] * 12, st.just(DissolveGroup())))
 a_life = st.builds(
-    lambda owner, members, steps: [(owner, CreateGroup(name="n", member_ids=members)), *steps],
+    lambda owner, members, blocking, steps: [
+        (owner, CreateGroup(name="n", member_ids=members, blocking_ids=blocking)),
+        *steps,
+    ],
     a_user,
     some_users.filter(lambda users: len(set(users)) < MEMBERS_MAX),
+    st.lists(a_user, max_size=2),
     st.lists(a_step, max_size=30),
 )
 Steps = list[tuple[str, GroupAction | None]]
@@ -102,7 +110,7 @@ class Account:
     def _create(self, owner: str, create: CreateGroup) -> str:
         if self.is_made:
             return "conflict"
-        users = {owner, *create.member_ids}
+        users = {owner, *create.member_ids} - {*create.blocking_ids} | {owner}
         if len(users) > MEMBERS_MAX:
             return "group_full"
         self.is_made = True

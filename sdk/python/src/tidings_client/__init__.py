@@ -30,7 +30,7 @@ from tidings_client.errors import (
     Unreachable,
 )
 from tidings_client.frames import Message
-from tidings_client.group_calls import Added, Group, LeftOut, Member, MemberPage, Placed
+from tidings_client.group_calls import Added, Created, Group, LeftOut, Member, MemberPage, Placed
 from tidings_client.handles import SentMessage
 from tidings_client.ids import direct_session, peer_of
 from tidings_client.outbox import FileOutbox, MemoryOutbox, Outbox
@@ -43,6 +43,7 @@ __all__ = [
     "Client",
     "Complaint",
     "CountsMoved",
+    "Created",
     "Cursor",
     "CursorStore",
     "Event",

@@ -69,6 +69,12 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
+class Created(Placed, frozen=True, kw_only=True):
+    """The new group. Who blocks the caller is in `left_out`; the answer to a repeat names nobody."""
+
+    left_out: tuple[LeftOut, ...] = ()
+
+
 class Added(msgspec.Struct, frozen=True, kw_only=True):
     """`seq` is None when nobody was added: then nothing was stored."""
 
@@ -94,12 +100,12 @@ class GroupCalls:
         *,
         settings: SettingsChange | None = None,
         client_msg_id: str | None = None,
-    ) -> Placed:
+    ) -> Created:
         """A new group of at most 500; the caller is its owner and a member. Its id is in `session_id`."""
         body: dict[str, Any] = {"name": name, "members": list(members)}
         if settings is not None:
             body["settings"] = settings
-        return await self._command(Placed, "POST", "/v1/groups", body, client_msg_id)
+        return await self._command(Created, "POST", "/v1/groups", body, client_msg_id)
 
     async def get(self, session_id: str) -> Group:
         return await self._rest.get(Group, _path(session_id))
