@@ -102,8 +102,13 @@ def member_version(row: MemberRow, place: Place, **columns: int) -> MemberRow:
     return replace(row, **at, **columns)  # type: ignore[arg-type]
 
 
-def newcomer(session_id: str, user_id: str, place: Place, role: int = ROLE_MEMBER) -> MemberRow:
-    """A user's version who joins at this place. System messages are not countable, so `count` is that before it."""
+def newcomer(
+    session_id: str, user_id: str, place: Place, role: int = ROLE_MEMBER, before: MemberRow | None = None
+) -> MemberRow:
+    """A user's version who joins at this place. System messages are not countable, so `count` is that before it.
+
+    `before`: the one of the leaving. Its mute lasts until its time: else a friend's help ends it.
+    """
     return MemberRow(
         session_id=session_id,
         user_id=user_id,
@@ -112,7 +117,7 @@ def newcomer(session_id: str, user_id: str, place: Place, role: int = ROLE_MEMBE
         joined_count=place.count,
         left_seq=0,
         role=role,
-        muted_until=0,
+        muted_until=before.muted_until if before else 0,
         log_epoch=place.log_epoch,
         log_offset=place.log_offset,
     )

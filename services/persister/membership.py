@@ -67,7 +67,7 @@ def add_members(draft: Draft, who: Acting, command: Command, place: Place) -> En
     mode = next_mode(group.mode, member_count, limits.write_diffusion_max)
     change = Change(
         group=version(group, place, member_count=member_count, mode=mode),
-        members=tuple(newcomer(group.session_id, user, place) for user in users),
+        members=tuple(newcomer(group.session_id, user, place, before=draft.newest(user)) for user in users),
         joined_ids=users,
         left_out=left_out,
     )

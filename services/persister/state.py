@@ -104,12 +104,17 @@ class Draft:
 
     def member(self, user_id: str) -> MemberRow | None:
         """The user's version, if a member at the record in hand. KeyError: the round has not loaded what it needs."""
+        row = self.newest(user_id)
+        return row if row is not None and row.left_seq == 0 else None
+
+    def newest(self, user_id: str) -> MemberRow | None:
+        """The user's version at the record in hand, be it that of the leaving; in a group that lasts. KeyError too."""
         if self.group is None or self.group.member_count == 0:
             return None
         row = self.members.get(user_id) or self.base.members.get(user_id)
         if row is None and self.base.group is not None:
             row = self.loaded[user_id]
-        return row if row is not None and row.left_seq == 0 else None
+        return row
 
     def needs_member(self, user_id: str) -> bool:
         """Whether memory lacks the user. Asked of groups that are not there too: a stranger's wait tells nothing."""

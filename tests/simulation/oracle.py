@@ -52,6 +52,8 @@ class Session:
     messages: list[Expected] = field(default_factory=list)
     keys: dict[tuple[str, str], tuple[int, bytes, int]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
+    # Of those who have left: a mute lasts until its time, whoever comes again.
+    mutes: dict[str, int] = field(default_factory=dict)
     owner: str = ""
     mode: str = WRITE
     who_can_send: str = "all"
@@ -270,13 +272,13 @@ def _store(session: Session, command: Command, record: Record, effect: Effect) -
     seq, before = session.seq + 1, session.mode
     for user_id in effect.joined:
         role = "owner" if effect.event == "group_created" and user_id == session.owner else "member"
-        session.members[user_id] = Member(seq, role)
+        session.members[user_id] = Member(seq, role, session.mutes.pop(user_id, 0))
         session.stays[user_id].append([seq, None])
         session.joined_counts[user_id] = session.count
     everybody = frozenset(session.members)
     leaving = tuple(session.members) if effect.dissolves else effect.left
     for user_id in leaving:
-        del session.members[user_id]
+        session.mutes[user_id] = session.members.pop(user_id).muted_until
         session.stays[user_id][-1][1] = seq
     if effect.event in ("group_created", "members_added", "member_removed"):
         session.mode = _mode_after(before, len(session.members), command.stamps.write_diffusion_max)

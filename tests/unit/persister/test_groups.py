@@ -257,13 +257,39 @@ def test_where_only_admins_add_a_member_is_refused() -> None:
     log.stored(AddMembers(user_ids=["dora"]), "ann")
 
 
-def test_who_comes_again_starts_anew_without_old_role_or_mute() -> None:
+def test_who_comes_again_starts_anew_without_the_old_role() -> None:
     log = group("ann")
-    log.stored(ChangeMember(user_id="ann", muted_until_ms=NOON_MS + DAY_MS))
     log.stored(RemoveMember(user_id="ann"))
     back = log.stored(AddMembers(user_ids=["ann"]))
     (row,) = back.entry.change.members
     assert (row.role, row.muted_until, row.left_seq, row.joined_seq) == (ROLE_MEMBER, 0, 0, back.stored.seq)
+
+
+@pytest.mark.parametrize("remover", ["alice", "bob"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_mute_outlives_leaving_and_coming_again_until_its_time(remover: str, times: int) -> None:
+    log = group("bob", "carl")
+    log.stored(ChangeMember(user_id="bob", muted_until_ms=NOON_MS + DAY_MS))
+    for _ in range(times):
+        log.stored(RemoveMember(user_id="bob"), remover)
+        back = log.stored(AddMembers(user_ids=["bob", "dora"]), "carl")
+        log.stored(RemoveMember(user_id="dora"))
+    assert [row.muted_until for row in back.entry.change.members] == [NOON_MS + DAY_MS, 0]
+    assert code(log.post("bob")) == "muted"
+    log.at_ms = NOON_MS + DAY_MS
+    assert isinstance(log.post("bob"), Accepted)
+
+
+def test_a_mute_is_found_in_the_tables_when_memory_has_forgotten_who_left() -> None:
+    log = group("bob")
+    log.stored(ChangeMember(user_id="bob", muted_until_ms=NOON_MS + DAY_MS))
+    left = log.stored(RemoveMember(user_id="bob")).entry.change.members[0]
+    later = Draft.of(log.draft.confirmed(), 0)
+    assert later.needs_member("bob")
+    later.loaded["bob"] = left
+    back = decided(later, group_command("add", AddMembers(user_ids=["bob"])), 9)
+    assert isinstance(back, Accepted)
+    assert back.entry.change.members[0].muted_until == NOON_MS + DAY_MS
 
 
 # -- removing and leaving --------------------------------------------------------------------------

@@ -145,7 +145,6 @@ class Account:
         elif role == "admin" and self.roles[other] != "member":
             return "forbidden"
         del self.roles[other]
-        self.muted.discard(other)
         return self._resized()
 
     def _change_member(self, user: str, change: ChangeMember) -> str:
