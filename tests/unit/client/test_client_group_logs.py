@@ -172,7 +172,8 @@ class Member:
         device.now_ms = until
 
     def settle_down(self) -> None:
-        for _ in range(len(self.log.messages) + 20):
+        # 30 s at least, which is how long history is left alone after many failures.
+        for _ in range(len(self.log.messages) + 30):
             self.do("heartbeat")
             self.advance(1_100)
             while self.device.syncs:
@@ -335,6 +336,43 @@ def test_history_that_begins_above_the_next_seq_waits_for_the_inbox_to_say_why()
     assert member.shown == [2, 3]
     member.settle_down()
     assert member.shown == [2, 3, 4, 6, 7]
+
+
+def waits_ms(member: Member, failures: int) -> list[int]:
+    """From each failure of history to the next question, while heartbeats and pushes tell of the group all along."""
+    found = []
+    for _ in range(failures):
+        member.fail_history()
+        failed_ms = member.device.now_ms
+        while not member.device.histories:
+            member.do("heartbeat")
+            member.do("newest")
+            member.advance(500)
+        found.append(member.device.now_ms - failed_ms)
+    return found
+
+
+def test_history_that_is_unavailable_is_asked_for_more_and_more_rarely_until_it_answers() -> None:
+    member = settled("join", "switch")
+    for _ in range(2):
+        member.log.say()
+        member.log.say()
+        member.do("heartbeat")
+        member.advance(0)
+        assert waits_ms(member, 7) == [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]
+        member.answer_history()
+        assert member.shown == list(range(1, 1 + len(member.log.messages)))
+
+
+def test_groups_do_not_ask_for_history_again_all_at_once() -> None:
+    logs = groups.Groups()
+    for session_id, jitter in (("g:x", -1.0), ("g:y", 1.0)):
+        logs.follow(session_id, 0)
+        logs.head(0, session_id, 5)
+        assert list(logs.tick(0)) == [FetchHistory(session_id, 0)]
+        assert not list(logs.history_failed(0, session_id, gone=False, jitter=jitter))
+    asked = {at_ms: list(logs.tick(at_ms)) for at_ms in (799, 800, 1_199, 1_200)}
+    assert asked == {799: [], 800: [FetchHistory("g:x", 0)], 1_199: [], 1_200: [FetchHistory("g:y", 0)]}
 
 
 def test_without_the_inbox_s_word_the_log_goes_on_where_history_begins() -> None:

@@ -151,7 +151,7 @@ class Device:
 
     def settle_down(self) -> None:
         """Everything that is asked is answered, until nothing is asked any more."""
-        for _ in range(3 * len(self.inbox) + 20):
+        for _ in range(3 * len(self.inbox) + 30):
             self.heartbeat()
             self.advance(1_100)
             while self.syncs:

@@ -1,4 +1,4 @@
-"""The one schedule of repeats, for messages and for connections alike."""
+"""The one schedule of repeats, for messages, connections and the history of groups alike."""
 
 from __future__ import annotations
 

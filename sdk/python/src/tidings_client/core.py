@@ -122,7 +122,7 @@ class Core:
 
     def history_failed(self, now_ms: int, session_id: str, *, gone: bool) -> list[Effect]:
         """`gone`: the session is closed to this user for good."""
-        return list(self._receiving.history_failed(now_ms, session_id, gone))
+        return list(self._receiving.history_failed(now_ms, session_id, gone, self._jitter()))
 
     def watermarks(self, session_id: str, delivered_seq: int, read_seq: int) -> list[Effect]:
         """The answer to `FetchWatermarks`, one call a session: the peer's watermarks."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from tidings_client import backoff
 from tidings_client.effects import Effect, FetchHistory
 from tidings_client.frames import Message
 from tidings_client.membership import joins, reads_log_after
 
 PATIENCE_MS = 200  # a push that overtook another one usually waits less
-AGAIN_MS = 1_000
+AGAIN_MS = 1_000  # when an answer did not have what the head promises
 UNKNOWN_MS = 10_000  # a head whose group the inbox does not name yet; its switch or joining is on the way
 MAX_HELD = 500  # messages per group; what does not fit comes again with history
 HOLES_BELIEVED = 10  # answers in a row without the next seq: the inbox no longer has the leaving and joining
@@ -49,6 +50,8 @@ class _Log:
     last: int | None  # None: from the seq of joining, which only the server knows
     head: int = 0
     due_ms: int | None = None
+    not_before_ms: int = 0
+    failures: int = 0
     fetching: bool = False
     holes: int = 0
     held: dict[int, Shown] = field(default_factory=dict)
@@ -61,7 +64,18 @@ class _Log:
         if not self.behind:
             self.due_ms = None
         elif not self.fetching:
+            at_ms = max(at_ms, self.not_before_ms)
             self.due_ms = at_ms if self.due_ms is None else min(self.due_ms, at_ms)
+
+    def answered(self) -> None:
+        self.fetching, self.due_ms, self.not_before_ms, self.failures = False, None, 0, 0
+
+    def failed(self, now_ms: int, jitter: float) -> None:
+        """Whatever is heard of the group meanwhile, history is left alone for as long as the schedule says."""
+        self.fetching = False
+        self.not_before_ms = now_ms + backoff.delay_ms(self.failures, jitter)
+        self.failures += 1
+        self.want(self.not_before_ms)
 
 
 @dataclass(slots=True)
@@ -115,7 +129,7 @@ class Groups:
         if log is None:
             return
         page = tuple(messages)
-        log.fetching, log.due_ms = False, None
+        log.answered()
         if page and self._is_hole(log, page[0].seq):
             log.want(now_ms + AGAIN_MS)
             yield Hole()
@@ -129,17 +143,16 @@ class Groups:
             yield from self._drain(session_id, log)
         log.want(now_ms if has_more and page else now_ms + AGAIN_MS)
 
-    def history_failed(self, now_ms: int, session_id: str, gone: bool) -> Iterator[Found]:
-        """`gone`: the session is closed to this user; otherwise it is worth another try."""
+    def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Found]:
+        """`gone`: the session is closed to this user; otherwise it is worth another try, later at each failure."""
         log = self._logs.get(session_id)
         if log is None:
             return
-        log.fetching = False
         if gone:
             self._forget(session_id, log)
             yield from _release(log.held, self.user_id, only_tickets=False)
         else:
-            log.want(now_ms + AGAIN_MS)
+            log.failed(now_ms, jitter)
 
     def tick(self, now_ms: int) -> Iterator[Effect]:
         """Only while the inbox is level: what it says of switches and memberships comes before the logs."""

@@ -126,8 +126,8 @@ class Receiving:
     def history(self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool) -> Iterator[Effect]:
         yield from self._take(now_ms, self.groups.history(now_ms, session_id, messages, has_more))
 
-    def history_failed(self, now_ms: int, session_id: str, gone: bool) -> Iterator[Effect]:
-        yield from self._take(now_ms, self.groups.history_failed(now_ms, session_id, gone))
+    def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Effect]:
+        yield from self._take(now_ms, self.groups.history_failed(now_ms, session_id, gone, jitter))
 
     def handled(self, now_ms: int, ticket: int) -> Iterator[Effect]:
         """The application is done with a delivery; the cursor follows."""
