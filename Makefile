@@ -127,7 +127,7 @@ test-e2e: jars ## the whole stack, with kills, pauses and outages
 
 .PHONY: planted
 planted: env ## take one law away at a time and see its test fail (some minutes)
-	$(BIN)/python scripts/planted.py
+	$(BIN)/python -m scripts.planted
 
 .PHONY: bench
 bench: jars ## latency, highest rate and memory, with the bare limits of the same run (benchmarks/README.md)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from scripts import reference_tables
+from scripts.planted.tables import BUGS
 from tidings.topics import TopicSizes, declared
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,6 +44,13 @@ def test_every_test_that_the_semantics_page_names_exists() -> None:
     written = {name for text in files for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
     assert named - written == set()
     assert len(named) > 50
+
+
+def test_every_bug_that_can_be_planted_fits_the_source_and_names_tests_that_exist() -> None:
+    unfit = [(one.name, old) for one in BUGS for old, _ in one.edits if old not in (ROOT / one.file).read_text()]
+    assert unfit == []
+    named = {tuple(test.split("::")) for one in BUGS for test in one.tests}
+    assert {(file, name) for file, name in named if f"def {name}(" not in (ROOT / file).read_text()} == set()
 
 
 def test_every_promise_and_every_hazard_has_a_row() -> None:

@@ -1,0 +1,94 @@
+"""Laws whose loss the seeded simulation notices."""
+
+from scripts.planted import noticed_by as by
+from scripts.planted.bug import Bug, bug
+
+BUGS = (
+    bug(
+        "members cached past a change: expand",
+        "services/fanout/members.py",
+        "        if persisted.joined_ids or persisted.left_ids:\n            audience = Audience",
+        "        if False:\n            audience = Audience",
+        by.SIMULATED,
+    ),
+    Bug(
+        "members cached past a change: persister",
+        "services/persister/state.py",
+        (
+            (
+                "        kept.update(self.members)\n",
+                "        kept.update({user: row for user, row in self.members.items() if not row.left_seq})\n",
+            ),
+            ("if has_ended or row.left_seq]", "if has_ended]"),
+        ),
+        (by.SIMULATED,),
+    ),
+    bug(
+        "expand skips the check for repeats",
+        "services/fanout/expand_worker.py",
+        "if marks.is_repeat(persisted.source):",
+        "if False:",
+        by.SIMULATED,
+    ),
+    bug(
+        "member rows are overwritten instead of versioned",
+        "services/persister/groups.py",
+        '    """The member\'s next version, with these columns changed."""\n    at = {"as_of_seq": place.seq, ',
+        '    """The member\'s next version, with these columns changed."""\n    at = {',
+        by.SIMULATED,
+    ),
+    bug(
+        "the mode is that of the newest group row on a replay",
+        "services/persister/worker.py",
+        "            session_id: tail.message.seq\n",
+        "            session_id: 2**62\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "a replay sees members of its future",
+        "services/persister/worker.py",
+        "members_as_of(session_id, draft.base.seq, user_ids)",
+        "members_as_of(session_id, 2**62, user_ids)",
+        by.SIMULATED,
+    ),
+    bug(
+        "expand asks for the members as of now",
+        "services/fanout/expand_worker.py",
+        "member_page(session_id, seq, after",
+        "member_page(session_id, 2**62, after",
+        by.SIMULATED,
+    ),
+    bug(
+        "inbox_seq from memory only",
+        "services/fanout/deliver_worker.py",
+        "loaded = await history.inbox_tails_below(self._store, missing)",
+        "loaded: dict[str, history.InboxEnd | None] = dict.fromkeys(missing)",
+        by.SIMULATED,
+    ),
+    bug(
+        "ack before the side rows are confirmed",
+        "services/persister/worker.py",
+        "        await work.write(self._store, effects.writes)\n",
+        "        side = type(effects.writes)()\n"
+        "        for wave in effects.writes.waves():\n"
+        '            for row in [one for one in wave if one.row.table in ("message_keys", "group_members")]:\n'
+        "                wave.remove(row)\n                side.beside(row)\n"
+        "        await work.write(self._store, effects.writes)\n        self._answer(work, effects)\n"
+        "        await work.write(self._store, side)\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "whoever is removed is not told",
+        "services/fanout/members.py",
+        "        if not persisted.left_ids:\n            return self.audience\n",
+        "        return self.audience\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "a system message counts as its author's own last one",
+        "services/receipts/merge.py",
+        "        if message.kind not in COUNTABLE_KINDS:\n            return\n",
+        "",
+        by.SIMULATED,
+    ),
+)
