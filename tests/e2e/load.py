@@ -118,7 +118,7 @@ class Load:
         async with asyncio.TaskGroup() as tasks:
             for phone in self._phones():
                 tasks.create_task(phone.run())
-            await _until(lambda: all(phone.is_live for phone in self._phones()), "everybody is live")
+            await until(lambda: all(phone.is_live for phone in self._phones()), "everybody is live")
             await self._send()
 
     async def _send(self) -> None:
@@ -132,7 +132,7 @@ class Load:
     async def flows(self, since: float | None = None) -> Healed:
         """Wait until every session has stored and delivered a message scheduled since then (now)."""
         since = time.perf_counter() if since is None else since
-        await _until(lambda: all(pair.flows_since(since) for pair in self._pairs), "every session flows again")
+        await until(lambda: all(pair.flows_since(since) for pair in self._pairs), "every session flows again")
         times = [flow for pair in self._pairs if (flow := pair.flows_since(since))]
         acks, deliveries = zip(*times, strict=True)
         return Healed(min(acks) - since, min(deliveries) - since, max(*acks, *deliveries) - since)
@@ -145,7 +145,7 @@ class Load:
         """Stop sending, let everything arrive, and compare with the tables: AssertionError names each breach."""
         self._is_flowing = False
         with suppress(TimeoutError):  # what is missing then, the check names
-            await _until(lambda: all(pair.is_settled() for pair in self._pairs), "everything has arrived")
+            await until(lambda: all(pair.is_settled() for pair in self._pairs), "everything has arrived")
         assert [reason for phone in self._phones() for reason in phone.failed] == []
         assert [breach for pair in self._pairs for breach in pair.breaches] == []
         async with tables_of(self._stack) as store:
@@ -198,7 +198,8 @@ async def _while_running(running: asyncio.Task[None], what: Any) -> None:
     await waiting
 
 
-async def _until(holds: Callable[[], Any], what: str) -> None:
+async def until(holds: Callable[[], Any], what: str) -> None:
+    """Wait for it to hold; TimeoutError names what never did."""
     try:
         async with asyncio.timeout(PATIENCE_S):
             while not holds():  # noqa: ASYNC110 - looks at many devices, none of which is worth an event

@@ -15,12 +15,11 @@ import pytest
 from deploy.local.stack import Stack
 from tests.e2e.group_people import PATIENCE_S, Log, Member, gaps, member
 from tests.e2e.raw import rest_of
-from tests.e2e.tables import tables_of
+from tests.e2e.tables import inbox_of, tables_of
 from tests.unit.persister.builders import uuid7
 from tidings.clock import SystemClock
 from tidings.store import history
-from tidings.store.base import Store, UserBucket
-from tidings.store.rows import InboxRow
+from tidings.store.base import Store
 
 WRITERS = 10
 COMERS = 4
@@ -165,26 +164,13 @@ async def check(told: Story, log: Log, store: Store) -> None:
     everybody = (told.owner, *told.writers, *told.comers)
     for user_id in [*told.passive, *(one.user_id for one in everybody)]:
         wanted = log.inboxes.get(user_id, set())
-        in_order = await _inbox(store, user_id, told.session_id, len(wanted))
+        in_order = await inbox_of(store, user_id, told.session_id, len(wanted))
         assert in_order == sorted(wanted), f"{user_id}: {gaps(wanted, in_order)}"
     for one in everybody:
         have = one.view(told.session_id)
         assert have >= told.owed(one, log), one.account(gaps(told.owed(one, log), have))
         theirs = log.seqs.get(one.user_id, set())
         assert have <= theirs, one.account(gaps(theirs, have))
-
-
-async def _inbox(store: Store, user_id: str, session_id: str, count: int) -> list[int]:
-    """The session's seqs in the order of the inbox; waits a while for so many."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        rows: list[InboxRow] = []
-        for bucket in (await store.inbox_buckets([user_id], 100)).get(user_id, ()):
-            rows += await store.inbox_rows(UserBucket(user_id, bucket.bucket), 1, 2**40)
-        seqs = [row.seq for row in sorted(rows, key=lambda row: row.inbox_seq) if row.session_id == session_id]
-        if len(seqs) >= count or time.monotonic() > deadline:
-            return seqs
-        await asyncio.sleep(0.2)
 
 
 def pushed_share(told: Story, log: Log) -> str:
