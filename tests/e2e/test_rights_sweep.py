@@ -1,0 +1,316 @@
+"""Every call and frame by those who may not: denied as documented, nothing stored, nothing pushed, nothing betrayed.
+
+G10 and G11 on the real servers. The table in session_calls.py is held against the routes of the gateway itself.
+"""
+
+import asyncio
+import statistics
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from deploy.local.stack import Stack
+from tests.e2e.group_people import answered, call
+from tests.e2e.listening import Listener, listening
+from tests.e2e.load import until
+from tests.e2e.raw import PATIENCE_S, rest_of
+from tests.e2e.recount import Account, account_of
+from tests.e2e.session_calls import ABOUT_THE_CALLER, ADD, ADMIN, AUTHOR, CALLS, NOTHING, OWNER, SEND, Call, frames_of
+from tests.e2e.tables import tables_of
+from tidings.ids import direct_session
+from tidings.store import history
+from tidings.store.base import Store
+
+FAR_AWAY_MS = 4 * 10**12
+# One more and the group is in read diffusion from the beginning.
+WRITE_DIFFUSION_MAX = 500
+# What each is told where only admins may send and add (None: it is allowed), and what makes a member one.
+_PLAIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, OWNER), "forbidden") | {NOTHING: None}
+_ADMIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, NOTHING), None) | {OWNER: "forbidden"}
+STANDINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str | None]]] = {
+    "plain": ({}, _PLAIN),
+    "muted": ({"muted_until": FAR_AWAY_MS}, _PLAIN | {SEND: "muted"}),
+    "admin": ({"role": "admin"}, _ADMIN),
+}
+STATUS = {"session_not_found": 404, "muted": 403, "forbidden": 403}
+
+
+@dataclass
+class Sweep:
+    """Alice owns, bob is a member and author, eve tries. `seqs` is eve's last in the groups she is no member of."""
+
+    names: Mapping[str, str]
+    rest: Mapping[str, Sequence[httpx2.AsyncClient]]
+    bobs: Sequence[Listener]
+    eves: Sequence[Listener]
+    seqs: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    async def by(self, who: str, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """A call that is to be answered."""
+        return await call(self.rest[who][0], method, path, **body)
+
+    async def says(self, who: str, session_id: str) -> int:
+        """One message; its seq."""
+        body = {"session_id": session_id, "kind": "text", "body": {"text": "x"}}
+        return int((await self.by(who, "POST", "/v1/messages", **body))["seq"])
+
+    async def reads(self, who: str, name: str, seq: int) -> None:
+        """By each gateway up to there; until it is stored."""
+        for rest in self.rest[who]:
+            await call(rest, "PUT", f"/v1/sessions/{name}/read", seq=seq)
+        async with asyncio.timeout(PATIENCE_S):
+            while (await self.rest[who][0].get(f"/v1/sessions/{name}")).json()["read_seq"] < seq:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    async def group(self, *others: str) -> str:
+        """A group of alice, bob and others. Bob wrote seq 2; eve, if she is in, wrote and read, too."""
+        users = [self.names.get(name, name) for name in ("bob", *others)]
+        made = await self.by("alice", "POST", "/v1/groups", name="sweep", members=users)
+        name = str(made["session_id"])
+        assert await self.says("bob", name) == 2
+        if "eve" in others:
+            await self.says("eve", name)
+            await self.reads("eve", name, 2)
+        return name
+
+    async def removed(self, name: str, by: str) -> str:
+        """Eve is in it no longer."""
+        removed = await self.by(by, "DELETE", f"/v1/groups/{name}/members/{self.names['eve']}")
+        self.seqs[name] = removed["seq"]
+        return name
+
+    async def dissolved(self, name: str) -> str:
+        """Nobody is in it any longer."""
+        self.seqs[name] = (await self.by("alice", "DELETE", f"/v1/groups/{name}"))["seq"]
+        return name
+
+    async def tries(self, one: Call, session_id: str, ordinal: int, who: str = "eve") -> httpx2.Response:
+        """Somebody makes the call, about bob's message or bob."""
+        path = one.path(session_id, self.names["bob"], 2)
+        began = time.perf_counter()
+        answer = await answered(self.rest[who][ordinal], one.method, path, one.json(session_id, self.names["bob"]))
+        self.seconds.setdefault(session_id, []).append(time.perf_counter() - began)
+        return answer
+
+
+@asynccontextmanager
+async def sweeping(stack: Stack) -> AsyncIterator[Sweep]:
+    """Three people; eve and bob are connected to both gateways, as they stay whatever becomes of eve."""
+    run = uuid.uuid4().hex[:6]
+    names = {name: f"{run}-{name}" for name in ("alice", "bob", "eve")}
+    gateways = range(stack.counts.gateways)
+    async with AsyncExitStack() as exits:
+        rest = {
+            name: [await exits.enter_async_context(rest_of(stack, user_id, ordinal)) for ordinal in gateways]
+            for name, user_id in names.items()
+        }
+        bobs, eves = [
+            [await exits.enter_async_context(listening(stack, names[name], f"at-{at}", at)) for at in gateways]
+            for name in ("bob", "eve")
+        ]
+        yield Sweep(names, rest, bobs, eves)
+
+
+async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -> None:
+    async with httpx2.AsyncClient(base_url=stack.url()) as http:
+        paths = (await http.get("/openapi.json")).json()["paths"]
+    routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert routes == {(one.method, one.route) for one in CALLS} | ABOUT_THE_CALLER
+
+
+async def test_to_who_is_no_member_a_group_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
+    stack: Stack, figures: list[str]
+) -> None:
+    async with tables_of(stack) as store, sweeping(stack) as sweep:
+        guessed = "g:" + uuid.uuid4().hex
+        crowd = [f"{sweep.names['alice']}-{number:03d}" for number in range(WRITE_DIFFUSION_MAX - 2)]
+        groups = {
+            "never in": await sweep.group(),
+            "left": await sweep.removed(await sweep.group("eve"), "eve"),
+            "removed": await sweep.removed(await sweep.group("eve"), "alice"),
+            "removed from a large one": await sweep.removed(await sweep.group("eve", *crowd), "alice"),
+            "dissolved": await sweep.dissolved(await sweep.group("eve")),
+        }
+        before = await stored(store, sweep, groups.values())
+        for ordinal in range(stack.counts.gateways):
+            expected = await told(sweep, guessed, ordinal)
+            for what, name in groups.items():
+                assert await told(sweep, name, ordinal) == expected, what
+            # Of the dissolved one this is so for its owner, too.
+            for one in CALLS:
+                is_refused(one, await sweep.tries(one, groups["dissolved"], ordinal, "alice"), "session_not_found")
+        await nothing_came_of_it(store, sweep, before)
+        assert await history.heads(store, [guessed]) == {}
+        await nothing_more_is_pushed(sweep, groups)
+        figures.append(f"no such session, or not for you: {times(sweep, groups, guessed)}")
+
+
+async def test_to_a_stranger_a_direct_session_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
+    stack: Stack,
+) -> None:
+    async with tables_of(stack) as store, sweeping(stack) as sweep:
+        direct = direct_session(sweep.names["alice"], sweep.names["bob"])
+        await sweep.says("bob", direct)
+        await sweep.says("bob", direct)
+        before = await stored(store, sweep, [direct])
+        for ordinal in range(stack.counts.gateways):
+            assert await told(sweep, direct, ordinal) == await told(sweep, f"d:{uuid.uuid4().hex}:z", ordinal)
+        await nothing_came_of_it(store, sweep, before)
+
+
+@pytest.mark.parametrize("what", list(STANDINGS))
+async def test_a_member_is_denied_what_is_not_theirs_and_nothing_else(stack: Stack, what: str) -> None:
+    async with tables_of(stack) as store, sweeping(stack) as sweep:
+        only_admins = {"who_can_send": "admins", "who_can_add": "admins"}
+        name = await sweep.group("eve")
+        await sweep.by("alice", "PATCH", f"/v1/groups/{name}", settings=only_admins)
+        changes, denied = STANDINGS[what]
+        if changes:
+            await sweep.by("alice", "PUT", f"/v1/groups/{name}/members/{sweep.names['eve']}", **changes)
+        before = await stored(store, sweep, [name])
+        for one in CALLS:
+            for ordinal in range(stack.counts.gateways) if denied[one.needs] else ():
+                is_refused(one, await sweep.tries(one, name, ordinal), denied[one.needs] or "")
+        for needs, frame in frames_of(name):
+            if denied[needs]:
+                error = await sweep.eves[0].asks(**frame)
+                assert (error["type"], error["code"]) == ("send_error", denied[needs])
+        await nothing_came_of_it(store, sweep, before)
+        for one in CALLS:
+            if not denied[one.needs] and one.needs == NOTHING:
+                answer = await sweep.tries(one, name, 0)
+                assert answer.status_code == 200, (one, answer.text)
+
+
+async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) -> None:
+    many = [f"user-{number}" for number in range(501)]
+    text = {"client_msg_id": "wrong", "kind": "text", "body": {"text": "x"}}
+    async with tables_of(stack) as store, sweeping(stack) as sweep:
+        name = await sweep.group("eve")
+        gone = await sweep.removed(await sweep.group("eve"), "eve")
+        path, text = f"/v1/groups/{name}", text | {"session_id": name}
+        make = {"client_msg_id": "wrong", "name": "T", "members": []}
+        before = await stored(store, sweep, [name, gone])
+        calls: list[tuple[str, str, str, Any, int, str]] = [
+            ("alice", "DELETE", f"{path}/members/zoe", None, 409, "not_member"),
+            ("alice", "PUT", f"{path}/members/zoe", {"role": "admin"}, 409, "not_member"),
+            ("alice", "POST", f"{path}/transfer", {"user_id": "zoe"}, 409, "not_member"),
+            ("alice", "DELETE", f"{path}/members/{sweep.names['alice']}", None, 403, "forbidden"),
+            ("bob", "DELETE", f"{path}/members/zoe", None, 403, "forbidden"),
+            ("bob", "DELETE", f"{path}/members/{sweep.names['eve']}", None, 403, "forbidden"),
+            ("eve", "POST", "/v1/messages", text | {"session_id": gone}, 404, "session_not_found"),
+            ("alice", "POST", "/v1/groups", make | {"name": "x" * 129}, 400, "invalid_frame"),
+            ("alice", "POST", "/v1/groups", make | {"members": many}, 400, "invalid_frame"),
+            ("alice", "POST", "/v1/groups", make | {"settings": {"share_history": "yes"}}, 400, "invalid_frame"),
+            ("alice", "PATCH", path, {"name": "x" * 129}, 400, "invalid_frame"),
+            ("alice", "PATCH", path, {"settings": {"colour": "red"}}, 400, "invalid_frame"),
+            ("alice", "PATCH", path, {"settings": {"who_can_send": "bob"}}, 400, "invalid_frame"),
+            ("alice", "POST", f"{path}/members", {"user_ids": many}, 400, "invalid_frame"),
+            ("alice", "PUT", f"{path}/members/{sweep.names['bob']}", {"role": "owner"}, 400, "invalid_frame"),
+            ("bob", "PUT", f"/v1/sessions/{name}/read", {"seq": 0}, 400, "invalid_frame"),
+            *(("bob", "POST", "/v1/messages", text | {"reply_to": seq}, 400, "invalid_body") for seq in (4, 0, -1)),
+        ]
+        for who, method, target, body, status, code in calls:
+            answer = await answered(sweep.rest[who][1], method, target, body)
+            assert (answer.status_code, answer.json().get("code")) == (status, code), (method, target, answer.text)
+        for seq in (4, 0, -1):
+            error = await sweep.bobs[0].asks(type="send", **text, reply_to=seq)
+            assert (error["type"], error["code"]) == ("send_error", "invalid_body")
+        twice = [{"user_id": sweep.names[who], "code": "already_member"} for who in ("bob", "eve")]
+        added = await sweep.by("bob", "POST", f"{path}/members", user_ids=[one["user_id"] for one in twice])
+        assert added == {"session_id": name, "added": [], "left_out": twice}
+        await nothing_came_of_it(store, sweep, before)
+
+
+async def told(sweep: Sweep, session_id: str, ordinal: int) -> list[Any]:
+    """What eve is told by every call and frame, but for the ids; it is what is documented."""
+    answers: list[Any] = []
+    for one in CALLS:
+        if session_id.startswith("g:") or not one.is_of_groups:
+            answer = await sweep.tries(one, session_id, ordinal)
+            is_refused(one, answer, "session_not_found")
+            headers = {name: value for name, value in answer.headers.items() if name != "date"}
+            answers.append((answer.status_code, headers, answer.text.replace(session_id, "…")))
+    for _, frame in frames_of(session_id):
+        error = await sweep.eves[ordinal].asks(**frame)
+        assert (error["code"], error.get("fatal", False)) == ("session_not_found", False), (frame, error)
+        answers.append({name: "…" if value == session_id else value for name, value in error.items()})
+    return answers
+
+
+def is_refused(one: Call, answer: httpx2.Response, code: str) -> None:
+    """With this code; a batch is answered message by message."""
+    if one.route.endswith(":batch"):
+        assert [result["code"] for result in answer.json()["results"]] == [code], (one, answer.text)
+    else:
+        assert (answer.status_code, answer.json().get("code")) == (STATUS[code], code), (one, answer.text)
+
+
+# -- nothing stored --------------------------------------------------------------------------------
+
+
+async def stored(store: Store, sweep: Sweep, names: Iterable[str]) -> dict[str, Account]:
+    """All rows of the sessions once their last ones are written.
+
+    All but alice's watermarks, which she moves to see that receipts have come so far.
+    """
+    accounts, alice = {}, sweep.names["alice"]
+    for name in names:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                accounts[name] = account = await account_of(store, name)
+                rows = account.watermarks.values()
+                if account.sent == {row.user_id: row.sent_seq for row in rows if row.sent_seq}:
+                    break
+                await asyncio.sleep(0.1)
+    return {
+        name: replace(one, watermarks={user: row for user, row in one.watermarks.items() if user != alice})
+        for name, one in accounts.items()
+    }
+
+
+async def nothing_came_of_it(store: Store, sweep: Sweep, before: Mapping[str, Account]) -> None:
+    """No row is another, once what came before is through: a later read of alice by each gateway is stored."""
+    alice = sweep.names["alice"]
+    for name, account in before.items():
+        if alice in account.joined:
+            await sweep.reads("alice", name, account.head_seq)
+    assert await stored(store, sweep, before) == before
+    assert await history.inbox_tails(store, ["nobody-yet"]) == {"nobody-yet": 0}
+
+
+# -- nothing pushed --------------------------------------------------------------------------------
+
+
+async def nothing_more_is_pushed(sweep: Sweep, groups: Mapping[str, str]) -> None:
+    """The groups go on while eve stays connected: her devices and her inbox end with her memberships."""
+    living = [name for what, name in groups.items() if what != "dissolved"]
+    lasts = {}
+    for name in living:
+        await sweep.by("alice", "PATCH", f"/v1/groups/{name}", name="without eve")
+        lasts[name] = await sweep.says("bob", name)
+    await until(lambda: all(bob.known_head(name) == lasts[name] for bob in sweep.bobs for name in living), "bob knows")
+    direct = direct_session(sweep.names["alice"], sweep.names["eve"])
+    await sweep.says("alice", direct)
+    await until(lambda: all(eve.seqs(direct) for eve in sweep.eves), "eve has what is hers")
+    for what, name in groups.items():
+        for eve in sweep.eves:
+            assert eve.known_head(name) == sweep.seqs.get(name, 0), what
+    page = (await sweep.rest["eve"][0].get("/v1/inbox")).json()
+    newest = {item["message"]["session_id"]: item["message"]["seq"] for item in page["items"]}
+    assert newest == sweep.seqs | {direct: 1}
+    sessions = (await sweep.rest["eve"][1].get("/v1/sessions")).json()["sessions"]
+    assert [one["session_id"] for one in sessions] == [direct]
+
+
+def times(sweep: Sweep, groups: Mapping[str, str], guessed: str) -> str:
+    """Medians, to be looked at."""
+    there = [second for name in groups.values() for second in sweep.seconds[name]]
+    return f"{statistics.median(there) * 1000:.1f} and {statistics.median(sweep.seconds[guessed]) * 1000:.1f} ms"
