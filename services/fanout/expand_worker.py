@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterator
 
 from services.fanout.members import Audience, Members, MembersCache, still_in
-from services.fanout.plan import check, deliveries, goes_to_all_members, read_push, recipients
+from services.fanout.plan import check, deliveries, goes_to_all_members, read_pushes, recipients
 from services.fanout.presence_reader import PresenceReader
 from tidings import metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
@@ -156,14 +156,15 @@ class ExpandStage:
     def _plan(self, work: Round[Persisted], outbox: Outbox, one: _Fresh, loaded: dict[_Place, Members]) -> None:
         partition, record, persisted = one
         tag = partition.partition
+        members = self._members_after((tag, record.offset), persisted, loaded)
         try:
-            audience = recipients(persisted, self._members_after((tag, record.offset), persisted, loaded))
+            audience = recipients(persisted, members)
         except UnreadableRecord as error:
             work.stop(partition, f"offset {record.offset}: {error}")
             return
-        pushed = read_push(persisted)
-        if pushed is not None and self._is_first_push(record):
-            self._push(pushed)
+        if self._is_first_push(record):
+            for pushed in read_pushes(persisted, members):
+                self._push(pushed)
         for target, delivery in deliveries(persisted, audience, self._user_partitions):
             outbox.add(tag, TopicPartition(DELIVERIES, target), NewRecord(delivery.SerializeToString()))
 

@@ -71,15 +71,23 @@ def _delivery(persisted: Persisted, part: int, users: Sequence[str]) -> Delivery
     return Delivery(inbox_item=item)
 
 
-def read_push(persisted: Persisted) -> PushedMessage | None:
-    """What every gateway hands to its own members of the group; None where inboxes are the only way.
+def read_pushes(persisted: Persisted, members: Members | None) -> Iterator[PushedMessage]:
+    """What every gateway is told of a group in line; nothing where inboxes are the only way.
 
-    The message that ends read diffusion is told the gateways too, in line and
-    not to be handed out: else the first push of the next time in read
-    diffusion could reach members who were removed in between (H15).
+    In read diffusion it hands the message to its own members. The message that ends read diffusion is not
+    to be handed out: else the first push of the next time in read diffusion could reach members who were
+    removed in between (H15). Nor is the one that begins it, which says who the members are: what follows
+    overtakes the inboxes. `members`: after the message, where it goes to all of them.
     """
-    if persisted.mode != MODE_READ and persisted.mode_to != MODE_WRITE:
-        return None
+    if persisted.mode == MODE_READ or persisted.mode_to == MODE_WRITE:
+        yield _read_push(persisted, ())
+    elif persisted.mode_to == MODE_READ and members is not None:
+        users, size = sorted(members.audience.users), persisted.stamps.recipients_per_part
+        for start in range(0, len(users), size):
+            yield _read_push(persisted, users[start : start + size])
+
+
+def _read_push(persisted: Persisted, member_ids: Sequence[str]) -> PushedMessage:
     return PushedMessage(
         message=persisted.message,
         mode=persisted.mode,
@@ -88,4 +96,5 @@ def read_push(persisted: Persisted) -> PushedMessage | None:
         joined_ids=persisted.joined_ids,
         left_ids=persisted.left_ids,
         dissolves=persisted.dissolves,
+        member_ids=member_ids,
     )

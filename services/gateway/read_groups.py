@@ -230,16 +230,17 @@ class ReadGroups:
                 seat.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
 
     def _change_mode(self, pushed: PushedMessage) -> None:
-        """The crossing message goes to inboxes; only the way back to write is true of all at once.
+        """Only the way back to write is true of all at once.
 
         To read it is true of those whom it names: a removal in write diffusion may still be on its way to the others.
+        It comes by the inboxes, naming their users, and in line, naming all members.
         """
         session_id, seq = pushed.message.session_id, pushed.message.seq
         if pushed.mode_to != MODE_READ:
             for seat in self._groups.get(session_id, {}).values():
                 seat.mode(seq, False)
             return
-        for user_id in pushed.user_ids:
+        for user_id in pushed.user_ids or pushed.member_ids:
             if user_id in self._visits:
                 seat = self._seat(session_id, user_id)
                 seat.know(seq)

@@ -251,10 +251,10 @@ class Schedule:
         for device in self.devices:
             if device.gateway is None:
                 device.connect(self.chance.choice(self.gateways))
-        await self._quiet()
+        await self._quiet(all_is_shown=False)
         self.oracle.read_on()
         await self._last_words()
-        await self._quiet()
+        await self._quiet(all_is_shown=True)
         self.oracle.read_on()
 
     async def _last_words(self) -> None:
@@ -283,8 +283,8 @@ class Schedule:
             device = self.chance.choice(self._connected(user_id))
             await self._claim(device, session_id, session.seq, session.seq)
 
-    async def _quiet(self) -> None:
-        """Until nobody has anything to do: everything is answered, delivered and shown."""
+    async def _quiet(self, all_is_shown: bool) -> None:
+        """Until nobody has anything to do: everything is answered and delivered, and shown where that is asked for."""
         shown = -1
         for turn in range(_QUIET_ROUNDS):
             await self._seconds_go_by(1)
@@ -292,12 +292,14 @@ class Schedule:
                 for key in list(device.unanswered):
                     device.retry(key)
                 assert device.gateway is not None
-                if turn % 3 == 2:
+                if turn % 2:
                     await device.gateway.heartbeat(device)
                 await device.handle(1_000)
                 if device.needs_sync:
                     await device.sync(200)
-            if turn % 3 == 2 and not self._what_is_left():
+            if not all_is_shown and not self._what_is_left():
+                return
+            if turn % 2 and not self._what_is_left():
                 before, shown = shown, sum(len(some) for device in self.devices for some in device.shown.values())
                 if shown == before:
                     return

@@ -1,10 +1,14 @@
-"""Seeded runs of all stages and their clients. The same seed is the same run.
+"""Seeded runs of all stages and their clients. The same seed is the same run, in whichever process.
 
 `SIMULATION_SEEDS=7` runs seed 7 alone, `SIMULATION_SEEDS=0-5000` many (`make simulate SEEDS=…`).
 """
 
+import gc
 import logging
+import multiprocessing
 import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
 import structlog
@@ -39,8 +43,23 @@ async def one_run(seed: int) -> None:
         schedule.bury()
 
 
-@pytest.mark.parametrize("seed", seeds())
-def test_no_seed_breaks_a_promise(seed: int) -> None:
+def play(seed: int) -> None:
+    """One seed, in one of the pool's processes, without logs and mostly without the collector."""
+    gc.set_threshold(100_000)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     run(lambda: one_run(seed))
-    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="module")
+def playing(request: pytest.FixtureRequest) -> Iterator[dict[int, "Future[None]"]]:
+    """All seeds of this session, one process a core."""
+    items = [item for item in request.session.items if item.path == request.path]
+    asked = [item.callspec.params["seed"] for item in items]  # type: ignore[attr-defined]
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        yield {seed: pool.submit(play, seed) for seed in asked}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_no_seed_breaks_a_promise(playing: dict[int, "Future[None]"], seed: int) -> None:
+    playing[seed].result()

@@ -71,7 +71,7 @@ class SendError(_message.Message):
     def __init__(self, origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., session_id: _Optional[str] = ..., client_msg_id: _Optional[str] = ..., refusal: _Optional[_Union[_common_pb2.Refusal, _Mapping]] = ...) -> None: ...
 
 class PushedMessage(_message.Message):
-    __slots__ = ("message", "user_ids", "inbox_seqs", "mode", "mode_from", "mode_to", "joined_ids", "left_ids", "dissolves")
+    __slots__ = ("message", "user_ids", "inbox_seqs", "mode", "mode_from", "mode_to", "joined_ids", "left_ids", "dissolves", "member_ids")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     USER_IDS_FIELD_NUMBER: _ClassVar[int]
     INBOX_SEQS_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +81,7 @@ class PushedMessage(_message.Message):
     JOINED_IDS_FIELD_NUMBER: _ClassVar[int]
     LEFT_IDS_FIELD_NUMBER: _ClassVar[int]
     DISSOLVES_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
     message: _common_pb2.Message
     user_ids: _containers.RepeatedScalarFieldContainer[str]
     inbox_seqs: _containers.RepeatedScalarFieldContainer[int]
@@ -90,7 +91,8 @@ class PushedMessage(_message.Message):
     joined_ids: _containers.RepeatedScalarFieldContainer[str]
     left_ids: _containers.RepeatedScalarFieldContainer[str]
     dissolves: bool
-    def __init__(self, message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., user_ids: _Optional[_Iterable[str]] = ..., inbox_seqs: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ..., dissolves: _Optional[bool] = ...) -> None: ...
+    member_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, message: _Optional[_Union[_common_pb2.Message, _Mapping]] = ..., user_ids: _Optional[_Iterable[str]] = ..., inbox_seqs: _Optional[_Iterable[int]] = ..., mode: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_from: _Optional[_Union[_common_pb2.Mode, str]] = ..., mode_to: _Optional[_Union[_common_pb2.Mode, str]] = ..., joined_ids: _Optional[_Iterable[str]] = ..., left_ids: _Optional[_Iterable[str]] = ..., dissolves: _Optional[bool] = ..., member_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Live(_message.Message):
     __slots__ = ("user_id", "connection_id", "inbox_seq")

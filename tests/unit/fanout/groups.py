@@ -23,7 +23,7 @@ class Session:
 
 @dataclass
 class GroupLog:
-    """One group. `inboxes`, `reads`: the seqs for each user's inbox; for every gateway, the end of reading too."""
+    """One group. `inboxes`, `reads`: the seqs for each user's inbox; for every gateway, both ends of reading too."""
 
     session_id: str = "g:team"
     write_diffusion_max: int = 4
@@ -120,7 +120,7 @@ class GroupLog:
         return self.mode
 
     def _expect(self, persisted: Persisted, reached: Sequence[str]) -> None:
-        if persisted.mode == MODE_READ or persisted.mode_to == MODE_WRITE:
+        if persisted.mode == MODE_READ or persisted.mode_to:
             self.reads.append(self.seq)
         if persisted.mode == MODE_READ and not self.is_dissolved:
             reached = [*persisted.joined_ids, *persisted.left_ids, *persisted.named_ids]

@@ -207,6 +207,29 @@ def test_the_crossing_message_names_who_reads_the_log_from_there_on() -> None:
     assert groups.of_user("ann") == [GROUP]
 
 
+def test_the_crossing_message_in_line_names_all_members_so_that_what_follows_may_overtake_the_inboxes() -> None:
+    groups = ReadGroups()
+    groups.enter("ann")
+    groups.enter("eve")
+    told = crossing(7, READ)
+    told.member_ids.extend(["ann", "bob"])
+    assert groups.pushed(told) == []
+    assert groups.pushed(push(8)) == ["ann"]
+    groups.pushed(crossing(7, READ, "ann"))
+    assert groups.pushed(push(9)) == ["ann"]
+    assert groups.take_unsure() == ()
+
+
+def test_who_is_not_named_by_the_crossing_message_in_line_is_handed_nothing() -> None:
+    """A removal in write diffusion was lost on its way."""
+    groups = learned("ann", "bob")
+    groups.pushed(crossing(10, WRITE))
+    told = crossing(13, READ)
+    told.member_ids.append("ann")
+    groups.pushed(told)
+    assert groups.pushed(push(14)) == ["ann"]
+
+
 def test_who_learns_of_the_crossing_after_pushes_of_the_log_has_missed_those() -> None:
     groups = ReadGroups()
     groups.enter("ann")
@@ -382,8 +405,9 @@ class World:
         if to is not None:
             for user in self.since:
                 self.to_user[user].append(crossing(self.seq, to, user))
-            if to == WRITE:
-                self.to_all.append(crossing(self.seq, to))
+            in_line = crossing(self.seq, to)
+            in_line.member_ids.extend(self.since if to == READ else ())
+            self.to_all.append(in_line)
             self.mode = to
         elif self.mode == READ:
             self.to_all.append(push(self.seq, joined=joined, left=left))

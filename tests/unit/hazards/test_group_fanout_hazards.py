@@ -62,7 +62,8 @@ async def test_h15_gateways_hear_of_a_removal_before_the_next_message_and_not_th
         await persist(line, group, group.say(1), group.remove(2, "user3"), group.say(3), group.add(4, ["user3"]))
         await line.settled(EXPAND)
         told = [(one.message.seq, list(one.left_ids), list(one.joined_ids)) for one in messages(line)]
-        assert told == [(2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
+        assert told == [(1, [], USERS), (2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
+        assert [list(one.member_ids) for one in messages(line)] == [USERS, [], [], [], []]
         line.deliver()
         await line.settled(EXPAND, DELIVER)
         check_group(line, group)
@@ -81,8 +82,8 @@ async def test_h16_at_the_switch_back_to_inboxes_no_message_goes_both_ways() -> 
         await line.settled(EXPAND, DELIVER)
         to_all = [(one.message.seq, one.mode) for one in messages(line) if not one.user_ids]
         to_user = [(one.message.seq, one.inbox_seqs[0]) for one in messages(line) if "user0" in one.user_ids]
-        # The last one only ends it at the gateways, in line: its mode says that it is not handed out.
-        assert to_all == [(2, 2), (3, 2), (4, 1)]
+        # The first and the last only begin and end it at the gateways: by their mode they are not handed out.
+        assert to_all == [(1, 1), (2, 2), (3, 2), (4, 1)]
         assert to_user == [(1, 1), (4, 2), (5, 3), (6, 4)]
         switches = [one for one in messages(line) if one.message.seq == 4]
         assert [(one.mode_from, one.mode_to) for one in switches] == [(2, 1), (2, 1)]
@@ -196,7 +197,7 @@ async def test_a_repeated_round_tells_no_gateway_twice() -> None:
         await line.settled(EXPAND)
         line.deliver()
         await line.settled(DELIVER)
-        assert [one.message.seq for one in messages(line)] == [2]
+        assert [one.message.seq for one in messages(line)] == [1, 2]
         check_group(line, group)
 
 
@@ -210,7 +211,7 @@ async def test_every_gateway_that_runs_is_told_and_none_that_said_goodbye() -> N
         await persist(line, group, group.add(0, USERS), group.say(1))
         line.expand()
         await line.settled(EXPAND)
-        assert [(push.gateway_epoch, push.message.message.seq) for push in line.pushes(0)] == [(first, 2)]
+        assert [(push.gateway_epoch, push.message.message.seq) for push in line.pushes(0)] == [(first, 1), (first, 2)]
         assert not line.pushes(1)
 
 
@@ -222,7 +223,7 @@ async def test_the_end_of_a_large_group_reaches_every_inbox_and_every_gateway() 
         line.fanout()
         await persist(line, group, group.add(0, USERS), group.say(1), group.dissolve(2))
         await line.settled(EXPAND, DELIVER)
-        assert [(one.message.seq, one.dissolves) for one in messages(line)] == [(2, False), (3, True)]
+        assert [(one.message.seq, one.dissolves) for one in messages(line)] == [(1, False), (2, False), (3, True)]
         check_group(line, group)
 
 
