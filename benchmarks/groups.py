@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import machine, pid_of, say, usages
+from benchmarks.bare import kafka_hop
 from benchmarks.generator import percentile
 from benchmarks.group_tables import Arrivals, store_of, verify
 from benchmarks.processes import GeneratorProcess, usage
@@ -21,6 +22,8 @@ WARM_S = float(os.environ.get("BENCH_WARM_S", "60"))
 STEP_S = float(os.environ.get("BENCH_STEP_S", "20"))
 SESSIONS = 1_000
 SINGLE_MESSAGES = 40
+# As in the direct part: how fast the machine is at this hour.
+BARE_RATE = 200
 # Name, members, connected, rates of the climb in messages a second.
 LARGE_WRITE = ("w", 500, 100, (2.0, 12.0, 16.0, 20.0, 24.0))
 BUSY_WRITE = ("h", 100, 100, (40.0, 80.0, 100.0, 120.0))
@@ -50,6 +53,8 @@ def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
     """Everything that is measured, in the order in which it is."""
     results: dict[str, Any] = {"machine": machine(), "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     results["busy_write"] = climb(stack, generator, BUSY_WRITE, WARM_S)
+    results["bare"] = asyncio.run(kafka_hop(stack.bootstrap, BARE_RATE, STEP_S / 2))
+    say("bare", results["bare"])
     results["large_write"] = climb(stack, generator, LARGE_WRITE, 0)
     results["read"] = climb(stack, generator, READ, 0)
     results["session_list"] = session_list(stack, generator)
