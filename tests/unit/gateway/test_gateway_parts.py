@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from services.gateway.batching import Batched
+from services.gateway.batching import BATCHES_AT_ONCE, MAX_KEYS, Batched
 from services.gateway.blocks import GATHER_S, Blocks
 from services.gateway.rates import RateLimits
 from services.gateway.settings import GroupIdSettings, HttpSettings, TokenSettings, read_group_key, read_keys
@@ -267,8 +267,8 @@ async def test_who_asks_during_a_read_gets_a_later_one_shared_with_its_equals() 
     tables = SlowTables()
     reads = Batched(tables.load)
     first = asyncio.create_task(reads.get("a"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    while not tables.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0)
     tables.value = 1
     later = [asyncio.create_task(reads.get(key)) for key in ("a", "a", "b", "unknown")]
     await asyncio.sleep(0)
@@ -276,6 +276,20 @@ async def test_who_asks_during_a_read_gets_a_later_one_shared_with_its_equals() 
     assert await first == 0
     assert await asyncio.gather(*later) == [1, 1, 1, None]
     assert tables.asked == [["a"], ["a", "b", "unknown"]]
+
+
+async def test_many_keys_are_read_in_some_batches_at_once_and_what_is_beyond_them_waits() -> None:
+    tables = SlowTables()
+    reads = Batched(tables.load)
+    keys = [f"{number:04d}" for number in range(BATCHES_AT_ONCE * MAX_KEYS + 1)]
+    asking = asyncio.create_task(reads.get_many(keys))
+    while len(tables.asked) < BATCHES_AT_ONCE:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [len(batch) for batch in tables.asked] == [MAX_KEYS] * BATCHES_AT_ONCE
+    tables.go.set()
+    assert await asking == dict.fromkeys(keys, 0)
+    assert tables.asked[BATCHES_AT_ONCE:] == [keys[-1:]]
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("away"), ValueError("a bug")])
