@@ -68,12 +68,12 @@ BUGS = (
     bug(
         "ack before the side rows are confirmed",
         "services/persister/worker.py",
-        "        await work.write(self._store, effects.writes)\n",
-        "        side = type(effects.writes)()\n"
-        "        for wave in effects.writes.waves():\n"
+        "        await work.write(self._store, effects.in_order())\n",
+        "        side = type(effects.in_order())()\n"
+        "        for wave in effects.in_order().waves():\n"
         '            for row in [one for one in wave if one.row.table in ("message_keys", "group_members")]:\n'
         "                wave.remove(row)\n                side.beside(row)\n"
-        "        await work.write(self._store, effects.writes)\n        self._answer(work, effects)\n"
+        "        await work.write(self._store, effects.in_order())\n        self._answer(work, effects)\n"
         "        await work.write(self._store, side)\n",
         by.SIMULATED,
     ),

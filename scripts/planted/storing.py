@@ -7,8 +7,8 @@ BUGS = (
     bug(
         "ack before the write",
         "services/persister/worker.py",
-        "        await work.write(self._store, effects.writes)\n",
-        "        self._answer(work, effects)\n        await work.write(self._store, effects.writes)\n",
+        "        await work.write(self._store, effects.in_order())\n",
+        "        self._answer(work, effects)\n        await work.write(self._store, effects.in_order())\n",
         by.ACK_ORDER,
         by.NOTHING_COMMITTED,
         by.H1,
@@ -41,9 +41,9 @@ BUGS = (
     bug(
         "state enters the cache before the round is confirmed",
         "services/persister/worker.py",
-        "        await work.write(self._store, effects.writes)\n",
+        "        await work.write(self._store, effects.in_order())\n",
         "        for session_id, draft in drafts.items():\n            self._remember(session_id, draft)\n"
-        "        await work.write(self._store, effects.writes)\n",
+        "        await work.write(self._store, effects.in_order())\n",
         by.FAILED_ROUND,
         by.H27,
     ),
@@ -103,10 +103,11 @@ BUGS = (
                 "        if False:\n            for row in _directory",
             ),
             (
-                "        self.writes.beside(TaggedRow(tag, _key_row",
+                "        self._writes.beside(TaggedRow(tag, _key_row",
                 "        for row in _directory(accepted, command, record, epoch) if accepted.opens_segment else ():\n"
-                '            self.writes.then(session_id, ("directory", accepted.segment), TaggedRow(tag, row), 9)\n'
-                "        self.writes.beside(TaggedRow(tag, _key_row",
+                '            late = (session_id, ("directory", accepted.segment), TaggedRow(tag, row), 9)\n'
+                "            self._messages.append(late)\n"
+                "        self._writes.beside(TaggedRow(tag, _key_row",
             ),
         ),
         (by.H10,),

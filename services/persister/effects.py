@@ -42,10 +42,23 @@ _MODES = {0: common_pb2.MODE_UNSPECIFIED, MODE_WRITE: common_pb2.MODE_WRITE, MOD
 class Effects:
     """All that one round asks for."""
 
-    writes: OrderedWrites = field(default_factory=OrderedWrites)
     outbox: Outbox = field(default_factory=Outbox)
     answers: list[tuple[int, int, Push]] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
+    _writes: OrderedWrites = field(default_factory=OrderedWrites)
+    _messages: list[tuple[str, tuple[str, int], TaggedRow, int]] = field(default_factory=list)
+
+    def in_order(self) -> OrderedWrites:
+        """All rows of the round.
+
+        The versions of a group come before its messages: whoever can read a message that removes somebody, or one
+        after it, finds the removal in the tables too (G10). Law 5 makes those of the future harmless to who decides.
+        """
+        for session_id, mutation, row, size_bytes in self._messages:
+            self._writes.follow(session_id, ("versions", session_id))
+            self._writes.then(session_id, mutation, row, size_bytes)
+        self._messages.clear()
+        return self._writes
 
     def take(self, draft: Draft, command: Command, record: Record, epoch: int) -> None:
         """Decide one command and add what follows from it."""
@@ -59,21 +72,22 @@ class Effects:
         tag, session_id = record.partition, command.session_id
         if accepted.opens_segment:
             for row in _directory(accepted, command, record, epoch):
-                self.writes.then(session_id, ("directory", accepted.segment), TaggedRow(tag, row), _ROW_OVERHEAD_BYTES)
+                directory = (session_id, ("directory", accepted.segment), TaggedRow(tag, row), _ROW_OVERHEAD_BYTES)
+                self._messages.append(directory)
         message = TaggedRow(tag, _message_row(accepted, command, record, epoch))
         size_bytes = len(accepted.entry.body) + _ROW_OVERHEAD_BYTES
-        self.writes.then(session_id, ("messages", accepted.segment), message, size_bytes)
-        self.writes.beside(TaggedRow(tag, _key_row(accepted, command, record, epoch)))
+        self._messages.append((session_id, ("messages", accepted.segment), message, size_bytes))
+        self._writes.beside(TaggedRow(tag, _key_row(accepted, command, record, epoch)))
         self._store_versions(accepted, tag)
         persisted = _persisted(accepted, command, record, epoch)
         target = TopicPartition(MESSAGES_PERSISTED, record.partition)
         self.outbox.add(tag, target, NewRecord(persisted.SerializeToString()))
 
     def _store_versions(self, accepted: Accepted, tag: int) -> None:
-        """Side rows (law 6), in no order to the messages, yet bounded: both tables make one mutation a session."""
+        """Both tables make one mutation a session."""
         change = accepted.entry.change
         for row in (*change.members, *((change.group,) if change.group else ())):
-            self.writes.then(("versions", row.session_id), "versions", TaggedRow(tag, row), _version_bytes(row))
+            self._writes.then(("versions", row.session_id), "versions", TaggedRow(tag, row), _version_bytes(row))
 
     def _answer(self, decision: Decision, command: Command, record: Record) -> None:
         if not command.HasField("origin"):

@@ -69,7 +69,7 @@ class PersisterStage:
         # 2. Decide. Pure: the same records give the same bytes, whoever decides them (law 1).
         effects = self._decide(work, arrived, drafts)
         # 3. Write, in order within each session, each wave confirmed by a quorum before the next.
-        await work.write(self._store, effects.writes)
+        await work.write(self._store, effects.in_order())
         # 4. Only now the acks (law 8). They are hints: lost ones are asked for again by the client.
         self._answer(work, effects)
         # 5. Hand on to fanout. Until this is confirmed too, the round is not, and will be repeated.

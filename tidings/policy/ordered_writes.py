@@ -12,6 +12,8 @@ from tidings.store.base import TaggedRow
 
 # Law 2: the largest mutation.
 MUTATION_BYTES = 512 * 1024
+# Unlike every mutation's name.
+_NOTHING = object()
 
 
 @dataclass(slots=True)
@@ -45,6 +47,12 @@ class OrderedWrites:
             last.wave, last.mutation, last.size_bytes = last.wave + 1, mutation, 0
         last.size_bytes += size_bytes
         self._wave(last.wave).append(row)
+
+    def follow(self, key: Hashable, other: Hashable) -> None:
+        """The key's rows, of which there are none yet, begin only when those of the other key are confirmed."""
+        before = self._last.get(other)
+        if before is not None and key not in self._last:
+            self._last[key] = _Last(before.wave, _NOTHING, 0)
 
     def beside(self, row: TaggedRow) -> None:
         """A side row, in no order to anything (law 6); the round waits for it all the same."""
