@@ -67,6 +67,7 @@ class Lives:
             links = list(self._waiting)[:USERS_AT_ONCE]
             seqs = {link: self._waiting.pop(link) for link in links}
             users = {link.connection.user_id for link in links}
+            visits = {user_id: self._hub.read_groups.visit(user_id) for user_id in users}
             try:
                 await asyncio.gather(*(self._learn(user_id) for user_id in users.union(again)))
                 heads = await self.heads(users)
@@ -74,6 +75,9 @@ class Lives:
                 continue
             self._beat_soon(again)
             for link, inbox_seq in seqs.items():
+                if self._hub.read_groups.visit(link.connection.user_id) != visits[link.connection.user_id]:
+                    # Pushes were lost meanwhile, and what was read is void: its presence is due again, and asks anew.
+                    continue
                 link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
                 self._hub.settle(link)
