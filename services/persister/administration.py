@@ -32,6 +32,8 @@ def change_member(draft: Draft, who: Acting, command: Command, place: Place) -> 
         return forbidden("only the owner changes an admin, and nobody else the owner")
     if member.role == ROLE_OWNER and asked.HasField("role"):
         return forbidden("the owner stays owner until the group is transferred")
+    if asked.HasField("muted_until_ms") and asked.user_id == command.sender_id and not who.is_owner:
+        return forbidden("an own mute is lifted by the owner, or ends at its time")
     event: dict[str, object] = {"event": "member_changed", "user_id": asked.user_id}
     columns = {}
     if asked.HasField("role"):

@@ -219,6 +219,8 @@ def _change(session: Session, actor: Member, command: Command) -> Effect | str:
         return "forbidden"
     if member.role == "owner" and asked.HasField("role"):
         return "forbidden"
+    if is_self and actor.role != "owner" and asked.HasField("muted_until_ms"):
+        return "forbidden"
     if asked.HasField("role"):
         member.role = asked.role
     if asked.HasField("muted_until_ms"):

@@ -378,6 +378,8 @@ def test_who_may_give_roles_to_whom(sender: str, user_id: str, is_allowed: bool,
         ("ann", "bob", True),
         ("ann", "adam", False),
         ("ann", "alice", False),
+        ("ann", "ann", False),
+        ("alice", "alice", True),
         ("bob", "carl", False),
     ],
 )

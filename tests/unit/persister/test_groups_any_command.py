@@ -155,6 +155,8 @@ class Account:
             return "not_member"
         if role == "admin" and other != user and self.roles[other] != "member":
             return "forbidden"
+        if role == "admin" and other == user and change.HasField("muted_until_ms"):
+            return "forbidden"
         if change.HasField("role"):
             if self.roles[other] == "owner":
                 return "forbidden"
