@@ -26,7 +26,8 @@ _log = logger("tidings.receipts")
 @dataclass(slots=True)
 class _Load:
     task: asyncio.Task[None]
-    changes: list[Persisted] = field(default_factory=list)
+    # What the crew is to be told when its members are read; None once it is, and follows the log by itself.
+    changes: list[Persisted] | None = field(default_factory=list)
 
 
 class CrewLoads:
@@ -55,7 +56,7 @@ class CrewLoads:
     def follow(self, persisted: Persisted) -> None:
         """A change of members or mode: it is to be in the crew that is being read."""
         load = self._loads.get(persisted.message.session_id)
-        if load is not None:
+        if load is not None and load.changes is not None:
             load.changes.append(persisted)
             if len(load.changes) > _CHANGES:
                 self._loads.pop(persisted.message.session_id).task.cancel()
@@ -79,14 +80,14 @@ class CrewLoads:
         del self._loads[session_id]
 
     async def _load(self, session_id: str, seen_seq: int | None) -> None:
-        crew = self._crews.get(session_id)
+        crew, load = self._crews.get(session_id), self._loads[session_id]
         if crew is None:
             crew = await self._members(session_id, seen_seq)
-            changes = self._loads[session_id].changes
-            if not all(crew.follow(change) for change in changes):
+            if not all(crew.follow(change) for change in load.changes or ()):
                 return
             # From here on it follows the log by itself, and takes what is stored meanwhile.
             self._crews.put(session_id, crew)
+        load.changes = None
         while crew.newcomers:
             await self._watermarks(session_id, crew)
 

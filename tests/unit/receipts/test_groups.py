@@ -110,6 +110,21 @@ async def test_after_too_many_changes_meanwhile_the_members_are_read_again(chang
 
 
 @simulated
+async def test_however_many_changes_come_while_watermarks_are_read_they_are_read_once() -> None:
+    store = await tables(group(1, 1), member("alice", 1))
+    groups, answers = Groups(store), asyncio.Event()
+    held_up(store, "receipt_page", answers)
+    groups.see(said(1))
+    assert groups.crew("g:1") is None
+    await asyncio.sleep(1)
+    for seq in range(2, 202):
+        groups.see(changed(seq, joined="bob") if seq % 2 else changed(seq, left="bob"))
+    answers.set()
+    assert (await read(groups)).marks.keys() == {"alice", "bob"}
+    assert (store.calls["member_page"], store.calls["receipt_page"]) == (1, 1)
+
+
+@simulated
 async def test_a_crew_that_had_to_make_room_is_read_again_with_all_that_is_stored() -> None:
     store = await tables(
         *(group(1, 3, name) for name in ("g:1", "g:2")),
