@@ -364,6 +364,20 @@ def test_history_that_is_unavailable_is_asked_for_more_and_more_rarely_until_it_
         assert member.shown == list(range(1, 1 + len(member.log.messages)))
 
 
+def test_a_new_connection_asks_for_history_at_once_however_often_the_last_one_failed() -> None:
+    logs = groups.Groups()
+    logs.follow("g:x", 0)
+    logs.head(0, "g:x", 5)
+    for now_ms in (0, 1_000, 3_000):
+        assert list(logs.tick(now_ms)) == [FetchHistory("g:x", 0)]
+        assert not list(logs.history_failed(now_ms, "g:x", gone=False, jitter=0.0))
+    logs.head(4_000, "g:x", 6)
+    assert not list(logs.tick(4_000))
+    logs.ready("ann")
+    logs.head(4_000, "g:x", 6)
+    assert list(logs.tick(4_000)) == [FetchHistory("g:x", 0)]
+
+
 def test_groups_do_not_ask_for_history_again_all_at_once() -> None:
     logs = groups.Groups()
     for session_id, jitter in (("g:x", -1.0), ("g:y", 1.0)):

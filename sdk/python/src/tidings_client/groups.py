@@ -89,6 +89,12 @@ class Groups:
     _heads: dict[str, int] = field(default_factory=dict)
     _unknown: dict[str, int] = field(default_factory=dict)
 
+    def ready(self, user_id: str) -> None:
+        """A new connection, perhaps to another gateway: what failed at the last one holds nothing up here."""
+        self.user_id = user_id
+        for log in self._logs.values():
+            log.not_before_ms = log.failures = 0
+
     def follows(self, session_id: str) -> bool:
         return session_id in self._logs
 

@@ -75,7 +75,8 @@ class Receiving:
 
     def ready(self, now_ms: int, user_id: str) -> None:
         """A new connection is signed in; it has not said `live` yet."""
-        self._user_id = self.groups.user_id = user_id
+        self._user_id = user_id
+        self.groups.ready(user_id)
         self._connected, self._not_before_ms = True, 0
         self._live_by_ms = now_ms + COLD_START_MS
 
