@@ -112,6 +112,8 @@ class WebSocketEndpoint:
         self._hub.settle(link)
         moves: list[MoveWatermark] = []
         for effect in effects:
+            if connection.closing:
+                return
             if isinstance(effect, MoveWatermark):
                 moves.append(effect)
                 continue
