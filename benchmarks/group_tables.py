@@ -17,6 +17,7 @@ from tidings.store.rows import InboxRow, MessageRow
 
 # Rows that take longer are a failure of the run, not a latency.
 _ROWS_WITHIN_S = 30.0
+_REST_S = 0.5
 _AT_ONCE = 16
 
 
@@ -43,33 +44,48 @@ class Arrivals:
         self._session = self._cluster.connect("tidings")
         buckets = self._session.prepare("SELECT max(bucket) FROM inbox_buckets WHERE user_id = ?")
         self._newest = self._session.prepare(
-            "SELECT inbox_seq FROM inbox WHERE user_id IN ? AND bucket = ? PER PARTITION LIMIT 1"
+            "SELECT user_id, inbox_seq FROM inbox WHERE user_id IN ? AND bucket = ? PER PARTITION LIMIT 1"
         )
+        self._bucket_of = {user_id: self._session.execute(buckets, (user_id,)).one()[0] for user_id in user_ids}
+
+    def look(self, user_ids: Collection[str]) -> dict[str, int]:
+        """The newest inbox_seq of these users."""
         by_bucket: dict[int, list[str]] = {}
         for user_id in user_ids:
-            by_bucket.setdefault(self._session.execute(buckets, (user_id,)).one()[0], []).append(user_id)
-        self._asked = [(users, bucket) for bucket, users in by_bucket.items()]
-        self._users = len(user_ids)
+            by_bucket.setdefault(self._bucket_of[user_id], []).append(user_id)
+        asked = [(users, bucket) for bucket, users in by_bucket.items()]
+        return {user_id: seq for one in asked for user_id, seq in self._session.execute(self._newest, one)}
 
-    def look(self) -> int:
-        """How many rows there are in all these inboxes."""
-        return sum(row[0] for asked in self._asked for row in self._session.execute(self._newest, asked))
+    def at_rest(self) -> dict[str, int]:
+        """The newest inbox_seq of everybody, once nothing comes any more."""
+        before: dict[str, int] = {}
+        now = self.look(self._bucket_of)
+        while before != now:
+            time.sleep(_REST_S)
+            before, now = now, self.look(self._bucket_of)
+        return now
 
-    def complete_at_s(self, before: int) -> float:
-        """The moment (time.perf_counter) at which a look had found one row more for every user."""
-        deadline_s = time.perf_counter() + _ROWS_WITHIN_S
-        while time.perf_counter() < deadline_s:
-            if self.look() >= before + self._users:
-                return time.perf_counter()
-        raise RuntimeError(f"not every inbox has its row after {_ROWS_WITHIN_S} s")
+    def complete_at_s(self, before: Mapping[str, int]) -> float:
+        """The moment (time.perf_counter) at which the last of them was found to have one row more."""
+        missing, deadline_s = set(before), time.perf_counter() + _ROWS_WITHIN_S
+        while missing:
+            if time.perf_counter() > deadline_s:
+                raise RuntimeError(f"{len(missing)} inboxes do not have their row after {_ROWS_WITHIN_S} s")
+            missing -= {user_id for user_id, seq in self.look(missing).items() if seq > before[user_id]}
+        return time.perf_counter()
 
     def close(self) -> None:
         """The end."""
         self._cluster.shutdown()
 
 
-async def verify(store: Store, session_id: str, members: Collection[str], told: Mapping[str, Any]) -> dict[str, Any]:
-    """What was acked and seen against the log and the inboxes of these members; breaches, none if the promises hold."""
+async def verify(
+    store: Store, session_id: str, members: Collection[str], told: Mapping[str, Any], *, is_written: bool
+) -> dict[str, Any]:
+    """What was acked and seen against the log and the inboxes of these members; breaches, none if the promises hold.
+
+    `is_written`: every message is in every inbox.
+    """
     head = (await history.heads(store, [session_id]))[session_id]
     log = await history.read_range(store, session_id, 1, head.seq, head.seq)
     breaches = list(_of_log(log, told["acked"]))
@@ -82,6 +98,8 @@ async def verify(store: Store, session_id: str, members: Collection[str], told: 
         async with slots:
             rows = [row for row in await _inbox(store, user_id) if row.session_id == session_id]
         theirs = range(joined[user_id], head.seq + 1)
+        if is_written and [row.seq for row in rows] != list(theirs):
+            breaches.append(f"{user_id}: {len(rows)} rows in the inbox for {len(theirs)} messages")
         breaches.extend(_of_member(user_id, theirs, rows, told["devices"].get(user_id), acked))
         return len(rows)
 
