@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+import httpx2
 import pytest
 
 from deploy.local.stack import Stack
@@ -60,7 +61,7 @@ class Story:
         await self.owner.call("DELETE", f"/v1/groups/{self.session_id}/members/{user_id}")
 
     async def write(self, writer: Member) -> None:
-        """Without pause, until the story ends."""
+        """One message after the other, WRITE_EVERY_S apart, until the story ends."""
         number = 0
         while self.is_on:
             client_msg_id = uuid7(SystemClock().wall_ms(), uuid.uuid4().int % 2**60)
@@ -167,6 +168,8 @@ async def check(told: Story, log: Log, store: Store) -> None:
         in_order = await inbox_of(store, user_id, told.session_id, len(wanted))
         assert in_order == sorted(wanted), f"{user_id}: {gaps(wanted, in_order)}"
     for one in everybody:
+        shown = one.phone.device.seen.get(told.session_id, [])
+        assert shown == sorted(log.inboxes.get(one.user_id, set())), f"{one.user_id} was shown {shown} by the inbox"
         have = one.view(told.session_id)
         assert have >= told.owed(one, log), one.account(gaps(told.owed(one, log), have))
         theirs = log.seqs.get(one.user_id, set())
@@ -199,22 +202,48 @@ async def test_a_group_grows_and_shrinks_through_both_switches_and_every_member_
         figures.append(f"a group of 2, 600, 300: {pushed_share(told, log)}")
 
 
+# Of each kind the stage whose rounds show who owns the group's partition.
+DECIDES = {"persister": "persister", "fanout": "expand"}
+
+
+async def owner_of(stack: Stack, kind: str) -> str:
+    """The process through which the group goes now: nobody else sends anything meanwhile."""
+    names = [name for name in stack.running() if name.startswith(f"{kind}-")]
+    before = {name: await asyncio.to_thread(records_of, stack, name, DECIDES[kind]) for name in names}
+    await asyncio.sleep(3 * WRITE_EVERY_S)
+    grown = {name: await asyncio.to_thread(records_of, stack, name, DECIDES[kind]) - before[name] for name in names}
+    owner, other = sorted(names, key=lambda name: grown[name], reverse=True)
+    assert grown[owner] > grown[other], grown
+    return owner
+
+
+def records_of(stack: Stack, name: str, stage: str) -> float:
+    """How many records the rounds of a stage have had in one process."""
+    kind, ordinal = name.split("-")
+    url = f"http://127.0.0.1:{stack.ports.admin(kind, int(ordinal))}/metrics"
+    text = httpx2.get(url).raise_for_status().text
+    (line,) = [one for one in text.splitlines() if one.startswith(f'tidings_round_records_sum{{stage="{stage}"}}')]
+    return float(line.split()[-1])
+
+
 @pytest.mark.parametrize("kind", ["persister", "fanout"])
 async def test_the_switches_survive_the_death_and_the_sleep_of_a_stage(
     stack: Stack, kind: str, figures: list[str]
 ) -> None:
-    """One is killed while the group grows and sleeps 20 s while it shrinks, a second one running."""
+    """The one that has the group is killed while it grows and sleeps 20 s while it shrinks, a second one running."""
     async with tables_of(stack) as store, story(stack, comers_have_all=False) as told:
+        owner = await owner_of(stack, kind)
         growing = asyncio.create_task(told.grow())
-        await asyncio.to_thread(stack.kill, f"{kind}-0")
+        await asyncio.to_thread(stack.kill, owner)
         await growing
-        await asyncio.to_thread(stack.start, f"{kind}-0")
-        await asyncio.to_thread(stack.wait_ready, [f"{kind}-0"])
+        await asyncio.to_thread(stack.start, owner)
+        await asyncio.to_thread(stack.wait_ready, [owner])
+        owner = await owner_of(stack, kind)
         shrinking = asyncio.create_task(told.shrink())
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(stack.pause, f"{kind}-1")
+        await asyncio.to_thread(stack.pause, owner)
         await asyncio.sleep(SLEEP_S)
-        stack.resume(f"{kind}-1")
+        stack.resume(owner)
         await shrinking
         await asyncio.sleep(2)
         log = await told.settle(store)
