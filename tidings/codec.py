@@ -30,7 +30,8 @@ from tidings.wire.inbound_pb2 import ChangeGroup, ChangeMember, Command, GroupSe
 from tidings.wire.persisted_pb2 import Persisted
 from tidings.wire.receipts_pb2 import Receipt
 
-# The rules that this code decides by, and all that it still knows how to decide by (law 1).
+# The rules that this code decides by, and all that it still knows how to decide by (law 1). Until 0.1.0 is released
+# nobody's log holds records of an older code, and decisions change without a new number; never after that.
 RULES = 1
 KNOWN_RULES = frozenset({1})
 

@@ -237,8 +237,7 @@ class Connection:
             except Refused as refused:
                 self._error(refused, ref, now_ms)
                 continue
-            read_seq = place.seq if is_read else 0
-            effects.append(MoveWatermark(place.session_id, place.seq, read_seq, ref))
+            effects.append(MoveWatermark(place.session_id, place.seq, place.seq if is_read else 0, ref))
         return effects
 
     # --- from the log and the tables ---------------------------------------------------------------
@@ -302,8 +301,7 @@ class Connection:
         """
         self.inbox_tail = max(self.inbox_tail, inbox_tail)
         moved = {name: seq for name, seq in heads.items() if seq > self._heads.get(name, 0)}
-        if moved:
-            self._heads = {**self._heads, **moved}
+        self._heads = {**self._heads, **moved}
         self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=_heads_of(moved)))
 
     def beat_soon(self, now_ms: int) -> None:

@@ -56,7 +56,7 @@ class Lives:
         """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable."""
         groups = self._hub.read_groups
         heads = await self._sessions.head_seqs({name for user_id in user_ids for name in groups.of_user(user_id)})
-        # Asked again: who was removed meanwhile is told of nothing after it (G10).
+        # Asked again: who was removed meanwhile, as far as the pushes say, is told of nothing after it (G10).
         return {
             user_id: {name: heads[name] for name in groups.of_user(user_id) if name in heads} for user_id in user_ids
         }

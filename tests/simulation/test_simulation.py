@@ -7,6 +7,8 @@ import gc
 import logging
 import multiprocessing
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -44,10 +46,14 @@ async def one_run(seed: int) -> None:
 
 
 def play(seed: int) -> None:
-    """One seed, in one of the pool's processes, without logs and mostly without the collector."""
+    """One seed, in one of the pool's processes, without logs and mostly without the collector; warnings are errors."""
     gc.set_threshold(100_000)
+    warnings.simplefilter("error")
+    unraised: list[str] = []
+    sys.unraisablehook = lambda one: unraised.append(repr(one.exc_value))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     run(lambda: one_run(seed))
+    assert not unraised, unraised
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +61,11 @@ def playing(request: pytest.FixtureRequest) -> Iterator[dict[int, "Future[None]"
     """All seeds of this session, one process a core."""
     items = [item for item in request.session.items if item.path == request.path]
     asked = [item.callspec.params["seed"] for item in items]  # type: ignore[attr-defined]
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        yield {seed: pool.submit(play, seed) for seed in asked}
-        pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"))
+    yield {seed: pool.submit(play, seed) for seed in asked}
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.kill()  # idle by now, or in a seed without end, which is not to be waited for
 
 
 @pytest.mark.parametrize("seed", seeds())
