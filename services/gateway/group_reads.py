@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import orjson
 
-from services.gateway.membership import NEWEST, is_member
+from services.gateway.membership import is_member
 from tidings.errors import StoreUnavailable
 from tidings.store import history
 from tidings.store.base import Store
-from tidings.store.rows import MODE_READ, ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, GroupRow, MemberRow
+from tidings.store.rows import MODE_READ, NEWEST, ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, GroupRow, MemberRow
 
 MAX_MEMBERS_PAGE = 500
 # Pages of the store read for one answer: a page is short, not endless, where that many in a row have left.

@@ -10,10 +10,7 @@ from services.gateway.batching import Batched
 from services.gateway.commands import session_not_found
 from tidings import ids
 from tidings.store.base import Store
-from tidings.store.rows import MODE_WRITE, ROLE_MEMBER, GroupRow, MemberRow
-
-# Above every seq: the newest version of a group or a member.
-NEWEST = 2**62
+from tidings.store.rows import MODE_WRITE, NEWEST, ROLE_MEMBER, GroupRow, MemberRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ from services.receipts.crews import Crew, Crews
 from tidings.errors import StoreUnavailable
 from tidings.logging import logger
 from tidings.store.base import Store
-from tidings.store.rows import MODE_WRITE
+from tidings.store.rows import MODE_WRITE, NEWEST
 from tidings.wire.persisted_pb2 import Persisted
 
-# Above every seq.
-NEWEST = 2**62
 # Rows of one answer: some 5 ms of this process's time, then the rounds go on.
 _PAGE = 1_000
 _LOADS_AT_ONCE = 8

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 
-from services.receipts.crew_loads import NEWEST, CrewLoads
+from services.receipts.crew_loads import CrewLoads
 from services.receipts.crews import MEMBERS_IN_MEMORY, Crew, Crews
 from services.receipts.merge import Claim
 from tidings import ids, metrics
 from tidings.store.base import Store
-from tidings.store.rows import MODE_READ, GroupRow
+from tidings.store.rows import MODE_READ, NEWEST, GroupRow
 from tidings.wire.persisted_pb2 import Persisted
 
 # Some 150 bytes each. Of a group that is forgotten here a crew is read twice, should its members change.

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from tidings.ids import direct_users
 from tidings.store import history
 from tidings.store.base import Store
-from tidings.store.rows import GroupRow, MemberRow, MessageRow, ReceiptRow
+from tidings.store.rows import NEWEST, GroupRow, MemberRow, MessageRow, ReceiptRow
 from tidings.wire.common_pb2 import KIND_SYSTEM
 
-_NEWEST = 2**62
 _PAGE = 500
 
 
@@ -75,11 +74,11 @@ async def account_of(store: Store, session_id: str) -> Account:
     """Read everything."""
     head = (await history.heads(store, [session_id]))[session_id]
     messages = await history.read_range(store, session_id, 1, head.seq, head.seq)
-    group = (await store.groups_as_of({session_id: _NEWEST})).get(session_id)
+    group = (await store.groups_as_of({session_id: NEWEST})).get(session_id)
     versions: list[MemberRow] = []
     after: str | None = ""
     while after is not None:
-        page, after = await store.member_page(session_id, _NEWEST, after, _PAGE)
+        page, after = await store.member_page(session_id, NEWEST, after, _PAGE)
         versions += page
     watermarks: dict[str, ReceiptRow] = {}
     while rows := await store.receipt_page(session_id, max(watermarks, default=""), _PAGE):

@@ -14,6 +14,8 @@ MODE_READ = 2
 ROLE_MEMBER = 1
 ROLE_ADMIN = 2
 ROLE_OWNER = 3
+# Above every seq: asked for as of it, the tables answer with the newest versions.
+NEWEST = 2**62
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import pytest
 from tests.contract.store.making import group, member, write_confirmed
 from tidings.store.base import Store
 from tidings.store.rows import (
+    NEWEST,
     DeliveredRow,
     MemberRow,
     ReadRow,
@@ -16,8 +17,6 @@ from tidings.store.rows import (
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-NEWEST = 2**62
 
 
 async def _pages(store: Store, session_id: str, seq: int, limit: int) -> list[MemberRow]:

@@ -12,12 +12,11 @@ from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
 from tidings.codec import COUNTABLE_KINDS
 from tidings.store import history
-from tidings.store.rows import MemberRow, MessageRow, ReceiptRow
+from tidings.store.rows import NEWEST, MemberRow, MessageRow, ReceiptRow
 from tidings.topics import PERSISTER, RECEIPTS
 from tidings.wire.inbound_pb2 import AddMembers, ChangeGroup, ChangeMember, Command, RemoveMember
 
 USERS = ("bob", "carl", "dora")
-NEWEST = 2**62
 
 
 @dataclass
