@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-MAX_KEYS = 256
-# A user with 1,000 sessions fills four: while one is decoded the tables answer the next.
+# Together 256 keys are under way, whatever is asked for: while one batch is decoded the tables answer the next.
+MAX_KEYS = 64
 BATCHES_AT_ONCE = 4
 
 
