@@ -8,8 +8,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 # Together 256 keys are under way, whatever is asked for: while one batch is decoded the tables answer the next.
-MAX_KEYS = 64
-BATCHES_AT_ONCE = 4
+MAX_KEYS = 128
+BATCHES_AT_ONCE = 2
 
 
 class Batched(Generic[K, V]):
