@@ -41,6 +41,16 @@ async def read(groups: Groups, session_id: str = "g:1") -> Crew:
     return crew
 
 
+async def being_read(store: MemoryStore, call: str, seen_seq: int) -> tuple[Groups, asyncio.Event]:
+    """A crew of a group seen up to this seq, whose reading waits at the call for the event."""
+    groups, answers = Groups(store), asyncio.Event()
+    held_up(store, call, answers)
+    groups.see(said(seen_seq))
+    assert groups.crew("g:1") is None
+    await asyncio.sleep(1)
+    return groups, answers
+
+
 def said(seq: int, session_id: str = "g:1") -> Persisted:
     return Persisted(message=Message(session_id=session_id, seq=seq, kind=KIND_TEXT))
 
@@ -81,11 +91,7 @@ async def test_a_crew_that_was_read_before_anything_was_seen_does_not_survive_an
 @simulated
 async def test_changes_that_come_while_the_members_are_read_are_in_the_crew() -> None:
     store = await tables(*ROWS)
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, "member_page", answers)
-    groups.see(said(2))
-    assert groups.crew("g:1") is None
-    await asyncio.sleep(1)
+    groups, answers = await being_read(store, "member_page", 2)
     groups.see(changed(3, left="bob"))
     groups.see(changed(4, joined="carl"))
     answers.set()
@@ -97,11 +103,7 @@ async def test_changes_that_come_while_the_members_are_read_are_in_the_crew() ->
 @simulated
 async def test_after_too_many_changes_meanwhile_the_members_are_read_again(changes: int) -> None:
     store = await tables(group(1, 1), member("alice", 1))
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, "member_page", answers)
-    groups.see(said(1))
-    assert groups.crew("g:1") is None
-    await asyncio.sleep(1)
+    groups, answers = await being_read(store, "member_page", 1)
     for seq in range(2, 2 + changes):
         groups.see(changed(seq, joined="bob") if seq % 2 else changed(seq, left="bob"))
     answers.set()
@@ -112,11 +114,7 @@ async def test_after_too_many_changes_meanwhile_the_members_are_read_again(chang
 @simulated
 async def test_however_many_changes_come_while_watermarks_are_read_they_are_read_once() -> None:
     store = await tables(group(1, 1), member("alice", 1))
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, "receipt_page", answers)
-    groups.see(said(1))
-    assert groups.crew("g:1") is None
-    await asyncio.sleep(1)
+    groups, answers = await being_read(store, "receipt_page", 1)
     for seq in range(2, 202):
         groups.see(changed(seq, joined="bob") if seq % 2 else changed(seq, left="bob"))
     answers.set()
@@ -183,11 +181,7 @@ async def test_tables_that_do_not_answer_are_asked_again_and_whatever_else_goes_
 @simulated
 async def test_what_is_still_being_read_when_the_sessions_go_to_another_is_not_kept() -> None:
     store = await tables(*ROWS)
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, "member_page", answers)
-    groups.see(said(2))
-    assert groups.crew("g:1") is None
-    await asyncio.sleep(1)
+    groups, answers = await being_read(store, "member_page", 2)
     groups.forget()
     answers.set()
     await asyncio.sleep(1)
