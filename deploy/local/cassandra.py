@@ -70,6 +70,7 @@ def _jvm_flags(directory: Path, config: Path) -> list[str]:
         "cassandra.skip_wait_for_gossip_to_settle": 0,
         "cassandra.initial_token": 0,
         "io.netty.tryReflectionSetAccessible": "true",
+        "java.io.tmpdir": directory,  # its unpacked libraries stay behind when it is killed
         "java.net.preferIPv4Stack": "true",
         "jdk.attach.allowAttachSelf": "true",
         "logback.configurationFile": LOG_CONFIG,

@@ -31,6 +31,7 @@ def start_kafka(process: Process, jars_cache: Path, port: int, controller_port: 
         _format(config, env)
     java = ["java", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", "-XX:+UseSerialGC"]
     java.append("-XX:+ExitOnOutOfMemoryError")
+    java.append(f"-Djava.io.tmpdir={directory}")  # its unpacked libraries stay behind when it is killed
     process.start([*java, f"-Dlog4j2.configurationFile={LOG_CONFIG}", "kafka.Kafka", str(config)], env)
 
 

@@ -210,11 +210,15 @@ async def owner_of(stack: Stack, kind: str) -> str:
     """The process through which the group goes now: nobody else sends anything meanwhile."""
     names = [name for name in stack.running() if name.startswith(f"{kind}-")]
     before = {name: await asyncio.to_thread(records_of, stack, name, DECIDES[kind]) for name in names}
-    await asyncio.sleep(3 * WRITE_EVERY_S)
-    grown = {name: await asyncio.to_thread(records_of, stack, name, DECIDES[kind]) - before[name] for name in names}
-    owner, other = sorted(names, key=lambda name: grown[name], reverse=True)
-    assert grown[owner] > grown[other], grown
-    return owner
+    async with asyncio.timeout(PATIENCE_S):  # for as long as the partition is between two owners, nothing moves
+        while True:
+            await asyncio.sleep(3 * WRITE_EVERY_S)
+            now = {name: await asyncio.to_thread(records_of, stack, name, DECIDES[kind]) for name in names}
+            grown = {name: now[name] - before[name] for name in names}
+            owner, other = sorted(names, key=lambda name: grown[name], reverse=True)
+            if grown[owner] > grown[other]:
+                return owner
+            before = now
 
 
 def records_of(stack: Stack, name: str, stage: str) -> float:

@@ -58,6 +58,10 @@ class Worker(Generic[T]):
         self._opening: asyncio.Task[None] | None = None
         self._intake = Intake(stage, consumer, self._lanes, self._arrived, self._stop)
         self._log = logger(f"tidings.worker.{stage.name}")
+        # Shown as zero until the first round: an operator can tell "nothing came yet" from "no such stage".
+        metrics.ROUND_RECORDS.labels(stage.name)
+        for outcome in ("confirmed", "repeated", "dropped"):
+            metrics.ROUNDS.labels(stage.name, outcome)
 
     def wake(self) -> None:
         """Run a round soon even if nothing has arrived: the stage has work of another source."""
