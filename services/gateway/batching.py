@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from itertools import islice
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-# Together 256 keys are under way, whatever is asked for: while one batch is decoded the tables answer the next.
-MAX_KEYS = 128
-BATCHES_AT_ONCE = 2
+# A batch is one request for most tables. While some are decoded the tables answer others; together they take fewer
+# than the requests that one process has in flight.
+MAX_KEYS = 100
+BATCHES_AT_ONCE = 4
 
 
 class Batched(Generic[K, V]):
@@ -23,15 +25,15 @@ class Batched(Generic[K, V]):
         """`load` answers for the keys it finds; what it raises is raised for all of them."""
         self._load = load
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
-        self._running: asyncio.Task[None] | None = None
+        self._runs: set[asyncio.Task[None]] = set()
+        self._running = 0
 
     async def get_many(self, keys: Collection[K]) -> dict[K, V]:
         """The values of those keys that have one. Raises what `load` raises."""
         futures = {key: self._wait_for(key) for key in keys}
         if not futures:
             return {}
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
+        self._start()
         # Not gather: a cancelled caller must not cancel what others wait for.
         await asyncio.wait(futures.values())
         found = {key: future.result() for key, future in futures.items()}
@@ -49,11 +51,18 @@ class Batched(Generic[K, V]):
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
 
+    def _start(self) -> None:
+        """One run, and another for each whole batch that waits: what comes during a run is the next batch."""
+        while self._running < min(BATCHES_AT_ONCE, max(1, len(self._waiting) // MAX_KEYS)):
+            self._running += 1
+            run = asyncio.create_task(self._run())
+            self._runs.add(run)
+            run.add_done_callback(self._runs.discard)
+
     async def _run(self) -> None:
-        while self._waiting:
-            keys = list(self._waiting)[: BATCHES_AT_ONCE * MAX_KEYS]
-            batches = [keys[start : start + MAX_KEYS] for start in range(0, len(keys), MAX_KEYS)]
-            await asyncio.gather(*(self._answer({key: self._waiting.pop(key) for key in batch}) for batch in batches))
+        while batch := list(islice(self._waiting, MAX_KEYS)):
+            await self._answer({key: self._waiting.pop(key) for key in batch})
+        self._running -= 1
 
     async def _answer(self, batch: Mapping[K, asyncio.Future[V | None]]) -> None:
         try:

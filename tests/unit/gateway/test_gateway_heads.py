@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.gateway.batching import BATCHES_AT_ONCE, MAX_KEYS
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
 from services.gateway.session_reads import SessionReads
@@ -70,4 +71,4 @@ async def test_a_gateway_has_a_bounded_number_of_reads_of_heads_under_way_howeve
     reads = SessionReads(store, MessageReads(store, SystemClock(), 0), Memberships(store))
     assert await asyncio.gather(*map(reads.head_seq, NAMES)) == [1] * 1000
     assert session.requests[statements.NEWEST_MESSAGES] == 1000
-    assert session.most_in_flight <= 256
+    assert session.most_in_flight <= BATCHES_AT_ONCE * MAX_KEYS < 512  # what the store has in flight at most

@@ -292,6 +292,41 @@ async def test_many_keys_are_read_in_some_batches_at_once_and_what_is_beyond_the
     assert tables.asked[BATCHES_AT_ONCE:] == [keys[-1:]]
 
 
+async def test_a_batch_that_is_answered_makes_room_for_the_next_whatever_the_others_wait_for() -> None:
+    answers: list[asyncio.Event] = []
+
+    async def load(keys: Collection[int]) -> Mapping[int, int]:
+        answers.append(asyncio.Event())
+        await answers[-1].wait()
+        return {key: key for key in keys}
+
+    asking = asyncio.create_task(Batched(load).get_many(range((BATCHES_AT_ONCE + 2) * MAX_KEYS)))
+    for answered in range(2):
+        while len(answers) < BATCHES_AT_ONCE + answered:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert len(answers) == BATCHES_AT_ONCE + answered
+        answers[-1].set()
+    while len(answers) < BATCHES_AT_ONCE + 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for answer in answers:
+        answer.set()
+    assert len(await asking) == (BATCHES_AT_ONCE + 2) * MAX_KEYS
+
+
+async def test_few_keys_that_come_during_a_read_begin_none_beside_it() -> None:
+    tables = SlowTables()
+    reads = Batched(tables.load)
+    asking = [asyncio.create_task(reads.get("first"))]
+    await asyncio.sleep(0.01)
+    asking += [asyncio.create_task(reads.get(f"{number}")) for number in range(MAX_KEYS - 1)]
+    await asyncio.sleep(0.01)
+    assert len(tables.asked) == 1
+    tables.go.set()
+    await asyncio.gather(*asking)
+    assert len(tables.asked) == 2
+
+
 @pytest.mark.parametrize("failure", [StoreUnavailable("away"), ValueError("a bug")])
 async def test_a_failed_read_fails_for_all_who_waited_and_the_next_one_begins_anew(failure: Exception) -> None:
     tables = SlowTables()
