@@ -61,11 +61,14 @@ class SessionLists:
         if below is not None:
             places = [place for place in places if place < below]
         chosen = [name for _, name in places[:limit]]
-        read = await self._sessions.heads([name for name in chosen if name not in known])
+        read, watermarks = await asyncio.gather(
+            self._sessions.heads([name for name in chosen if name not in known]),
+            self._sessions.watermarks_of(user_id, chosen),
+        )
         heads = {name: head for name in chosen if (head := known.get(name) or read.get(name))}
         self._orders.move(user_id, _ats(heads))
         newest_first = sorted(heads.values(), key=lambda head: (head.at, head.session_id), reverse=True)
-        answer: dict[str, object] = {"sessions": await self._sessions.described(user_id, newest_first)}
+        answer: dict[str, object] = {"sessions": await self._sessions.described(user_id, newest_first, watermarks)}
         if len(places) > limit:
             answer["next"] = _cursor(*places[limit - 1])
         return orjson.dumps(answer)

@@ -17,6 +17,9 @@ from tidings.store import history
 from tidings.store.base import Store
 from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
 
+# By session and user.
+Watermarks = Mapping[tuple[str, str], ReceiptRow]
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryRange:
@@ -77,10 +80,12 @@ class SessionReads:
         messages = [orjson.Fragment(message) for _, message in chosen]
         return orjson.dumps({"messages": messages, "head_seq": head_seq, "has_more": has_more})
 
-    async def described(self, user_id: str, heads: Sequence[MessageRow]) -> list[dict[str, object]]:
-        """The sessions of these heads, in their order, as far as the user is a member: asked after them (G10)."""
+    async def described(self, user_id: str, heads: Sequence[MessageRow], found: Watermarks) -> list[dict[str, object]]:
+        """The sessions of these heads, in their order, as far as the user is a member: asked after them (G10).
+
+        `found`: what watermarks_of said of all of them.
+        """
         members = await self._memberships.check_many(user_id, [head.session_id for head in heads])
-        found = await self._watermarks_of(user_id, members)
         shown = [head for head in heads if head.session_id in members]
         return [_session(members[head.session_id], head, found) for head in shown]
 
@@ -88,9 +93,9 @@ class SessionReads:
         """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
         head = await self._heads.get(session_id)
         member = await self._memberships.check(user_id, session_id)
-        return orjson.dumps(_session(member, head, await self._watermarks_of(user_id, [session_id])))
+        return orjson.dumps(_session(member, head, await self.watermarks_of(user_id, [session_id])))
 
-    async def _watermarks_of(self, user_id: str, session_ids: Collection[str]) -> Mapping[tuple[str, str], ReceiptRow]:
+    async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> Watermarks:
         """The watermarks of the user, and of the peers in direct sessions."""
         return await self._receipts.get_many(
             [(name, member) for name in session_ids for member in (user_id, *_peers(user_id, name))]
