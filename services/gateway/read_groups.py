@@ -214,7 +214,7 @@ class ReadGroups:
         )
 
     def _doubt_named(self, pushed: PushedMessage) -> None:
-        """What brought them here came through their inboxes, and pushes in line may have overtaken it."""
+        """Their joining, or the change of mode, came by their inboxes: later pushes in line may have come before it."""
         session_id = pushed.message.session_id
         run, seats = self._runs.get(session_id), self._groups.get(session_id, {})
         if run is not None:

@@ -87,7 +87,8 @@ class PushRouter:
             metrics.PUSH_RECORDS.labels("unreadable").inc()
             return
         if not pushed.user_ids:
-            self._tell(members, "message", encode_delivery(None, message_json))
+            if members:
+                self._tell(members, "message", encode_delivery(None, message_json))
             return
         now_ms, delivered = self._clock.monotonic_ms(), 0
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):

@@ -105,9 +105,10 @@ def member_version(row: MemberRow, place: Place, **columns: int) -> MemberRow:
 def newcomer(
     session_id: str, user_id: str, place: Place, role: int = ROLE_MEMBER, before: MemberRow | None = None
 ) -> MemberRow:
-    """A user's version who joins at this place. System messages are not countable, so `count` is that before it.
+    """The version of a user who joins at this place. System messages do not count, so `count` stays as it was.
 
-    `before`: the one of the leaving. Its mute lasts until its time: else a friend's help ends it.
+    `before`: the version with which the user had left. Its mute goes on until its time: else leaving and being
+    added again by a friend would end it.
     """
     return MemberRow(
         session_id=session_id,

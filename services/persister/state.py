@@ -108,7 +108,10 @@ class Draft:
         return row if row is not None and row.left_seq == 0 else None
 
     def newest(self, user_id: str) -> MemberRow | None:
-        """The user's version at the record in hand, be it that of the leaving; in a group that lasts. KeyError too."""
+        """The user's newest version as of the record in hand, also one that ended; None where there is no group.
+
+        KeyError for a user who was not loaded.
+        """
         if self.group is None or self.group.member_count == 0:
             return None
         row = self.members.get(user_id) or self.base.members.get(user_id)

@@ -25,6 +25,11 @@ ABOUT_THE_CALLER = {
 }
 
 
+def nobody(user_id: str) -> str:
+    """Whom the calls about this member would add: nobody has heard of them."""
+    return f"{user_id}-knows"
+
+
 @dataclass(frozen=True)
 class Call:
     """A well-formed call by its route, and what it needs. `query` and `body` are made for one session."""
@@ -40,8 +45,9 @@ class Call:
         return self.route.format(session_id=session_id, group_id=session_id, user_id=user_id, seq=seq) + self.query
 
     def json(self, session_id: str, user_id: str) -> Any:
-        """The body, with the session and the member named wherever it names one."""
-        return _filled(self.body, {"{session_id}": session_id, "{user_id}": user_id})
+        """The body, with the session, the member and somebody who is in no session named wherever it names one."""
+        names = {"{session_id}": session_id, "{user_id}": user_id, "{nobody}": nobody(user_id)}
+        return _filled(self.body, names)
 
     @property
     def is_of_groups(self) -> bool:
@@ -76,7 +82,7 @@ CALLS = (
     Call("GET", _GROUP),
     Call("GET", f"{_GROUP}/members"),
     Call("GET", f"{_GROUP}/members", query="?after=a&limit=1"),
-    Call("POST", f"{_GROUP}/members", ADD, {"user_ids": ["nobody-yet"]}),
+    Call("POST", f"{_GROUP}/members", ADD, {"user_ids": ["{nobody}"]}),
     Call("PATCH", _GROUP, ADMIN, {"name": "Mine"}),
     Call("PATCH", _GROUP, ADMIN, {"settings": {"share_history": True}}),
     Call("PUT", _MEMBER, ADMIN, {"role": "admin"}),
