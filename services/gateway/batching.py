@@ -12,6 +12,8 @@ V = TypeVar("V")
 # than the requests that one process has in flight.
 MAX_KEYS = 100
 BATCHES_AT_ONCE = 4
+# The keys of one call that wait at a time: who asks for one is not kept waiting by all of who asks for very many.
+_KEYS_OF_A_CALL = 1_000
 
 
 class Batched(Generic[K, V]):
@@ -30,9 +32,14 @@ class Batched(Generic[K, V]):
 
     async def get_many(self, keys: Collection[K]) -> dict[K, V]:
         """The values of those keys that have one. Raises what `load` raises."""
+        found: dict[K, V] = {}
+        left = iter(keys)
+        while part := list(islice(left, _KEYS_OF_A_CALL)):
+            found |= await self._get_part(part)
+        return found
+
+    async def _get_part(self, keys: Collection[K]) -> dict[K, V]:
         futures = {key: self._wait_for(key) for key in keys}
-        if not futures:
-            return {}
         self._start()
         # Not gather: a cancelled caller must not cancel what others wait for.
         await asyncio.wait(futures.values())
@@ -52,17 +59,19 @@ class Batched(Generic[K, V]):
         return future
 
     def _start(self) -> None:
-        """One run, and another for each whole batch that waits: what comes during a run is the next batch."""
-        while self._running < min(BATCHES_AT_ONCE, max(1, len(self._waiting) // MAX_KEYS)):
+        """One run, and beside it others for whole batches alone: the few keys that come during a run wait for it."""
+        while self._running < min(BATCHES_AT_ONCE, 1 + len(self._waiting) // MAX_KEYS):
             self._running += 1
             run = asyncio.create_task(self._run())
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
 
     async def _run(self) -> None:
-        while batch := list(islice(self._waiting, MAX_KEYS)):
-            await self._answer({key: self._waiting.pop(key) for key in batch})
-        self._running -= 1
+        try:
+            while batch := list(islice(self._waiting, MAX_KEYS)):
+                await self._answer({key: self._waiting.pop(key) for key in batch})
+        finally:
+            self._running -= 1
 
     async def _answer(self, batch: Mapping[K, asyncio.Future[V | None]]) -> None:
         try:

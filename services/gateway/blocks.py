@@ -82,7 +82,8 @@ class Blocks:
         lists = await self._store.blocks(user_ids)
         found = {user_id: frozenset(lists.get(user_id, ())) for user_id in user_ids}
         for user_id, blocked in found.items():
-            if begun_ms > self._changed_at.get(user_id, -1):
+            known_ms, _ = self._known.get(user_id, (-1, None))
+            if begun_ms > self._changed_at.get(user_id, -1) and begun_ms >= known_ms:
                 self._known[user_id] = (begun_ms, blocked)
         return found
 

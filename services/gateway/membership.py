@@ -55,10 +55,10 @@ class Memberships:
         """The sessions among these of which the user is a member now. Raises StoreUnavailable."""
         found = {name: Membership(name, user_id) for name in session_ids if user_id in ids.direct_users(name)}
         asked = [name for name in session_ids if ids.is_group_session(name)]
-        # Both are always read, so that a stranger cannot tell by the time either (G11).
-        groups, members = await asyncio.gather(
-            self._groups.get_many(asked), self._members.get_many([(name, user_id) for name in asked])
-        )
+        # The member last: what is told of the group is no newer than the membership (G10). Both are always read,
+        # so that a stranger cannot tell by the time either (G11).
+        groups = await self._groups.get_many(asked)
+        members = await self._members.get_many([(name, user_id) for name in asked])
         for name, group in groups.items():
             member = members.get((name, user_id))
             if member is not None and is_member(group, member):

@@ -18,6 +18,9 @@ from tidings.wire.push_pb2 import PushedMessage
 
 # Groups whose pushes are followed; one that is forgotten is read from the tables again.
 _RUNS = 20_000
+# Groups of which something is kept for one user, some 500 bytes each: with more, those that pushes told of are
+# forgotten, and the tables read again, which know those the user is in.
+MAX_SEATS = 5_000
 
 
 class _Seat:
@@ -100,7 +103,7 @@ class _Run:
 
 
 class ReadGroups:
-    """Bounded by the connected users and the groups that they are in, or were while connected."""
+    """Bounded by the connected users, for each of them MAX_SEATS and the read-diffusion groups they are in."""
 
     __slots__ = ("_groups", "_next_visit", "_of_user", "_runs", "_unsure", "_visits")
 
@@ -224,7 +227,7 @@ class ReadGroups:
         session_id, seq = pushed.message.session_id, pushed.message.seq
         for user_id in pushed.joined_ids:
             if user_id in self._visits:
-                seat = self._seat(session_id, user_id)
+                seat = self._pushed_seat(session_id, user_id)
                 seat.know(seq)
                 seat.joined(seq, seq)
                 seat.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
@@ -242,7 +245,7 @@ class ReadGroups:
             return
         for user_id in pushed.user_ids or pushed.member_ids:
             if user_id in self._visits:
-                seat = self._seat(session_id, user_id)
+                seat = self._pushed_seat(session_id, user_id)
                 seat.know(seq)
                 # Not since when: what was believed may have ended and begun again unseen.
                 seat.joined(seq, seq)
@@ -252,13 +255,22 @@ class ReadGroups:
         session_id, seq = pushed.message.session_id, pushed.message.seq
         for user_id in (*pushed.left_ids, *(pushed.user_ids if pushed.dissolves else ())):
             if user_id in self._visits:
-                self._seat(session_id, user_id).left(seq)
+                self._pushed_seat(session_id, user_id).left(seq)
         if pushed.dissolves and not pushed.user_ids:
             for seat in self._groups.get(session_id, {}).values():
                 seat.ended(seq, unbroken_from)
 
     def _is_reader(self, session_id: str, user_id: str) -> bool:
         return self._groups[session_id][user_id].is_reader
+
+    def _pushed_seat(self, session_id: str, user_id: str) -> _Seat:
+        """Of a connected user; others decide how many groups they are put into."""
+        known = self._of_user.get(user_id, ())
+        if len(known) >= MAX_SEATS and session_id not in known:
+            self.leave(user_id)
+            self.enter(user_id)
+            self._unsure.add(user_id)
+        return self._seat(session_id, user_id)
 
     def _seat(self, session_id: str, user_id: str) -> _Seat:
         seats = self._groups.setdefault(session_id, {})

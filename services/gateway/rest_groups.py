@@ -60,7 +60,10 @@ class GroupCalls:
         group = await self._group_of(request, group_id)
         page_limit = limit_from(limit, MEMBERS_DEFAULT, MAX_MEMBERS_PAGE)
         above = commands.checked_user(after, "after") if after else ""
-        return answer(await self._parts.groups.members(group, above, page_limit))
+        page = await self._parts.groups.members(group, above, page_limit)
+        # Again: who was removed before the page was read must not see who came after that (G10).
+        await self._group_of(request, group_id)
+        return answer(page)
 
     async def add_members(self, request: Request, group_id: str) -> Response:
         """Add up to 500 users; says who was added and who was left out, and why."""

@@ -6,6 +6,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from services.gateway.frames import MAX_NUMBER, whole
+from services.gateway.group_commands import checked_user
 from services.gateway.http_wire import answer, json_object, limit_from, number_from
 from services.gateway.membership import Membership
 from services.gateway.publishing import unavailable
@@ -67,6 +68,8 @@ class SessionCalls:
         if seq is None or not 1 <= seq <= MAX_NUMBER:
             raise Refused("invalid_frame", "seq is a whole number, 1 or more")
         read_seq = min(seq, await self._parts.sessions.head_seq(session_id))
+        # Again: who was removed before this head was read must not be told of it (G10).
+        await self._member(request, session_id)
         if read_seq:
             await self._publish_read(Receipt(session_id=session_id, user_id=user_id, read_seq=read_seq))
         stored = await self._parts.sessions.watermarks(session_id, user_id)
@@ -81,7 +84,11 @@ class SessionCalls:
         member = await self._member(request, session_id)
         page_limit = limit_from(limit, HISTORY_DEFAULT)
         number = number_from(seq, "seq", 1) or 0
-        return answer(await self._parts.receipts.of_message(member, number, after or "", page_limit))
+        above = checked_user(after, "after") if after else ""
+        page = await self._parts.receipts.of_message(member, number, above, page_limit)
+        # Again: who was removed before the page was read must not see what came after that (G10).
+        await self._member(request, session_id)
+        return answer(page)
 
     async def block(self, request: Request, user_id: str) -> Response:
         """Refuse direct messages of a user; holds at every gateway within 5 s."""

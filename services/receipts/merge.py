@@ -2,11 +2,12 @@
 
 Nothing is read before it is decided: a watermark is written with itself as
 Cassandra write timestamp, so a lower one that is written late changes nothing
-(law 7, H26), and a repeat after a crash tells again (law 5).
+(law 7, H26), and a repeat after a crash tells again (law 5). What is read is
+only when somebody had come as far as they say again after a restart.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
@@ -16,17 +17,22 @@ from tidings.wire.common_pb2 import Message
 
 @dataclass(slots=True)
 class Watermarks:
-    """What one user said of one session: 0 where nothing. `read_at`: log time at which `read_seq` was said."""
+    """What one user said of one session: 0 where nothing. `read_at`: log time at which `read_seq` was first said.
+
+    `stored_seq`, `stored_at`: what was stored of reading before this process heard of it.
+    """
 
     delivered_seq: int = 0
     read_seq: int = 0
     read_at: int = 0
+    stored_seq: int = 0
+    stored_at: int = 0
 
     def raise_to(self, delivered_seq: int, read_seq: int, at_ms: int) -> bool:
         """Take the maxima (reading implies delivery); whether anything rose."""
         rises = read_seq > self.read_seq
         if rises:
-            self.read_seq, self.read_at = read_seq, at_ms
+            self.read_seq, self.read_at = read_seq, self.stored_at if read_seq == self.stored_seq else at_ms
         delivered_seq = max(delivered_seq, read_seq)
         rises = rises or delivered_seq > self.delivered_seq
         self.delivered_seq = max(self.delivered_seq, delivered_seq)
@@ -34,7 +40,7 @@ class Watermarks:
 
     def copy(self) -> "Watermarks":
         """An independent copy, for one round."""
-        return Watermarks(self.delivered_seq, self.read_seq, self.read_at)
+        return replace(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +69,13 @@ class Merged:
     moved: dict[tuple[str, str], Watermarks] = field(default_factory=dict)
     sent: dict[tuple[str, str], Sent] = field(default_factory=dict)
 
-    def claim(self, claim: Claim, head_seq: int, known: Watermarks | None) -> None:
-        """Merge one claim; what lies beyond the head counts as the head."""
+    def claim(self, claim: Claim, head_seq: int, known: Watermarks) -> None:
+        """Merge one claim; what lies beyond the head counts as the head. `known`: what this process has told."""
         place = (claim.session_id, claim.user_id)
         marks = self.moved.get(place)
         is_new = marks is None
         if marks is None:
-            marks = known.copy() if known is not None else Watermarks()
+            marks = known.copy()
         delivered, read = min(claim.delivered_seq, head_seq), min(claim.read_seq, head_seq)
         if marks.raise_to(delivered, read, claim.at_ms) and is_new:
             self.moved[place] = marks

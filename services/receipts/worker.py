@@ -77,11 +77,10 @@ class ReceiptsStage:
         merged, claims = Merged(), self._gather(work, tags)
         outbox = self._persisted_and_poison(work, merged, tags)
         claims = await self._groups.permitted(claims)
-        heads = await self._known_heads(claims)
+        heads, known = await asyncio.gather(self._known_heads(claims), self._known_marks(claims))
         work.must_be_ours()
         for claim in claims:
-            place = (claim.session_id, claim.user_id)
-            merged.claim(claim, heads[claim.session_id], self._told.get(place))
+            merged.claim(claim, heads[claim.session_id], known[claim.session_id, claim.user_id])
         counts = await self._read_counts(merged)
         await work.write(self._store, self._writes(merged, counts, tags))
         self._tell(outbox, work, merged, tags)
@@ -151,6 +150,17 @@ class ReceiptsStage:
             self._heads.learn(session_id, message.seq, message.count)
             heads[session_id] = max(heads[session_id], message.seq)
         return heads
+
+    async def _known_marks(self, claims: Collection[Claim]) -> dict[Place, Watermarks]:
+        """What was told; of whom this process has told nothing, nothing but when they had read what is stored."""
+        places = {(claim.session_id, claim.user_id) for claim in claims}
+        known = {place: self._told[place] for place in places if place in self._told}
+        unknown = places.difference(known)
+        stored = await self._store.receipts(unknown) if unknown else {}
+        for place in unknown:
+            row = stored.get(place)
+            known[place] = Watermarks(stored_seq=row.read_seq, stored_at=row.read_at) if row else Watermarks()
+        return known
 
     async def _read_counts(self, merged: Merged) -> dict[Place, int]:
         """The count of messages up to each read watermark that rose."""

@@ -64,6 +64,8 @@ def _filled(value: Any, names: dict[str, str]) -> Any:
 
 
 _HELLO = {"client_msg_id": "sweep", "session_id": "{session_id}", "kind": "text", "body": {"text": "x"}}
+_BATCHED = _HELLO | {"client_msg_id": "batched"}
+_BY_SOCKET = _HELLO | {"client_msg_id": "by-socket"}
 _REPLY = _HELLO | {"client_msg_id": "reply", "reply_to": 1, "mentions": ["{user_id}"]}
 _SESSION, _GROUP = "/v1/sessions/{session_id}", "/v1/groups/{group_id}"
 _MEMBER = f"{_GROUP}/members/{{user_id}}"
@@ -78,7 +80,7 @@ CALLS = (
     Call("GET", f"{_SESSION}/messages/{{seq}}/receipts", AUTHOR),
     Call("POST", "/v1/messages", SEND, _HELLO),
     Call("POST", "/v1/messages", SEND, _REPLY),
-    Call("POST", "/v1/messages:batch", SEND, {"messages": [_HELLO]}),
+    Call("POST", "/v1/messages:batch", SEND, {"messages": [_BATCHED]}),
     Call("GET", _GROUP),
     Call("GET", f"{_GROUP}/members"),
     Call("GET", f"{_GROUP}/members", query="?after=a&limit=1"),
@@ -97,7 +99,7 @@ def frames_of(session_id: str) -> list[tuple[str, Frame]]:
     """(what it needs, frame) of every client frame that names a session."""
     place = {"session_id": session_id, "seq": 2}
     return [
-        (SEND, {"type": "send", **_HELLO, "session_id": session_id}),
+        (SEND, {"type": "send", **_BY_SOCKET, "session_id": session_id}),
         (NOTHING, {"type": "read", **place}),
         (NOTHING, {"type": "ack", "delivered": [place]}),
     ]

@@ -314,6 +314,23 @@ async def test_a_batch_that_is_answered_makes_room_for_the_next_whatever_the_oth
     assert len(await asking) == (BATCHES_AT_ONCE + 2) * MAX_KEYS
 
 
+async def test_who_asks_for_one_does_not_wait_for_all_of_who_asks_for_very_many() -> None:
+    asked: list[int] = []
+
+    async def load(keys: Collection[int]) -> Mapping[int, int]:
+        asked.extend(keys)
+        await asyncio.sleep(0.001)
+        return {key: key for key in keys}
+
+    reads = Batched(load)
+    many = asyncio.create_task(reads.get_many(range(20_000)))
+    while not asked:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert await reads.get(-1) == -1
+    assert len(asked) < 2_000
+    assert len(await many) == 20_000
+
+
 async def test_few_keys_that_come_during_a_read_begin_none_beside_it() -> None:
     tables = SlowTables()
     reads = Batched(tables.load)
@@ -322,6 +339,9 @@ async def test_few_keys_that_come_during_a_read_begin_none_beside_it() -> None:
     asking += [asyncio.create_task(reads.get(f"{number}")) for number in range(MAX_KEYS - 1)]
     await asyncio.sleep(0.01)
     assert len(tables.asked) == 1
+    asking.append(asyncio.create_task(reads.get("one more is a whole batch")))
+    await asyncio.sleep(0.01)
+    assert [len(batch) for batch in tables.asked] == [1, MAX_KEYS]
     tables.go.set()
     await asyncio.gather(*asking)
     assert len(tables.asked) == 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.gateway.read_groups import ReadGroups
+from services.gateway.read_groups import MAX_SEATS, ReadGroups
 from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_MEMBER, GroupRow, MemberRow
 from tidings.wire.common_pb2 import Message, Mode
 from tidings.wire.push_pb2 import PushedMessage
@@ -188,6 +188,21 @@ def test_what_was_read_for_an_earlier_stay_is_void() -> None:
     groups.learn(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
     groups.learn(0, [(group_row(9), member_row("bob", 5, 5))], HEADS)
     assert groups.pushed(push(11)) == []
+
+
+def test_who_is_put_into_ever_more_groups_is_asked_of_the_tables_again_and_takes_no_more_memory() -> None:
+    groups = learned("ann", "bob")
+    visit = groups.visit("bob")
+    for number in range(MAX_SEATS):
+        for pushed in (push(1, "bob", mode=WRITE, joined=("bob",)), push(2, "bob", mode=WRITE, left=("bob",))):
+            pushed.message.session_id = f"g:made-{number}"
+            groups.pushed(pushed)
+        assert len(groups.known("bob")) <= MAX_SEATS
+    assert groups.visit("bob") != visit
+    assert groups.take_unsure() == ("bob",)
+    assert groups.pushed(push(10)) == ["ann"]
+    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 5, 5))], {GROUP: 10})
+    assert groups.pushed(push(11)) == ["ann", "bob"]
 
 
 def test_a_second_connection_does_not_begin_a_new_stay() -> None:

@@ -105,6 +105,8 @@ class World:
     inbox: list[InboxRow] = field(default_factory=list)
     listed: set[str] = field(default_factory=lambda: set(SESSIONS))
     calls: list[Iterator[None]] = field(default_factory=list)
+    # An order that was kept, its tail and its places when it was looked at last.
+    seen: tuple[SessionOrder, int, dict[str, int]] | None = None
 
     def say(self, session_id: str) -> None:
         """A message to bob, which is in his inbox at once."""
@@ -153,10 +155,17 @@ class World:
             self.orders.keep("bob", tail, read, 0)
 
     def check(self, seed: int) -> None:
-        """What is kept knows of everything up to its tail, and of nothing that is not."""
+        """What is kept knows of everything up to its tail, and of nothing that is not; and nothing in it goes back."""
         order = self.orders.get("bob", 0)
-        for name, at in (order.known(SESSIONS) if order else {}).items():
-            assert order is not None
+        if order is None:
+            return
+        known = order.known(SESSIONS)
+        if self.seen is not None and self.seen[0] is order:
+            _, tail, ats = self.seen
+            assert order.tail >= tail, seed
+            assert all(known[name] >= at for name, at in ats.items() if name in known), seed
+        self.seen = (order, order.tail, known)
+        for name, at in known.items():
             told = [one.at for one in self.inbox[: order.tail] if one.session_id == name]
             assert max(told, default=0) <= at <= self.heads[name], (seed, name)
 

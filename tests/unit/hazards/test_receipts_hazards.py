@@ -96,3 +96,27 @@ async def test_a_watermark_below_the_counts_in_memory_is_kept_and_holds_up_nobod
         line.say("bob", delivered_seq=3, read_seq=2)
         await line.settled(RECEIPTS)
         assert await watermarks(line) == (3, 2)
+
+
+@simulated
+async def test_when_a_message_was_read_stays_although_it_is_said_again_after_a_restart() -> None:
+    async with pipeline() as line:
+        line.persister()
+        line.publish(*(post(f"m{number}") for number in range(3)))
+        first = line.receipts()
+        await line.settled(PERSISTER, RECEIPTS)
+        line.say("bob", delivered_seq=2, read_seq=2)
+        await line.settled(RECEIPTS)
+        before = (await line.store.receipts([BOB]))[BOB]
+        first.kill()
+        line.receipts()
+        await asyncio.sleep(3_600)
+        # As clients do on each new connection, and one of two devices may be behind.
+        for seq in (1, 2):
+            line.say("bob", delivered_seq=seq, read_seq=seq)
+            await line.settled(RECEIPTS)
+        assert (await line.store.receipts([BOB]))[BOB] == before
+        line.say("bob", delivered_seq=3, read_seq=3)
+        await line.settled(RECEIPTS)
+        after = (await line.store.receipts([BOB]))[BOB]
+        assert (after.read_seq, after.read_at >= before.read_at + 3_600_000) == (3, True)

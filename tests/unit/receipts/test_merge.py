@@ -17,13 +17,13 @@ def claim(delivered: int = 0, read: int = 0, at_ms: int = 1) -> Claim:
 
 def test_reading_implies_delivery() -> None:
     merged = Merged()
-    merged.claim(claim(read=5), head_seq=9, known=None)
+    merged.claim(claim(read=5), head_seq=9, known=Watermarks())
     assert merged.moved[PLACE] == Watermarks(5, 5, 1)
 
 
 def test_beyond_the_head_counts_as_the_head() -> None:
     merged = Merged()
-    merged.claim(claim(delivered=1_000, read=50), head_seq=9, known=None)
+    merged.claim(claim(delivered=1_000, read=50), head_seq=9, known=Watermarks())
     assert merged.moved[PLACE] == Watermarks(9, 9, 1)
 
 
@@ -36,7 +36,7 @@ def test_h26_a_late_lower_watermark_moves_nothing() -> None:
 def test_what_was_only_read_from_a_table_is_written_and_told_again() -> None:
     """Law 5: `known` is what this process wrote; without it an equal watermark moves."""
     merged = Merged()
-    merged.claim(claim(delivered=5), head_seq=9, known=None)
+    merged.claim(claim(delivered=5), head_seq=9, known=Watermarks())
     assert list(rows_of(PLACE, merged.moved[PLACE], None, 0)) == [DeliveredRow(*PLACE, 5)]
 
 

@@ -1,0 +1,114 @@
+"""A removal at any read of a call: whoever is removed while they ask sees nothing of what came after that (G10)."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.gateway.group_deployment import Deployment, deployed
+from tidings.store.base import TaggedRow
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import ReadRow
+
+READS = (
+    "groups_as_of",
+    "members_as_of",
+    "member_page",
+    "segments",
+    "newest_messages",
+    "messages",
+    "receipts",
+    "user_sessions",
+)
+# More than any of the calls makes.
+MOST_READS = 12
+CALLS = (
+    ("GET", "/v1/groups/{}", None),
+    ("GET", "/v1/groups/{}/members", None),
+    ("GET", "/v1/sessions", None),
+    ("GET", "/v1/sessions/{}", None),
+    ("GET", "/v1/sessions/{}/messages", None),
+    ("GET", "/v1/sessions/{}/messages?after_seq=0", None),
+    ("GET", "/v1/sessions/{}/messages/2/receipts", None),
+    ("PUT", "/v1/sessions/{}/read", {"seq": 100}),
+)
+# Alice makes the group and bob says something; he is removed by the third message.
+REMOVED_AT = 3
+
+
+def before_read(store: MemoryStore, number: int, happens: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Let something happen right before so many reads more; what undoes it."""
+    real = {name: getattr(store, name) for name in READS}
+    left = [number]
+
+    def watched(read: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def reading(*asked: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                await happens()
+            return await read(*asked)
+
+        return reading
+
+    for name, read in real.items():
+        setattr(store, name, watched(read))
+
+    def undo() -> None:
+        for name, read in real.items():
+            setattr(store, name, read)
+
+    return undo
+
+
+def numbers_of(value: object, names: tuple[str, ...] = ("seq", "head_seq", "read_seq", "joined_seq")) -> Iterator[int]:
+    """Every seq that an answer tells."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in names:
+                yield inner
+            yield from numbers_of(inner, names)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from numbers_of(inner, names)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+async def test_who_is_removed_at_any_read_of_a_call_is_told_of_nothing_that_came_later(
+    tmp_path: Path, method: str, path: str, body: Any
+) -> None:
+    async with deployed(tmp_path) as there:
+        outcomes = set()
+        for number in range(1, MOST_READS + 1):
+            name = await there.group("alice", "bob")
+            await said(there, "bob", name, "before")
+            undo = before_read(there.store, number, partial(removal, there, name))
+            status, answer = await there.call("bob", method, path.format(name), body)
+            undo()
+            told = [one for one in answer["sessions"] if one["session_id"] == name] if "sessions" in answer else answer
+            outcomes.add((status, bool(told)))
+            assert max(numbers_of(told), default=0) <= REMOVED_AT, (number, answer)
+            for later in ("renamed", "carol", "afterwards"):
+                assert later not in str(told), (number, answer)
+        # Some came too late, and at some he had his answer.
+        assert len(outcomes) > 1
+
+
+async def said(there: Deployment, user_id: str, session_id: str, text: str) -> None:
+    body = {"client_msg_id": text, "session_id": session_id, "kind": "text", "body": {"text": text}}
+    assert (await there.call(user_id, "POST", "/v1/messages", body))[0] == 201
+
+
+async def removal(there: Deployment, name: str) -> None:
+    """And all that bob is to see nothing of."""
+    for method, path, body in (
+        ("DELETE", f"/v1/groups/{name}/members/bob", None),
+        ("PATCH", f"/v1/groups/{name}", {"name": "renamed"}),
+        ("POST", f"/v1/groups/{name}/members", {"user_ids": ["carol"]}),
+    ):
+        status, answer = await there.call("alice", method, path, body)
+        assert status == 200, answer
+    await said(there, "alice", name, "afterwards")
+    # As receipts would write it.
+    assert not await there.store.write([TaggedRow(0, ReadRow(name, "carol", 6, 2, 1))])
