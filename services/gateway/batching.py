@@ -28,7 +28,6 @@ class Batched(Generic[K, V]):
         self._load = load
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
         self._runs: set[asyncio.Task[None]] = set()
-        self._running = 0
 
     async def get_many(self, keys: Collection[K]) -> dict[K, V]:
         """The values of those keys that have one. Raises what `load` raises."""
@@ -60,18 +59,18 @@ class Batched(Generic[K, V]):
 
     def _start(self) -> None:
         """One run, and beside it others for whole batches alone: the few keys that come during a run wait for it."""
-        while self._running < min(BATCHES_AT_ONCE, 1 + len(self._waiting) // MAX_KEYS):
-            self._running += 1
-            run = asyncio.create_task(self._run())
-            self._runs.add(run)
-            run.add_done_callback(self._runs.discard)
+        while len(self._runs) < min(BATCHES_AT_ONCE, 1 + len(self._waiting) // MAX_KEYS):
+            self._runs.add(asyncio.create_task(self._run()))
 
     async def _run(self) -> None:
+        this = asyncio.current_task()
+        assert this is not None
         try:
             while batch := list(islice(self._waiting, MAX_KEYS)):
                 await self._answer({key: self._waiting.pop(key) for key in batch})
         finally:
-            self._running -= 1
+            # By itself and at once: a key that comes before a callback would run must not count on this one.
+            self._runs.remove(this)
 
     async def _answer(self, batch: Mapping[K, asyncio.Future[V | None]]) -> None:
         try:

@@ -301,7 +301,7 @@ class Connection:
         """
         self.inbox_tail = max(self.inbox_tail, inbox_tail)
         moved = {name: seq for name, seq in heads.items() if seq > self._heads.get(name, 0)}
-        self._heads = {**self._heads, **moved}
+        self._heads = {**self._heads, **moved} if moved else self._heads
         self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=_heads_of(moved)))
 
     def beat_soon(self, now_ms: int) -> None:

@@ -55,24 +55,20 @@ class Memberships:
         """The sessions among these of which the user is a member now. Raises StoreUnavailable."""
         found = {name: Membership(name, user_id) for name in session_ids if user_id in ids.direct_users(name)}
         asked = [name for name in session_ids if ids.is_group_session(name)]
-        # The member last: what is told of the group is no newer than the membership (G10). Both are always read,
-        # so that a stranger cannot tell by the time either (G11).
-        groups = await self._groups.get_many(asked)
-        members = await self._members.get_many([(name, user_id) for name in asked])
-        for name, group in groups.items():
-            member = members.get((name, user_id))
-            if member is not None and is_member(group, member):
+        for name, (group, member) in (await self.versions(user_id, asked)).items():
+            if is_member(group, member):
                 found[name] = _membership(group, member)
         return found
 
     async def versions(self, user_id: str, session_ids: Collection[str]) -> dict[str, tuple[GroupRow, MemberRow]]:
         """The newest versions of groups and of the user in them, in or not; strangers to a group are left out.
 
-        The group is read first: what it says is never newer than what the member's row says. Raises StoreUnavailable.
+        The group is read first: what it says is never newer than what the member's row says (G10). Both are always
+        read, so that a stranger cannot tell by the time either (G11). Raises StoreUnavailable.
         """
         groups = await self._groups.get_many(session_ids)
-        members = await self._members.get_many([(name, user_id) for name in groups])
-        return {name: (groups[name], row) for (name, _), row in members.items()}
+        members = await self._members.get_many([(name, user_id) for name in session_ids])
+        return {name: (groups[name], row) for (name, _), row in members.items() if name in groups}
 
     async def _load_groups(self, session_ids: Collection[str]) -> Mapping[str, GroupRow]:
         return await self._store.groups_as_of(dict.fromkeys(session_ids, NEWEST))

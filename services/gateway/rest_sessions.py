@@ -47,7 +47,7 @@ class SessionCalls:
         limit: str | None = None,
     ) -> Response:
         """Messages of a session, ascending; the newest when neither bound is given."""
-        member = await self._member(request, session_id)
+        await self._member(request, session_id)
         asked = HistoryRange(
             number_from(before_seq, "before_seq", 1),
             number_from(after_seq, "after_seq", 0),
@@ -56,9 +56,8 @@ class SessionCalls:
         if asked.before_seq is not None and asked.after_seq is not None:
             raise Refused("invalid_frame", "give before_seq or after_seq, not both")
         head_seq = await self._parts.sessions.head_seq(session_id)
-        if member.group is not None:
-            # Again: who was removed before this head was read must not see up to it (G10).
-            member = await self._parts.memberships.check(member.user_id, session_id)
+        # Again: who was removed before this head was read must not see up to it (G10).
+        member = await self._member(request, session_id)
         return answer(await self._parts.sessions.page(member, asked, head_seq))
 
     async def mark_read(self, request: Request, session_id: str) -> Response:

@@ -72,12 +72,9 @@ class Merged:
     def claim(self, claim: Claim, head_seq: int, known: Watermarks) -> None:
         """Merge one claim; what lies beyond the head counts as the head. `known`: what this process has told."""
         place = (claim.session_id, claim.user_id)
-        marks = self.moved.get(place)
-        is_new = marks is None
-        if marks is None:
-            marks = known.copy()
+        marks = self.moved.get(place) or known.copy()
         delivered, read = min(claim.delivered_seq, head_seq), min(claim.read_seq, head_seq)
-        if marks.raise_to(delivered, read, claim.at_ms) and is_new:
+        if marks.raise_to(delivered, read, claim.at_ms):
             self.moved[place] = marks
 
     def message(self, message: Message) -> None:

@@ -24,6 +24,7 @@ from tidings.runtime.dead_letters import put_aside
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store, TaggedRow
+from tidings.store.rows import ReceiptRow
 from tidings.topics import DELIVERIES, MESSAGES_PERSISTED
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount, Watermark
 from tidings.wire.persisted_pb2 import Persisted
@@ -158,8 +159,8 @@ class ReceiptsStage:
         unknown = places.difference(known)
         stored = await self._store.receipts(unknown) if unknown else {}
         for place in unknown:
-            row = stored.get(place)
-            known[place] = Watermarks(stored_seq=row.read_seq, stored_at=row.read_at) if row else Watermarks()
+            row = stored.get(place) or ReceiptRow(*place)
+            known[place] = Watermarks(stored_seq=row.read_seq, stored_at=row.read_at)
         return known
 
     async def _read_counts(self, merged: Merged) -> dict[Place, int]:

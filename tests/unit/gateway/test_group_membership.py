@@ -75,6 +75,12 @@ async def test_strangers_are_told_the_same_whatever_there_is() -> None:
     assert len({await code_of(memberships, user_id, name) for user_id, name in [*asked, ("eve", "nonsense")]}) == 1
 
 
+async def test_a_member_of_a_group_whose_row_is_not_there_yet_is_a_stranger() -> None:
+    memberships = Memberships(await store_with(member("bob")))
+    assert (await code_of(memberships, "bob", GROUP))[0] == "session_not_found"
+    assert await memberships.versions("bob", [GROUP]) == {}
+
+
 async def test_a_removal_holds_for_the_next_question_and_so_does_a_new_joining() -> None:
     store = await store_with(group(), member("bob"))
     memberships = Memberships(store)
