@@ -5,6 +5,7 @@ line: connect, run, idle, report, quit.
 """
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -167,6 +168,7 @@ class Generator:
 
 async def serve(generator: object) -> None:
     """One command a line until `quit`."""
+    gc.disable()  # its pauses would count as latencies
     loop = asyncio.get_running_loop()
     while True:
         command = json.loads(await loop.run_in_executor(None, sys.stdin.readline) or '{"do": "quit"}')

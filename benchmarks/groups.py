@@ -28,7 +28,7 @@ SINGLE_MESSAGES = 40
 BARE_RATE = 200
 # Name, members, connected, rates of the climb in messages a second.
 LARGE_WRITE = ("w", 500, 100, (2.0, 12.0, 16.0, 20.0, 24.0))
-BUSY_WRITE = ("h", 100, 100, (40.0, 82.0, 100.0, 120.0))
+BUSY_WRITE = ("h", 100, 100, (40.0, 84.0, 100.0, 120.0))
 READ = ("r", 5_000, 1_000, (6.0, 12.0, 15.0, 18.0))
 # Read diffusion with few and with many members that are not connected: name, members.
 OFFLINE = (("few", 600), ("many", 8_000))

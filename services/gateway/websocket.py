@@ -115,7 +115,9 @@ class WebSocketEndpoint:
             if connection.closing:
                 return
             if isinstance(effect, MoveWatermark):
-                moves.append(effect)
+                _FRAMES_IN[MoveWatermark].inc()
+                if not self._is_void(connection.user_id, effect):
+                    moves.append(effect)
                 continue
             await self._perform(link, effect)
             self._hub.settle(link)
@@ -156,12 +158,17 @@ class WebSocketEndpoint:
         else:
             connection.page(page.fields(), effect.ref)
 
+    def _is_void(self, user_id: str, move: MoveWatermark) -> bool:
+        """The acks of a large group are as many as its deliveries, and receipts would look each up to drop it."""
+        if move.read_seq:
+            return False
+        return self._hub.read_groups.is_kept_by_nobody(user_id, move.session_id, move.delivered_seq)
+
     async def _move_watermarks(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
         """Those of one text message, whose memberships are looked up together."""
         user_id = link.connection.user_id
         allowed = await self._watermarks.look(user_id, [move.session_id for move in moves])
         for move in moves:
-            _FRAMES_IN[MoveWatermark].inc()
             receipt = Receipt(
                 session_id=move.session_id,
                 user_id=user_id,

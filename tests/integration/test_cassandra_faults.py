@@ -1,11 +1,13 @@
-"""One Store object lives through a paused, a killed and an absent Cassandra."""
+"""One Store object lives through a paused, a killed and an absent Cassandra, and leaves no garbage."""
 
 import asyncio
+import gc
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from cassandra.cluster import ResponseFuture
 
 from deploy.local.ports import free_ports
 from deploy.local.stack import Stack
@@ -106,3 +108,17 @@ async def test_a_store_waits_a_bounded_time_for_a_cassandra_that_is_not_there() 
     store = CassandraStore(CassandraConfig(port=free_ports().cassandra, start_timeout_s=2))
     with pytest.raises(StoreUnavailable, match="no Cassandra"):
         await store.start()
+
+
+async def test_answered_requests_leave_nothing_to_the_collector(store: Store) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for seq in range(1, 101):
+            assert not await _write(store, seq)
+            await store.messages(SESSION, seq, seq)
+        left = sum(isinstance(one, ResponseFuture) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    # The timers of the newest are still in the driver's hands.
+    assert left < 20

@@ -1,6 +1,7 @@
 """From process start to exit: the loop, the log lines, the signals."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,9 @@ from tidings import logging
 from tidings.errors import ConfigurationError
 from tidings.runtime.settings import ProcessSettings
 
+# Net new objects before a collection, and of how many collections one looks at older objects too (see ADR 21).
+_COLLECTOR = (50_000, 5, 2)
+
 
 def run_service(name: str, process: ProcessSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run `main` until it returns; it is to return soon after the event is set (SIGTERM, SIGINT).
@@ -19,6 +23,7 @@ def run_service(name: str, process: ProcessSettings, main: Callable[[asyncio.Eve
     """
     logging.configure(name, process.log_level, process.development)
     log = logging.logger("tidings.lifecycle")
+    _calm_collector()
     try:
         uvloop.run(_until_signal(main))
     except ConfigurationError as error:
@@ -37,3 +42,10 @@ async def _until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await main(stopping)
+
+
+def _calm_collector() -> None:
+    """Few cycles are made here, and by default each round's thousands of objects are searched for them many times."""
+    gc.collect()
+    gc.freeze()  # modules: they stay
+    gc.set_threshold(*_COLLECTOR)

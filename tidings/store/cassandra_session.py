@@ -168,10 +168,17 @@ class _Request:
         if self._pending.has_more_pages:
             self._pending.start_fetching_next_page()
         else:
-            self._put(self._answer, self._rows)
+            self._end(self._rows)
 
     def _on_error(self, error: BaseException) -> None:
-        self._put(self._answer, error)
+        self._end(error)
+
+    def _end(self, outcome: _Outcome) -> None:
+        # The driver's future, its timer and these callbacks hold each other; undone here, the rows of a batch go at
+        # once and not with a later collection (ADR 21).
+        self._pending.clear_callbacks()
+        self._pending._timer = None
+        self._put(self._answer, outcome)
 
 
 class _Answers:
