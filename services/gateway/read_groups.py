@@ -152,7 +152,7 @@ class ReadGroups:
         return [name for name in self._of_user.get(user_id, ()) if self._is_reader(name, user_id)]
 
     def is_kept_by_nobody(self, user_id: str, session_id: str, delivered_seq: int) -> bool:
-        """Whether `delivered` up to there moves nothing: it came in line, to one who is in read diffusion (ADR 15)."""
+        """Whether receipts would drop this `delivered`: it came in line, to one who is in read diffusion (ADR 15)."""
         seat, run = self._groups.get(session_id, {}).get(user_id), self._runs.get(session_id)
         if seat is None or run is None or not run.first <= delivered_seq <= run.last:
             return False

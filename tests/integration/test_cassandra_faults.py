@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from cassandra.cluster import ResponseFuture
+from cassandra.query import BatchStatement
 
 from deploy.local.ports import free_ports
 from deploy.local.stack import Stack
@@ -117,8 +118,26 @@ async def test_answered_requests_leave_nothing_to_the_collector(store: Store) ->
         for seq in range(1, 101):
             assert not await _write(store, seq)
             await store.messages(SESSION, seq, seq)
-        left = sum(isinstance(one, ResponseFuture) for one in gc.get_objects())
+        left = _requests_left()
     finally:
         gc.enable()
     # The timers of the newest are still in the driver's hands.
     assert left < 20
+
+
+async def test_failed_requests_leave_nothing_to_the_collector(node: Stack, store: Store) -> None:
+    node.pause(NODE)
+    gc.collect()
+    gc.disable()
+    try:
+        failed = await asyncio.gather(*(_write(store, seq) for seq in range(1, 101)))
+        left = _requests_left()
+    finally:
+        gc.enable()
+        node.resume(NODE)
+    assert all(failed)
+    assert left < 20
+
+
+def _requests_left() -> int:
+    return sum(type(one) in (ResponseFuture, BatchStatement) for one in gc.get_objects())

@@ -12,8 +12,8 @@ from tidings import logging
 from tidings.errors import ConfigurationError
 from tidings.runtime.settings import ProcessSettings
 
-# Net new objects before a collection, and of how many collections one looks at older objects too (see ADR 21).
-_COLLECTOR = (50_000, 5, 2)
+# Net new objects before a collection; every 4th looks at older objects too, and the next one at all (ADR 21).
+_COLLECTOR = (50_000, 2, 0)
 
 
 def run_service(name: str, process: ProcessSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -135,7 +135,11 @@ class DriverSession:
         async with self._in_flight:
             answer = answers.expect()
             _Request(session.execute_async(statement), answer, answers.put)
-            return await answer
+            try:
+                return await answer
+            finally:
+                # An error holds this frame, and the frame the error: a batch is too large to wait for the collector.
+                del answer, statement
 
 
 def _prepared_texts() -> tuple[str, ...]:
@@ -161,7 +165,9 @@ class _Request:
         self._answer = answer
         self._put = put
         self._rows: _Rows = []
-        pending.add_callbacks(self._on_page, self._on_error)
+        # In this order: a page that is there already is taken by the second call, after which nothing is added.
+        pending.add_errback(self._on_error)
+        pending.add_callback(self._on_page)
 
     def _on_page(self, rows: _Rows | None) -> None:
         self._rows += rows or ()
@@ -174,8 +180,8 @@ class _Request:
         self._end(error)
 
     def _end(self, outcome: _Outcome) -> None:
-        # The driver's future, its timer and these callbacks hold each other; undone here, the rows of a batch go at
-        # once and not with a later collection (ADR 21).
+        # The driver's future, its timer and these callbacks hold each other; undone here, the rows of a batch need no
+        # collector (ADR 21).
         self._pending.clear_callbacks()
         self._pending._timer = None
         self._put(self._answer, outcome)

@@ -62,6 +62,7 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
     said: list[Frame] = []
 
     async def receive() -> MutableMapping[str, Any]:
+        # As soon as she has signed in the gateway learns of her group, and the pushes come.
         if hub.read_groups.visit("ann") and not hub.read_groups.known("ann"):
             hub.read_groups.learn(hub.read_groups.visit("ann"), [(group, ann)], {GROUP: 9})
             for pushed in before:
@@ -86,6 +87,12 @@ async def test_a_read_is_published_and_so_is_an_ack_of_what_did_not_come_in_line
     assert await published_of([read(10)], push(10), push(11)) == {(10, 10)}
     assert await published_of([delivered(9)], push(10)) == {(9, 0)}
     assert await published_of([delivered(12)], push(10), push(11)) == {(12, 0)}
+
+
+async def test_each_session_of_an_ack_is_judged_alone() -> None:
+    both = delivered(10)
+    both["delivered"].append({"session_id": "d:ann:bob", "seq": 3})
+    assert await published_of([both], push(10)) == {(3, 0)}
 
 
 async def test_back_in_write_diffusion_every_ack_is_published() -> None:

@@ -30,6 +30,16 @@ def test_the_collector_leaves_modules_alone_and_looks_rarely() -> None:
     assert threshold > 10_000
 
 
+def test_old_objects_are_looked_at_too_before_closed_connections_take_much_memory() -> None:
+    ended = run(
+        "kept, seen = [], []; gc.callbacks.append(lambda _, info: seen.append(info['generation']))\n"
+        "    while 2 not in seen: kept.append([])\n"
+        "    print(len(kept), file=sys.__stdout__)"
+    )
+    assert ended.returncode == 0
+    assert int(ended.stdout.splitlines()[0]) < 300_000
+
+
 def test_a_signal_ends_it_in_order() -> None:
     ended = run("import os, signal; os.kill(os.getpid(), signal.SIGTERM); await stopping.wait()")
     assert ended.returncode == 0
