@@ -159,7 +159,7 @@ class WebSocketEndpoint:
             connection.page(page.fields(), effect.ref)
 
     def _is_void(self, user_id: str, move: MoveWatermark) -> bool:
-        """The acks of a large group are as many as its deliveries, and receipts would look each up to drop it."""
+        """Every member of a large group acks several times a second, and receipts would look each up to drop it."""
         if move.read_seq:
             return False
         return self._hub.read_groups.is_kept_by_nobody(user_id, move.session_id, move.delivered_seq)
