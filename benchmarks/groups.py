@@ -81,7 +81,9 @@ def climb(
     session_id = made["session_id"]
     joined = generator.do("join", ports=ports, name=name, online=online)
     if warm_s:
-        say("warm", generator.do("run", name=name, session_id=session_id, rate=rates[0], seconds=warm_s))
+        # At the second rate, too: a JVM compiles what a new load needs for as long again.
+        for rate in rates[:2]:
+            say("warm", generator.do("run", name=name, session_id=session_id, rate=rate, seconds=warm_s))
     steps = []
     for rate in rates:
         before, began = usages(stack, generator), time.monotonic()

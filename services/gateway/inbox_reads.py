@@ -84,6 +84,15 @@ class InboxReads:
                 break
         return rows[:limit]
 
+    async def newest_rows(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow] | None:
+        """Those of `rows_after` in two reads, for a cursor in the newest bucket; None for one below it."""
+        (newest,) = await self._buckets(user_id, 1) or (None,)
+        if newest is None:
+            return ()
+        if newest.first_inbox_seq > after + 1:
+            return None
+        return await self._store.inbox_rows(UserBucket(user_id, newest.bucket), after + 1, after + limit)
+
     async def _buckets_above(self, user_id: str, after: int) -> Sequence[tuple[BucketRow, int]]:
         """The buckets that may hold numbers above the cursor, ascending, each with its highest possible number."""
         rows = await self._buckets(user_id, _NEWEST_BUCKETS)

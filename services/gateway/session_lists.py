@@ -3,14 +3,14 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.session_orders import SessionOrder, SessionOrders
-from services.gateway.session_reads import SessionReads
+from services.gateway.session_reads import SessionReads, Watermarks
 from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import Refused
@@ -29,11 +29,29 @@ class _News(NamedTuple):
     rows: Sequence[InboxRow] | None
 
 
-class _Listed(NamedTuple):
-    """The sessions a user is in, with the `at` that gives each its place, and the heads that were read for that."""
+class _Page(NamedTuple):
+    """What is asked for: so many of the places (at, session id), those below this one."""
 
-    ats: Mapping[str, int]
+    limit: int
+    below: tuple[int, str] | None
+
+    def places(self, ats: Mapping[str, int]) -> list[tuple[int, str]]:
+        """Those of the page, newest first, and the first one after it, if there is one."""
+        newest_first = sorted(zip(ats.values(), ats, strict=True), reverse=True)
+        if self.below is not None:
+            newest_first = [place for place in newest_first if place < self.below]
+        return newest_first[: self.limit + 1]
+
+
+class _Read(NamedTuple):
+    """What was read of sessions, after the call had begun. `names`: those whose watermarks were asked for."""
+
     heads: Mapping[str, MessageRow]
+    watermarks: Watermarks
+    names: Collection[str]
+
+
+_NOTHING = _Read({}, {}, ())
 
 
 class SessionLists:
@@ -55,58 +73,84 @@ class SessionLists:
         The page is chosen by the kept order and sorted by what it shows. Who is still a member is asked of the
         page alone, and after its heads were read (G10).
         """
-        below = _decoded_cursor(before) if before else None
-        ats, known = await self._listed(user_id)
-        places = sorted(((at, name) for name, at in ats.items()), reverse=True)
-        if below is not None:
-            places = [place for place in places if place < below]
-        chosen = [name for _, name in places[:limit]]
-        read, watermarks = await asyncio.gather(
-            self._sessions.heads([name for name in chosen if name not in known]),
-            self._sessions.watermarks_of(user_id, chosen),
-        )
-        heads = {name: head for name in chosen if (head := known.get(name) or read.get(name))}
+        asked = _Page(limit, _decoded_cursor(before) if before else None)
+        ats, read = await self._listed(user_id, asked)
+        places = asked.places(ats)
+        read = await self._also(user_id, [name for _, name in places[:limit]], read)
+        heads = [read.heads[name] for _, name in places[:limit] if name in read.heads]
         self._orders.move(user_id, _ats(heads))
-        newest_first = sorted(heads.values(), key=lambda head: (head.at, head.session_id), reverse=True)
-        answer: dict[str, object] = {"sessions": await self._sessions.described(user_id, newest_first, watermarks)}
+        newest_first = sorted(heads, key=lambda head: (head.at, head.session_id), reverse=True)
+        answer: dict[str, object] = {"sessions": await self._sessions.described(user_id, newest_first, read.watermarks)}
         if len(places) > limit:
             answer["next"] = _cursor(*places[limit - 1])
         return orjson.dumps(answer)
 
-    async def _listed(self, user_id: str) -> _Listed:
+    async def _listed(self, user_id: str, asked: _Page) -> tuple[Mapping[str, int], _Read]:
+        """The sessions a user is in, each with the `at` that gives it its place, and what was read on the way."""
         order = self._orders.get(user_id, self._clock.monotonic_ms())
-        rows, news = await asyncio.gather(self._store.user_sessions(user_id), self._news(user_id, order))
+        rows, (tail, is_followed, read) = await asyncio.gather(
+            self._store.user_sessions(user_id), self._followed(user_id, order, asked)
+        )
         listed = [row for row in rows if row.left_seq == 0]
-        if order is not None and news.rows is not None and order.follow(news.after, news.tail, news.rows):
+        if order is not None and is_followed:
             metrics.SESSION_LISTS.labels("kept").inc()
-            return await self._brought_forward(user_id, order, listed)
+            return await self._brought_forward(user_id, order, tail, listed, read)
         metrics.SESSION_LISTS.labels("read").inc()
         heads = await self._sessions.heads([row.session_id for row in listed])
-        self._orders.keep(user_id, news.tail, _ats(heads), self._clock.monotonic_ms())
-        return _Listed(_ats(heads), heads)
+        ats = _ats(heads.values())
+        self._orders.keep(user_id, tail, ats, self._clock.monotonic_ms())
+        return ats, _Read(heads, {}, ())
+
+    async def _followed(self, user_id: str, order: SessionOrder | None, asked: _Page) -> tuple[int, bool, _Read]:
+        """The tail of the inbox, whether the order has followed it, and then what it makes us expect on the page.
+
+        Its 1,000 rows of `user_sessions` take as long as all of this.
+        """
+        news = await self._news(user_id, order)
+        if order is None or news.rows is None or not order.follow(news.after, news.tail, news.rows):
+            return news.tail, False, _NOTHING
+        expected = [name for _, name in asked.places(order.ats)[: asked.limit]]
+        return news.tail, True, await self._also(user_id, expected, _NOTHING)
 
     async def _news(self, user_id: str, order: SessionOrder | None) -> _News:
-        after = None if order is None else order.tail
-        tail = (await self._inbox.tails((user_id,))).get(user_id, 0)
-        if after is None or tail - after > MAX_ROWS_BEHIND:
-            return _News(0, tail, None)
-        rows = await self._inbox.rows_after(user_id, after, tail - after) if after < tail else ()
-        return _News(after, max(after, tail), rows)
+        after = 0 if order is None else order.tail
+        if order is not None:
+            rows = await self._inbox.newest_rows(user_id, after, MAX_ROWS_BEHIND + 1)
+            if rows is not None and len(rows) <= MAX_ROWS_BEHIND:
+                return _News(after, rows[-1].inbox_seq if rows else after, rows)
+        tail = max(after, (await self._inbox.tails((user_id,))).get(user_id, 0))
+        if order is None or tail - after > MAX_ROWS_BEHIND:
+            return _News(after, tail, None)
+        return _News(after, tail, await self._inbox.rows_after(user_id, after, tail - after))
 
-    async def _brought_forward(self, user_id: str, order: SessionOrder, listed: Sequence[UserSessionRow]) -> _Listed:
-        """The order, and the heads that the inbox does not tell of: of read-diffusion groups and of new sessions."""
+    async def _brought_forward(
+        self, user_id: str, order: SessionOrder, tail: int, listed: Sequence[UserSessionRow], read: _Read
+    ) -> tuple[Mapping[str, int], _Read]:
+        """The order, and the heads that the inbox does not tell of: of read-diffusion groups and of new sessions.
+
+        `tail`: where the order stood at least, before the first of all heads was asked for.
+        """
         names = [row.session_id for row in listed]
-        tail, known = order.tail, order.known(names)
-        heads = await self._sessions.heads(
-            [row.session_id for row in listed if row.mode == MODE_READ or row.session_id not in known]
+        known = order.known(names)
+        untold = {row.session_id for row in listed if row.mode == MODE_READ or row.session_id not in known}
+        heads = await self._sessions.heads(untold - read.heads.keys())
+        heads |= {name: head for name, head in read.heads.items() if name in untold}
+        ats = _ats(heads.values())
+        self._orders.settle(user_id, tail, names, ats)
+        moved = known | {name: max(at, known.get(name, at)) for name, at in ats.items()}
+        return moved, read._replace(heads={**read.heads, **heads})
+
+    async def _also(self, user_id: str, names: Sequence[str], read: _Read) -> _Read:
+        """And what is not read yet of these sessions."""
+        heads, watermarks = await asyncio.gather(
+            self._sessions.heads([name for name in names if name not in read.heads]),
+            self._sessions.watermarks_of(user_id, [name for name in names if name not in read.names]),
         )
-        read = _ats(heads)
-        self._orders.settle(user_id, tail, names, read)
-        return _Listed(known | {name: max(at, known.get(name, at)) for name, at in read.items()}, heads)
+        return _Read({**read.heads, **heads}, {**read.watermarks, **watermarks}, {*read.names, *names})
 
 
-def _ats(heads: Mapping[str, MessageRow]) -> dict[str, int]:
-    return {name: head.at for name, head in heads.items()}
+def _ats(heads: Iterable[MessageRow]) -> dict[str, int]:
+    return {head.session_id: head.at for head in heads}
 
 
 def _cursor(at: int, session_id: str) -> str:

@@ -34,6 +34,11 @@ class SessionOrder:
     def __len__(self) -> int:
         return len(self._ats)
 
+    @property
+    def ats(self) -> Mapping[str, int]:
+        """By session; of those that were left, too, until `drop_others`."""
+        return self._ats
+
     def known(self, listed: Collection[str]) -> dict[str, int]:
         """The `at` of those among these that are in the order."""
         return {name: self._ats[name] for name in listed if name in self._ats}

@@ -6,6 +6,7 @@ the background commit (`_commit_all`). What a service brings is in stage.py.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Generic, TypeVar
@@ -54,7 +55,8 @@ class Worker(Generic[T]):
         self._round_done = asyncio.Event()
         self._round_done.set()
         self._last_alive = time.monotonic()
-        self._round_began = 0.0
+        self._round_began = -math.inf
+        self._round_took_s = 0.0
         self._opening: asyncio.Task[None] | None = None
         self._intake = Intake(stage, consumer, self._lanes, self._arrived, self._stop)
         self._log = logger(f"tidings.worker.{stage.name}")
@@ -192,9 +194,11 @@ class Worker(Generic[T]):
             if self._busy() or self._is_woken:
                 self._is_woken = False
                 self._round_done.clear()
+                self._round_began = time.monotonic()
                 try:
                     await self._round()
                 finally:
+                    self._round_took_s = time.monotonic() - self._round_began
                     self._round_done.set()
             if self._busy():
                 self._arrived.set()
@@ -203,7 +207,9 @@ class Worker(Generic[T]):
         if self._is_full():
             return
         since_s = time.monotonic() - self._round_began
-        wait_s = max(self._config.linger_ms / 1000, self._config.round_spacing_ms / 1000 - since_s)
+        spacing_s = max(self._config.round_spacing_ms / 1000, 2 * self._round_took_s)
+        spacing_s = min(spacing_s, self._config.most_spacing_ms / 1000)
+        wait_s = max(self._config.linger_ms / 1000, spacing_s - since_s)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 
@@ -227,8 +233,7 @@ class Worker(Generic[T]):
 
     async def _round(self) -> None:
         """Gather, run, confirm."""
-        epoch, started = self._epoch, time.monotonic()
-        self._round_began = started
+        epoch = self._epoch
         work = self._gather()
         outcome = "confirmed"
         try:
@@ -241,7 +246,7 @@ class Worker(Generic[T]):
             return
         if work.arrivals:
             metrics.ROUNDS.labels(self._stage.name, "repeated" if work.failed else outcome).inc()
-            metrics.ROUND_SECONDS.labels(self._stage.name).observe(time.monotonic() - started)
+            metrics.ROUND_SECONDS.labels(self._stage.name).observe(time.monotonic() - self._round_began)
         self._confirm(work)
 
     def _gather(self) -> Round[T]:

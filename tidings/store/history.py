@@ -51,8 +51,11 @@ class InboxEnd:
 
 async def heads(store: Store, session_ids: Collection[str]) -> dict[str, MessageRow]:
     """The newest stored message of each session; sessions without one are left out."""
-    tails = await tails_below(store, dict.fromkeys(session_ids, _END_OF_LOG))
-    return {session_id: tail.message for session_id, tail in tails.items() if isinstance(tail, Tail)}
+    listed = await store.segments(session_ids, 1) if session_ids else {}
+    found = await _newest_messages(store, [rows[0] for rows in listed.values()])
+    unclear = [session_id for session_id in listed if session_id not in found]
+    tails = await asyncio.gather(*(_tail_below(store, session_id, _END_OF_LOG, []) for session_id in unclear))
+    return found | {name: tail.message for name, tail in zip(unclear, tails, strict=True) if isinstance(tail, Tail)}
 
 
 async def tails_below(

@@ -1,9 +1,10 @@
 """The loop all workers share, on the log in memory: the gate, the rounds, the commits."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from prometheus_client import REGISTRY
@@ -42,6 +43,8 @@ class RecordingStage:
     raise_for: str | None = None
     prepare_fault: Exception | None = None
     marks_seen: list[bool] = field(default_factory=list)
+    takes_s: float = 0.0
+    began_s: list[float] = field(default_factory=list)
 
     def decode(self, record: Record) -> str:
         text = (record.value or b"").decode()
@@ -58,7 +61,9 @@ class RecordingStage:
             await self.prepared.wait()
 
     async def run(self, work: Round[str]) -> None:
+        self.began_s.append(time.monotonic())
         self.rounds.append([str(one.content) for some in work.arrivals.values() for one in some])
+        await asyncio.sleep(self.takes_s)
         if self.hold is not None:
             await self.hold.wait()
         work.must_be_ours()
@@ -344,6 +349,37 @@ async def test_a_full_queue_pauses_its_source_until_there_is_room_again() -> Non
         await until(lambda: committed(broker, 0).offset == 4_000)
     assert [text for _, text in stage.seen] == [str(number) for number in range(4_000)]
     assert max(len(texts) for texts in stage.rounds) <= 500
+
+
+async def test_the_next_round_begins_twice_as_far_on_as_the_last_one_took() -> None:
+    broker, stage = await broker_with(1), RecordingStage(takes_s=0.1)
+    config = replace(CONFIG, most_spacing_ms=10_000)
+    async with working(broker, stage, config):
+        await put(broker, 0, "a")
+        await until(lambda: len(stage.rounds) == 1)
+        await put(broker, 0, "b")
+        await until(lambda: len(stage.rounds) == 2)
+    first, second = stage.began_s
+    assert second - first >= 0.195
+
+
+async def test_rounds_wait_no_longer_than_the_most() -> None:
+    broker, stage = await broker_with(1), RecordingStage()
+    config = replace(CONFIG, round_spacing_ms=60_000, most_spacing_ms=1)
+    async with working(broker, stage, config):
+        for number, text in enumerate("abc", 1):
+            await put(broker, 0, text)
+            await until(lambda number=number: len(stage.seen) == number)  # type: ignore[misc]
+
+
+async def test_neither_the_first_record_nor_a_full_round_waits() -> None:
+    broker, stage = await broker_with(1), RecordingStage()
+    config = replace(CONFIG, round_records=3, round_spacing_ms=60_000, most_spacing_ms=60_000)
+    async with working(broker, stage, config):
+        await put(broker, 0, "a")
+        await until(lambda: stage.rounds == [["a"]])
+        await put(broker, 0, "b", "c", "d")
+        await until(lambda: stage.rounds == [["a"], ["b", "c", "d"]])
 
 
 async def test_stopping_ends_the_round_in_hand_and_commits_it() -> None:
