@@ -85,7 +85,10 @@ class InboxReads:
         return rows[:limit]
 
     async def newest_rows(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow] | None:
-        """Those of `rows_after` in two reads, for a cursor in the newest bucket; None for one below it."""
+        """The rows of the `limit` numbers after a cursor in the newest bucket, in two reads; None for one below it.
+
+        Unlike `rows_after` it does not look further where none of these numbers can be read.
+        """
         (newest,) = await self._buckets(user_id, 1) or (None,)
         if newest is None:
             return ()

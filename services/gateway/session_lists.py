@@ -104,7 +104,7 @@ class SessionLists:
     async def _followed(self, user_id: str, order: SessionOrder | None, asked: _Page) -> tuple[int, bool, _Read]:
         """The tail of the inbox, whether the order has followed it, and then what it makes us expect on the page.
 
-        Its 1,000 rows of `user_sessions` take as long as all of this.
+        The `user_sessions` of a user with 1,000 take as long as all of this.
         """
         news = await self._news(user_id, order)
         if order is None or news.rows is None or not order.follow(news.after, news.tail, news.rows):

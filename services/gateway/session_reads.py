@@ -86,13 +86,14 @@ class SessionReads:
         `found`: what watermarks_of said of all of them.
         """
         members = await self._memberships.check_many(user_id, [head.session_id for head in heads])
-        shown = [head for head in heads if head.session_id in members]
+        shown = [head for head in heads if (one := members.get(head.session_id)) and _may_see(one, head)]
         return [_session(members[head.session_id], head, found) for head in shown]
 
     async def session(self, user_id: str, session_id: str) -> bytes:
         """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
         head = await self._heads.get(session_id)
         member = await self._memberships.check(user_id, session_id)
+        head = head if head and _may_see(member, head) else None
         return orjson.dumps(_session(member, head, await self.watermarks_of(user_id, [session_id])))
 
     async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> Watermarks:
@@ -100,6 +101,11 @@ class SessionReads:
         return await self._receipts.get_many(
             [(name, member) for name in session_ids for member in (user_id, *_peers(user_id, name))]
         )
+
+
+def _may_see(member: Membership, head: MessageRow) -> bool:
+    """False for one who was out when the head was read, and has been added again since."""
+    return head.seq >= member.first_seq
 
 
 def _peers(user_id: str, session_id: str) -> Sequence[str]:

@@ -49,8 +49,8 @@ class WorkerConfig:
     round_records: int = 500
     round_bytes: int = 1024 * 1024
     commit_every_ms: int = 250
-    # Rounds begin at least this far apart, and twice as far as the last one took up to the most: a lone record waits
-    # for nothing, and under load fewer, larger rounds leave the cores to their neighbours (docs/adr/0014).
+    # Rounds begin at least this far apart, and twice as far as the last one took, but never more than the most: a
+    # lone record waits for nothing, and under load fewer, larger rounds leave the cores to their neighbours (ADR 14).
     round_spacing_ms: int = 10
     most_spacing_ms: int = 30
     linger_ms: int = 0

@@ -22,6 +22,8 @@ READS = (
     "messages",
     "receipts",
     "user_sessions",
+    "inbox_buckets",
+    "inbox_rows",
 )
 # More than any of the calls makes of a user with one session.
 MOST_READS = 12

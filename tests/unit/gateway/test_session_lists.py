@@ -34,6 +34,7 @@ from tidings.store.memory import MemoryStore
 from tidings.store.rows import (
     MODE_READ,
     MODE_WRITE,
+    BucketRow,
     InboxRow,
     MessageRow,
     Row,
@@ -65,14 +66,19 @@ async def at_once() -> None:
 
 
 class WatchedStore(MemoryStore):
-    """Notes of which sessions heads were read; `delay` stands before and behind what a list reads."""
+    """Notes of which sessions heads were read; `delay` stands before and behind what a list reads.
+
+    `delay_sessions` stands before the sessions of the user alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.heads_read: list[str] = []
         self.delay: Callable[[], Awaitable[None]] = at_once
+        self.delay_sessions: Callable[[], Awaitable[None]] = at_once
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
+        await self.delay_sessions()
         await self.delay()
         found = await super().user_sessions(user_id)
         await self.delay()
@@ -83,6 +89,18 @@ class WatchedStore(MemoryStore):
     ) -> Mapping[UserBucket, Sequence[InboxRow]]:
         await self.delay()
         found = await super().newest_inbox_rows(buckets, limit)
+        await self.delay()
+        return found
+
+    async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
+        await self.delay()
+        found = await super().inbox_buckets(user_ids, limit)
+        await self.delay()
+        return found
+
+    async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
+        await self.delay()
+        found = await super().inbox_rows(bucket, first, last)
         await self.delay()
         return found
 
@@ -238,7 +256,7 @@ async def test_what_the_order_makes_one_expect_is_read_while_the_sessions_are() 
         while not world.store.heads_read:  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0)
 
-    world.store.delay = until_heads_are_read
+    world.store.delay_sessions = until_heads_are_read
     async with asyncio.timeout(10):
         assert (await world.page(3))[0] == friends(10)[:-4:-1]
     assert len(world.store.heads_read) == 3
@@ -250,6 +268,51 @@ async def test_a_session_that_was_left_makes_room_on_its_page_for_the_next() -> 
     await world.names()
     await world.leave("g:team")
     assert await world.pages(2) == friends(6)[::-1]
+
+
+async def test_who_is_added_again_meanwhile_is_shown_nothing_of_when_they_were_out() -> None:
+    world = await world_with(2)
+    await world.join("g:team")
+    await world.names()
+    await world.leave("g:team")
+    await world.store_message("g:team")
+
+    async def join_behind_the_heads() -> None:
+        while "g:team" not in world.store.heads_read:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+        if not joined:
+            joined.append(world.seqs["g:team"] + 1)
+            await world.join("g:team")
+
+    joined: list[int] = []
+    world.store.heads_read.clear()
+    world.store.delay_sessions = join_behind_the_heads
+    async with asyncio.timeout(10):
+        answer = orjson.loads(await world.lists.page("bob", 50, None))
+    assert joined
+    assert [one["session_id"] for one in answer["sessions"]] == friends(2)[::-1]
+    world.store.delay_sessions = at_once
+    assert await world.names() == ["g:team", *friends(2)[::-1]]
+
+
+async def test_one_session_shows_nothing_of_when_its_member_was_out_either() -> None:
+    world = await world_with(0)
+    await world.join("g:team")
+    await world.leave("g:team")
+    await world.store_message("g:team")
+    turns = 0
+
+    async def join_behind_the_head() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            await world.join("g:team")
+
+    sessions = SessionReads(world.store, MessageReads(world.store, world.clock, 0), Memberships(world.store))
+    world.store.delay = join_behind_the_head
+    assert orjson.loads(await sessions.session("bob", "g:team"))["head"] == {"seq": 0}
+    assert turns == 2
+    assert orjson.loads(await sessions.session("bob", "g:team"))["head"]["seq"] == world.seqs["g:team"]
 
 
 async def test_the_inbox_is_followed_into_its_next_bucket() -> None:
