@@ -51,6 +51,7 @@ class InboxEnd:
 
 async def heads(store: Store, session_ids: Collection[str]) -> dict[str, MessageRow]:
     """The newest stored message of each session; sessions without one are left out."""
+    # Not tails_below: comparing positions where there is none to compare with took a fifth of a gateway's time for it.
     listed = await store.segments(session_ids, 1) if session_ids else {}
     found = await _newest_messages(store, [rows[0] for rows in listed.values()])
     unclear = [session_id for session_id in listed if session_id not in found]
