@@ -370,6 +370,40 @@ async def test_a_caller_that_gives_up_leaves_the_others_waiting() -> None:
     assert await patient == 0
 
 
+async def test_of_several_batches_one_that_fails_fails_its_own_callers_alone() -> None:
+    async def load(keys: Collection[int]) -> Mapping[int, int]:
+        await asyncio.sleep(0)
+        if -1 in keys:
+            raise StoreUnavailable("away")
+        return {key: key for key in keys}
+
+    reads = Batched(load)
+    calls = [range(2 * MAX_KEYS), [*range(MAX_KEYS), -1, 5_000], [5_001], range(MAX_KEYS, 2 * MAX_KEYS)]
+    answers = await asyncio.gather(*map(reads.get_many, calls), return_exceptions=True)
+    assert [list(one) if isinstance(one, dict) else repr(one) for one in answers] == [
+        list(range(2 * MAX_KEYS)),
+        "StoreUnavailable('away')",
+        "StoreUnavailable('away')",
+        list(range(MAX_KEYS, 2 * MAX_KEYS)),
+    ]
+    assert await reads.get_many((5_000, 5_001)) == {5_000: 5_000, 5_001: 5_001}
+
+
+async def test_a_caller_of_several_batches_that_gives_up_leaves_those_that_have_begun_and_those_that_wait() -> None:
+    tables = SlowTables()
+    reads = Batched(tables.load)
+    keys = [f"{number:04d}" for number in range((BATCHES_AT_ONCE + 2) * MAX_KEYS)]
+    impatient = asyncio.create_task(reads.get_many(keys[:1_000]))
+    patient = [asyncio.create_task(reads.get(key)) for key in (keys[0], keys[-1])]
+    while len(tables.asked) < BATCHES_AT_ONCE:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    tables.go.set()
+    assert await asyncio.wait_for(asyncio.gather(*patient), 10) == [0, 0]
+    assert await asyncio.wait_for(reads.get("anew"), 10) == 0
+
+
 # -- waiting calls ---------------------------------------------------------------------------------
 
 
