@@ -108,7 +108,7 @@ class ExpandStage:
         async def load(partition: int, record: Record, persisted: Persisted) -> None:
             async with turns:
                 try:
-                    loaded[partition, record.offset] = await self._members_as_of(persisted)
+                    loaded[partition, record.offset] = await self._members_as_of(work, persisted)
                 except StoreUnavailable as error:
                     work.fail([partition], str(error))
 
@@ -128,13 +128,18 @@ class ExpandStage:
                 yield partition, record, persisted
             reached[session_id] = seq
 
-    async def _members_as_of(self, persisted: Persisted) -> Members:
-        """Versions at or below the seq of a stored message cannot change any more (law 1)."""
+    async def _members_as_of(self, work: Round[Persisted], persisted: Persisted) -> Members:
+        """Versions at or below the seq of a stored message cannot change any more (law 1).
+
+        Each page is an await of its own (law 12): a group whose members have very many versions takes long to read,
+        and would never be read if that counted as one.
+        """
         session_id, seq = persisted.message.session_id, persisted.message.seq
         users: set[str] = set()
         after: str | None = ""
         while after is not None:
             rows, after = await self._store.member_page(session_id, seq, after, _PAGE_MEMBERS)
+            work.must_be_ours()
             users.update(still_in(rows))
         return Members(seq, Audience(users))
 

@@ -16,8 +16,6 @@ _DAY_MS = 24 * 3600 * 1000
 TAIL_LIFE_MS = 90 * _DAY_MS
 # A bucket never held more, whatever was stamped: where the next one begins does not depend on rows that are gone.
 MOST_BUCKET_ROWS = 5_000
-# An inbox row with the longest ids.
-_ROW_BYTES = 512
 
 
 # Named tuples: one of each is made for every inbox row, which is what write diffusion costs, and a frozen
@@ -51,9 +49,9 @@ def place(
         tail = tails[user_id] = following(before, at_ms, bucket_rows)
         if tail.bucket != before.bucket:
             opened = BucketRow(user_id, tail.bucket, tail.bucket_first, epoch, offset)
-            writes.then(user_id, ("directory", tail.bucket), TaggedRow(tag, opened), _ROW_BYTES)
+            writes.then(user_id, ("directory", tail.bucket), TaggedRow(tag, opened))
         row = InboxRow(user_id, tail.bucket, tail.inbox_seq, *content)
-        writes.then(user_id, tail.bucket, TaggedRow(tag, row), _ROW_BYTES)
+        writes.then(user_id, tail.bucket, TaggedRow(tag, row))
         placed.append(Placed(user_id, tail.inbox_seq))
     return placed
 

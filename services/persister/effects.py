@@ -17,9 +17,7 @@ from tidings.store.base import TaggedRow
 from tidings.store.rows import (
     MODE_READ,
     MODE_WRITE,
-    GroupRow,
     KeyRow,
-    MemberRow,
     MessageRow,
     SegmentByMonthRow,
     SegmentRow,
@@ -30,9 +28,6 @@ from tidings.wire.common_pb2 import Coordinates, Message, Refusal
 from tidings.wire.inbound_pb2 import Command
 from tidings.wire.persisted_pb2 import Persisted
 from tidings.wire.push_pb2 import LeftOut, Push, SendAck, SendError
-
-# Columns other than the body, by the longest ids: what a row adds to a mutation at most, roughly.
-_ROW_OVERHEAD_BYTES = 512
 
 # A mode as the tables number it, and as the wire does.
 _MODES = {0: common_pb2.MODE_UNSPECIFIED, MODE_WRITE: common_pb2.MODE_WRITE, MODE_READ: common_pb2.MODE_READ}
@@ -46,7 +41,7 @@ class Effects:
     answers: list[tuple[int, int, Push]] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     _writes: OrderedWrites = field(default_factory=OrderedWrites)
-    _messages: list[tuple[str, tuple[str, int], TaggedRow, int]] = field(default_factory=list)
+    _messages: list[tuple[str, tuple[str, int], TaggedRow]] = field(default_factory=list)
 
     def in_order(self) -> OrderedWrites:
         """All rows of the round.
@@ -54,9 +49,9 @@ class Effects:
         The versions of a group come before its messages: whoever can read a message that removes somebody, or one
         after it, finds the removal in the tables too (G10). Law 5 makes those of the future harmless to who decides.
         """
-        for session_id, mutation, row, size_bytes in self._messages:
+        for session_id, mutation, row in self._messages:
             self._writes.follow(session_id, ("versions", session_id))
-            self._writes.then(session_id, mutation, row, size_bytes)
+            self._writes.then(session_id, mutation, row)
         self._messages.clear()
         return self._writes
 
@@ -72,11 +67,9 @@ class Effects:
         tag, session_id = record.partition, command.session_id
         if accepted.opens_segment:
             for row in _directory(accepted, command, record, epoch):
-                directory = (session_id, ("directory", accepted.segment), TaggedRow(tag, row), _ROW_OVERHEAD_BYTES)
-                self._messages.append(directory)
+                self._messages.append((session_id, ("directory", accepted.segment), TaggedRow(tag, row)))
         message = TaggedRow(tag, _message_row(accepted, command, record, epoch))
-        size_bytes = len(accepted.entry.body) + _ROW_OVERHEAD_BYTES
-        self._messages.append((session_id, ("messages", accepted.segment), message, size_bytes))
+        self._messages.append((session_id, ("messages", accepted.segment), message))
         self._writes.beside(TaggedRow(tag, _key_row(accepted, command, record, epoch)))
         self._store_versions(accepted, tag)
         persisted = _persisted(accepted, command, record, epoch)
@@ -87,7 +80,7 @@ class Effects:
         """Both tables make one mutation a session."""
         change = accepted.entry.change
         for row in (*change.members, *((change.group,) if change.group else ())):
-            self._writes.then(("versions", row.session_id), "versions", TaggedRow(tag, row), _version_bytes(row))
+            self._writes.then(("versions", row.session_id), "versions", TaggedRow(tag, row))
 
     def _answer(self, decision: Decision, command: Command, record: Record) -> None:
         if not command.HasField("origin"):
@@ -100,10 +93,6 @@ class Effects:
         else:
             push.send_ack.CopyFrom(_send_ack(decision, command))
         self.answers.append((record.partition, command.origin.gateway, push))
-
-
-def _version_bytes(row: GroupRow | MemberRow) -> int:
-    return _ROW_OVERHEAD_BYTES + (4 * len(row.name) if isinstance(row, GroupRow) else 0)
 
 
 def _outcome(decision: Decision) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tidings.store.base import TaggedRow
+from tidings.store.rows import row_bytes
 
-# Law 2: the largest mutation.
+# Law 2: the largest mutation, by `row_bytes`.
 MUTATION_BYTES = 512 * 1024
 # Unlike every mutation's name.
 _NOTHING = object()
@@ -33,14 +34,14 @@ class OrderedWrites:
         self._waves: list[list[TaggedRow]] = []
         self._last: dict[Hashable, _Last] = {}
 
-    def then(self, key: Hashable, mutation: Hashable, row: TaggedRow, size_bytes: int) -> None:
+    def then(self, key: Hashable, mutation: Hashable, row: TaggedRow) -> None:
         """The key's next row.
 
         It joins the key's last mutation while `mutation` names the same one
         and it stays within MUTATION_BYTES; otherwise it waits until that one is
         confirmed.
         """
-        last = self._last.get(key)
+        last, size_bytes = self._last.get(key), row_bytes(row.row)
         if last is None:
             last = self._last[key] = _Last(0, mutation, 0)
         elif last.mutation != mutation or last.size_bytes + size_bytes > MUTATION_BYTES:

@@ -1,7 +1,7 @@
 """How the rows of one write become batches. Pure.
 
 Per-request overhead is the cost that matters (FIELD-NOTES), so a batch groups
-partitions, as long as they share their replicas. It never cuts a mutation.
+partitions, as long as they share their replicas. It never cuts a mutation of rows in an order.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -9,17 +9,15 @@ from operator import attrgetter
 from typing import Any
 
 from tidings.store.base import TaggedRow
-from tidings.store.rows import MessageRow, Row
+from tidings.store.rows import Row, row_bytes
 from tidings.store.statements import ROW_CLASSES
 
 # Well below the server's threshold of 1 MiB also when a mutation of 512 KiB comes on top.
 BATCH_BYTES = 256 * 1024
 BATCH_ROWS = 100
-# What a mutation may have by law 2, with as much again for its columns; above it, it is cut (one row stays one).
+# Above what rows in an order have by law 2 (MUTATION_BYTES, by the same measure), so that only side rows are ever
+# cut. One row stays one.
 _MUTATION_BYTES = 768 * 1024
-# Columns other than the body with ids of usual lengths, and one mention.
-_ROW_BYTES = 300
-_MENTION_BYTES = 64
 
 _PARTITION_KEY: dict[type[Row], Callable[[Any], Hashable]] = {
     row_class: attrgetter(*row_class.partition_key) for row_class in ROW_CLASSES
@@ -50,10 +48,10 @@ def _mutations(rows: Sequence[TaggedRow]) -> Iterator[list[TaggedRow]]:
 def _cut(mutation: list[TaggedRow]) -> Iterator[list[TaggedRow]]:
     start, size_bytes = 0, 0
     for index, tagged in enumerate(mutation):
-        size_bytes += _size_bytes(tagged.row)
+        size_bytes += row_bytes(tagged.row)
         if size_bytes > _MUTATION_BYTES and index > start:
             yield mutation[start:index]
-            start, size_bytes = index, _size_bytes(tagged.row)
+            start, size_bytes = index, row_bytes(tagged.row)
     yield mutation[start:]
 
 
@@ -61,7 +59,7 @@ def _packed(mutations: Sequence[list[TaggedRow]]) -> Iterator[list[TaggedRow]]:
     batch: list[TaggedRow] = []
     batch_bytes = 0
     for mutation in mutations:
-        size_bytes = sum(_size_bytes(tagged.row) for tagged in mutation)
+        size_bytes = sum(row_bytes(tagged.row) for tagged in mutation)
         if batch and (batch_bytes + size_bytes > BATCH_BYTES or len(batch) + len(mutation) > BATCH_ROWS):
             yield batch
             batch, batch_bytes = [], 0
@@ -69,9 +67,3 @@ def _packed(mutations: Sequence[list[TaggedRow]]) -> Iterator[list[TaggedRow]]:
         batch_bytes += size_bytes
     if batch:
         yield batch
-
-
-def _size_bytes(row: Row) -> int:
-    if isinstance(row, MessageRow):
-        return _ROW_BYTES + len(row.body) + _MENTION_BYTES * len(row.mentions or ())
-    return _ROW_BYTES

@@ -15,7 +15,7 @@ from tidings.ids import Position
 from tidings.store.base import SessionSegment, Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow, MessageRow, SegmentRow
 
-D = TypeVar("D", SegmentRow, BucketRow)
+D = TypeVar("D", SegmentRow, BucketRow, InboxRow)
 
 # One more than one, since the newest may be listed but still empty.
 _FIRST_DIRECTORY_ROWS = 2
@@ -153,8 +153,11 @@ async def _newest_message_below(
             if row.made_at < position:
                 return row
             above.append(row)
-        lowest = rows[-1].seq
-        rows = (await store.messages(name, max(segment.first_seq, lowest - _PAGE_ROWS), lowest - 1))[::-1]
+        upper = rows[-1].seq - 1
+        rows = ()
+        while not rows and upper >= segment.first_seq:
+            rows = (await store.messages(name, max(segment.first_seq, upper - _PAGE_ROWS + 1), upper))[::-1]
+            upper -= _PAGE_ROWS
     return None
 
 
@@ -250,10 +253,18 @@ async def inbox_tails_below(store: Store, positions: Mapping[str, Position]) -> 
             unclear.append(user_id)
         else:
             ends[user_id] = InboxEnd(bucket, rows[0] if rows else None)
+    newest = await store.newest_inbox_rows([names[user_id] for user_id in unclear], _NEWEST_ROWS) if unclear else {}
+    further = []
+    for user_id in unclear:
+        row = _first_below(newest.get(names[user_id], ()), positions[user_id])
+        if row is None:
+            further.append(user_id)
+        else:
+            ends[user_id] = InboxEnd(buckets[user_id], row)
     found = await asyncio.gather(
-        *(_newest_inbox_row_below(store, buckets[user_id], positions[user_id]) for user_id in unclear)
+        *(_newest_inbox_row_below(store, buckets[user_id], positions[user_id]) for user_id in further)
     )
-    ends.update({user_id: InboxEnd(buckets[user_id], row) for user_id, row in zip(unclear, found, strict=True)})
+    ends.update({user_id: InboxEnd(buckets[user_id], row) for user_id, row in zip(further, found, strict=True)})
     return ends
 
 

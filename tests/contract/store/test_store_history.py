@@ -76,6 +76,15 @@ async def test_a_tail_is_found_below_hundreds_of_rows_above_the_position(store: 
     assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 41))}
 
 
+async def test_a_tail_is_found_below_a_hole_of_hundreds_of_rows_that_were_never_confirmed(
+    store: Store, session_id: str
+) -> None:
+    rows = [message(session_id, seq) for seq in (1, 2, 3, *range(404, 440))]
+    await write_confirmed(store, [segment(session_id, 1, 1), *rows])
+    tails = await history.tails_below(store, {session_id: Position(0, 42)})
+    assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 3))}
+
+
 async def test_a_tail_is_found_below_hundreds_of_segments_above_the_position(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, *[1] * 250))
     tails = await history.tails_below(store, {session_id: Position(0, 4)})

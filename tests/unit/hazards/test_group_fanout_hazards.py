@@ -1,9 +1,12 @@
 """HAZARDS.md at expand and deliver, for groups, whose records are put on messages.persisted as the persister does."""
 
 import asyncio
+from collections.abc import Sequence
+from unittest.mock import patch
 
 import pytest
 
+from services.fanout import expand_worker
 from tests.unit.fanout.groups import GroupLog
 from tests.unit.fanout.test_group_fanout import inbox_of, session_of
 from tests.unit.hazards.owners import produces_to, second
@@ -14,6 +17,7 @@ from tidings import ids
 from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.broker.memory_faults import ProduceFault
 from tidings.store.memory_faults import Faults as StoreFaults
+from tidings.store.rows import MemberRow
 from tidings.topics import DELIVER, DELIVERIES, EXPAND, MESSAGES_PERSISTED, PERSISTER
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount
 from tidings.wire.gateways_pb2 import GatewayEvent
@@ -161,6 +165,25 @@ async def test_h19_a_group_without_any_member_row_stops_its_partition_and_nothin
 
 
 @simulated
+async def test_members_of_very_many_pages_are_read_however_long_all_of_them_take_together() -> None:
+    """Law 12 is about one await: a group whose members have many versions would else hold up its partition for ever."""
+    group = GroupLog(write_diffusion_max=100)
+    async with pipeline() as line:
+        read = line.store.member_page
+
+        async def slowly(session_id: str, seq: int, after: str, limit: int) -> tuple[Sequence[MemberRow], str | None]:
+            await asyncio.sleep(1.5)
+            return await read(session_id, seq, after, limit)
+
+        line.store.member_page = slowly  # type: ignore[method-assign]
+        with patch.object(expand_worker, "_PAGE_MEMBERS", 1):
+            await persist(line, group, group.add(0, USERS), group.say(1))
+            line.fanout()
+            await line.settled(EXPAND, DELIVER)
+        check_group(line, group)
+
+
+@simulated
 async def test_an_assignment_that_goes_while_members_are_read_ends_the_round() -> None:
     group = GroupLog()
     async with pipeline() as line:
@@ -199,6 +222,26 @@ async def test_a_repeated_round_tells_no_gateway_twice() -> None:
         await line.settled(DELIVER)
         assert [one.message.seq for one in messages(line)] == [1, 2]
         check_group(line, group)
+
+
+@simulated
+async def test_a_new_owner_finds_the_tails_of_a_whole_group_in_few_reads() -> None:
+    users = [f"user{number:03d}" for number in range(300)]
+    group = GroupLog(write_diffusion_max=500)
+    async with pipeline() as line:
+        line.expand()
+        first = line.deliver()
+        await persist(line, group, group.add(0, users))
+        await line.settled(EXPAND, DELIVER)
+        first.pause_before(lambda call, _: call == "commit")
+        await persist(line, group, group.say(1))
+        await first.paused()
+        first.kill()
+        line.store.calls.clear()
+        line.deliver()
+        await line.settled(DELIVER)
+        assert line.store.calls["newest_inbox_rows"] <= 4
+        assert all(inbox_of(line.store, user, group.session_id) == group.inboxes[user] for user in users)
 
 
 @simulated

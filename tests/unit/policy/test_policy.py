@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.contract.store.making import message
 from tidings.policy.backoff import Backoff
 from tidings.policy.marks import METADATA_MAX_BYTES, Marks, fits_metadata
 from tidings.policy.ordered_writes import MUTATION_BYTES, OrderedWrites
 from tidings.store.base import TaggedRow
-from tidings.store.rows import BlockRow
+from tidings.store.rows import BlockRow, row_bytes
 from tidings.wire.common_pb2 import Coordinates
 
 
@@ -83,10 +84,10 @@ def row(name: str) -> TaggedRow:
 
 def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_waves() -> None:
     writes = OrderedWrites()
-    writes.then("a", 1, row("a1"), 10)
-    writes.then("a", 1, row("a1+"), 10)
-    writes.then("a", 2, row("a2"), 10)
-    writes.then("b", 1, row("b1"), 10)
+    writes.then("a", 1, row("a1"))
+    writes.then("a", 1, row("a1+"))
+    writes.then("a", 2, row("a2"))
+    writes.then("b", 1, row("b1"))
     writes.beside(row("side"))
     assert [list(wave) for wave in writes.waves()] == [[row("a1"), row("a1+"), row("b1"), row("side")], [row("a2")]]
 
@@ -94,5 +95,6 @@ def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_wa
 def test_h24_no_mutation_grows_past_the_largest() -> None:
     writes = OrderedWrites()
     for number in range(5):
-        writes.then("a", 1, row(str(number)), MUTATION_BYTES // 2)
+        body = bytes(MUTATION_BYTES // 2 - row_bytes(message("a", 1, body=b"")))
+        writes.then("a", 1, TaggedRow(0, message("a", number, body=body)))
     assert [len(list(wave)) for wave in writes.waves()] == [2, 2, 1]

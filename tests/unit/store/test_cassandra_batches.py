@@ -1,11 +1,13 @@
 """How rows become batches."""
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.store.making import message, segment
+from tidings.policy.ordered_writes import OrderedWrites
 from tidings.store.base import TaggedRow
 from tidings.store.cassandra_batches import BATCH_BYTES, BATCH_ROWS, batches
 from tidings.store.rows import MessageRow, Row
@@ -67,3 +69,16 @@ def test_rows_of_two_tables_with_one_partition_key_stay_together() -> None:
     tagged += [TaggedRow(0, segment("d:a:b", 1, 1)), TaggedRow(0, segment("d:a:b", 2, 9))]
     made = list(batches(tagged, lambda row: 0))
     assert [len(batch) for batch in made] == [99, 2]
+
+
+@given(st.integers(1, 900), st.integers(0, 8_000), st.integers(0, 50), st.sampled_from([1, 64]))
+def test_h24_rows_in_an_order_are_never_cut_whatever_makes_them_large(
+    count: int, body_bytes: int, mentions: int, id_length: int
+) -> None:
+    """Batches of one write are sent at once: of a session in two of them, a crash may leave the later part alone."""
+    writes = OrderedWrites()
+    for seq in range(1, count + 1):
+        row = replace(message("d:a:b", seq, body=bytes(body_bytes)), mentions=("x" * id_length,) * mentions)
+        writes.then("d:a:b", "messages", TaggedRow(0, row))
+    for wave in writes.waves():
+        assert len(list(batches(wave, _replica_set))) == 1
