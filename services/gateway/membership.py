@@ -56,7 +56,9 @@ class Memberships:
         found = {name: Membership(name, user_id) for name in session_ids if user_id in ids.direct_users(name)}
         asked = [name for name in session_ids if ids.is_group_session(name)]
         for name, (group, member) in (await self.versions(user_id, asked)).items():
-            if is_member(group, member):
+            # Every joining makes a version of the group. Who joined after the one that was read was added during this
+            # call, and what it says (of sharing the history, too) may be of a time when they were out (G10).
+            if is_member(group, member) and member.joined_seq <= group.as_of_seq:
                 found[name] = _membership(group, member)
         return found
 

@@ -41,7 +41,8 @@ class GroupCalls:
 
     async def get_group(self, request: Request, group_id: str) -> Response:
         """Name, owner, mode, size and settings, for members."""
-        return answer(group_reads.described(await self._group_of(request, group_id)))
+        group, _ = await self._group_of(request, group_id)
+        return answer(group_reads.described(group))
 
     async def change_group(self, request: Request, group_id: str) -> Response:
         """Rename, or change settings."""
@@ -57,13 +58,16 @@ class GroupCalls:
         self, request: Request, group_id: str, after: str | None = None, limit: str | None = None
     ) -> Response:
         """The members by user_id; `after` takes `next` of the page before."""
-        group = await self._group_of(request, group_id)
+        group, _ = await self._group_of(request, group_id)
         page_limit = limit_from(limit, MEMBERS_DEFAULT, MAX_MEMBERS_PAGE)
         above = commands.checked_user(after, "after") if after else ""
-        page = await self._parts.groups.members(group, above, page_limit)
-        # Again: who was removed before the page was read must not see who came after that (G10).
-        await self._group_of(request, group_id)
-        return answer(page)
+        while True:
+            page = await self._parts.groups.members(group, above, page_limit)
+            # Again: who was removed before the page was read must not see who came after that, nor who was added
+            # again since then (G10).
+            before, (group, joined_seq) = group, await self._group_of(request, group_id)
+            if joined_seq <= before.as_of_seq:
+                return answer(page)
 
     async def add_members(self, request: Request, group_id: str) -> Response:
         """Add up to 500 users; says who was added and who was left out, and why."""
@@ -96,13 +100,13 @@ class GroupCalls:
         given = client_msg_id_of(body, request) or commands.made_client_msg_id(wall_ms, os.urandom(10))
         return commands.checked_asker(user_id, given, wall_ms), body
 
-    async def _group_of(self, request: Request, group_id: str) -> GroupRow:
-        """The group, if the caller is a member; raises Refused."""
+    async def _group_of(self, request: Request, group_id: str) -> tuple[GroupRow, int]:
+        """The group, if the caller is a member, and since which seq; raises Refused."""
         user_id = self._parts.user(request)
         membership = await self._parts.memberships.check(user_id, commands.checked_group(group_id))
         if membership.group is None:
             raise session_not_found()
-        return membership.group
+        return membership.group, membership.joined_seq
 
     async def _answered(self, command: Command) -> Response:
         return answer(_done(await self._decided(command)))

@@ -84,10 +84,13 @@ class SessionCalls:
         page_limit = limit_from(limit, HISTORY_DEFAULT)
         number = number_from(seq, "seq", 1) or 0
         above = checked_user(after, "after") if after else ""
-        page = await self._parts.receipts.of_message(member, number, above, page_limit)
-        # Again: who was removed before the page was read must not see what came after that (G10).
-        await self._member(request, session_id)
-        return answer(page)
+        while True:
+            page = await self._parts.receipts.of_message(member, number, above, page_limit)
+            # Again: who was removed before the page was read must not see what came after that, and who was added
+            # again has neither the rights nor the messages of before (G10).
+            before, member = member, await self._member(request, session_id)
+            if (member.joined_seq, member.role) == (before.joined_seq, before.role):
+                return answer(page)
 
     async def block(self, request: Request, user_id: str) -> Response:
         """Refuse direct messages of a user; holds at every gateway within 5 s."""

@@ -87,7 +87,7 @@ async def test_a_removal_holds_for_the_next_question_and_so_does_a_new_joining()
     await memberships.check("bob", GROUP)
     await write(store, member("bob", 4, left_seq=4))
     assert (await code_of(memberships, "bob", GROUP))[0] == "session_not_found"
-    await write(store, member("bob", 8, joined=8))
+    await write(store, group(8), member("bob", 8, joined=8))
     assert (await memberships.check("bob", GROUP)).first_seq == 8
 
 
