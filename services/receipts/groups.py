@@ -6,7 +6,7 @@ counts alone: it is read beside the rounds (`crew_loads`) and follows the log.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from services.receipts.crew_loads import CrewLoads
@@ -69,9 +69,12 @@ class Groups:
         self._loads.begin(session_id, self._seen.get(session_id))
         return None
 
-    async def permitted(self, claims: Collection[Claim]) -> list[Claim]:
-        """What counts: nothing of those who are not members now; in read diffusion only `read`."""
-        modes = await self._modes([claim for claim in claims if ids.is_group_session(claim.session_id)])
+    async def permitted(self, claims: Collection[Claim], heads: Mapping[str, int]) -> list[Claim]:
+        """What counts: nothing of those who are not members now; in read diffusion only `read`.
+
+        `heads`, by session: read before, so that who was removed before one is told of nothing up to it (G10).
+        """
+        modes = await self._modes([claim for claim in claims if ids.is_group_session(claim.session_id)], heads)
         kept = []
         for claim in claims:
             mode = modes.get((claim.session_id, claim.user_id))
@@ -83,13 +86,18 @@ class Groups:
                 kept.append(replace(claim, delivered_seq=0) if mode == MODE_READ else claim)
         return kept
 
-    async def _modes(self, claims: Collection[Claim]) -> dict[Place, int]:
-        """Of those who claim and are in, how their group is delivered; the tables are asked where no crew has them."""
+    async def _modes(self, claims: Collection[Claim], heads: Mapping[str, int]) -> dict[Place, int]:
+        """Of those who claim and are in, how their group is delivered.
+
+        The tables are asked where no crew has them, and where their crew may have them still: the head is one that
+        the log has not brought yet, nor a removal before it.
+        """
         modes: dict[Place, int] = {}
         asked: dict[str, set[str]] = {}
         for claim in claims:
             crew = self._crews.get(claim.session_id)
-            if crew is not None and claim.user_id in crew.marks:
+            is_current = heads[claim.session_id] <= self._seen.get(claim.session_id, 0)
+            if crew is not None and is_current and claim.user_id in crew.marks:
                 modes[claim.session_id, claim.user_id] = crew.mode
             else:
                 asked.setdefault(claim.session_id, set()).add(claim.user_id)

@@ -77,8 +77,9 @@ class ReceiptsStage:
         tags: dict[Place, int] = {}
         merged, claims = Merged(), self._gather(work, tags)
         outbox = self._persisted_and_poison(work, merged, tags)
-        claims = await self._groups.permitted(claims)
-        heads, known = await asyncio.gather(self._known_heads(claims), self._known_marks(claims))
+        heads = await self._known_heads(claims)
+        claims = await self._groups.permitted(claims, heads)
+        known = await self._known_marks(claims)
         work.must_be_ours()
         for claim in claims:
             merged.claim(claim, heads[claim.session_id], known[claim.session_id, claim.user_id])

@@ -90,6 +90,28 @@ async def test_who_is_removed_or_dissolved_with_the_group_claims_in_vain_though_
         assert await marks(line, "carl") == (2, 0)
 
 
+@pytest.mark.parametrize("has_crew", [False, True])
+@simulated
+async def test_who_is_removed_while_a_claim_above_the_head_is_looked_at_is_told_of_nothing_later(
+    has_crew: bool,
+) -> None:
+    async with pipeline() as line:
+        line.persister()
+        owner = line.receipts()
+        await stored(line, create("bob", "carl"), say("m1"), say("m2"))
+        if has_crew:
+            await claimed(line, "carl", 3, 3)
+        owner.pause_before(lambda call, _: call == "segments")
+        line.say("bob", 0, 2**53 - 1, GROUP)
+        await owner.paused()
+        line.publish(act("r", RemoveMember(user_id="bob")), *(say(f"later{number}", "alice") for number in range(5)))
+        await line.settled(PERSISTER)
+        owner.resume()
+        await line.settled(PERSISTER, RECEIPTS)
+        assert max(await marks(line, "bob")) <= 4
+        assert not [mark for mark in watermarks(line) if mark.user_id == "bob" and mark.read_seq > 4]
+
+
 @simulated
 async def test_who_joined_after_the_members_were_read_is_believed_before_the_message_is_seen() -> None:
     async with pipeline() as line:

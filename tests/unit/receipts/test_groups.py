@@ -204,4 +204,4 @@ async def test_whoever_a_crew_has_is_believed_and_of_all_others_the_tables_are_a
 async def users(groups: Groups, *user_ids: str) -> list[str]:
     """Those of them whose claims are permitted."""
     claims: Iterable[Claim] = (Claim("g:1", user_id, 5, 5, 0) for user_id in user_ids)
-    return [claim.user_id for claim in await groups.permitted(list(claims))]
+    return [claim.user_id for claim in await groups.permitted(list(claims), {"g:1": 5})]
