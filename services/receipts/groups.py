@@ -1,7 +1,8 @@
 """Groups as receipts needs them: who may have watermarks, and the crews whose counts are told.
 
-A watermark is no truth of the log, so for those whom no crew in memory has the
-newest versions in the tables decide (not those as of a seq). A crew is needed for
+A watermark is no truth of the log, so for those whom no crew in memory has, or one
+that the log has not brought far enough, the newest versions in the tables decide
+(not those as of a seq). A crew is needed for
 counts alone: it is read beside the rounds (`crew_loads`) and follows the log.
 """
 

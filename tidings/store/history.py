@@ -15,7 +15,7 @@ from tidings.ids import Position
 from tidings.store.base import SessionSegment, Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow, MessageRow, SegmentRow
 
-D = TypeVar("D", SegmentRow, BucketRow, InboxRow)
+D = TypeVar("D", SegmentRow, BucketRow)
 
 # One more than one, since the newest may be listed but still empty.
 _FIRST_DIRECTORY_ROWS = 2
@@ -148,17 +148,18 @@ async def _newest_message_below(
 ) -> MessageRow | None:
     name = SessionSegment(segment.session_id, segment.segment)
     rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
-    while rows:
+    upper = rows[-1].seq if rows else segment.first_seq
+    while True:
         for row in rows:
             if row.made_at < position:
                 return row
             above.append(row)
-        upper = rows[-1].seq - 1
-        rows = ()
-        while not rows and upper >= segment.first_seq:
-            rows = (await store.messages(name, max(segment.first_seq, upper - _PAGE_ROWS + 1), upper))[::-1]
-            upper -= _PAGE_ROWS
-    return None
+        if upper <= segment.first_seq:
+            return None
+        # An empty page is no end: below a hole of what was never confirmed stand messages that were.
+        lower = max(segment.first_seq, upper - _PAGE_ROWS)
+        rows = (await store.messages(name, lower, upper - 1))[::-1]
+        upper = lower
 
 
 async def _newest_messages(store: Store, segments: Sequence[SegmentRow]) -> dict[str, MessageRow]:
@@ -254,17 +255,13 @@ async def inbox_tails_below(store: Store, positions: Mapping[str, Position]) -> 
         else:
             ends[user_id] = InboxEnd(bucket, rows[0] if rows else None)
     newest = await store.newest_inbox_rows([names[user_id] for user_id in unclear], _NEWEST_ROWS) if unclear else {}
-    further = []
-    for user_id in unclear:
-        row = _first_below(newest.get(names[user_id], ()), positions[user_id])
-        if row is None:
-            further.append(user_id)
-        else:
-            ends[user_id] = InboxEnd(buckets[user_id], row)
     found = await asyncio.gather(
-        *(_newest_inbox_row_below(store, buckets[user_id], positions[user_id]) for user_id in further)
+        *(
+            _inbox_row_below(store, buckets[user_id], positions[user_id], newest.get(names[user_id], ()))
+            for user_id in unclear
+        )
     )
-    ends.update({user_id: InboxEnd(buckets[user_id], row) for user_id, row in zip(further, found, strict=True)})
+    ends.update({user_id: InboxEnd(buckets[user_id], row) for user_id, row in zip(unclear, found, strict=True)})
     return ends
 
 
@@ -302,9 +299,11 @@ async def _buckets_below(store: Store, positions: Mapping[str, Position]) -> dic
     return found
 
 
-async def _newest_inbox_row_below(store: Store, bucket: BucketRow, position: Position) -> InboxRow | None:
+async def _inbox_row_below(
+    store: Store, bucket: BucketRow, position: Position, rows: Sequence[InboxRow]
+) -> InboxRow | None:
+    """The newest one made below the position; `rows` are the newest of the bucket, and often hold it."""
     name = UserBucket(bucket.user_id, bucket.bucket)
-    rows: Sequence[InboxRow] = (await store.newest_inbox_rows([name], _NEWEST_ROWS)).get(name, ())
     while rows:
         for row in rows:
             if row.made_at < position:
