@@ -91,4 +91,18 @@ BUGS = (
         "",
         by.SIMULATED,
     ),
+    bug(
+        "heads are told without asking the tables",
+        "services/gateway/read_heads.py",
+        "    behind = [name for name in names if not groups.is_surely_in(user_id, name, heads[name])]\n",
+        "    behind: list[str] = []\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "a head is told to who was out when it was written",
+        "services/gateway/read_heads.py",
+        " if heads[name] >= member.first_seq)",
+        ")",
+        by.SIMULATED,
+    ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from services.gateway.hub import Hub
 from services.gateway.links import Link
 from services.gateway.membership import Memberships
+from services.gateway.read_heads import read_heads
 from services.gateway.session_reads import SessionReads
 from tidings import ids, metrics
 from tidings.clock import Clock
@@ -54,12 +55,7 @@ class Lives:
 
     async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
         """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable."""
-        groups = self._hub.read_groups
-        heads = await self._sessions.head_seqs({name for user_id in user_ids for name in groups.of_user(user_id)})
-        # Asked again: who was removed meanwhile, as far as the pushes say, is told of nothing after it (G10).
-        return {
-            user_id: {name: heads[name] for name in groups.of_user(user_id) if name in heads} for user_id in user_ids
-        }
+        return await read_heads(self._hub.read_groups, self._sessions, self._memberships, user_ids)
 
     async def _run(self) -> None:
         while self._waiting or self._again:

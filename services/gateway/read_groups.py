@@ -151,6 +151,13 @@ class ReadGroups:
         """The read-diffusion groups in which the user is now."""
         return [name for name in self._of_user.get(user_id, ()) if self._is_reader(name, user_id)]
 
+    def is_surely_in(self, user_id: str, session_id: str, seq: int) -> bool:
+        """Whether the user is a member and was one at this seq: no removal up to it was missed or is on its way."""
+        seat, run = self._groups.get(session_id, {}).get(user_id), self._runs.get(session_id)
+        if seat is None or not seat.is_in or seq < seat.joined_seq:
+            return False
+        return seq <= seat.known_seq or (run is not None and seq <= run.last and not seat.has_missed(run.first))
+
     def is_kept_by_nobody(self, user_id: str, session_id: str, delivered_seq: int) -> bool:
         """Whether receipts would drop this `delivered`: it came in line, to one who is in read diffusion (ADR 15)."""
         seat, run = self._groups.get(session_id, {}).get(user_id), self._runs.get(session_id)

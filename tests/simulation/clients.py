@@ -9,6 +9,8 @@ from services.gateway.inbox_reads import InboxReads
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
 from services.gateway.read_groups import ReadGroups
+from services.gateway.read_heads import read_heads
+from services.gateway.session_reads import SessionReads
 from tests.simulation.world import SIZES, World
 from tidings import ids
 from tidings.errors import Refused
@@ -247,6 +249,8 @@ class Gateway:
         self.world, self.ordinal = world, ordinal
         self.epoch = -1
         self.connections: dict[str, Device] = {}
+        # (user, session, seq) of every head that anybody was told, in all its lives.
+        self.told_heads: set[tuple[str, str, int]] = set()
         self._offset = 0
 
     def start(self) -> None:
@@ -256,6 +260,7 @@ class Gateway:
         self.messages = MessageReads(store, self.world.clock, _CACHE_BYTES)
         self.inbox = InboxReads(store, self.messages, pages_at_once=8)
         self.memberships = Memberships(store)
+        self._sessions = SessionReads(store, self.messages, self.memberships)
         self._offset = self.world.end(PUSH, self.ordinal)
         event = GatewayEvent(gateway=self.ordinal, state=GatewayEvent.STATE_STARTED)
         self.epoch = self.world.append(GATEWAYS, 0, event.SerializeToString(), str(self.ordinal).encode())
@@ -368,10 +373,10 @@ class Gateway:
         groups.learn(visit, (await self.memberships.versions(user_id, asked)).values(), heads)
 
     async def _heads(self, user_id: str) -> dict[str, int]:
-        """The heads of the read groups in which the user is known to be."""
-        groups = self._read_groups.of_user(user_id)
-        heads = await history.heads(self.world.read_store, groups)
-        return {name: head.seq for name, head in heads.items()}
+        """The heads of the user's read groups, each of which the user must be allowed to know (G10)."""
+        heads = (await read_heads(self._read_groups, self._sessions, self.memberships, [user_id]))[user_id]
+        self.told_heads.update((user_id, session_id, seq) for session_id, seq in heads.items())
+        return heads
 
     async def heartbeat(self, device: Device) -> None:
         """The inbox tail and the heads of read groups, from the tables. Until `live` has come it is asked for again."""

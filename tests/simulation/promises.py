@@ -32,6 +32,7 @@ def check(schedule: Schedule) -> None:
     check_session_lists(schedule, sessions)
     for device in schedule.devices:
         check_device(device, sessions)
+    check_told_heads(schedule, sessions)
     check_watermarks(schedule, sessions)
     check_counts(schedule, sessions)
 
@@ -183,6 +184,15 @@ def check_device(device: Device, sessions: dict[str, Session]) -> None:
         shown = {one.seq for one in device.shown.get(session_id, [])}
         missing = [message.seq for message in session.messages if _must_show(device, session, message) - shown]
         assert not missing, f"G6: {who} was never shown {session_id} {missing}, only {sorted(shown)}"
+
+
+def check_told_heads(schedule: Schedule, sessions: dict[str, Session]) -> None:
+    """G10: not even the number of a message is told to who was out when it was written."""
+    for gateway in schedule.gateways:
+        for user_id, session_id, seq in sorted(gateway.told_heads):
+            session = sessions[session_id]
+            is_open = session.stay(user_id, seq) >= 0 or session.has_shared_history
+            assert is_open, f"G10: {user_id} was told that {session_id} has come to {seq}"
 
 
 def _check_order(who: str, session: Session, user_id: str, seqs: list[int]) -> None:
