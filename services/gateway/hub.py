@@ -3,15 +3,20 @@
 import itertools
 from collections.abc import Collection, Iterator
 
-from services.gateway.connection import Connection, ConnectionRules
+from services.gateway.connection import GOING_AWAY, REPLACED, Connection, ConnectionRules
 from services.gateway.links import Link, Send
 from services.gateway.publishing import Publisher
 from services.gateway.read_groups import ReadGroups
 from tidings import metrics
 from tidings.clock import Clock
+from tidings.logging import logger
 
 # Each connection is looked at once in SLICES ticks.
 SLICES = 5
+# Closed by us, and nobody has to ask why.
+_ORDINARY = (GOING_AWAY, REPLACED)
+
+_log = logger("tidings.gateway.hub")
 
 
 class Hub:
@@ -102,7 +107,20 @@ class Hub:
         metrics.CONNECTIONS.set(len(self._links))
         metrics.CLOSES.labels(str(connection.closing[0] if connection.closing else 1000)).inc()
         if connection.user_id:
+            self._say_why(connection)
             self._forget_user(link)
+
+    def _say_why(self, connection: Connection) -> None:
+        """Of those who were signed in only: strangers, who may be many, are counted."""
+        if connection.closing and connection.closing[0] not in _ORDINARY:
+            code, reason = connection.closing
+            _log.info(
+                "connection closed",
+                user_id=connection.user_id,
+                connection=connection.connection_id,
+                code=code,
+                reason=reason,
+            )
 
     def _forget_user(self, link: Link) -> None:
         connection = link.connection

@@ -16,18 +16,34 @@ from tidings.wire.push_pb2 import Push, Resync
 _AWAITED_S = 1.0
 # From the second failure on a partition is left alone for this long; then its gateway gets a `resync`.
 _QUIET = Backoff(first_ms=1_000, most_ms=30_000)
-# Per gateway. A gateway that reads nothing for this long asks again by `resync`.
+# Per gateway, whichever is reached first. A gateway that reads nothing for this long asks again by `resync`.
 _QUEUE_RECORDS = 10_000
+_QUEUE_BYTES = 16 * 1024 * 1024
 _BATCH_RECORDS = 500
 
 
 @dataclass(slots=True)
 class _Lane:
     queue: deque[tuple[int, bytes]] = field(default_factory=deque)
+    queued_bytes: int = 0
     is_lossy: bool = False
     failures: int = 0
     quiet_until_s: float = 0.0
     task: asyncio.Task[None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.queue) >= _QUEUE_RECORDS or self.queued_bytes >= _QUEUE_BYTES
+
+    def put(self, gateway_epoch: int, value: bytes) -> None:
+        self.queue.append((gateway_epoch, value))
+        self.queued_bytes += len(value)
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """The next batch."""
+        batch = [self.queue.popleft() for _ in range(min(len(self.queue), _BATCH_RECORDS))]
+        self.queued_bytes -= sum(len(value) for _, value in batch)
+        return batch
 
 
 class HintSender:
@@ -47,10 +63,10 @@ class HintSender:
             metrics.HINTS.labels(self._stage, "lost").inc()
             return
         lane = self._lanes[gateway]
-        if len(lane.queue) >= _QUEUE_RECORDS or time.monotonic() < lane.quiet_until_s:
+        if lane.is_full or time.monotonic() < lane.quiet_until_s:
             self._lose(lane, 1)
             return
-        lane.queue.append((push.gateway_epoch, push.SerializeToString()))
+        lane.put(push.gateway_epoch, push.SerializeToString())
         if lane.task is None or lane.task.done():
             lane.task = asyncio.create_task(self._drain(gateway, lane))
 
@@ -65,7 +81,7 @@ class HintSender:
 
     async def _drain(self, gateway: int, lane: _Lane) -> None:
         while lane.queue:
-            batch = [lane.queue.popleft() for _ in range(min(len(lane.queue), _BATCH_RECORDS))]
+            batch = lane.take()
             records = [NewRecord(value) for _, value in batch]
             if lane.is_lossy:
                 resync = Push(gateway_epoch=batch[-1][0], resync=Resync())

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.gateway.connection import ConnectionRules
 from services.gateway.frames import is_too_deep
@@ -79,7 +80,7 @@ class BrokenInbox:
         raise ValueError("a bug")
 
 
-async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code() -> None:
+async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code_and_the_log_says_why() -> None:
     clock = SystemClock()
     broker, sizes = MemoryBroker(), TopicSizes(1, 1, 1)
     await broker.admin().create_topics(topics.declared(sizes), 1)
@@ -105,7 +106,9 @@ async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code() -> Non
         if message["type"] == "websocket.close":
             closed.set()
 
-    await endpoint({"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
+    with capture_logs() as logs:
+        await endpoint({"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
     assert said[-1]["code"] == 4503
+    assert [(one["user_id"], one["code"]) for one in logs if one["event"] == "connection closed"] == [("alice", 4503)]
     assert len(hub) == 0
     await publisher.flush(1)

@@ -6,7 +6,8 @@ from tidings.broker.memory import MemoryBroker, MemoryLimits
 from tidings.broker.memory_faults import Faults, ProduceFault
 from tidings.runtime.hints import HintSender
 from tidings.topics import PUSH, Topic
-from tidings.wire.push_pb2 import Live, Push
+from tidings.wire.common_pb2 import Message
+from tidings.wire.push_pb2 import Live, Push, PushedMessage
 
 
 async def sender(faults: Faults) -> tuple[MemoryBroker, HintSender]:
@@ -60,3 +61,18 @@ async def test_a_gateway_beyond_the_partitions_of_push_costs_nothing() -> None:
     hints.send(9, hint(1))
     await until_idle(hints)
     assert sent(broker) == []
+
+
+async def test_what_waits_for_a_gateway_is_bounded_in_bytes_as_well_and_the_rest_asks_again() -> None:
+    broker, hints = await sender(Faults())
+    large = Push(gateway_epoch=7, message=PushedMessage(message=Message(body=bytes(64 * 1024))))
+    for _ in range(1_000):  # 64 MiB, a tenth of the records that may wait
+        hints.send(0, large)
+    await until_idle(hints)
+    waited = sent(broker).count("message")
+    assert waited * 64 * 1024 < 17 * 1024 * 1024
+    assert "resync" in sent(broker)
+    for _ in range(200):  # what was sent no longer counts
+        hints.send(0, large)
+    await until_idle(hints)
+    assert sent(broker).count("message") == waited + 200
