@@ -48,6 +48,8 @@ def main() -> None:
     (RESULTS / "direct.json").write_text(json.dumps(results, indent=1) + "\n")
     draw(results, RESULTS / "direct.png")
     print(json.dumps(results, indent=1))
+    if results["verified"]["breaches"]:
+        raise SystemExit("the tables are not what the clients were told")
 
 
 def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:

@@ -13,7 +13,6 @@ _GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
 # message_id: 6 bits epoch, 10 bits inbound partition, 47 bits offset (DESIGN section 4).
 _PARTITION_BITS = 10
 _OFFSET_BITS = 47
-MAX_EPOCH = 2**6 - 1
 MAX_PARTITIONS = 2**_PARTITION_BITS
 
 

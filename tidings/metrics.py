@@ -130,10 +130,16 @@ CONNECTIONS = _gauge("tidings_connections", "live connections of this gateway", 
 CLOSES = _counter(
     "tidings_closes_total",
     "connections closed, by close code",
-    "4408: clients too slow or not acking; 4429: limits",
+    "4408: clients too slow or not acking; 4503: a fault of the gateway",
     "code",
 )
-FRAMES = _counter("tidings_frames_total", "frames by direction (in, out) and type", "none", "direction", "type")
+FRAMES = _counter(
+    "tidings_frames_total",
+    "frames by direction, type; in: hello, send, sync, watermark; out: live, message, receipts, send_ack, send_error",
+    "none",
+    "direction",
+    "type",
+)
 COMMANDS = _counter(
     "tidings_commands_total",
     "commands published by outcome: published, unknown, refused",

@@ -10,7 +10,6 @@ BLOCK = 64
 # Below the range from which Linux takes the ports of outgoing connections (32768 on): nobody can be given one
 # of ours while a process is down and about to be brought back on the same port.
 FIRST_FREE, LAST_FREE = 20_000, 32_000
-ORDINALS = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,6 @@ def asked_session(user_id: str, session_id: object, to: object) -> str:
     return chosen
 
 
-def checked_session(user_id: str, session_id: object, to: object) -> str:
-    """The direct session meant by `session_id` or `to`; Refused for whatever else."""
-    chosen = asked_session(user_id, session_id, to)
-    check_membership(user_id, chosen)
-    return chosen
-
-
 def _named_session(session_id: object) -> str:
     if not isinstance(session_id, str) or not ids.is_session_id(session_id):
         raise Refused("invalid_frame", "session_id is d:<a>:<b> with a <= b in byte order, or g:<id>")

@@ -14,8 +14,8 @@ def where(
     """Say where in the log a message began: epoch, partition and offset of its command.
 
     Every later stage carries these coordinates: its record on messages.persisted is in the partition of the same
-    number, its rows have log_epoch and log_offset. A stage whose committed offset of that partition is above it is
-    done with it.
+    number, its rows have log_epoch and log_offset. A persister whose committed offset of that partition is above it
+    is done with it; the topics behind it have offsets of their own.
     """
     epoch, partition, offset = ids.split_message_id(message_id)
     print(f"epoch {epoch}\n{MESSAGES_INBOUND} partition {partition} offset {offset}")

@@ -14,30 +14,21 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Health:
-    """What the process says of itself. Alive until told otherwise; ready when told."""
+    """What the process says of itself: ready when told. It is alive as long as it answers."""
 
-    __slots__ = ("_alive", "_parts")
+    __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        """Alive, and not ready: no part has reported."""
-        self._alive = ""
+        """Not ready: no part has reported."""
         self._parts: dict[str, str] = {"process": "starting"}
 
     def set_ready(self, is_ready: bool, why: str = "", part: str = "process") -> None:
         """One part of the process is ready, or is not, for a reason."""
         self._parts[part] = "" if is_ready else why or "not ready"
 
-    def set_dead(self, why: str) -> None:
-        """The process cannot go on; the orchestrator should end it."""
-        self._alive = why
-
     def readiness(self) -> str:
         """Empty when every part is ready, otherwise what is missing."""
         return "; ".join(f"{part}: {why}" for part, why in sorted(self._parts.items()) if why)
-
-    def liveness(self) -> str:
-        """Empty when alive."""
-        return self._alive
 
 
 @contextlib.asynccontextmanager
@@ -70,7 +61,7 @@ def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[Non
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path")
         if path == "/healthz":
-            await _answer(send, health.liveness())
+            await _answer(send, "")
         elif path == "/readyz":
             await _answer(send, health.readiness())
         elif path == "/metrics":

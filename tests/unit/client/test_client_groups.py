@@ -16,7 +16,6 @@ from tidings_client.rest import Rest
 from tidings_client.tokens import Tokens
 
 Json = dict[str, Any]
-Script = Callable[[httpx2.Request], httpx2.Response]
 PLACED = {"session_id": "g:1", "seq": 7}
 
 

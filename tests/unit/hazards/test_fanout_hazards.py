@@ -1,4 +1,4 @@
-"""HAZARDS.md at expand and deliver: what is emitted, what is dropped as a repeat, where a message lands."""
+"""Hazards at expand and deliver: what is emitted, what is dropped as a repeat, where a message lands."""
 
 import asyncio
 

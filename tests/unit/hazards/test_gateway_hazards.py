@@ -1,4 +1,4 @@
-"""HAZARDS.md at the gateway: in which order it starts, and when its epoch is void."""
+"""Hazards at the gateway: in which order it starts, and when its epoch is void."""
 
 import asyncio
 from collections.abc import Sequence

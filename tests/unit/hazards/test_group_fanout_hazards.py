@@ -1,4 +1,4 @@
-"""HAZARDS.md at expand and deliver, for groups, whose records are put on messages.persisted as the persister does."""
+"""Hazards at expand and deliver, for groups, whose records are put on messages.persisted as the persister does."""
 
 import asyncio
 from collections.abc import Sequence

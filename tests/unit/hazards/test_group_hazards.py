@@ -1,4 +1,4 @@
-"""HAZARDS.md at the persister of groups: version rows of the future, of repeated rounds, and of zombies."""
+"""Hazards at the persister of groups: version rows of the future, of repeated rounds, and of zombies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""HAZARDS.md at receipts of groups: removals that race with claims, crashes before telling, and how often is told."""
+"""Hazards at receipts of groups: removals that race with claims, crashes before telling, and how often is told."""
 
 import asyncio
 from itertools import pairwise

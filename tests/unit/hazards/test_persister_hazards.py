@@ -1,4 +1,4 @@
-"""HAZARDS.md at the persister: in which order it reads, writes, acks and hands on."""
+"""Hazards at the persister: in which order it reads, writes, acks and hands on."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""HAZARDS.md at receipts: watermarks never go back, and none is lost because two records raced."""
+"""Hazards at receipts: watermarks never go back, and none is lost because two records raced."""
 
 import asyncio
 
