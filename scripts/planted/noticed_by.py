@@ -9,6 +9,10 @@ GROUPS = "tests/unit/fanout/test_group_fanout.py"
 UNREADABLE = f"{HAZARDS}/test_unreadable.py"
 GATEWAY = f"{HAZARDS}/test_gateway_hazards.py"
 REPLAY = f"{HAZARDS}/test_replay.py::test_a_replay_from_the_beginning_changes_no_row"
+OWN_HEADS = (
+    "tests/unit/gateway/test_read_groups.py"
+    "::test_nobody_is_handed_what_lies_outside_of_a_membership_however_reads_and_pushes_overtake"
+)
 SIMULATED = "tests/simulation/test_simulation.py::test_no_seed_breaks_a_promise"
 ACK_ORDER = f"{PERSISTER}::test_an_ack_is_never_sent_before_its_message_is_stored"
 NOTHING_COMMITTED = f"{PERSISTER}::test_nothing_is_committed_while_a_write_of_its_round_is_unconfirmed"

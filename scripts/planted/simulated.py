@@ -94,15 +94,23 @@ BUGS = (
     bug(
         "heads are told without asking the tables",
         "services/gateway/read_heads.py",
-        "    behind = [name for name in names if not groups.is_surely_in(user_id, name, heads[name])]\n",
-        "    behind: list[str] = []\n",
+        "                if self._groups.is_surely_in(user_id, name, head):\n",
+        "                if True:\n",
         by.SIMULATED,
     ),
     bug(
         "a head is told to who was out when it was written",
-        "services/gateway/read_heads.py",
-        " if heads[name] >= member.first_seq)",
-        ")",
+        "services/gateway/read_groups.py",
+        "if seat is None or not seat.is_in or seq < seat.joined_seq:",
+        "if seat is None or not seat.is_in:",
         by.SIMULATED,
+        by.OWN_HEADS,
+    ),
+    bug(
+        "pushes after a gap say nothing of what was in it",
+        "services/gateway/read_groups.py",
+        " and not seat.has_missed(run.first))",
+        ")",
+        by.OWN_HEADS,
     ),
 )

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterator
 
-from services.gateway.connection import GOING_AWAY, REPLACED, Connection, ConnectionRules
+from services.gateway.connection import GOING_AWAY, NOT_AUTHORISED, REPLACED, Connection, ConnectionRules
 from services.gateway.links import Link, Send
 from services.gateway.publishing import Publisher
 from services.gateway.read_groups import ReadGroups
@@ -13,8 +13,8 @@ from tidings.logging import logger
 
 # Each connection is looked at once in SLICES ticks.
 SLICES = 5
-# Closed by us, and nobody has to ask why.
-_ORDINARY = (GOING_AWAY, REPLACED)
+# Closed by us, and nobody has to ask why: a token expires, and many may at once.
+_ORDINARY = (GOING_AWAY, NOT_AUTHORISED, REPLACED)
 
 _log = logger("tidings.gateway.hub")
 

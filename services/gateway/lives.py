@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from services.gateway.hub import Hub
 from services.gateway.links import Link
 from services.gateway.membership import Memberships
-from services.gateway.read_heads import read_heads
+from services.gateway.read_heads import ReadHeads
 from services.gateway.session_reads import SessionReads
 from tidings import ids, metrics
 from tidings.clock import Clock
@@ -17,6 +17,9 @@ from tidings.wire.push_pb2 import Live
 
 # After a mass reconnect the other users wait; reads of one batch each are shared among those.
 USERS_AT_ONCE = 64
+# By the heartbeats that are due at once, ten times in a second at most: while pushes are late, as after a takeover of
+# fanout, every group that goes on is unsure, and the tables have more to do than to answer for hints.
+MEMBERSHIPS_ASKED = 100
 
 _LIVE_FRAMES = metrics.FRAMES.labels("out", "live")
 
@@ -31,6 +34,7 @@ class Lives:
         self._memberships = memberships
         self._sessions = sessions
         self._clock = clock
+        self._heads = ReadHeads(hub.read_groups, sessions, memberships)
         self._waiting: dict[Link, int] = {}
         self._again: set[str] = set()
         self._running: asyncio.Task[None] | None = None
@@ -54,8 +58,8 @@ class Lives:
             self._running = asyncio.create_task(self._run())
 
     async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-        """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable."""
-        return await read_heads(self._hub.read_groups, self._sessions, self._memberships, user_ids)
+        """The heads of each user's read-diffusion groups, for a heartbeat. Raises StoreUnavailable."""
+        return await self._heads.of_users(user_ids, MEMBERSHIPS_ASKED)
 
     async def _run(self) -> None:
         while self._waiting or self._again:
@@ -66,10 +70,10 @@ class Lives:
             visits = {user_id: self._hub.read_groups.visit(user_id) for user_id in users}
             try:
                 await asyncio.gather(*(self._learn(user_id) for user_id in users.union(again)))
-                heads = await self.heads(users)
+                self._beat_soon(again)
+                heads = await self._heads.of_users(users)
             except StoreUnavailable:
                 continue
-            self._beat_soon(again)
             for link, inbox_seq in seqs.items():
                 if self._hub.read_groups.visit(link.connection.user_id) != visits[link.connection.user_id]:
                     # Pushes were lost meanwhile, and what was read is void: its presence is due again, and asks anew.

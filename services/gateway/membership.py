@@ -68,9 +68,16 @@ class Memberships:
         The group is read first: what it says is never newer than what the member's row says (G10). Both are always
         read, so that a stranger cannot tell by the time either (G11). Raises StoreUnavailable.
         """
-        groups = await self._groups.get_many(session_ids)
-        members = await self._members.get_many([(name, user_id) for name in session_ids])
-        return {name: (groups[name], row) for (name, _), row in members.items() if name in groups}
+        found = await self.versions_at([(name, user_id) for name in session_ids])
+        return {name: versions for (name, _), versions in found.items()}
+
+    async def versions_at(
+        self, places: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[GroupRow, MemberRow]]:
+        """The same of several users, by (session, user). Places of one session next to each other share requests."""
+        groups = await self._groups.get_many({name: None for name, _ in places})
+        members = await self._members.get_many(places)
+        return {place: (groups[place[0]], row) for place, row in members.items() if place[0] in groups}
 
     async def _load_groups(self, session_ids: Collection[str]) -> Mapping[str, GroupRow]:
         return await self._store.groups_as_of(dict.fromkeys(session_ids, NEWEST))

@@ -1,33 +1,74 @@
-"""How far the read-diffusion groups of users have come, told to nobody who is out of them (G10)."""
+"""How far the read-diffusion groups of users have come, told to nobody who is out of them (G10; docs/adr/0022)."""
 
-import asyncio
 from collections.abc import Collection, Mapping
+from itertools import groupby
+from operator import itemgetter
 
 from services.gateway.membership import Memberships
 from services.gateway.read_groups import ReadGroups
 from services.gateway.session_reads import SessionReads
 
-
-async def read_heads(
-    groups: ReadGroups, sessions: SessionReads, memberships: Memberships, user_ids: Collection[str]
-) -> dict[str, dict[str, int]]:
-    """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable."""
-    heads = await sessions.head_seqs({name for user_id in user_ids for name in groups.of_user(user_id)})
-    found = await asyncio.gather(*(_of_user(groups, memberships, user_id, heads) for user_id in user_ids))
-    return dict(zip(user_ids, found, strict=True))
+_Place = tuple[str, str]  # session, user
+_OF_USER = itemgetter(1)
 
 
-async def _of_user(
-    groups: ReadGroups, memberships: Memberships, user_id: str, heads: Mapping[str, int]
-) -> dict[str, int]:
-    """Where pushes are behind the head, a removal may be on its way with them: the tables are asked, after the heads.
+class ReadHeads:
+    """Where pushes are behind a head, a removal may be on its way with them: the tables are asked, after the head.
 
-    With pushes up to the head, as in every group that is quiet, nothing has to be read.
+    What they say is learned, so that a head is asked about once. With pushes up to the head, as in every group that
+    is quiet, nothing has to be read.
     """
-    names = [name for name in groups.of_user(user_id) if name in heads]
-    behind = [name for name in names if not groups.is_surely_in(user_id, name, heads[name])]
-    members = await memberships.check_many(user_id, behind) if behind else {}
-    told = set(names).difference(behind)
-    # Who was out when the head was read may have been added since.
-    told.update(name for name, member in members.items() if heads[name] >= member.first_seq)
-    return {name: heads[name] for name in groups.of_user(user_id) if name in told}
+
+    def __init__(self, groups: ReadGroups, sessions: SessionReads, memberships: Memberships) -> None:
+        """`groups`: those of this gateway's users."""
+        self._groups = groups
+        self._sessions = sessions
+        self._memberships = memberships
+        # The place after which the next question begins, so that under a bound everybody has a turn.
+        self._asked_last: _Place = ("", "")
+
+    async def of_users(self, user_ids: Collection[str], most_asked: int | None = None) -> dict[str, dict[str, int]]:
+        """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable.
+
+        Of at most `most_asked` memberships the tables are asked; what is unsure beyond them is left out this time.
+        """
+        groups = self._groups
+        visits = {user_id: groups.visit(user_id) for user_id in user_ids}
+        heads = await self._sessions.head_seqs({name for user_id in user_ids for name in groups.of_user(user_id)})
+        sure, unsure = self._divided(user_ids, heads)
+        if not unsure:
+            return sure
+        await self._ask(self._turn(unsure, most_asked), visits, heads)
+        return self._divided(user_ids, heads)[0]
+
+    def _divided(
+        self, user_ids: Collection[str], heads: Mapping[str, int]
+    ) -> tuple[dict[str, dict[str, int]], list[_Place]]:
+        """What may be told, and of whom it is not known."""
+        sure: dict[str, dict[str, int]] = {}
+        unsure: list[_Place] = []
+        for user_id in user_ids:
+            told = sure[user_id] = {}
+            for name in self._groups.of_user(user_id):
+                if (head := heads.get(name)) is None:
+                    continue
+                if self._groups.is_surely_in(user_id, name, head):
+                    told[name] = head
+                else:
+                    unsure.append((name, user_id))
+        return sure, unsure
+
+    def _turn(self, unsure: list[_Place], most: int | None) -> list[_Place]:
+        """By session, since the members of one are one request."""
+        unsure.sort()
+        if most is None or len(unsure) <= most:
+            return unsure
+        later = [place for place in unsure if place > self._asked_last]
+        chosen = (later + unsure)[:most]
+        self._asked_last = chosen[-1]
+        return sorted(chosen)
+
+    async def _ask(self, places: Collection[_Place], visits: Mapping[str, int], heads: Mapping[str, int]) -> None:
+        found = await self._memberships.versions_at(places)
+        for user_id, some in groupby(sorted(found, key=_OF_USER), key=_OF_USER):
+            self._groups.learn(visits[user_id], [found[place] for place in some], heads)

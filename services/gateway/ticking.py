@@ -1,6 +1,8 @@
 """One ticker for all connections: no task and no timer per connection."""
 
 import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
 
 from services.gateway.effects import Announce, HeartbeatDue
 from services.gateway.hub import SLICES, Hub
@@ -12,6 +14,8 @@ from tidings.errors import StoreUnavailable
 
 # Each connection is looked at every SLICES × 100 ms: its timers are at most half a second late.
 TICK_S = 0.1
+
+V = TypeVar("V")
 
 
 class Ticker:
@@ -47,10 +51,7 @@ class Ticker:
         """Send the heartbeats that are due, with tails and heads read in batches; the last known ones if unread."""
         links, self._due = self._due, set()
         users = {link.connection.user_id for link in links}
-        try:
-            tails, heads = await asyncio.gather(self._inbox.tails(users), self._lives.heads(users))
-        except StoreUnavailable:
-            tails, heads = {}, {}
+        tails, heads = await asyncio.gather(_if_read(self._inbox.tails(users)), _if_read(self._lives.heads(users)))
         for link in links:
             user_id = link.connection.user_id
             link.connection.beat(tails.get(user_id, 0), heads.get(user_id, {}))
@@ -64,3 +65,11 @@ class Ticker:
                 case HeartbeatDue():
                     self._due.add(link)
         self._hub.settle(link)
+
+
+async def _if_read(answer: Awaitable[Mapping[str, V]]) -> Mapping[str, V]:
+    """Nothing where the tables did not answer."""
+    try:
+        return await answer
+    except StoreUnavailable:
+        return {}

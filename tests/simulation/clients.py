@@ -9,7 +9,7 @@ from services.gateway.inbox_reads import InboxReads
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
 from services.gateway.read_groups import ReadGroups
-from services.gateway.read_heads import read_heads
+from services.gateway.read_heads import ReadHeads
 from services.gateway.session_reads import SessionReads
 from tests.simulation.world import SIZES, World
 from tidings import ids
@@ -260,7 +260,8 @@ class Gateway:
         self.messages = MessageReads(store, self.world.clock, _CACHE_BYTES)
         self.inbox = InboxReads(store, self.messages, pages_at_once=8)
         self.memberships = Memberships(store)
-        self._sessions = SessionReads(store, self.messages, self.memberships)
+        sessions = SessionReads(store, self.messages, self.memberships)
+        self._heads_of_groups = ReadHeads(self._read_groups, sessions, self.memberships)
         self._offset = self.world.end(PUSH, self.ordinal)
         event = GatewayEvent(gateway=self.ordinal, state=GatewayEvent.STATE_STARTED)
         self.epoch = self.world.append(GATEWAYS, 0, event.SerializeToString(), str(self.ordinal).encode())
@@ -374,7 +375,7 @@ class Gateway:
 
     async def _heads(self, user_id: str) -> dict[str, int]:
         """The heads of the user's read groups, each of which the user must be allowed to know (G10)."""
-        heads = (await read_heads(self._read_groups, self._sessions, self.memberships, [user_id]))[user_id]
+        heads = (await self._heads_of_groups.of_users([user_id]))[user_id]
         self.told_heads.update((user_id, session_id, seq) for session_id, seq in heads.items())
         return heads
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from tidings import metrics
 from tidings.broker.base import NewRecord, Producer
-from tidings.errors import BrokerUnavailable
 from tidings.logging import logger
 from tidings.policy.backoff import Backoff
 from tidings.topics import PUSH
@@ -65,9 +64,9 @@ class HintSender:
         lane = self._lanes[gateway]
         if lane.is_full or time.monotonic() < lane.quiet_until_s:
             self._lose(lane, 1)
-            return
-        lane.put(push.gateway_epoch, push.SerializeToString())
-        if lane.task is None or lane.task.done():
+        else:
+            lane.put(push.gateway_epoch, push.SerializeToString())
+        if lane.queue and (lane.task is None or lane.task.done()):
             lane.task = asyncio.create_task(self._drain(gateway, lane))
 
     async def stop(self) -> None:
@@ -89,12 +88,12 @@ class HintSender:
                 lane.is_lossy = False
             try:
                 await asyncio.wait_for(self._producer.produce(PUSH, gateway, records), _AWAITED_S)
-            except (TimeoutError, BrokerUnavailable) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lane goes on and its gateway asks anew
                 self._lose(lane, len(batch))
                 lane.failures += 1
                 # What is given up still ages in the producer, and its end takes the others' hints with it.
                 lane.quiet_until_s = time.monotonic() + _QUIET.wait_ms(lane.failures - 1) / 1000
-                self._log.warning("hints lost", gateway=gateway, records=len(batch), reason=str(error))
+                self._log.warning("hints lost", gateway=gateway, records=len(batch), reason=repr(error))
             else:
                 lane.failures = 0
                 metrics.HINTS.labels(self._stage, "sent").inc(len(batch))

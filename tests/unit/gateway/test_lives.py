@@ -1,13 +1,14 @@
-"""`live` while pushes are lost: what was read before the loss answers nobody."""
+"""`live` and heartbeats while something is lost: what was read before the loss answers nobody, the rest is told."""
 
 import asyncio
 import json
-from collections.abc import MutableMapping, Sequence
-from typing import Any
+from collections.abc import Collection, MutableMapping, Sequence
+from typing import Any, cast
 
 from services.gateway.connection import ConnectionRules
 from services.gateway.effects import Announce
-from services.gateway.hub import Hub
+from services.gateway.hub import SLICES, Hub
+from services.gateway.inbox_reads import InboxReads
 from services.gateway.lives import Lives
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
@@ -16,10 +17,12 @@ from services.gateway.routing import PushRouter
 from services.gateway.send_times import SendTimes
 from services.gateway.session_orders import SessionOrders
 from services.gateway.session_reads import SessionReads
+from services.gateway.ticking import Ticker
 from services.gateway.tokens import Identity
 from services.gateway.waiting import WaitingCalls
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
+from tidings.errors import StoreUnavailable
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import UserSessionRow
 from tidings.topics import TopicSizes
@@ -77,5 +80,40 @@ async def test_a_loss_of_pushes_while_live_is_answered_voids_it_and_presence_is_
     for _ in range(100):
         await asyncio.sleep(0)
     assert sent.count("live") == 1
+    hub.close(link)
+    await publisher.flush(1)
+
+
+class Tails:
+    async def tails(self, user_ids: Collection[str]) -> dict[str, int]:
+        return dict.fromkeys(user_ids, 9)
+
+
+class NoHeads:
+    async def heads(self, _user_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        raise StoreUnavailable("not now")
+
+
+async def test_heads_that_cannot_be_read_do_not_take_the_tail_out_of_a_heartbeat() -> None:
+    broker, clock, sizes = MemoryBroker(), StillClock(), TopicSizes(1, 1, 1)
+    sent: list[dict[str, Any]] = []
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        sent.extend(json.loads(line) for line in event["text"].split("\n"))
+
+    await broker.admin().create_topics(topics.declared(sizes), 1)
+    publisher = Publisher(broker.producer("gateway"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
+    hub = Hub(ConnectionRules(lambda token, _: Identity(token, 3_600_000)), publisher, clock, "0-7")
+    ticker = Ticker(hub, cast(InboxReads, Tails()), cast(Lives, NoHeads()), clock)
+    link = hub.open(send)
+    link.connection.received('{"type":"hello","token":"ann","device_id":"d"}', 1_000, clock.wall_ms())
+    hub.sign_in(link)
+    link.connection.beat_soon(1_000)
+    for number in range(SLICES):
+        ticker.tick(number)
+    await ticker.beat()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert [(one["inbox_seq"], one["heads"]) for one in sent if one["type"] == "heartbeat"] == [(9, [])]
     hub.close(link)
     await publisher.flush(1)

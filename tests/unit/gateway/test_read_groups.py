@@ -349,6 +349,7 @@ class World:
     rows: dict[str, MemberRow] = field(default_factory=dict)
     to_all: deque[PushedMessage] = field(default_factory=deque)
     to_user: dict[str, deque[PushedMessage]] = field(default_factory=lambda: {user: deque() for user in USERS})
+    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     reading: dict[str, tuple[int, list[tuple[GroupRow, MemberRow]], dict[str, int]]] = field(default_factory=dict)
 
     def message(self) -> None:
@@ -383,12 +384,17 @@ class World:
     def disconnect(self, user: str) -> None:
         self.groups.leave(user)
 
+    def read_head(self, user: str) -> None:
+        self.groups.expect(self.groups.visit(user), user, [GROUP])
+        self.asked[user] = (self.groups.visit(user), self.seq)
+
     def read_tables(self, user: str) -> None:
         if user in self.rows:
+            if user not in self.asked:
+                self.read_head(user)
             mode = MODE_READ if self.mode == READ else MODE_WRITE
-            self.groups.expect(self.groups.visit(user), user, [GROUP])
-            versions = [(group_row(self.changed_seq, mode), self.rows[user])]
-            self.reading[user] = (self.groups.visit(user), versions, {GROUP: self.seq})
+            visit, head = self.asked.pop(user)
+            self.reading[user] = (visit, [(group_row(self.changed_seq, mode), self.rows[user])], {GROUP: head})
 
     def learn(self, user: str) -> None:
         if user in self.reading:
@@ -410,6 +416,12 @@ class World:
             pushed = self.to_user[user].popleft()
             if self.groups.visit(user):
                 assert self.groups.pushed(pushed) == []
+
+    def check_what_is_sure(self) -> None:
+        for user in USERS:
+            for seq in range(1, self.seq + 1):
+                is_wrong = self.groups.is_surely_in(user, GROUP, seq) and not self.may_see(user, seq)
+                assert not is_wrong, f"{user} may not know of {seq}"
 
     def may_see(self, user: str, seq: int) -> bool:
         now = self.since.get(user)
@@ -435,7 +447,18 @@ class World:
 
 user_steps = st.tuples(
     st.sampled_from(
-        ["join", "part", "name", "connect", "disconnect", "read_tables", "learn", "hand_inbox", "hand_inbox"]
+        [
+            "join",
+            "part",
+            "name",
+            "connect",
+            "disconnect",
+            "read_head",
+            "read_tables",
+            "learn",
+            "hand_inbox",
+            "hand_inbox",
+        ]
     ),
     st.sampled_from(USERS),
 )
@@ -450,11 +473,15 @@ IN_A_LARGE_GROUP += [("hand_inbox", user) for user in USERS for _ in range(3)]
 def play(world: World, taken: list[tuple[str, ...]]) -> None:
     for name, *arguments in taken:
         getattr(world, name)(*arguments)
+        world.check_what_is_sure()
 
 
 @settings(max_examples=500)
 @given(st.lists(steps, max_size=60))
 @example([("part", "bob"), ("lose_log",), ("message",), ("hand_log",)])
+@example(
+    [("read_head", "bob"), ("part", "bob"), ("message",), ("join", "bob"), ("read_tables", "bob"), ("learn", "bob")]
+)
 def test_nobody_is_handed_what_lies_outside_of_a_membership_however_reads_and_pushes_overtake(
     taken: list[tuple[str, ...]],
 ) -> None:

@@ -1,7 +1,10 @@
 """Hints: bounded, on their own, and what is lost is followed by a resync."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import cast
 
+from tidings.broker.base import NewRecord, Producer
 from tidings.broker.memory import MemoryBroker, MemoryLimits
 from tidings.broker.memory_faults import Faults, ProduceFault
 from tidings.runtime.hints import HintSender
@@ -61,6 +64,31 @@ async def test_a_gateway_beyond_the_partitions_of_push_costs_nothing() -> None:
     hints.send(9, hint(1))
     await until_idle(hints)
     assert sent(broker) == []
+
+
+class BrokenOnce:
+    """Raises what no broker should, once; then sends."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.is_broken = True
+
+    async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> object:
+        await asyncio.sleep(0)
+        if self.is_broken:
+            self.is_broken = False
+            raise ValueError("a bug")
+        return await self._producer.produce(topic, partition, records)
+
+
+async def test_whatever_the_producer_raises_later_hints_are_sent_and_the_loss_is_told() -> None:
+    broker, _ = await sender(Faults())
+    hints = HintSender(cast(Producer, BrokenOnce(broker.producer("hints"))), "test", 2)
+    hints.send(0, hint(1))
+    await until_idle(hints)
+    hints.send(0, hint(2))
+    await until_idle(hints)
+    assert sent(broker) == ["resync", "live"]
 
 
 async def test_what_waits_for_a_gateway_is_bounded_in_bytes_as_well_and_the_rest_asks_again() -> None:

@@ -1,0 +1,108 @@
+"""Heads of groups in read diffusion: told to members, asked about once, and not more at once than is bearable."""
+
+from collections import Counter
+from dataclasses import replace
+
+from services.gateway.membership import Memberships
+from services.gateway.message_reads import MessageReads
+from services.gateway.read_groups import ReadGroups
+from services.gateway.read_heads import ReadHeads
+from services.gateway.session_reads import SessionReads
+from tests.contract.store.making import group, member, message, segment, write_confirmed
+from tidings.clock import SystemClock
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import MODE_READ, GroupRow, Row
+from tidings.wire.common_pb2 import MODE_READ as READ
+from tidings.wire.common_pb2 import Message
+from tidings.wire.push_pb2 import PushedMessage
+
+USERS = ("ann", "bob", "cyd")
+GROUPS = ("g:a", "g:b", "g:c")
+
+
+def large(name: str, as_of_seq: int) -> GroupRow:
+    return replace(group(name, as_of_seq), mode=MODE_READ)
+
+
+class World:
+    """Everybody is in every group since seq 1, and has learned so; pushes of nothing later have come."""
+
+    def __init__(self) -> None:
+        self.store, self.groups = MemoryStore(), ReadGroups()
+        self.memberships = Memberships(self.store)
+        sessions = SessionReads(self.store, MessageReads(self.store, SystemClock(), 0), self.memberships)
+        self.heads = ReadHeads(self.groups, sessions, self.memberships)
+
+    async def begin(self) -> None:
+        for name in GROUPS:
+            rows: list[Row] = [segment(name, 1, 1), message(name, 1), large(name, 1)]
+            await write_confirmed(self.store, [*rows, *(member(name, user_id, 1) for user_id in USERS)])
+        for user_id in USERS:
+            self.groups.enter(user_id)
+            versions = await self.memberships.versions(user_id, GROUPS)
+            self.groups.learn(self.groups.visit(user_id), versions.values(), dict.fromkeys(GROUPS, 1))
+
+    async def write(self, name: str, seq: int) -> None:
+        await write_confirmed(self.store, [message(name, seq)])
+
+    async def told(self, *users: str, most: int | None = None) -> dict[str, dict[str, int]]:
+        self.calls_before = Counter(self.store.calls)
+        return await self.heads.of_users(users, most)
+
+    def reads_of_members(self) -> int:
+        return self.store.calls["members_as_of"] - self.calls_before["members_as_of"]
+
+
+async def world() -> World:
+    made = World()
+    await made.begin()
+    return made
+
+
+async def test_a_head_that_pushes_have_not_come_to_is_asked_about_once() -> None:
+    here = await world()
+    await here.write("g:a", 2)
+    for reads in (1, 0):
+        assert await here.told("ann") == {"ann": {"g:a": 2, "g:b": 1, "g:c": 1}}
+        assert here.reads_of_members() == reads
+
+
+async def test_where_pushes_have_come_to_the_head_nothing_is_asked() -> None:
+    here = await world()
+    await here.write("g:a", 2)
+    here.groups.pushed(PushedMessage(message=Message(session_id="g:a", seq=2), mode=READ))
+    assert (await here.told("ann"))["ann"]["g:a"] == 2
+    assert here.reads_of_members() == 0
+
+
+async def test_who_was_removed_before_the_head_is_not_told_of_it_though_no_push_has_said_so() -> None:
+    here = await world()
+    await write_confirmed(here.store, [large("g:a", 2), member("g:a", "ann", 2, 1, 2)])
+    await here.write("g:a", 2)
+    await here.write("g:a", 3)
+    assert await here.told("ann", "bob") == {
+        "ann": {"g:b": 1, "g:c": 1},
+        "bob": {"g:a": 3, "g:b": 1, "g:c": 1},
+    }
+
+
+async def test_members_of_one_group_are_asked_about_in_one_request() -> None:
+    here = await world()
+    for name in GROUPS:
+        await here.write(name, 2)
+    assert await here.told(*USERS) == {user_id: dict.fromkeys(GROUPS, 2) for user_id in USERS}
+    assert here.reads_of_members() == len(GROUPS)
+
+
+async def test_under_a_bound_everybody_has_a_turn_though_every_group_goes_on() -> None:
+    here = await world()
+    told: dict[str, set[str]] = {user_id: set() for user_id in USERS}
+    for seq in range(2, 8):
+        for name in GROUPS:
+            await here.write(name, seq)
+        heads = await here.told(*USERS, most=2)
+        newest = [(user_id, name) for user_id in USERS for name, head in heads[user_id].items() if head == seq]
+        assert len(newest) == 2
+        for user_id, name in newest:
+            told[user_id].add(name)
+    assert told == {user_id: {*GROUPS} for user_id in USERS}
