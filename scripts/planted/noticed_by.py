@@ -9,6 +9,9 @@ GROUPS = "tests/unit/fanout/test_group_fanout.py"
 UNREADABLE = f"{HAZARDS}/test_unreadable.py"
 GATEWAY = f"{HAZARDS}/test_gateway_hazards.py"
 REPLAY = f"{HAZARDS}/test_replay.py::test_a_replay_from_the_beginning_changes_no_row"
+ADDED_AFTER_HEAD = (
+    "tests/unit/gateway/test_read_heads.py::test_who_is_added_again_after_the_head_was_read_is_not_told_of_it"
+)
 OWN_HEADS = (
     "tests/unit/gateway/test_read_groups.py"
     "::test_nobody_is_handed_what_lies_outside_of_a_membership_however_reads_and_pushes_overtake"

@@ -107,10 +107,17 @@ BUGS = (
         by.OWN_HEADS,
     ),
     bug(
+        "a joining after the head vouches for it",
+        "services/gateway/read_heads.py",
+        "if is_member(group, member) and member.joined_seq <= heads[name]:",
+        "if is_member(group, member):",
+        by.ADDED_AFTER_HEAD,
+    ),
+    bug(
         "pushes after a gap say nothing of what was in it",
         "services/gateway/read_groups.py",
-        " and not seat.has_missed(run.first))",
-        ")",
+        " and not seat.has_missed(run.first)\n        return is_in_line",
+        "\n        return is_in_line",
         by.OWN_HEADS,
     ),
 )

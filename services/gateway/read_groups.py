@@ -30,7 +30,16 @@ class _Seat:
     is kept with its end: what lies inside of it is the user's, however late it comes.
     """
 
-    __slots__ = ("followed_from", "is_read", "joined_seq", "known_seq", "left_seq", "member_seq", "mode_seq")
+    __slots__ = (
+        "followed_from",
+        "is_read",
+        "joined_seq",
+        "known_seq",
+        "left_seq",
+        "member_seq",
+        "mode_seq",
+        "vouched_seq",
+    )
 
     def __init__(self, followed_from: int) -> None:
         """Pushes in line below `followed_from` came before anything of the user was kept."""
@@ -41,6 +50,8 @@ class _Seat:
         self.member_seq = self.mode_seq = -1
         # Up to here nothing about the user can have been missed, whatever became of the pushes.
         self.known_seq = -1
+        # The head at which the tables last said that the user was in. Of pushes it says nothing.
+        self.vouched_seq = -1
 
     @property
     def is_in(self) -> bool:
@@ -156,7 +167,17 @@ class ReadGroups:
         seat, run = self._groups.get(session_id, {}).get(user_id), self._runs.get(session_id)
         if seat is None or not seat.is_in or seq < seat.joined_seq:
             return False
-        return seq <= seat.known_seq or (run is not None and seq <= run.last and not seat.has_missed(run.first))
+        is_in_line = run is not None and seq <= run.last and not seat.has_missed(run.first)
+        return is_in_line or seq <= seat.known_seq or seq == seat.vouched_seq
+
+    def vouch(self, visit: int, user_id: str, session_id: str, head: int) -> None:
+        """The tables, asked after this head, say that the user was a member at it.
+
+        Not learned: pushes on their way may be of an earlier membership, and are handed over all the same.
+        """
+        seat = self._groups.get(session_id, {}).get(user_id)
+        if seat is not None and visit and self._visits.get(user_id) == visit:
+            seat.vouched_seq = head
 
     def is_kept_by_nobody(self, user_id: str, session_id: str, delivered_seq: int) -> bool:
         """Whether receipts would drop this `delivered`: it came in line, to one who is in read diffusion (ADR 15)."""

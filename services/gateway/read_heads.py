@@ -1,21 +1,18 @@
 """How far the read-diffusion groups of users have come, told to nobody who is out of them (G10; docs/adr/0022)."""
 
 from collections.abc import Collection, Mapping
-from itertools import groupby
-from operator import itemgetter
 
-from services.gateway.membership import Memberships
+from services.gateway.membership import Memberships, is_member
 from services.gateway.read_groups import ReadGroups
 from services.gateway.session_reads import SessionReads
 
 _Place = tuple[str, str]  # session, user
-_OF_USER = itemgetter(1)
 
 
 class ReadHeads:
     """Where pushes are behind a head, a removal may be on its way with them: the tables are asked, after the head.
 
-    What they say is learned, so that a head is asked about once. With pushes up to the head, as in every group that
+    What they say is kept, so that a head is asked about once. With pushes up to the head, as in every group that
     is quiet, nothing has to be read.
     """
 
@@ -69,6 +66,7 @@ class ReadHeads:
         return sorted(chosen)
 
     async def _ask(self, places: Collection[_Place], visits: Mapping[str, int], heads: Mapping[str, int]) -> None:
-        found = await self._memberships.versions_at(places)
-        for user_id, some in groupby(sorted(found, key=_OF_USER), key=_OF_USER):
-            self._groups.learn(visits[user_id], [found[place] for place in some], heads)
+        for (name, user_id), (group, member) in (await self._memberships.versions_at(places)).items():
+            # Who was out when the head was read may have been added since.
+            if is_member(group, member) and member.joined_seq <= heads[name]:
+                self._groups.vouch(visits[user_id], user_id, name, heads[name])

@@ -1,6 +1,7 @@
 """Heads of groups in read diffusion: told to members, asked about once, and not more at once than is bearable."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from services.gateway.membership import Memberships
@@ -24,11 +25,25 @@ def large(name: str, as_of_seq: int) -> GroupRow:
     return replace(group(name, as_of_seq), mode=MODE_READ)
 
 
+class ChangingStore(MemoryStore):
+    """Something happens right before the groups are read, so after the heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: list[Row] = []
+
+    async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
+        meanwhile, self.meanwhile = self.meanwhile, []
+        if meanwhile:
+            await write_confirmed(self, meanwhile)
+        return await super().groups_as_of(seqs)
+
+
 class World:
     """Everybody is in every group since seq 1, and has learned so; pushes of nothing later have come."""
 
     def __init__(self) -> None:
-        self.store, self.groups = MemoryStore(), ReadGroups()
+        self.store, self.groups = ChangingStore(), ReadGroups()
         self.memberships = Memberships(self.store)
         sessions = SessionReads(self.store, MessageReads(self.store, SystemClock(), 0), self.memberships)
         self.heads = ReadHeads(self.groups, sessions, self.memberships)
@@ -86,6 +101,17 @@ async def test_who_was_removed_before_the_head_is_not_told_of_it_though_no_push_
     }
 
 
+async def test_who_is_added_again_after_the_head_was_read_is_not_told_of_it() -> None:
+    here = await world()
+    await write_confirmed(here.store, [large("g:a", 2), member("g:a", "ann", 2, 1, 2)])
+    await here.write("g:a", 2)
+    await here.write("g:a", 3)
+    here.store.meanwhile = [large("g:a", 4), member("g:a", "ann", 4, 4)]
+    assert await here.told("ann") == {"ann": {"g:b": 1, "g:c": 1}}
+    await here.write("g:a", 4)
+    assert await here.told("ann") == {"ann": {"g:a": 4, "g:b": 1, "g:c": 1}}
+
+
 async def test_members_of_one_group_are_asked_about_in_one_request() -> None:
     here = await world()
     for name in GROUPS:
@@ -106,3 +132,22 @@ async def test_under_a_bound_everybody_has_a_turn_though_every_group_goes_on() -
         for user_id, name in newest:
             told[user_id].add(name)
     assert told == {user_id: {*GROUPS} for user_id in USERS}
+
+
+async def test_to_ask_takes_nothing_away_of_an_earlier_membership_whose_pushes_are_late() -> None:
+    here = await world()
+    versions = [member("g:a", "ann", 3, 1, 3), member("g:a", "ann", 5, 5)]
+    await write_confirmed(here.store, [large("g:a", 3), large("g:a", 5), *versions])
+    for seq in range(2, 7):
+        await here.write("g:a", seq)
+    assert (await here.told("ann"))["ann"]["g:a"] == 6
+    pushed = [
+        PushedMessage(
+            message=Message(session_id="g:a", seq=seq),
+            mode=READ,
+            left_ids=["ann"] if seq == 3 else [],
+            joined_ids=["ann"] if seq == 5 else [],
+        )
+        for seq in range(2, 7)
+    ]
+    assert [one.message.seq for one in pushed if "ann" in here.groups.pushed(one)] == [2, 3, 5, 6]
