@@ -164,7 +164,7 @@ class ReadGroups:
 
     def is_surely_in(self, user_id: str, session_id: str, seq: int) -> bool:
         """Whether the user is a member and was one at this seq: no removal up to it was missed or is on its way."""
-        seat, run = self._groups.get(session_id, {}).get(user_id), self._runs.get(session_id)
+        seat, run = self._seat_if_kept(session_id, user_id), self._runs.get(session_id)
         if seat is None or not seat.is_in or seq < seat.joined_seq:
             return False
         is_in_line = run is not None and seq <= run.last and not seat.has_missed(run.first)
@@ -175,13 +175,13 @@ class ReadGroups:
 
         Not learned: pushes on their way may be of an earlier membership, and are handed over all the same.
         """
-        seat = self._groups.get(session_id, {}).get(user_id)
-        if seat is not None and visit and self._visits.get(user_id) == visit:
+        seat = self._seat_if_kept(session_id, user_id)
+        if seat is not None and self._visits.get(user_id) == visit:
             seat.vouched_seq = head
 
     def is_kept_by_nobody(self, user_id: str, session_id: str, delivered_seq: int) -> bool:
         """Whether receipts would drop this `delivered`: it came in line, to one who is in read diffusion (ADR 15)."""
-        seat, run = self._groups.get(session_id, {}).get(user_id), self._runs.get(session_id)
+        seat, run = self._seat_if_kept(session_id, user_id), self._runs.get(session_id)
         if seat is None or run is None or not run.first <= delivered_seq <= run.last:
             return False
         return seat.is_reader and seat.has(delivered_seq, run.first)
@@ -297,6 +297,9 @@ class ReadGroups:
 
     def _is_reader(self, session_id: str, user_id: str) -> bool:
         return self._groups[session_id][user_id].is_reader
+
+    def _seat_if_kept(self, session_id: str, user_id: str) -> _Seat | None:
+        return self._groups.get(session_id, {}).get(user_id)
 
     def _pushed_seat(self, session_id: str, user_id: str) -> _Seat:
         """Of a connected user; others decide how many groups they are put into."""

@@ -64,9 +64,9 @@ class HintSender:
         lane = self._lanes[gateway]
         if lane.is_full or time.monotonic() < lane.quiet_until_s:
             self._lose(lane, 1)
-        else:
-            lane.put(push.gateway_epoch, push.SerializeToString())
-        if lane.queue and (lane.task is None or lane.task.done()):
+            return
+        lane.put(push.gateway_epoch, push.SerializeToString())
+        if lane.task is None or lane.task.done():
             lane.task = asyncio.create_task(self._drain(gateway, lane))
 
     async def stop(self) -> None:
