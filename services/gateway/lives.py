@@ -51,7 +51,7 @@ class Lives:
     def learn_again(self, user_ids: Collection[str]) -> None:
         """Pushes of a group of theirs were missed: read the tables again, and tell them the heads right after.
 
-        What fails is asked for by the next push.
+        Where they fail, presence is due at once, as after a loss: `live` asks anew.
         """
         self._again.update(user_ids)
         if self._running is None or self._running.done():
@@ -73,6 +73,7 @@ class Lives:
                 self._beat_soon(again)
                 heads = await self._heads.of_users(users)
             except StoreUnavailable:
+                self._announce(again)
                 continue
             for link, inbox_seq in seqs.items():
                 if self._hub.read_groups.visit(link.connection.user_id) != visits[link.connection.user_id]:
@@ -81,6 +82,16 @@ class Lives:
                 link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
                 self._hub.settle(link)
+
+    def _announce(self, user_ids: Collection[str]) -> None:
+        """No push may ever ask again: of who was forgotten for too many seats it is not known which groups they read.
+
+        Those who wait for `live` repeat their presence by themselves.
+        """
+        now_ms = self._clock.monotonic_ms()
+        for user_id in user_ids:
+            for link in self._hub.of_user(user_id):
+                link.connection.announce_again(now_ms)
 
     def _beat_soon(self, user_ids: Collection[str]) -> None:
         """What was pushed while they were unsure was handed to nobody: their clients read it from history."""

@@ -170,13 +170,13 @@ class ReadGroups:
         is_in_line = run is not None and seq <= run.last and not seat.has_missed(run.first)
         return is_in_line or seq <= seat.known_seq or seq == seat.vouched_seq
 
-    def vouch(self, visit: int, user_id: str, session_id: str, head: int) -> None:
-        """The tables, asked after this head, say that the user was a member at it.
+    def vouch(self, user_id: str, session_id: str, head: int) -> None:
+        """The tables, asked after this head, say that the user was a member at it, which stays true for ever.
 
         Not learned: pushes on their way may be of an earlier membership, and are handed over all the same.
         """
         seat = self._seat_if_kept(session_id, user_id)
-        if seat is not None and self._visits.get(user_id) == visit:
+        if seat is not None:
             seat.vouched_seq = head
 
     def is_kept_by_nobody(self, user_id: str, session_id: str, delivered_seq: int) -> bool:

@@ -1,5 +1,6 @@
 """How far the read-diffusion groups of users have come, told to nobody who is out of them (G10; docs/adr/0022)."""
 
+import random
 from collections.abc import Collection, Mapping
 
 from services.gateway.membership import Memberships, is_member
@@ -12,7 +13,7 @@ _Place = tuple[str, str]  # session, user
 class ReadHeads:
     """Where pushes are behind a head, a removal may be on its way with them: the tables are asked, after the head.
 
-    What they say is kept, so that a head is asked about once. With pushes up to the head, as in every group that
+    That a head may be told is kept, so it is asked about once. With pushes up to the head, as in every group that
     is quiet, nothing has to be read.
     """
 
@@ -21,21 +22,18 @@ class ReadHeads:
         self._groups = groups
         self._sessions = sessions
         self._memberships = memberships
-        # The place after which the next question begins, so that under a bound everybody has a turn.
-        self._asked_last: _Place = ("", "")
 
     async def of_users(self, user_ids: Collection[str], most_asked: int | None = None) -> dict[str, dict[str, int]]:
         """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable.
 
         Of at most `most_asked` memberships the tables are asked; what is unsure beyond them is left out this time.
         """
-        groups = self._groups
-        visits = {user_id: groups.visit(user_id) for user_id in user_ids}
-        heads = await self._sessions.head_seqs({name for user_id in user_ids for name in groups.of_user(user_id)})
+        of_user = self._groups.of_user
+        heads = await self._sessions.head_seqs({name for user_id in user_ids for name in of_user(user_id)})
         sure, unsure = self._divided(user_ids, heads)
         if not unsure:
             return sure
-        await self._ask(self._turn(unsure, most_asked), visits, heads)
+        await self._ask(_some(unsure, most_asked), heads)
         return self._divided(user_ids, heads)[0]
 
     def _divided(
@@ -55,18 +53,21 @@ class ReadHeads:
                     unsure.append((name, user_id))
         return sure, unsure
 
-    def _turn(self, unsure: list[_Place], most: int | None) -> list[_Place]:
-        """By session, since the members of one are one request."""
-        unsure.sort()
-        if most is None or len(unsure) <= most:
-            return unsure
-        later = [place for place in unsure if place > self._asked_last]
-        chosen = (later + unsure)[:most]
-        self._asked_last = chosen[-1]
-        return sorted(chosen)
-
-    async def _ask(self, places: Collection[_Place], visits: Mapping[str, int], heads: Mapping[str, int]) -> None:
+    async def _ask(self, places: Collection[_Place], heads: Mapping[str, int]) -> None:
         for (name, user_id), (group, member) in (await self._memberships.versions_at(places)).items():
             # Who was out when the head was read may have been added since.
             if is_member(group, member) and member.joined_seq <= heads[name]:
-                self._groups.vouch(visits[user_id], user_id, name, heads[name])
+                self._groups.vouch(user_id, name, heads[name])
+
+
+def _some(unsure: list[_Place], most: int | None) -> list[_Place]:
+    """By session, since the members of one are one request.
+
+    From anywhere on: the users of a call are others every time, and with an order among all of them
+    some would come back to the same place of it for ever.
+    """
+    unsure.sort()
+    if most is None or len(unsure) <= most:
+        return unsure
+    start = random.randrange(len(unsure))
+    return sorted((unsure + unsure)[start : start + most])

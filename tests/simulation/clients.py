@@ -327,6 +327,7 @@ class Gateway:
                 for device in self._of_users(push.watermark.recipient_ids):
                     device.frames.append(("watermark", push.watermark))
             case "resync":
+                self._read_groups.distrust()
                 for device in self.connections.values():
                     device.is_live = False
                     self._announce(device, Presence.STATE_HERE)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from services.gateway.connection import ConnectionRules
@@ -31,15 +32,18 @@ from tidings.wire.push_pb2 import Live, Push, Resync
 
 
 class HeldStore(MemoryStore):
-    """Its lists of sessions come when they are let."""
+    """Its lists of sessions come when they are let, unless they are not to be had."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked, self.go = asyncio.Event(), asyncio.Event()
+        self.is_failing = False
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
         self.asked.set()
         await self.go.wait()
+        if self.is_failing:
+            raise StoreUnavailable("not now")
         return await super().user_sessions(user_id)
 
 
@@ -51,37 +55,75 @@ class StillClock:
         return 1_000
 
 
-async def test_a_loss_of_pushes_while_live_is_answered_voids_it_and_presence_is_due_at_once() -> None:
-    store, broker, clock, sizes = HeldStore(), MemoryBroker(), StillClock(), TopicSizes(1, 1, 1)
-    sent: list[str] = []
+class World:
+    """A gateway with ann's connection, which has announced itself."""
 
-    async def send(event: MutableMapping[str, Any]) -> None:
-        sent.extend(json.loads(line)["type"] for line in event["text"].split("\n"))
+    def __init__(self, publisher: Publisher) -> None:
+        self.publisher, self.store, clock = publisher, HeldStore(), StillClock()
+        self.hub = Hub(ConnectionRules(lambda token, _: Identity(token, 3_600_000)), publisher, clock, "0-7")
+        memberships = Memberships(self.store)
+        sessions = SessionReads(self.store, MessageReads(self.store, clock, 0), memberships)
+        self.lives = Lives(self.hub, self.store, memberships, sessions, clock)
+        self.router = PushRouter(self.hub, WaitingCalls(1), SendTimes(), self.lives, SessionOrders(), 7, clock)
+        self.sent: list[dict[str, Any]] = []
+        self.link = self.hub.open(self._send)
+        hello = '{"type":"hello","token":"ann","device_id":"d"}'
+        self.link.connection.received(hello, clock.monotonic_ms(), clock.wall_ms())
+        self.hub.sign_in(self.link)
 
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        return [one for one in self.sent if one["type"] == kind]
+
+    def is_presence_due(self) -> bool:
+        return Announce() in self.link.connection.ticked(StillClock().monotonic_ms())
+
+    def push_live(self) -> None:
+        live = Live(user_id="ann", connection_id=self.link.connection.connection_id, inbox_seq=3)
+        self.router.take(Push(gateway_epoch=7, live=live).SerializeToString())
+
+    async def _send(self, event: MutableMapping[str, Any]) -> None:
+        self.sent.extend(json.loads(line) for line in event["text"].split("\n"))
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    broker, sizes = MemoryBroker(), TopicSizes(1, 1, 1)
     await broker.admin().create_topics(topics.declared(sizes), 1)
-    publisher = Publisher(broker.producer("gateway"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
-    hub = Hub(ConnectionRules(lambda token, _: Identity(token, 3_600_000)), publisher, clock, "0-7")
-    memberships = Memberships(store)
-    lives = Lives(hub, store, memberships, SessionReads(store, MessageReads(store, clock, 0), memberships), clock)
-    router = PushRouter(hub, WaitingCalls(1), SendTimes(), lives, SessionOrders(), 7, clock)
-    link = hub.open(send)
-    link.connection.received('{"type":"hello","token":"ann","device_id":"d"}', 1_000, clock.wall_ms())
-    hub.sign_in(link)
-    live = Push(gateway_epoch=7, live=Live(user_id="ann", connection_id=link.connection.connection_id, inbox_seq=3))
-    router.take(live.SerializeToString())
-    await store.asked.wait()
-    router.take(Push(gateway_epoch=7, resync=Resync()).SerializeToString())
-    store.go.set()
+    here = World(Publisher(broker.producer("gateway"), GatewayIdentity(0, 7), sizes, Stamps(rules=1)))
+    yield here
+    here.hub.close(here.link)
+    await here.publisher.flush(1)
+
+
+async def settled() -> None:
     for _ in range(100):
         await asyncio.sleep(0)
-    assert "live" not in sent
-    assert Announce() in link.connection.ticked(1_000)
-    router.take(live.SerializeToString())
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert sent.count("live") == 1
-    hub.close(link)
-    await publisher.flush(1)
+
+
+async def test_a_loss_of_pushes_while_live_is_answered_voids_it_and_presence_is_due_at_once() -> None:
+    async with world() as here:
+        here.push_live()
+        await here.store.asked.wait()
+        here.router.take(Push(gateway_epoch=7, resync=Resync()).SerializeToString())
+        here.store.go.set()
+        await settled()
+        assert not here.told("live")
+        assert here.is_presence_due()
+        here.push_live()
+        await settled()
+        assert len(here.told("live")) == 1
+
+
+async def test_who_cannot_be_read_again_announces_itself_since_no_push_may_ever_ask_again() -> None:
+    async with world() as here:
+        here.store.go.set()
+        here.push_live()
+        await settled()
+        assert not here.is_presence_due()
+        here.store.is_failing = True
+        here.lives.learn_again(["ann"])
+        await settled()
+        assert here.is_presence_due()
 
 
 class Tails:
@@ -95,25 +137,12 @@ class NoHeads:
 
 
 async def test_heads_that_cannot_be_read_do_not_take_the_tail_out_of_a_heartbeat() -> None:
-    broker, clock, sizes = MemoryBroker(), StillClock(), TopicSizes(1, 1, 1)
-    sent: list[dict[str, Any]] = []
-
-    async def send(event: MutableMapping[str, Any]) -> None:
-        sent.extend(json.loads(line) for line in event["text"].split("\n"))
-
-    await broker.admin().create_topics(topics.declared(sizes), 1)
-    publisher = Publisher(broker.producer("gateway"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
-    hub = Hub(ConnectionRules(lambda token, _: Identity(token, 3_600_000)), publisher, clock, "0-7")
-    ticker = Ticker(hub, cast(InboxReads, Tails()), cast(Lives, NoHeads()), clock)
-    link = hub.open(send)
-    link.connection.received('{"type":"hello","token":"ann","device_id":"d"}', 1_000, clock.wall_ms())
-    hub.sign_in(link)
-    link.connection.beat_soon(1_000)
-    for number in range(SLICES):
-        ticker.tick(number)
-    await ticker.beat()
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert [(one["inbox_seq"], one["heads"]) for one in sent if one["type"] == "heartbeat"] == [(9, [])]
-    hub.close(link)
-    await publisher.flush(1)
+    async with world() as here:
+        clock = StillClock()
+        ticker = Ticker(here.hub, cast(InboxReads, Tails()), cast(Lives, NoHeads()), clock)
+        here.link.connection.beat_soon(clock.monotonic_ms())
+        for number in range(SLICES):
+            ticker.tick(number)
+        await ticker.beat()
+        await settled()
+        assert [(one["inbox_seq"], one["heads"]) for one in here.told("heartbeat")] == [(9, [])]

@@ -351,6 +351,9 @@ class World:
     to_user: dict[str, deque[PushedMessage]] = field(default_factory=lambda: {user: deque() for user in USERS})
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     reading: dict[str, tuple[int, list[tuple[GroupRow, MemberRow]], dict[str, int]]] = field(default_factory=dict)
+    # Heads that were read to be told, and those of them at which the tables have said since that the user was in.
+    heads: dict[str, int] = field(default_factory=dict)
+    vouched: dict[str, int] = field(default_factory=dict)
 
     def message(self) -> None:
         self._persist()
@@ -399,6 +402,18 @@ class World:
     def learn(self, user: str) -> None:
         if user in self.reading:
             self.groups.learn(*self.reading.pop(user))
+
+    def read_told_head(self, user: str) -> None:
+        self.heads[user] = self.seq
+
+    def ask(self, user: str) -> None:
+        head = self.heads.pop(user, 0)
+        if user in self.since and self.since[user] <= head:
+            self.vouched[user] = head
+
+    def vouch(self, user: str) -> None:
+        if user in self.vouched:
+            self.groups.vouch(user, GROUP, self.vouched.pop(user))
 
     def hand_log(self) -> None:
         if self.to_all:
@@ -456,6 +471,9 @@ user_steps = st.tuples(
             "read_head",
             "read_tables",
             "learn",
+            "read_told_head",
+            "ask",
+            "vouch",
             "hand_inbox",
             "hand_inbox",
         ]
@@ -482,6 +500,7 @@ def play(world: World, taken: list[tuple[str, ...]]) -> None:
 @example(
     [("read_head", "bob"), ("part", "bob"), ("message",), ("join", "bob"), ("read_tables", "bob"), ("learn", "bob")]
 )
+@example([("part", "bob"), ("message",), ("join", "bob"), ("read_told_head", "bob"), ("ask", "bob"), ("vouch", "bob")])
 def test_nobody_is_handed_what_lies_outside_of_a_membership_however_reads_and_pushes_overtake(
     taken: list[tuple[str, ...]],
 ) -> None:
@@ -498,6 +517,7 @@ def test_once_everything_has_arrived_members_are_handed_everything_and_nobody_el
     play(world, taken)
     for user in USERS:
         world.connect(user)
+        world.read_head(user)
         world.read_tables(user)
         world.learn(user)
         while world.to_user[user]:
