@@ -29,8 +29,8 @@ def main() -> int:
         _copy_to(tree)
         tests = sorted({test for one in chosen for test in one.tests})
         broken = _failing(tree, tests)
-        for test in broken:
-            print(f"fails without any bug: {test}")
+        for test, reason in broken.items():
+            print(f"fails without any bug: {test}: {reason}")
             worst = 2
         for one in chosen:
             worst = max(worst, _try(tree, one))
@@ -63,24 +63,34 @@ def _try(tree: Path, one: Bug) -> int:
     print(one.name)
     for test in one.tests:
         print(f"    {'failed as it should' if test in failing else 'NOT CAUGHT         '}  {test.split('::')[1]}")
+        print(f"        {failing.get(test, '')}")
     sys.stdout.flush()
-    return 0 if failing >= set(one.tests) else 1
+    return 0 if failing.keys() >= set(one.tests) else 1
 
 
-def _failing(tree: Path, tests: tuple[str, ...] | list[str]) -> set[str]:
-    """Which of them fail; a parametrised one does when one of its cases does."""
+def _failing(tree: Path, tests: tuple[str, ...] | list[str]) -> dict[str, str]:
+    """Which of them fail, and why, rather an assertion than not; a parametrised one does when one of its cases does."""
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     finished = subprocess.run(
         [*command, f"--timeout={TEST_TIMEOUT_S}", *tests],
         cwd=tree,
-        env={**os.environ, "SIMULATION_SEEDS": SIMULATED_SEEDS},
+        env={**os.environ, "SIMULATION_SEEDS": SIMULATED_SEEDS, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
     )
     if finished.returncode not in (0, 1):
         raise SystemExit(f"pytest could not run the tests:\n{finished.stdout[-2000:]}{finished.stderr[-2000:]}")
-    return {match.split("[")[0] for match in re.findall(r"^FAILED (\S+)", finished.stdout, re.MULTILINE)}
+    reasons: dict[str, str] = {}
+    for test, reason in re.findall(r"^FAILED (\S+)(.*)", finished.stdout, re.MULTILINE):
+        name, reason = test.split("[")[0], reason.removeprefix(" - ")
+        if name not in reasons or (_asserts(reason) and not _asserts(reasons[name])):
+            reasons[name] = reason
+    return reasons
+
+
+def _asserts(reason: str) -> bool:
+    return reason.startswith(("assert", "AssertionError"))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ BUGS = (
         by.H10_INBOX,
         by.H22_LAGS,
         by.REPLAY,
+        by.SIMULATED,
     ),
     bug(
         "marks not checked",
@@ -21,6 +22,7 @@ BUGS = (
         by.H18,
         by.H28,
         by.H23,
+        by.SIMULATED,
     ),
     bug("parts with equal coordinates", "services/fanout/plan.py", "part=part)", "part=0)", by.H5, by.H34),
     bug(
@@ -29,6 +31,7 @@ BUGS = (
         "    if row is None:\n",
         "    if row is None:\n        return InboxTail()\n",
         by.H9,
+        by.SIMULATED,
     ),
     bug(
         "an inbox tail expires when Cassandra sweeps",
@@ -55,7 +58,7 @@ BUGS = (
         "a lower watermark overwrites (write timestamp dropped)",
         "tidings/store/memory_tables.py",
         (("max(cells.get(name, new), new)", "new"),),
-        (by.H26, by.H26_LATE),
+        (by.H26, by.H26_LATE, by.SIMULATED),
     ),
     bug(
         "the last claim of a round wins",
@@ -63,6 +66,7 @@ BUGS = (
         "self.delivered_seq = max(self.delivered_seq, delivered_seq)",
         "self.delivered_seq = delivered_seq",
         by.LOWER_CLAIM,
+        by.SIMULATED,
     ),
     bug(
         "a watermark above the known head is clamped without a look",
@@ -70,6 +74,7 @@ BUGS = (
         "stored = await history.heads(self._store, unknown) if unknown else {}",
         "stored: dict[str, history.MessageRow] = {}",
         by.H25,
+        by.SIMULATED,
     ),
     bug(
         "tails of an older assignment enter memory",
@@ -90,7 +95,21 @@ BUGS = (
         "services/fanout/deliver_worker.py",
         "if self._presence.newcomers and (partitions or not self._unconfirmed):",
         "if self._presence.newcomers:",
-        by.H14,
+        by.NO_EMPTY_ROUNDS,
+    ),
+    bug(
+        "heads are asked about from the same place on every time",
+        "services/gateway/read_heads.py",
+        "start = random.randrange(len(unsure))",
+        "start = 0",
+        by.HEADS_IN_TIME,
+    ),
+    bug(
+        "who cannot be read again is left as unknown",
+        "services/gateway/lives.py",
+        "                self._announce(again)\n",
+        "",
+        by.READ_AGAIN,
     ),
     bug(
         "a repeated round pushes again",
@@ -139,8 +158,9 @@ BUGS = (
     bug(
         "gone takes back whatever connection the device has",
         "services/fanout/presence.py",
-        "known = connections.get((key.device_id, key.gateway))\n        if known is not None and",
-        "known = next(reversed(connections.values()), None)\n        if known is not None or",
+        "known = connections.get((key.device_id, key.gateway))\n"
+        "        if known is not None and known.connection_id == value.connection_id:",
+        "known = next(reversed(connections.values()), None)\n        if known is not None:",
         by.H11,
     ),
     Bug(

@@ -9,8 +9,11 @@ GROUPS = "tests/unit/fanout/test_group_fanout.py"
 UNREADABLE = f"{HAZARDS}/test_unreadable.py"
 GATEWAY = f"{HAZARDS}/test_gateway_hazards.py"
 REPLAY = f"{HAZARDS}/test_replay.py::test_a_replay_from_the_beginning_changes_no_row"
-ADDED_AFTER_HEAD = (
-    "tests/unit/gateway/test_read_heads.py::test_who_is_added_again_after_the_head_was_read_is_not_told_of_it"
+READ_HEADS = "tests/unit/gateway/test_read_heads.py"
+ADDED_AFTER_HEAD = f"{READ_HEADS}::test_who_is_added_again_after_the_head_was_read_is_not_told_of_it"
+HEADS_IN_TIME = f"{READ_HEADS}::test_under_a_bound_everybody_has_a_turn_though_every_group_goes_on"
+READ_AGAIN = (
+    "tests/unit/gateway/test_lives.py::test_who_cannot_be_read_again_announces_itself_since_no_push_may_ever_ask_again"
 )
 OWN_HEADS = (
     "tests/unit/gateway/test_read_groups.py"
@@ -35,6 +38,10 @@ H10_INBOX = f"{FANOUT}::test_h10_whatever_write_of_a_round_fails_no_inbox_ever_s
 H11 = f"{FANOUT}::test_h11_a_device_that_moved_is_pushed_to_although_its_old_gateway_says_gone_late"
 H13 = f"{GATEWAY}::test_h13_a_push_that_follows_the_start_record_at_once_is_read"
 H14 = f"{FANOUT}::test_h14_a_connection_that_comes_while_a_round_is_repeated_waits_for_its_live"
+NO_EMPTY_ROUNDS = (
+    "tests/unit/fanout/test_deliver_rounds.py::"
+    "test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_rounds_meanwhile"
+)
 H17 = f"{PERSISTER}::test_h17_segments_roll_at_the_stamped_size_whoever_decides"
 H17_RULES = f"{PERSISTER}::test_h17_a_command_of_rules_that_this_version_does_not_know_stops_its_partition"
 H17_INBOX = f"{FANOUT}::test_h17_buckets_roll_at_the_stamped_size_whoever_delivers"

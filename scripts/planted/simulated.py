@@ -91,6 +91,12 @@ BUGS = (
         "",
         by.SIMULATED,
     ),
+    Bug(
+        "the process's write_diffusion_max instead of the stamped one",
+        "services/persister/membership.py",
+        (("limits.write_diffusion_max", "4"), ("command.stamps.write_diffusion_max", "4")),
+        (by.SIMULATED,),
+    ),
     bug(
         "heads are told without asking the tables",
         "services/gateway/read_heads.py",
@@ -103,7 +109,6 @@ BUGS = (
         "services/gateway/read_groups.py",
         "if seat is None or not seat.is_in or seq < seat.joined_seq:",
         "if seat is None or not seat.is_in:",
-        by.SIMULATED,
         by.OWN_HEADS,
     ),
     bug(

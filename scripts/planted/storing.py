@@ -12,6 +12,7 @@ BUGS = (
         by.ACK_ORDER,
         by.NOTHING_COMMITTED,
         by.H1,
+        by.SIMULATED,
     ),
     Bug(
         "commit before the write: what was taken, not what was confirmed",
@@ -29,6 +30,7 @@ BUGS = (
         "await store.write(rows)",
         by.NOTHING_COMMITTED,
         by.H27,
+        by.SIMULATED,
     ),
     bug(
         "seq from memory only",
@@ -37,6 +39,7 @@ BUGS = (
         "tails: dict[str, history.Tail | LostLogTail | None] = dict.fromkeys(firsts)",
         by.H6,
         by.H17,
+        by.SIMULATED,
     ),
     bug(
         "state enters the cache before the round is confirmed",
@@ -46,6 +49,7 @@ BUGS = (
         "        await work.write(self._store, effects.in_order())\n",
         by.FAILED_ROUND,
         by.H27,
+        by.SIMULATED,
     ),
     Bug(
         "a row that was read is taken as acked (law 5)",
@@ -54,7 +58,7 @@ BUGS = (
             ("work.first(partition) for session_id, partition", "Position(99, 0) for session_id, partition"),
             ("firsts[command.session_id] = work.first(partition)", "firsts[command.session_id] = Position(99, 0)"),
         ),
-        (by.H1, by.H2),
+        (by.H1, by.H2, by.SIMULATED),
     ),
     bug(
         "a key that was read decides, whoever made it",
@@ -63,6 +67,7 @@ BUGS = (
         "firsts[command.session_id] = Position(99, 0)",
         by.H3,
         by.H8_EMPTY,
+        by.SIMULATED,
     ),
     bug(
         "ready gate missing",
@@ -86,6 +91,7 @@ BUGS = (
         "        known_from=None,\n",
         by.H6,
         by.H29,
+        by.SIMULATED,
     ),
     bug(
         "memory decides about keys that it forgot",
@@ -93,6 +99,7 @@ BUGS = (
         "    state.known_from = horizon if state.known_from is None else max(state.known_from, horizon)\n",
         "",
         by.H7,
+        by.SIMULATED,
     ),
     Bug(
         "directory row after the messages",
@@ -105,7 +112,7 @@ BUGS = (
             (
                 "        self._writes.beside(TaggedRow(tag, _key_row",
                 "        for row in _directory(accepted, command, record, epoch) if accepted.opens_segment else ():\n"
-                '            late = (session_id, ("directory", accepted.segment), TaggedRow(tag, row), 9)\n'
+                '            late = (session_id, ("directory", accepted.segment), TaggedRow(tag, row))\n'
                 "            self._messages.append(late)\n"
                 "        self._writes.beside(TaggedRow(tag, _key_row",
             ),
@@ -119,6 +126,7 @@ BUGS = (
         "last.mutation, last.size_bytes = mutation, 0",
         by.H10,
         by.H10_INBOX,
+        by.SIMULATED,
     ),
     bug(
         "a mutation grows without bound",
@@ -142,6 +150,7 @@ BUGS = (
         by.H29,
         by.H22_LAGS,
         by.REPLAY,
+        by.SIMULATED,
     ),
     bug(
         "stamped limits ignored: segments",
@@ -164,6 +173,7 @@ BUGS = (
         "] = stored\n    draft.added = {key: one for key, one in draft.added.items() if one.at > draft.at - 600_000}\n",
         by.H30,
         "tests/unit/persister/test_sequence.py::test_h30_a_round_longer_than_the_key_window_keeps_its_own_keys",
+        by.SIMULATED,
     ),
     bug(
         "hints awaited in the round",
@@ -212,6 +222,7 @@ BUGS = (
         "            str(f",
         by.H21,
         by.FAILED_ROUND,
+        by.SIMULATED,
     ),
     bug(
         "records of a round are sent side by side",
@@ -219,5 +230,6 @@ BUGS = (
         "            await producer.produce(target.topic, target.partition, [record for _, record in live])\n",
         "            await asyncio.gather(*(producer.produce(*target, [record]) for _, record in live))\n",
         by.H36,
+        by.SIMULATED,
     ),
 )

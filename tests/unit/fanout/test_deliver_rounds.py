@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 import pytest
 
 from services.fanout.deliver_worker import DeliverStage
-from services.fanout.presence_reader import PresenceReader
+from services.fanout.presence import Connection
+from services.fanout.presence_reader import Newcomer, PresenceReader
 from tests.unit.fanout.test_inbox import item, record
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory import MemoryBroker
@@ -14,7 +15,7 @@ from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
 from tidings.runtime.lanes import Arrival
 from tidings.runtime.round import Round, RoundDropped
-from tidings.store.base import UserBucket
+from tidings.store.base import TaggedRow, UserBucket
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import BucketRow
 from tidings.topics import DELIVERIES
@@ -23,11 +24,10 @@ from tidings.wire.deliveries_pb2 import Delivery
 PARTITION = TopicPartition(DELIVERIES, 0)
 
 
-def stage(store: MemoryStore) -> DeliverStage:
+def stage(store: MemoryStore, presence: PresenceReader | None = None) -> DeliverStage:
     broker = MemoryBroker()
-    return DeliverStage(
-        store, HintSender(broker.producer("test"), "deliver", 1), PresenceReader(broker.reader("test")), 0
-    )
+    hints = HintSender(broker.producer("test"), "deliver", 1)
+    return DeliverStage(store, hints, presence or PresenceReader(broker.reader("test")), 0)
 
 
 def work(*seqs: int, is_ours: list[bool]) -> Round[Delivery]:
@@ -80,3 +80,28 @@ async def test_state_that_is_taken_back_while_another_user_s_is_read_drops_the_r
         await deliver.run(
             Round({PARTITION: arrivals}, {PARTITION: Marks()}, {PARTITION: Position(0, 2)}, lambda: is_ours[-1])
         )
+
+
+async def test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_rounds_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, presence = MemoryStore(), PresenceReader(MemoryBroker().reader("test"))
+    wakes: list[None] = []
+    presence.wake = lambda: wakes.append(None)
+    deliver = stage(store, presence)
+
+    async def unwritten(_rows: Sequence[TaggedRow]) -> frozenset[int]:
+        return frozenset({PARTITION.partition})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write", unwritten)
+        await deliver.run(work(1, is_ours=[True]))
+        deliver.confirmed(())
+    presence.newcomers.append(Newcomer(PARTITION.partition, Connection("bob", "phone", 0, 7, "c1"), ()))
+    await deliver.run(Round({}, {}, {PARTITION: Position(0, 1)}, lambda: True))
+    deliver.confirmed(())
+    assert len(presence.newcomers) == 1
+    assert not wakes
+    await deliver.run(work(1, is_ours=[True]))
+    deliver.confirmed([PARTITION])
+    assert len(wakes) == 1
