@@ -24,14 +24,21 @@ BUGS = (
         by.H23,
         by.SIMULATED,
     ),
-    bug("parts with equal coordinates", "services/fanout/plan.py", "part=part)", "part=0)", by.H5, by.H34),
+    bug(
+        "parts with equal coordinates",
+        "services/fanout/plan.py",
+        "part=part)",
+        "part=0)",
+        by.H5,
+        by.H34,
+        by.SIMULATED,
+    ),
     bug(
         "an inbox without rows starts at 1",
         "services/fanout/deliver_worker.py",
         "    if row is None:\n",
         "    if row is None:\n        return InboxTail()\n",
         by.H9,
-        by.SIMULATED,
     ),
     bug(
         "an inbox tail expires when Cassandra sweeps",
