@@ -16,6 +16,8 @@ TICKS = {
 # Marks that turn the direction of what follows them, on other people's lines, too.
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+_LAST_MS = 253_402_128_000_000  # 9999-12-30, so that no time zone leaves the calendar
+
 
 def visible(text: str) -> str:
     """One line without anything that a terminal would obey: what users write is not ours to trust."""
@@ -40,8 +42,8 @@ def clock(at_ms: int) -> str:
 
 
 def day_and_time(at_ms: int) -> str:
-    """Local date and time."""
-    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Local date and time. Who is muted for ever may be so until a year that no calendar has."""
+    return datetime.fromtimestamp(min(at_ms, _LAST_MS) / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def line(message: Message) -> str:

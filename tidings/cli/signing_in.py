@@ -12,7 +12,7 @@ from tidings_client import ApiError, Client, Cursor, CursorStore, TokenProvider,
 from tidings_client.group_calls import GroupCalls
 from tidings_client.ids import MessageIds
 from tidings_client.rest import Rest, http_url_of
-from tidings_client.tokens import Tokens
+from tidings_client.tokens import Tokens, user_in
 
 CONNECT_S = 20.0  # PROTOCOL gives `hello` 5 s and `live` 10 s
 
@@ -62,7 +62,7 @@ async def signed_in(account: Account, device: str, cursors: CursorStore, *, from
     async with client:
         await _connected(client, url)
         if client.user_id != account.user:
-            raise GaveUp(f"the token speaks for {client.user_id}, not for {account.user}: change --as or --token")
+            raise _speaks_for(client.user_id, account)
         yield client
 
 
@@ -81,6 +81,8 @@ async def asking(account: Account) -> AsyncIterator[Calls]:
     ask = development_tokens(url, account.user)
     if not account.token:
         await _check_tokens(ask, url)
+    elif (named := user_in(account.token)) not in (None, account.user):
+        raise _speaks_for(str(named), account)
     message_ids = MessageIds(secrets.randbits)
 
     async def own_id() -> str:
@@ -98,6 +100,10 @@ async def _connected(client: Client, url: str) -> None:
         await asyncio.wait_for(client.connected(), CONNECT_S)
     except TimeoutError:
         raise GaveUp(f"no WebSocket to {url} within {CONNECT_S:g} s; the gateway's log says why") from None
+
+
+def _speaks_for(user_id: str, account: Account) -> GaveUp:
+    return GaveUp(f"the token speaks for {user_id}, not for {account.user}: change --as or --token")
 
 
 async def _check_tokens(ask: TokenProvider, url: str) -> None:

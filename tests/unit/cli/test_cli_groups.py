@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import httpx2
+import jwt
 import pytest
 
 from tests.unit.cli.test_cli_verbs import run
@@ -132,6 +133,38 @@ def test_receipts_are_listed_over_pages_with_their_sums(
     assert delivered == "delivered  bob"
     assert re.fullmatch(r"read       \d\d:\d\d:\d\d carol", read)
     assert told == "1 read, 2 received, of 3 members besides the author"
+
+
+def test_who_is_muted_beyond_all_calendars_is_listed_like_others(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers[f"GET /v1/groups/{GROUP}"] = {
+        "session_id": GROUP, "name": "team", "owner": "alice", "mode": "write", "member_count": 1
+    }  # fmt: skip
+    muted = {"user_id": "bob", "role": "member", "joined_seq": 1, "muted_until": 2**53 - 1}
+    gateway.answers[f"GET /v1/groups/{GROUP}/members?limit=200"] = {"members": [muted]}
+    assert run(monkeypatch, "group", "members", GROUP, *AS_ALICE) == 0
+    assert "muted until 9999-12-" in capsys.readouterr().out
+
+
+def test_a_token_of_somebody_else_asks_for_nothing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers[f"DELETE /v1/groups/{GROUP}/members/alice"] = {"session_id": GROUP, "seq": 2}
+    token = jwt.encode({"sub": "bob"}, "0" * 32, "HS256")
+    assert run(monkeypatch, "group", "leave", GROUP, "--as", "alice", "--token", token) == 1
+    assert "the token speaks for bob, not for alice" in capsys.readouterr().err
+
+
+def test_a_refusal_is_one_line_that_no_terminal_obeys(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(400, json={"code": "invalid_frame", "detail": "no\x1b[2J\nno"})
+
+    monkeypatch.setattr(signing_in, "Rest", partial(Rest, transport=httpx2.MockTransport(refused)))
+    assert run(monkeypatch, "group", "leave", GROUP, *AS_ALICE) == 1
+    assert capsys.readouterr().err == "error: 400 invalid_frame: no\ufffd[2J no\n"
 
 
 def test_a_refusal_is_one_line(

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.test_client_receiving import ME, Device, message
-from tidings_client import frames, groups
+from tidings_client import frames, groups, receiving
 from tidings_client.effects import Cursor, FetchHistory
 from tidings_client.frames import Live, Message, Position, Push
 from tidings_client.progress import Progress
@@ -120,8 +120,8 @@ class Member:
         self.device.take(self.device.core.history_failed(self.device.now_ms, GROUP, gone=False))
 
     def restart(self) -> None:
-        """Nothing is kept but the cursor."""
-        self.seen += self.shown
+        """Nothing is kept but the cursor; and of what was shown only that counts which was handled."""
+        self.seen += self.shown[: len(self.shown) - len(self.device.tickets)]
         self.device = Device(self.log.inbox, self.device.cursor, now_ms=self.device.now_ms)
         self.device.open()
         self.connect()
@@ -223,6 +223,34 @@ def test_through_restarts_nothing_is_left_out_and_nothing_comes_from_outside_a_m
     assert rises(member.shown)
     assert all(map(member.log.is_mine, member.seen + member.shown))
     assert member.log.must_be_shown() <= set(member.seen + member.shown)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEPS, max_size=60), st.integers(0, 60))
+@example([(name, 0) for name in ("join", "say", "switch", "say")], 60)
+@example([(name, 0) for name in ("join", "switch", "say", "switch", "say", "switch", "say")], 60)
+def test_to_a_new_device_whose_inbox_has_expired_the_log_tells_what_the_inbox_has_not(
+    schedule: list[tuple[str, int]], expired: int
+) -> None:
+    member = Member()
+    for name, number in schedule:
+        member.do(name, number)
+    log = member.log
+    member.device = Device(log.inbox, expired=min(expired, len(log.inbox)), now_ms=member.device.now_ms)
+    member.device.open()
+    member.connect()
+    member.settle_down()
+    log.say()
+    member.do("newest")
+    member.settle_down()
+    assert rises(member.shown)
+    assert all(map(log.is_mine, member.shown))
+    kept = {entry.seq for entry in log.inbox[member.device.expired :]}
+    assert kept <= set(member.shown)
+    if log.is_member and log.mode == READ:
+        # What the inbox still has is the beginning, as in a group without logs; without any of it, the joining.
+        first = min((seq for seq in kept if seq >= log.spans[-1][0]), default=log.spans[-1][0])
+        assert set(range(first, len(log.messages) + 1)) <= set(member.shown)
 
 
 def settled(*steps: str) -> Member:
@@ -369,13 +397,13 @@ def test_a_new_connection_asks_for_history_at_once_however_often_the_last_one_fa
     logs.follow("g:x", 0)
     logs.head(0, "g:x", 5)
     for now_ms in (0, 1_000, 3_000):
-        assert list(logs.tick(now_ms)) == [FetchHistory("g:x", 0)]
+        assert list(logs.tick(now_ms, 5)) == [FetchHistory("g:x", 0)]
         assert not list(logs.history_failed(now_ms, "g:x", gone=False, jitter=0.0))
     logs.head(4_000, "g:x", 6)
-    assert not list(logs.tick(4_000))
+    assert not list(logs.tick(4_000, 5))
     logs.ready("ann")
     logs.head(4_000, "g:x", 6)
-    assert list(logs.tick(4_000)) == [FetchHistory("g:x", 0)]
+    assert list(logs.tick(4_000, 5)) == [FetchHistory("g:x", 0)]
 
 
 def test_groups_do_not_ask_for_history_again_all_at_once() -> None:
@@ -383,9 +411,9 @@ def test_groups_do_not_ask_for_history_again_all_at_once() -> None:
     for session_id, jitter in (("g:x", -1.0), ("g:y", 1.0)):
         logs.follow(session_id, 0)
         logs.head(0, session_id, 5)
-        assert list(logs.tick(0)) == [FetchHistory(session_id, 0)]
+        assert list(logs.tick(0, 5)) == [FetchHistory(session_id, 0)]
         assert not list(logs.history_failed(0, session_id, gone=False, jitter=jitter))
-    asked = {at_ms: list(logs.tick(at_ms)) for at_ms in (799, 800, 1_199, 1_200)}
+    asked = {at_ms: list(logs.tick(at_ms, 5)) for at_ms in (799, 800, 1_199, 1_200)}
     assert asked == {799: [], 800: [FetchHistory("g:x", 0)], 1_199: [], 1_200: [FetchHistory("g:y", 0)]}
 
 
@@ -462,3 +490,63 @@ def test_what_was_pushed_again_after_a_restart_is_not_shown_again() -> None:
     device.advance(0)
     device.answer()
     assert device.shown == []
+
+
+def test_the_inbox_does_not_pass_a_switch_that_the_log_has_shown_and_nobody_has_handled() -> None:
+    member = settled("join", "switch", "say")
+    device, log = member.device, member.log
+    for name in ("say", "switch"):
+        member.do(name)
+    device.give(Push(message=log.messages[3]))
+    device.take(device.core.history(device.now_ms, GROUP, log.messages[4:], False))
+    device.push(len(log.inbox))
+    device.advance(1_000)
+    assert member.shown == [1, 2, 3, 4, 5]
+    assert device.cursor == Cursor(2, {GROUP: 3})
+    device.handle(2)
+    device.advance(1_000)
+    assert device.cursor == Cursor(3, {})
+
+
+def test_logs_are_read_no_faster_than_the_application_takes_them() -> None:
+    names = [f"g:{number}" for number in range(60)]
+    device = Device(cursor=Cursor(0, dict.fromkeys(names, 1)))
+    device.open()
+    device.connect(live=False)
+    device.give(Live(inbox_seq=0, heads=tuple(Position(name, 201) for name in names)))
+    for done in range(0, 60 * 200, 200):
+        device.advance(100)
+        assert len(device.histories) <= 5
+        while device.histories:
+            name = device.histories.pop(0).session_id
+            page = [message(name, seq) for seq in range(2, 202)]
+            device.take(device.core.history(device.now_ms, name, page, False))
+        assert len(device.tickets) <= receiving.WINDOW
+        assert len(device.shown) == min(done + receiving.WINDOW, 60 * 200)
+        device.handle(200)
+
+
+def test_pushes_of_a_group_that_the_inbox_does_not_name_make_no_more_than_a_sync_a_second() -> None:
+    device = resumed(Cursor(0))
+    for seq in range(1, 501):
+        device.give(Push(message=message(GROUP, seq)))
+        device.advance(10)
+        while device.syncs:
+            device.answer()
+    assert 2 <= len(device.sync_times) <= 6
+
+
+def test_an_answer_for_a_log_that_was_forgotten_does_not_end_the_one_begun_since() -> None:
+    member = settled("join", "switch", "say")
+    device = member.device
+    member.do("say")
+    member.do("heartbeat")
+    device.advance(0)
+    assert device.histories
+    for name in ("leave", "join", "say"):
+        member.do(name)
+    device.push(len(member.log.inbox) - 1)
+    device.push(len(member.log.inbox))
+    device.take(device.core.history_failed(device.now_ms, GROUP, gone=True))
+    device.give(Push(message=member.log.messages[-1]))
+    assert member.shown[-2:] == [6, 7]

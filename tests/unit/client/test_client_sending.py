@@ -444,6 +444,27 @@ def test_reads_are_said_at_once_and_again_on_a_new_connection() -> None:
     assert frames.Read(session_id=SESSION, seq=4) in author.frames
 
 
+def test_however_many_sessions_were_read_without_a_connection_each_is_said() -> None:
+    author = online()
+    author.close()
+    author.frames.clear()
+    names = [f"g:{number}" for number in range(300)]
+    for name in names:
+        author.take(author.core.mark_read(name, 7))
+    author.connect()
+    said = [frame for frame in author.frames if isinstance(frame, frames.Read)]
+    assert sorted(frame.session_id for frame in said) == sorted(names)
+
+
+def test_a_clock_that_is_fast_renews_no_token_without_pause() -> None:
+    author = Author()
+    author.connect(expires_in_ms=0)
+    author.advance(4_999)
+    assert not any(isinstance(effect, RenewToken) for effect in author.effects)
+    author.advance(1)
+    assert any(isinstance(effect, RenewToken) for effect in author.effects)
+
+
 def test_after_live_the_watermarks_of_unread_sessions_are_fetched() -> None:
     author = online()
     author.send("a")

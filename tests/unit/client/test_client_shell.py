@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -36,6 +36,7 @@ from tidings_client import (
     peer_of,
 )
 from tidings_client.echo import echo
+from tidings_client.outbox import MemoryOutbox
 from tidings_client.rest import Rest
 from tidings_client.sending import Draft
 
@@ -332,6 +333,26 @@ async def test_a_provider_that_cannot_be_reached_is_asked_again_later(server: Se
     assert asked == 3
 
 
+async def test_a_network_that_fails_while_a_token_is_renewed_does_not_end_the_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def provider() -> str:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise ConnectionError("not now")
+        return "alice"
+
+    monkeypatch.setattr("tidings_client.client.expires_in_ms", lambda _token: 200)
+    monkeypatch.setattr("tidings_client.core.RENEW_AFTER_MS", 10)
+    async with asyncio.timeout(20), Client(server.url, provider) as alice:
+        await until(lambda: asked >= 2)
+        assert (await (await alice.send("still here", to="bob")).acked()).seq == 1
+        assert server.hellos == 1
+
+
 async def test_an_error_of_the_provider_itself_stops_the_client_and_is_named() -> None:
     async def provider() -> str:
         raise KeyError("secret store")
@@ -477,15 +498,38 @@ async def test_the_examples_do_what_they_say(server: Server, capsys: pytest.Capt
     ]
 
 
+class Markup(str):
+    """As libraries for HTML have it."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("data", [object(), Markup("<b>"), {None: 1}])
+@pytest.mark.parametrize("is_kept_in_a_file", [True, False])
 async def test_a_body_that_json_cannot_hold_fails_by_itself_and_the_client_goes_on(
-    server: Server, tmp_path: Path
+    server: Server, tmp_path: Path, data: object, is_kept_in_a_file: bool
 ) -> None:
-    outbox = FileOutbox(tmp_path / "outbox")
+    outbox = FileOutbox(tmp_path / "outbox") if is_kept_in_a_file else None
     async with asyncio.timeout(20), Client(server.url, "alice", outbox=outbox) as alice:
-        sent = await alice.send_body("custom", {"type": "t", "data": object()}, to="bob")
+        sent = await alice.send_body("custom", {"type": "t", "data": data}, to="bob")
         with pytest.raises(SendFailed, match="invalid_body: JSON cannot hold it"):
             await sent.acked()
         assert (await (await alice.send("still here", to="bob")).acked()).seq == 1
+
+
+class BrokenOutbox(MemoryOutbox):
+    """One of somebody's own, with errors of its own."""
+
+    async def add(self, drafts: Sequence[Draft]) -> None:
+        raise RuntimeError("no such table")
+
+
+async def test_whatever_an_outbox_raises_is_told_to_the_sender_and_the_client_goes_on(server: Server) -> None:
+    async with asyncio.timeout(20), Client(server.url, "alice", outbox=BrokenOutbox()) as alice:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no such table"):
+                await alice.send("x", to="bob")
+        await alice.connected()
 
 
 async def test_frames_are_joined_no_further_than_the_server_allows(server: Server) -> None:
@@ -504,6 +548,27 @@ def group_calls(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(201, json={"session_id": "g:1", "seq": 1})
     members = [{"user_id": "alice", "role": "owner", "joined_seq": 1}, {"user_id": "bob", "joined_seq": 1}]
     return httpx2.Response(200, json={"members": members})
+
+
+async def test_a_404_of_something_between_is_no_reason_to_forget_a_group(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = {"event": "members_added", "user_ids": ["bob"], "mode": "read"}
+    frames = [{"client_msg_id": "a1", "kind": "system", "body": added}]
+    frames += [{"client_msg_id": f"a{seq}", "kind": "text", "body": {"text": f"{seq}"}} for seq in (2, 3)]
+    server.logs["g:1"] = []
+    first, *others = [server.append("g:1", "alice", frame) for frame in frames]
+    server.inboxes["bob"] = [first]
+    answers = [httpx2.Response(404, text="<html>"), httpx2.Response(200, json={"messages": others})]
+    transport = httpx2.MockTransport(lambda _request: answers.pop(0))
+    monkeypatch.setattr("tidings_client.client.Rest", partial(Rest, transport=transport))
+    monkeypatch.setattr(backoff, "BASE_MS", 10)
+    async with asyncio.timeout(20), Client(server.url, "bob") as bob:
+        messages = bob.messages()
+        assert (await anext(messages)).seq == 1
+        await server.tell("bob", {"type": "message", "message": others[-1]})
+        assert [(await anext(messages)).seq for _ in others] == [2, 3]
+    assert not answers
 
 
 async def test_the_example_of_a_group_makes_one(

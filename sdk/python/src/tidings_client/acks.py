@@ -27,6 +27,7 @@ class Acks:
     _delivered: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _read: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _changed: dict[str, int] = field(default_factory=dict)
+    _unsaid_reads: dict[str, int] = field(default_factory=dict)  # of a time without a connection, however many
     _flush_at_ms: int | None = None
 
     def held(self, now_ms: int, inbox_seq: int) -> Iterator[Effect]:
@@ -42,12 +43,16 @@ class Acks:
 
     def read(self, session_id: str, seq: int) -> Iterator[Effect]:
         """The user has read up to here. Said at once, and again on the next connections."""
-        if _raise(self._read, session_id, seq) and self._connected:
+        if not _raise(self._read, session_id, seq):
+            return
+        if self._connected:
             yield SendFrame(Read(session_id=session_id, seq=seq))
+        else:
+            self._unsaid_reads[session_id] = seq
 
     def forget(self, session_id: str) -> None:
         """The user is a stranger to the session, and what is said of it would be refused."""
-        for marks in (self._delivered, self._read, self._changed):
+        for marks in (self._delivered, self._read, self._changed, self._unsaid_reads):
             marks.pop(session_id, None)
 
     def ready(self) -> Iterator[Effect]:
@@ -55,7 +60,8 @@ class Acks:
         self._connected = True
         self._changed = dict(self._delivered)
         yield from self.flush()
-        for session_id, seq in self._read.items():
+        reads, self._unsaid_reads = {**self._unsaid_reads, **self._read}, {}
+        for session_id, seq in reads.items():
             yield SendFrame(Read(session_id=session_id, seq=seq))
 
     def lost(self) -> None:

@@ -322,7 +322,7 @@ class Client:
     async def _renew(self) -> None:
         try:
             token = await self._tokens.get(fresh=True)
-        except (ApiError, Unreachable):
+        except (OSError, ApiError, Unreachable):
             return  # the server will say when the old one has ended, and the next connection asks again
         if self._socket is not None:
             self._apply(self._core.token(self._now_ms(), token, expires_in_ms(token)))
@@ -331,8 +331,8 @@ class Client:
         try:
             async with self._histories:
                 page = await read_log(self._rest, session_id, after_seq)
-        except (ApiError, Unreachable) as error:
-            gone = isinstance(error, ApiError) and error.status == 404
+        except (OSError, ApiError, Unreachable) as error:
+            gone = isinstance(error, ApiError) and error.code == "session_not_found"
             self._apply(self._core.history_failed(self._now_ms(), session_id, gone=gone))
         else:
             self._apply(self._core.history(self._now_ms(), session_id, page.messages, page.has_more))

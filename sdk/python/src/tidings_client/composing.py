@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
+from tidings_client.frames import encoded_bytes
 from tidings_client.sending import Draft
 
 MAX_DEPTH = 31  # PROTOCOL: a frame nests at most 32 deep, and it is itself the first
@@ -45,6 +46,7 @@ def fault_of(draft: Draft) -> str | None:
     try:
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
         depth = _depth(draft.body)
+        encoded_bytes(draft.frame(draft.attempt))  # it refuses some that json takes, as subclasses of str
     except (TypeError, ValueError, RecursionError) as error:
         return f"JSON cannot hold it: {error}"
     return None if depth <= MAX_DEPTH else f"the body may be nested at most {MAX_DEPTH} deep"

@@ -34,6 +34,7 @@ from tidings_client.sending import Draft, Outgoing
 
 SIGN_IN_MS = 10_000  # twice the 5 s in which the server wants the hello
 RENEW_BEFORE_MS = 60_000  # ahead of a token's end, or at half of a shorter life
+RENEW_AFTER_MS = 5_000  # at the earliest: by a clock that is fast every token has ended
 REFUSALS = 3  # fresh tokens refused one after the other before the client gives up
 
 
@@ -104,7 +105,7 @@ class Core:
         """A token for this connection, the first or a newer one."""
         self._renew_at_ms = None
         if expires_in_ms is not None and self._renewable:
-            self._renew_at_ms = now_ms + max(expires_in_ms // 2, expires_in_ms - RENEW_BEFORE_MS)
+            self._renew_at_ms = now_ms + max(RENEW_AFTER_MS, expires_in_ms // 2, expires_in_ms - RENEW_BEFORE_MS)
         return [SendFrame(frames.Hello(token=token, device_id=self._device_id))]
 
     def closed(self, now_ms: int, code: int | None, reason: str) -> list[Effect]:

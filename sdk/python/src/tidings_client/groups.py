@@ -49,6 +49,7 @@ Found = Shown | Released | Hole
 class _Log:
     last: int | None  # None: from the seq of joining, which only the server knows
     head: int = 0
+    told: int = 0  # the server said at this head that the group is in read mode, and the user in it
     due_ms: int | None = None
     not_before_ms: int = 0
     failures: int = 0
@@ -79,6 +80,12 @@ class _Log:
 
 
 @dataclass(slots=True)
+class _Unknown:
+    due_ms: int
+    told: int
+
+
+@dataclass(slots=True)
 class Groups:
     """`patience_ms`: how long a head waits for the inbox to name its group; then the log is read from the
     seq of joining. `_heads` outlives a log, for the one that the next switch begins."""
@@ -87,7 +94,7 @@ class Groups:
     patience_ms: int = UNKNOWN_MS
     _logs: dict[str, _Log] = field(default_factory=dict)
     _heads: dict[str, int] = field(default_factory=dict)
-    _unknown: dict[str, int] = field(default_factory=dict)
+    _unknown: dict[str, _Unknown] = field(default_factory=dict)
 
     def ready(self, user_id: str) -> None:
         """A new connection, perhaps to another gateway: what failed at the last one holds nothing up here."""
@@ -114,15 +121,17 @@ class Groups:
         self.know(session_id, seq)
         log = self._logs.get(session_id)
         if log is None:
-            self._unknown.setdefault(session_id, now_ms + self.patience_ms)
+            unknown = self._unknown.setdefault(session_id, _Unknown(now_ms + self.patience_ms, seq))
+            unknown.told = max(unknown.told, seq)
             return
-        log.head = max(log.head, seq)
+        log.head, log.told = max(log.head, seq), max(log.told, seq)
         log.want(now_ms)
 
     def offer(self, now_ms: int, message: Message, ticket: int | None) -> Iterator[Found]:
         """A message of a followed group, by push or inbox: whatever is next in order now."""
         log = self._logs[message.session_id]
         if ticket is not None and joins(message, self.user_id):
+            log.fetching = False  # what was asked before may be answered as to a stranger
             yield from _jump(log, message.seq)
         self._hold(log, message, ticket)
         yield from self._drain(message.session_id, log)
@@ -152,7 +161,7 @@ class Groups:
     def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Found]:
         """`gone`: the session is closed to this user; otherwise it is worth another try, later at each failure."""
         log = self._logs.get(session_id)
-        if log is None:
+        if log is None or not log.fetching:  # forgotten meanwhile, and begun anew
             return
         if gone:
             self._forget(session_id, log)
@@ -160,18 +169,29 @@ class Groups:
         else:
             log.failed(now_ms, jitter)
 
-    def tick(self, now_ms: int) -> Iterator[Effect]:
-        """Only while the inbox is level: what it says of switches and memberships comes before the logs."""
-        for session_id in [session_id for session_id, at_ms in self._unknown.items() if at_ms <= now_ms]:
-            self.follow(session_id, None, now_ms)
-        for session_id, log in self._logs.items():
-            if log.due_ms is not None and log.due_ms <= now_ms and not log.fetching:
+    @property
+    def fetching(self) -> int:
+        """Pages of history that are under way."""
+        return sum(log.fetching for log in self._logs.values())
+
+    def tick(self, now_ms: int, most: int) -> Iterator[Effect]:
+        """Only while the inbox is level: what it says of switches and memberships comes before the logs.
+
+        At most so many pages are asked for, those that are due longest first."""
+        for session_id, unknown in list(self._unknown.items()):
+            if unknown.due_ms <= now_ms:
+                self.follow(session_id, None, now_ms)
+                self._logs[session_id].told = unknown.told
+        due = [(log.due_ms, session_id) for session_id, log in self._logs.items() if log.due_ms is not None]
+        for due_ms, session_id in sorted(due)[: max(0, most)]:
+            log = self._logs[session_id]
+            if due_ms <= now_ms and not log.fetching:
                 log.due_ms, log.fetching = None, True
                 yield FetchHistory(session_id, log.last)
 
     def next_tick_ms(self) -> int | None:
         due = [log.due_ms for log in self._logs.values() if log.due_ms is not None]
-        return min([*due, *self._unknown.values()], default=None)
+        return min([*due, *(unknown.due_ms for unknown in self._unknown.values())], default=None)
 
     def _hold(self, log: _Log, message: Message, ticket: int | None) -> None:
         log.head = max(log.head, message.seq)
@@ -191,7 +211,8 @@ class Groups:
             yield log.held.pop(seq)  # a repeat; whoever shows it drops it by (session_id, seq)
         while (shown := log.held.pop(log.last + 1, None)) is not None:
             log.last += 1
-            ends = reads_log_after(shown.message, self.user_id) is False
+            # An end below a head that was told has been followed by another beginning, which the inbox may have lost.
+            ends = reads_log_after(shown.message, self.user_id) is False and log.last >= log.told
             if ends:  # before it is shown: what the cursor keeps of it is that the log is no longer followed
                 self._forget(session_id, log)
             yield shown

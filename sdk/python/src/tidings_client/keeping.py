@@ -69,10 +69,10 @@ class Keeper:
 
     async def _add(self, adds: list[tuple[Draft, asyncio.Future[None]]]) -> None:
         """An error is the sender's to see: nothing was promised, and the next message may fit again."""
-        error: OSError | None = None
+        error: Exception | None = None
         try:
             await self._outbox.add([draft for draft, _ in adds])
-        except OSError as caught:
+        except Exception as caught:  # noqa: BLE001 - of whichever outbox: it is handed to everyone who waits
             error = caught
         for _, future in adds:
             if future.done():

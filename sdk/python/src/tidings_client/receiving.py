@@ -8,6 +8,7 @@ instead would hold up the ack that the application may be waiting for inside its
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Receiving:
     _due_ms: int | None = None
     _not_before_ms: int = 0
     _forced: bool = False
+    _force_at_ms: int | None = None
+    _not_forced_before_ms: int = 0
     _persist_at_ms: int | None = None
     _held: dict[int, Message] = field(default_factory=dict)
     _strays: list[Message] = field(default_factory=list)
@@ -77,11 +80,11 @@ class Receiving:
         """A new connection is signed in; it has not said `live` yet."""
         self._user_id = user_id
         self.groups.ready(user_id)
-        self._connected, self._not_before_ms = True, 0
+        self._connected, self._not_before_ms, self._not_forced_before_ms = True, 0, 0
         self._live_by_ms = now_ms + COLD_START_MS
 
     def lost(self) -> None:
-        self._connected, self._due_ms, self._live_by_ms = False, None, None
+        self._connected, self._due_ms, self._live_by_ms, self._force_at_ms = False, None, None, None
 
     def tail(self, now_ms: int, inbox_seq: int, heads: Iterable[Position], *, live: bool) -> Iterator[Effect]:
         """`live` or `heartbeat`: what there is to have."""
@@ -110,6 +113,8 @@ class Receiving:
     def page(self, now_ms: int, page: SyncPage) -> Iterator[Effect]:
         if self._cursor is None:
             return
+        if self._forced:
+            self._not_forced_before_ms = now_ms + AGAIN_MS
         self._not_before_ms, self._due_ms, self._forced, before = 0, None, False, self._cursor
         self._tail = max(self._tail, page.tail)
         for item in page.items or ():
@@ -142,10 +147,12 @@ class Receiving:
         if self._live_by_ms is not None and self._live_by_ms <= now_ms:
             self._live_by_ms, self._forced = None, True
             self._sync_by(now_ms)
+        if self._force_at_ms is not None and self._force_at_ms <= now_ms:
+            self._force(now_ms)
         if self._may_sync and self._due_ms is not None and self._due_ms <= now_ms:
             yield from self._sync(now_ms)
-        if self._may_read_logs:
-            yield from self.groups.tick(now_ms)
+        if (pages := self._log_pages) > 0:
+            yield from self.groups.tick(now_ms, pages)
         if self._persist_at_ms is not None and self._persist_at_ms <= now_ms:
             yield from self.flush()
 
@@ -156,10 +163,10 @@ class Receiving:
             yield PersistCursor(self._progress.cursor)
 
     def next_tick_ms(self) -> int | None:
-        times = [self._live_by_ms, self._persist_at_ms]
+        times = [self._live_by_ms, self._persist_at_ms, self._force_at_ms]
         if self._may_sync:
             times.append(self._due_ms)
-        if self._may_read_logs:
+        if self._log_pages > 0:
             times.append(self.groups.next_tick_ms())
         return min((time for time in times if time is not None), default=None)
 
@@ -176,12 +183,15 @@ class Receiving:
         return self._connected and self._cursor is not None and self._live_by_ms is None and self._has_room
 
     @property
-    def _may_read_logs(self) -> bool:
-        """The inbox comes first; unless it is a log that it waits for."""
+    def _log_pages(self) -> int:
+        """How many pages of logs may be asked for: as many as the window has room for, the last one not wholly.
+        The inbox comes first; unless it is a log that it waits for."""
         if not (self._opened and self._connected) or self._cursor is None or self._live_by_ms is not None:
-            return False
+            return 0
         is_level = self._cursor >= self._tail and not self._forced
-        return self._progress.unhandled < WINDOW and (is_level or not self._has_room)
+        if self._has_room and not is_level:
+            return 0
+        return math.ceil((WINDOW - self._progress.unhandled) / MAX_PAGE) - self.groups.fetching
 
     def _begin_with_live(self, now_ms: int, inbox_seq: int, heads: Iterable[Position]) -> None:
         self._cursor = self._progress.inbox_seq = inbox_seq
@@ -239,10 +249,17 @@ class Receiving:
             self.groups.head(now_ms, session_id, message.seq)
         else:
             self.groups.know(session_id, message.seq)
-            self._forced = True
-            self._sync_by(now_ms)
+            self._force(now_ms)
             if len(self._strays) < MAX_STRAYS:  # the others come with history, once the group is known
                 self._strays.append(message)
+
+    def _force(self, now_ms: int) -> None:
+        """A sync although the inbox is level, for what comes from groups that it does not name; not for each push."""
+        at_ms = max(now_ms, self._not_forced_before_ms)
+        self._force_at_ms = None if at_ms <= now_ms else at_ms
+        if self._force_at_ms is None:
+            self._forced = True
+            self._sync_by(now_ms)
 
     def _settle_strays(self, now_ms: int) -> Iterator[Effect]:
         """After a sync: pushes of groups that are known by now, and no others."""
@@ -274,6 +291,7 @@ class Receiving:
         session_id, seq = message.session_id, message.seq
         if seq <= self._shown.get(session_id, 0):
             if ticket is not None:
+                self._repeated(session_id, ticket)
                 yield from self.handled(now_ms, ticket)
             return
         self._remember(session_id, seq)
@@ -283,6 +301,11 @@ class Receiving:
         self._progress.shown(ticket, session_id, seq, in_group_log=self.groups.follows(session_id))
         yield from self._say_delivered(now_ms, message)
         yield Deliver(ticket, message)
+
+    def _repeated(self, session_id: str, ticket: int) -> None:
+        """Shown already, out of a log, and perhaps not handled: the inbox must not pass it before that."""
+        follows = self.groups.follows(session_id)
+        self._progress.shown(ticket, session_id, self._shown[session_id], in_group_log=follows)
 
     def _say_delivered(self, now_ms: int, message: Message) -> Iterator[Effect]:
         session_id = message.session_id

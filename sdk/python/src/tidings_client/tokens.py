@@ -19,6 +19,7 @@ FRESH_FOR_S = 30  # a token that ends sooner is not used for a new call
 
 class _Claims(msgspec.Struct):
     exp: float | None = None
+    sub: str | None = None
 
 
 class Tokens:
@@ -45,12 +46,13 @@ class Tokens:
 def expires_in_ms(token: str) -> int | None:
     """Milliseconds until the token ends by this machine's clock, never negative; None if it does not say.
     Not a check: only the server decides whether a token holds."""
-    try:
-        payload = token.split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)
-    except (IndexError, binascii.Error, msgspec.MsgspecError):
-        return None
-    return None if claims.exp is None else max(0, int((claims.exp - time.time()) * 1_000))
+    ends_at_s = _claims(token).exp
+    return None if ends_at_s is None else max(0, int((ends_at_s - time.time()) * 1_000))
+
+
+def user_in(token: str) -> str | None:
+    """Whom the token names; None if it does not say. Not a check, either."""
+    return _claims(token).sub
 
 
 def development_tokens(http_url: str, user_id: str, ttl_s: int | None = None) -> TokenProvider:
@@ -69,6 +71,14 @@ def development_tokens(http_url: str, user_id: str, ttl_s: int | None = None) ->
         return str(answer.json()["token"])
 
     return provide
+
+
+def _claims(token: str) -> _Claims:
+    try:
+        payload = token.split(".")[1]
+        return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims)
+    except (IndexError, binascii.Error, msgspec.MsgspecError):
+        return _Claims()
 
 
 def _ends_soon(token: str) -> bool:
