@@ -27,9 +27,9 @@ SINGLE_MESSAGES = 40
 # As in the direct part: how fast the machine is at this hour.
 BARE_RATE = 200
 # Name, members, connected, rates of the climb in messages a second.
-LARGE_WRITE = ("w", 500, 100, (2.0, 12.0, 16.0, 20.0, 24.0))
-BUSY_WRITE = ("h", 100, 100, (40.0, 84.0, 100.0, 120.0))
-READ = ("r", 5_000, 1_000, (6.0, 12.0, 15.0, 18.0))
+LARGE_WRITE = ("w", 500, 100, (2.0, 12.0, 16.0, 20.0, 24.0, 30.0, 36.0, 42.0))
+BUSY_WRITE = ("h", 100, 100, (40.0, 84.0, 100.0, 120.0, 140.0, 160.0))
+READ = ("r", 5_000, 1_000, (6.0, 12.0, 15.0, 18.0, 22.0, 26.0, 30.0))
 # Read diffusion with few and with many members that are not connected: name, members.
 OFFLINE = (("few", 600), ("many", 8_000))
 OFFLINE_ONLINE, OFFLINE_RATE, OFFLINE_TURNS = 500, 10.0, 2
