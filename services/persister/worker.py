@@ -113,9 +113,9 @@ class PersisterStage:
         self, work: Round[Command], arrived: Sequence[Arrived], missing: Mapping[str, TopicPartition]
     ) -> dict[str, Draft]:
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
-        above: list[MessageRow] = []
+        above = history.Above({session_id: work.end(partition) for session_id, partition in missing.items()})
         tails = await history.tails_below(self._store, firsts, above) if firsts else {}
-        self._compare_with_log(work, arrived, missing, above)
+        self._compare_with_log(work, arrived, missing, above.rows)
         groups = await self._load_groups(tails)
         drafts = {}
         for session_id, tail in tails.items():

@@ -51,6 +51,11 @@ class Round(Generic[T]):
         """Where the round begins: rows made at or above it count as not there (law 5)."""
         return self.positions[partition]
 
+    def end(self, partition: TopicPartition) -> Position:
+        """The place after its last record, where the next round begins."""
+        arrivals, first = self.arrivals[partition], self.positions[partition]
+        return Position(first.epoch, arrivals[-1].record.offset + 1) if arrivals else first
+
     def is_confirmed(self, tag: int) -> bool:
         """True while nothing of this partition failed."""
         return tag not in self.failed

@@ -6,7 +6,7 @@ one listed may be empty (H8). All calls raise StoreUnavailable.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeVar
 
@@ -46,6 +46,14 @@ class InboxEnd:
     row: InboxRow | None
 
 
+@dataclass(frozen=True, slots=True)
+class Above:
+    """What a look for tails meets at or above the positions, of each session below its end; the rest is let go."""
+
+    ends: Mapping[str, Position]
+    rows: list[MessageRow] = field(default_factory=list)
+
+
 # -- sessions --------------------------------------------------------------------------------------
 
 
@@ -55,19 +63,20 @@ async def heads(store: Store, session_ids: Collection[str]) -> dict[str, Message
     listed = await store.segments(session_ids, 1) if session_ids else {}
     found = await _newest_messages(store, [rows[0] for rows in listed.values()])
     unclear = [session_id for session_id in listed if session_id not in found]
-    tails = await asyncio.gather(*(_tail_below(store, session_id, _END_OF_LOG, []) for session_id in unclear))
+    nothing = Above({})
+    tails = await asyncio.gather(*(_tail_below(store, session_id, _END_OF_LOG, nothing) for session_id in unclear))
     return found | {name: tail.message for name, tail in zip(unclear, tails, strict=True) if isinstance(tail, Tail)}
 
 
 async def tails_below(
-    store: Store, positions: Mapping[str, Position], above: list[MessageRow] | None = None
+    store: Store, positions: Mapping[str, Position], above: Above | None = None
 ) -> dict[str, Tail | LostLogTail | None]:
     """The newest message of each session made below its position (law 5), of the newest segment that has one.
 
     None: the session had not begun. LostLogTail, as a value, since only the
     session's partition stops: segments were opened below the position, so
     their messages are confirmed, yet none can be read (DESIGN section 6).
-    `above` is given the rows at or above the positions that were met on the way.
+    `above` is given the rows at or above the positions and below its ends that were met on the way.
     """
     listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}
     candidates = {session_id: _first_below(rows, positions[session_id]) for session_id, rows in listed.items()}
@@ -80,7 +89,7 @@ async def tails_below(
             tails[session_id] = Tail(segment, message)
         else:
             unclear.append(session_id)
-    met: list[MessageRow] = [] if above is None else above
+    met = above or Above({})
     found = await asyncio.gather(
         *(_tail_below(store, session_id, positions[session_id], met) for session_id in unclear)
     )
@@ -122,13 +131,17 @@ async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[t
     return {(row.session_id, row.seq): row for row in rows if row.seq in wanted[row.session_id]}
 
 
-async def _tail_below(
-    store: Store, session_id: str, position: Position, above: list[MessageRow]
-) -> Tail | LostLogTail | None:
-    """Segment by segment, newest first: the way for what the first look did not settle."""
+async def _tail_below(store: Store, session_id: str, position: Position, above: Above) -> Tail | LostLogTail | None:
+    """Segment by segment, newest first: the way for what the first look did not settle.
+
+    However far the commits are behind what was stored: of segments that were opened later nothing is read.
+    """
     below, lowest = 0, _ABOVE_ALL_SEGMENTS
+    end = above.ends.get(session_id, position)
     while page := await store.segments_below(session_id, lowest, _DIRECTORY_PAGE):
         for segment in page:
+            if segment.made_at >= end:
+                continue
             message = await _newest_message_below(store, segment, position, above)
             if segment.made_at < position:
                 below += 1
@@ -144,7 +157,7 @@ async def _tail_below(
 
 
 async def _newest_message_below(
-    store: Store, segment: SegmentRow, position: Position, above: list[MessageRow]
+    store: Store, segment: SegmentRow, position: Position, above: Above
 ) -> MessageRow | None:
     name = SessionSegment(segment.session_id, segment.segment)
     rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
@@ -153,7 +166,8 @@ async def _newest_message_below(
         for row in rows:
             if row.made_at < position:
                 return row
-            above.append(row)
+            if row.made_at < above.ends.get(segment.session_id, position):
+                above.rows.append(row)
         if upper <= segment.first_seq:
             return None
         # An empty page is no end: below a hole of what was never confirmed stand messages that were.

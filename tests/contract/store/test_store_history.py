@@ -91,6 +91,16 @@ async def test_a_tail_is_found_below_hundreds_of_segments_above_the_position(sto
     assert tails == {session_id: Tail(segment(session_id, 3, 3), message(session_id, 3, 3))}
 
 
+async def test_of_what_stands_above_the_position_only_the_rows_below_the_end_are_given(
+    store: Store, session_id: str
+) -> None:
+    await write_confirmed(store, session(session_id, *[10] * 30))
+    above = history.Above({session_id: Position(0, 37)})
+    tails = await history.tails_below(store, {session_id: Position(0, 24)}, above)
+    assert tails == {session_id: Tail(segment(session_id, 3, 21), message(session_id, 23, 3))}
+    assert sorted(row.seq for row in above.rows) == list(range(24, 37))
+
+
 async def test_a_lower_epoch_is_below_every_offset_of_a_higher_one(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, 9))
     (tail,) = (await history.tails_below(store, {session_id: Position(1, 0)})).values()

@@ -130,6 +130,16 @@ async def test_the_state_of_many_sessions_costs_two_reads() -> None:
     assert store.calls == {"segments": 1, "newest_messages": 1}
 
 
+async def test_the_state_below_a_commit_that_is_far_behind_costs_no_read_for_each_segment_since() -> None:
+    store = MemoryStore()
+    await write_confirmed(store, session("d:a:b", *[10] * 90))
+    store.calls.clear()
+    (tail,) = (await history.tails_below(store, {"d:a:b": Position(0, 25)})).values()
+    assert isinstance(tail, history.Tail)
+    assert tail.message.seq == 24
+    assert sum(store.calls.values()) <= 6
+
+
 async def test_a_run_of_seqs_is_one_read() -> None:
     store = MemoryStore()
     await write_confirmed(store, session("d:a:b", 200))
