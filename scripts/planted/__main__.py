@@ -53,8 +53,8 @@ def _try(tree: Path, one: Bug) -> int:
     before = path.read_text()
     planted = before
     for old, new in one.edits:
-        if planted.count(old) < 1:
-            print(f"{one.name}\n    CANNOT BE PLANTED: {one.file} has no {old.strip()!r}")
+        if planted.count(old) != 1:
+            print(f"{one.name}\n    CANNOT BE PLANTED: {one.file} has {planted.count(old)} of {old.strip()!r}")
             return 2
         planted = planted.replace(old, new)
     path.write_text(planted)

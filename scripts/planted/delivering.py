@@ -83,12 +83,42 @@ BUGS = (
         by.H25,
         by.SIMULATED,
     ),
-    bug(
+    Bug(
         "tails of an older assignment enter memory",
         "services/fanout/deliver_worker.py",
-        "            work.must_be_ours()\n",
+        (
+            ("missing, work.must_be_ours)", "missing)"),
+            ("may enter the cache.\n            work.must_be_ours()\n", "may enter the cache.\n"),
+        ),
+        (by.H22_OUTLIVED,),
+    ),
+    bug(
+        "an inbox's place is read in one await",
+        "services/fanout/deliver_worker.py",
+        "missing, work.must_be_ours)",
+        "missing)",
+        by.SLOW_INBOX,
+    ),
+    bug(
+        "a session's tail is read in one await",
+        "services/persister/worker.py",
+        "firsts, above, work.must_be_ours)",
+        "firsts, above)",
+        by.SLOW_SESSION,
+    ),
+    bug(
+        "a watermark that the log did not take is forgotten",
+        "services/gateway/publishing.py",
+        ".add_done_callback(partial(self._gather_again, receipt))",
         "",
-        by.H22_OUTLIVED,
+        by.SAID_AGAIN,
+    ),
+    bug(
+        "a page of an inbox reads the blocks of all its rows at once",
+        "services/gateway/inbox_reads.py",
+        "            yield rows[start:index]\n            start, blocks = index, set()\n",
+        "            pass\n",
+        by.PAGE_READS,
     ),
     bug(
         "live is answered while a pushed round is unconfirmed",

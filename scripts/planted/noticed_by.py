@@ -38,6 +38,13 @@ H10_INBOX = f"{FANOUT}::test_h10_whatever_write_of_a_round_fails_no_inbox_ever_s
 H11 = f"{FANOUT}::test_h11_a_device_that_moved_is_pushed_to_although_its_old_gateway_says_gone_late"
 H13 = f"{GATEWAY}::test_h13_a_push_that_follows_the_start_record_at_once_is_read"
 H14 = f"{FANOUT}::test_h14_a_connection_that_comes_while_a_round_is_repeated_waits_for_its_live"
+SLOW_INBOX = f"{FANOUT}::test_an_inbox_whose_place_takes_many_slow_reads_to_find_is_taken_over"
+SLOW_SESSION = f"{PERSISTER}::test_a_session_whose_tail_takes_many_slow_reads_to_find_is_taken_over"
+SAID_AGAIN = (
+    "tests/unit/gateway/test_publishing.py::"
+    "test_a_watermark_that_the_log_did_not_take_is_said_again_with_what_came_since"
+)
+PAGE_READS = "tests/unit/gateway/test_inbox_reads.py::test_of_hundreds_of_groups_no_more_is_read_than_a_page_may_need"
 NO_EMPTY_ROUNDS = (
     "tests/unit/fanout/test_deliver_rounds.py::"
     "test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_rounds_meanwhile"

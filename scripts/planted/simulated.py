@@ -61,7 +61,7 @@ BUGS = (
     bug(
         "inbox_seq from memory only",
         "services/fanout/deliver_worker.py",
-        "loaded = await history.inbox_tails_below(self._store, missing)",
+        "loaded = await history.inbox_tails_below(self._store, missing, work.must_be_ours)",
         "loaded: dict[str, history.InboxEnd | None] = dict.fromkeys(missing)",
         by.SIMULATED,
     ),
@@ -94,7 +94,11 @@ BUGS = (
     Bug(
         "the process's write_diffusion_max instead of the stamped one",
         "services/persister/membership.py",
-        (("limits.write_diffusion_max", "4"), ("command.stamps.write_diffusion_max", "4")),
+        (
+            ("len(users), limits.write_diffusion_max", "len(users), 4"),
+            ("member_count, limits.write_diffusion_max", "member_count, 4"),
+            ("command.stamps.write_diffusion_max", "4"),
+        ),
         (by.SIMULATED,),
     ),
     bug(

@@ -35,7 +35,7 @@ BUGS = (
     bug(
         "seq from memory only",
         "services/persister/worker.py",
-        "tails = await history.tails_below(self._store, firsts, above) if firsts else {}",
+        "tails = await history.tails_below(self._store, firsts, above, work.must_be_ours) if firsts else {}",
         "tails: dict[str, history.Tail | LostLogTail | None] = dict.fromkeys(firsts)",
         by.H6,
         by.H17,
@@ -126,7 +126,6 @@ BUGS = (
         "last.mutation, last.size_bytes = mutation, 0",
         by.H10,
         by.H10_INBOX,
-        by.SIMULATED,
     ),
     bug(
         "a mutation grows without bound",

@@ -92,7 +92,7 @@ class DeliverStage:
             if user_id not in self._tails and position is not None:
                 missing[user_id] = position
         if missing:
-            loaded = await history.inbox_tails_below(self._store, missing)
+            loaded = await history.inbox_tails_below(self._store, missing, work.must_be_ours)
             # Taken back and given again meanwhile, a partition has another past: none of it may enter the cache.
             work.must_be_ours()
             self._tails.update({user_id: _tail_of(tail) for user_id, tail in loaded.items()})
@@ -106,6 +106,8 @@ class DeliverStage:
         except StoreUnavailable:
             # A hint never holds up the truth (law 11): they say `here` again after 5 s.
             metrics.HINTS.labels(self.name, "lost").inc(len(waiting))
+            # What was in memory may have been forgotten meanwhile.
+            work.must_be_ours()
         for newcomer in waiting:
             self._presence.newcomers.popleft()
             if newcomer.partition in self._unconfirmed:

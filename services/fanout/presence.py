@@ -66,12 +66,13 @@ class Presences:
     def here(self, key: PresenceKey, value: Presence, partition: int) -> tuple[Connection, Collection[Connection]]:
         """A device is here. Returns its connection and the older ones of the same device that it replaces."""
         new = Connection(key.user_id, key.device_id, key.gateway, value.gateway_epoch, value.connection_id)
+        if not self._gateways.is_current(new.gateway, new.gateway_epoch):
+            return new, []  # nobody reads what is sent to it
         connections = self._by_user.setdefault(key.user_id, {})
         self._partitions[key.user_id] = partition
         known = connections.get((key.device_id, key.gateway))
         if known is not None and known.gateway_epoch > new.gateway_epoch:
-            # A gateway that slept through the start of its successor: nobody reads what is sent to it.
-            return new, []
+            return new, []  # of a gateway that slept through the start of its successor, which was not read yet
         # A connection that only says again that it is here replaces nobody.
         is_known = known == new
         connections[key.device_id, key.gateway] = new
@@ -87,6 +88,13 @@ class Presences:
         known = connections.get((key.device_id, key.gateway))
         if known is not None and known.connection_id == value.connection_id:
             self._drop(known)
+
+    def void(self, gateway: int) -> None:
+        """An epoch of this gateway has begun or ended: its connections of before say no goodbye."""
+        connections = [one for of_user in self._by_user.values() for one in of_user.values() if one.gateway == gateway]
+        for connection in connections:
+            if not self._gateways.is_current(gateway, connection.gateway_epoch):
+                self._drop(connection)
 
     def is_known(self, connection: Connection) -> bool:
         """Whether it is still the connection of its device at its gateway."""

@@ -108,7 +108,9 @@ class PresenceReader:
         # A record that cannot be read costs at most a push: presence is a hint.
         try:
             if record.topic == GATEWAYS:
-                self.gateways.apply(GatewayEvent.FromString(record.value or b""), record.offset)
+                event = GatewayEvent.FromString(record.value or b"")
+                self.gateways.apply(event, record.offset)
+                self.presences.void(event.gateway)
             elif record.key and record.value:
                 self._presence(record, PresenceKey.FromString(record.key), Presence.FromString(record.value))
         except DecodeError as error:

@@ -1,14 +1,17 @@
 """Pages and tails of inboxes, from the tables."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import orjson
 
 from services.gateway import messages_json
 from services.gateway.batching import Batched
+from services.gateway.history_blocks import block_of
 from services.gateway.message_reads import MessageReads
+from tidings import ids
 from tidings.errors import StoreUnavailable
 from tidings.store import history
 from tidings.store.base import Store, UserBucket
@@ -18,6 +21,8 @@ MAX_PAGE = 200
 # PROTOCOL: at most 256 KiB from the server in one message; the rest is for the fields around the items.
 PAGE_BYTES = 250 * 1024
 _ITEM_BYTES = 48
+# Of 64 messages of 24 KiB at the longest: 25 MB.
+_BLOCKS_AT_ONCE = 16
 _NEWEST_BUCKETS = 2
 _MANY_BUCKETS = 10_000
 # Wider than any bucket (LimitSettings: at most 5,000 rows), and as much as the port reads at once.
@@ -119,24 +124,49 @@ class InboxReads:
 
     async def _items(self, rows: Sequence[InboxRow]) -> Sequence[tuple[int, bytes]]:
         """Rows with their messages, up to PAGE_BYTES."""
-        wanted: dict[str, list[int]] = {}
-        for row in rows:
-            wanted.setdefault(row.session_id, []).append(row.seq)
-        stored = await self._messages.rows_at(wanted) if wanted else {}
         items: list[tuple[int, bytes]] = []
         size = 0
-        for row in rows:
-            message = stored.get((row.session_id, row.seq))
-            if message is None:
+        for part in _parts(rows):
+            for number, encoded in await self._encoded(part):
+                size += len(encoded) + _ITEM_BYTES
+                if items and size > PAGE_BYTES:
+                    return items
+                items.append((number, encoded))
+            if not items or items[-1][0] < part[-1].inbox_seq:
                 break
-            encoded = messages_json.of_row(message)
-            size += len(encoded) + _ITEM_BYTES
-            if items and size > PAGE_BYTES:
-                break
-            items.append((row.inbox_seq, encoded))
         if rows and not items:
             raise StoreUnavailable(f"{rows[0].session_id}: seq {rows[0].seq} is in an inbox but cannot be read")
         return items
+
+    async def _encoded(self, rows: Sequence[InboxRow]) -> list[tuple[int, bytes]]:
+        """(inbox_seq, message as JSON) pairs, up to the first that cannot be read."""
+        wanted: dict[str, list[int]] = {}
+        for row in rows:
+            wanted.setdefault(row.session_id, []).append(row.seq)
+        stored = await self._messages.rows_at(wanted)
+        found = (stored.get((row.session_id, row.seq)) for row in rows)
+        readable = takewhile(lambda message: message is not None, found)
+        return [
+            (row.inbox_seq, messages_json.of_row(message))
+            for row, message in zip(rows, readable, strict=False)
+            if message
+        ]
+
+
+def _parts(rows: Sequence[InboxRow]) -> Iterator[Sequence[InboxRow]]:
+    """Rows of a few blocks of groups each. A row costs its block up to there, and a user may have been put into
+    hundreds of groups of long messages: they are not read before it is known that they fit."""
+    start, blocks = 0, set[tuple[str, int]]()
+    for index, row in enumerate(rows):
+        if not ids.is_group_session(row.session_id):
+            continue
+        block = (row.session_id, block_of(row.seq))
+        if block not in blocks and len(blocks) == _BLOCKS_AT_ONCE:
+            yield rows[start:index]
+            start, blocks = index, set()
+        blocks.add(block)
+    if rows:
+        yield rows[start:]
 
 
 def _first_gap(rows: Sequence[InboxRow]) -> int:

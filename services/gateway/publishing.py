@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer
@@ -46,6 +47,7 @@ class Publisher:
         self._unconfirmed: set[asyncio.Future[int]] = set()
         self._gathered: dict[tuple[str, str], Receipt] = {}
         self._gathering: asyncio.TimerHandle | None = None
+        self._is_leaving = False
 
     def command(self, command: Command, connection_id: str, ref: str | None, on_unknown: Callable[[], None]) -> None:
         """Publish a command, which gets its stamps here, and `connection_id` as the way back of its answer.
@@ -101,10 +103,17 @@ class Publisher:
         gathered, self._gathered = self._gathered, {}
         for receipt in gathered.values():
             try:
-                self.watermark(receipt)
+                self.watermark(receipt).add_done_callback(partial(self._gather_again, receipt))
             except Refused:
                 # The bound is full now: it stays with what comes until the next time.
                 self.watermark_soon(receipt)
+
+    def _gather_again(self, receipt: Receipt, done: asyncio.Future[int]) -> None:
+        """The log did not take it, and its client has no reason to say it again while it is connected."""
+        if done.cancelled() or done.exception() is None or self._is_leaving:
+            return
+        with contextlib.suppress(Refused):
+            self.watermark_soon(receipt)
 
     def presence(self, user_id: str, device_id: str, connection_id: str, is_here: bool) -> None:
         """Publish presence; what is lost is repeated until `live` comes, or void with this gateway's epoch."""
@@ -117,7 +126,8 @@ class Publisher:
             self._send(PRESENCE, partition, record)
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until what was handed over is confirmed or unknown, for a bounded time."""
+        """Before the end: wait until what was handed over is confirmed or unknown, for a bounded time."""
+        self._is_leaving = True
         self._publish_gathered()
         if self._unconfirmed:
             await asyncio.wait(self._unconfirmed, timeout=timeout_s)

@@ -114,7 +114,7 @@ class PersisterStage:
     ) -> dict[str, Draft]:
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
         above = history.Above({session_id: work.end(partition) for session_id, partition in missing.items()})
-        tails = await history.tails_below(self._store, firsts, above) if firsts else {}
+        tails = await history.tails_below(self._store, firsts, above, work.must_be_ours) if firsts else {}
         self._compare_with_log(work, arrived, missing, above.rows)
         groups = await self._load_groups(tails)
         drafts = {}

@@ -86,6 +86,8 @@ class ReceiptsStage:
         counts = await self._read_counts(merged)
         await work.write(self._store, self._writes(merged, counts, tags))
         self._tell(outbox, work, merged, tags)
+        # A round that is dropped must not take the counts that are due with it.
+        work.must_be_ours()
         due = self._tell_counts(outbox)
         await work.emit(self._producer, outbox)
         self._tell_again({name: told for name, told in due.items() if not work.is_confirmed(told[0])})

@@ -5,7 +5,7 @@ one listed may be empty (H8). All calls raise StoreUnavailable.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeVar
@@ -16,6 +16,8 @@ from tidings.store.base import SessionSegment, Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow, MessageRow, SegmentRow
 
 D = TypeVar("D", SegmentRow, BucketRow)
+# Raises where the answer is of no use any more: what takes many reads is many awaits, not one (law 12).
+Check = Callable[[], None]
 
 # One more than one, since the newest may be listed but still empty.
 _FIRST_DIRECTORY_ROWS = 2
@@ -28,6 +30,10 @@ _NEWEST_ROWS = 20
 _PAGE_ROWS = 200
 # Rows between two wanted ones are read with them when they are fewer than this: cheaper than another request.
 _RUN_GAP = 16
+
+
+def _unchecked() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +70,31 @@ async def heads(store: Store, session_ids: Collection[str]) -> dict[str, Message
     found = await _newest_messages(store, [rows[0] for rows in listed.values()])
     unclear = [session_id for session_id in listed if session_id not in found]
     nothing = Above({})
-    tails = await asyncio.gather(*(_tail_below(store, session_id, _END_OF_LOG, nothing) for session_id in unclear))
+    tails = await asyncio.gather(
+        *(_tail_below(store, session_id, _END_OF_LOG, nothing, _unchecked) for session_id in unclear)
+    )
     return found | {name: tail.message for name, tail in zip(unclear, tails, strict=True) if isinstance(tail, Tail)}
 
 
 async def tails_below(
-    store: Store, positions: Mapping[str, Position], above: Above | None = None
+    store: Store,
+    positions: Mapping[str, Position],
+    above: Above | None = None,
+    check: Check = _unchecked,
 ) -> dict[str, Tail | LostLogTail | None]:
     """The newest message of each session made below its position (law 5), of the newest segment that has one.
 
     None: the session had not begun. LostLogTail, as a value, since only the
     session's partition stops: segments were opened below the position, so
     their messages are confirmed, yet none can be read (DESIGN section 6).
-    `above` is given the rows at or above the positions and below its ends that were met on the way.
+    `above` is given the rows at or above the positions and below its ends that were met on the way; `check` is
+    called after each read.
     """
     listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}
+    check()
     candidates = {session_id: _first_below(rows, positions[session_id]) for session_id, rows in listed.items()}
     newest = await _newest_messages(store, [row for row in candidates.values() if row is not None])
+    check()
     tails: dict[str, Tail | LostLogTail | None] = dict.fromkeys(positions)
     unclear = []
     for session_id, segment in candidates.items():
@@ -91,7 +105,7 @@ async def tails_below(
             unclear.append(session_id)
     met = above or Above({})
     found = await asyncio.gather(
-        *(_tail_below(store, session_id, positions[session_id], met) for session_id in unclear)
+        *(_tail_below(store, session_id, positions[session_id], met, check) for session_id in unclear)
     )
     tails.update(zip(unclear, found, strict=True))
     return tails
@@ -131,7 +145,9 @@ async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[t
     return {(row.session_id, row.seq): row for row in rows if row.seq in wanted[row.session_id]}
 
 
-async def _tail_below(store: Store, session_id: str, position: Position, above: Above) -> Tail | LostLogTail | None:
+async def _tail_below(
+    store: Store, session_id: str, position: Position, above: Above, check: Check
+) -> Tail | LostLogTail | None:
     """Segment by segment, newest first: the way for what the first look did not settle.
 
     However far the commits are behind what was stored: of segments that were opened later nothing is read.
@@ -139,10 +155,11 @@ async def _tail_below(store: Store, session_id: str, position: Position, above: 
     below, lowest = 0, _ABOVE_ALL_SEGMENTS
     end = above.ends.get(session_id, position)
     while page := await store.segments_below(session_id, lowest, _DIRECTORY_PAGE):
+        check()
         for segment in page:
             if segment.made_at >= end:
                 continue
-            message = await _newest_message_below(store, segment, position, above)
+            message = await _newest_message_below(store, segment, position, above, check)
             if segment.made_at < position:
                 below += 1
                 if message is not None:
@@ -157,12 +174,13 @@ async def _tail_below(store: Store, session_id: str, position: Position, above: 
 
 
 async def _newest_message_below(
-    store: Store, segment: SegmentRow, position: Position, above: Above
+    store: Store, segment: SegmentRow, position: Position, above: Above, check: Check
 ) -> MessageRow | None:
     name = SessionSegment(segment.session_id, segment.segment)
     rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
     upper = rows[-1].seq if rows else segment.first_seq
     while True:
+        check()
         for row in rows:
             if row.made_at < position:
                 return row
@@ -250,16 +268,19 @@ async def _read_runs(store: Store, spans: Sequence[_Span]) -> list[MessageRow]:
 # -- inboxes ---------------------------------------------------------------------------------------
 
 
-async def inbox_tails_below(store: Store, positions: Mapping[str, Position]) -> dict[str, InboxEnd | None]:
+async def inbox_tails_below(
+    store: Store, positions: Mapping[str, Position], check: Check = _unchecked
+) -> dict[str, InboxEnd | None]:
     """The newest bucket of each user opened below the position, with its newest row made below it (law 5).
 
     None: nothing was ever written below it. A bucket opened below the position
     held a confirmed row below it; where none can be read, all have expired,
-    and those of older buckets before them: then the row is None (H9).
+    and those of older buckets before them: then the row is None (H9). `check` is called after each read.
     """
-    buckets = await _buckets_below(store, positions)
+    buckets = await _buckets_below(store, positions, check)
     names = {user_id: UserBucket(user_id, bucket.bucket) for user_id, bucket in buckets.items()}
     newest = await store.newest_inbox_rows(names.values(), 1) if names else {}
+    check()
     ends: dict[str, InboxEnd | None] = dict.fromkeys(positions)
     unclear = []
     for user_id, bucket in buckets.items():
@@ -269,9 +290,10 @@ async def inbox_tails_below(store: Store, positions: Mapping[str, Position]) -> 
         else:
             ends[user_id] = InboxEnd(bucket, rows[0] if rows else None)
     newest = await store.newest_inbox_rows([names[user_id] for user_id in unclear], _NEWEST_ROWS) if unclear else {}
+    check()
     found = await asyncio.gather(
         *(
-            _inbox_row_below(store, buckets[user_id], positions[user_id], newest.get(names[user_id], ()))
+            _inbox_row_below(store, buckets[user_id], positions[user_id], newest.get(names[user_id], ()), check)
             for user_id in unclear
         )
     )
@@ -295,13 +317,14 @@ async def inbox_tails(store: Store, user_ids: Collection[str]) -> dict[str, int]
     return tails
 
 
-async def _buckets_below(store: Store, positions: Mapping[str, Position]) -> dict[str, BucketRow]:
+async def _buckets_below(store: Store, positions: Mapping[str, Position], check: Check) -> dict[str, BucketRow]:
     """The newest bucket of each user that was opened below the position, if there is one."""
     found: dict[str, BucketRow] = {}
     pending: Collection[str] = positions
     limit = _FIRST_DIRECTORY_ROWS
     while pending:
         listed = await store.inbox_buckets(pending, limit)
+        check()
         unclear = []
         for user_id, rows in listed.items():
             bucket = _first_below(rows, positions[user_id])
@@ -314,7 +337,7 @@ async def _buckets_below(store: Store, positions: Mapping[str, Position]) -> dic
 
 
 async def _inbox_row_below(
-    store: Store, bucket: BucketRow, position: Position, rows: Sequence[InboxRow]
+    store: Store, bucket: BucketRow, position: Position, rows: Sequence[InboxRow], check: Check
 ) -> InboxRow | None:
     """The newest one made below the position; `rows` are the newest of the bucket, and often hold it."""
     name = UserBucket(bucket.user_id, bucket.bucket)
@@ -324,6 +347,7 @@ async def _inbox_row_below(
                 return row
         lowest = rows[-1].inbox_seq
         rows = (await store.inbox_rows(name, max(bucket.first_inbox_seq, lowest - _PAGE_ROWS), lowest - 1))[::-1]
+        check()
     return None
 
 

@@ -10,6 +10,7 @@ from services.fanout.presence_reader import Newcomer, PresenceReader
 from tests.unit.fanout.test_inbox import item, record
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory import MemoryBroker
+from tidings.errors import StoreUnavailable
 from tidings.ids import Position
 from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
@@ -105,3 +106,22 @@ async def test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_roun
     await deliver.run(work(1, is_ours=[True]))
     deliver.confirmed([PARTITION])
     assert len(wakes) == 1
+
+
+async def test_state_that_is_taken_back_while_a_newcomer_s_cannot_be_read_drops_the_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, presence, is_ours = MemoryStore(), PresenceReader(MemoryBroker().reader("test")), [True]
+    deliver = stage(store, presence)
+    await deliver.run(work(1, is_ours=is_ours))
+    deliver.confirmed([PARTITION])
+
+    async def taken_while_reading(_user_ids: Collection[str], _limit: int) -> Mapping[str, Sequence[BucketRow]]:
+        deliver.forget()
+        is_ours.append(False)
+        raise StoreUnavailable("not now")
+
+    monkeypatch.setattr(store, "inbox_buckets", taken_while_reading)
+    presence.newcomers.append(Newcomer(PARTITION.partition, Connection("zoe", "phone", 0, 7, "c1"), ()))
+    with pytest.raises(RoundDropped):
+        await deliver.run(work(2, is_ours=is_ours))

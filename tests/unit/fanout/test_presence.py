@@ -126,3 +126,20 @@ def test_a_gateway_counts_as_running_from_its_start_to_its_goodbye() -> None:
     gateways.apply(GatewayEvent(gateway=2, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=11), 21)
     gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 22)
     assert sorted(gateways.current()) == [(1, 20)]
+
+
+def test_of_a_gateway_that_crashed_nothing_is_kept_once_it_has_started_again() -> None:
+    gateways = Gateways()
+    started(gateways, 1, 10)
+    started(gateways, 2, 11)
+    known = Presences(gateways)
+    known.here(key(1, "lost"), value("c1", 10), 0)
+    known.here(key(2), value("c2", 11), 0)
+    started(gateways, 1, 20)
+    known.void(1)
+    known.here(key(1, "late"), value("c3", 10), 0)
+    assert [one.connection_id for one in known._by_user["alice"].values()] == ["c2"]
+    gateways.apply(GatewayEvent(gateway=2, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=11), 21)
+    known.void(2)
+    assert not known._by_user
+    assert not known._partitions

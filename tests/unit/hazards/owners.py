@@ -7,7 +7,7 @@ done nothing more than one that died there.
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 from services.persister.sequence import KEY_LIFE_MS
@@ -319,3 +319,13 @@ def second(breakpoint: Breakpoint) -> Breakpoint:
     """Not at the first such call, but at the next."""
     hits = itertools.count(1)
     return lambda call, what: breakpoint(call, what) and next(hits) == 2
+
+
+def slow(read: Callable[..., Awaitable[object]], delay_s: float) -> Callable[..., Awaitable[object]]:
+    """A read of the tables that takes so long."""
+
+    async def late(*arguments: object) -> object:
+        await asyncio.sleep(delay_s)
+        return await read(*arguments)
+
+    return late

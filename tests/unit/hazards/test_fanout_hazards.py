@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from services.fanout.deliver_worker import DeliverStage
 from tests.unit.hazards.checking import check, inboxes_of
-from tests.unit.hazards.owners import Owner, produces_to, second, writes_of
+from tests.unit.hazards.owners import Owner, produces_to, second, slow, writes_of
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
 from tests.unit.hazards.simulation import simulated
 from tidings import ids
@@ -16,7 +17,7 @@ from tidings.store.base import TaggedRow
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import BucketRow, InboxRow, MessageRow
-from tidings.topics import DELIVERIES, EXPAND, MESSAGES_INBOUND, PERSISTER
+from tidings.topics import DELIVER, DELIVERIES, EXPAND, MESSAGES_INBOUND, PERSISTER
 from tidings.wire.push_pb2 import PushedMessage
 
 DAY_MS = 86_400_000
@@ -336,3 +337,41 @@ async def test_a_repeated_round_pushes_nothing_twice() -> None:
         assert line.store.calls["write"] > 3
         assert [message.message.seq for message in pushed(line, 0)] == [1]
         check(line)
+
+
+@simulated
+@pytest.mark.parametrize(("read_s", "messages"), [(1.5, 3), (0.2, 2_500)])
+async def test_an_inbox_whose_place_takes_many_slow_reads_to_find_is_taken_over(read_s: float, messages: int) -> None:
+    """Each of them is an await of its own (law 12): together they take longer than one may."""
+    async with pipeline() as line:
+        line.persister()
+        line.expand()
+        first = line.deliver()
+        line.publish(post("first"))
+        await line.settled()
+        committed = dict(line.broker.group(DELIVER).commits)
+        line.publish(*(post(f"m{number}") for number in range(messages)))
+        await line.settled()
+        first.kill()
+        line.broker.group(DELIVER).commits.update(committed)
+        for name in ("inbox_buckets", "newest_inbox_rows", "inbox_rows"):
+            setattr(line.store, name, slow(getattr(line.store, name), read_s))
+        line.deliver()
+        await asyncio.sleep(120)
+        await line.settled()
+        assert len(inbox_seqs(line, "alice")) == len(inbox_seqs(line, "bob")) == messages + 1
+
+
+@simulated
+async def test_a_gateway_that_starts_again_leaves_none_of_its_connections_of_before_behind() -> None:
+    async with pipeline() as line:
+        epoch = line.start_gateway(0)
+        deliver = line.deliver()
+        line.presence("alice", "c1", 0, epoch)
+        await asyncio.sleep(10)
+        assert isinstance(deliver.stage, DeliverStage)
+        presences = deliver.stage._presence.presences
+        assert presences.gateways_of("alice") == {(0, epoch)}
+        line.start_gateway(0)
+        await asyncio.sleep(10)
+        assert not presences._by_user

@@ -1,6 +1,7 @@
 """Counts of large groups: what their members' coming and going costs, and what is told of those who come back."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.unit.hazards.simulation import simulated
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.hazards.test_group_receipts_hazards import claimed, counts, last_counts, marks, stored, watermarks
 from tests.unit.persister.builders import GROUP
-from tidings.store.base import Store
+from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import MODE_READ
 from tidings.topics import MESSAGES_PERSISTED, PERSISTER, RECEIPTS
 from tidings.wire.inbound_pb2 import AddMembers, Command, DissolveGroup, RemoveMember
@@ -184,3 +185,30 @@ async def test_a_group_that_switches_to_read_diffusion_keeps_what_was_delivered_
         await claimed(line, "dora", 0, 4)
         assert (await line.store.groups_as_of({GROUP: 9}))[GROUP].mode == MODE_READ
         assert last_counts(line) == {("alice", 2): (2, 1), ("alice", 4): (1, 1)}
+
+
+@simulated
+async def test_counts_that_are_due_in_a_round_that_is_dropped_are_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with pipeline() as line:
+        line.persister()
+        line.receipts()
+        await stored(line, large("bob", "carl"), say("m", "alice"))
+        line.say("bob", 0, 2, GROUP)
+        while await marks(line, "bob") != (2, 2):  # noqa: ASYNC110 - simulated time
+            await asyncio.sleep(0.02)
+        write = line.store.write
+
+        async def late(rows: Sequence[TaggedRow]) -> frozenset[int]:
+            """Above half the session time-out: nothing is said after it."""
+            monkeypatch.setattr(line.store, "write", write)
+            confirmed = await write(rows)
+            await asyncio.sleep(5)
+            return confirmed
+
+        monkeypatch.setattr(line.store, "write", late)
+        line.say("carl", 0, 1, GROUP)
+        await asyncio.sleep(30)
+        await line.settled(RECEIPTS)
+        assert last_counts(line) == {("alice", 2): (1, 1)}

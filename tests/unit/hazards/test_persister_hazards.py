@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.unit.hazards.checking import check
-from tests.unit.hazards.owners import produces_to, second, writes_of
+from tests.unit.hazards.owners import produces_to, second, slow, writes_of
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.unit.hazards.simulation import NOON_MS, simulated
 from tests.unit.persister.builders import uuid7
@@ -413,3 +413,25 @@ async def test_a_command_that_stands_on_another_sessions_partition_is_put_aside(
         await line.settled()
         assert len(line.records(DEAD_LETTERS)) == 1
         assert [ack.client_msg_id for ack in line.acks()] == ["m1"]
+
+
+@simulated
+async def test_a_session_whose_tail_takes_many_slow_reads_to_find_is_taken_over() -> None:
+    """Each of them is an await of its own (law 12): together they take longer than one may."""
+    async with pipeline() as line:
+        first = line.persister()
+        line.publish(post("first"))
+        await line.settled(PERSISTER)
+        committed = dict(line.broker.group(PERSISTER).commits)
+        line.publish(*(post(f"m{number}") for number in range(600)))
+        await line.settled(PERSISTER)
+        first.kill()
+        line.broker.group(PERSISTER).commits.update(committed)
+        for name in ("segments", "segments_below", "newest_messages", "messages"):
+            setattr(line.store, name, slow(getattr(line.store, name), 0.7))
+        line.persister()
+        await asyncio.sleep(60)
+        await line.settled(PERSISTER)
+        line.publish(post("last"))
+        await line.settled(PERSISTER)
+        assert seqs(line) == list(range(1, 603))

@@ -1,0 +1,63 @@
+"""Pages of an inbox: what they cost to read, and that they say the same however they are read."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.gateway.inbox_reads import PAGE_BYTES, InboxReads
+from services.gateway.message_reads import MessageReads
+from tests.contract.store.making import bucket, inbox_row, message, segment, write_confirmed
+from tidings.clock import SystemClock
+from tidings.store.base import SessionSegment
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import MessageRow, Row
+
+GROUPS = [f"g:{number:032x}" for number in range(60)]
+STORED = 64
+
+
+class CountingStore(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes_read = 0
+
+    async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
+        rows = await super().messages(segment, first_seq, last_seq)
+        self.bytes_read += sum(len(row.body) for row in rows)
+        return rows
+
+
+async def added_to_many_groups(body: bytes) -> CountingStore:
+    """Somebody's inbox has the last message of each group, in turns with those of a direct session."""
+    store = CountingStore()
+    rows: list[Row] = [bucket("bob", 0, 1), segment("d:alice:bob", 1, 1)]
+    for number, name in enumerate(GROUPS):
+        rows += [segment(name, 1, 1), *(message(name, seq, body=body) for seq in range(1, STORED + 1))]
+        rows.append(replace(inbox_row("bob", 2 * number + 1), session_id=name, seq=STORED))
+        rows += [message("d:alice:bob", number + 1), replace(inbox_row("bob", 2 * number + 2), seq=number + 1)]
+    await write_confirmed(store, rows)
+    return store
+
+
+def reads(store: CountingStore) -> InboxReads:
+    return InboxReads(store, MessageReads(store, SystemClock(), 0), 1)
+
+
+async def test_of_hundreds_of_groups_no_more_is_read_than_a_page_may_need() -> None:
+    store = await added_to_many_groups(b'{"text": "%s"}' % (b"x" * 24_000))
+    page = await reads(store).page("bob", 0, 200)
+    assert 10 <= len(page.items) <= 2 * PAGE_BYTES // 24_000
+    assert store.bytes_read < 30_000_000
+
+
+async def test_a_page_of_many_groups_and_pairs_is_whole_and_in_order() -> None:
+    store = await added_to_many_groups(b"{}")
+    page = await reads(store).page("bob", 0, 200)
+    assert [number for number, _ in page.items] == list(range(1, 2 * len(GROUPS) + 1))
+    assert (page.next, page.tail) == (2 * len(GROUPS), 2 * len(GROUPS))
+
+
+async def test_a_page_ends_before_what_cannot_be_read() -> None:
+    store = await added_to_many_groups(b"{}")
+    await write_confirmed(store, [replace(inbox_row("bob", 2 * 40 + 1), session_id=GROUPS[40], seq=STORED + 9)])
+    page = await reads(store).page("bob", 0, 200)
+    assert [number for number, _ in page.items] == list(range(1, 2 * 40 + 1))
