@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import orjson
 
@@ -123,34 +122,26 @@ class InboxReads:
         return (await self._store.inbox_rows(place, last + 1, min(upper, last + _BUCKET_SPAN)))[:limit]
 
     async def _items(self, rows: Sequence[InboxRow]) -> Sequence[tuple[int, bytes]]:
-        """Rows with their messages, up to PAGE_BYTES."""
+        """Rows with their messages, up to PAGE_BYTES, and up to the first that cannot be read."""
         items: list[tuple[int, bytes]] = []
         size = 0
         for part in _parts(rows):
-            for number, encoded in await self._encoded(part):
+            wanted: dict[str, list[int]] = {}
+            for row in part:
+                wanted.setdefault(row.session_id, []).append(row.seq)
+            stored = await self._messages.rows_at(wanted)
+            for row in part:
+                message = stored.get((row.session_id, row.seq))
+                if message is None and not items:
+                    raise StoreUnavailable(f"{row.session_id}: seq {row.seq} is in an inbox but cannot be read")
+                if message is None:
+                    return items
+                encoded = messages_json.of_row(message)
                 size += len(encoded) + _ITEM_BYTES
                 if items and size > PAGE_BYTES:
                     return items
-                items.append((number, encoded))
-            if not items or items[-1][0] < part[-1].inbox_seq:
-                break
-        if rows and not items:
-            raise StoreUnavailable(f"{rows[0].session_id}: seq {rows[0].seq} is in an inbox but cannot be read")
+                items.append((row.inbox_seq, encoded))
         return items
-
-    async def _encoded(self, rows: Sequence[InboxRow]) -> list[tuple[int, bytes]]:
-        """(inbox_seq, message as JSON) pairs, up to the first that cannot be read."""
-        wanted: dict[str, list[int]] = {}
-        for row in rows:
-            wanted.setdefault(row.session_id, []).append(row.seq)
-        stored = await self._messages.rows_at(wanted)
-        found = (stored.get((row.session_id, row.seq)) for row in rows)
-        readable = takewhile(lambda message: message is not None, found)
-        return [
-            (row.inbox_seq, messages_json.of_row(message))
-            for row, message in zip(rows, readable, strict=False)
-            if message
-        ]
 
 
 def _parts(rows: Sequence[InboxRow]) -> Iterator[Sequence[InboxRow]]:

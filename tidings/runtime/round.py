@@ -53,8 +53,7 @@ class Round(Generic[T]):
 
     def end(self, partition: TopicPartition) -> Position:
         """The place after its last record, where the next round begins."""
-        arrivals, first = self.arrivals[partition], self.positions[partition]
-        return Position(first.epoch, arrivals[-1].record.offset + 1) if arrivals else first
+        return Position(self.first(partition).epoch, self.arrivals[partition][-1].record.offset + 1)
 
     def is_confirmed(self, tag: int) -> bool:
         """True while nothing of this partition failed."""

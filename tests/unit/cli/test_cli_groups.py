@@ -45,6 +45,13 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
     return gateway
 
 
+def has_member(gateway: Gateway, name: str, member: Json) -> None:
+    """One, in the group of this name."""
+    group = {"session_id": GROUP, "name": name, "owner": "alice", "mode": "write", "member_count": 1}
+    gateway.answers[f"GET /v1/groups/{GROUP}"] = group
+    gateway.answers[f"GET /v1/groups/{GROUP}/members?limit=200"] = {"members": [member]}
+
+
 def test_a_group_is_made_and_its_id_printed(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,12 +104,7 @@ def test_who_is_left_out_is_told(
 def test_the_members_are_listed_and_what_the_group_is(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gateway.answers[f"GET /v1/groups/{GROUP}"] = {
-        "session_id": GROUP, "name": "te\x1bam", "owner": "alice", "mode": "write", "member_count": 1
-    }  # fmt: skip
-    gateway.answers[f"GET /v1/groups/{GROUP}/members?limit=200"] = {
-        "members": [{"user_id": "alice", "role": "owner", "joined_seq": 1}]
-    }
+    has_member(gateway, "te\x1bam", {"user_id": "alice", "role": "owner", "joined_seq": 1})
     assert run(monkeypatch, "group", "members", GROUP, *AS_ALICE) == 0
     assert capsys.readouterr().out == "owner   alice  since #1\nte\ufffdam: 1 members, delivered by write diffusion\n"
 
@@ -138,11 +140,7 @@ def test_receipts_are_listed_over_pages_with_their_sums(
 def test_who_is_muted_beyond_all_calendars_is_listed_like_others(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gateway.answers[f"GET /v1/groups/{GROUP}"] = {
-        "session_id": GROUP, "name": "team", "owner": "alice", "mode": "write", "member_count": 1
-    }  # fmt: skip
-    muted = {"user_id": "bob", "role": "member", "joined_seq": 1, "muted_until": 2**53 - 1}
-    gateway.answers[f"GET /v1/groups/{GROUP}/members?limit=200"] = {"members": [muted]}
+    has_member(gateway, "team", {"user_id": "bob", "role": "member", "joined_seq": 1, "muted_until": 2**53 - 1})
     assert run(monkeypatch, "group", "members", GROUP, *AS_ALICE) == 0
     assert "muted until 9999-12-" in capsys.readouterr().out
 

@@ -183,7 +183,7 @@ class Groups:
                 self.follow(session_id, None, now_ms)
                 self._logs[session_id].told = unknown.told
         due = [(log.due_ms, session_id) for session_id, log in self._logs.items() if log.due_ms is not None]
-        for due_ms, session_id in sorted(due)[: max(0, most)]:
+        for due_ms, session_id in sorted(due)[:most]:
             log = self._logs[session_id]
             if due_ms <= now_ms and not log.fetching:
                 log.due_ms, log.fetching = None, True
