@@ -105,9 +105,9 @@ def decode_command(value: bytes | None) -> Command:
 
 
 def _command_problem(command: Command) -> str | None:
-    if not ids.is_session_id(command.session_id):
+    if not ids.is_logged_session_id(command.session_id):
         return "session_id is not well-formed"
-    if not ids.is_user_id(command.sender_id):
+    if not ids.is_logged_user_id(command.sender_id):
         return "sender_id is not well-formed"
     if not ids.is_client_msg_id(command.client_msg_id):
         return "client_msg_id is not well-formed"
@@ -162,7 +162,7 @@ def _group_command_problem(command: Command) -> str | None:
 def _users_problem(user_ids: Sequence[str], least: int) -> str | None:
     if not least <= len(user_ids) <= COMMAND_USERS:
         return f"{len(user_ids)} users are named, not {least} to {COMMAND_USERS}"
-    return None if all(map(ids.is_user_id, user_ids)) else "a user id is not well-formed"
+    return None if all(map(ids.is_logged_user_id, user_ids)) else "a user id is not well-formed"
 
 
 def _change_member_problem(change: ChangeMember) -> str | None:
@@ -220,7 +220,7 @@ def decode_delivery(value: bytes | None) -> Delivery:
 def decode_receipt(value: bytes | None) -> Receipt:
     """A record of receipts.inbound; raises PoisonRecord."""
     receipt = _decode(Receipt, value, PoisonRecord)
-    if not ids.is_session_id(receipt.session_id) or not ids.is_user_id(receipt.user_id):
+    if not ids.is_logged_session_id(receipt.session_id) or not ids.is_logged_user_id(receipt.user_id):
         raise PoisonRecord("session_id or user_id is not well-formed")
     if min(receipt.delivered_seq, receipt.read_seq) < 0 or max(receipt.delivered_seq, receipt.read_seq) == 0:
         raise PoisonRecord("a watermark is negative, or none is given")

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-_USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+# Not of dots only: clients of HTTP fold a path that ends in /members/.. to the group's own (PROTOCOL, Ids).
+_USER = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.@-]{1,64}")
+_LOGGED_USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+USER_ID_TEXT = "1-64 characters A-Z a-z 0-9 _ . @ -, not dots only"
 _CLIENT_MSG = re.compile(r"[\x20-\x7e]{1,64}")
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 _GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
@@ -25,8 +28,16 @@ class Position:
 
 
 def is_user_id(text: str) -> bool:
-    """True for 1-64 characters of A-Z a-z 0-9 _ . @ -."""
+    """True for 1-64 characters of A-Z a-z 0-9 _ . @ -, not of dots only: what a client may name."""
     return _USER.fullmatch(text) is not None
+
+
+def is_logged_user_id(text: str) -> bool:
+    """True for what records and rows may hold: ids of dots only too, which gateways took at first.
+
+    A replay must decide about them as it did (law 1), so stages judge by this, and gateways by is_user_id.
+    """
+    return _LOGGED_USER.fullmatch(text) is not None
 
 
 def is_client_msg_id(text: str) -> bool:
@@ -42,8 +53,14 @@ def direct_session(one: str, other: str) -> str:
 
 def direct_users(session_id: str) -> tuple[str, ...]:
     """The one or two users of a direct session; empty for anything that is not a well-formed one."""
+    users = logged_direct_users(session_id)
+    return users if all(map(is_user_id, users)) else ()
+
+
+def logged_direct_users(session_id: str) -> tuple[str, ...]:
+    """As direct_users, by is_logged_user_id."""
     match session_id.split(":"):
-        case ["d", first, second] if is_user_id(first) and is_user_id(second) and first <= second:
+        case ["d", first, second] if is_logged_user_id(first) and is_logged_user_id(second) and first <= second:
             return (first,) if first == second else (first, second)
         case _:
             return ()
@@ -57,6 +74,11 @@ def is_group_session(session_id: str) -> bool:
 def is_session_id(session_id: str) -> bool:
     """True for a well-formed direct or group session id."""
     return is_group_session(session_id) or bool(direct_users(session_id))
+
+
+def is_logged_session_id(session_id: str) -> bool:
+    """As is_session_id, by is_logged_user_id."""
+    return is_group_session(session_id) or bool(logged_direct_users(session_id))
 
 
 def message_id(epoch: int, partition: int, offset: int) -> int:

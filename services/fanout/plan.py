@@ -14,7 +14,7 @@ from tidings.wire.push_pb2 import PushedMessage
 def check(persisted: Persisted) -> None:
     """Raises UnreadableRecord where nobody can be named, or no way to them (H19)."""
     session_id = persisted.message.session_id
-    if not ids.is_session_id(session_id):
+    if not ids.is_logged_session_id(session_id):
         raise UnreadableRecord(f"session {session_id!r} has no members that this version can name")
     if persisted.mode not in (MODE_WRITE, MODE_READ):
         raise UnreadableRecord(f"seq {persisted.message.seq} of {session_id}: its mode is not known to this version")
@@ -43,7 +43,7 @@ def recipients(persisted: Persisted, members: Members | None) -> Audience:
         return audience
     if persisted.mode == MODE_READ:
         return Audience([*persisted.joined_ids, *persisted.left_ids, *persisted.named_ids])
-    return Audience(ids.direct_users(message.session_id))
+    return Audience(ids.logged_direct_users(message.session_id))
 
 
 def deliveries(persisted: Persisted, audience: Audience, user_partitions: int) -> Iterator[tuple[int, Delivery]]:

@@ -73,7 +73,7 @@ def _checked_mentions(value: object) -> Collection[str]:
     if not isinstance(value, list) or len(value) > MAX_MENTIONS:
         raise _invalid(f"mentions is a list of at most {MAX_MENTIONS} user ids")
     if not all(isinstance(user_id, str) and ids.is_user_id(user_id) for user_id in value):
-        raise _invalid("mentions holds user ids of 1-64 characters A-Z a-z 0-9 _ . @ -")
+        raise _invalid(f"mentions holds user ids of {ids.USER_ID_TEXT}")
     return value
 
 

@@ -72,7 +72,7 @@ def _named_session(session_id: object) -> str:
 
 def _session_with(user_id: str, to: object) -> str:
     if not isinstance(to, str) or not ids.is_user_id(to):
-        raise Refused("invalid_frame", "to is a user id of 1-64 characters A-Z a-z 0-9 _ . @ -")
+        raise Refused("invalid_frame", f"to is a user id of {ids.USER_ID_TEXT}")
     return ids.direct_session(user_id, to)
 
 

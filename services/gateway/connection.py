@@ -147,7 +147,7 @@ class Connection:
 
     def _hello(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
         if not hello.device_id or not ids.is_user_id(hello.device_id):
-            text = "device_id is a string of 1-64 characters A-Z a-z 0-9 _ . @ -"
+            text = f"device_id is a string of {ids.USER_ID_TEXT}"
             return self._fail(Refused("invalid_frame", text), BAD_FRAME, hello.ref)
         try:
             identity = self._rules.verify(hello.token or "", wall_ms)

@@ -22,7 +22,6 @@ from tidings.wire.inbound_pb2 import (
     TransferGroup,
 )
 
-_USER_ID_TEXT = "1-64 characters A-Z a-z 0-9 _ . @ -"
 _WHO = ("all", "admins")
 _ROLES = ("admin", "member")
 
@@ -71,7 +70,7 @@ def checked_group(session_id: str) -> str:
 def checked_user(value: object, name: str = "user_id") -> str:
     """One user id; raises Refused."""
     if not isinstance(value, str) or not ids.is_user_id(value):
-        raise _invalid(f"{name} is a user id of {_USER_ID_TEXT}")
+        raise _invalid(f"{name} is a user id of {ids.USER_ID_TEXT}")
     return value
 
 

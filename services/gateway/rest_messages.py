@@ -38,7 +38,7 @@ class MessageCalls:
         body = await json_object(request)
         user_id = body.get("user_id")
         if not isinstance(user_id, str) or not ids.is_user_id(user_id):
-            raise Refused("invalid_frame", "user_id is a string of 1-64 characters A-Z a-z 0-9 _ . @ -")
+            raise Refused("invalid_frame", f"user_id is a string of {ids.USER_ID_TEXT}")
         given = body.get("ttl_s")
         ttl_s = TOKEN_TTL_S if given is None or given == "" else whole(given)
         if ttl_s is None or ttl_s < 1:

@@ -125,7 +125,7 @@ class SessionCalls:
 
 def _other_user(caller: str, user_id: str) -> str:
     if not ids.is_user_id(user_id):
-        raise Refused("invalid_frame", "user_id is 1-64 characters A-Z a-z 0-9 _ . @ -")
+        raise Refused("invalid_frame", f"user_id is {ids.USER_ID_TEXT}")
     if user_id == caller:
         raise Refused("invalid_frame", "one cannot block oneself")
     return user_id

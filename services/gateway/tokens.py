@@ -82,7 +82,7 @@ class Tokens:
         claims = self._claims(token)
         user_id, exp = claims.get("sub"), claims.get("exp")
         if not isinstance(user_id, str) or not ids.is_user_id(user_id):
-            raise Refused("unauthorized", "the token's sub is not a user id")
+            raise Refused("unauthorized", f"the token's sub is not a user id: {ids.USER_ID_TEXT}")
         if isinstance(exp, bool) or not isinstance(exp, int | float) or not math.isfinite(exp):
             raise Refused("unauthorized", "the token's exp is not a number of seconds")
         valid_for_ms = int(min(exp, 2**40) * 1000) + LEEWAY_MS - wall_ms

@@ -119,7 +119,7 @@ def _post_change(draft: Draft, command: Command, record: Record) -> Change | Rej
     """A direct session is there for its two users, from its first message on; a group for its members."""
     if ids.is_group_session(command.session_id):
         return post_to_group(draft, command, record)
-    users = ids.direct_users(command.session_id)
+    users = ids.logged_direct_users(command.session_id)
     if command.sender_id not in users:
         return not_found()
     return NOTHING[MODE_WRITE] if draft.seq else Change(joined_ids=users)

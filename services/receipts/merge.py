@@ -88,12 +88,12 @@ class Merged:
 
 def can_be_member(session_id: str, user_id: str) -> bool:
     """Whether the user can ever have watermarks in the session; of a group only the tables know."""
-    return ids.is_group_session(session_id) or user_id in ids.direct_users(session_id)
+    return ids.is_group_session(session_id) or user_id in ids.logged_direct_users(session_id)
 
 
 def told(place: tuple[str, str]) -> tuple[str, ...]:
     """Who is told of a watermark: all devices of the user, and the peer of a direct session."""
-    return ids.direct_users(place[0]) or place[1:]
+    return ids.logged_direct_users(place[0]) or place[1:]
 
 
 def rows_of(

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.persister.builders import command, stamps
+from services.fanout.plan import check, recipients
+from services.persister.decisions import Accepted
+from services.receipts.merge import can_be_member
+from tests.unit.persister.builders import command, decided, fresh, stamps
 from tidings.codec import (
     COMMAND_BYTES,
     canonical_json,
@@ -18,7 +21,7 @@ from tidings.codec import (
     post_digest,
 )
 from tidings.errors import PoisonRecord, UnknownRules, UnreadableRecord
-from tidings.wire.common_pb2 import KIND_CUSTOM, KIND_TEXT, Coordinates, Message
+from tidings.wire.common_pb2 import KIND_CUSTOM, KIND_TEXT, MODE_WRITE, Coordinates, Message
 from tidings.wire.deliveries_pb2 import Delivery, InboxItem
 from tidings.wire.inbound_pb2 import Command, Post
 from tidings.wire.persisted_pb2 import Persisted
@@ -104,6 +107,21 @@ def test_h17_rules_of_another_day_stop_the_partition_instead_of_being_guessed() 
     delivery = Delivery(inbox_item=InboxItem(source=Coordinates(), stamps=sent.stamps, message=message))
     with pytest.raises(UnknownRules):
         decode_delivery(delivery.SerializeToString())
+
+
+def test_logged_ids_of_dots_are_read_as_before() -> None:
+    """A replay decides as the first builds did, which took such ids (law 1)."""
+    sent = command("m", sender="..")
+    sent.session_id = "d:..:alice"
+    assert decode_command(sent.SerializeToString()) == sent
+    decided_before = decided(fresh(), sent, offset=1)
+    assert isinstance(decided_before, Accepted)
+    said = Receipt(session_id="d:..:alice", user_id="..", read_seq=1)
+    assert decode_receipt(said.SerializeToString()) == said
+    assert can_be_member("d:..:alice", "..")
+    persisted = Persisted(stamps=sent.stamps, mode=MODE_WRITE, message=Message(session_id="d:..:alice", seq=1))
+    check(persisted)
+    assert {*recipients(persisted, None).users} == {"..", "alice"}
 
 
 def test_a_receipt_of_nothing_is_poison() -> None:

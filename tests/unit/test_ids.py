@@ -2,6 +2,7 @@
 
 import uuid
 
+import pytest
 from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +55,32 @@ def test_what_is_no_session_id_has_no_users() -> None:
 def test_months_are_utc() -> None:
     assert ids.month_of(1_795_435_200_000) == 202611
     assert ids.month_of(0) == 197001
+
+
+DOTS = st.integers(1, 64).map(lambda count: "." * count)
+SOME_ID = st.text("abzAZ09_.@-", min_size=1, max_size=64)
+
+
+@pytest.mark.field_case("1")
+@given(DOTS)
+def test_id_of_dots_only_is_no_id(dots: str) -> None:
+    assert not ids.is_user_id(dots)
+    for session_id in (ids.direct_session(dots, "bob"), f"d:{dots}:{dots}", ids.direct_session("...", dots)):
+        assert not ids.is_session_id(session_id)
+        assert ids.direct_users(session_id) == ()
+    assert not ids.is_session_id(f"g:{dots}")
+
+
+@given(SOME_ID)
+def test_id_with_anything_beside_dots_is_one(text: str) -> None:
+    assert ids.is_user_id(text) == bool(text.strip("."))
+
+
+@given(SOME_ID, SOME_ID)
+def test_logged_ids_are_those_of_the_first_builds(one: str, other: str) -> None:
+    session_id = ids.direct_session(one, other)
+    assert ids.is_logged_user_id(one)
+    assert ids.is_logged_session_id(session_id)
+    assert {*ids.logged_direct_users(session_id)} == {one, other}
+    if ids.is_session_id(session_id):
+        assert ids.direct_users(session_id) == ids.logged_direct_users(session_id)

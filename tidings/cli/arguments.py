@@ -12,7 +12,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 def user_id(text: str) -> str:
     """A check for typer: PROTOCOL's user ids."""
     if not ids.is_user_id(text):
-        raise typer.BadParameter(f"{text!r} is no user id: 1 to 64 of A-Z a-z 0-9 _ . @ -")
+        raise typer.BadParameter(f"{text!r} is no user id: {ids.USER_ID_TEXT}")
     return text
 
 

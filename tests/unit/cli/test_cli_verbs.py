@@ -93,3 +93,23 @@ def test_every_verb_explains_itself(
 ) -> None:
     assert run(monkeypatch, *verb, "--help") == 0
     assert "Usage: tidings" in capsys.readouterr().out
+
+
+@pytest.mark.field_case("1")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("send", "--from", "..", "--to", "bob", "hi"),
+        ("send", "--from", "alice", "--to", "...", "hi"),
+        ("send", "--from", "alice", "--session", "d:..:alice", "hi"),
+        ("token", "."),
+        ("group", "remove", "g:x", "..", "--as", "alice"),
+        ("sessions", "--as", ".."),
+        ("chat", "--as", "alice", "--with", "."),
+    ],
+)
+def test_id_of_dots_only_is_no_argument(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    assert re.search("is no (user|session) id", capsys.readouterr().err)

@@ -24,6 +24,9 @@ GOOD: tuple[GroupAction, ...] = (
     CreateGroup(name="n", member_ids=MANY, blocking_ids=["u1"]),
     AddMembers(user_ids=MANY, blocking_ids=["u1"]),
     RemoveMember(user_id="alice"),
+    # Ids of dots only, which the first gateways took.
+    AddMembers(user_ids=[".", "..", "..."]),
+    RemoveMember(user_id=".."),
     ChangeMember(user_id="bob", role="member"),
     ChangeMember(user_id="bob", muted_until_ms=0),
     TransferGroup(user_id="bob"),
