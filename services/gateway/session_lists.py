@@ -1,14 +1,13 @@
 """The list of a user's sessions: in an order that is brought forward by the inbox, with heads read for the page."""
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
 from services.gateway.inbox_reads import InboxReads
+from services.gateway.session_cursors import NOTHING_SHOWN, Cursor, Place, Rest, added, decoded, encoded, rest_of
 from services.gateway.session_orders import SessionOrder, SessionOrders
 from services.gateway.session_reads import SessionReads, Watermarks
 from tidings import metrics
@@ -30,17 +29,33 @@ class _News(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """What is asked for: so many of the places (at, session id), those below this one."""
+    """What is asked for: so many sessions, from the newest on or after this cursor."""
 
     limit: int
-    below: tuple[int, str] | None
+    cursor: Cursor | None
 
-    def places(self, ats: Mapping[str, int]) -> list[tuple[int, str]]:
-        """Those of the page, newest first, and the first one after it, if there is one."""
+    def names(self, ats: Mapping[str, int]) -> list[str]:
+        """Those of the page, and the first one after it, if there is one: newest first, or the rest by name."""
+        if isinstance(self.cursor, Rest):
+            return sorted(filter(self.cursor.holds, ats))[: self.limit + 1]
         newest_first = sorted(zip(ats.values(), ats, strict=True), reverse=True)
-        if self.below is not None:
-            newest_first = [place for place in newest_first if place < self.below]
-        return newest_first[: self.limit + 1]
+        if self.cursor is not None:
+            below = (self.cursor.at, self.cursor.session_id)
+            newest_first = [place for place in newest_first if place < below]
+        return [name for _, name in newest_first[: self.limit + 1]]
+
+    def following(self, names: Sequence[str], ats: Mapping[str, int], shown: Iterable[str]) -> Cursor | None:
+        """Where the next page begins, after this one of these names has shown those; None after the last."""
+        has_more = len(names) > self.limit
+        last = names[self.limit - 1] if has_more else ""
+        match self.cursor:
+            case Rest(parts):
+                return Rest(parts, last) if has_more else None
+            case None if not has_more:
+                return None
+            case Place() | None:
+                sums = added(self.cursor.shown if self.cursor else NOTHING_SHOWN, shown)
+                return Place(ats[last], last, sums) if has_more else rest_of(sums, ats.keys())
 
 
 class _Read(NamedTuple):
@@ -75,14 +90,16 @@ class SessionLists:
         """
         asked = _Page(limit, _decoded_cursor(before) if before else None)
         ats, read = await self._listed(user_id, asked)
-        places = asked.places(ats)
-        read = await self._also(user_id, [name for _, name in places[:limit]], read)
-        heads = [read.heads[name] for _, name in places[:limit] if name in read.heads]
+        names = asked.names(ats)
+        read = await self._also(user_id, names[:limit], read)
+        heads = [read.heads[name] for name in names[:limit] if name in read.heads]
         self._orders.move(user_id, _ats(heads))
         newest_first = sorted(heads, key=lambda head: (head.at, head.session_id), reverse=True)
-        answer: dict[str, object] = {"sessions": await self._sessions.described(user_id, newest_first, read.watermarks)}
-        if len(places) > limit:
-            answer["next"] = _cursor(*places[limit - 1])
+        described = await self._sessions.described(user_id, newest_first, read.watermarks)
+        answer: dict[str, object] = {"sessions": described}
+        following = asked.following(names, ats, (str(session["session_id"]) for session in described))
+        if following is not None:
+            answer["next"] = encoded(following)
         return orjson.dumps(answer)
 
     async def _listed(self, user_id: str, asked: _Page) -> tuple[Mapping[str, int], _Read]:
@@ -109,7 +126,7 @@ class SessionLists:
         news = await self._news(user_id, order)
         if order is None or news.rows is None or not order.follow(news.after, news.tail, news.rows):
             return news.tail, False, _NOTHING
-        expected = [name for _, name in asked.places(order.ats)[: asked.limit]]
+        expected = asked.names(order.ats)[: asked.limit]
         return news.tail, True, await self._also(user_id, expected, _NOTHING)
 
     async def _news(self, user_id: str, order: SessionOrder | None) -> _News:
@@ -153,13 +170,8 @@ def _ats(heads: Iterable[MessageRow]) -> dict[str, int]:
     return {head.session_id: head.at for head in heads}
 
 
-def _cursor(at: int, session_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{at} {session_id}".encode()).decode()
-
-
-def _decoded_cursor(text: str) -> tuple[int, str]:
-    try:
-        at, session_id = base64.urlsafe_b64decode(text.encode()).decode().split(" ")
-        return int(at), session_id
-    except (ValueError, binascii.Error):
-        raise Refused("invalid_frame", "before takes the `next` of an earlier answer, unchanged") from None
+def _decoded_cursor(text: str) -> Cursor:
+    cursor = decoded(text)
+    if cursor is None:
+        raise Refused("invalid_frame", "before takes the `next` of an earlier answer, unchanged")
+    return cursor
