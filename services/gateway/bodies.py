@@ -9,6 +9,7 @@ from services.gateway.frames import MAX_NUMBER, whole
 from tidings import ids
 from tidings.codec import KINDS, canonical_json
 from tidings.errors import Refused
+from tidings.names import name_fault
 from tidings.wire.inbound_pb2 import Post
 
 MAX_TEXT_POINTS = 8_000
@@ -22,9 +23,12 @@ MAX_URL = 2_048
 MAX_CONTENT_TYPE = 127
 MAX_CUSTOM_TYPE = 128
 
-# Control characters, the line ends of Unicode, and what turns the direction of writing: "a\u202egnp.exe" shows as
-# "aexe.png".
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+# RFC 9110, section 8.3.1: token "/" token, and parameters.
+_CONTENT_TYPE = re.compile(
+    rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|"(?:[\t !#-\[\]-~]|\\[\t -~])*"))*', re.ASCII
+)
+_CUSTOM_TYPE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +96,33 @@ def _image(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
     if _is_given(body.get("size")):
         checked["size"] = _number(body, "size", 0, MAX_NUMBER)
     if _is_given(body.get("content_type")):
-        checked["content_type"] = _short_text(body, "content_type", MAX_CONTENT_TYPE)
+        checked["content_type"] = _content_type(body)
     return checked
 
 
 def _file(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
-    name = _short_text(body, "name", MAX_NAME)
-    if "/" in name or "\\" in name or name.strip() in ("", ".", ".."):
+    name = body.get("name")
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
+        raise _invalid(f"name is a string of 1-{MAX_NAME} characters")
+    if (fault := name_fault(name)) is not None:
+        raise _invalid(f"name: {fault}")
+    if "/" in name or "\\" in name or name.strip() in (".", ".."):
         raise _invalid("name is that of a file, without path separators")
     return {
         "name": name,
         "url": _url(body, "url", rules),
         "size": _number(body, "size", 0, MAX_NUMBER),
-        "content_type": _short_text(body, "content_type", MAX_CONTENT_TYPE),
+        "content_type": _content_type(body),
     }
 
 
 def _custom(body: Mapping[str, object], _rules: BodyRules) -> dict[str, object]:
     if "data" not in body:
         raise _invalid("data is missing (any JSON value)")
-    return {"type": _short_text(body, "type", MAX_CUSTOM_TYPE), "data": body["data"]}
+    name = body.get("type")
+    if not isinstance(name, str) or len(name) > MAX_CUSTOM_TYPE or not _CUSTOM_TYPE.fullmatch(name):
+        raise _invalid(f"type is 1-{MAX_CUSTOM_TYPE} characters of visible ASCII, without spaces")
+    return {"type": name, "data": body["data"]}
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, object], BodyRules], dict[str, object]]] = {
@@ -133,12 +144,10 @@ def _number(body: Mapping[str, object], name: str, least: int, most: int) -> int
     return number
 
 
-def _short_text(body: Mapping[str, object], name: str, most: int) -> str:
-    text = body.get(name)
-    if not isinstance(text, str) or not 1 <= len(text) <= most or UNSEEN.search(text):
-        raise _invalid(
-            f"{name} is a string of 1-{most} characters without control characters, line ends and marks of direction"
-        )
+def _content_type(body: Mapping[str, object]) -> str:
+    text = body.get("content_type")
+    if not isinstance(text, str) or len(text) > MAX_CONTENT_TYPE or not _CONTENT_TYPE.fullmatch(text):
+        raise _invalid(f"content_type is a media type of at most {MAX_CONTENT_TYPE} characters, such as image/png")
     return text
 
 

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.gateway.bodies import UNSEEN
 from services.gateway.commands import check_id_time, usable_client_msg_id
 from services.gateway.frames import MAX_NUMBER, whole
 from tidings import ids
 from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, canonical_json
 from tidings.errors import Refused
+from tidings.names import name_fault
 from tidings.wire.inbound_pb2 import (
     AddMembers,
     ChangeGroup,
@@ -172,16 +172,10 @@ def _is_given(value: object) -> bool:
 
 
 def _checked_name(value: object) -> str:
-    if (
-        not isinstance(value, str)
-        or not 1 <= len(value) <= GROUP_NAME_POINTS
-        or UNSEEN.search(value)
-        or value.isspace()
-    ):
-        raise _invalid(
-            f"name is a string of 1-{GROUP_NAME_POINTS} characters, not all blank, "
-            "without control characters, line ends and marks of direction"
-        )
+    if not isinstance(value, str) or not 1 <= len(value) <= GROUP_NAME_POINTS:
+        raise _invalid(f"name is a string of 1-{GROUP_NAME_POINTS} characters")
+    if (fault := name_fault(value)) is not None:
+        raise _invalid(f"name: {fault}")
     return value
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from services.gateway import messages_json
+from tidings.one_line import beginning
 from tidings.store.rows import MessageRow
 
 PREVIEW_POINTS = 100
@@ -14,15 +15,19 @@ _Body = Mapping[str, Any]
 
 
 def preview(message: MessageRow) -> str:
-    """The beginning of a text, the name of anything else, a sentence for what happened to a group."""
+    """The beginning of a text, the name of anything else, a sentence for what happened to a group; see `one_line`."""
+    return beginning(_said(message), PREVIEW_POINTS)
+
+
+def _said(message: MessageRow) -> str:
     body = orjson.loads(message.body)
     kind = messages_json.kind_name(message.kind)
     if kind == "system":
-        return _happened(message.sender_id, body)[:PREVIEW_POINTS]
+        return _happened(message.sender_id, body)
     text = body.get("text") or body.get("name") or body.get("type")
     if kind == "text":
-        return str(text)[:PREVIEW_POINTS]
-    return f"[{kind}] {text}"[:PREVIEW_POINTS] if text else f"[{kind}]"
+        return str(text)
+    return f"[{kind}] {text}" if text else f"[{kind}]"
 
 
 def _happened(sender_id: str, body: _Body) -> str:

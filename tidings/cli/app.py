@@ -10,7 +10,7 @@ from tidings.cli.chat import chat
 from tidings.cli.dlq import app as dlq
 from tidings.cli.groups import app as group
 from tidings.cli.init import init
-from tidings.cli.screen_text import visible
+from tidings.cli.screen_text import say
 from tidings.cli.sessions import receipts, sessions
 from tidings.cli.talk import send, tail
 from tidings.cli.tokens import token
@@ -61,7 +61,7 @@ def main() -> None:
 def _end(text: str, code: int) -> None:
     if DEBUG in os.environ:
         raise
-    print(f"error: {visible(' '.join(text.split()))}", file=sys.stderr)
+    say(f"error: {' '.join(text.split())}", is_aside=True)
     sys.exit(code)
 
 

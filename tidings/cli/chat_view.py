@@ -85,7 +85,7 @@ class ChatView:
     def _stored_line(self, message: Message) -> Line:
         is_own = message.sender_id == self._me
         ticks = TICKS[self._status(message)] if is_own else ""
-        return Line(clock(message.at), message.sender_id, content(message), is_own, ticks)
+        return Line(clock(message.at), visible(message.sender_id), content(message), is_own, ticks)
 
     def _status(self, message: Message) -> Status:
         """A stored message is sent at least; beyond that the further of its events and the watermarks."""

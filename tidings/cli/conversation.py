@@ -6,6 +6,7 @@ import time
 
 from tidings.cli.chat_screen import ChatScreen
 from tidings.cli.chat_view import ChatView
+from tidings.cli.screen_text import visible
 from tidings.cli.signing_in import Account, LivePlace, signed_in
 from tidings_client import Client, LinkChanged, StatusChanged, WatermarksMoved, peer_of
 
@@ -28,7 +29,7 @@ class Conversation:
         self._client = client
         self._view = view
         other = peer_of(view.session_id, client.user_id) or view.session_id
-        self._screen = ChatScreen(view, f"{client.user_id} and {other}", self._say)
+        self._screen = ChatScreen(view, visible(f"{client.user_id} and {other}"), self._say)
         self._sending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:

@@ -11,7 +11,7 @@ from tidings.broker.base import Broker, TopicPartition
 from tidings.cli import composition
 from tidings.cli.dead_letters import ACCEPTED, Letter, explained, letter_at, newest_letters, outcome, replay
 from tidings.cli.patience import GaveUp, patiently
-from tidings.cli.screen_text import day_and_time, visible
+from tidings.cli.screen_text import day_and_time, say
 from tidings.errors import BrokerUnavailable
 from tidings.runtime.settings import KafkaSettings
 
@@ -54,17 +54,17 @@ def list_letters() -> None:
         content = letter.content
         was = f"{content.topic} {content.partition}/{content.offset}"
         copies = f"  ({letter.copies} times)" if letter.copies > 1 else ""
-        print(f"{letter.name:<10} {day_and_time(content.at_ms)}  {was:<28} {visible(content.reason)}{copies}")
-    print(f"{len(letters)} dead letters" if letters else "no dead letters")
+        say(f"{letter.name:<10} {day_and_time(content.at_ms)}  {was:<28} {content.reason}{copies}")
+    say(f"{len(letters)} dead letters" if letters else "no dead letters")
 
 
 @app.command()
 def show(place: PlaceArgument) -> None:
     """Everything about one dead letter: coordinates, reason, the bytes, and what they decode to."""
     letter = _letter(KafkaSettings(), place)
-    print(f"time     {day_and_time(letter.content.at_ms)}")
+    say(f"time     {day_and_time(letter.content.at_ms)}")
     for line in explained(letter):
-        print(visible(line))
+        say(line)
 
 
 @app.command("replay")
@@ -79,15 +79,15 @@ def replay_letter(
     settings = KafkaSettings()
     letter = _letter(settings, place)
     source = TopicPartition(letter.content.topic, letter.content.partition)
-    print(f"{visible(letter.content.reason)}: {len(letter.content.value)} bytes")
+    say(f"{letter.content.reason}: {len(letter.content.value)} bytes")
     if not yes:
         typer.confirm(f"Append them to {source.topic} partition {source.partition} again?", abort=True)
     offset = asyncio.run(_replay(composition.kafka(settings), letter))
-    print(f"appended at offset {offset}", flush=True)
+    say(f"appended at offset {offset}")
     told = _ask(settings, lambda broker: outcome(broker, source, offset, settings.session_partitions))
     if told != ACCEPTED:
         raise GaveUp(told)
-    print(told)
+    say(told)
 
 
 async def _replay(broker: Broker, letter: Letter) -> int:
@@ -109,4 +109,4 @@ def _ask(settings: KafkaSettings, question: Callable[[Broker], Awaitable[_Answer
     """Ask the log, which may be away for a while."""
     broker = composition.kafka(settings)
     server = f"Kafka at {settings.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
-    return asyncio.run(patiently(lambda: question(broker), server=server, within_s=WITHIN_S, say=print))
+    return asyncio.run(patiently(lambda: question(broker), server=server, within_s=WITHIN_S, say=say))

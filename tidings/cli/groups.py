@@ -1,14 +1,13 @@
 """`tidings group …`: make a group, change it, and see who is in it."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import typer
 
 from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, user_id
-from tidings.cli.screen_text import day_and_time, visible
+from tidings.cli.screen_text import day_and_time, say
 from tidings.cli.signing_in import Account, Calls, asking
 from tidings_client import LeftOut, Member, Placed
 
@@ -32,10 +31,10 @@ NoUsers = Annotated[list[str] | None, typer.Argument(metavar="[USER…]", callba
 def create(user: AsUser, name: Name, members: NoUsers = None, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Make a group of these users and oneself, who owns it; print its id. Who was left out is told apart from it."""
     created = asyncio.run(_placed(Account(url, user, token), lambda calls: calls.groups.create(name, members or ())))
-    print(created.session_id)
+    say(created.session_id)
     for left in created.left_out:
         # Standard output is the id alone, so that a script can take it.
-        print(_left_out(left), file=sys.stderr)
+        say(_left_out(left), is_aside=True)
 
 
 @app.command()
@@ -84,7 +83,7 @@ def members(user: AsUser, group: Group, url: Url = DEFAULT_URL, token: Token = "
 
 def _do(account: Account, command: Callable[[Calls], Awaitable[Placed]]) -> None:
     placed = asyncio.run(_placed(account, command))
-    print(f"done  {placed.session_id} #{placed.seq}")
+    say(f"done  {placed.session_id} #{placed.seq}")
 
 
 async def _placed(account: Account, command: Callable[[Calls], Awaitable[T]]) -> T:
@@ -96,9 +95,9 @@ async def _add(account: Account, group: str, users: list[str]) -> None:
     async with asking(account) as calls:
         added = await calls.groups.add(group, users)
     place = f"  {group} #{added.seq}" if added.seq is not None else ""
-    print(f"{len(added.added)} added{place}")
+    say(f"{len(added.added)} added{place}")
     for left in added.left_out:
-        print(_left_out(left))
+        say(_left_out(left))
 
 
 def _left_out(left: LeftOut) -> str:
@@ -109,8 +108,8 @@ async def _members(account: Account, group: str) -> None:
     async with asking(account) as calls:
         known = await calls.groups.get(group)
         async for member in calls.groups.members(group):
-            print(described(member))
-    print(f"{visible(known.name)}: {known.member_count} members, delivered by {known.mode} diffusion")
+            say(described(member))
+    say(f"{known.name}: {known.member_count} members, delivered by {known.mode} diffusion")
 
 
 def described(member: Member) -> str:

@@ -9,6 +9,7 @@ import typer
 from tidings.cli import composition
 from tidings.cli.initialise import Initialised, initialise
 from tidings.cli.patience import GaveUp, patiently
+from tidings.cli.screen_text import say
 from tidings.errors import StoreUnavailable
 from tidings.runtime.settings import CassandraSettings, KafkaSettings
 
@@ -25,9 +26,9 @@ def init(
     """
     kafka, cassandra = KafkaSettings(), CassandraSettings()
     for line in asyncio.run(_initialise_log(kafka, wait_s)).lines():
-        print(line, flush=True)
+        say(line)
     applied = asyncio.run(_migrate(cassandra, wait_s))
-    print(f"tables: {', '.join(applied)} applied" if applied else "tables: all there")
+    say(f"tables: {', '.join(applied)} applied" if applied else "tables: all there")
 
 
 async def _initialise_log(settings: KafkaSettings, wait_s: float) -> Initialised:
@@ -40,7 +41,7 @@ async def _initialise_log(settings: KafkaSettings, wait_s: float) -> Initialised
             await admin.stop()
 
     server = f"Kafka at {settings.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
-    return await patiently(attempt, server=server, within_s=wait_s, say=print)
+    return await patiently(attempt, server=server, within_s=wait_s, say=say)
 
 
 async def _migrate(settings: CassandraSettings, wait_s: float) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, session_id
-from tidings.cli.screen_text import clock, day_and_time, visible
+from tidings.cli.screen_text import clock, day_and_time, say
 from tidings.cli.signing_in import Account, Calls, asking
 from tidings_client import ReceiptPage, Session
 
@@ -28,10 +28,10 @@ async def _sessions(account: Account, limit: int) -> None:
     async with asking(account) as calls:
         listed = 0
         async for session in _newest(calls, limit):
-            print(described(session))
+            say(described(session))
             listed += 1
     if not listed:
-        print("no sessions")
+        say("no sessions")
 
 
 async def _newest(calls: Calls, limit: int) -> AsyncIterator[Session]:
@@ -49,13 +49,13 @@ async def _newest(calls: Calls, limit: int) -> AsyncIterator[Session]:
 def described(session: Session) -> str:
     """One line: what is unread, the session, and its newest message."""
     unread = f"{session.unread} unread" if session.unread else ""
-    name = f" {visible(session.name)}" if session.name else ""
+    name = f" {session.name}" if session.name else ""
     kind = f" ({session.mode})" if session.session_kind == "group" and session.mode else ""
     head = session.head
     if head is None:
         return f"{unread:<12} {session.session_id}{name}{kind}"
     at = f"{day_and_time(head.at)} " if head.at is not None else ""
-    said = f"{at}#{head.seq} {head.sender_id or ''}: {visible(head.preview or '')}"
+    said = f"{at}#{head.seq} {head.sender_id or ''}: {head.preview or ''}"
     return f"{unread:<12} {session.session_id}{name}{kind}  {said}"
 
 
@@ -75,13 +75,13 @@ async def _receipts(account: Account, session: str, seq: int) -> None:
     async with asking(account) as calls:
         async for page in _pages(calls, session, seq):
             for reader in page.read:
-                print(f"read       {f'{clock(reader.at)} ' if reader.at is not None else ''}{reader.user_id}")
+                say(f"read       {f'{clock(reader.at)} ' if reader.at is not None else ''}{reader.user_id}")
             readers = {reader.user_id for reader in page.read}
             for user_id in page.delivered:
                 if user_id not in readers:
-                    print(f"delivered  {user_id}")
+                    say(f"delivered  {user_id}")
             read, received, members = read + len(readers), received + len(readers.union(page.delivered)), page.members
-    print(f"{read} read, {received} received, of {members} members besides the author")
+    say(f"{read} read, {received} received, of {members} members besides the author")
 
 
 async def _pages(calls: Calls, session: str, seq: int) -> AsyncIterator[ReceiptPage]:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +13,7 @@ import typer
 
 from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, user_id
 from tidings.cli.patience import GaveUp
-from tidings.cli.screen_text import TICKS, content, line, visible
+from tidings.cli.screen_text import TICKS, content, line, say
 from tidings.cli.signing_in import Account, LivePlace, signed_in
 from tidings_client import (
     Client,
@@ -97,19 +96,19 @@ async def _send(account: Account, text: str, address: Address, until: Until, tim
 async def _follow(sent: SentMessage, steps: int) -> None:
     """Print each status as it is reached."""
     await sent.acked()
-    print(f"{TICKS[Status.SENT]} sent  {sent.session_id} #{sent.seq}  message {sent.message_id}", flush=True)
+    say(f"{TICKS[Status.SENT]} sent  {sent.session_id} #{sent.seq}  message {sent.message_id}")
     if steps >= 2:
         await sent.delivered()
-        print(f"{TICKS[Status.DELIVERED]} delivered", flush=True)
+        say(f"{TICKS[Status.DELIVERED]} delivered")
     if steps >= 3:
         await sent.read()
-        print(TICKS[Status.READ], flush=True)
+        say(TICKS[Status.READ])
 
 
 async def _print_answer(answers: AsyncIterator[Message], sent: SentMessage, me: str) -> None:
     async for message in answers:
         if message.session_id == sent.session_id and message.sender_id != me and message.seq > (sent.seq or 0):
-            print(f"{message.sender_id}: {content(message)}")
+            say(f"{message.sender_id}: {content(message)}")
             return
 
 
@@ -158,7 +157,7 @@ async def _print_messages(client: Client, wanted: Wanted) -> None:
     async for message in client.messages():
         if wanted.session_id not in ("", message.session_id):
             continue
-        print(line(message), flush=True)
+        say(line(message))
         if wanted.mark_read:
             client.mark_read(message.session_id, message.seq)
         printed += 1
@@ -170,4 +169,4 @@ async def _tell_of_breaks(client: Client) -> None:
     """On stderr, so that a pipe holds messages only."""
     async for event in client.events():
         if isinstance(event, LinkChanged) and event.link is Link.OFFLINE:
-            print(f"connection lost ({visible(event.reason)}); trying again", file=sys.stderr, flush=True)
+            say(f"connection lost ({event.reason}); trying again", is_aside=True)

@@ -1,12 +1,19 @@
 """What users wrote is shown, never obeyed."""
 
 import unicodedata
+from pathlib import Path
 
+import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.cli.screen_text import content, line, visible
-from tidings_client import Message
+from tidings import cli
+from tidings.cli.groups import described as described_member
+from tidings.cli.screen_text import clock, content, day_and_time, line, say, visible
+from tidings.cli.sessions import described
+from tidings_client import Member, Message, Session
+from tidings_client.rest import Head
 
 
 def _message(kind: str, body: dict[str, object]) -> Message:
@@ -17,7 +24,10 @@ def _message(kind: str, body: dict[str, object]) -> Message:
 
 @given(st.text())
 def test_no_control_character_reaches_the_terminal(text: str) -> None:
-    assert not {unicodedata.category(character) for character in visible(text)} & {"Cc", "Cs", "Zl", "Zp"}
+    shown = visible(text)
+    assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
+    assert not regex.search(r"\p{Bidi_Control}", shown)
+    assert len(shown) <= 3 * len(text)
 
 
 def test_line_breaks_are_shown_as_a_sign_and_other_scripts_as_they_are() -> None:
@@ -32,3 +42,48 @@ def test_a_message_without_text_shows_its_kind_and_body() -> None:
 
 def test_a_line_of_tail_names_session_seq_and_sender() -> None:
     assert line(_message("text", {"text": "hi"})).endswith(" d:a:b #3 a: hi")
+
+
+@pytest.mark.field_case("44")
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\u200fb", "a\ufffdb"),
+        ("a\u061cb\u200e\u2066", "a\ufffdb\ufffd\ufffd"),
+        ("\n" * 8_000, " ⏎ "),
+        ("a" + "\r\n \n" * 2_000 + "b", "a ⏎ b"),
+        ("a\x9b2Jb\x07", "a\ufffd2Jb\ufffd"),
+        ("a" + "\u0301" * 7_999, "a" + "\u0301" * 16),
+        ("a\u2028b\x0bc", "a ⏎ b ⏎ c"),
+    ],
+)
+def test_a_text_that_a_terminal_would_obey_is_harmless(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert content(_message("text", {"text": text})) == shown
+
+
+@pytest.mark.field_case("44")
+def test_what_others_named_is_printed_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ids, too: a server may be wrong, or somebody else's."""
+    bad = "x\u202e\x1b[2J\ny"
+    head = Head(seq=1, at=-5, sender_id=bad, preview=bad)
+    say(described(Session(session_id=bad, name=bad, session_kind="group", mode=bad, head=head)))
+    say(described_member(Member(user_id=bad, role=bad, muted_until=2**62)))
+    say(line(_message("file", {"name": bad})), is_aside=True)
+    said = capsys.readouterr()
+    printed = (said.out + said.err).splitlines()
+    assert len(printed) == 3
+    assert not regex.search(r"[\p{Cc}\p{Bidi_Control}]", "".join(printed))
+
+
+def test_a_verb_prints_by_say_where_others_wrote() -> None:
+    """`where`, `token` and `say` itself print what is made here."""
+    files = Path(cli.__file__).parent.glob("*.py")
+    printing = {file.stem for file in files if regex.search(r"\bprint\(", file.read_text())}
+    assert printing == {"screen_text", "tokens", "where"}
+
+
+@pytest.mark.parametrize("at_ms", [-(2**63), -1, 2**63])
+def test_a_time_that_no_calendar_has_is_shown(at_ms: int) -> None:
+    assert clock(at_ms)
+    assert day_and_time(at_ms)

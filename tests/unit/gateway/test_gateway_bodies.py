@@ -85,6 +85,52 @@ def test_everything_else_is_refused_with_a_text(kind: object, body: object, code
     assert (refused.value.code, bool(refused.value.text)) == (code, True)
 
 
+@pytest.mark.field_case("8", "9")
+@pytest.mark.parametrize("name", ["\u200b", "\u2800", "\u3164", "\u00ad", "\ufe0f", "\uffff", "a\u061cb", "a\u200eb"])
+def test_a_file_name_follows_the_rule_of_names(name: str) -> None:
+    with pytest.raises(Refused, match="name:") as refused:
+        check("file", {**FILE, "name": name})
+    assert refused.value.code == "invalid_body"
+
+
+CONTENT_TYPES = ["image/png", "text/plain; charset=utf-8", 'a/b;c="d\\" e" ; f=g', "application/vnd.x+json"]
+BAD_CONTENT_TYPES = [
+    "a\u061cb",
+    "image",
+    "image/",
+    "image/png;",
+    "image/png; a",
+    "image /png",
+    "imäge/png",
+    "text/plain; charset=\x00",
+    "text/plain\n",
+    "a/" + "b" * 126,
+]
+CUSTOM_TYPES = ["poll", "com.example/poll:2", "{}", "p" * 128]
+BAD_CUSTOM_TYPES = ["a\u061cb", "a b", "pöll", "a\n", "", "p" * 129, " poll", 5, None]
+
+
+@pytest.mark.field_case("9")
+def test_content_types_are_media_types() -> None:
+    for good in CONTENT_TYPES:
+        assert check("file", {**FILE, "content_type": good})
+        assert check("image", {**IMAGE, "content_type": good})
+    for bad in BAD_CONTENT_TYPES:
+        with pytest.raises(Refused, match="content_type"):
+            check("file", {**FILE, "content_type": bad})
+        with pytest.raises(Refused, match="content_type"):
+            check("image", {**IMAGE, "content_type": bad})
+
+
+@pytest.mark.field_case("9")
+def test_custom_types_are_visible_ascii() -> None:
+    for good in CUSTOM_TYPES:
+        assert check("custom", {"type": good, "data": 1})
+    for bad in BAD_CUSTOM_TYPES:
+        with pytest.raises(Refused, match="type is"):
+            check("custom", {"type": bad, "data": 1})
+
+
 @pytest.mark.parametrize("reply_to", [0, -1, 1.5, True, "5", 2**53, [1]])
 def test_a_reply_is_to_a_seq(reply_to: object) -> None:
     with pytest.raises(Refused):
