@@ -89,6 +89,7 @@ HTTP_STATUS = {
     "clock_skew": 409,
     "too_old": 409,
     "group_full": 409,
+    "block_list_full": 409,
     "too_large": 413,
     "rate_limited": 429,
     "unavailable": 503,

@@ -11,8 +11,12 @@ MAX_USERS = 100_000
 class RateLimits:
     """`messages_per_s` in the long run, up to `burst` at once."""
 
-    def __init__(self, messages_per_s: int, burst: int) -> None:
-        """Everybody may begin with a burst."""
+    def __init__(self, messages_per_s: int, burst: int, text: str = "") -> None:
+        """Everybody may begin with a burst. `text`: what is told to who exceeds it, by default of messages."""
+        self._text = text or (
+            f"more than {burst} messages and added members at once, or too many a second; "
+            "the settings TIDINGS_BURST and TIDINGS_MESSAGES_PER_S decide"
+        )
         self._per_ms = messages_per_s / 1000
         self._burst = burst
         self._buckets: LRUCache[str, tuple[float, int]] = LRUCache(MAX_USERS)
@@ -27,9 +31,5 @@ class RateLimits:
         left = min(self._burst, left + (now_ms - at_ms) * self._per_ms)
         if left < messages:
             wait_ms = int((messages - left) / self._per_ms) + 1
-            text = (
-                f"more than {self._burst} messages and added members at once, or too many a second; "
-                "the settings TIDINGS_BURST and TIDINGS_MESSAGES_PER_S decide"
-            )
-            raise Refused("rate_limited", text, wait_ms)
+            raise Refused("rate_limited", self._text, wait_ms)
         self._buckets[user_id] = (left - messages, now_ms)

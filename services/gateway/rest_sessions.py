@@ -106,7 +106,7 @@ class SessionCalls:
 
     async def list_blocks(self, request: Request) -> Response:
         """Whom the caller blocks."""
-        return answer({"blocks": await self._parts.blocks.listed(self._parts.user(request))})
+        return answer({"blocks": list(await self._parts.blocks.listed(self._parts.user(request)))})
 
     async def _member(self, request: Request, session_id: str) -> Membership:
         """The caller as a member of a well-formed session; raises Refused."""

@@ -104,7 +104,7 @@ class Gateway:
         self.hub = Hub(rules, self.publisher, clock, f"{identity.ordinal:x}-{identity.epoch:x}")
         times = SendTimes()
         self.waiting = WaitingCalls(http.waiting_calls)
-        blocks = Blocks(store, clock)
+        blocks = Blocks(store, clock, http.block_rules())
         messages = MessageReads(store, clock, http.history_cache_bytes)
         memberships = Memberships(store)
         sessions = SessionReads(store, messages, memberships)

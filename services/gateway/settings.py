@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.gateway.blocks import BlockRules
 from services.gateway.bodies import BodyRules
 from services.gateway.outbox import OutboxLimits
 from services.gateway.tokens import MIN_SECRET_BYTES, VerifyingKey, public_keys, secret_key
@@ -34,6 +35,9 @@ class HttpSettings(BaseSettings):
     heartbeat_s: int = Field(20, ge=1, le=300, description="interval of heartbeats to clients")
     messages_per_s: int = Field(100, ge=1, description="messages per user and second in the long run")
     burst: int = Field(1_000, ge=1, description="messages of a user at once")
+    blocks_max: int = Field(1_000, ge=1, le=5_000, description="users that one user may block")
+    block_changes_per_s: int = Field(1, ge=1, description="changes of a block list per second in the long run")
+    block_burst: int = Field(100, ge=1, description="changes of a user's block list at once")
     max_connections: int = Field(20_000, ge=1, description="WebSockets of one gateway; more are refused with 503")
     outbox_deliveries: int = Field(2_000, ge=1, description="unacknowledged deliveries of one connection")
     outbox_bytes: int = Field(2 * 1024 * 1024, ge=262_144, description="bytes kept for one connection")
@@ -49,6 +53,10 @@ class HttpSettings(BaseSettings):
     def body_rules(self) -> BodyRules:
         """What bodies.py needs."""
         return BodyRules(_names(self.media_hosts.lower()))
+
+    def block_rules(self) -> BlockRules:
+        """What blocks.py needs."""
+        return BlockRules(self.blocks_max, self.block_changes_per_s, self.block_burst)
 
     def outbox_limits(self) -> OutboxLimits:
         """What outbox.py needs."""

@@ -16,7 +16,7 @@ from tidings.broker.base import NewRecord, TopicPartition
 from tidings.broker.memory import MemoryBroker, MemoryLimits, MemoryProducer, MemoryReader
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import BlockRow
+from tidings.store.rows import BlockList
 from tidings.topics import GATEWAYS, PRESENCE, RECEIPTS_INBOUND
 from tidings.wire.common_pb2 import KIND_TEXT, MODE_WRITE, Message
 from tidings.wire.deliveries_pb2 import Watermark
@@ -260,7 +260,8 @@ async def test_a_send_that_the_log_does_not_confirm_is_unavailable_and_retryable
 
 async def test_a_blocked_user_is_refused_but_a_repeat_of_a_stored_message_is_not(tmp_path: Path) -> None:
     store = MemoryStore()
-    await store.write([TaggedRow(0, BlockRow("bob", "alice")), TaggedRow(0, stored_key("m-old"))])
+    await store.replace_block_list(BlockList("bob", ("alice",), 1), 0)
+    await store.write([TaggedRow(0, stored_key("m-old"))])
     async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
         await socket.send(text("m-new"), text("m-old"))
         error = await socket.expect("send_error")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import selectors
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from typing import Any, cast
 
 from tests.unit.hazards.owners import Witness
@@ -86,6 +86,8 @@ class Clock:
 
 class _NoFaults:
     """How clients see the tables: a quorum has repaired whatever one of them read (read_repair BLOCKING)."""
+
+    unreadable: frozenset[tuple[str, Hashable]] = frozenset()
 
     def write(self) -> WriteFault:
         return WriteFault.NONE

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from tidings.store.rows import (
-    BlockRow,
+    BlockList,
     BucketRow,
     GroupRow,
     InboxRow,
@@ -137,10 +137,14 @@ class Store(Protocol):
         """The watermarks of these (session_id, user_id); those without any are left out."""
         ...
 
-    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
-        """Whom each of these users blocks, sorted; who blocks nobody is left out."""
+    async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
+        """The stored list of each of these users; users without one are left out."""
         ...
 
-    async def remove_block(self, row: BlockRow) -> None:
-        """Take one block back."""
+    async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
+        """Store a list where the stored version is still the one that was seen (0: none); False where it is not.
+
+        Calls for one user are in one order everywhere: `block_lists` called after a True shows this list or a later
+        one, and a try of unknown outcome never takes effect after a later try was answered.
+        """
         ...

@@ -11,10 +11,11 @@ from tidings.ids import is_group_session
 from tidings.store import migrate, statements
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow, UserBucket
 from tidings.store.cassandra_batches import BATCH_BYTES, batches
+from tidings.store.cassandra_block_lists import block_list, joined_ids
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_session import CassandraSession, DriverSession
 from tidings.store.rows import (
-    BlockRow,
+    BlockList,
     BucketRow,
     GroupRow,
     InboxRow,
@@ -187,16 +188,16 @@ class CassandraStore:
             _receipt(row) for row in await self._session.execute(statements.RECEIPT_PAGE, (session_id, after, limit))
         ]
 
-    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
+    async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
         """See Store."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
-        for user_id, blocked_id in await self._many(statements.BLOCKS, ([chunk] for chunk in _chunks(user_ids))):
-            found[user_id].append(blocked_id)
-        return found
+        rows = await self._many(statements.BLOCK_LISTS, ([chunk] for chunk in _chunks(user_ids)))
+        return {user_id: block_list(user_id, blocked, version) for user_id, blocked, version in rows}
 
-    async def remove_block(self, row: BlockRow) -> None:
+    async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
         """See Store."""
-        await self._session.execute(statements.REMOVE_BLOCK, (row.user_id, row.blocked_id))
+        values = (joined_ids(changed), changed.version, changed.user_id, seen_version or None)
+        ((is_applied, *_),) = await self._session.execute(statements.REPLACE_BLOCK_LIST, values)
+        return bool(is_applied)
 
     async def _many(self, statement: str, asked: Iterator[list[Any]]) -> list[tuple[Any, ...]]:
         """All rows of one statement with many values, in no order between the requests."""

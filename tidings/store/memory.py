@@ -17,7 +17,7 @@ from tidings.store.base import KeyBucket, SessionSegment, TaggedRow, UserBucket
 from tidings.store.memory_faults import Faults, WriteFault
 from tidings.store.memory_tables import Partition, PartitionName, Slot, partition_of
 from tidings.store.rows import (
-    BlockRow,
+    BlockList,
     BucketRow,
     GroupRow,
     InboxRow,
@@ -55,6 +55,7 @@ class MemoryStore:
         self.rows_written: Counter[str] = Counter()
         self._clock = clock
         self._partitions: dict[PartitionName, Partition] = {}
+        self._block_lists: dict[str, BlockList] = {}
         self._late: list[_Late] = []
         self._is_stalled = False
 
@@ -135,10 +136,18 @@ class MemoryStore:
                 self._late.remove(late)
                 self._apply(late.rows)
 
-    async def remove_block(self, row: BlockRow) -> None:
-        """See Store."""
-        await self._answer("remove_block")
-        self._partition("blocks", row.user_id).remove(row.blocked_id)
+    async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
+        """See Store. Whatever the fault, it takes effect now or never: later calls are behind it."""
+        await self._answer("replace_block_list")
+        self._check_partition(PartitionName(BlockList.table, changed.user_id))
+        fault = self.faults.write()
+        stored = self._block_lists.get(changed.user_id, BlockList(changed.user_id))
+        is_applied = stored.version == seen_version
+        if is_applied and fault is not WriteFault.LOST:
+            self._block_lists[changed.user_id] = changed
+        if fault is not WriteFault.NONE:
+            raise StoreUnavailable("replace_block_list: the outcome is unknown")
+        return is_applied
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -241,12 +250,12 @@ class MemoryStore:
         slots = self._partition("receipts", session_id).ascending(after + "\0")  # the lowest string above
         return list(islice(self._visible(slots, ReceiptRow), limit))
 
-    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
+    async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
         """See Store."""
-        await self._answer("blocks")
-        rows = {user_id: self._partition("blocks", user_id).ascending() for user_id in user_ids}
-        found = {user_id: [row.blocked_id for row in self._visible(some, BlockRow)] for user_id, some in rows.items()}
-        return {user_id: blocked for user_id, blocked in found.items() if blocked}
+        await self._answer("block_lists")
+        for user_id in user_ids:
+            self._check_partition(PartitionName(BlockList.table, user_id))
+        return {user_id: self._block_lists[user_id] for user_id in user_ids if user_id in self._block_lists}
 
     async def _answer(self, method: str) -> None:
         self.calls[method] += 1
@@ -255,7 +264,14 @@ class MemoryStore:
             raise StoreUnavailable(f"{method}: the tables did not answer")
 
     def _partition(self, table: str, key: Any) -> Partition:
-        return self._partitions.get(PartitionName(table, key)) or Partition()
+        name = PartitionName(table, key)
+        self._check_partition(name)
+        return self._partitions.get(name) or Partition()
+
+    def _check_partition(self, name: PartitionName) -> None:
+        """As with IN: one partition that cannot be read fails the whole call."""
+        if name in self.faults.unreadable:
+            raise StoreUnavailable(f"{name.table}: the partition {name.key} cannot be read")
 
     def _newest(self, table: str, keys: Mapping[K, Any], limit: int, kind: type[R]) -> dict[K, Sequence[R]]:
         found = {

@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -36,6 +37,8 @@ class Faults:
         self._random = random.Random(seed)
         self._next_writes: deque[WriteFault] = deque()
         self._next_failed_reads = 0
+        # (table, partition key): every read of one of these fails, and with it whatever is read in the same call.
+        self.unreadable: set[tuple[str, Hashable]] = set()
 
     def script_write(self, *faults: WriteFault) -> None:
         """The next mutations go like this, one each, in the order in which their first rows were handed over."""

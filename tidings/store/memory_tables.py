@@ -7,7 +7,6 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from tidings.store.rows import (
-    BlockRow,
     BucketRow,
     DeliveredRow,
     GroupRow,
@@ -44,7 +43,6 @@ _CLUSTERING: dict[type[Row], Callable[[Any], Any]] = {
     DeliveredRow: attrgetter("user_id"),
     ReadRow: attrgetter("user_id"),
     SentRow: attrgetter("user_id"),
-    BlockRow: attrgetter("blocked_id"),
 }
 # The tables of which several row classes write some columns each.
 _READ_AS: dict[str, type[ReceiptRow | UserSessionRow]] = {"receipts": ReceiptRow, "user_sessions": UserSessionRow}
@@ -92,11 +90,6 @@ class Partition:
         slot.row = _merged(slot.cells, row) if has_write_timestamp(type(row)) else row
         slot.expires_ms = expires_ms
         slot.is_flickering &= is_flickering
-
-    def remove(self, key: object) -> None:
-        """Delete a row, if it is there."""
-        if self._slots.pop(key, None) is not None:
-            self._order.remove(key)
 
     def ascending(self, first: object = None, last: object = None) -> Iterator[Slot]:
         """The slots with first <= key <= last, where given."""

@@ -9,6 +9,7 @@ import hashlib
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,10 @@ from cassandra.cluster import Session
 
 from tidings.errors import ConfigurationError, StoreUnavailable
 from tidings.store import statements
+from tidings.store.cassandra_block_lists import copy_old_blocks
 from tidings.store.cassandra_cluster import PROGRAMMING_ERRORS, SERVER_ERRORS, connect
 from tidings.store.cassandra_config import CassandraConfig
+from tidings.store.rows import BlockList
 
 DIRECTORY = Path(__file__).parent / "migrations"
 
@@ -67,7 +70,7 @@ def newest_version() -> int:
 
 
 async def migrate(config: CassandraConfig, directory: Path = DIRECTORY) -> list[str]:
-    """Make the keyspace and apply what is missing; the names of what was applied.
+    """Make the keyspace, apply what is missing, copy old block lists; the names of what was applied.
 
     Safe to run again and from several processes at once. Raises
     StoreUnavailable, and ConfigurationError when a file differs from what was
@@ -91,13 +94,20 @@ def _read(path: Path) -> Migration:
 def _migrate(config: CassandraConfig, wanted: list[Migration]) -> list[str]:
     session = connect(config, _REQUEST_TIMEOUT_S)
     try:
-        return _Runner(session, config).run(wanted)
+        applied = _Runner(session, config).run(wanted)
+        users = copy_old_blocks(session) if _has_both_forms_of_blocks(session, config.keyspace) else 0
+        return [*applied, f"the block lists of {users} users"] if users else applied
     except PROGRAMMING_ERRORS as error:
         raise ConfigurationError(f"Cassandra refuses a statement of the migrations: {error}") from error
     except SERVER_ERRORS as error:
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
     finally:
         session.cluster.shutdown()
+
+
+def _has_both_forms_of_blocks(session: Session, keyspace: str) -> bool:
+    tables: Mapping[str, object] = session.cluster.metadata.keyspaces[keyspace].tables
+    return {"blocks", BlockList.table} <= tables.keys()
 
 
 def _current_version(config: CassandraConfig) -> int:

@@ -4,6 +4,7 @@ Each class names its table and the columns of its partition key, which is all
 that the adapters need to group rows into batches and mutations.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,8 @@ ROLE_ADMIN = 2
 ROLE_OWNER = 3
 # Above every seq: asked for as of it, the tables answer with the newest versions.
 NEWEST = 2**62
+# Of a block list that `tidings init` copied from the table of before.
+COPIED_VERSION = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,14 +306,22 @@ class ReceiptRow:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockRow:
-    """`user_id` refuses direct messages of `blocked_id`."""
+class BlockList:
+    """Whom `user_id` refuses, sorted: one row a user, overwritten as a whole (ADR 35).
 
-    table: ClassVar[str] = "blocks"
-    partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
+    Each change stores a version one higher. 0: no list is stored. COPIED_VERSION: copied by `tidings init`, never
+    changed since.
+    """
+
+    table: ClassVar[str] = "block_lists"
 
     user_id: str
-    blocked_id: str
+    blocked_ids: tuple[str, ...] = ()
+    version: int = 0
+
+    def changed(self, blocked_ids: Iterable[str]) -> "BlockList":
+        """The list that follows this one."""
+        return BlockList(self.user_id, tuple(sorted(blocked_ids)), max(self.version, 0) + 1)
 
 
 Row = (
@@ -328,7 +339,6 @@ Row = (
     | DeliveredRow
     | ReadRow
     | SentRow
-    | BlockRow
 )
 
 # All columns but those below, with ids and names of columns at their longest.

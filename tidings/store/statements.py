@@ -7,7 +7,6 @@ optional columns without a value stay unset, so no null (a tombstone) is written
 from dataclasses import fields
 
 from tidings.store.rows import (
-    BlockRow,
     BucketRow,
     DeliveredRow,
     GroupRow,
@@ -44,7 +43,6 @@ ROW_CLASSES: tuple[type[Row], ...] = (
     DeliveredRow,
     ReadRow,
     SentRow,
-    BlockRow,
 )
 
 
@@ -87,8 +85,10 @@ USER_SESSIONS = _select(UserSessionRow, "user_id = ?")
 DIRECT_RECEIPTS = _select(ReceiptRow, "session_id IN ?", "receipts")
 GROUP_RECEIPTS = _select(ReceiptRow, "session_id = ? AND user_id IN ?", "receipts")
 RECEIPT_PAGE = _select(ReceiptRow, "session_id = ? AND user_id > ? LIMIT ?", "receipts")
-BLOCKS = "SELECT user_id, blocked_id FROM blocks WHERE user_id IN ?"
-REMOVE_BLOCK = "DELETE FROM blocks WHERE user_id = ? AND blocked_id = ?"
+# One small row a partition, never deleted: no read of a hundred of them meets a tombstone (ADR 35).
+BLOCK_LISTS = "SELECT user_id, blocked, version FROM block_lists WHERE user_id IN ?"
+# A lightweight transaction: the clocks of gateways play no part in which change of a list wins.
+REPLACE_BLOCK_LIST = "UPDATE block_lists SET blocked = ?, version = ? WHERE user_id = ? IF version = ?"
 
 READS = (
     SEGMENTS,
@@ -106,7 +106,7 @@ READS = (
     DIRECT_RECEIPTS,
     GROUP_RECEIPTS,
     RECEIPT_PAGE,
-    BLOCKS,
+    BLOCK_LISTS,
 )
 
 # -- checked when a service starts -----------------------------------------------------------------
@@ -123,7 +123,9 @@ CREATE_MIGRATIONS = """
 CREATE_LOCK = "CREATE TABLE IF NOT EXISTS schema_lock (name text PRIMARY KEY, holder text)"
 APPLIED_MIGRATIONS = "SELECT version, checksum FROM schema_migrations"
 RECORD_MIGRATION = "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)"
-# The one place for lightweight transactions: two runners at once must not both apply a migration.
+# Lightweight transactions: two runners at once must not both apply a migration.
 TAKE_LOCK = "INSERT INTO schema_lock (name, holder) VALUES ('migrations', ?) IF NOT EXISTS USING TTL ?"
 KEEP_LOCK = "UPDATE schema_lock USING TTL ? SET holder = ? WHERE name = 'migrations' IF holder = ?"
 RELEASE_LOCK = "DELETE FROM schema_lock WHERE name = 'migrations' IF holder = ?"
+# The table of before migration 2, a row a block.
+OLD_BLOCKS = "SELECT user_id, blocked_id FROM blocks"

@@ -16,7 +16,6 @@ from tests.contract.store.making import (
 )
 from tidings.store.base import KeyBucket, SessionSegment, Store, TaggedRow, UserBucket
 from tidings.store.rows import (
-    BlockRow,
     DeliveredRow,
     KeyRow,
     ReadRow,
@@ -136,15 +135,6 @@ async def test_receipts_of_many_sessions_and_members_are_those_asked_for(store: 
     await write_confirmed(store, rows)
     asked = [(one, "b") for one in directs] + [(group, f"u{number}") for number in range(0, 300, 2)]
     assert set(await store.receipts(asked)) == set(asked)
-
-
-async def test_blocks_are_sorted_and_can_be_taken_back_and_set_again(store: Store, name: str) -> None:
-    await write_confirmed(store, [BlockRow(name, other) for other in ("zoe", "adam", "mia")])
-    await store.remove_block(BlockRow(name, "mia"))
-    await store.remove_block(BlockRow(name, "never"))
-    assert await store.blocks([name, "nobody"]) == {name: ["adam", "zoe"]}
-    await write_confirmed(store, [BlockRow(name, "mia")])
-    assert await store.blocks([name]) == {name: ["adam", "mia", "zoe"]}
 
 
 async def test_writing_the_same_rows_again_changes_nothing(store: Store, session_id: str) -> None:

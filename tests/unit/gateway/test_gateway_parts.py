@@ -1,7 +1,7 @@
 """Keys and settings, rates, blocks, batched reads, waiting calls."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from services.gateway.settings import GroupIdSettings, HttpSettings, TokenSettin
 from services.gateway.tokens import Tokens, public_keys, secret_key
 from services.gateway.waiting import WaitingCalls
 from tidings.errors import ConfigurationError, Refused, StoreUnavailable
-from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import BlockRow
+from tidings.store.rows import BlockList
 
 GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 WALL_MS = 1_764_000_000_000
@@ -194,7 +193,7 @@ async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
     clock, store = FakeClock(), MemoryStore()
     blocks = Blocks(store, clock)
     assert not await blocks.blocks("bob", "alice")
-    await store.write([TaggedRow(0, BlockRow("bob", "alice"))])
+    await store.replace_block_list(BlockList("bob", ("alice",), 1), 0)
     clock.now_ms = 3_999
     assert not await blocks.blocks("bob", "alice")
     clock.now_ms = 5_000
@@ -209,7 +208,7 @@ async def test_a_list_in_use_is_read_again_before_anybody_has_to_wait_for_it() -
     for _ in range(3):
         await blocks.blocks("bob", "alice")
     await asyncio.sleep(2 * GATHER_S)
-    assert store.calls["blocks"] == 2
+    assert store.calls["block_lists"] == 2
     clock.now_ms = 5_900
     store.stall()
     assert not await blocks.blocks("bob", "alice")
@@ -223,10 +222,11 @@ class SlowBlocks(MemoryStore):
         self.reading = asyncio.Event()
         self.go = asyncio.Event()
 
-    async def blocks(self, user_ids: Collection[str]) -> Mapping[str, Sequence[str]]:
-        found = await super().blocks(user_ids)
-        self.reading.set()
-        await self.go.wait()
+    async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
+        found = await super().block_lists(user_ids)
+        if not self.reading.is_set():
+            self.reading.set()
+            await self.go.wait()
         return found
 
 
@@ -370,7 +370,7 @@ async def test_a_caller_that_gives_up_leaves_the_others_waiting() -> None:
     assert await patient == 0
 
 
-async def test_of_several_batches_one_that_fails_fails_its_own_callers_alone() -> None:
+async def test_a_key_that_fails_fails_its_own_callers_alone() -> None:
     async def load(keys: Collection[int]) -> Mapping[int, int]:
         await asyncio.sleep(0)
         if -1 in keys:

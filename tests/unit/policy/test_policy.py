@@ -9,7 +9,7 @@ from tidings.policy.backoff import Backoff
 from tidings.policy.marks import METADATA_MAX_BYTES, Marks, fits_metadata
 from tidings.policy.ordered_writes import MUTATION_BYTES, OrderedWrites
 from tidings.store.base import TaggedRow
-from tidings.store.rows import BlockRow, row_bytes
+from tidings.store.rows import DeliveredRow, row_bytes
 from tidings.wire.common_pb2 import Coordinates
 
 
@@ -79,7 +79,7 @@ def test_backoff_doubles_up_to_its_bound() -> None:
 
 
 def row(name: str) -> TaggedRow:
-    return TaggedRow(0, BlockRow(name, name))
+    return TaggedRow(0, DeliveredRow(name, name, 1))
 
 
 def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_waves() -> None:

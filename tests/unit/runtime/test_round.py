@@ -9,7 +9,7 @@ from tidings.broker.base import TopicPartition
 from tidings.policy.ordered_writes import OrderedWrites
 from tidings.runtime.round import Round, RoundDropped
 from tidings.store.base import Store, TaggedRow
-from tidings.store.rows import BlockRow
+from tidings.store.rows import DeliveredRow
 
 HALF_THE_SESSION_S = 4.0
 # Of a node that is busy with other things.
@@ -35,7 +35,7 @@ def writes(count: int) -> OrderedWrites:
     """So many side rows, by turns of the partitions 0 and 1."""
     made = OrderedWrites()
     for number in range(count):
-        made.beside(TaggedRow(number % 2, BlockRow("alice", f"user{number}")))
+        made.beside(TaggedRow(number % 2, DeliveredRow("d:a:b", f"user{number}", 1)))
     return made
 
 
@@ -56,7 +56,7 @@ async def test_a_wave_of_any_size_is_written_without_an_await_that_drops_its_rou
     await work.write(cast(Store, store), writes(31_000))
     work.must_be_ours()
     assert store.now_s > HALF_THE_SESSION_S
-    assert [row.row for row in store.written] == [BlockRow("alice", f"user{number}") for number in range(31_000)]
+    assert [row.row for row in store.written] == [DeliveredRow("d:a:b", f"user{number}", 1) for number in range(31_000)]
 
 
 async def test_of_a_partition_that_failed_nothing_more_is_written() -> None:
