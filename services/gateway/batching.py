@@ -1,10 +1,18 @@
-"""Reads that many ask for at once, made into few. Bounded: some batches in flight, the rest waits for the next turn."""
+"""Reads that many ask for at once, made into few. Bounded: some batches in flight, the rest waits for the next turn.
+
+A key that cannot be read fails alone: a batch that fails is read again key by key, and a key that was to blame is
+read outside of the batches for a minute.
+"""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from itertools import islice
 from typing import Generic, TypeVar
+
+from cachetools import TTLCache
+
+from tidings.errors import StoreUnavailable
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -15,18 +23,26 @@ MAX_KEYS = 100
 BATCHES_AT_ONCE = 4
 # The keys of one call that wait at a time: who asks for one is not kept waiting by all of who asks for very many.
 _KEYS_OF_A_CALL = 1_000
+# The keys of as many failed batches as are in flight. With more, all tables are away, and reads of single keys would
+# only add to their work.
+MAX_ALONE = BATCHES_AT_ONCE * MAX_KEYS
+# Of keys that failed alone while others of their batch did not. Each has at most one read in flight.
+MAX_SUSPECTS = 100
+SUSPECT_S = 60.0
 
 
 class _Batch(Generic[K, V]):
     """Keys that are loaded together: one future for all of them, since one for each is most of what a key costs."""
 
-    __slots__ = ("answer", "keys")
+    __slots__ = ("alone", "answer", "keys")
 
     def __init__(self) -> None:
         self.keys: list[K] = []
         self.answer: asyncio.Future[Mapping[K, V]] = asyncio.get_running_loop().create_future()
         # Its callers may all be gone when it fails.
-        self.answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.answer.add_done_callback(_is_retrieved)
+        # Of a batch that has failed: the reads of its keys, one each.
+        self.alone: Mapping[K, asyncio.Task[Mapping[K, V]]] = {}
 
 
 class Batched(Generic[K, V]):
@@ -37,32 +53,65 @@ class Batched(Generic[K, V]):
     """
 
     def __init__(self, load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]]) -> None:
-        """`load` answers for the keys it finds; what it raises is raised for all of them."""
+        """`load` answers for the keys it finds. StoreUnavailable is raised for the keys that fail alone, too."""
         self._load = load
         # All but the last are full.
         self._waiting: deque[_Batch[K, V]] = deque()
         self._places: dict[K, _Batch[K, V]] = {}
         self._runs: set[asyncio.Task[None]] = set()
+        self._alone: set[asyncio.Task[Mapping[K, V]]] = set()
+        # Each with a queue of its own.
+        self._suspects: TTLCache[K, Batched[K, V]] = TTLCache(MAX_SUSPECTS, SUSPECT_S)
 
     async def get_many(self, keys: Collection[K]) -> dict[K, V]:
-        """The values of those keys that have one. Raises what `load` raises."""
-        found: dict[K, V] = {}
-        left = iter(keys)
-        while part := list(islice(left, _KEYS_OF_A_CALL)):
-            found |= await self._get_part(part)
+        """The values of those keys that have one. Raises what `load` raises for any of them."""
+        found, failed = await self.get_some(keys)
+        for error in failed.values():
+            raise error
         return found
 
-    async def _get_part(self, keys: Collection[K]) -> dict[K, V]:
-        places = {key: self._place_of(key) for key in keys}
-        self._start()
-        # Not gather: a cancelled caller must not cancel what others wait for.
-        await asyncio.wait({batch.answer for batch in places.values()})
-        found = {key: batch.answer.result().get(key) for key, batch in places.items()}
-        return {key: value for key, value in found.items() if value is not None}
+    async def get_some(self, keys: Collection[K]) -> tuple[dict[K, V], dict[K, StoreUnavailable]]:
+        """The values of those keys that have one, and the keys that cannot be read."""
+        found: dict[K, V] = {}
+        failed: dict[K, StoreUnavailable] = {}
+        left = iter(keys)
+        while part := list(islice(left, _KEYS_OF_A_CALL)):
+            await self._get_part(part, found, failed)
+        return found, failed
 
     async def get(self, key: K) -> V | None:
         """The value of one key, or None."""
         return (await self.get_many((key,))).get(key)
+
+    async def _get_part(self, keys: Collection[K], found: dict[K, V], failed: dict[K, StoreUnavailable]) -> None:
+        answers = self._read_apart(keys) if self._suspects else {}
+        places = {key: self._place_of(key) for key in keys if key not in answers}
+        self._start()
+        # Not gather: a cancelled caller must not cancel what others wait for.
+        await _all_done({batch.answer for batch in places.values()})
+        answers |= {key: batch.alone.get(key, batch.answer) for key, batch in places.items()}
+        await _all_done(set(answers.values()))
+        for key, answer in answers.items():
+            try:
+                value = answer.result().get(key)
+            except StoreUnavailable as error:
+                failed[key] = error
+            else:
+                if value is not None:
+                    found[key] = value
+
+    def _read_apart(self, keys: Collection[K]) -> dict[K, "asyncio.Future[Mapping[K, V]]"]:
+        """The reads of those keys that are suspects: they wait for nothing but the read of the same key before."""
+        apart: dict[K, asyncio.Future[Mapping[K, V]]] = {}
+        for key in keys:
+            lane = self._suspects.get(key)
+            if lane is not None and key not in apart:
+                apart[key] = asyncio.ensure_future(lane._only(key))
+                apart[key].add_done_callback(_is_retrieved)
+        return apart
+
+    async def _only(self, key: K) -> Mapping[K, V]:
+        return await self.get_many((key,))
 
     def _place_of(self, key: K) -> _Batch[K, V]:
         """The batch with which the key is loaded."""
@@ -95,5 +144,45 @@ class Batched(Generic[K, V]):
     async def _answer(self, batch: _Batch[K, V]) -> None:
         try:
             batch.answer.set_result(await self._load(batch.keys))
+        except StoreUnavailable as error:
+            if len(batch.keys) == 1 or len(self._alone) + len(batch.keys) > MAX_ALONE:
+                batch.answer.set_exception(error)
+            else:
+                self._read_alone(batch)
         except Exception as error:  # noqa: BLE001 - without an answer the callers wait for ever
             batch.answer.set_exception(error)
+
+    def _read_alone(self, batch: _Batch[K, V]) -> None:
+        """Each key of a failed batch, beside the next batches: whoever waits, waits for its own keys only."""
+        batch.alone = {key: asyncio.ensure_future(self._load([key])) for key in batch.keys}
+        left = set(batch.alone.values())
+        self._alone |= left
+
+        def is_done(task: asyncio.Task[Mapping[K, V]]) -> None:
+            self._alone.discard(task)
+            left.discard(task)
+            _is_retrieved(task)
+            if not left:
+                self._suspect(batch.alone)
+
+        for task in batch.alone.values():
+            task.add_done_callback(is_done)
+        batch.answer.set_result({})
+
+    def _suspect(self, alone: Mapping[K, asyncio.Task[Mapping[K, V]]]) -> None:
+        """The keys to blame. Where all failed no key is: the tables were away."""
+        failed = [key for key, task in alone.items() if task.cancelled() or task.exception()]
+        if len(failed) < len(alone):
+            for key in failed:
+                self._suspects[key] = Batched(self._load)
+
+
+async def _all_done(answers: Collection["asyncio.Future[Mapping[K, V]]"]) -> None:
+    if answers:
+        await asyncio.wait(answers)
+
+
+def _is_retrieved(answer: "asyncio.Future[Mapping[K, V]]") -> None:
+    """Nobody may be left to take the exception."""
+    if not answer.cancelled():
+        answer.exception()

@@ -6,7 +6,6 @@ A change replaces the whole list, if no other gateway has changed it meanwhile (
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -125,8 +124,7 @@ class Blocks:
         while self._growing_old:
             await asyncio.sleep(GATHER_S)
             user_ids, self._growing_old = self._growing_old, set()
-            with contextlib.suppress(StoreUnavailable):
-                await self._reads.get_many(user_ids)
+            await self._reads.get_some(user_ids)
 
     async def _load(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
         begun_ms = self._clock.monotonic_ms()

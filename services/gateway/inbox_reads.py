@@ -63,13 +63,17 @@ class InboxReads:
         self._tails: Batched[str, int] = Batched(lambda user_ids: history.inbox_tails(store, user_ids))
 
     async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
-        """The stored tail of each user's inbox; who has none is left out."""
-        return await self._tails.get_many(user_ids)
+        """The stored tail of each user's inbox; users without one are left out, and so are those who cannot be read."""
+        return (await self._tails.get_some(user_ids))[0]
+
+    async def tail(self, user_id: str) -> int:
+        """The stored tail of one user's inbox. Raises StoreUnavailable."""
+        return await self._tails.get(user_id) or 0
 
     async def page(self, user_id: str, after: int, limit: int) -> InboxPage:
         """Up to `limit` items after the cursor, and up to PAGE_BYTES."""
         async with self._slots:
-            tail = await self._tails.get(user_id) or 0
+            tail = await self.tail(user_id)
             rows = await self.rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
             items = await self._items(rows[: _first_gap(rows)])
         if items:

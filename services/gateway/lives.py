@@ -58,8 +58,8 @@ class Lives:
             self._running = asyncio.create_task(self._run())
 
     async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-        """The heads of each user's read-diffusion groups, for a heartbeat. Raises StoreUnavailable."""
-        return await self._heads.of_users(user_ids, MEMBERSHIPS_ASKED)
+        """The heads of each user's read-diffusion groups, as far as they can be read, for a heartbeat."""
+        return (await self._heads.of_users(user_ids, MEMBERSHIPS_ASKED))[0]
 
     async def _run(self) -> None:
         while self._waiting or self._again:
@@ -68,14 +68,13 @@ class Lives:
             seqs = {link: self._waiting.pop(link) for link in links}
             users = {link.connection.user_id for link in links}
             visits = {user_id: self._hub.read_groups.visit(user_id) for user_id in users}
-            try:
-                await asyncio.gather(*(self._learn(user_id) for user_id in users.union(again)))
-                self._beat_soon(again)
-                heads = await self._heads.of_users(users)
-            except StoreUnavailable:
-                self._announce(again)
-                continue
+            learned = await self._learn_all(users.union(again))
+            self._beat_soon(learned.intersection(again))
+            self._announce(set(again) - learned)
+            heads, unread = await self._heads.of_users(users & learned)
             for link, inbox_seq in seqs.items():
+                if link.connection.user_id not in heads or link.connection.user_id in unread:
+                    continue
                 if self._hub.read_groups.visit(link.connection.user_id) != visits[link.connection.user_id]:
                     # Pushes were lost meanwhile, and what was read is void: its presence is due again, and asks anew.
                     continue
@@ -100,7 +99,17 @@ class Lives:
             for link in self._hub.of_user(user_id):
                 link.connection.beat_soon(now_ms)
 
+    async def _learn_all(self, user_ids: Collection[str]) -> set[str]:
+        """Those among the users whose sessions and groups could be read."""
+        tried = list(user_ids)
+        outcomes = await asyncio.gather(*map(self._learn, tried), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None and not isinstance(outcome, StoreUnavailable):
+                raise outcome
+        return {user_id for user_id, outcome in zip(tried, outcomes, strict=True) if outcome is None}
+
     async def _learn(self, user_id: str) -> None:
+        """Raises StoreUnavailable."""
         groups = self._hub.read_groups
         visit = groups.visit(user_id)
         rows = await self._store.user_sessions(user_id)

@@ -9,6 +9,7 @@ import orjson
 from services.gateway.batching import Batched
 from services.gateway.commands import session_not_found
 from tidings import ids
+from tidings.errors import StoreUnavailable
 from tidings.store.base import Store
 from tidings.store.rows import MODE_WRITE, NEWEST, ROLE_MEMBER, GroupRow, MemberRow
 
@@ -75,9 +76,19 @@ class Memberships:
         self, places: Collection[tuple[str, str]]
     ) -> dict[tuple[str, str], tuple[GroupRow, MemberRow]]:
         """The same of several users, by (session, user). Places of one session next to each other share requests."""
-        groups = await self._groups.get_many({name: None for name, _ in places})
-        members = await self._members.get_many(places)
-        return {place: (groups[place[0]], row) for place, row in members.items() if place[0] in groups}
+        found, failed = await self.readable_versions_at(places)
+        for error in failed.values():
+            raise error
+        return found
+
+    async def readable_versions_at(
+        self, places: Collection[tuple[str, str]]
+    ) -> tuple[dict[tuple[str, str], tuple[GroupRow, MemberRow]], dict[tuple[str, str], StoreUnavailable]]:
+        """The same, and the places whose group or member cannot be read. Raises nothing for them."""
+        groups, failed_groups = await self._groups.get_some({name: None for name, _ in places})
+        members, failed = await self._members.get_some(places)
+        failed |= {place: failed_groups[place[0]] for place in places if place[0] in failed_groups}
+        return {place: (groups[place[0]], row) for place, row in members.items() if place[0] in groups}, failed
 
     async def _load_groups(self, session_ids: Collection[str]) -> Mapping[str, GroupRow]:
         return await self._store.groups_as_of(dict.fromkeys(session_ids, NEWEST))

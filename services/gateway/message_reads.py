@@ -7,6 +7,7 @@ from typing import NamedTuple
 from services.gateway.history_blocks import HistoryBlocks, block_of, first_of, last_of
 from tidings import ids, metrics
 from tidings.clock import Clock
+from tidings.errors import StoreUnavailable
 from tidings.store import history
 from tidings.store.base import Store
 from tidings.store.rows import MessageRow
@@ -29,7 +30,8 @@ class _Span(NamedTuple):
     last_seq: int
 
 
-_Rows = dict[_Span, list[MessageRow]]
+# What each span holds, or why it could not be read.
+_Rows = dict[_Span, list[MessageRow] | StoreUnavailable]
 
 
 class MessageReads:
@@ -97,7 +99,7 @@ class MessageReads:
         tasks = {span: self._running[span] for span in spans}
         # Not gather: a cancelled caller must not cancel what others wait for.
         await asyncio.wait(set(tasks.values()))
-        return [row for span, task in tasks.items() for row in task.result()[span]]
+        return [row for span, task in tasks.items() for row in _read(task.result()[span])]
 
     def _forget(self, spans: Sequence[_Span], done: asyncio.Task[_Rows]) -> None:
         for span in spans:
@@ -106,17 +108,36 @@ class MessageReads:
             done.exception()  # its callers may all be gone when it fails
 
     async def _load(self, spans: Sequence[_Span]) -> _Rows:
+        """All spans at once; where that fails, each session alone, since others may wait for a few of the spans."""
+        try:
+            return dict(await self._load_together(spans))
+        except StoreUnavailable as error:
+            by_session: dict[str, list[_Span]] = {}
+            for span in spans:
+                by_session.setdefault(span.session_id, []).append(span)
+            if len(by_session) == 1:
+                return dict.fromkeys(spans, error)
+            parts = await asyncio.gather(*map(self._load, by_session.values()))
+            return {span: rows for part in parts for span, rows in part.items()}
+
+    async def _load_together(self, spans: Sequence[_Span]) -> dict[_Span, list[MessageRow]]:
         wanted: dict[str, set[int]] = {}
         for span in spans:
             wanted.setdefault(span.session_id, set()).update(range(span.first_seq, span.last_seq + 1))
         found = await history.rows_at(self._store, wanted)
-        rows: _Rows = {}
+        rows: dict[_Span, list[MessageRow]] = {}
         for span in spans:
             names = ((span.session_id, seq) for seq in range(span.first_seq, span.last_seq + 1))
             rows[span] = [found[name] for name in names if name in found]
             self._blocks.keep(span.session_id, block_of(span.first_seq), rows[span], self._clock.monotonic_ms())
         metrics.HISTORY_CACHE_BYTES.set(self._blocks.size_bytes)
         return rows
+
+
+def _read(rows: list[MessageRow] | StoreUnavailable) -> list[MessageRow]:
+    if isinstance(rows, StoreUnavailable):
+        raise rows
+    return rows
 
 
 def _blocks_of(session_id: str, seqs: Collection[int]) -> list[_Wanted]:

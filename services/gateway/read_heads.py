@@ -23,18 +23,22 @@ class ReadHeads:
         self._sessions = sessions
         self._memberships = memberships
 
-    async def of_users(self, user_ids: Collection[str], most_asked: int | None = None) -> dict[str, dict[str, int]]:
-        """The heads of each user's read-diffusion groups, read in batches. Raises StoreUnavailable.
+    async def of_users(
+        self, user_ids: Collection[str], most_asked: int | None = None
+    ) -> tuple[dict[str, dict[str, int]], Collection[str]]:
+        """The heads of each user's read-diffusion groups, read in batches; and the users of whom one cannot be read.
 
         Of at most `most_asked` memberships the tables are asked; what is unsure beyond them is left out this time.
         """
         of_user = self._groups.of_user
-        heads = await self._sessions.head_seqs({name for user_id in user_ids for name in of_user(user_id)})
+        names = {name for user_id in user_ids for name in of_user(user_id)}
+        heads, unreadable = await self._sessions.readable_head_seqs(names)
+        unread = {user_id for user_id in user_ids if unreadable and not unreadable.isdisjoint(of_user(user_id))}
         sure, unsure = self._divided(user_ids, heads)
         if not unsure:
-            return sure
-        await self._ask(_some(unsure, most_asked), heads)
-        return self._divided(user_ids, heads)[0]
+            return sure, unread
+        unread |= await self._ask(_some(unsure, most_asked), heads)
+        return self._divided(user_ids, heads)[0], unread
 
     def _divided(
         self, user_ids: Collection[str], heads: Mapping[str, int]
@@ -53,11 +57,14 @@ class ReadHeads:
                     unsure.append((name, user_id))
         return sure, unsure
 
-    async def _ask(self, places: Collection[_Place], heads: Mapping[str, int]) -> None:
-        for (name, user_id), (group, member) in (await self._memberships.versions_at(places)).items():
+    async def _ask(self, places: Collection[_Place], heads: Mapping[str, int]) -> set[str]:
+        """The users whose membership cannot be read."""
+        found, failed = await self._memberships.readable_versions_at(places)
+        for (name, user_id), (group, member) in found.items():
             # Who was out when the head was read may have been added since.
             if is_member(group, member) and member.joined_seq <= heads[name]:
                 self._groups.vouch(user_id, name, heads[name])
+        return {user_id for _, user_id in failed}
 
 
 def _some(unsure: list[_Place], most: int | None) -> list[_Place]:

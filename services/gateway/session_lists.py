@@ -135,7 +135,7 @@ class SessionLists:
             rows = await self._inbox.newest_rows(user_id, after, MAX_ROWS_BEHIND + 1)
             if rows is not None and len(rows) <= MAX_ROWS_BEHIND:
                 return _News(after, rows[-1].inbox_seq if rows else after, rows)
-        tail = max(after, (await self._inbox.tails((user_id,))).get(user_id, 0))
+        tail = max(after, await self._inbox.tail(user_id))
         if order is None or tail - after > MAX_ROWS_BEHIND:
             return _News(after, tail, None)
         return _News(after, tail, await self._inbox.rows_after(user_id, after, tail - after))

@@ -1,6 +1,6 @@
 """History, heads, and sessions as they are shown, from the tables."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import orjson
@@ -53,6 +53,11 @@ class SessionReads:
     async def head_seqs(self, session_ids: Collection[str]) -> dict[str, int]:
         """The newest seq of each session that has begun."""
         return {name: head.seq for name, head in (await self.heads(session_ids)).items()}
+
+    async def readable_head_seqs(self, session_ids: Collection[str]) -> tuple[dict[str, int], Set[str]]:
+        """The same, and the sessions whose head cannot be read. Raises nothing for them."""
+        found, failed = await self._heads.get_some(session_ids)
+        return {name: head.seq for name, head in found.items()}, failed.keys()
 
     async def heads(self, session_ids: Collection[str]) -> dict[str, MessageRow]:
         """The newest message of each session that has begun."""

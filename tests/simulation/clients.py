@@ -13,7 +13,7 @@ from services.gateway.read_heads import ReadHeads
 from services.gateway.session_reads import SessionReads
 from tests.simulation.world import SIZES, World
 from tidings import ids
-from tidings.errors import Refused
+from tidings.errors import Refused, StoreUnavailable
 from tidings.store import history
 from tidings.store.rows import MODE_READ, MessageRow
 from tidings.topics import GATEWAYS, MESSAGES_INBOUND, PRESENCE, PUSH, RECEIPTS_INBOUND
@@ -376,7 +376,10 @@ class Gateway:
 
     async def _heads(self, user_id: str) -> dict[str, int]:
         """The heads of the user's read groups, each of which the user must be allowed to know (G10)."""
-        heads = (await self._heads_of_groups.of_users([user_id]))[user_id]
+        told, unread = await self._heads_of_groups.of_users([user_id])
+        if unread:
+            raise StoreUnavailable("a head cannot be read")
+        heads = told[user_id]
         self.told_heads.update((user_id, session_id, seq) for session_id, seq in heads.items())
         return heads
 

@@ -146,3 +146,16 @@ async def test_heads_that_cannot_be_read_do_not_take_the_tail_out_of_a_heartbeat
         await ticker.beat()
         await settled()
         assert [(one["inbox_seq"], one["heads"]) for one in here.told("heartbeat")] == [(9, [])]
+
+
+async def test_live_of_a_user_does_not_wait_for_another_whose_tables_fail() -> None:
+    async with world() as here:
+        here.store.go.set()
+        here.store.faults.unreadable.add(("user_sessions", "bob"))
+        here.lives.learn_again(["bob"])
+        here.push_live()
+        await settled()
+        assert len(here.told("live")) == 1
+        here.lives.learn_again(["ann", "bob"])
+        await settled()
+        assert not here.is_presence_due()

@@ -63,7 +63,7 @@ class World:
 
     async def told(self, *users: str, most: int | None = None) -> dict[str, dict[str, int]]:
         self.calls_before = Counter(self.store.calls)
-        return await self.heads.of_users(users, most)
+        return (await self.heads.of_users(users, most))[0]
 
     def reads_of_members(self) -> int:
         return self.store.calls["members_as_of"] - self.calls_before["members_as_of"]
