@@ -29,6 +29,8 @@ from tidings.store.rows import (
 
 # Refused above this: the largest batch with the largest mutation on top (cassandra_batches), and room to spare.
 _LEAST_BATCH_THRESHOLD = 4 * BATCH_BYTES
+# Up to so many members of one group are read one by one: a caller and whom a command names, whose versions may be many.
+_MEMBERS_ALONE = 4
 
 T = TypeVar("T")
 
@@ -119,8 +121,13 @@ class CassandraStore:
 
     async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
         """See Store."""
-        asked = ([session_id, chunk, seq] for chunk in _chunks(user_ids))
-        return {row[1]: MemberRow(*row) for row in await self._many(statements.MEMBERS_AS_OF, asked)}
+        if len(user_ids) <= _MEMBERS_ALONE:
+            each = ([session_id, user_id, seq] for user_id in user_ids)
+            rows = await self._many(statements.MEMBER_AS_OF, each)
+        else:
+            asked = ([session_id, chunk, seq] for chunk in _chunks(user_ids))
+            rows = await self._many(statements.MEMBERS_AS_OF, asked)
+        return {row[1]: MemberRow(*row) for row in rows}
 
     async def member_page(
         self, session_id: str, seq: int, after: str, limit: int

@@ -74,7 +74,9 @@ NEWEST_MESSAGES = _select(MessageRow, "session_id IN ? AND segment = ? PER PARTI
 MESSAGES = _select(MessageRow, "session_id = ? AND segment = ? AND seq >= ? AND seq <= ?")
 KEYS = _select(KeyRow, "session_id = ? AND key_month = ? AND shard = ? AND (sender_id, client_msg_id) IN ?")
 GROUPS_AS_OF = _select(GroupRow, "session_id IN ? AND as_of_seq <= ? PER PARTITION LIMIT 1")
-# Versions stand newest first, and a group is answered with its first row.
+# Versions stand newest first. This stops at the first one.
+MEMBER_AS_OF = _select(MemberRow, "session_id = ? AND user_id = ? AND as_of_seq <= ? LIMIT 1")
+# A group is answered with its first row, after all versions of it were read: 100,000 of one member take a second.
 MEMBERS_AS_OF = _select(MemberRow, "session_id = ? AND user_id IN ? AND as_of_seq <= ? GROUP BY session_id, user_id")
 MEMBER_VERSIONS = _select(MemberRow, "session_id = ? AND user_id > ? LIMIT ?")
 INBOX_BUCKETS = _select(BucketRow, "user_id IN ? PER PARTITION LIMIT ?")
@@ -97,6 +99,7 @@ READS = (
     MESSAGES,
     KEYS,
     GROUPS_AS_OF,
+    MEMBER_AS_OF,
     MEMBERS_AS_OF,
     MEMBER_VERSIONS,
     INBOX_BUCKETS,
