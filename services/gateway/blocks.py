@@ -67,13 +67,29 @@ class Blocks:
 
     async def blocks(self, user_id: str, other_id: str) -> bool:
         """True when user_id refuses other_id, as it was at most 4 s ago. Raises StoreUnavailable."""
+        known = self.known_to_block(user_id, other_id)
+        return other_id in await self.listed(user_id) if known is None else known
+
+    def known_to_block(self, user_id: str, other_id: str) -> bool | None:
+        """The same where nothing has to be read for it, else None."""
         known = self._known.get(user_id)
         age_ms = self._clock.monotonic_ms() - known[0] if known is not None else MAX_AGE_MS
         if known is None or age_ms >= MAX_AGE_MS:
-            return other_id in await self.listed(user_id)
+            return None
         if age_ms >= REFRESH_AGE_MS:
             self._refresh(user_id)
         return other_id in known[1]
+
+    async def hiding(self, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those (user, peer) of which the user blocks the peer, or may: the list cannot be read."""
+        answers = {pair: self.known_to_block(*pair) for pair in pairs}
+        unknown = {user_id for (user_id, _), answer in answers.items() if answer is None}
+        if unknown:
+            lists, failed = await self._reads.get_some(unknown)
+            for user_id, peer_id in [pair for pair, answer in answers.items() if answer is None]:
+                blocked = lists[user_id].blocked_ids if user_id in lists else ()
+                answers[user_id, peer_id] = user_id in failed or peer_id in blocked
+        return {pair for pair, answer in answers.items() if answer}
 
     async def listed(self, user_id: str) -> Collection[str]:
         """Whom the user blocks, as stored now, sorted. Raises StoreUnavailable."""

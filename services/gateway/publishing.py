@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
+from services.gateway.hidden_receipts import HiddenReceipts
 from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer
 from tidings.errors import Backpressure, Refused
@@ -38,7 +39,14 @@ def unavailable() -> Refused:
 class Publisher:
     """Hands records to the producer. What is not confirmed is unknown, never failed (law 8)."""
 
-    def __init__(self, producer: Producer, identity: GatewayIdentity, sizes: TopicSizes, stamps: Stamps) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        identity: GatewayIdentity,
+        sizes: TopicSizes,
+        stamps: Stamps,
+        hidden: HiddenReceipts | None = None,
+    ) -> None:
         """The producer is started."""
         self._producer = producer
         self._identity = identity
@@ -47,6 +55,9 @@ class Publisher:
         self._unconfirmed: set[asyncio.Future[int]] = set()
         self._gathered: dict[tuple[str, str], Receipt] = {}
         self._gathering: asyncio.TimerHandle | None = None
+        self._hidden = hidden or HiddenReceipts(None)
+        # Receipts of users whose block lists are being read.
+        self._looking: asyncio.Task[None] | None = None
         self._is_leaving = False
 
     def command(self, command: Command, connection_id: str, ref: str | None, on_unknown: Callable[[], None]) -> None:
@@ -74,11 +85,15 @@ class Publisher:
         self._send(MESSAGES_INBOUND, partition, record).add_done_callback(look)
         metrics.COMMANDS.labels("published").inc()
 
-    def watermark(self, receipt: Receipt) -> asyncio.Future[int]:
+    async def watermark(self, receipt: Receipt) -> int:
         """Publish a user's watermark; a repeat is harmless. Raises Refused(`unavailable`) when the bound is full.
 
-        Whoever wants to know waits for the future: it raises BrokerUnavailable.
+        Returns when the log has it; raises BrokerUnavailable.
         """
+        await self._hidden.mark_all([receipt])
+        return await asyncio.shield(self._append_watermark(receipt))
+
+    def _append_watermark(self, receipt: Receipt) -> asyncio.Future[int]:
         partition = ids.partition_of(receipt.session_id, self._sizes.session_partitions)
         return self._send(RECEIPTS_INBOUND, partition, NewRecord(receipt.SerializeToString()))
 
@@ -101,11 +116,36 @@ class Publisher:
     def _publish_gathered(self) -> None:
         self._gathering = None
         gathered, self._gathered = self._gathered, {}
-        for receipt in gathered.values():
-            try:
-                self.watermark(receipt).add_done_callback(partial(self._gather_again, receipt))
-            except Refused:
-                # The bound is full now: it stays with what comes until the next time.
+        unknown = [receipt for receipt in gathered.values() if not self._publish_if_known(receipt)]
+        if not unknown:
+            return
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(unknown))
+        else:
+            for receipt in unknown:
+                self.watermark_soon(receipt)
+
+    def _publish_if_known(self, receipt: Receipt) -> bool:
+        """False where a block list has to be read first."""
+        if not self._hidden.mark(receipt):
+            return False
+        self._publish_or_gather(receipt)
+        return True
+
+    async def _look(self, receipts: Collection[Receipt]) -> None:
+        try:
+            await self._hidden.mark_all(receipts)
+            for receipt in receipts:
+                self._publish_or_gather(receipt)
+        finally:
+            self._looking = None
+
+    def _publish_or_gather(self, receipt: Receipt) -> None:
+        try:
+            self._append_watermark(receipt).add_done_callback(partial(self._gather_again, receipt))
+        except Refused:
+            # The bound is full now: it stays with what comes until the next time.
+            with contextlib.suppress(Refused):
                 self.watermark_soon(receipt)
 
     def _gather_again(self, receipt: Receipt, done: asyncio.Future[int]) -> None:
@@ -128,7 +168,10 @@ class Publisher:
     async def flush(self, timeout_s: float) -> None:
         """Before the end: wait until what was handed over is confirmed or unknown, for a bounded time."""
         self._is_leaving = True
-        self._publish_gathered()
+        for _ in range(2):  # what came while block lists were read waits for the second time
+            self._publish_gathered()
+            if self._looking is not None:
+                await asyncio.wait((self._looking,), timeout=timeout_s)
         if self._unconfirmed:
             await asyncio.wait(self._unconfirmed, timeout=timeout_s)
 

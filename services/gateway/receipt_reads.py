@@ -5,6 +5,7 @@ from collections.abc import Collection
 import orjson
 
 from services.gateway.batching import Batched
+from services.gateway.blocks import Blocks
 from services.gateway.group_reads import current_members
 from services.gateway.membership import Membership, Memberships
 from tidings import ids
@@ -17,8 +18,9 @@ from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER, MessageRow, ReceiptRow
 class ReceiptReads:
     """Answers as JSON. The caller has been found to be a member. Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, memberships: Memberships) -> None:
-        """Equal reads that wait for each other are made once."""
+    def __init__(self, store: Store, memberships: Memberships, blocks: Blocks | None = None) -> None:
+        """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is not shown."""
+        self._blocks = blocks
         self._store = store
         self._memberships = memberships
         self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
@@ -31,7 +33,9 @@ class ReceiptReads:
             raise Refused("forbidden", "only the author of a message, and admins of the group, are told who has it")
         if member.group is None:
             peers = [user_id for user_id in ids.direct_users(member.session_id) if user_id != member.user_id]
-            return await self._answer(message, peers, len(peers), None)
+            hiding = await self._blocks.hiding([(one, member.user_id) for one in peers]) if self._blocks else ()
+            shown = [one for one in peers if (one, member.user_id) not in hiding]
+            return await self._answer(message, shown, len(peers), None)
         others, following = await current_members(self._store, member.group, after, limit)
         peers = [row.user_id for row in others if row.user_id != message.sender_id]
         members = member.group.member_count - await self._is_in(message.sender_id, member)

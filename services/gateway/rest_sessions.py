@@ -116,9 +116,8 @@ class SessionCalls:
         return await self._parts.memberships.check(user_id, session_id)
 
     async def _publish_read(self, receipt: Receipt) -> None:
-        confirmed = self._parts.publisher.watermark(receipt)
         try:
-            await asyncio.wait_for(asyncio.shield(confirmed), CONFIRM_S)
+            await asyncio.wait_for(self._parts.publisher.watermark(receipt), CONFIRM_S)
         except (TimeoutError, BrokerUnavailable):
             raise unavailable() from None
 

@@ -9,6 +9,7 @@ from services.gateway.blocks import Blocks
 from services.gateway.commands import stamps_of
 from services.gateway.connection import ConnectionRules
 from services.gateway.group_reads import GroupReads
+from services.gateway.hidden_receipts import HiddenReceipts
 from services.gateway.http_server import HttpServer
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
@@ -97,17 +98,18 @@ class Gateway:
         self._drain_s = http.drain_s
         self._log = logger("tidings.gateway")
         self._identity = identity
-        self.publisher = Publisher(producer, identity, kafka.sizes(), stamps_of(settings.limits))
+        blocks = Blocks(store, clock, http.block_rules())
+        hidden = HiddenReceipts(blocks)
+        self.publisher = Publisher(producer, identity, kafka.sizes(), stamps_of(settings.limits), hidden)
         rules = ConnectionRules(
             tokens.verify, http.heartbeat_s, http.messages_per_s, http.burst, http.body_rules(), http.outbox_limits()
         )
         self.hub = Hub(rules, self.publisher, clock, f"{identity.ordinal:x}-{identity.epoch:x}")
         times = SendTimes()
         self.waiting = WaitingCalls(http.waiting_calls)
-        blocks = Blocks(store, clock, http.block_rules())
         messages = MessageReads(store, clock, http.history_cache_bytes)
         memberships = Memberships(store)
-        sessions = SessionReads(store, messages, memberships)
+        sessions = SessionReads(store, messages, memberships, blocks)
         lives = Lives(self.hub, store, memberships, sessions, clock)
         orders = SessionOrders()
         self.router = PushRouter(self.hub, self.waiting, times, lives, orders, identity.epoch, clock)
@@ -137,7 +139,7 @@ class Gateway:
             SessionLists(store, inbox, sessions, orders, clock),
             memberships,
             GroupReads(store),
-            ReceiptReads(store, memberships),
+            ReceiptReads(store, memberships, blocks),
             read_group_key(settings.groups, settings.tokens, settings.process.development),
             http.body_rules(),
             clock,

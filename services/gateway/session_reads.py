@@ -1,5 +1,6 @@
 """History, heads, and sessions as they are shown, from the tables."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import orjson
 
 from services.gateway import messages_json
 from services.gateway.batching import Batched
+from services.gateway.blocks import Blocks
 from services.gateway.inbox_reads import PAGE_BYTES
 from services.gateway.membership import Membership, Memberships
 from services.gateway.message_reads import MessageReads
@@ -17,6 +19,8 @@ from tidings.store import history
 from tidings.store.base import Store
 from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
 
+# In place of the watermarks of a peer who blocks the reader. What was shown before is not taken back: they are absent.
+HIDDEN = ReceiptRow("", "")
 # By session and user.
 Watermarks = Mapping[tuple[str, str], ReceiptRow]
 
@@ -33,9 +37,12 @@ class HistoryRange:
 class SessionReads:
     """Every answer holds what was acked before it was asked for (PROTOCOL, Freshness). Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, messages: MessageReads, memberships: Memberships) -> None:
-        """Equal reads that wait for each other are made once."""
+    def __init__(
+        self, store: Store, messages: MessageReads, memberships: Memberships, blocks: Blocks | None = None
+    ) -> None:
+        """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is hidden."""
         self._store = store
+        self._blocks = blocks
         self._messages = messages
         self._memberships = memberships
         self._heads: Batched[str, MessageRow] = Batched(lambda names: history.heads(store, names))
@@ -102,10 +109,19 @@ class SessionReads:
         return orjson.dumps(_session(member, head, await self.watermarks_of(user_id, [session_id])))
 
     async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> Watermarks:
-        """The watermarks of the user, and of the peers in direct sessions."""
-        return await self._receipts.get_many(
-            [(name, member) for name in session_ids for member in (user_id, *_peers(user_id, name))]
+        """The watermarks of the user, and of the peers in direct sessions; HIDDEN of a peer who blocks the user."""
+        peers = [(name, peer) for name in session_ids for peer in _peers(user_id, name)]
+        found, hiding = await asyncio.gather(
+            self._receipts.get_many([*((name, user_id) for name in session_ids), *peers]),
+            self._hiding(user_id, [peer for _, peer in peers]),
         )
+        return found | {place: HIDDEN for place in peers if place[1] in hiding} if hiding else found
+
+    async def _hiding(self, user_id: str, peer_ids: Sequence[str]) -> set[str]:
+        """Those among the peers who block the user, as far as their block lists can be read."""
+        if self._blocks is None or not peer_ids:
+            return set()
+        return {peer_id for peer_id, _ in await self._blocks.hiding([(peer_id, user_id) for peer_id in peer_ids])}
 
 
 def _may_see(member: Membership, head: MessageRow) -> bool:
@@ -148,11 +164,8 @@ def _session(
         answer |= {"name": group.name, "joined_seq": member.joined_seq}
     for peer in _peers(user_id, session_id):
         row = found.get((session_id, peer)) or ReceiptRow(session_id, peer)
-        answer["peer"] = {
-            "user_id": peer,
-            "delivered_seq": max(row.delivered_seq, row.read_seq),
-            "read_seq": row.read_seq,
-        }
+        shown = {"delivered_seq": max(row.delivered_seq, row.read_seq), "read_seq": row.read_seq}
+        answer["peer"] = {"user_id": peer, **({} if row is HIDDEN else shown)}
     return answer
 
 

@@ -52,6 +52,8 @@ class Claim:
     delivered_seq: int
     read_seq: int
     at_ms: int
+    # The user blocks the peer.
+    is_hidden_from_peer: bool = False
 
 
 @dataclass(slots=True)
@@ -67,11 +69,16 @@ class Merged:
     """What a round changes."""
 
     moved: dict[tuple[str, str], Watermarks] = field(default_factory=dict)
+    # Of which the peer is not told, by the last claim of the round.
+    hidden: set[tuple[str, str]] = field(default_factory=set)
     sent: dict[tuple[str, str], Sent] = field(default_factory=dict)
 
     def claim(self, claim: Claim, head_seq: int, known: Watermarks) -> None:
         """Merge one claim; what lies beyond the head counts as the head. `known`: what this process has told."""
         place = (claim.session_id, claim.user_id)
+        self.hidden.discard(place)
+        if claim.is_hidden_from_peer:
+            self.hidden.add(place)
         marks = self.moved.get(place) or known.copy()
         delivered, read = min(claim.delivered_seq, head_seq), min(claim.read_seq, head_seq)
         if marks.raise_to(delivered, read, claim.at_ms):
@@ -91,9 +98,9 @@ def can_be_member(session_id: str, user_id: str) -> bool:
     return ids.is_group_session(session_id) or user_id in ids.logged_direct_users(session_id)
 
 
-def told(place: tuple[str, str]) -> tuple[str, ...]:
+def told(place: tuple[str, str], *, is_hidden_from_peer: bool = False) -> tuple[str, ...]:
     """Who is told of a watermark: all devices of the user, and the peer of a direct session."""
-    return ids.logged_direct_users(place[0]) or place[1:]
+    return (not is_hidden_from_peer and ids.logged_direct_users(place[0])) or place[1:]
 
 
 def rows_of(

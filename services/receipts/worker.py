@@ -67,7 +67,14 @@ class ReceiptsStage:
         receipt = decode_receipt(record.value)
         if not can_be_member(receipt.session_id, receipt.user_id):
             raise PoisonRecord("the user is no member of the session")
-        return Claim(receipt.session_id, receipt.user_id, receipt.delivered_seq, receipt.read_seq, record.at_ms)
+        return Claim(
+            receipt.session_id,
+            receipt.user_id,
+            receipt.delivered_seq,
+            receipt.read_seq,
+            record.at_ms,
+            receipt.is_hidden_from_peer,
+        )
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
         """Nothing: heads come with the records or from the tables."""
@@ -209,7 +216,7 @@ class ReceiptsStage:
             if not work.is_confirmed(tags[place]):
                 continue
             by_partition: dict[int, list[str]] = {}
-            for user_id in told(place):
+            for user_id in told(place, is_hidden_from_peer=place in merged.hidden):
                 by_partition.setdefault(ids.partition_of(user_id, self._user_partitions), []).append(user_id)
             for number, users in by_partition.items():
                 record = NewRecord(_watermark(place, marks, users).SerializeToString())

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.receipts.heads import Heads
-from services.receipts.merge import Claim, Merged, Watermarks, rows_of
+from services.receipts.merge import Claim, Merged, Watermarks, rows_of, told
 from tidings.store.rows import DeliveredRow, ReadRow
 from tidings.wire.common_pb2 import Message
 
@@ -25,6 +25,19 @@ def test_beyond_the_head_counts_as_the_head() -> None:
     merged = Merged()
     merged.claim(claim(delivered=1_000, read=50), head_seq=9, known=Watermarks())
     assert merged.moved[PLACE] == Watermarks(9, 9, 1)
+
+
+def test_a_peer_is_told_by_the_last_claim_of_a_round() -> None:
+    open_claim, hidden = claim(read=5), Claim(*PLACE, 0, 6, 1, is_hidden_from_peer=True)
+    for claims, is_hidden in (((open_claim, hidden), True), ((hidden, open_claim), False), ((hidden, hidden), True)):
+        merged = Merged()
+        for one in claims:
+            merged.claim(one, head_seq=9, known=Watermarks())
+        assert merged.moved[PLACE].read_seq == max(one.read_seq for one in claims)
+        assert (PLACE in merged.hidden) is is_hidden
+    assert told(PLACE) == ("alice", "bob")
+    assert told(PLACE, is_hidden_from_peer=True) == ("bob",)
+    assert told(("g:1", "bob"), is_hidden_from_peer=True) == ("bob",)
 
 
 def test_h26_a_late_lower_watermark_moves_nothing() -> None:

@@ -1,0 +1,67 @@
+"""Bob blocks alice and reads what she wrote before: she is not told, and shown again after the unblock."""
+
+import asyncio
+import uuid
+
+import httpx2
+import pytest
+
+from deploy.local.stack import Stack
+from tests.e2e.raw import Frame, rest_of, signed_in
+from tests.integration.gateway_running import Socket
+from tidings.ids import direct_session
+
+PATIENCE_S = 60.0
+
+
+async def send(author: httpx2.AsyncClient, to: str) -> int:
+    """A message; its seq."""
+    body = {"client_msg_id": uuid.uuid4().hex, "to": to, "kind": "text", "body": {"text": "hello"}}
+    response = await author.post("/v1/messages", json=body)
+    assert response.status_code == 201, response.text
+    return int(response.json()["seq"])
+
+
+async def receipts_until(socket: Socket, session_id: str, read_seq: int) -> list[Frame]:
+    """The receipts of a session, up to the first with this read_seq."""
+    found: list[Frame] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            frame = await socket.next()
+            if frame["type"] == "receipt" and frame["session_id"] == session_id:
+                found.append(frame)
+                if frame["read_seq"] == read_seq:
+                    return found
+
+
+@pytest.mark.field_case("25")
+async def test_a_blocked_author_is_not_told_what_was_read(stack: Stack) -> None:
+    run = uuid.uuid4().hex[:6]
+    names = (f"alice-{run}", f"bob-{run}")
+    session_id = direct_session(*names)
+    async with (
+        rest_of(stack, names[0], 0) as alice,
+        rest_of(stack, names[1], 1) as bob,
+        signed_in(stack, names[0]) as alices,
+        signed_in(stack, names[1]) as bobs,
+    ):
+        for _ in range(3):
+            await send(alice, names[1])
+        assert (await bob.put(f"/v1/sessions/{session_id}/read", json={"seq": 1})).status_code == 200
+        await receipts_until(alices, session_id, 1)
+        assert (await bob.put(f"/v1/blocks/{names[0]}")).status_code == 204
+        assert (await bob.put(f"/v1/sessions/{session_id}/read", json={"seq": 3})).status_code == 200
+        # Bob's own device is told, so receipts has come to it.
+        await receipts_until(bobs, session_id, 3)
+        await asyncio.sleep(5)  # PROTOCOL: the block holds at every gateway by now
+        shown = (await alice.get(f"/v1/sessions/{session_id}")).json()
+        assert shown["peer"] == {"user_id": names[1]}
+        assert (await alice.get(f"/v1/sessions/{session_id}/messages/2/receipts")).json()["read"] == []
+        assert (await bob.delete(f"/v1/blocks/{names[0]}")).status_code == 204
+        await asyncio.sleep(5)
+        shown = (await alice.get(f"/v1/sessions/{session_id}")).json()
+        assert shown["peer"] == {"user_id": names[1], "delivered_seq": 3, "read_seq": 3}
+        seq = await send(alice, names[1])
+        assert (await bob.put(f"/v1/sessions/{session_id}/read", json={"seq": seq})).status_code == 200
+        told = await receipts_until(alices, session_id, seq)
+        assert [frame for frame in told if frame["user_id"] == names[1] and frame["read_seq"] == 3] == []
