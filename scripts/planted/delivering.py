@@ -144,7 +144,7 @@ BUGS = (
     bug(
         "who cannot be read again is left as unknown",
         "services/gateway/lives.py",
-        "                self._announce(again)\n",
+        "            self._announce(set(again) - learned)\n",
         "",
         by.READ_AGAIN,
     ),
