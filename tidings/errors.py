@@ -90,6 +90,7 @@ HTTP_STATUS = {
     "too_old": 409,
     "group_full": 409,
     "block_list_full": 409,
+    "cursor_ahead": 409,
     "too_large": 413,
     "rate_limited": 429,
     "unavailable": 503,

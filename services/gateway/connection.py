@@ -8,9 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from services.gateway.answers import MAX_PAGE, send_error, welcome
 from services.gateway.bodies import BodyRules
 from services.gateway.commands import asked_session, checked_draft, usable_client_msg_id
-from services.gateway.effects import Announce, Effect, HeartbeatDue, MoveWatermark, Publish, ReadInbox, SignedIn
+from services.gateway.effects import (
+    Announce,
+    CheckAck,
+    Effect,
+    HeartbeatDue,
+    MoveWatermark,
+    Publish,
+    ReadInbox,
+    SignedIn,
+)
 from services.gateway.frames import (
     Ack,
     Frame,
@@ -36,16 +46,16 @@ INVALID_FRAMES_A_MINUTE = 10
 # Presence is repeated until `live` answers it, and renewed well inside the topic's 24 h.
 ANNOUNCE_EVERY_MS = 5_000
 RENEW_EVERY_MS = 8 * 3_600_000
-MAX_PAGE = 200
-FRAME_BYTES = 64 * 1024
-MAX_RETRIES = 8
 
 GOING_AWAY, BAD_FRAME, NOT_AUTHORISED, TOO_SLOW, REPLACED, UNAVAILABLE = 1001, 4400, 4401, 4408, 4409, 4503
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRules:
-    """What a deployment decides about connections. `verify(token, wall_ms)` raises Refused."""
+    """What a deployment decides about connections. `verify(token, wall_ms)` raises Refused.
+
+    `deployment`: the life of the tables, as `welcome` shows it.
+    """
 
     verify: Callable[[str, int], Identity]
     heartbeat_s: int = 20
@@ -53,6 +63,7 @@ class ConnectionRules:
     burst: int = 1_000
     bodies: BodyRules = field(default_factory=BodyRules)
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
+    deployment: Mapping[str, object] | None = None
 
 
 class Connection:
@@ -175,24 +186,9 @@ class Connection:
 
     def _welcome(self, ref: str | None, wall_ms: int) -> None:
         rules = self._rules
-        limits = {
-            "frame_bytes": FRAME_BYTES,
-            "page": MAX_PAGE,
-            "max_retries": MAX_RETRIES,
-            "messages_per_s": rules.messages_per_s,
-            "burst": rules.burst,
-        }
-        frame = encode(
-            "welcome",
-            ref,
-            user_id=self.user_id,
-            device_id=self.device_id,
-            connection_id=self.connection_id,
-            server_time=wall_ms,
-            heartbeat_s=rules.heartbeat_s,
-            limits=limits,
-        )
-        self._add(frame)
+        names = {"user_id": self.user_id, "device_id": self.device_id, "connection_id": self.connection_id}
+        rates = {"messages_per_s": rules.messages_per_s, "burst": rules.burst}
+        self._add(welcome(ref, names, rates, rules.deployment, wall_ms, rules.heartbeat_s))
 
     def _send(self, send: Send, now_ms: int, wall_ms: int) -> Sequence[Effect]:
         ref = send.ref if is_ref(send.ref) else None
@@ -223,9 +219,10 @@ class Connection:
         return (ReadInbox(sync.after, min(limit, MAX_PAGE), sync.ref),)
 
     def _ack(self, ack: Ack, now_ms: int) -> Sequence[Effect]:
-        if ack.inbox_seq:
-            self._outbox.acknowledge(ack.inbox_seq)
-        return self._watermarks(ack.delivered or (), ack.ref, now_ms, is_read=False)
+        moved = self._watermarks(ack.delivered or (), ack.ref, now_ms, is_read=False)
+        held = ack.inbox_seq or 0
+        self._outbox.acknowledge(min(held, self.inbox_tail))
+        return moved if held <= self.inbox_tail else (CheckAck(held, ack.ref), *moved)
 
     def _watermarks(
         self, moved: Sequence[SeqOfSession], ref: str | None, now_ms: int, is_read: bool
@@ -254,25 +251,28 @@ class Connection:
             self._outbox.deliver(inbox_seq, message_json, now_ms)
         except Full:
             self._too_slow("too many deliveries are unacknowledged")
+        if inbox_seq > self.inbox_tail:
+            self.inbox_tail = inbox_seq
         self.due_ms = min(self.due_ms, now_ms + REPEAT_AFTER_MS[0])
 
     def refused(self, client_msg_id: str, session_id: str | None, refused: Refused, ref: str | None) -> None:
         """This try of a `send` stored nothing (or nobody knows, for `timeout` and `unavailable`)."""
-        frame = encode(
-            "send_error",
-            ref,
-            client_msg_id=client_msg_id,
-            session_id=session_id,
-            code=refused.code,
-            message=refused.text,
-            retryable=refused.is_retryable,
-            retry_after_ms=refused.retry_after_ms,
-        )
-        self._add(frame)
+        self._add(send_error(client_msg_id, session_id, refused, ref))
 
     def page(self, fields: Mapping[str, object], ref: str | None) -> None:
         """The answer of a sync."""
         self._add(encode("sync_page", ref, **fields))
+
+    def ack_checked(self, held: int, stored_tail: int, ref: str | None) -> None:
+        """The tail was read for an ack above all that this connection had been told: it counts up to the tail.
+
+        What lies above is not acknowledged beforehand, since nobody can hold it yet.
+        """
+        self.inbox_tail = max(self.inbox_tail, stored_tail)
+        self._outbox.acknowledge(min(held, self.inbox_tail))
+        if held > self.inbox_tail:
+            text = f"the inbox ends at {self.inbox_tail}: sync from your cursor, and see PROTOCOL on other lives"
+            self.failed(Refused("cursor_ahead", text), ref)
 
     def failed(self, refused: Refused, ref: str | None) -> None:
         """A sync or watermark could not be served now; the connection goes on."""

@@ -38,6 +38,14 @@ class ReadInbox:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckAck:
+    """An ack above all that the connection has been told of its inbox: read the tail, then `ack_checked`."""
+
+    inbox_seq: int
+    ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class MoveWatermark:
     """A watermark of this user to publish; 0 where nothing was said."""
 
@@ -47,4 +55,4 @@ class MoveWatermark:
     ref: str | None
 
 
-Effect = SignedIn | Announce | HeartbeatDue | Publish | ReadInbox | MoveWatermark
+Effect = SignedIn | Announce | HeartbeatDue | Publish | ReadInbox | CheckAck | MoveWatermark

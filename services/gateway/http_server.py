@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from services.gateway.connection import FRAME_BYTES
+from services.gateway.answers import FRAME_BYTES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from services.gateway.connection import FRAME_BYTES
+from services.gateway.answers import FRAME_BYTES
 from services.gateway.frames import MAX_NUMBER, NOT_ALLOWED, is_too_deep
 from tidings.errors import Refused
 

@@ -31,18 +31,22 @@ _ABOVE_ALL = 2**62
 
 @dataclass(frozen=True, slots=True)
 class InboxPage:
-    """PROTOCOL's `sync_page`; items are (inbox_seq, message as JSON)."""
+    """PROTOCOL's `sync_page`; items are (inbox_seq, message as JSON).
+
+    `is_ahead`: the cursor lies above the tail, and above all that was pushed.
+    """
 
     after: int
     items: Sequence[tuple[int, bytes]]
     tail: int
     next: int
     truncated: bool
+    is_ahead: bool = False
 
     def fields(self) -> dict[str, object]:
         """The fields of the frame, but for its type."""
         items = [{"inbox_seq": number, "message": orjson.Fragment(message)} for number, message in self.items]
-        return {
+        fields: dict[str, object] = {
             "after": self.after,
             "items": items,
             "next": self.next,
@@ -50,6 +54,9 @@ class InboxPage:
             "more": self.next < self.tail,
             "truncated": self.truncated,
         }
+        if self.is_ahead:
+            fields["ahead"] = True
+        return fields
 
 
 class InboxReads:
@@ -70,8 +77,11 @@ class InboxReads:
         """The stored tail of one user's inbox. Raises StoreUnavailable."""
         return await self._tails.get(user_id) or 0
 
-    async def page(self, user_id: str, after: int, limit: int) -> InboxPage:
-        """Up to `limit` items after the cursor, and up to PAGE_BYTES."""
+    async def page(self, user_id: str, after: int, limit: int, pushed: int = 0) -> InboxPage:
+        """Up to `limit` items after the cursor, and up to PAGE_BYTES.
+
+        `pushed`: what the asking connection was sent. Pushes run beside the writes, so it may lie above the tail.
+        """
         async with self._slots:
             tail = await self.tail(user_id)
             rows = await self.rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
@@ -79,6 +89,8 @@ class InboxReads:
         if items:
             last = items[-1][0]
             return InboxPage(after, items, max(tail, last), last, items[0][0] > after + 1)
+        if after > max(tail, pushed):
+            return InboxPage(after, (), tail, tail, False, is_ahead=True)
         # Nothing is left between a cursor and a tail above it: it has all expired.
         return InboxPage(after, (), tail, max(after, tail), tail > after)
 

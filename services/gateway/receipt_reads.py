@@ -59,9 +59,14 @@ class ReceiptReads:
         rows = [marks[session_id, peer] for peer in peers if (session_id, peer) in marks]
         answer: dict[str, object] = {
             "delivered": [row.user_id for row in rows if max(row.delivered_seq, row.read_seq) >= seq],
-            "read": [{"user_id": row.user_id, "at": row.read_at} for row in rows if row.read_seq >= seq],
+            "read": [_reader(row) for row in rows if row.read_seq >= seq],
             "members": members,
         }
         if following is not None:
             answer["next"] = following
         return orjson.dumps(answer)
+
+
+def _reader(row: ReceiptRow) -> dict[str, object]:
+    """A reader, and when, where the time is known."""
+    return {"user_id": row.user_id, "at": row.read_at} if row.read_at else {"user_id": row.user_id}

@@ -66,11 +66,11 @@ class MessageCalls:
         return answer({"results": results})
 
     async def read_inbox(self, request: Request, after: str | None = None, limit: str | None = None) -> Response:
-        """A page of the inbox after a cursor: a `sync_page` without its type."""
+        """A page of the inbox after a cursor: a `sync_page` without its type, and the life of the tables."""
         user_id = self._parts.user(request)
         page_limit = limit_from(limit, MAX_PAGE)
         page = await self._parts.inbox.page(user_id, number_from(after, "after", 0) or 0, page_limit)
-        return answer(page.fields())
+        return answer({**page.fields(), "deployment": self._parts.deployment})
 
     async def _post(self, user_id: str, body: Mapping[str, object]) -> Ticket:
         """Publish; raises Refused when nothing was published."""

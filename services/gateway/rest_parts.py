@@ -24,7 +24,10 @@ from tidings.wire.inbound_pb2 import Command
 
 @dataclass(frozen=True, slots=True)
 class RestParts:
-    """What the calls need. `signing` is the key of development mode, None outside of it."""
+    """What the calls need. `signing` is the key of development mode, None outside of it.
+
+    `deployment`: the life of the tables, as PROTOCOL shows it.
+    """
 
     tokens: Tokens
     signing: bytes | None
@@ -41,6 +44,7 @@ class RestParts:
     receipts: ReceiptReads
     group_key: bytes
     body_rules: BodyRules
+    deployment: Mapping[str, object]
     clock: Clock
 
     def user(self, request: Request) -> str:

@@ -142,7 +142,7 @@ class PushRouter:
             user_id=moved.user_id,
             delivered_seq=moved.delivered_seq,
             read_seq=moved.read_seq,
-            at=moved.at_ms,
+            at=moved.at_ms or None,
         )
         self._tell(moved.recipient_ids, "receipt", frame)
 

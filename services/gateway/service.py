@@ -101,8 +101,15 @@ class Gateway:
         blocks = Blocks(store, clock, http.block_rules())
         hidden = HiddenReceipts(blocks)
         self.publisher = Publisher(producer, identity, kafka.sizes(), stamps_of(settings.limits), hidden)
+        deployment = store.deployment.fields()
         rules = ConnectionRules(
-            tokens.verify, http.heartbeat_s, http.messages_per_s, http.burst, http.body_rules(), http.outbox_limits()
+            tokens.verify,
+            http.heartbeat_s,
+            http.messages_per_s,
+            http.burst,
+            http.body_rules(),
+            http.outbox_limits(),
+            deployment,
         )
         self.hub = Hub(rules, self.publisher, clock, f"{identity.ordinal:x}-{identity.epoch:x}")
         times = SendTimes()
@@ -142,6 +149,7 @@ class Gateway:
             ReceiptReads(store, memberships, blocks),
             read_group_key(settings.groups, settings.tokens, settings.process.development),
             http.body_rules(),
+            deployment,
             clock,
         )
         self._server = HttpServer(http.http_host, http.http_port, self.endpoint, rest_app(rest, http.origins()))

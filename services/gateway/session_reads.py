@@ -90,7 +90,10 @@ class SessionReads:
             chosen = _within_page(rows[::-1])[::-1]
             has_more = bool(chosen) and chosen[0][0] > lowest
         messages = [orjson.Fragment(message) for _, message in chosen]
-        return orjson.dumps({"messages": messages, "head_seq": head_seq, "has_more": has_more})
+        page: dict[str, object] = {"messages": messages, "head_seq": head_seq, "has_more": has_more}
+        if (asked.after_seq or 0) > head_seq:
+            page["ahead"] = True
+        return orjson.dumps(page)
 
     async def described(self, user_id: str, heads: Sequence[MessageRow], found: Watermarks) -> list[dict[str, object]]:
         """The sessions of these heads, in their order, as far as the user is a member: asked after them (G10).

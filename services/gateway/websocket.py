@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.gateway.effects import Effect, MoveWatermark, Publish, ReadInbox, SignedIn
+from services.gateway.effects import CheckAck, Effect, MoveWatermark, Publish, ReadInbox, SignedIn
 from services.gateway.http_wire import problem
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
@@ -32,6 +32,7 @@ _FRAMES_IN = {
     SignedIn: metrics.FRAMES.labels("in", "hello"),
     Publish: metrics.FRAMES.labels("in", "send"),
     ReadInbox: metrics.FRAMES.labels("in", "sync"),
+    CheckAck: metrics.FRAMES.labels("in", "ack_ahead"),
     MoveWatermark: metrics.FRAMES.labels("in", "watermark"),
 }
 
@@ -134,6 +135,8 @@ class WebSocketEndpoint:
                 await self._publish(link, effect)
             case ReadInbox():
                 await self._read_inbox(link, effect)
+            case CheckAck():
+                await self._check_ack(link, effect)
 
     async def _publish(self, link: Link, effect: Publish) -> None:
         connection = link.connection
@@ -152,11 +155,21 @@ class WebSocketEndpoint:
     async def _read_inbox(self, link: Link, effect: ReadInbox) -> None:
         connection = link.connection
         try:
-            page = await self._inbox.page(connection.user_id, effect.after, effect.limit)
+            page = await self._inbox.page(connection.user_id, effect.after, effect.limit, connection.inbox_tail)
         except StoreUnavailable:
             connection.failed(Refused("unavailable", "the tables do not answer; sync again"), effect.ref)
         else:
+            connection.inbox_tail = max(connection.inbox_tail, page.tail)
             connection.page(page.fields(), effect.ref)
+
+    async def _check_ack(self, link: Link, effect: CheckAck) -> None:
+        connection = link.connection
+        try:
+            tails = await self._inbox.tails((connection.user_id,))
+        except StoreUnavailable:
+            connection.failed(Refused("unavailable", "the tables do not answer; send the ack again"), effect.ref)
+        else:
+            connection.ack_checked(effect.inbox_seq, tails.get(connection.user_id, 0), effect.ref)
 
     def _is_void(self, user_id: str, move: MoveWatermark) -> bool:
         """Every member of a large group acks several times a second, and receipts would look each up to drop it."""

@@ -149,10 +149,15 @@ class Device:
                 await self._fill(session_id, seq)
 
     async def sync(self, limit: int) -> None:
-        """Read the inbox from the cursor to its tail."""
+        """Read the inbox from the cursor to its tail, which may lie below what was pushed and is not confirmed."""
         self.needs_sync = False
         while True:
+            confirmed = self.world.confirmed.inbox_tail(self.user_id)
             page = await self._gateway.inbox.page(self.user_id, self.cursor, limit)
+            assert page.tail >= confirmed, f"Freshness: {self.user_id} is told {page.tail}, {confirmed} is confirmed"
+            assert page.is_ahead == (self.cursor > page.tail), f"{self.user_id} at {self.cursor} is told {page}"
+            if page.is_ahead:  # it will be written; a client never steps back
+                break
             assert not page.truncated, f"G7: {self.user_id} is told that {self.cursor + 1} has expired"
             for inbox_seq, encoded in page.items:
                 assert inbox_seq == self.cursor + 1, f"G7: {self.user_id} resumes at {self.cursor}, gets {inbox_seq}"

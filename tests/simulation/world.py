@@ -17,7 +17,7 @@ from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import FaultRates as StoreRates
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_faults import WriteFault
-from tidings.store.rows import GroupRow, KeyRow, MemberRow, MessageRow
+from tidings.store.rows import GroupRow, InboxRow, KeyRow, MemberRow, MessageRow
 from tidings.topics import GROUPS, Group, TopicSizes, declared
 from tidings.wire.common_pb2 import KIND_SYSTEM
 from tidings.wire.push_pb2 import SendAck
@@ -146,6 +146,11 @@ class Confirmed:
         self._messages: dict[tuple[str, int], MessageRow] = {}
         self._keys: set[tuple[str, str, str, int]] = set()
         self._versions: set[tuple[str, int]] = set()
+        self._inbox_tails: dict[str, int] = {}
+
+    def inbox_tail(self, user_id: str) -> int:
+        """The highest place of an inbox that is confirmed; whatever is pushed above it may not be stored yet."""
+        return self._inbox_tails.get(user_id, 0)
 
     def see(self, rows: Sequence[TaggedRow], unconfirmed: Collection[int]) -> None:
         """The outcome of one write."""
@@ -156,6 +161,8 @@ class Confirmed:
                 self._messages[row.session_id, row.seq] = row
             elif isinstance(row, KeyRow):
                 self._keys.add((row.session_id, row.sender_id, row.client_msg_id, row.seq))
+            elif isinstance(row, InboxRow):
+                self._inbox_tails[row.user_id] = max(row.inbox_seq, self.inbox_tail(row.user_id))
             elif isinstance(row, GroupRow | MemberRow):
                 self._versions.add((row.session_id, row.as_of_seq))
 

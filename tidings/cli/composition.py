@@ -18,9 +18,17 @@ def kafka(settings: KafkaSettings) -> Broker:
     return KafkaBroker(KafkaConfig.of(settings))
 
 
-async def migrate_tables(settings: CassandraSettings, wait_s: float) -> Sequence[str]:
-    """Apply missing migrations; their names. StoreUnavailable when Cassandra does not answer within `wait_s`."""
-    from tidings.store.cassandra_config import CassandraConfig
-    from tidings.store.migrate import migrate
+async def migrate_tables(
+    settings: CassandraSettings, wait_s: float, at_ms: int, *, is_restored: bool
+) -> tuple[Sequence[str], str]:
+    """Apply missing migrations and name the tables; the migrations' names, and a line about the tables' name.
 
-    return await migrate(replace(CassandraConfig.of(settings), start_timeout_s=wait_s))
+    StoreUnavailable when Cassandra does not answer within `wait_s`.
+    """
+    from tidings.store.cassandra_config import CassandraConfig
+    from tidings.store.migrate import Naming, migrate_and_name
+
+    config = replace(CassandraConfig.of(settings), start_timeout_s=wait_s)
+    done = await migrate_and_name(config, Naming(at_ms, is_restored))
+    assert done.deployment is not None  # our own migrations make its table
+    return done.applied, f"deployment: {done.deployment.id}{' named now' if done.is_named_now else ''}"

@@ -8,9 +8,10 @@ from tidings.cli.chat_screen import ChatScreen
 from tidings.cli.chat_view import ChatView
 from tidings.cli.screen_text import visible
 from tidings.cli.signing_in import Account, LivePlace, signed_in
-from tidings_client import Client, LinkChanged, StatusChanged, WatermarksMoved, peer_of
+from tidings_client import Client, HistoryPage, LinkChanged, StatusChanged, WatermarksMoved, peer_of
 
 HISTORY = 100
+LOOK_BACK_PAGES = 10  # of what no device has had yet: 1,000 messages
 
 
 async def converse(account: Account, session_id: str) -> None:
@@ -49,9 +50,19 @@ class Conversation:
         page = await self._client.history(self._view.session_id, limit=HISTORY)
         self._view.add(page.messages)
         session = await self._client.session(self._view.session_id)
+        await self._fetch_undelivered(page, session.delivered_seq)
         if session.peer is not None:
             self._view.peer_has(session.peer.delivered_seq, session.peer.read_seq)
         self._mark_read()
+
+    async def _fetch_undelivered(self, page: HistoryPage, delivered_seq: int) -> None:
+        """Back to what a device of the user has had: nothing is marked as read that none has had."""
+        for _ in range(LOOK_BACK_PAGES):
+            if not page.has_more or page.messages[0].seq <= delivered_seq + 1:
+                return
+            before = page.messages[0].seq
+            page = await self._client.history(self._view.session_id, before_seq=before, limit=HISTORY)
+            self._view.add(page.messages)
 
     async def _read_messages(self) -> None:
         async for message in self._client.messages():

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli import composition
-from tidings.cli.initialise import Initialised, initialise
+from tidings.cli.initialise import Initialised, initialise, log_time_ms
 from tidings.cli.patience import GaveUp, patiently
 from tidings.cli.screen_text import say
 from tidings.errors import StoreUnavailable
@@ -18,6 +18,9 @@ SERVERS_S = 60.0  # a JVM on a busy machine takes 20 s from its start to its fir
 
 def init(
     wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for each server.", min=0.1)] = SERVERS_S,
+    restored: Annotated[
+        bool, typer.Option("--restored", help="The tables come from a backup: name them anew for the clients.")
+    ] = False,
 ) -> None:
     """Create topics, first offsets and tables. Run before the services start; again, it adds what is missing.
 
@@ -25,18 +28,23 @@ def init(
     partitions than configured is refused (exit code 2).
     """
     kafka, cassandra = KafkaSettings(), CassandraSettings()
-    for line in asyncio.run(_initialise_log(kafka, wait_s)).lines():
+    done, at_ms = asyncio.run(_initialise_log(kafka, wait_s))
+    for line in done.lines():
         say(line)
-    applied = asyncio.run(_migrate(cassandra, wait_s))
+    applied, named = asyncio.run(_migrate(cassandra, wait_s, at_ms, is_restored=restored))
     say(f"tables: {', '.join(applied)} applied" if applied else "tables: all there")
+    say(named)
 
 
-async def _initialise_log(settings: KafkaSettings, wait_s: float) -> Initialised:
-    async def attempt() -> Initialised:
-        admin = composition.kafka(settings).admin()
+async def _initialise_log(settings: KafkaSettings, wait_s: float) -> tuple[Initialised, int]:
+    """What was done, and the time by the log's clock."""
+
+    async def attempt() -> tuple[Initialised, int]:
+        broker = composition.kafka(settings)
+        admin = broker.admin()
         try:
             await admin.start()
-            return await initialise(admin, settings.sizes(), settings.replication)
+            return await initialise(admin, settings.sizes(), settings.replication), await log_time_ms(broker)
         finally:
             await admin.stop()
 
@@ -44,9 +52,11 @@ async def _initialise_log(settings: KafkaSettings, wait_s: float) -> Initialised
     return await patiently(attempt, server=server, within_s=wait_s, say=say)
 
 
-async def _migrate(settings: CassandraSettings, wait_s: float) -> Sequence[str]:
+async def _migrate(
+    settings: CassandraSettings, wait_s: float, at_ms: int, *, is_restored: bool
+) -> tuple[Sequence[str], str]:
     try:
-        return await composition.migrate_tables(settings, wait_s)
+        return await composition.migrate_tables(settings, wait_s, at_ms, is_restored=is_restored)
     except StoreUnavailable as error:
         server = f"Cassandra at {settings.hosts}, port {settings.port} (TIDINGS_CASSANDRA_HOSTS, _PORT)"
         raise GaveUp(f"{server} did not serve us within {wait_s:g} s: {error}") from error

@@ -1,12 +1,20 @@
 """What `tidings init` does to the log: topics, and the groups' first offsets. Over the port; may be repeated."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tidings.broker.base import Admin
-from tidings.errors import ConfigurationError
+from tidings.broker.base import Admin, Broker, NewRecord, TopicPartition
+from tidings.errors import BrokerUnavailable, ConfigurationError
 from tidings.policy.marks import Marks, fits_metadata
-from tidings.topics import GROUPS, Topic, TopicSizes, declared
+from tidings.runtime.start import started
+from tidings.topics import GROUPS, PUSH, Topic, TopicSizes, declared
+from tidings.wire.push_pb2 import Push
+
+# A record that was confirmed is there to be read; a reader's first answer takes a second on a busy machine.
+_READ_BACK_S = 10.0
+# No gateway has this epoch: each drops the record unread.
+_NO_GATEWAY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,25 @@ async def initialise(admin: Admin, sizes: TopicSizes, replication: int) -> Initi
     empty = Marks().encoded()
     written = {group.name: len(await admin.write_first_offsets(group, counts, empty)) for group in GROUPS}
     return Initialised(tuple(created), written)
+
+
+async def log_time_ms(broker: Broker) -> int:
+    """The time now by the clock that stamps messages, which is the broker's: that of a record made for it.
+
+    Raises BrokerUnavailable when it can be tried again.
+    """
+    producer, reader = broker.producer("init"), broker.reader("init")
+    async with started(producer, reader):
+        record = NewRecord(Push(gateway_epoch=_NO_GATEWAY).SerializeToString())
+        offset = await producer.produce(PUSH, 0, [record])
+        reader.assign({TopicPartition(PUSH, 0): offset})
+        try:
+            async with asyncio.timeout(_READ_BACK_S):
+                while not (records := await reader.poll(1, 1_000)):
+                    pass
+        except TimeoutError:
+            raise BrokerUnavailable(f"a record on {PUSH} cannot be read back") from None
+        return records[0].at_ms
 
 
 async def _refuse_other_counts(admin: Admin, topics: tuple[Topic, ...]) -> None:

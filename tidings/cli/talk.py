@@ -17,6 +17,7 @@ from tidings.cli.screen_text import TICKS, content, line, say
 from tidings.cli.signing_in import Account, LivePlace, signed_in
 from tidings_client import (
     Client,
+    Complaint,
     CursorStore,
     FileCursorStore,
     Link,
@@ -129,7 +130,10 @@ def tail(  # noqa: PLR0913 - each argument is an option of the verb
     everything: Annotated[
         bool, typer.Option("--all", help="Without a place, begin with the oldest message instead of what comes now.")
     ] = False,
-    read: Annotated[bool, typer.Option("--read", help="Mark as read what is printed.")] = False,
+    read: Annotated[
+        bool,
+        typer.Option("--read", help="Mark as read what is printed, up to where nothing before it is missing."),
+    ] = False,
     session: Session = "",
     count: Annotated[int, typer.Option("--count", help="End after so many messages; 0: never.", min=0)] = 0,
     url: Url = DEFAULT_URL,
@@ -145,7 +149,7 @@ def tail(  # noqa: PLR0913 - each argument is an option of the verb
 
 async def _tail(account: Account, device: str, cursors: CursorStore, from_live: bool, wanted: Wanted) -> None:
     async with signed_in(account, device, cursors, from_live=from_live) as client:
-        telling = asyncio.create_task(_tell_of_breaks(client))
+        telling = asyncio.create_task(_tell_of_troubles(client))
         try:
             await _print_messages(client, wanted)
         finally:
@@ -165,8 +169,10 @@ async def _print_messages(client: Client, wanted: Wanted) -> None:
             return
 
 
-async def _tell_of_breaks(client: Client) -> None:
+async def _tell_of_troubles(client: Client) -> None:
     """On stderr, so that a pipe holds messages only."""
     async for event in client.events():
+        if isinstance(event, Complaint):
+            print(f"{event.code}: {visible(event.message)}", file=sys.stderr, flush=True)
         if isinstance(event, LinkChanged) and event.link is Link.OFFLINE:
             say(f"connection lost ({event.reason}); trying again", is_aside=True)

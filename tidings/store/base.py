@@ -8,6 +8,7 @@ unknown, and the same rows are to be written again (law 8).
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from tidings.store.deployment import Deployment
 from tidings.store.rows import (
     BlockList,
     BucketRow,
@@ -54,6 +55,11 @@ class UserBucket(NamedTuple):
 
 class Store(Protocol):
     """One method per question that a stage or the gateway asks."""
+
+    @property
+    def deployment(self) -> Deployment:
+        """Which life of the tables this is, as it was when the store was started."""
+        ...
 
     async def start(self) -> None:
         """Connect; check the schema version and the batch limits. StoreUnavailable, ConfigurationError."""

@@ -14,6 +14,7 @@ from tidings.store.cassandra_batches import BATCH_BYTES, batches
 from tidings.store.cassandra_block_lists import block_list, joined_ids
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_session import CassandraSession, DriverSession
+from tidings.store.deployment import Deployment
 from tidings.store.rows import (
     BlockList,
     BucketRow,
@@ -41,6 +42,13 @@ class CassandraStore:
     def __init__(self, config: CassandraConfig, session: CassandraSession | None = None) -> None:
         """`session`: another driver behind the same tables."""
         self._session = session or DriverSession(config)
+        self._deployment: Deployment | None = None
+
+    @property
+    def deployment(self) -> Deployment:
+        """See Store."""
+        assert self._deployment is not None  # the store was started
+        return self._deployment
 
     async def start(self) -> None:
         """See Store."""
@@ -48,6 +56,7 @@ class CassandraStore:
         try:
             await self._check_schema()
             await self._check_batch_threshold()
+            self._deployment = await self._read_deployment()
         except BaseException:
             await self._session.stop()
             raise
@@ -68,6 +77,11 @@ class CassandraStore:
         for (value,) in await self._session.execute(statements.SERVER_SETTING, (name,)):
             if value is not None and _bytes(value) < _LEAST_BATCH_THRESHOLD:
                 raise ConfigurationError(f"Cassandra's {name} is {value}, 1MiB is needed: set it in cassandra.yaml")
+
+    async def _read_deployment(self) -> Deployment:
+        for row in await self._session.execute(statements.DEPLOYMENT, ()):
+            return Deployment.of_row(row)
+        raise ConfigurationError("the tables have no name (table deployments is empty): run `tidings init`")
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
         """See Store."""

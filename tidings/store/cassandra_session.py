@@ -145,7 +145,8 @@ class DriverSession:
 
 
 def _prepared_texts() -> tuple[str, ...]:
-    return (*statements.READS, statements.SCHEMA_VERSIONS, statements.SERVER_SETTING)
+    checks = (statements.SCHEMA_VERSIONS, statements.DEPLOYMENT, statements.SERVER_SETTING)
+    return (*statements.READS, *checks)
 
 
 _Rows = list[tuple[Any, ...]]

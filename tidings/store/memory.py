@@ -5,6 +5,7 @@ the process, and nothing is thrown away in it but what has expired.
 """
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, TypeVar, cast
 from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow, UserBucket
+from tidings.store.deployment import Deployment
 from tidings.store.memory_faults import Faults, WriteFault
 from tidings.store.memory_tables import Partition, PartitionName, Slot, partition_of
 from tidings.store.rows import (
@@ -49,7 +51,8 @@ class MemoryStore:
     """See Store. `calls` counts calls by method, `rows_written` rows by table, for tests that assert on I/O."""
 
     def __init__(self, clock: Clock | None = None, faults: Faults | None = None) -> None:
-        """Without a clock nothing expires."""
+        """Without a clock nothing expires. New tables, and so a new deployment."""
+        self.deployment = Deployment.new(uuid.uuid4().hex, clock.wall_ms() if clock else 0)
         self.faults = faults or Faults()
         self.calls: Counter[str] = Counter()
         self.rows_written: Counter[str] = Counter()

@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tidings.store import statements
 from tidings.store.cassandra_block_lists import copy_old_blocks
 from tidings.store.cassandra_cluster import PROGRAMMING_ERRORS, SERVER_ERRORS, connect
 from tidings.store.cassandra_config import CassandraConfig
+from tidings.store.deployment import Deployment
 from tidings.store.rows import BlockList
 
 DIRECTORY = Path(__file__).parent / "migrations"
@@ -55,6 +56,32 @@ class Migration:
         return [part.strip() for part in code.split(";") if part.strip()]
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What the tables are to be called where they have no name, or `is_restored`: anew in any case.
+
+    `at_ms`: log time now; without one the clock of this machine.
+    """
+
+    at_ms: int | None = None
+    is_restored: bool = False
+
+    def next_life(self, known: Deployment | None) -> Deployment:
+        """The life of the tables that begins now."""
+        at_ms = time.time_ns() // 1_000_000 if self.at_ms is None else self.at_ms
+        life_id = uuid.uuid4().hex
+        return known.after_restore(life_id, at_ms) if known else Deployment.new(life_id, at_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a run has done. `deployment` is None for tables of before there were names, as tests make them."""
+
+    applied: list[str]
+    deployment: Deployment | None
+    is_named_now: bool
+
+
 def migrations(directory: Path = DIRECTORY) -> list[Migration]:
     """The files by version. ConfigurationError unless they are numbered 1, 2, 3 …"""
     found = [_read(path) for path in sorted(directory.glob("*.cql"))]
@@ -70,13 +97,18 @@ def newest_version() -> int:
 
 
 async def migrate(config: CassandraConfig, directory: Path = DIRECTORY) -> list[str]:
-    """Make the keyspace, apply what is missing, copy old block lists; the names of what was applied.
+    """Make the keyspace and apply what is missing; the names of what was applied. See `migrate_and_name`."""
+    return (await migrate_and_name(config, Naming(), directory)).applied
+
+
+async def migrate_and_name(config: CassandraConfig, naming: Naming, directory: Path = DIRECTORY) -> Migrated:
+    """Make the keyspace, apply what is missing, copy old block lists, and name the tables where they have no name.
 
     Safe to run again and from several processes at once. Raises
     StoreUnavailable, and ConfigurationError when a file differs from what was
     applied under its number or Cassandra refuses a statement.
     """
-    return await asyncio.to_thread(_migrate, config, migrations(directory))
+    return await asyncio.to_thread(_migrate, config, migrations(directory), naming)
 
 
 async def current_version(config: CassandraConfig) -> int:
@@ -91,12 +123,12 @@ def _read(path: Path) -> Migration:
     return Migration(int(match[1]), path.stem, path.read_text())
 
 
-def _migrate(config: CassandraConfig, wanted: list[Migration]) -> list[str]:
+def _migrate(config: CassandraConfig, wanted: list[Migration], naming: Naming) -> Migrated:
     session = connect(config, _REQUEST_TIMEOUT_S)
     try:
-        applied = _Runner(session, config).run(wanted)
+        done = _Runner(session, config).run(wanted, naming)
         users = copy_old_blocks(session) if _has_both_forms_of_blocks(session, config.keyspace) else 0
-        return [*applied, f"the block lists of {users} users"] if users else applied
+        return replace(done, applied=[*done.applied, f"the block lists of {users} users"]) if users else done
     except PROGRAMMING_ERRORS as error:
         raise ConfigurationError(f"Cassandra refuses a statement of the migrations: {error}") from error
     except SERVER_ERRORS as error:
@@ -132,7 +164,7 @@ class _Runner:
         self._config = config
         self._holder = uuid.uuid4().hex
 
-    def run(self, wanted: list[Migration]) -> list[str]:
+    def run(self, wanted: list[Migration], naming: Naming) -> Migrated:
         keyspace, replication = self._config.keyspace, self._config.replication
         self._change(statements.CREATE_KEYSPACE.format(keyspace=keyspace, replication=replication))
         self._session.set_keyspace(keyspace)
@@ -140,7 +172,8 @@ class _Runner:
         self._change(statements.CREATE_LOCK)
         self._lock()
         try:
-            return [migration.name for migration in self._missing(wanted) if self._apply(migration)]
+            applied = [migration.name for migration in self._missing(wanted) if self._apply(migration)]
+            return Migrated(applied, *self._name(naming))
         finally:
             self._execute(statements.RELEASE_LOCK, self._holder)
 
@@ -155,12 +188,28 @@ class _Runner:
 
     def _apply(self, migration: Migration) -> bool:
         for statement in migration.statements:
-            if not self._is_applied(statements.KEEP_LOCK, _LOCK_S, self._holder, self._holder):
-                raise StoreUnavailable("another runner took the migration lock; run again")
+            self._keep_lock()
             self._change(statement)
         recorded = (migration.version, migration.name, migration.checksum, time.time_ns() // 1_000_000)
         self._execute(statements.RECORD_MIGRATION, *recorded)
         return True
+
+    def _name(self, naming: Naming) -> tuple[Deployment | None, bool]:
+        """The life of the tables, and whether it was named now."""
+        if "deployments" not in self._session.cluster.metadata.keyspaces[self._config.keyspace].tables:
+            return None, False
+        known = next((Deployment.of_row(row) for row in self._execute(statements.DEPLOYMENT)), None)
+        if known is not None and not naming.is_restored:
+            return known, False
+        self._keep_lock()
+        named = naming.next_life(known)
+        values = (named.id, named.origin, named.since, list(named.restored))
+        self._execute(statements.NAME_DEPLOYMENT, *values)
+        return named, True
+
+    def _keep_lock(self) -> None:
+        if not self._is_applied(statements.KEEP_LOCK, _LOCK_S, self._holder, self._holder):
+            raise StoreUnavailable("another runner took the migration lock; run again")
 
     def _lock(self) -> None:
         deadline = time.monotonic() + _LOCK_WAIT_S

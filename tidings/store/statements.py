@@ -115,6 +115,7 @@ READS = (
 # -- checked when a service starts -----------------------------------------------------------------
 
 SCHEMA_VERSIONS = "SELECT version FROM schema_migrations"
+DEPLOYMENT = "SELECT id, origin, since, restored FROM deployments WHERE name = 'tables'"
 SERVER_SETTING = "SELECT value FROM system_views.settings WHERE name = ?"
 
 # -- the migration runner's ------------------------------------------------------------------------
@@ -132,3 +133,5 @@ KEEP_LOCK = "UPDATE schema_lock USING TTL ? SET holder = ? WHERE name = 'migrati
 RELEASE_LOCK = "DELETE FROM schema_lock WHERE name = 'migrations' IF holder = ?"
 # The table of before migration 2, a row a block.
 OLD_BLOCKS = "SELECT user_id, blocked_id FROM blocks"
+# Under the lock of the migrations, so that a first name is given once.
+NAME_DEPLOYMENT = "INSERT INTO deployments (name, id, origin, since, restored) VALUES ('tables', ?, ?, ?, ?)"

@@ -424,7 +424,7 @@ def test_a_token_that_stays_as_it_is_stops_at_the_first_4401() -> None:
 def test_a_token_is_renewed_a_minute_before_its_end_and_the_connection_goes_on() -> None:
     author = Author()
     author.connect(expires_in_ms=3_600_000)
-    author.take(author.core.mark_read(SESSION, 1))
+    author.take(author.core.mark_read(author.now_ms, SESSION, 1))
     author.advance(3_540_000)
     assert any(isinstance(effect, RenewToken) for effect in author.effects)
     author.frames.clear()
@@ -435,8 +435,9 @@ def test_a_token_is_renewed_a_minute_before_its_end_and_the_connection_goes_on()
 
 def test_reads_are_said_at_once_and_again_on_a_new_connection() -> None:
     author = online()
-    author.take(author.core.mark_read(SESSION, 4))
-    author.take(author.core.mark_read(SESSION, 3))
+    author.take(author.core.mark_read(author.now_ms, SESSION, 4))
+    author.take(author.core.own_marks(author.now_ms, SESSION, 4, 1))
+    author.take(author.core.mark_read(author.now_ms, SESSION, 3))
     assert author.frames[-1] == frames.Read(session_id=SESSION, seq=4)
     author.close()
     author.frames.clear()
@@ -450,7 +451,8 @@ def test_however_many_sessions_were_read_without_a_connection_each_is_said() -> 
     author.frames.clear()
     names = [f"g:{number}" for number in range(300)]
     for name in names:
-        author.take(author.core.mark_read(name, 7))
+        author.take(author.core.mark_read(author.now_ms, name, 7))
+        author.take(author.core.own_marks(author.now_ms, name, 7, 1))
     author.connect()
     said = [frame for frame in author.frames if isinstance(frame, frames.Read)]
     assert sorted(frame.session_id for frame in said) == sorted(names)

@@ -257,6 +257,7 @@ async def _app() -> App:
         receipts=ReceiptReads(store, memberships),
         group_key=b"k" * 32,
         body_rules=BodyRules(),
+        deployment=store.deployment.fields(),
         clock=CLOCK,
     )
     return rest_app(parts)

@@ -10,6 +10,7 @@ import pytest
 from services.gateway.connection import Connection, ConnectionRules
 from services.gateway.effects import (
     Announce,
+    CheckAck,
     Effect,
     HeartbeatDue,
     MoveWatermark,
@@ -260,7 +261,7 @@ def test_whole_floats_are_numbers_and_null_and_empty_count_as_absent() -> None:
         {"type": "ack", "inbox_seq": 4.0, "delivered": ""},
     )
     moved = [MoveWatermark("d:alice:bob", 2, 2, None), MoveWatermark("d:alice:bob", 2, 0, None)]
-    assert list(effects) == [ReadInbox(3, 200, None), *moved]
+    assert list(effects) == [ReadInbox(3, 200, None), *moved, CheckAck(4, None)]
     assert sent(connection) == []
 
 
@@ -349,6 +350,8 @@ def test_a_page_answers_with_its_ref() -> None:
 
 def test_acks_and_reads_move_watermarks_of_own_sessions_only() -> None:
     connection = signed_in()
+    connection.deliver(4, MESSAGE, 0)
+    sent(connection)
     ack = {
         "type": "ack",
         "inbox_seq": 4,
@@ -406,6 +409,7 @@ def test_an_ack_ends_the_repeats_of_all_up_to_it() -> None:
 def test_a_delivery_below_an_ack_is_not_waited_for() -> None:
     connection = signed_in()
     receive(connection, {"type": "ack", "inbox_seq": 9})
+    connection.ack_checked(9, 9, None)
     connection.deliver(5, MESSAGE, 0)
     assert only(connection)["inbox_seq"] == 5
     connection.ticked(5_000)

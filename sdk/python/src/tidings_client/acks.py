@@ -55,6 +55,17 @@ class Acks:
         for marks in (self._delivered, self._read, self._changed, self._unsaid_reads):
             marks.pop(session_id, None)
 
+    def forget_all(self) -> None:
+        """Another life of the deployment: nothing that was said means anything in it."""
+        for marks in (self._delivered, self._read, self._changed, self._unsaid_reads):
+            marks.clear()
+        self._inbox_seq, self._said_inbox_seq, self._flush_at_ms = None, 0, None
+
+    def held_again(self, now_ms: int) -> Iterator[Effect]:
+        """A repeat came of what is held: the server has not heard it, or did not believe it."""
+        if self._inbox_seq is not None:
+            yield from self._linger(now_ms)
+
     def ready(self) -> Iterator[Effect]:
         """A new connection is signed in."""
         self._connected = True

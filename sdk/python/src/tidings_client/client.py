@@ -19,9 +19,9 @@ from tidings_client import effects
 from tidings_client.composing import Address, draft_of, fault_of
 from tidings_client.core import Core
 from tidings_client.cursors import CursorStore, MemoryCursorStore
-from tidings_client.effects import Effect, Event, Fetch, Link, Status
+from tidings_client.effects import Effect, Event, Link, Status
 from tidings_client.errors import ApiError, Stopped, Unreachable, stopped_because
-from tidings_client.fetching import counts, read_log, watermarks
+from tidings_client.fetching import Fetcher
 from tidings_client.frames import Message
 from tidings_client.group_calls import GroupCalls
 from tidings_client.handles import SentMessage
@@ -35,7 +35,6 @@ from tidings_client.socket import Socket, open_socket
 from tidings_client.tokens import TokenProvider, Tokens, expires_in_ms
 
 MAX_UNSETTLED = 10_000  # messages under way; `send` waits beyond it
-HISTORIES_AT_ONCE = 4
 LEAVE_S = 5.0  # how long leaving waits for unanswered sends
 
 
@@ -81,7 +80,7 @@ class Client:
         self._timer_at_ms: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
-        self._histories = asyncio.Semaphore(HISTORIES_AT_ONCE)
+        self._fetcher = Fetcher(self._rest, self._core, self._apply, self._now_ms)
 
     # -- coming and going --------------------------------------------------------------------------
 
@@ -190,9 +189,14 @@ class Client:
         """The application is done with a message; after a restart it does not come again."""
         self._incoming.settle(message)
 
-    def mark_read(self, session_id: str, seq: int) -> None:
-        """The user has read the session up to `seq`. Cumulative; repeated on later connections."""
-        self._apply(self._core.mark_read(session_id, seq))
+    def mark_read(self, session_id: str, seq: int, *, even_unseen: bool = False) -> None:
+        """The user has read the session up to `seq`. Cumulative; repeated on later connections.
+
+        It is said once all before it was had by this or another device: shown, or fetched with `history`. So a
+        device that began in the middle makes nothing read that was never there to be read. `even_unseen` says it at
+        once, for a user who dismisses what came before.
+        """
+        self._apply(self._core.mark_read(self._now_ms(), session_id, seq, even_unseen=even_unseen))
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens, from now on: StatusChanged of own messages, WatermarksMoved, CountsMoved,
@@ -219,8 +223,13 @@ class Client:
     async def history(
         self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
     ) -> HistoryPage:
-        """Ascending by seq; the newest, if neither end is given."""
-        return await self._rest.history(session_id, before_seq=before_seq, after_seq=after_seq, limit=limit)
+        """Ascending by seq; the newest, if neither end is given. This device has had what it fetches, so that it
+        counts as delivered once nothing before it is missing."""
+        page = await self._rest.history(session_id, before_seq=before_seq, after_seq=after_seq, limit=limit)
+        if page.messages:
+            ends = page.messages[0].seq, page.messages[-1].seq
+            self._apply(self._core.had(self._now_ms(), session_id, *ends))
+        return page
 
     async def receipts(
         self, session_id: str, seq: int, after: str | None = None, limit: int | None = None
@@ -253,19 +262,10 @@ class Client:
                 self._hang_up(code, reason)
             case effects.RenewToken():
                 self._spawn(self._renew())
-            case effects.FetchHistory() | effects.FetchWatermarks() | effects.FetchCounts():
-                self._spawn(self._fetch(effect))
+            case effects.FetchHistory() | effects.FetchWatermarks() | effects.FetchOwnMarks() | effects.FetchCounts():
+                self._spawn(self._fetcher.answer(effect))
             case _:
                 self._tell(effect)
-
-    def _fetch(self, asked: Fetch) -> Coroutine[Any, Any, None]:
-        match asked:
-            case effects.FetchHistory(session_id=session_id, after_seq=after_seq):
-                return self._fetch_history(session_id, after_seq)
-            case effects.FetchWatermarks(session_ids=session_ids):
-                return self._fetch_watermarks(set(session_ids))
-            case effects.FetchCounts(session_id=session_id, seq=seq):
-                return self._fetch_counts(session_id, seq)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, effects.StatusChanged):
@@ -326,26 +326,6 @@ class Client:
             return  # the server will say when the old one has ended, and the next connection asks again
         if self._socket is not None:
             self._apply(self._core.token(self._now_ms(), token, expires_in_ms(token)))
-
-    async def _fetch_history(self, session_id: str, after_seq: int | None) -> None:
-        try:
-            async with self._histories:
-                page = await read_log(self._rest, session_id, after_seq)
-        except (OSError, ApiError, Unreachable) as error:
-            gone = isinstance(error, ApiError) and error.code == "session_not_found"
-            self._apply(self._core.history_failed(self._now_ms(), session_id, gone=gone))
-        else:
-            self._apply(self._core.history(self._now_ms(), session_id, page.messages, page.has_more))
-
-    async def _fetch_watermarks(self, session_ids: set[str]) -> None:
-        async for peer_of_session in watermarks(self._rest, session_ids):
-            self._apply(self._core.watermarks(*peer_of_session))
-
-    async def _fetch_counts(self, session_id: str, seq: int) -> None:
-        async with self._histories:
-            found = await counts(self._rest, session_id, seq)
-        if found is not None:
-            self._apply(self._core.counts(session_id, seq, *found))
 
     def _settled_ticket(self, ticket: int) -> None:
         self._apply(self._core.handled(self._now_ms(), ticket))

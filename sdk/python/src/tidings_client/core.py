@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tidings_client import backoff, frames
 from tidings_client.acks import Acks
+from tidings_client.claims import Claims
 from tidings_client.effects import (
     CloseConnection,
     Complaint,
@@ -29,6 +30,7 @@ from tidings_client.effects import (
 )
 from tidings_client.frames import CLOSE_NORMAL, CLOSE_REPLACED, CLOSE_UNAUTHORIZED
 from tidings_client.ids import is_group, peer_of
+from tidings_client.receipts import Receipts
 from tidings_client.receiving import Receiving
 from tidings_client.sending import Draft, Outgoing
 
@@ -49,7 +51,8 @@ class Core:
         self._jitter = jitter
         self._renewable = renewable_token
         self._acks = Acks()
-        self._receiving = Receiving(self._acks)
+        self._claims = Claims(self._acks)
+        self._receiving = Receiving(self._acks, self._claims)
         self._outgoing = Outgoing()
         self._attempts = 0
         self._refusals = 0
@@ -85,9 +88,14 @@ class Core:
         """The application is done with a delivery."""
         return list(self._receiving.handled(now_ms, ticket))
 
-    def mark_read(self, session_id: str, seq: int) -> list[Effect]:
-        """The user has read the session up to `seq`."""
-        return list(self._acks.read(session_id, seq))
+    def mark_read(self, now_ms: int, session_id: str, seq: int, *, even_unseen: bool = False) -> list[Effect]:
+        """The user has read the session up to `seq`; said once all before it was had by some device of the user,
+        or with `even_unseen` at once."""
+        return list(self._claims.read(now_ms, session_id, seq, even_unseen=even_unseen))
+
+    def had(self, now_ms: int, session_id: str, first_seq: int, last_seq: int) -> list[Effect]:
+        """The application has fetched these messages from history."""
+        return list(self._claims.had(now_ms, session_id, first_seq, last_seq))
 
     def stop(self) -> list[Effect]:
         """The application is leaving: last acks, the cursor, and the close."""
@@ -113,13 +121,17 @@ class Core:
         return list(self._closed(now_ms, code, reason))
 
     def received(self, now_ms: int, frame: frames.ServerFrame) -> list[Effect]:
-        return list(self._received(now_ms, frame))
+        return self._in_this_life(self._received(now_ms, frame))
 
     # -- what the shell fetched --------------------------------------------------------------------
 
     def history(self, now_ms: int, session_id: str, messages: Iterable[frames.Message], has_more: bool) -> list[Effect]:
         """The answer to `FetchHistory`."""
         return list(self._history(now_ms, session_id, tuple(messages), has_more))
+
+    def history_ahead(self, now_ms: int, session_id: str) -> list[Effect]:
+        """The answer to `FetchHistory` where the session ends below what was asked for."""
+        return self._in_this_life(self._receiving.history_ahead(now_ms, session_id))
 
     def history_failed(self, now_ms: int, session_id: str, *, gone: bool) -> list[Effect]:
         """`gone`: the session is closed to this user for good."""
@@ -128,6 +140,17 @@ class Core:
     def watermarks(self, session_id: str, delivered_seq: int, read_seq: int) -> list[Effect]:
         """The answer to `FetchWatermarks`, one call a session: the peer's watermarks."""
         return list(self._outgoing.receipts.watermarks(session_id, delivered_seq, read_seq))
+
+    def own_marks(self, now_ms: int, session_id: str, delivered_seq: int, joined_seq: int) -> list[Effect]:
+        """The answer to `FetchOwnMarks`, one call a session."""
+        return list(self._claims.stored(now_ms, session_id, delivered_seq, joined_seq))
+
+    def own_marks_failed(self, session_id: str, *, gone: bool) -> None:
+        """`gone`: the session is closed to this user for good."""
+        if gone:
+            self._claims.forget(session_id)
+        else:
+            self._claims.not_stored(session_id)
 
     def counts(self, session_id: str, seq: int, delivered: int, read: int) -> list[Effect]:
         """The answer to `FetchCounts`."""
@@ -147,12 +170,20 @@ class Core:
             self._renew_at_ms,
             self._leave_at_ms,
             self._acks.next_tick_ms(),
+            self._claims.next_tick_ms(),
             self._receiving.next_tick_ms(),
             self._outgoing.next_tick_ms(now_ms),
         ]
         return min((time for time in times if time is not None), default=None)
 
     # ----------------------------------------------------------------------------------------------
+
+    def _in_this_life(self, effects: Iterator[Effect]) -> list[Effect]:
+        """In another life of the deployment seqs are others, and so are watermarks of peers."""
+        life, done = self._receiving.life, list(effects)
+        if self._receiving.life != life:
+            self._outgoing.receipts = Receipts()
+        return done
 
     def _connect(self) -> Iterator[Effect]:
         self._connect_at_ms = None
@@ -236,6 +267,8 @@ class Core:
                 yield SendFrame(frames.Pong(id=ping_id))
             case frames.GoAway(reconnect_after_ms=wait_ms):
                 self._leave_at_ms = now_ms + wait_ms
+            case frames.ServerError(code="cursor_ahead"):
+                self._receiving.doubt(now_ms)
             case frames.ServerError(code=code, message=message):
                 yield Complaint(code, message)
 
@@ -289,6 +322,7 @@ class Core:
         self._receiving.page_limit = welcome.limits.page
         yield LimitMessages(min(welcome.limits.frame_bytes, frames.MAX_CLIENT_MESSAGE_BYTES))
         yield LinkChanged(self.link)
+        yield from self._receiving.greeted(now_ms, welcome.deployment)
         yield from self._acks.ready()
         self._receiving.ready(now_ms, welcome.user_id)
         yield from self._outgoing.ready(now_ms, welcome.user_id, welcome.limits)
@@ -307,6 +341,7 @@ class Core:
             self._renew_at_ms = None
             yield RenewToken()
         yield from self._acks.tick(now_ms)
+        yield from self._claims.tick(now_ms)
         yield from self._receiving.tick(now_ms)
         yield from self._outgoing.tick(now_ms, self._jitter())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tidings_client.frames import ClientFrame, Message
+from tidings_client.frames import ClientFrame, Deployment, Message
 
 
 class Status(StrEnum):
@@ -29,12 +29,24 @@ class Link(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """Where a life of the deployment ended for this device. Of what has an `at` below `before_ms`, everything up
+    to these places was shown."""
+
+    before_ms: int
+    inbox_seq: int
+    groups: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """What a device must remember to resume: the inbox up to which everything has been handled,
-    and for each read-diffusion group the last seq handled."""
+    for each read-diffusion group the last seq handled, and of which life of the deployment these places are."""
 
     inbox_seq: int
     groups: dict[str, int] = field(default_factory=dict)
+    deployment: Deployment | None = None
+    earlier: tuple[Earlier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,13 @@ class FetchWatermarks:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchOwnMarks:
+    """Read up to where these sessions are stored as delivered to this user, and where the user joined."""
+
+    session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FetchCounts:
     """Read how many members have received and read this message of ours in a group."""
 
@@ -146,12 +165,13 @@ class LinkChanged:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The server refused a frame that has no answer of its own."""
+    """The server refused a frame that has no answer of its own; or, with the code `other_life`, its tables were
+    made anew or restored, and this device reads from the beginning."""
 
     code: str
     message: str
 
 
 Event = StatusChanged | WatermarksMoved | CountsMoved | LinkChanged | Complaint
-Fetch = FetchHistory | FetchWatermarks | FetchCounts
+Fetch = FetchHistory | FetchWatermarks | FetchOwnMarks | FetchCounts
 Effect = Connect | CloseConnection | SendFrame | LimitMessages | RenewToken | Deliver | PersistCursor | Fetch | Event

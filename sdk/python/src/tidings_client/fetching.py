@@ -2,15 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
+from tidings_client import effects
+from tidings_client.core import Core
+from tidings_client.effects import Effect, Fetch
 from tidings_client.errors import ApiError, Unreachable
-from tidings_client.rest import HistoryPage, Rest
+from tidings_client.rest import HistoryPage, Rest, Session
 
 HISTORY_LIMIT = 200
 SESSION_LIMIT = 100
 RECEIPT_PAGES = 5  # members by user id; beyond them the next `group_receipt` tells
 SESSION_PAGES = 5  # newest activity first, so the sessions that we have just sent to are near the front
+FETCHES_AT_ONCE = 4
+ASKED_ONE_BY_ONE = 4  # sessions; of more the list tells most in one call
+
+
+class Fetcher:
+    """Carries the core's questions to the server and the answers back. `apply` carries out what the core makes of
+    them, `now_ms` is its clock."""
+
+    def __init__(
+        self, rest: Rest, core: Core, apply: Callable[[list[Effect]], None], now_ms: Callable[[], int]
+    ) -> None:
+        self._rest = rest
+        self._core = core
+        self._apply = apply
+        self._now_ms = now_ms
+        self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    def answer(self, asked: Fetch) -> Coroutine[Any, Any, None]:
+        """Ask, and hand the answer over."""
+        match asked:
+            case effects.FetchHistory(session_id=session_id, after_seq=after_seq):
+                return self._history(session_id, after_seq)
+            case effects.FetchWatermarks(session_ids=session_ids):
+                return self._watermarks(set(session_ids))
+            case effects.FetchOwnMarks(session_ids=session_ids):
+                return self._own_marks(dict.fromkeys(session_ids))
+            case effects.FetchCounts(session_id=session_id, seq=seq):
+                return self._counts(session_id, seq)
+
+    async def _history(self, session_id: str, after_seq: int | None) -> None:
+        try:
+            async with self._slots:
+                page = await read_log(self._rest, session_id, after_seq)
+        except (OSError, ApiError, Unreachable) as error:
+            self._apply(self._core.history_failed(self._now_ms(), session_id, gone=_is_gone(error)))
+            return
+        if page.ahead:
+            self._apply(self._core.history_ahead(self._now_ms(), session_id))
+        else:
+            self._apply(self._core.history(self._now_ms(), session_id, page.messages, page.has_more))
+
+    async def _watermarks(self, session_ids: set[str]) -> None:
+        async for peer_of_session in watermarks(self._rest, session_ids):
+            self._apply(self._core.watermarks(*peer_of_session))
+
+    async def _own_marks(self, missing: dict[str, None]) -> None:
+        if len(missing) > ASKED_ONE_BY_ONE:
+            async for session in listed(self._rest, set(missing)):
+                del missing[session.session_id]
+                self._own_mark(session)
+        for session_id in missing:
+            try:
+                async with self._slots:
+                    session = await self._rest.session(session_id)
+            except (OSError, ApiError, Unreachable) as error:
+                self._core.own_marks_failed(session_id, gone=_is_gone(error))
+            else:
+                self._own_mark(session)
+
+    def _own_mark(self, session: Session) -> None:
+        marks = (session.session_id, session.delivered_seq, session.joined_seq or 1)
+        self._apply(self._core.own_marks(self._now_ms(), *marks))
+
+    async def _counts(self, session_id: str, seq: int) -> None:
+        async with self._slots:
+            found = await counts(self._rest, session_id, seq)
+        if found is not None:
+            self._apply(self._core.counts(session_id, seq, *found))
+
+
+def _is_gone(error: Exception) -> bool:
+    return isinstance(error, ApiError) and error.code == "session_not_found"
 
 
 async def read_log(rest: Rest, session_id: str, after_seq: int | None) -> HistoryPage:
@@ -21,9 +98,8 @@ async def read_log(rest: Rest, session_id: str, after_seq: int | None) -> Histor
     return await rest.history(session_id, after_seq=after_seq, limit=HISTORY_LIMIT)
 
 
-async def watermarks(rest: Rest, session_ids: set[str]) -> AsyncIterator[tuple[str, int, int]]:
-    """(session_id, delivered_seq, read_seq) of the peers in these sessions. They are a refreshment: without
-    an answer it simply ends, and the next `live` asks again."""
+async def listed(rest: Rest, session_ids: set[str]) -> AsyncIterator[Session]:
+    """Those of these sessions that the first pages of the list have. Without an answer it simply ends."""
     missing, before = set(session_ids), None
     for _ in range(SESSION_PAGES):
         try:
@@ -31,12 +107,20 @@ async def watermarks(rest: Rest, session_ids: set[str]) -> AsyncIterator[tuple[s
         except (ApiError, Unreachable):
             return
         for session in page.sessions:
-            if session.session_id in missing and session.peer is not None:
-                yield session.session_id, session.peer.delivered_seq, session.peer.read_seq
-            missing.discard(session.session_id)
+            if session.session_id in missing:
+                missing.discard(session.session_id)
+                yield session
         before = page.next
         if not missing or before is None:
             return
+
+
+async def watermarks(rest: Rest, session_ids: set[str]) -> AsyncIterator[tuple[str, int, int]]:
+    """(session_id, delivered_seq, read_seq) of the peers in these sessions. They are a refreshment: without
+    an answer it simply ends, and the next `live` asks again."""
+    async for session in listed(rest, session_ids):
+        if session.peer is not None:
+            yield session.session_id, session.peer.delivered_seq, session.peer.read_seq
 
 
 async def counts(rest: Rest, session_id: str, seq: int) -> tuple[int, int] | None:

@@ -56,6 +56,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     burst: int | None = None
 
 
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A life of the server's tables. `id` names it, `origin` the tables, which a restore from a backup keeps.
+    `since`: when it began; `restored`: when each life of these tables that followed a restore began."""
+
+    id: str
+    origin: str | None = None
+    since: int = 0
+    restored: tuple[int, ...] = ()
+
+
 class _ServerFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What all server frames share: the JSON field that tells them apart."""
 
@@ -67,6 +77,7 @@ class Welcome(_ServerFrame, frozen=True, kw_only=True, tag="welcome"):
     server_time: int
     heartbeat_s: float = 20
     limits: Limits = Limits()
+    deployment: Deployment | None = None
 
 
 class Live(_ServerFrame, frozen=True, kw_only=True, tag="live"):
@@ -86,6 +97,7 @@ class SyncPage(_ServerFrame, frozen=True, kw_only=True, tag="sync_page"):
     items: tuple[InboxItem, ...] | None = None
     more: bool = False
     truncated: bool = False
+    ahead: bool = False
 
 
 class Push(_ServerFrame, frozen=True, kw_only=True, tag="message"):

@@ -18,6 +18,7 @@ PATIENCE_MS = 200  # a push that overtook another one usually waits less
 AGAIN_MS = 1_000  # when an answer did not have what the head promises
 UNKNOWN_MS = 10_000  # a head whose group the inbox does not name yet; its switch or joining is on the way
 MAX_HELD = 500  # messages per group; what does not fit comes again with history
+CERTAIN = 2  # doubts: the head that was told, and an answer of history
 HOLES_BELIEVED = 10  # answers in a row without the next seq: the inbox no longer has the leaving and joining
 
 
@@ -55,11 +56,12 @@ class _Log:
     failures: int = 0
     fetching: bool = False
     holes: int = 0
+    doubts: int = 0  # 1: a head below `last` was told; more: history said so, too
     held: dict[int, Shown] = field(default_factory=dict)
 
     @property
     def behind(self) -> bool:
-        return self.last is None or self.last < self.head
+        return self.last is None or self.last < self.head or self.doubts > 0
 
     def want(self, at_ms: int) -> None:
         if not self.behind:
@@ -116,14 +118,19 @@ class Groups:
         """The log reaches to `seq` at least."""
         self._heads[session_id] = max(seq, self._heads.get(session_id, 0))
 
-    def head(self, now_ms: int, session_id: str, seq: int) -> None:
-        """The server says that this is a group of the user in read mode, and that its log reaches to `seq`."""
+    def head(self, now_ms: int, session_id: str, seq: int, *, live: bool = False) -> None:
+        """The server says that this is a group of the user in read mode, and that its log reaches to `seq`.
+
+        `live`: it says so of all groups. Below what was shown, history is asked: the head was read a moment ago.
+        """
         self.know(session_id, seq)
         log = self._logs.get(session_id)
         if log is None:
             unknown = self._unknown.setdefault(session_id, _Unknown(now_ms + self.patience_ms, seq))
             unknown.told = max(unknown.told, seq)
             return
+        if live and log.last is not None and seq < log.last:
+            log.doubts = max(log.doubts, 1)
         log.head, log.told = max(log.head, seq), max(log.told, seq)
         log.want(now_ms)
 
@@ -145,6 +152,7 @@ class Groups:
             return
         page = tuple(messages)
         log.answered()
+        log.doubts = 0
         if page and self._is_hole(log, page[0].seq):
             log.want(now_ms + AGAIN_MS)
             yield Hole()
@@ -157,6 +165,17 @@ class Groups:
             log.held.setdefault(message.seq, Shown(message, None))
             yield from self._drain(session_id, log)
         log.want(now_ms if has_more and page else now_ms + AGAIN_MS)
+
+    def ahead(self, now_ms: int, session_id: str) -> bool:
+        """History ends below what was shown. True once it has said so twice: the log is of another life."""
+        log = self._logs.get(session_id)
+        if log is None or log.last is None:
+            return False
+        log.answered()
+        log.doubts += 1
+        log.not_before_ms = now_ms + AGAIN_MS
+        log.want(now_ms)
+        return log.doubts > CERTAIN
 
     def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Found]:
         """`gone`: the session is closed to this user; otherwise it is worth another try, later at each failure."""

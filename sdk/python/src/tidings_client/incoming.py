@@ -6,11 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from tidings_client.effects import Deliver, Event
+from tidings_client.effects import Complaint, Deliver, Event
 from tidings_client.errors import Stopped
 from tidings_client.frames import Message
 
 MAX_EVENTS = 1_000  # per stream; a reader that is further behind loses the oldest
+MAX_UNHEARD = 10  # complaints of a time without readers
 
 
 class Incoming:
@@ -19,14 +20,14 @@ class Incoming:
     def __init__(self, handled: Callable[[int], None]) -> None:
         self._handled = handled
         self._waiting: deque[Deliver] = deque()
-        self._tickets: dict[tuple[str, int], int] = {}
+        self._tickets: dict[tuple[str, int, int], int] = {}
         self._taken: Message | None = None
         self._wake = asyncio.Event()
         self._ended: Stopped | None = None
 
     def put(self, delivery: Deliver) -> None:
         self._waiting.append(delivery)
-        self._tickets[delivery.message.session_id, delivery.message.seq] = delivery.ticket
+        self._tickets[_name(delivery.message)] = delivery.ticket
         self._wake.set()
 
     def end(self, error: Stopped) -> None:
@@ -35,7 +36,7 @@ class Incoming:
 
     def settle(self, message: Message) -> None:
         """The application is done with it. Repeating is harmless."""
-        ticket = self._tickets.pop((message.session_id, message.seq), None)
+        ticket = self._tickets.pop(_name(message), None)
         if ticket is not None:
             self._handled(ticket)
 
@@ -60,14 +61,23 @@ class Incoming:
         return message
 
 
+def _name(message: Message) -> tuple[str, int, int]:
+    """With its time: in another life of the deployment there is another message of this session and seq."""
+    return message.session_id, message.seq, message.at
+
+
 class Events:
-    """Any number of readers; each hears what happens from its first `next` call on."""
+    """Any number of readers; each hears what happens from its first `next` call on. A complaint that nobody could
+    hear waits for the first reader."""
 
     def __init__(self) -> None:
         self._readers: list[asyncio.Queue[Event | None]] = []
+        self._unheard: deque[Complaint] = deque(maxlen=MAX_UNHEARD)
 
     def put(self, event: Event | None) -> None:
         """None: the last one."""
+        if isinstance(event, Complaint) and not self._readers:
+            self._unheard.append(event)
         for reader in self._readers:
             if reader.full():
                 reader.get_nowait()
@@ -75,6 +85,8 @@ class Events:
 
     def join(self) -> asyncio.Queue[Event | None]:
         reader: asyncio.Queue[Event | None] = asyncio.Queue(MAX_EVENTS)
+        while self._unheard:
+            reader.put_nowait(self._unheard.popleft())
         self._readers.append(reader)
         return reader
 

@@ -47,6 +47,17 @@ class Progress:
     def cursor(self) -> Cursor:
         return Cursor(self.inbox_seq, dict(self.groups))
 
+    def begin_again(self) -> None:
+        """From the beginning of another life. Tickets of before say nothing any more, and none is given twice."""
+        self.inbox_seq, self.groups = 0, {}
+        for places in (self._inbox, self._shown):
+            places.clear()
+        self._handled.clear()
+
+    def inbox_seq_of(self, ticket: int) -> int | None:
+        """The place in the inbox of a delivery that is not passed yet; None: it came from a group's log."""
+        return self._inbox.get(ticket)
+
     def issue(self, inbox_seq: int | None) -> int:
         """A ticket for the next delivery; `inbox_seq` None: it came from a group's log."""
         self._last += 1

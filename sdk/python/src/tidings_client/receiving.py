@@ -14,15 +14,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tidings_client.acks import Acks
+from tidings_client.claims import Claims
 from tidings_client.effects import Cursor, Deliver, Effect, PersistCursor, SendFrame
-from tidings_client.frames import Message, Position, Sync, SyncPage
+from tidings_client.frames import Deployment, Message, Position, Sync, SyncPage
 from tidings_client.groups import Found, Groups, Hole, Released
-from tidings_client.ids import direct_session
-from tidings_client.membership import leaves, reads_log_after
+from tidings_client.lives import OTHER_LIFE, Lives
+from tidings_client.membership import reads_log_after
 from tidings_client.progress import Progress
 
 PATIENCE_MS = 200  # PROTOCOL: before a gap is synced
 AGAIN_MS = 1_000  # PROTOCOL: and again, while it stands
+AHEAD_AGAIN_MS = 2_000  # while the tail is below the cursor
 COLD_START_MS = 10_000  # PROTOCOL: how long `live` is waited for
 PERSIST_MS = 100  # a cursor that is a moment old costs a few repeats after a crash
 WINDOW = 1_000  # deliveries that the application has not handled yet
@@ -34,10 +36,12 @@ MAX_STRAYS = 200  # group pushes whose group is not known yet
 
 @dataclass(slots=True)
 class Receiving:
-    """`acks` hears what is held and delivered. `open()` starts the flow to the application; until then
-    pushes are only noted, and nothing is shown, delivered or moved."""
+    """`acks` hears what is held, `claims` what is shown. `open()` starts the flow to the application; until then
+    pushes are only noted, and nothing is shown, delivered or moved. `life` counts the lives of the deployment."""
 
     acks: Acks
+    claims: Claims
+    life: int = 0
     groups: Groups = field(default_factory=Groups)
     page_limit: int = MAX_PAGE
     _user_id: str = ""
@@ -47,6 +51,7 @@ class Receiving:
     _opened: bool = False
     _connected: bool = False
     _live_by_ms: int | None = None
+    _is_live: bool = False
     _due_ms: int | None = None
     _not_before_ms: int = 0
     _forced: bool = False
@@ -55,13 +60,16 @@ class Receiving:
     _persist_at_ms: int | None = None
     _held: dict[int, Message] = field(default_factory=dict)
     _strays: list[Message] = field(default_factory=list)
+    _told: dict[str, int] = field(default_factory=dict)  # heads of groups, on this connection
     _shown: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _progress: Progress = field(default_factory=Progress)
+    _lives: Lives = field(default_factory=Lives)
 
     def restore(self, cursor: Cursor | None, *, from_live: bool) -> None:
         """Before the first connection: where this device stands. None: a new device, which begins at
         the start of its inbox, or (`from_live`) with what comes after the first `live`."""
         self._from_live = from_live and cursor is None
+        self._lives.restore(cursor)
         if cursor is not None:
             self._progress.inbox_seq = cursor.inbox_seq
             self._progress.groups.update(cursor.groups)
@@ -76,6 +84,15 @@ class Receiving:
         self._opened = True
         yield from self._resume(now_ms)
 
+    def greeted(self, now_ms: int, deployment: Deployment | None) -> Iterator[Effect]:
+        """A new connection is signed in: of which life of the deployment its places are."""
+        if not self._lives.greeted(deployment):
+            return
+        if self._cursor is None:
+            self._lives.current = deployment  # nothing was shown yet
+        else:
+            yield from self._begin_again(now_ms, deployment)
+
     def ready(self, now_ms: int, user_id: str) -> None:
         """A new connection is signed in; it has not said `live` yet."""
         self._user_id = user_id
@@ -85,17 +102,31 @@ class Receiving:
 
     def lost(self) -> None:
         self._connected, self._due_ms, self._live_by_ms, self._force_at_ms = False, None, None, None
+        self._is_live = False
+        self._told.clear()
+        self._lives.trust()
 
     def tail(self, now_ms: int, inbox_seq: int, heads: Iterable[Position], *, live: bool) -> Iterator[Effect]:
         """`live` or `heartbeat`: what there is to have."""
         if live:
-            self._live_by_ms = None
+            self._live_by_ms, self._is_live = None, True
+            self.claims.live(now_ms)
         if live and self._cursor is None:
             self._begin_with_live(now_ms, inbox_seq, heads)
         self._tail = max(self._tail, inbox_seq)
         for head in heads:
-            self.groups.head(now_ms, head.session_id, head.seq)
+            self._told[head.session_id] = head.seq
+            self.groups.head(now_ms, head.session_id, head.seq, live=live)
+        if inbox_seq >= (self._cursor or 0):
+            self._lives.prove()
+        else:
+            self.doubt(now_ms)
         yield from self._resume(now_ms)
+
+    def doubt(self, now_ms: int) -> None:
+        """The server says that its tail is below the cursor. A sync says for certain."""
+        if self._cursor is not None:
+            self._force(now_ms)
 
     def push(self, now_ms: int, inbox_seq: int | None, message: Message) -> Iterator[Effect]:
         if inbox_seq is None:
@@ -106,6 +137,8 @@ class Receiving:
         if fits and inbox_seq > (self._cursor or 0):
             self._held[inbox_seq] = message
             yield from self._advance(now_ms)
+        elif fits:
+            yield from self.acks.held_again(now_ms)
         if not fits:  # a sync brings it; unless this is said it is repeated, and the connection closed at 45 s
             yield from self.acks.held(now_ms, self._tail)
         self._sync_by(now_ms + PATIENCE_MS)
@@ -113,6 +146,11 @@ class Receiving:
     def page(self, now_ms: int, page: SyncPage) -> Iterator[Effect]:
         if self._cursor is None:
             return
+        if page.ahead:
+            yield from self._page_ahead(now_ms, page)
+            return
+        if page.tail >= self._cursor:
+            self._lives.prove()
         if self._forced:
             self._not_forced_before_ms = now_ms + AGAIN_MS
         self._not_before_ms, self._due_ms, self._forced, before = 0, None, False, self._cursor
@@ -128,6 +166,41 @@ class Receiving:
             yield from self._advance(now_ms)
         yield from self._settle_strays(now_ms)
         self._sync_by(now_ms if self._cursor > before else now_ms + AGAIN_MS)
+
+    def _page_ahead(self, now_ms: int, page: SyncPage) -> Iterator[Effect]:
+        """The tail is below the cursor. In the life of the cursor that passes, once fanout has written what it has
+        pushed; it does so before `live`, or soon after it."""
+        if page.after != self._cursor:  # asked before the cursor moved
+            return
+        self._due_ms, self._not_before_ms, self._forced = None, 0, True
+        self._not_forced_before_ms = now_ms + AHEAD_AGAIN_MS
+        if (self._is_live or not self._lives.is_proven) and self._lives.is_over(now_ms):
+            yield from self._begin_again(now_ms, None)
+            self._tail = page.tail
+        self._sync_by(now_ms if self._cursor == 0 else now_ms + AHEAD_AGAIN_MS)
+
+    def _begin_again(self, now_ms: int, deployment: Deployment | None) -> Iterator[Effect]:
+        """From the beginning of another life, with nothing that was remembered about seqs in the last one."""
+        self._lives.begin(deployment, self._progress.cursor, self._shown)
+        self.life += 1
+        self._from_live, self._cursor, self._tail, self._forced = False, 0, 0, False
+        self._held.clear()
+        self._strays.clear()
+        self._shown.clear()
+        self._progress.begin_again()
+        self.groups = Groups(self._user_id, patience_ms=0)
+        for session_id, seq in self._told.items():
+            self.groups.head(now_ms, session_id, seq)
+        self.claims.forget_all()
+        self._persist_soon(now_ms)
+        yield OTHER_LIFE
+
+    def history_ahead(self, now_ms: int, session_id: str) -> Iterator[Effect]:
+        """History of a group ends below what was shown of it."""
+        if self.groups.ahead(now_ms, session_id):
+            yield from self._begin_again(now_ms, None)
+            self._forced = True
+            self._sync_by(now_ms)
 
     def history(self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool) -> Iterator[Effect]:
         yield from self._take(now_ms, self.groups.history(now_ms, session_id, messages, has_more))
@@ -160,7 +233,7 @@ class Receiving:
         """Keep the cursor now, if it has moved."""
         if self._persist_at_ms is not None:
             self._persist_at_ms = None
-            yield PersistCursor(self._progress.cursor)
+            yield PersistCursor(self._lives.stamped(self._progress.cursor))
 
     def next_tick_ms(self) -> int | None:
         times = [self._live_by_ms, self._persist_at_ms, self._force_at_ms]
@@ -298,21 +371,19 @@ class Receiving:
         if reads_log_after(message, self._user_id) and not self.groups.follows(session_id):
             self.groups.follow(session_id, seq, now_ms)
         ticket = self._progress.issue(None) if ticket is None else ticket
-        self._progress.shown(ticket, session_id, seq, in_group_log=self.groups.follows(session_id))
-        yield from self._say_delivered(now_ms, message)
-        yield Deliver(ticket, message)
+        follows, inbox_seq = self.groups.follows(session_id), self._progress.inbox_seq_of(ticket)
+        self._progress.shown(ticket, session_id, seq, in_group_log=follows)
+        yield from self.claims.shown(now_ms, message, self._user_id, is_read_mode=follows)
+        if self._lives.was_shown(inbox_seq, message):
+            if self._progress.handled(ticket):
+                self._persist_soon(now_ms)
+        else:
+            yield Deliver(ticket, message)
 
     def _repeated(self, session_id: str, ticket: int) -> None:
         """Shown already, out of a log, and perhaps not handled: the inbox must not pass it before that."""
         follows = self.groups.follows(session_id)
         self._progress.shown(ticket, session_id, self._shown[session_id], in_group_log=follows)
-
-    def _say_delivered(self, now_ms: int, message: Message) -> Iterator[Effect]:
-        session_id = message.session_id
-        if leaves(message, self._user_id):
-            self.acks.forget(session_id)
-        elif message.sender_id != self._user_id or session_id == direct_session(self._user_id, self._user_id):
-            yield from self.acks.delivered(now_ms, session_id, message.seq)
 
     def _remember(self, session_id: str, seq: int) -> None:
         self._shown[session_id] = seq

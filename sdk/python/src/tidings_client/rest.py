@@ -58,11 +58,12 @@ class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Ascending by seq; `has_more` in the direction that was asked for."""
+    """Ascending by seq; `has_more` in the direction that was asked for. `ahead`: asked after a seq above the head."""
 
     messages: tuple[Message, ...] = ()
     head_seq: int = 0
     has_more: bool = False
+    ahead: bool = False
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,196 @@
+"""What a device says of *delivered* and *read*: never past what no device of the user has had."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.client.test_client_receiving import ME, message
+from tidings_client.acks import Acks
+from tidings_client.claims import Claims
+from tidings_client.effects import Effect, FetchOwnMarks, SendFrame
+from tidings_client.frames import Ack, Message, Position, Read
+
+SESSION = "d:alice:bob"
+
+
+class Desk:
+    """Claims before a server that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.acks = Acks()
+        self.claims = Claims(self.acks)
+        self.now_ms = 0
+        self.delivered = self.read_seq = 0
+        self.asked: list[str] = []
+        self.take(self.acks.ready())
+
+    def take(self, effects: object) -> None:
+        for effect in list[Effect](effects):  # type: ignore[call-overload]
+            match effect:
+                case SendFrame(frame=Ack(delivered=places)):
+                    self.delivered = max([self.delivered, *(place.seq for place in places)])
+                case SendFrame(frame=Read(seq=seq)):
+                    self.read_seq = max(self.read_seq, seq)
+                case FetchOwnMarks(session_ids=names):
+                    self.asked += names
+
+    def show(self, shown: Message, *, is_read_mode: bool = False) -> None:
+        self.take(self.claims.shown(self.now_ms, shown, ME, is_read_mode=is_read_mode))
+        self.pass_time()
+
+    def read(self, seq: int, *, even_unseen: bool = False) -> None:
+        self.take(self.claims.read(self.now_ms, SESSION, seq, even_unseen=even_unseen))
+        self.pass_time()
+
+    def had(self, first: int, last: int) -> None:
+        self.take(self.claims.had(self.now_ms, SESSION, first, last))
+        self.pass_time()
+
+    def stored(self, delivered_seq: int, joined_seq: int = 1) -> None:
+        self.take(self.claims.stored(self.now_ms, SESSION, delivered_seq, joined_seq))
+        self.pass_time()
+
+    def pass_time(self) -> None:
+        self.now_ms += 1_000
+        self.take(self.acks.tick(self.now_ms))
+        self.take(self.claims.tick(self.now_ms))
+
+
+@pytest.mark.field_case("7")
+def test_a_message_above_a_gap_makes_nothing_delivered() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 6))
+    desk.read(6)
+    assert (desk.delivered, desk.asked) == (0, [SESSION])
+    desk.stored(0)
+    assert (desk.delivered, desk.read_seq) == (0, 0)
+
+
+@pytest.mark.field_case("7")
+def test_history_closes_the_gap_and_all_is_delivered() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 6))
+    desk.stored(0)
+    desk.read(6)
+    desk.had(3, 5)
+    assert (desk.delivered, desk.read_seq) == (0, 0)
+    desk.had(1, 2)
+    assert (desk.delivered, desk.read_seq) == (6, 6)
+
+
+def test_what_another_device_has_had_is_no_gap() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 6))
+    desk.stored(5)
+    assert desk.delivered == 6
+    desk.show(message(SESSION, 7))
+    assert (desk.delivered, desk.asked) == (7, [SESSION])
+
+
+def test_from_the_first_message_on_nobody_is_asked() -> None:
+    desk = Desk()
+    for seq in range(1, 5):
+        desk.show(message(SESSION, seq))
+        desk.read(seq)
+    assert (desk.delivered, desk.read_seq, desk.asked) == (4, 4, [])
+
+
+def test_what_was_before_the_joining_is_not_missing() -> None:
+    desk = Desk()
+    desk.show(message("g:x", 11, event="members_added", user_ids=[ME], mode="write"))
+    desk.show(message("g:x", 12))
+    assert (desk.delivered, desk.asked) == (12, [])
+
+
+def test_own_messages_are_had_too() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 1))
+    desk.show(message(SESSION, 2, sender_id=ME))
+    desk.show(message(SESSION, 3))
+    assert desk.delivered == 3
+
+
+def test_in_read_mode_only_a_read_is_asked_about() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 6), is_read_mode=True)
+    assert desk.asked == []
+    desk.read(6)
+    assert desk.asked == [SESSION]
+
+
+def test_a_user_may_dismiss_what_was_never_seen() -> None:
+    desk = Desk()
+    desk.read(6, even_unseen=True)
+    assert (desk.read_seq, desk.asked) == (6, [])
+
+
+def test_without_an_answer_the_next_message_asks_again() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 6))
+    desk.claims.not_stored(SESSION)
+    desk.show(message(SESSION, 7))
+    assert desk.asked == [SESSION, SESSION]
+
+
+def test_after_live_what_waits_is_asked_about_again() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 6))
+    desk.stored(0)
+    desk.claims.live(desk.now_ms)
+    desk.pass_time()
+    assert desk.asked == [SESSION, SESSION]
+    desk.stored(5)
+    assert desk.delivered == 6
+
+
+def test_a_repeated_connection_says_no_more_than_the_first() -> None:
+    desk = Desk()
+    desk.show(message(SESSION, 6))
+    desk.stored(0)
+    desk.acks.lost()
+    desk.take(desk.acks.ready())
+    assert desk.delivered == 0
+
+
+Step = tuple[str, int, int]
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("show"), st.integers(1, 12), st.just(0)),
+        st.tuples(st.just("had"), st.integers(1, 12), st.integers(0, 4)),
+        st.tuples(st.just("stored"), st.integers(0, 12), st.just(0)),
+        st.tuples(st.just("read"), st.integers(1, 12), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+@given(steps)
+def test_any_order_claims_only_what_some_device_has_had(done: list[Step]) -> None:
+    desk, had = Desk(), set[int]()
+    for kind, seq, more in done:
+        match kind:
+            case "show":
+                desk.show(message(SESSION, seq))
+                had.add(seq)
+            case "had":
+                desk.had(seq, seq + more)
+                had.update(range(seq, seq + more + 1))
+            case "stored":
+                desk.stored(seq)
+                had.update(range(1, seq + 1))
+            case _:
+                desk.read(seq)
+        claimed = max(desk.delivered, desk.read_seq)
+        assert had.issuperset(range(1, claimed + 1))
+
+
+def test_positions_are_said_per_session() -> None:
+    acks = Acks()
+    claims = Claims(acks)
+    for name in ("d:alice:bob", "d:bob:carol"):
+        list(claims.shown(0, message(name, 1), ME, is_read_mode=False))
+    (frame,) = [effect.frame for effect in acks.ready() if isinstance(effect, SendFrame)]
+    assert isinstance(frame, Ack)
+    assert set(frame.delivered) == {Position("d:alice:bob", 1), Position("d:bob:carol", 1)}
