@@ -135,7 +135,8 @@ CLOSES = _counter(
 )
 FRAMES = _counter(
     "tidings_frames_total",
-    "frames by direction, type; in: hello, send, sync, watermark, ack_ahead; out: live, message, receipts, send_ack, send_error",
+    "frames by direction, type; in: hello, send, sync, ack_ahead, watermark;"
+    " out: live, message, receipts, send_ack, send_error",
     "none",
     "direction",
     "type",

@@ -11,7 +11,7 @@ from deploy.local.stack import Stack
 from tidings.errors import ConfigurationError
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_config import CassandraConfig
-from tidings.store.migrate import DIRECTORY, current_version, migrate, newest_version
+from tidings.store.migrate import DIRECTORY, Naming, current_version, migrate, migrate_and_name, newest_version
 
 
 @pytest.fixture
@@ -83,4 +83,32 @@ async def test_a_store_refuses_a_missing_keyspace_and_an_older_schema(config: Ca
     await migrate(config)
     store = CassandraStore(config)
     await store.start()
+    await store.stop()
+
+
+async def test_tables_are_named_once_and_anew_after_a_restore(config: CassandraConfig) -> None:
+    both = await asyncio.gather(*(migrate_and_name(config, Naming(1_000)) for _ in range(2)))
+    assert sorted(one.is_named_now for one in both) == [False, True]
+    first = both[0].deployment
+    assert first is not None
+    assert both[1].deployment == first
+    assert (first.id, first.since, first.restored) == (first.origin, 1_000, ())
+    restored = (await migrate_and_name(config, Naming(5_000, is_restored=True))).deployment
+    assert restored is not None
+    assert (restored.origin, restored.since, restored.restored) == (first.id, 5_000, (5_000,))
+    store = CassandraStore(config)
+    await store.start()
+    assert store.deployment == restored
+    await store.stop()
+
+
+async def test_tables_of_an_older_release_get_their_name(config: CassandraConfig, tmp_path: Path) -> None:
+    shutil.copy(DIRECTORY / "0001_first_tables.cql", tmp_path)
+    assert (await migrate_and_name(config, Naming(1_000), tmp_path)).deployment is None
+    with pytest.raises(ConfigurationError, match="tidings init"):
+        await CassandraStore(config).start()
+    assert (await migrate_and_name(config, Naming(2_000))).is_named_now
+    store = CassandraStore(config)
+    await store.start()
+    assert store.deployment.since == 2_000
     await store.stop()

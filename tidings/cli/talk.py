@@ -173,6 +173,6 @@ async def _tell_of_troubles(client: Client) -> None:
     """On stderr, so that a pipe holds messages only."""
     async for event in client.events():
         if isinstance(event, Complaint):
-            print(f"{event.code}: {visible(event.message)}", file=sys.stderr, flush=True)
+            say(f"{event.code}: {event.message}", is_aside=True)
         if isinstance(event, LinkChanged) and event.link is Link.OFFLINE:
             say(f"connection lost ({event.reason}); trying again", is_aside=True)

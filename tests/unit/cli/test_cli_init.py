@@ -4,7 +4,8 @@ import pytest
 
 from tidings.broker.base import Committed, TopicPartition
 from tidings.broker.memory import MemoryBroker
-from tidings.cli.initialise import initialise
+from tidings.cli.initialise import initialise, log_time_ms
+from tidings.clock import SystemClock
 from tidings.errors import ConfigurationError
 from tidings.policy.marks import Marks
 from tidings.topics import GROUPS, PERSISTER, TopicSizes, declared
@@ -51,3 +52,10 @@ async def test_another_partition_count_is_refused_with_what_to_do_and_before_any
 async def test_more_partitions_than_a_commit_can_hold_marks_of_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="TIDINGS_KAFKA_SESSION_PARTITIONS"):
         await initialise(MemoryBroker().admin(), TopicSizes(session_partitions=1024), 1)
+
+
+async def test_the_time_is_that_of_the_log_which_stamps_messages() -> None:
+    broker = MemoryBroker()
+    await initialise(broker.admin(), SIZES, 1)
+    before_ms = SystemClock().wall_ms()
+    assert before_ms <= await log_time_ms(broker) <= SystemClock().wall_ms()

@@ -98,6 +98,18 @@ def test_a_cursor_without_a_life_above_the_tail_begins_again() -> None:
 
 
 @pytest.mark.field_case("3")
+def test_a_cursor_without_a_life_needs_no_patience() -> None:
+    device = Phone(inbox=said(3, T0), cursor=Cursor(8))
+    device.open()
+    device.connect()
+    for _ in range(3):
+        device.advance(100)
+        while device.syncs:
+            device.answer()
+    assert device.words == ["1", "2", "3"]
+
+
+@pytest.mark.field_case("3")
 def test_a_group_cursor_above_the_head_begins_again() -> None:
     added = message(GROUP, 1, event="members_added", user_ids=[ME], mode="read")
     device = Phone(inbox=[added], cursor=Cursor(1, {GROUP: 10}))
