@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection, Iterator
 
 from services.gateway.connection import GOING_AWAY, NOT_AUTHORISED, REPLACED, Connection, ConnectionRules
+from services.gateway.known_heads import KnownHeads
 from services.gateway.links import Link, Send
 from services.gateway.publishing import Publisher
 from services.gateway.read_groups import ReadGroups
@@ -33,6 +34,8 @@ class Hub:
         self._of_user: dict[str, tuple[Link, ...]] = {}
         # The groups of those who are connected, as far as read diffusion is concerned.
         self.read_groups = ReadGroups()
+        # Of the sessions that were pushed or read here.
+        self.known_heads = KnownHeads()
         self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ import orjson
 from services.gateway import messages_json
 from services.gateway.batching import Batched
 from services.gateway.history_blocks import block_of
+from services.gateway.known_heads import KnownHeads
 from services.gateway.message_reads import MessageReads
 from tidings import ids
 from tidings.errors import StoreUnavailable
@@ -62,8 +63,11 @@ class InboxPage:
 class InboxReads:
     """The one place that reads inboxes. Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, messages: MessageReads, pages_at_once: int) -> None:
-        """`pages_at_once`: after a stall the other resumes wait."""
+    def __init__(
+        self, store: Store, messages: MessageReads, pages_at_once: int, known_heads: KnownHeads | None = None
+    ) -> None:
+        """`pages_at_once`: after a stall the other resumes wait. `known_heads` sees what pages show."""
+        self._known_heads = known_heads or KnownHeads()
         self._store = store
         self._messages = messages
         self._slots = asyncio.Semaphore(pages_at_once)
@@ -157,6 +161,7 @@ class InboxReads:
                 if items and size > PAGE_BYTES:
                     return items
                 items.append((row.inbox_seq, encoded))
+                self._known_heads.see(row.session_id, row.seq)
         return items
 
 

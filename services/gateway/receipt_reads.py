@@ -1,4 +1,8 @@
-"""Who has received and read a message: a query over the members' watermarks, paged, never a row per message."""
+"""Who has received and read a message: a query over the members' watermarks, paged, never a row per message.
+
+A member counts for the messages from the own joining on. `members` is how many current members the group has besides
+the author, whenever they joined: those who joined after the message would have to be counted one by one (ADR 24).
+"""
 
 from collections.abc import Collection
 
@@ -37,7 +41,7 @@ class ReceiptReads:
             shown = [one for one in peers if (one, member.user_id) not in hiding]
             return await self._answer(message, shown, len(peers), None)
         others, following = await current_members(self._store, member.group, after, limit)
-        peers = [row.user_id for row in others if row.user_id != message.sender_id]
+        peers = [row.user_id for row in others if row.user_id != message.sender_id and row.joined_seq <= seq]
         members = member.group.member_count - await self._is_in(message.sender_id, member)
         return await self._answer(message, peers, members, following)
 

@@ -12,6 +12,7 @@ from services.gateway.inbox_reads import InboxReads
 from services.gateway.membership import Memberships
 from services.gateway.posting import Caller, Posting
 from services.gateway.publishing import Publisher, unavailable
+from services.gateway.read_marks import ReadMarks
 from services.gateway.receipt_reads import ReceiptReads
 from services.gateway.session_lists import SessionLists
 from services.gateway.session_reads import SessionReads
@@ -42,6 +43,7 @@ class RestParts:
     memberships: Memberships
     groups: GroupReads
     receipts: ReceiptReads
+    read_marks: ReadMarks
     group_key: bytes
     body_rules: BodyRules
     deployment: Mapping[str, object]

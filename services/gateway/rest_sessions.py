@@ -1,7 +1,5 @@
 """REST: sessions, history, read marks, receipts, blocks."""
 
-import asyncio
-
 from fastapi import Request
 from starlette.responses import Response
 
@@ -9,16 +7,13 @@ from services.gateway.frames import MAX_NUMBER, whole
 from services.gateway.group_commands import checked_user
 from services.gateway.http_wire import answer, json_object, limit_from, number_from
 from services.gateway.membership import Membership
-from services.gateway.publishing import unavailable
 from services.gateway.rest_parts import RestParts
 from services.gateway.session_reads import HistoryRange
 from tidings import ids
-from tidings.errors import BrokerUnavailable, Refused
-from tidings.wire.receipts_pb2 import Receipt
+from tidings.errors import Refused
 
 HISTORY_DEFAULT = 50
 SESSIONS_DEFAULT = 50
-CONFIRM_S = 5.0
 
 
 class SessionCalls:
@@ -61,7 +56,10 @@ class SessionCalls:
         return answer(await self._parts.sessions.page(member, asked, head_seq))
 
     async def mark_read(self, request: Request, session_id: str) -> Response:
-        """Move the caller's read mark; beyond the head counts as the head, and it never goes back."""
+        """Move the caller's read mark; beyond the head counts as the head, and it never goes back.
+
+        Answered when it is stored: no later call shows less.
+        """
         user_id = (await self._member(request, session_id)).user_id
         seq = whole((await json_object(request)).get("seq"))
         if seq is None or not 1 <= seq <= MAX_NUMBER:
@@ -69,12 +67,15 @@ class SessionCalls:
         read_seq = min(seq, await self._parts.sessions.head_seq(session_id))
         # Again: who was removed before this head was read must not be told of it (G10).
         await self._member(request, session_id)
-        if read_seq:
-            await self._publish_read(Receipt(session_id=session_id, user_id=user_id, read_seq=read_seq))
-        stored = await self._parts.sessions.watermarks(session_id, user_id)
-        read_seq = max(read_seq, stored.read_seq)
-        delivered_seq = max(read_seq, stored.delivered_seq)
-        return answer({"session_id": session_id, "read_seq": read_seq, "delivered_seq": delivered_seq})
+        try:
+            stored = await self._parts.read_marks.move(session_id, user_id, read_seq)
+        except Refused as refused:
+            if refused.code == "timeout":
+                # Of who was removed meanwhile receipts keeps nothing: that is the reason then.
+                await self._member(request, session_id)
+            raise
+        delivered_seq = max(stored.read_seq, stored.delivered_seq)
+        return answer({"session_id": session_id, "read_seq": stored.read_seq, "delivered_seq": delivered_seq})
 
     async def message_receipts(
         self, request: Request, session_id: str, seq: str, after: str | None = None, limit: str | None = None
@@ -114,12 +115,6 @@ class SessionCalls:
         if not ids.is_session_id(session_id):
             raise Refused("invalid_frame", "session_id is d:<a>:<b> with a <= b in byte order, or g:<id>")
         return await self._parts.memberships.check(user_id, session_id)
-
-    async def _publish_read(self, receipt: Receipt) -> None:
-        try:
-            await asyncio.wait_for(self._parts.publisher.watermark(receipt), CONFIRM_S)
-        except (TimeoutError, BrokerUnavailable):
-            raise unavailable() from None
 
 
 def _other_user(caller: str, user_id: str) -> str:

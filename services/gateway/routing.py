@@ -10,6 +10,7 @@ from services.gateway.hub import Hub
 from services.gateway.lives import Lives
 from services.gateway.send_times import SendTimes
 from services.gateway.session_orders import SessionOrders
+from services.gateway.told_watermarks import ToldWatermarks
 from services.gateway.waiting import WaitingCalls
 from tidings import metrics
 from tidings.clock import Clock
@@ -45,6 +46,7 @@ class PushRouter:
         self._orders = orders
         self._gateway_epoch = gateway_epoch
         self._clock = clock
+        self._told = ToldWatermarks()
 
     def take(self, value: bytes | None) -> None:
         """One record. Never raises for anything that can stand in a record."""
@@ -79,6 +81,7 @@ class PushRouter:
                 self._replaced(push.replaced)
 
     def _message(self, pushed: PushedMessage) -> None:
+        self._hub.known_heads.see(pushed.message.session_id, pushed.message.seq)
         members = self._hub.read_groups.pushed(pushed)
         if unsure := self._hub.read_groups.take_unsure():
             self._lives.learn_again(unsure)
@@ -100,6 +103,7 @@ class PushRouter:
 
     def _send_ack(self, ack: SendAck) -> None:
         self._times.answered(ack.origin.connection_id, ack.client_msg_id, self._clock.monotonic_ms())
+        self._hub.known_heads.see(ack.session_id, ack.seq)
         link = self._hub.get(ack.origin.connection_id)
         user_id = link.connection.user_id if link else self._waiting.user_of(ack.origin.connection_id)
         if user_id:
@@ -136,15 +140,17 @@ class PushRouter:
         self._hub.settle(link)
 
     def _watermark(self, moved: Watermark) -> None:
-        frame = encode(
-            "receipt",
-            session_id=moved.session_id,
-            user_id=moved.user_id,
-            delivered_seq=moved.delivered_seq,
-            read_seq=moved.read_seq,
-            at=moved.at_ms or None,
-        )
-        self._tell(moved.recipient_ids, "receipt", frame)
+        for recipient_id in moved.recipient_ids:
+            told = self._told.risen(recipient_id, moved)
+            frame = encode(
+                "receipt",
+                session_id=told.session_id,
+                user_id=told.user_id,
+                delivered_seq=told.delivered_seq,
+                read_seq=told.read_seq,
+                at=told.at_ms or None,
+            )
+            self._tell((recipient_id,), "receipt", frame)
 
     def _group_counts(self, moved: GroupCounts) -> None:
         counts = [{"seq": one.seq, "delivered": one.delivered, "read": one.read} for one in moved.counts]

@@ -20,6 +20,7 @@ from services.gateway.message_reads import MessageReads
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher, announce_gateway, say_goodbye
 from services.gateway.rates import RateLimits
+from services.gateway.read_marks import ReadMarks
 from services.gateway.receipt_reads import ReceiptReads
 from services.gateway.rest import rest_app
 from services.gateway.rest_parts import RestParts
@@ -116,18 +117,18 @@ class Gateway:
         self.waiting = WaitingCalls(http.waiting_calls)
         messages = MessageReads(store, clock, http.history_cache_bytes)
         memberships = Memberships(store)
-        sessions = SessionReads(store, messages, memberships, blocks)
+        sessions = SessionReads(store, messages, memberships, blocks, self.hub.known_heads)
         lives = Lives(self.hub, store, memberships, sessions, clock)
         orders = SessionOrders()
         self.router = PushRouter(self.hub, self.waiting, times, lives, orders, identity.epoch, clock)
-        inbox = InboxReads(store, messages, http.resumes_at_once)
+        inbox = InboxReads(store, messages, http.resumes_at_once, self.hub.known_heads)
         rates = RateLimits(http.messages_per_s, http.burst)
         posting = Posting(self.publisher, rates, blocks, store, times, clock)
         self.ticker = Ticker(self.hub, inbox, lives, clock)
         self.endpoint = WebSocketEndpoint(
             self.hub,
             posting,
-            WatermarkMoves(self.publisher, memberships, clock),
+            WatermarkMoves(self.publisher, memberships, sessions, clock),
             inbox,
             clock,
             http.origins(),
@@ -147,6 +148,7 @@ class Gateway:
             memberships,
             GroupReads(store),
             ReceiptReads(store, memberships, blocks),
+            ReadMarks(self.publisher, sessions.watermarks, http.waiting_calls),
             read_group_key(settings.groups, settings.tokens, settings.process.development),
             http.body_rules(),
             deployment,

@@ -158,11 +158,19 @@ class SessionLists:
         return moved, read._replace(heads={**read.heads, **heads})
 
     async def _also(self, user_id: str, names: Sequence[str], read: _Read) -> _Read:
-        """And what is not read yet of these sessions."""
+        """And what is not read yet of these sessions.
+
+        Watermarks go with a head that was stored before they were read: of one that is newer than what was known
+        then, the own last message below it may be missing (G9), so they are read again.
+        """
+        known = {name: self._sessions.known_heads.get(name) for name in names if name not in read.heads}
         heads, watermarks = await asyncio.gather(
-            self._sessions.heads([name for name in names if name not in read.heads]),
+            self._sessions.heads(list(known)),
             self._sessions.watermarks_of(user_id, [name for name in names if name not in read.names]),
         )
+        moved = [name for name, head in heads.items() if head.seq > known[name]]
+        if moved:
+            watermarks |= await self._sessions.watermarks_of(user_id, moved)
         return _Read({**read.heads, **heads}, {**read.watermarks, **watermarks}, {*read.names, *names})
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -10,6 +10,7 @@ from services.gateway import messages_json
 from services.gateway.batching import Batched
 from services.gateway.blocks import Blocks
 from services.gateway.inbox_reads import PAGE_BYTES
+from services.gateway.known_heads import KnownHeads
 from services.gateway.membership import Membership, Memberships
 from services.gateway.message_reads import MessageReads
 from services.gateway.previews import preview
@@ -21,6 +22,9 @@ from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
 
 # In place of the watermarks of a peer who blocks the reader. What was shown before is not taken back: they are absent.
 HIDDEN = ReceiptRow("", "")
+# How far the own last message is looked for in the log: more than a round of the persister has (500 records).
+_LOOKED_THROUGH = 1_000
+
 # By session and user.
 Watermarks = Mapping[tuple[str, str], ReceiptRow]
 
@@ -38,9 +42,18 @@ class SessionReads:
     """Every answer holds what was acked before it was asked for (PROTOCOL, Freshness). Raises StoreUnavailable."""
 
     def __init__(
-        self, store: Store, messages: MessageReads, memberships: Memberships, blocks: Blocks | None = None
+        self,
+        store: Store,
+        messages: MessageReads,
+        memberships: Memberships,
+        blocks: Blocks | None = None,
+        known_heads: KnownHeads | None = None,
     ) -> None:
-        """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is hidden."""
+        """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is hidden.
+
+        `known_heads` sees every head that is read.
+        """
+        self.known_heads = known_heads or KnownHeads()
         self._store = store
         self._blocks = blocks
         self._messages = messages
@@ -50,8 +63,7 @@ class SessionReads:
 
     async def head_seq(self, session_id: str) -> int:
         """The newest seq of a session, 0 for one that has not begun."""
-        head = await self._heads.get(session_id)
-        return head.seq if head else 0
+        return (await self.head_seqs((session_id,))).get(session_id, 0)
 
     async def watermarks(self, session_id: str, user_id: str) -> ReceiptRow:
         """The watermarks of one user; zeros where there are none."""
@@ -64,11 +76,18 @@ class SessionReads:
     async def readable_head_seqs(self, session_ids: Collection[str]) -> tuple[dict[str, int], Set[str]]:
         """The same, and the sessions whose head cannot be read. Raises nothing for them."""
         found, failed = await self._heads.get_some(session_ids)
+        self._see(found)
         return {name: head.seq for name, head in found.items()}, failed.keys()
 
     async def heads(self, session_ids: Collection[str]) -> dict[str, MessageRow]:
         """The newest message of each session that has begun."""
-        return await self._heads.get_many(session_ids)
+        found = await self._heads.get_many(session_ids)
+        self._see(found)
+        return found
+
+    def _see(self, heads: Mapping[str, MessageRow]) -> None:
+        for name, head in heads.items():
+            self.known_heads.see(name, head.seq)
 
     async def page(self, member: Membership, asked: HistoryRange, head_seq: int) -> bytes:
         """A page of history as JSON, ascending, cut at PAGE_BYTES on the far side of where it begins.
@@ -102,16 +121,48 @@ class SessionReads:
         """
         members = await self._memberships.check_many(user_id, [head.session_id for head in heads])
         shown = [head for head in heads if (one := members.get(head.session_id)) and _may_see(one, head)]
+        found = await self._within(members, shown, found)
         return [_session(members[head.session_id], head, found) for head in shown]
 
     async def session(self, user_id: str, session_id: str) -> bytes:
         """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
-        head = await self._heads.get(session_id)
+        head = (await self.heads((session_id,))).get(session_id)
         member = await self._memberships.check(user_id, session_id)
         head = head if head and _may_see(member, head) else None
-        return orjson.dumps(_session(member, head, await self.watermarks_of(user_id, [session_id])))
+        found: Watermarks = await self.watermarks_of(user_id, [session_id])
+        found = await self._within({session_id: member}, [head] if head else [], found)
+        return orjson.dumps(_session(member, head, found))
 
-    async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> Watermarks:
+    async def _within(
+        self, members: Mapping[str, Membership], heads: Sequence[MessageRow], found: Watermarks
+    ) -> Watermarks:
+        """The same watermarks, with the callers' last own messages at or below the heads.
+
+        The persister writes `sent` before a message of another can hide the own one (ADR 23), so it may be of a
+        message that is still being stored, above the head: then the log says which is the last.
+        """
+        ahead = []
+        for head in heads:
+            own = found.get((head.session_id, members[head.session_id].user_id))
+            if own is not None and own.sent_seq > head.seq and not _is_own_last(head, own.user_id):
+                ahead.append(self._looked_up(members[head.session_id], head, own))
+        if not ahead:
+            return found
+        return {**found, **{(row.session_id, row.user_id): row for row in await asyncio.gather(*ahead)}}
+
+    async def _looked_up(self, member: Membership, head: MessageRow, own: ReceiptRow) -> ReceiptRow:
+        first_seq = max(own.read_seq + 1, member.joined_seq, 1)
+        looked_from = max(first_seq, head.seq - _LOOKED_THROUGH + 1)
+        if looked_from > head.seq:
+            return own
+        rows = await self._messages.range(head.session_id, looked_from, head.seq, head.seq)
+        last = next((row for row in reversed(rows) if _is_own_last(row, own.user_id)), None)
+        if last is not None:
+            return replace(own, sent_seq=last.seq, sent_count=last.count)
+        # Who has so much unread and is writing has it read in a moment: as if the message were there.
+        return own if looked_from > first_seq else replace(own, sent_seq=0, sent_count=0)
+
+    async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> dict[tuple[str, str], ReceiptRow]:
         """The watermarks of the user, and of the peers in direct sessions; HIDDEN of a peer who blocks the user."""
         peers = [(name, peer) for name in session_ids for peer in _peers(user_id, name)]
         found, hiding = await asyncio.gather(
@@ -149,25 +200,31 @@ def _within_page(rows: Sequence[MessageRow]) -> list[tuple[int, bytes]]:
     return chosen
 
 
-def _session(
-    member: Membership, head: MessageRow | None, found: Mapping[tuple[str, str], ReceiptRow]
-) -> dict[str, object]:
+def _is_own_last(message: MessageRow, user_id: str) -> bool:
+    """Whether it ends what is unread to the user, were it the newest."""
+    return message.sender_id == user_id and message.kind in COUNTABLE_KINDS
+
+
+def _session(member: Membership, head: MessageRow | None, found: Watermarks) -> dict[str, object]:
+    """No watermark passes the head that is shown with it: some are read after it (G8)."""
     user_id, session_id, group = member.user_id, member.session_id, member.group
     own = found.get((session_id, user_id)) or ReceiptRow(session_id, user_id)
+    head_seq = head.seq if head else 0
     answer: dict[str, object] = {
         "session_id": session_id,
         "session_kind": "direct" if group is None else "group",
         "mode": "read" if member.mode == MODE_READ else "write",
         "head": _head(head) if head else {"seq": 0},
         "unread": unread(head, own, member.joined_count) if head else 0,
-        "read_seq": own.read_seq,
-        "delivered_seq": max(own.delivered_seq, own.read_seq),
+        "read_seq": min(own.read_seq, head_seq),
+        "delivered_seq": min(max(own.delivered_seq, own.read_seq), head_seq),
     }
     if group is not None:
         answer |= {"name": group.name, "joined_seq": member.joined_seq}
     for peer in _peers(user_id, session_id):
         row = found.get((session_id, peer)) or ReceiptRow(session_id, peer)
-        shown = {"delivered_seq": max(row.delivered_seq, row.read_seq), "read_seq": row.read_seq}
+        delivered_seq = min(max(row.delivered_seq, row.read_seq), head_seq)
+        shown = {"delivered_seq": delivered_seq, "read_seq": min(row.read_seq, head_seq)}
         answer["peer"] = {"user_id": peer, **({} if row is HIDDEN else shown)}
     return answer
 
@@ -175,8 +232,8 @@ def _session(
 def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
     """Countable messages after what was read, one's own last one, or one's joining (G9). Arithmetic, no counter."""
     sent_count = own.sent_count
-    if head.sender_id == own.user_id and head.kind in COUNTABLE_KINDS:
-        # The receipts service may not have come to it yet.
+    if _is_own_last(head, own.user_id):
+        # Its own row may still be on its way.
         sent_count = head.count
     return max(0, head.count - max(own.read_count, sent_count, joined_count))
 

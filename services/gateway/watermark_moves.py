@@ -1,12 +1,13 @@
 """Acks and reads of clients on their way to the log. A membership is remembered for these alone, and for 4 s."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from cachetools import LRUCache
 
 from services.gateway.commands import session_not_found
 from services.gateway.membership import Memberships
 from services.gateway.publishing import Publisher
+from services.gateway.session_reads import SessionReads
 from tidings import ids
 from tidings.clock import Clock
 from tidings.errors import Refused, StoreUnavailable
@@ -17,40 +18,68 @@ MAX_AGE_MS = 4_000
 MAX_MEMBERS = 50_000
 
 
+# By session, up to which seq a claim counts; None where the tables are needed and do not answer. Strangers have none.
+Bounds = Mapping[str, int | None]
+
+
 class WatermarkMoves:
     """`look` first, then `move`."""
 
-    def __init__(self, publisher: Publisher, memberships: Memberships, clock: Clock) -> None:
+    def __init__(self, publisher: Publisher, memberships: Memberships, sessions: SessionReads, clock: Clock) -> None:
         """Nothing is remembered."""
         self._publisher = publisher
         self._memberships = memberships
+        self._sessions = sessions
         self._clock = clock
         # Until when somebody counts as a member.
         self._members: LRUCache[tuple[str, str], int] = LRUCache(MAX_MEMBERS)
 
-    async def look(self, user_id: str, session_ids: Collection[str]) -> Collection[str] | None:
-        """The sessions among these of which the user is (or was within 4 s) a member; None without the tables."""
-        now_ms = self._clock.monotonic_ms()
-        named = set(session_ids)
-        known = {name for name in named if self._is_known(user_id, name, now_ms)}
-        unknown = named - known
-        if not unknown:
-            return known
+    async def look(self, user_id: str, claims: Mapping[str, int]) -> Bounds:
+        """Where the user is (or was within 4 s) a member, the claimed seq, or the head if that is lower.
+
+        The head of now, not that of when receipts comes to it: what is stored later is not claimed. Whether the head
+        is asked for shows in the time, so strangers are told before it (G11).
+        """
+        bounds = await self._of_members(user_id, claims)
+        known_heads = self._sessions.known_heads
+        beyond = [name for name, seq in bounds.items() if seq is not None and seq > known_heads.get(name)]
+        if not beyond:
+            return bounds
         try:
-            found = await self._memberships.check_many(user_id, unknown)
+            heads, unread = await self._sessions.readable_head_seqs(beyond)
+            # Again: who was removed before this head was read must not be told of it (G10).
+            members = await self._memberships.check_many(user_id, beyond)
         except StoreUnavailable:
-            return None
+            return {**bounds, **dict.fromkeys(beyond)}
+        found = {
+            name: None if name in unread else min(claims[name], heads.get(name, 0))
+            for name in beyond
+            if name in members
+        }
+        return {name: seq for name, seq in bounds.items() if name not in beyond} | found
+
+    def move(self, receipt: Receipt, bounds: Bounds) -> None:
+        """Publish soon what is within the bounds that `look` found; raises Refused."""
+        if receipt.session_id not in bounds:
+            raise session_not_found()
+        bound = bounds[receipt.session_id]
+        if bound is None:
+            raise Refused("unavailable", "the tables do not answer; send the ack or read again")
+        receipt.delivered_seq, receipt.read_seq = min(receipt.delivered_seq, bound), min(receipt.read_seq, bound)
+        if receipt.delivered_seq or receipt.read_seq:
+            self._publisher.watermark_soon(receipt)
+
+    async def _of_members(self, user_id: str, claims: Mapping[str, int]) -> dict[str, int | None]:
+        now_ms = self._clock.monotonic_ms()
+        known = {name for name in claims if self._is_known(user_id, name, now_ms)}
+        unknown = claims.keys() - known
+        try:
+            found = await self._memberships.check_many(user_id, unknown) if unknown else {}
+        except StoreUnavailable:
+            return {name: seq if name in known else None for name, seq in claims.items()}
         for name in found:
             self._members[user_id, name] = now_ms + MAX_AGE_MS
-        return known.union(found)
-
-    def move(self, receipt: Receipt, allowed: Collection[str] | None) -> None:
-        """Publish soon, if `look` allows the session; raises Refused."""
-        if allowed is None:
-            raise Refused("unavailable", "the tables do not answer; send the ack or read again")
-        if receipt.session_id not in allowed:
-            raise session_not_found()
-        self._publisher.watermark_soon(receipt)
+        return {name: seq for name, seq in claims.items() if name in known or name in found}
 
     def _is_known(self, user_id: str, session_id: str, now_ms: int) -> bool:
         if not ids.is_group_session(session_id):

@@ -120,11 +120,12 @@ class WebSocketEndpoint:
                 if not self._is_void(connection.user_id, effect):
                     moves.append(effect)
                 continue
+            # In their order: a claim beyond the head is not to count what a frame after it sends.
+            await self._move_watermarks(link, moves)
+            moves = []
             await self._perform(link, effect)
             self._hub.settle(link)
-        if moves:
-            await self._move_watermarks(link, moves)
-            self._hub.settle(link)
+        await self._move_watermarks(link, moves)
 
     async def _perform(self, link: Link, effect: Effect) -> None:
         _FRAMES_IN[type(effect)].inc()
@@ -178,9 +179,14 @@ class WebSocketEndpoint:
         return self._hub.read_groups.is_kept_by_nobody(user_id, move.session_id, move.delivered_seq)
 
     async def _move_watermarks(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
-        """Those of one text message, whose memberships are looked up together."""
+        """Those that stand together in a text message, which are looked up together."""
+        if not moves:
+            return
         user_id = link.connection.user_id
-        allowed = await self._watermarks.look(user_id, [move.session_id for move in moves])
+        claims: dict[str, int] = {}
+        for move in moves:
+            claims[move.session_id] = max(move.delivered_seq, move.read_seq, claims.get(move.session_id, 0))
+        bounds = await self._watermarks.look(user_id, claims)
         for move in moves:
             receipt = Receipt(
                 session_id=move.session_id,
@@ -189,9 +195,10 @@ class WebSocketEndpoint:
                 read_seq=move.read_seq,
             )
             try:
-                self._watermarks.move(receipt, allowed)
+                self._watermarks.move(receipt, bounds)
             except Refused as refused:
                 link.connection.failed(refused, move.ref)
+        self._hub.settle(link)
 
 
 async def _refuse(send: Send, answer: Response) -> None:

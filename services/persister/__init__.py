@@ -2,7 +2,7 @@
 
 consumes   messages.inbound (group tidings.persister)
 produces   messages.persisted, push (send_ack, send_error), dead-letters
-writes     messages, message_keys, segments, segments_by_month, groups, group_members
+writes     messages, message_keys, segments, segments_by_month, groups, group_members, receipts (sent)
 promises   a command is acked only after a quorum has stored its message (law 8);
            one (session, sender, client_msg_id) has one seq (G2); seqs have no holes (G3);
            who is not a member can do nothing to a group, nor find out that it exists (G11)

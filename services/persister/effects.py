@@ -1,7 +1,8 @@
 """From decisions to rows, records and answers. Pure.
 
 The order in which rows are written is part of the promise: directory before
-the first message of a segment, a segment's rows before the next directory row.
+the first message of a segment, a segment's rows before the next directory row,
+and a user's own last message as a watermark before another's message can hide it.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from services.persister.sequence import decide
 from services.persister.state import Draft, key_bucket
 from tidings import ids
 from tidings.broker.base import NewRecord, Record, TopicPartition
+from tidings.codec import COUNTABLE_KINDS
 from tidings.policy.ordered_writes import OrderedWrites
 from tidings.policy.outbox import Outbox
 from tidings.store.base import TaggedRow
@@ -21,6 +23,7 @@ from tidings.store.rows import (
     MessageRow,
     SegmentByMonthRow,
     SegmentRow,
+    SentRow,
 )
 from tidings.topics import MESSAGES_PERSISTED
 from tidings.wire import common_pb2
@@ -42,18 +45,34 @@ class Effects:
     outcomes: list[str] = field(default_factory=list)
     _writes: OrderedWrites = field(default_factory=OrderedWrites)
     _messages: list[tuple[str, tuple[str, int], TaggedRow]] = field(default_factory=list)
+    # By session and sender, the newest countable message of each.
+    _sent: dict[str, dict[str, TaggedRow]] = field(default_factory=dict)
+    # Sessions in which the round has other messages than countable ones of a single sender.
+    _mixed: set[str] = field(default_factory=set)
 
     def in_order(self) -> OrderedWrites:
         """All rows of the round.
 
         The versions of a group come before its messages: whoever can read a message that removes somebody, or one
         after it, finds the removal in the tables too (G10). Law 5 makes those of the future harmless to who decides.
+        So do the sent watermarks where a message of another can hide the own last one (G9; ADR 23). Of a single
+        sender every message is the own last one for as long as it is the head.
         """
+        self._write_sent()
         for session_id, mutation, row in self._messages:
             self._writes.follow(session_id, ("versions", session_id))
             self._writes.then(session_id, mutation, row)
         self._messages.clear()
         return self._writes
+
+    def _write_sent(self) -> None:
+        for session_id, sent in self._sent.items():
+            for row in sent.values():
+                if session_id in self._mixed:
+                    self._writes.then(("versions", session_id), "versions", row)
+                else:
+                    self._writes.beside(row)
+        self._sent.clear()
 
     def take(self, draft: Draft, command: Command, record: Record, epoch: int) -> None:
         """Decide one command and add what follows from it."""
@@ -72,6 +91,7 @@ class Effects:
         self._messages.append((session_id, ("messages", accepted.segment), message))
         self._writes.beside(TaggedRow(tag, _key_row(accepted, command, record, epoch)))
         self._store_versions(accepted, tag)
+        self._note_sent(accepted, command, tag)
         persisted = _persisted(accepted, command, record, epoch)
         target = TopicPartition(MESSAGES_PERSISTED, record.partition)
         self.outbox.add(tag, target, NewRecord(persisted.SerializeToString()))
@@ -81,6 +101,15 @@ class Effects:
         change = accepted.entry.change
         for row in (*change.members, *((change.group,) if change.group else ())):
             self._writes.then(("versions", row.session_id), "versions", TaggedRow(tag, row))
+
+    def _note_sent(self, accepted: Accepted, command: Command, tag: int) -> None:
+        """System messages are nobody's own last one (G9), but hide the one before."""
+        session_id, sender_id = command.session_id, command.sender_id
+        sent = self._sent.setdefault(session_id, {})
+        if accepted.entry.kind in COUNTABLE_KINDS:
+            sent[sender_id] = TaggedRow(tag, SentRow(session_id, sender_id, accepted.stored.seq, accepted.count))
+        if accepted.entry.kind not in COUNTABLE_KINDS or len(sent) > 1:
+            self._mixed.add(session_id)
 
     def _answer(self, decision: Decision, command: Command, record: Record) -> None:
         if not command.HasField("origin"):

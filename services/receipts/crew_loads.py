@@ -93,12 +93,12 @@ class CrewLoads:
         """As of a seq whose message was seen, so that no version at or below it is missing (laws 1 and 6)."""
         as_of_seq = NEWEST if seen_seq is None else seen_seq
         group = (await self._store.groups_as_of({session_id: as_of_seq})).get(session_id)
-        user_ids: list[str] = []
+        joined: dict[str, int] = {}
         after: str | None = "" if group is not None and group.member_count > 0 else None
         while after is not None:
             rows, after = await self._store.member_page(session_id, as_of_seq, after, _PAGE)
-            user_ids.extend(row.user_id for row in rows if not row.left_seq)
-        return Crew(user_ids, MODE_WRITE if group is None else group.mode, seen_seq)
+            joined |= {row.user_id: row.joined_seq for row in rows if not row.left_seq}
+        return Crew(joined, MODE_WRITE if group is None else group.mode, seen_seq)
 
     async def _watermarks(self, session_id: str, crew: Crew) -> None:
         """Of all, in pages, where all are new; else of the newcomers, by their names."""

@@ -24,29 +24,30 @@ class Crew:
 
     `as_of_seq` None: as they were in the tables at some time, after an unknown
     message. `newcomers`: those whose stored watermarks are not read yet (who
-    comes back has some), with the seq at which they came in.
+    comes back has some), with the seq at which they came in. A member counts
+    for the messages from the own joining on.
     """
 
-    __slots__ = ("_delivered", "_read", "as_of_seq", "marks", "mode", "newcomers")
+    __slots__ = ("_delivered", "_joined", "_read", "as_of_seq", "marks", "mode", "newcomers")
 
-    def __init__(self, user_ids: Iterable[str], mode: int = MODE_WRITE, as_of_seq: int | None = None) -> None:
-        """Nobody holds anything yet, as far as is known: all are newcomers."""
-        self.marks = dict.fromkeys(user_ids, (0, 0))
+    def __init__(self, joined: Mapping[str, int], mode: int = MODE_WRITE, as_of_seq: int | None = None) -> None:
+        """`joined`: by member. Nobody holds anything yet, as far as is known: all are newcomers."""
+        self.marks = dict.fromkeys(joined, (0, 0))
         self.mode = mode
         self.as_of_seq = as_of_seq
         self.newcomers = dict.fromkeys(self.marks, 0)
+        self._joined = dict(joined)
         # How many members have each watermark: counts for 50 messages without a look at all members.
-        self._delivered = _Tally(len(self.marks))
-        self._read = _Tally(len(self.marks))
+        self._delivered = _Spans()
+        self._read = _Spans()
 
     def raise_to(self, user_id: str, delivered_seq: int, read_seq: int) -> None:
         """Take the maxima (reading implies delivery); who is no member does not count."""
         if user_id in self.marks:
             delivered, read = self.marks[user_id]
             after = max(delivered, delivered_seq, read_seq), max(read, read_seq)
+            self._move(user_id, after)
             self.marks[user_id] = after
-            self._delivered.move(delivered, after[0])
-            self._read.move(read, after[1])
 
     def know(self, asked: Mapping[str, int]) -> None:
         """The watermarks of these newcomers are read; not of those who have left and come in again meanwhile."""
@@ -71,57 +72,76 @@ class Crew:
 
     def counts(self, authors: Mapping[int, str]) -> dict[str, list[SeqCount]]:
         """For each author who is still a member: of each of their seqs, how many others hold and have read it."""
-        delivered, read = self._delivered.at_or_above(authors), self._read.at_or_above(authors)
+        delivered, read = self._delivered.over(authors), self._read.over(authors)
         counts: dict[str, list[SeqCount]] = {}
         for seq, author in sorted(authors.items()):
             if author in self.marks:
-                own_delivered, own_read = self.marks[author]
-                count = SeqCount(
-                    seq=seq, delivered=delivered[seq] - (own_delivered >= seq), read=read[seq] - (own_read >= seq)
-                )
+                own_delivered, own_read = (self._joined[author] <= seq <= mark for mark in self.marks[author])
+                count = SeqCount(seq=seq, delivered=delivered[seq] - own_delivered, read=read[seq] - own_read)
                 counts.setdefault(author, []).append(count)
         return counts
 
     def _join(self, user_id: str, seq: int) -> None:
         if user_id not in self.marks:
             self.marks[user_id] = (0, 0)
+            self._joined[user_id] = seq
             self.newcomers[user_id] = seq
-            self._delivered.add(0, 1)
-            self._read.add(0, 1)
 
     def _leave(self, user_id: str) -> None:
-        marks = self.marks.pop(user_id, None)
-        if marks is not None:
+        if user_id in self.marks:
+            self._move(user_id, (0, 0))
+            del self.marks[user_id], self._joined[user_id]
             self.newcomers.pop(user_id, None)
-            self._delivered.add(marks[0], -1)
-            self._read.add(marks[1], -1)
+
+    def _move(self, user_id: str, after: tuple[int, int]) -> None:
+        joined, before = self._joined[user_id], self.marks[user_id]
+        for spans, low, high in zip((self._delivered, self._read), before, after, strict=True):
+            if low != high:
+                spans.add(joined, low, -1)
+                spans.add(joined, high, 1)
+
+
+class _Spans:
+    """How many members have each message: each member those from the joining up to the watermark."""
+
+    __slots__ = ("_begins", "_ends")
+
+    def __init__(self) -> None:
+        """Nobody has any."""
+        self._begins = _Tally()
+        self._ends = _Tally()
+
+    def add(self, first_seq: int, last_seq: int, members: int) -> None:
+        """So many more, or fewer, have these; nothing where the last is below the first."""
+        if first_seq <= last_seq:
+            self._begins.add(first_seq, members)
+            self._ends.add(last_seq, members)
+
+    def over(self, seqs: Collection[int]) -> dict[int, int]:
+        """Of each seq how many members have it: those who have come so far, but for those who began above it."""
+        ends, begins = self._ends.at_or_above(seqs), self._begins.at_or_above([seq + 1 for seq in seqs])
+        return {seq: ends[seq] - begins[seq + 1] for seq in seqs}
 
 
 class _Tally:
-    """How many members have each watermark."""
+    """How many members stand at each seq."""
 
     __slots__ = ("_members",)
 
-    def __init__(self, members: int) -> None:
-        """All of them have none."""
-        self._members = {0: members}
+    def __init__(self) -> None:
+        """Nobody stands anywhere."""
+        self._members: dict[int, int] = {}
 
     def add(self, seq: int, members: int) -> None:
-        """So many more, or fewer, have this one."""
+        """So many more, or fewer, stand here."""
         left = self._members.get(seq, 0) + members
         if left:
             self._members[seq] = left
         else:
             self._members.pop(seq, None)
 
-    def move(self, before: int, after: int) -> None:
-        """One member's."""
-        if after != before:
-            self.add(before, -1)
-            self.add(after, 1)
-
     def at_or_above(self, seqs: Collection[int]) -> dict[int, int]:
-        """Of each seq how many members have come so far."""
+        """Of each seq how many members stand there or above."""
         lowest = min(seqs, default=0)
         marks, members = sorted(mark for mark in self._members if mark >= lowest), 0
         found = {}

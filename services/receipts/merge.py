@@ -1,38 +1,41 @@
 """Watermarks of a round merged into maxima. Pure.
 
-Nothing is read before it is decided: a watermark is written with itself as
-Cassandra write timestamp, so a lower one that is written late changes nothing
-(law 7, H26), and a repeat after a crash tells again (law 5). What is read is
-only when somebody had come as far as they say again after a restart.
+A watermark is written with itself as Cassandra write timestamp, so a lower one
+that is written late changes nothing (law 7, H26). What is told is the maximum
+of what is stored and said: a process that has just started has told nothing,
+and a claim alone may be lower than what clients were told before (G8). What
+was merely read is written and told again (law 5).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tidings import ids
-from tidings.codec import COUNTABLE_KINDS
-from tidings.store.rows import DeliveredRow, ReadRow, SentRow
-from tidings.wire.common_pb2 import Message
+from tidings.store.rows import DeliveredRow, ReadRow, ReceiptRow
 
 
 @dataclass(slots=True)
 class Watermarks:
-    """What one user said of one session: 0 where nothing. `read_at`: log time at which `read_seq` was first said.
+    """How far one user has come in one session: 0 where nothing.
 
-    `stored_seq`, `stored_at`: what was stored of reading before this process heard of it.
+    `read_at`: log time at which `read_seq` was first said. `read_count`: countable messages up to it, 0 where unknown.
     """
 
     delivered_seq: int = 0
     read_seq: int = 0
     read_at: int = 0
-    stored_seq: int = 0
-    stored_at: int = 0
+    read_count: int = 0
+
+    @staticmethod
+    def of_row(row: ReceiptRow) -> "Watermarks":
+        """What is stored; reading implies delivery."""
+        return Watermarks(max(row.delivered_seq, row.read_seq), row.read_seq, row.read_at, row.read_count)
 
     def raise_to(self, delivered_seq: int, read_seq: int, at_ms: int) -> bool:
         """Take the maxima (reading implies delivery); whether anything rose."""
         rises = read_seq > self.read_seq
         if rises:
-            self.read_seq, self.read_at = read_seq, self.stored_at if read_seq == self.stored_seq else at_ms
+            self.read_seq, self.read_at, self.read_count = read_seq, at_ms, 0
         delivered_seq = max(delivered_seq, read_seq)
         rises = rises or delivered_seq > self.delivered_seq
         self.delivered_seq = max(self.delivered_seq, delivered_seq)
@@ -57,40 +60,29 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Sent:
-    """A user's own last message of a session in this round."""
-
-    seq: int = 0
-    count: int = 0
-
-
-@dataclass(slots=True)
 class Merged:
     """What a round changes."""
 
     moved: dict[tuple[str, str], Watermarks] = field(default_factory=dict)
     # Of which the peer is not told, by the last claim of the round.
     hidden: set[tuple[str, str]] = field(default_factory=set)
-    sent: dict[tuple[str, str], Sent] = field(default_factory=dict)
 
-    def claim(self, claim: Claim, head_seq: int, known: Watermarks) -> None:
-        """Merge one claim; what lies beyond the head counts as the head. `known`: what this process has told."""
+    def claim(self, claim: Claim, head_seq: int, told: Watermarks | None, stored: Watermarks) -> None:
+        """Merge one claim; what lies beyond the head counts as the head.
+
+        `told`: by this process. Where it has told nothing, what is `stored` is told again whatever is claimed.
+        """
         place = (claim.session_id, claim.user_id)
         self.hidden.discard(place)
         if claim.is_hidden_from_peer:
             self.hidden.add(place)
-        marks = self.moved.get(place) or known.copy()
         delivered, read = min(claim.delivered_seq, head_seq), min(claim.read_seq, head_seq)
-        if marks.raise_to(delivered, read, claim.at_ms):
-            self.moved[place] = marks
-
-    def message(self, message: Message) -> None:
-        """The sender's own last countable message (G9): lowers unread, sends no read receipt."""
-        if message.kind not in COUNTABLE_KINDS:
+        if not (delivered or read):
             return
-        sent = self.sent.setdefault((message.session_id, message.sender_id), Sent())
-        if message.seq > sent.seq:
-            sent.seq, sent.count = message.seq, message.count
+        marks = self.moved.get(place) or (told or stored).copy()
+        rises = marks.raise_to(delivered, read, claim.at_ms)
+        if rises or told is None:
+            self.moved[place] = marks
 
 
 def can_be_member(session_id: str, user_id: str) -> bool:
@@ -112,8 +104,3 @@ def rows_of(
         yield DeliveredRow(*place, marks.delivered_seq)
     if marks.read_seq > before.read_seq:
         yield ReadRow(*place, marks.read_seq, read_count, marks.read_at)
-
-
-def sent_row(place: tuple[str, str], sent: Sent) -> SentRow:
-    """The row of one user's own last message."""
-    return SentRow(*place, sent.seq, sent.count)

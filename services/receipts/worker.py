@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from services.receipts.crews import Untold, changed_seqs
 from services.receipts.groups import Groups
 from services.receipts.heads import Heads
-from services.receipts.merge import Claim, Merged, Watermarks, can_be_member, rows_of, sent_row, told
+from services.receipts.merge import Claim, Merged, Watermarks, can_be_member, rows_of, told
 from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
 from tidings.codec import decode_persisted, decode_receipt
@@ -24,7 +24,6 @@ from tidings.runtime.dead_letters import put_aside
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store, TaggedRow
-from tidings.store.rows import ReceiptRow
 from tidings.topics import DELIVERIES, MESSAGES_PERSISTED
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount, Watermark
 from tidings.wire.persisted_pb2 import Persisted
@@ -83,13 +82,14 @@ class ReceiptsStage:
         """One round: nothing is told before a quorum has it."""
         tags: dict[Place, int] = {}
         merged, claims = Merged(), self._gather(work, tags)
-        outbox = self._persisted_and_poison(work, merged, tags)
+        outbox = self._persisted_and_poison(work)
         heads = await self._known_heads(claims)
         claims = await self._groups.permitted(claims, heads)
-        known = await self._known_marks(claims)
+        stored = await self._stored_marks(claims)
         work.must_be_ours()
         for claim in claims:
-            merged.claim(claim, heads[claim.session_id], known[claim.session_id, claim.user_id])
+            place = (claim.session_id, claim.user_id)
+            merged.claim(claim, heads[claim.session_id], self._told.get(place), stored.get(place) or Watermarks())
         counts = await self._read_counts(merged)
         await work.write(self._store, self._writes(merged, counts, tags))
         self._tell(outbox, work, merged, tags)
@@ -131,7 +131,7 @@ class ReceiptsStage:
                     claims.append(arrival.content)
         return claims
 
-    def _persisted_and_poison(self, work: Round[Claim | Persisted], merged: Merged, tags: dict[Place, int]) -> Outbox:
+    def _persisted_and_poison(self, work: Round[Claim | Persisted]) -> Outbox:
         outbox = Outbox()
         for partition, arrivals in work.arrivals.items():
             marks = work.marks[partition]
@@ -144,8 +144,6 @@ class ReceiptsStage:
                     if not marks.is_repeat(content.source):
                         marks.advance(content.source)
                         self._groups.see(content)
-                        merged.message(content.message)
-                        tags[content.message.session_id, content.message.sender_id] = partition.partition
         return outbox
 
     # -- what only the tables know -----------------------------------------------------------------
@@ -162,21 +160,19 @@ class ReceiptsStage:
             heads[session_id] = max(heads[session_id], message.seq)
         return heads
 
-    async def _known_marks(self, claims: Collection[Claim]) -> dict[Place, Watermarks]:
-        """What was told; of whom this process has told nothing, nothing but when they had read what is stored."""
-        places = {(claim.session_id, claim.user_id) for claim in claims}
-        known = {place: self._told[place] for place in places if place in self._told}
-        unknown = places.difference(known)
+    async def _stored_marks(self, claims: Collection[Claim]) -> dict[Place, Watermarks]:
+        """What is stored of those of whom this process has told nothing."""
+        unknown = {(claim.session_id, claim.user_id) for claim in claims}.difference(self._told)
         stored = await self._store.receipts(unknown) if unknown else {}
-        for place in unknown:
-            row = stored.get(place) or ReceiptRow(*place)
-            known[place] = Watermarks(stored_seq=row.read_seq, stored_at=row.read_at)
-        return known
+        return {place: Watermarks.of_row(row) for place, row in stored.items()}
 
     async def _read_counts(self, merged: Merged) -> dict[Place, int]:
-        """The count of messages up to each read watermark that rose."""
-        reads = {place: marks.read_seq for place, marks in merged.moved.items() if self._has_read_on(place, marks)}
-        counts = {place: self._heads.count_at(place[0], seq) for place, seq in reads.items()}
+        """The count of messages up to each read watermark that rose, or was read."""
+        moved = {place: marks for place, marks in merged.moved.items() if self._has_read_on(place, marks)}
+        reads = {place: marks.read_seq for place, marks in moved.items()}
+        counts = {
+            place: marks.read_count or self._heads.count_at(place[0], marks.read_seq) for place, marks in moved.items()
+        }
         wanted: dict[str, set[int]] = {}
         for place, count in counts.items():
             if count is None:
@@ -205,8 +201,6 @@ class ReceiptsStage:
         for place, marks in merged.moved.items():
             for row in rows_of(place, marks, self._told.get(place), counts.get(place, 0)):
                 writes.beside(TaggedRow(tags[place], row))
-        for place, sent in merged.sent.items():
-            writes.beside(TaggedRow(tags[place], sent_row(place, sent)))
         return writes
 
     # -- tell --------------------------------------------------------------------------------------

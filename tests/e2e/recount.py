@@ -64,10 +64,12 @@ class Account:
         return sum(row.seq > after for row in self.countable)
 
     def receipts(self, message: MessageRow) -> tuple[list[str], list[str], int]:
-        """Who holds a message, who has read it, out of how many: the members of now without its author."""
+        """Who holds a message, who has read it, out of how many: the members of now without its author, of whom those
+        are readers who had joined by then."""
         others = sorted(self.joined.keys() - {message.sender_id})
-        delivered = [user_id for user_id in others if self.delivered(user_id) >= message.seq]
-        return delivered, [user_id for user_id in others if self.read(user_id) >= message.seq], len(others)
+        there = [user_id for user_id in others if self.joined[user_id] <= message.seq]
+        delivered = [user_id for user_id in there if self.delivered(user_id) >= message.seq]
+        return delivered, [user_id for user_id in there if self.read(user_id) >= message.seq], len(others)
 
 
 async def account_of(store: Store, session_id: str) -> Account:

@@ -324,10 +324,12 @@ async def test_a_read_mark_is_clamped_to_the_head_and_published(tmp_path: Path) 
     store = MemoryStore()
     await fill_session(store, range(1, 4))
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
-        response = await rest.put("/v1/sessions/d:alice:bob/read", json={"seq": 99})
-        assert response.json() == {"session_id": "d:alice:bob", "read_seq": 3, "delivered_seq": 3}
+        calling = asyncio.create_task(rest.put("/v1/sessions/d:alice:bob/read", json={"seq": 99}))
         (record,) = await gateway.records(RECEIPTS_INBOUND, 1)
         assert Receipt.FromString(record.value or b"").read_seq == 3
+        assert not calling.done()
+        await store.write([TaggedRow(0, ReadRow("d:alice:bob", "alice", 3, 3, 1))])
+        assert (await calling).json() == {"session_id": "d:alice:bob", "read_seq": 3, "delivered_seq": 3}
 
 
 async def test_the_author_learns_who_has_read_a_message(tmp_path: Path) -> None:

@@ -276,7 +276,9 @@ def check_counts(schedule: Schedule, sessions: dict[str, Session]) -> None:
     rows = [row for row in schedule.world.store.rows("receipts") if isinstance(row, ReceiptRow)]
     for (session_id, seq), found in last.items():
         session = sessions[session_id]
-        others = session.members.keys() - {session.messages[seq - 1].sender_id}
+        # Case 22: who joined after a message is no reader of it.
+        there = {user_id for user_id, member in session.members.items() if member.joined_seq <= seq}
+        others = there - {session.messages[seq - 1].sender_id}
         reads = [row.read_seq for row in rows if row.session_id == session_id and row.user_id in others]
         holds = [row.delivered_seq for row in rows if row.session_id == session_id and row.user_id in others]
         right = (

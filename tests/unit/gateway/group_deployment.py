@@ -1,4 +1,4 @@
-"""Gateways and the real persister and fanout over one log and tables in memory: group calls as a client makes them."""
+"""Gateways and the real services behind them over one log and tables in memory: calls as a client makes them."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,8 @@ from services.gateway import service as gateway
 from services.gateway.settings import GatewaySettings, HttpSettings, TokenSettings
 from services.persister import service as persister
 from services.persister.settings import PersisterSettings
+from services.receipts import service as receipts
+from services.receipts.settings import ReceiptsSettings
 from tidings.broker.memory import MemoryBroker
 from tidings.cli.initialise import initialise
 from tidings.clock import SystemClock
@@ -116,7 +118,12 @@ class Deployment:
 
 @contextlib.asynccontextmanager
 async def deployed(
-    tmp_path: Path, gateways: int = 1, limits: LimitSettings | None = None, **http: Any
+    tmp_path: Path,
+    gateways: int = 1,
+    limits: LimitSettings | None = None,
+    *,
+    has_receipts: bool = True,
+    **http: Any,
 ) -> AsyncIterator[Deployment]:
     """Run everything while the block runs."""
     broker, store, stopping = MemoryBroker(), MemoryStore(SystemClock()), asyncio.Event()
@@ -124,9 +131,12 @@ async def deployed(
     process = ProcessSettings(development=True)
     ports: list[asyncio.Future[int]] = [asyncio.get_running_loop().create_future() for _ in range(gateways)]
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
-        behind = (PersisterSettings(process=process, kafka=KAFKA), FanoutSettings(process=process, kafka=KAFKA))
-        group.create_task(persister.serve(behind[0], broker, store, Health(), stopping))
-        group.create_task(fanout.serve(behind[1], broker, store, Health(), stopping))
+        written, spread = PersisterSettings(process=process, kafka=KAFKA), FanoutSettings(process=process, kafka=KAFKA)
+        group.create_task(persister.serve(written, broker, store, Health(), stopping))
+        group.create_task(fanout.serve(spread, broker, store, Health(), stopping))
+        if has_receipts:
+            marked = ReceiptsSettings(process=process, kafka=KAFKA)
+            group.create_task(receipts.serve(marked, broker, store, Health(), stopping))
         for ordinal, port in enumerate(ports):
             chosen = GatewaySettings(
                 process=ProcessSettings(development=True, ordinal=ordinal),

@@ -24,6 +24,7 @@ from services.gateway.outbox import OutboxLimits
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher
 from services.gateway.rates import RateLimits
+from services.gateway.read_marks import ReadMarks
 from services.gateway.receipt_reads import ReceiptReads
 from services.gateway.rest import App, rest_app
 from services.gateway.rest_parts import RestParts
@@ -255,6 +256,8 @@ async def _app() -> App:
         memberships=memberships,
         groups=GroupReads(store),
         receipts=ReceiptReads(store, memberships),
+        # No receipts is behind it either.
+        read_marks=ReadMarks(publisher, sessions.watermarks, 0),
         group_key=b"k" * 32,
         body_rules=BodyRules(),
         deployment=store.deployment.fields(),

@@ -92,7 +92,7 @@ async def test_a_group_and_none_look_the_same_to_a_stranger(tmp_path: Path, stra
 
 
 async def test_the_list_shows_groups_with_their_heads_and_unread(tmp_path: Path) -> None:
-    async with deployed(tmp_path) as there:
+    async with deployed(tmp_path, has_receipts=False) as there:
         name = await there.group("alice", "bob")
         await say(there, "alice", name, "one", "two", "three")
         await say(there, "bob", name, "mine")
@@ -114,8 +114,7 @@ async def test_the_list_shows_groups_with_their_heads_and_unread(tmp_path: Path)
         }
         assert (await there.call("carol", "GET", f"/v1/sessions/{name}"))[1]["unread"] == 1
         (for_bob,) = await listed(there, "bob", 1)
-        # No receipts service runs here, so what bob has sent himself is not known: the arithmetic has tests of its own.
-        assert (for_bob["joined_seq"], for_bob["unread"]) == (1, 5)
+        assert (for_bob["joined_seq"], for_bob["unread"]) == (1, 1)
 
 
 async def test_a_session_that_was_left_is_not_listed_and_one_that_was_joined_comes_first(tmp_path: Path) -> None:
@@ -127,6 +126,30 @@ async def test_a_session_that_was_left_is_not_listed_and_one_that_was_joined_com
         assert [one["session_id"] for one in await listed(there, "bob", 1)] == [first]
         await there.call("alice", "DELETE", f"/v1/groups/{first}")
         assert await listed(there, "bob", 0) == []
+
+
+@pytest.mark.field_case("22")
+async def test_who_joined_after_a_message_is_none_of_its_readers(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        name = await there.group("alice", "bob")
+        await say(there, "alice", name, *map(str, range(2, 11)))
+        await there.call("alice", "POST", f"/v1/groups/{name}/members", {"user_ids": ["carol"]})
+        await say(there, "alice", name, "twelve")
+        for seq in (5, 20):
+            status, answer = await there.call("carol", "PUT", f"/v1/sessions/{name}/read", {"seq": seq})
+            assert (status, answer["read_seq"]) == (200, min(seq, 12))
+            for earlier in range(2, 11):
+                answer = await receipts_of(there, name, earlier)
+                assert answer == {"delivered": [], "read": [], "members": 2}
+        assert [one["user_id"] for one in (await receipts_of(there, name, 12))["read"]] == ["carol"]
+        await there.call("carol", "DELETE", f"/v1/groups/{name}/members/carol")
+        await there.call("alice", "POST", f"/v1/groups/{name}/members", {"user_ids": ["carol"]})
+        assert (await receipts_of(there, name, 12))["read"] == []
+
+
+async def receipts_of(there: Deployment, session_id: str, seq: int) -> Any:
+    """As alice is told."""
+    return (await there.call("alice", "GET", f"/v1/sessions/{session_id}/messages/{seq}/receipts"))[1]
 
 
 async def test_who_has_a_message_is_told_to_its_author_and_admins_in_pages(tmp_path: Path) -> None:

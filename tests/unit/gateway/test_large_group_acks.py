@@ -9,8 +9,10 @@ import pytest
 from services.gateway.connection import ConnectionRules
 from services.gateway.hub import Hub
 from services.gateway.membership import Memberships
+from services.gateway.message_reads import MessageReads
 from services.gateway.publishing import GatewayIdentity, Publisher
 from services.gateway.read_groups import ReadGroups
+from services.gateway.session_reads import SessionReads
 from services.gateway.tokens import Identity
 from services.gateway.watermark_moves import WatermarkMoves
 from services.gateway.websocket import PATH, SUBPROTOCOL, WebSocketEndpoint
@@ -54,7 +56,11 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
     await write_confirmed(store, [group, ann])
     publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
     hub = Hub(ConnectionRules(lambda _token, _wall_ms: Identity("ann", 3_600_000)), publisher, clock, "gw")
-    moves = WatermarkMoves(publisher, Memberships(store), clock)
+    memberships = Memberships(store)
+    sessions = SessionReads(store, MessageReads(store, clock, 0), memberships, hub.known_heads)
+    for session_id, head_seq in ((GROUP, 12), ("d:ann:bob", 3)):
+        hub.known_heads.see(session_id, head_seq)
+    moves = WatermarkMoves(publisher, memberships, sessions, clock)
     parts: tuple[Any, ...] = (hub, None, moves, None, clock, frozenset(), 1)
     texts = [json.dumps(frame) for frame in ({"type": "hello", "token": "t", "device_id": "d"}, *frames)]
     events: list[MutableMapping[str, Any]] = [{"type": "websocket.connect"}]

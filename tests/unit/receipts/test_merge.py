@@ -1,11 +1,12 @@
 """Watermarks are maxima."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.receipts.heads import Heads
 from services.receipts.merge import Claim, Merged, Watermarks, rows_of, told
-from tidings.store.rows import DeliveredRow, ReadRow
+from tidings.store.rows import DeliveredRow, ReadRow, ReceiptRow
 from tidings.wire.common_pb2 import Message
 
 PLACE = ("d:alice:bob", "bob")
@@ -17,13 +18,13 @@ def claim(delivered: int = 0, read: int = 0, at_ms: int = 1) -> Claim:
 
 def test_reading_implies_delivery() -> None:
     merged = Merged()
-    merged.claim(claim(read=5), head_seq=9, known=Watermarks())
+    merged.claim(claim(read=5), head_seq=9, told=Watermarks(), stored=Watermarks())
     assert merged.moved[PLACE] == Watermarks(5, 5, 1)
 
 
 def test_beyond_the_head_counts_as_the_head() -> None:
     merged = Merged()
-    merged.claim(claim(delivered=1_000, read=50), head_seq=9, known=Watermarks())
+    merged.claim(claim(delivered=1_000, read=50), head_seq=9, told=Watermarks(), stored=Watermarks())
     assert merged.moved[PLACE] == Watermarks(9, 9, 1)
 
 
@@ -32,7 +33,7 @@ def test_a_peer_is_told_by_the_last_claim_of_a_round() -> None:
     for claims, is_hidden in (((open_claim, hidden), True), ((hidden, open_claim), False), ((hidden, hidden), True)):
         merged = Merged()
         for one in claims:
-            merged.claim(one, head_seq=9, known=Watermarks())
+            merged.claim(one, head_seq=9, told=None, stored=Watermarks())
         assert merged.moved[PLACE].read_seq == max(one.read_seq for one in claims)
         assert (PLACE in merged.hidden) is is_hidden
     assert told(PLACE) == ("alice", "bob")
@@ -42,15 +43,24 @@ def test_a_peer_is_told_by_the_last_claim_of_a_round() -> None:
 
 def test_h26_a_late_lower_watermark_moves_nothing() -> None:
     merged = Merged()
-    merged.claim(claim(delivered=3, read=2), head_seq=9, known=Watermarks(5, 5, 1))
+    merged.claim(claim(delivered=3, read=2), head_seq=9, told=Watermarks(5, 5, 1), stored=Watermarks())
     assert not merged.moved
 
 
-def test_what_was_only_read_from_a_table_is_written_and_told_again() -> None:
-    """Law 5: `known` is what this process wrote; without it an equal watermark moves."""
+@pytest.mark.parametrize("said", [claim(delivered=2), claim(delivered=7, at_ms=9), claim(read=7, at_ms=9)])
+def test_what_is_stored_is_written_and_told_again_by_a_new_owner(said: Claim) -> None:
+    """Law 5, and G8: a process that has told nothing tells the maximum of what is stored and said."""
     merged = Merged()
-    merged.claim(claim(delivered=5), head_seq=9, known=Watermarks())
-    assert list(rows_of(PLACE, merged.moved[PLACE], None, 0)) == [DeliveredRow(*PLACE, 5)]
+    merged.claim(said, head_seq=9, told=None, stored=Watermarks.of_row(ReceiptRow(*PLACE, 0, 7, 4, 2)))
+    assert merged.moved[PLACE] == Watermarks(7, 7, 2, 4)
+    assert list(rows_of(PLACE, merged.moved[PLACE], None, 4)) == [DeliveredRow(*PLACE, 7), ReadRow(*PLACE, 7, 4, 2)]
+
+
+def test_a_claim_of_nothing_tells_nothing() -> None:
+    """In read diffusion only `read` counts: an ack of what is delivered must not make a new owner tell all again."""
+    merged = Merged()
+    merged.claim(claim(), head_seq=9, told=None, stored=Watermarks(7, 7, 2, 4))
+    assert not merged.moved
 
 
 def test_rows_carry_the_watermark_as_their_write_timestamp() -> None:

@@ -1,0 +1,65 @@
+"""REST read marks: published, and answered when the tables hold them (G8: no read after the answer shows less)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from services.gateway.publishing import Publisher, unavailable
+from tidings.errors import BrokerUnavailable, Refused
+from tidings.store.rows import ReceiptRow
+from tidings.wire.receipts_pb2 import Receipt
+
+# As for calls that wait for the log (PROTOCOL).
+WAIT_S = 5.0
+# Receipts gathers for up to 250 ms. With these waits a mark that takes so long is found after four reads.
+_FIRST_LOOK_S = 0.04
+_LOOK_EVERY_S = 0.2
+
+# The stored watermarks of a user in a session, zeros where there are none; raises StoreUnavailable.
+ReadWatermarks = Callable[[str, str], Awaitable[ReceiptRow]]
+
+
+class ReadMarks:
+    """Bounded: each mark that waits reads a row five times a second."""
+
+    def __init__(self, publisher: Publisher, watermarks: ReadWatermarks, max_waiting: int) -> None:
+        """`watermarks` is asked again until it shows the mark."""
+        self._publisher = publisher
+        self._watermarks = watermarks
+        self._max_waiting = max_waiting
+        self._waiting = 0
+
+    async def move(self, session_id: str, user_id: str, read_seq: int) -> ReceiptRow:
+        """The stored watermarks, which hold `read_seq`; a mark that is stored already is not published again.
+
+        Raises Refused: `timeout` after 5 s, `unavailable` where the log does not take it or too many wait.
+        """
+        stored = await self._watermarks(session_id, user_id)
+        if stored.read_seq >= read_seq:
+            return stored
+        if self._waiting >= self._max_waiting:
+            raise Refused("unavailable", "too many read marks wait for their answer here; try again")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._publish(Receipt(session_id=session_id, user_id=user_id, read_seq=read_seq))
+                return await self._until_stored(session_id, user_id, read_seq)
+        except TimeoutError:
+            text = "the read mark was not stored within 5 s; it may be later, repeat the call to be sure"
+            raise Refused("timeout", text) from None
+        finally:
+            self._waiting -= 1
+
+    async def _publish(self, receipt: Receipt) -> None:
+        try:
+            await self._publisher.watermark(receipt)
+        except BrokerUnavailable:
+            raise unavailable() from None
+
+    async def _until_stored(self, session_id: str, user_id: str, read_seq: int) -> ReceiptRow:
+        wait_s = _FIRST_LOOK_S
+        while True:
+            await asyncio.sleep(wait_s)
+            stored = await self._watermarks(session_id, user_id)
+            if stored.read_seq >= read_seq:
+                return stored
+            wait_s = min(2 * wait_s, _LOOK_EVERY_S)

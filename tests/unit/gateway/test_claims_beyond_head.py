@@ -1,0 +1,144 @@
+"""A claim beyond the head counts as the head of when the frame came, not of when receipts comes to it."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.gateway.known_heads import KnownHeads
+from tests.unit.gateway.group_deployment import Connected, Deployment, deployed
+from tidings.codec import decode_receipt
+from tidings.topics import RECEIPTS_INBOUND
+
+DIRECT = "d:alice:bob"
+MOST = 2**53 - 1
+
+
+def message(client_msg_id: str, session_id: str) -> dict[str, Any]:
+    body = {"kind": "text", "body": {"text": "x"}}
+    return {"client_msg_id": client_msg_id, "session_id": session_id, **body}
+
+
+async def said(there: Deployment, session_id: str, messages: int, sender: str = "alice") -> None:
+    for number in range(messages):
+        made = message(f"{sender} {number} {len(there.messages)}", session_id)
+        assert (await there.call(sender, "POST", "/v1/messages", made))[0] == 201
+
+
+def read(session_id: str, seq: int) -> dict[str, Any]:
+    return {"type": "read", "session_id": session_id, "seq": seq}
+
+
+def ack(session_id: str, seq: int) -> dict[str, Any]:
+    return {"type": "ack", "delivered": [{"session_id": session_id, "seq": seq}]}
+
+
+async def put(connected: Connected, *frames: dict[str, Any]) -> None:
+    """In one text message; the next one is answered when all of them are taken."""
+    await connected.socket.send("\n".join(json.dumps(line) for line in frames))
+    await connected.socket.send('{"type":"ping","id":"p"}')
+    await connected.until("pong")
+
+
+async def published(there: Deployment, count: int) -> list[tuple[int, int]]:
+    """The claims on the log as (delivered, read), once there are so many."""
+    async with asyncio.timeout(5):
+        while len(there.broker.records(RECEIPTS_INBOUND)) < count:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.02)
+    claims = [decode_receipt(record.value) for record in there.broker.records(RECEIPTS_INBOUND)]
+    return [(claim.delivered_seq, claim.read_seq) for claim in claims]
+
+
+@pytest.mark.field_case("6")
+@pytest.mark.parametrize(("claim", "counts"), [(read, (5, 5)), (ack, (5, 0))])
+@pytest.mark.parametrize("is_group", [False, True])
+async def test_a_claim_beyond_the_head_leaves_out_what_comes_later(
+    tmp_path: Path, claim: Any, counts: tuple[int, int], *, is_group: bool
+) -> None:
+    async with deployed(tmp_path, has_receipts=False) as there:
+        name = await there.group("alice", "bob") if is_group else DIRECT
+        await said(there, name, 4 if is_group else 5)
+        async with there.connected("bob") as bob:
+            await bob.until("welcome")
+            await put(bob, claim(name, MOST))
+            # Before receipts sees anything of it.
+            await said(there, name, 1)
+            assert await published(there, 1) == [counts]
+
+
+async def test_a_claim_beyond_the_head_comes_before_later_frames(tmp_path: Path) -> None:
+    async with deployed(tmp_path, has_receipts=False) as there:
+        await said(there, DIRECT, 2)
+        async with there.connected("bob") as bob:
+            await bob.until("welcome")
+            sends = [{"type": "send", **message(f"m{number}", DIRECT)} for number in range(3)]
+            await put(bob, sends[0], read(DIRECT, MOST), *sends[1:])
+            [(delivered_seq, read_seq)] = await published(there, 1)
+            assert delivered_seq == read_seq
+            assert read_seq in (2, 3)
+
+
+async def test_rest_and_websocket_clamp_alike_and_nothing_is_nothing(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there, there.connected("bob") as bob:
+        await bob.until("welcome")
+        await put(bob, read(DIRECT, MOST), ack(DIRECT, MOST))
+        assert (await there.call("bob", "PUT", f"/v1/sessions/{DIRECT}/read", {"seq": MOST}))[1]["read_seq"] == 0
+        await said(there, DIRECT, 3)
+        assert (await there.call("bob", "PUT", f"/v1/sessions/{DIRECT}/read", {"seq": MOST}))[1]["read_seq"] == 3
+        await said(there, DIRECT, 1)
+        await put(bob, read(DIRECT, MOST))
+        assert await published(there, 2) == [(0, 3), (4, 4)]
+
+
+async def test_a_claim_within_the_known_head_reads_nothing(tmp_path: Path) -> None:
+    async with deployed(tmp_path, has_receipts=False) as there, there.connected("bob") as bob:
+        await bob.until("live")
+        await said(there, DIRECT, 3)
+        for _ in range(3):
+            await bob.until("message")
+        before = there.store.calls["segments"]
+        await put(bob, read(DIRECT, 2), ack(DIRECT, 3))
+        assert await published(there, 1) == [(3, 2)]
+        assert there.store.calls["segments"] == before
+
+
+async def test_a_claim_that_needs_the_tables_is_unavailable_without(tmp_path: Path) -> None:
+    async with deployed(tmp_path, has_receipts=False) as there, there.connected("bob") as bob:
+        await bob.until("live")
+        await said(there, DIRECT, 3)
+        for _ in range(3):
+            await bob.until("message")
+        there.store.stall()
+        await put(bob, read(DIRECT, 4), read("d:bob:carol", 1), read(DIRECT, 3))
+        refused = [frame for frame in bob.frames if frame["type"] == "error"]
+        there.store.heal()
+        # The session is looked at once for all claims of a message.
+        assert {(frame["code"], frame["fatal"]) for frame in refused} == {("unavailable", False)}
+        assert len(refused) == 3
+        await put(bob, read(DIRECT, 3))
+        assert await published(there, 1) == [(3, 3)]
+
+
+async def test_of_a_head_after_a_removal_nothing_is_claimed(tmp_path: Path) -> None:
+    """The gateway counts bob as a member for 4 s after it has asked; beyond the known head it asks again (G10)."""
+    async with deployed(tmp_path, gateways=2, has_receipts=False) as there:
+        name = await there.group("alice", "bob")
+        async with there.connected("bob") as bob:
+            await bob.until("welcome")
+            await put(bob, read(name, 1))
+            assert await published(there, 1) == [(1, 1)]
+            status, _ = await there.call("alice", "DELETE", f"/v1/groups/{name}/members/bob", at=1)
+            assert status == 200
+            await put(bob, read(name, MOST), ack(name, MOST))
+            codes = [frame["code"] for frame in bob.frames if frame["type"] == "error"]
+            assert codes == ["session_not_found", "session_not_found"]
+            assert len(there.broker.records(RECEIPTS_INBOUND)) == 1
+
+
+def test_known_heads_are_bounded_and_never_go_back() -> None:
+    heads = KnownHeads(max_sessions=2)
+    for session_id, seq in (("a", 5), ("b", 1), ("a", 3), ("c", 2), ("c", 0), ("d", -1)):
+        heads.see(session_id, seq)
+    assert [heads.get(name) for name in ("a", "b", "c", "d")] == [5, 0, 2, 0]

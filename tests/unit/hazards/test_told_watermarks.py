@@ -1,0 +1,67 @@
+"""What receipts tells is never lower than what it told before, whoever owns the partition now (G8)."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
+from tests.unit.hazards.simulation import run
+from tests.unit.hazards.test_group_hazards import create, say
+from tests.unit.hazards.test_group_receipts_hazards import watermarks
+from tests.unit.persister.builders import GROUP
+from tidings.topics import PERSISTER, RECEIPTS
+
+HEAD = 8
+# Above the session time-out of the owner that died.
+_TAKEN_OVER_S = 20
+# (user, delivered, read), or None: the process dies and another takes over.
+CLAIM = st.tuples(st.sampled_from(["alice", "bob"]), st.integers(0, HEAD + 2), st.integers(0, HEAD)).filter(
+    lambda claim: claim[1] + claim[2] > 0
+)
+STEPS = st.lists(st.one_of(CLAIM, st.none()), min_size=1, max_size=8)
+LOWER_AFTER_A_RESTART = [("bob", 8, 8), None, ("bob", 3, 0), ("bob", 0, 4), ("bob", 9, 0)]
+
+
+@pytest.mark.parametrize("session_id", [SESSION, GROUP])
+def test_a_new_owner_tells_no_lower_watermark(session_id: str) -> None:
+    @settings(max_examples=15, deadline=None)
+    @given(steps=STEPS)
+    @example(steps=LOWER_AFTER_A_RESTART)
+    def holds(steps: list[tuple[str, int, int] | None]) -> None:
+        run(lambda: _scenario(session_id, steps))
+
+    holds()
+
+
+async def _scenario(session_id: str, steps: list[tuple[str, int, int] | None]) -> None:
+    async with pipeline() as line:
+        line.persister()
+        owner = line.receipts()
+        if session_id == GROUP:
+            line.publish(create("bob"), *(say(f"m{number}", "alice") for number in range(HEAD - 1)))
+        else:
+            line.publish(*(post(f"m{number}") for number in range(HEAD)))
+        await line.settled(PERSISTER, RECEIPTS)
+        for step in steps:
+            if step is None:
+                owner.kill()
+                owner = line.receipts()
+                await asyncio.sleep(_TAKEN_OVER_S)
+                continue
+            line.say(*step, session_id)
+            await line.settled(RECEIPTS)
+            await _stored_is_told(line, session_id, step[0])
+        for user_id in ("alice", "bob"):
+            told = [(one.delivered_seq, one.read_seq) for one in watermarks(line) if one.user_id == user_id]
+            for before, after in pairwise(told):
+                assert before == (min(before[0], after[0]), min(before[1], after[1])), f"{user_id}: {told}"
+
+
+async def _stored_is_told(line: Pipeline, session_id: str, user_id: str) -> None:
+    row = (await line.store.receipts([(session_id, user_id)]))[session_id, user_id]
+    last = [one for one in watermarks(line) if one.user_id == user_id][-1]
+    assert (last.delivered_seq, last.read_seq) == (max(row.delivered_seq, row.read_seq), row.read_seq)
+    assert not last.read_seq or last.at_ms == row.read_at
