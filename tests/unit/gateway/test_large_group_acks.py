@@ -57,7 +57,7 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
     publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
     hub = Hub(ConnectionRules(lambda _token, _wall_ms: Identity("ann", 3_600_000)), publisher, clock, "gw")
     memberships = Memberships(store)
-    sessions = SessionReads(store, MessageReads(store, clock, 0), memberships, hub.known_heads)
+    sessions = SessionReads(store, MessageReads(store, clock, 0), memberships, known_heads=hub.known_heads)
     for session_id, head_seq in ((GROUP, 12), ("d:ann:bob", 3)):
         hub.known_heads.see(session_id, head_seq)
     moves = WatermarkMoves(publisher, memberships, sessions, clock)
