@@ -81,7 +81,7 @@ async def test_creating_a_group_tells_who_was_left_out() -> None:
         (lambda g: g.remove("g:1", "b@x"), ("DELETE", "/v1/groups/g:1/members/b@x", None)),
         (lambda g: g.leave("g:1"), ("DELETE", "/v1/groups/g:1/members/alice", None)),
         (lambda g: g.set_role("g:1", "bob", "admin"), ("PUT", "/v1/groups/g:1/members/bob", {"role": "admin"})),
-        (lambda g: g.mute("g:1", "bob", 5), ("PUT", "/v1/groups/g:1/members/bob", {"muted_until": 5})),
+        (lambda g: g.mute("g:1", "bob", 10**12), ("PUT", "/v1/groups/g:1/members/bob", {"muted_until": 10**12})),
         (lambda g: g.transfer("g:1", "bob"), ("POST", "/v1/groups/g:1/transfer", {"user_id": "bob"})),
     ],
 )
@@ -91,6 +91,15 @@ async def test_each_command_says_what_protocol_says(
     gateway = Gateway(PLACED)
     assert (await call(gateway.groups)).seq == 7
     assert gateway.said == said
+
+
+@pytest.mark.field_case("24")
+@pytest.mark.parametrize("until_ms", [1_764_000_000, -1, 1_764_000_000_000_000, 2**53])
+async def test_a_mute_until_a_mistaken_time_is_not_asked(until_ms: int) -> None:
+    gateway = Gateway(PLACED)
+    with pytest.raises(ValueError, match="milliseconds"):
+        await gateway.groups.mute("g:1", "bob", until_ms)
+    assert not gateway.asked
 
 
 async def test_adding_tells_who_was_left_out_and_that_nothing_was_stored_where_nobody_was_added() -> None:

@@ -643,3 +643,9 @@ def test_a_groups_log_is_shown_once_in_order_however_its_pushes_and_pages_come(
     device.settle_down()
     assert device.positions == [("g:x", seq) for seq in range(1, 13)]
     assert device.cursor == Cursor(0, {"g:x": 12})
+
+
+def test_null_counts_as_absent_in_a_frame_of_the_server() -> None:
+    line = '{"type":"send_error","client_msg_id":"a","code":"x","message":null,"retryable":null,"ref":null}'
+    (frame,) = frames.decode(line + '\n{"type":"send_ack","seq":null}\n[null]')
+    assert frame == frames.SendError(client_msg_id="a", code="x")

@@ -274,6 +274,57 @@ def test_a_message_that_waited_for_a_server_with_a_lower_limit_fails_and_the_oth
     assert [name for _, name, _ in author.sends] == ["a"]
 
 
+@pytest.mark.field_case("12")
+def test_a_message_that_closes_the_connection_alone_fails_for_good() -> None:
+    author = online()
+    author.send("big")
+    author.close(1009)
+    assert author.statuses["big"] == [Status.SENDING, Status.FAILED]
+    assert author.codes[-1] == "too_large"
+    author.send("next")
+    author.advance(5_000)
+    author.connect()
+    assert [name for _, name, _ in author.sends] == ["big", "next"]
+
+
+@pytest.mark.field_case("12")
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_one_of_several_that_closes_the_connection_is_found(place: int) -> None:
+    """The server, or what stands before it, takes less than it said: each is tried alone until it is known."""
+    author = online()
+    names = [f"m{number}" for number in range(5)]
+    for name in names:
+        author.send(name)
+    author.close(1009)
+    author.send("later")
+    for _ in range(4):
+        author.advance(60_000, heartbeats=False)
+        author.connect()
+        while (name := author.sends[-1][1]) != names[place] and "sent" not in author.statuses[name]:
+            author.ack(name, len(author.sends))
+        if Status.FAILED not in author.statuses[names[place]]:
+            author.close(1009)
+    failed = {name for name, statuses in author.statuses.items() if Status.FAILED in statuses}
+    assert failed == {names[place]}
+    assert all(Status.SENT in author.statuses[name] for name in {*names, "later"} - failed)
+    assert max(sum(1 for _, sent, _ in author.sends if sent == name) for name in names) <= 3
+
+
+def test_after_the_suspects_are_settled_many_are_in_flight_again() -> None:
+    author = online()
+    for name in ("a", "b"):
+        author.send(name)
+    author.close(1009)
+    author.advance(60_000, heartbeats=False)
+    author.connect()
+    author.ack("a", 1)
+    author.refuse("b", "user_blocked", retryable=False)
+    before = len(author.sends)
+    for number in range(10):
+        author.send(f"more{number}")
+    assert len(author.sends) == before + 10
+
+
 def test_a_retryable_error_is_repeated_not_before_the_server_allows() -> None:
     author = online()
     started = author.now_ms

@@ -419,6 +419,17 @@ async def test_a_message_too_large_fails_without_the_server_and_leaves_the_outbo
     await left.close()
 
 
+@pytest.mark.parametrize("fault", [float("nan"), "\ud83d", 10**5_000], ids=["NaN", "half surrogate", "digits"])
+async def test_what_json_cannot_hold_fails_alone(server: Server, fault: object) -> None:
+    async with Client(server.url, "alice") as alice:
+        bad = await alice.send_body("custom", {"type": "t", "data": fault}, to="bob")
+        good = await alice.send("good 😀", to="bob")
+        with pytest.raises(SendFailed, match="invalid_body"):
+            await bad.acked()
+        await good.acked()
+    assert [frame["client_msg_id"] for frame in server.sends] == [good.client_msg_id]
+
+
 async def test_a_cursor_file_resumes_after_the_last_message_that_was_handled(server: Server, tmp_path: Path) -> None:
     text_to(server, "bob", 3)
     store = FileCursorStore(tmp_path / "cursor")

@@ -28,7 +28,7 @@ from tidings_client.effects import (
     SendFrame,
     WatermarksMoved,
 )
-from tidings_client.frames import CLOSE_NORMAL, CLOSE_REPLACED, CLOSE_UNAUTHORIZED
+from tidings_client.frames import CLOSE_NORMAL, CLOSE_REPLACED, CLOSE_TOO_BIG, CLOSE_UNAUTHORIZED
 from tidings_client.ids import is_group, peer_of
 from tidings_client.receipts import Receipts
 from tidings_client.receiving import Receiving
@@ -212,7 +212,7 @@ class Core:
         if self.link is Link.STOPPED:
             return
         self._forget_connection()
-        yield from self._outgoing.lost()
+        yield from self._outgoing.lost(too_big=code == CLOSE_TOO_BIG)
         if self._is_final(code):
             self.link = Link.OFFLINE
             yield from self._stop(code, reason)

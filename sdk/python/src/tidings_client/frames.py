@@ -12,7 +12,7 @@ import msgspec
 
 SUBPROTOCOL = "tidings.v1.json"
 MAX_CLIENT_MESSAGE_BYTES = 64 * 1024  # PROTOCOL: a client's WebSocket message with all its lines
-CLOSE_NORMAL, CLOSE_UNAUTHORIZED, CLOSE_REPLACED = 1000, 4401, 4409
+CLOSE_NORMAL, CLOSE_TOO_BIG, CLOSE_UNAUTHORIZED, CLOSE_REPLACED = 1000, 1009, 4401, 4409
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,11 +232,27 @@ def decode(text: str | bytes) -> Iterator[ServerFrame]:
     for line in data.split(b"\n"):
         if not line.strip():
             continue
-        try:
-            frame = _decoder.decode(line)
-        except msgspec.MsgspecError:  # also what is not JSON, or not UTF-8
-            continue
-        yield frame
+        if (frame := _decoded(line)) is not None:
+            yield frame
+
+
+def _decoded(line: bytes) -> ServerFrame | None:
+    try:
+        return _decoder.decode(line)
+    except msgspec.MsgspecError:  # also what is not JSON, or not UTF-8
+        pass
+    try:
+        frame: ServerFrame = msgspec.convert(_without_nulls(msgspec.json.decode(line)), ServerFrame)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return frame
+
+
+def _without_nulls(value: Any) -> Any:
+    """Null counts as absent (PROTOCOL), where a field has another default than None, too."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def encoded_bytes(frame: ClientFrame) -> int:

@@ -11,6 +11,7 @@ import msgspec
 from tidings_client.rest import Answer, Rest, path_part
 
 MEMBERS_A_PAGE = 200
+LEAST_TIME_MS, MOST_TIME_MS = 100_000_000_000, 253_402_300_799_999  # PROTOCOL: what the server takes as a time
 Role = Literal["admin", "member"]
 
 
@@ -152,7 +153,10 @@ class GroupCalls:
         return await self._change(session_id, user_id, {"role": role}, client_msg_id)
 
     async def mute(self, session_id: str, user_id: str, until_ms: int, *, client_msg_id: str | None = None) -> Placed:
-        """Until a time in milliseconds since 1970; one that has passed ends it."""
+        """Until a time in milliseconds since 1970; 0, or one that has passed, ends it. ValueError for a time that can
+        only be a mistake, as one in seconds."""
+        if until_ms != 0 and not LEAST_TIME_MS <= until_ms <= MOST_TIME_MS:
+            raise ValueError(f"until_ms is a time in milliseconds since 1970, from 1973 to 9999, not {until_ms}")
         return await self._change(session_id, user_id, {"muted_until": until_ms}, client_msg_id)
 
     async def transfer(self, session_id: str, user_id: str, *, client_msg_id: str | None = None) -> Placed:

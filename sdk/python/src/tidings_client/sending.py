@@ -79,6 +79,7 @@ class Outgoing:
     _waiting: list[tuple[int, int, str]] = field(default_factory=list)
     _in_flight: dict[str, int] = field(default_factory=dict)
     _failed: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _suspects: set[str] = field(default_factory=set)  # one of these is too large: each is tried alone
 
     def submit(self, now_ms: int, draft: Draft) -> Iterator[Effect]:
         """Takes a message over; one above the server's limit (before the first welcome: PROTOCOL's) fails
@@ -106,13 +107,18 @@ class Outgoing:
         self._pace.set(now_ms, limits.messages_per_s, limits.burst)
         yield from self._pump(now_ms)
 
-    def lost(self) -> Iterator[Effect]:
-        """The connection ended: every unanswered try has failed, and is repeated on the next one."""
+    def lost(self, *, too_big: bool = False) -> Iterator[Effect]:
+        """The connection ended: every unanswered try has failed, and is repeated on the next one. `too_big`: somebody
+        on the way takes less than the server said (1009), so a message that was alone in flight is given up."""
         self._connected = False
         in_flight, self._in_flight = self._in_flight, {}
+        if too_big and len(in_flight) > 1:
+            self._suspects.update(in_flight)
         for client_msg_id in in_flight:
             pending = self._pending[client_msg_id]
-            if self._may_repeat(pending):
+            if too_big and len(in_flight) == 1:
+                yield self._give_up(pending, "too_large", "the connection was closed because of its size (1009)")
+            elif self._may_repeat(pending):
                 heapq.heappush(self._ready, (pending.order, client_msg_id))
             else:
                 yield self._give_up(pending, "timeout", "the connection ended before an answer to the last try")
@@ -131,7 +137,7 @@ class Outgoing:
         times = [self._waiting[0][0]] if self._waiting else []
         if self._in_flight:
             times.append(next(iter(self._in_flight.values())))  # all tries last equally long, so the first ends first
-        if self._connected and self._ready and len(self._in_flight) < MAX_IN_FLIGHT:
+        if self._has_turn():
             times.append(self._pace.next_ms(now_ms))
         return min(times, default=None)
 
@@ -142,6 +148,7 @@ class Outgoing:
         self._pending.pop(client_msg_id, None)
         self._in_flight.pop(client_msg_id, None)
         self._failed.pop(client_msg_id, None)
+        self._suspects.discard(client_msg_id)
         yield StatusChanged(client_msg_id, Status.SENT, session_id, seq, message_id)
         yield from self.receipts.watch(client_msg_id, session_id, seq, message_id)
         yield from self._pump(now_ms)
@@ -186,19 +193,24 @@ class Outgoing:
         client_msg_id = pending.draft.client_msg_id
         del self._pending[client_msg_id]
         self._in_flight.pop(client_msg_id, None)
+        self._suspects.discard(client_msg_id)
         self._failed[client_msg_id] = pending.draft.session_of(self._user_id)
         if len(self._failed) > FAILED_REMEMBERED:
             self._failed.popitem(last=False)
         return StatusChanged(client_msg_id, Status.FAILED, code=code, reason=reason)
 
     def _pump(self, now_ms: int) -> Iterator[Effect]:
-        while self._connected and self._ready and len(self._in_flight) < MAX_IN_FLIGHT:
+        while self._has_turn():
             pending = self._pending.get(self._ready[0][1])
             if pending is not None and not self._pace.take(now_ms):
                 return
             heapq.heappop(self._ready)
             if pending is not None:  # None: stored or refused while it was waiting
                 yield self._try(now_ms, pending)
+
+    def _has_turn(self) -> bool:
+        at_once = 1 if self._suspects else MAX_IN_FLIGHT
+        return self._connected and bool(self._ready) and len(self._in_flight) < at_once
 
     def _try(self, now_ms: int, pending: _Pending) -> SendFrame | StatusChanged:
         frame = pending.draft.frame(pending.attempt)
