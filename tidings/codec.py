@@ -12,7 +12,7 @@ from typing import TypeVar
 import orjson
 from google.protobuf.message import DecodeError, Message
 
-from tidings import ids
+from tidings import ids, json_numbers
 from tidings.errors import PoisonRecord, UnknownRules, UnreadableRecord
 from tidings.wire.common_pb2 import (
     KIND_CUSTOM,
@@ -60,20 +60,24 @@ _M = TypeVar("_M", bound=Message)
 
 
 def canonical_json(value: object) -> bytes:
-    """JSON with sorted keys, no white space, whole floats as integers: equal values give equal bytes.
+    """JSON with sorted keys, no white space, each number in one way: equal values give equal bytes.
 
-    Raises TypeError or ValueError for what JSON or Unicode does not allow.
+    Raises TypeError or ValueError for what JSON or Unicode does not allow, and for a number that cannot be kept.
     """
-    return orjson.dumps(_whole_numbers(value), option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS)
 
 
-def _whole_numbers(value: object) -> object:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
+def _canonical(value: object) -> object:
+    if isinstance(value, str):  # most values of most bodies
+        return value
     if isinstance(value, dict):
-        return {key: _whole_numbers(item) for key, item in value.items()}
+        return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_whole_numbers(item) for item in value]
+        return [_canonical(item) for item in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return json_numbers.kept(value)
+    if isinstance(value, json_numbers.Inexact):
+        raise ValueError(json_numbers.unkept(value.text[:40]))
     return value
 
 

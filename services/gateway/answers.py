@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from services.gateway.frames import encode
+from services.gateway.frames import FRAME_BYTES, encode
 from tidings.errors import Refused
 
 MAX_PAGE = 200
-FRAME_BYTES = 64 * 1024
 MAX_RETRIES = 8
 
 
@@ -36,3 +35,8 @@ def send_error(client_msg_id: str, session_id: str | None, refused: Refused, ref
         retryable=refused.is_retryable,
         retry_after_ms=refused.retry_after_ms,
     )
+
+
+def heads_of(heads: Mapping[str, int]) -> list[dict[str, object]]:
+    """As `live` and `heartbeat` name them."""
+    return [{"session_id": name, "seq": seq} for name, seq in heads.items()]

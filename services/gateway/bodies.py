@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.gateway.frames import MAX_NUMBER, whole
+from services.gateway.frames import MAX_NUMBER, is_given, whole
 from tidings import ids
 from tidings.codec import KINDS, canonical_json
 from tidings.errors import Refused
@@ -47,7 +47,7 @@ def checked_post(kind: object, body: object, reply_to: object, mentions: object,
     try:
         canonical = canonical_json(_CHECKS[kind](body, rules))
     except (TypeError, ValueError) as error:
-        raise Refused("invalid_frame", f"body holds a number or string that JSON does not allow: {error}") from error
+        raise _invalid(f"body holds a number or string that JSON does not allow: {error}") from error
     if kind == "custom" and len(canonical) > MAX_CUSTOM_BYTES:
         raise _invalid(f"a custom body is at most {MAX_CUSTOM_BYTES} bytes of JSON")
     return Post(
@@ -63,7 +63,7 @@ def _invalid(text: str) -> Refused:
 
 
 def _checked_reply_to(value: object) -> int:
-    if value is None or value == "":
+    if not is_given(value):
         return 0
     number = whole(value)
     if number is None or not 1 <= number <= MAX_NUMBER:
@@ -72,7 +72,7 @@ def _checked_reply_to(value: object) -> int:
 
 
 def _checked_mentions(value: object) -> Collection[str]:
-    if value is None or value in ("", []):
+    if not is_given(value):
         return ()
     if not isinstance(value, list) or len(value) > MAX_MENTIONS:
         raise _invalid(f"mentions is a list of at most {MAX_MENTIONS} user ids")
@@ -93,9 +93,9 @@ def _text(body: Mapping[str, object], _rules: BodyRules) -> dict[str, object]:
 def _image(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
     checked: dict[str, object] = {name: _url(body, name, rules) for name in ("url", "thumb_url")}
     checked.update({name: _number(body, name, 1, MAX_SIDE) for name in ("width", "height")})
-    if _is_given(body.get("size")):
+    if is_given(body.get("size")):
         checked["size"] = _number(body, "size", 0, MAX_NUMBER)
-    if _is_given(body.get("content_type")):
+    if is_given(body.get("content_type")):
         checked["content_type"] = _content_type(body)
     return checked
 
@@ -131,10 +131,6 @@ _CHECKS: dict[str, Callable[[Mapping[str, object], BodyRules], dict[str, object]
     "file": _file,
     "custom": _custom,
 }
-
-
-def _is_given(value: object) -> bool:
-    return value is not None and value != ""
 
 
 def _number(body: Mapping[str, object], name: str, least: int, most: int) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.gateway.bodies import BodyRules, checked_post
-from services.gateway.frames import Send, is_ref, whole
+from services.gateway.frames import Send, is_given, is_ref, whole
 from tidings import codec, ids
 from tidings.errors import Refused
 from tidings.runtime.settings import LimitSettings
@@ -38,7 +38,7 @@ def checked_draft(user_id: str, send: Send, rules: BodyRules, wall_ms: int) -> D
     client_msg_id = usable_client_msg_id(send.client_msg_id)
     if client_msg_id is None:
         raise Refused("invalid_frame", "client_msg_id is a string of 1-64 printable ASCII characters")
-    if send.ref is not None and send.ref != "" and not is_ref(send.ref):
+    if is_given(send.ref) and not is_ref(send.ref):
         raise Refused("invalid_frame", "ref is a string of at most 64 characters")
     session_id = asked_session(user_id, send.session_id, send.to)
     attempt = _checked_attempt(send.attempt)
@@ -52,8 +52,8 @@ def asked_session(user_id: str, session_id: object, to: object) -> str:
 
     Who is a member of a group at the seq of a message, only the log can say.
     """
-    named = _named_session(session_id) if session_id not in (None, "") else None
-    direct = _session_with(user_id, to) if to not in (None, "") else None
+    named = _named_session(session_id) if is_given(session_id) else None
+    direct = _session_with(user_id, to) if is_given(to) else None
     if named is None and direct is None:
         raise Refused("invalid_frame", "session_id or to is missing")
     if named is not None and direct is not None and named != direct:
@@ -88,7 +88,7 @@ def session_not_found() -> Refused:
 
 
 def _checked_attempt(attempt: object) -> int:
-    if attempt is None or attempt == "":
+    if not is_given(attempt):
         return 1
     number = whole(attempt)
     if number is None or number < 1:

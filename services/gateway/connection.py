@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from services.gateway.answers import MAX_PAGE, send_error, welcome
+from services.gateway.answers import MAX_PAGE, heads_of, send_error, welcome
 from services.gateway.bodies import BodyRules
 from services.gateway.commands import asked_session, checked_draft, usable_client_msg_id
 from services.gateway.effects import (
@@ -47,7 +47,8 @@ INVALID_FRAMES_A_MINUTE = 10
 ANNOUNCE_EVERY_MS = 5_000
 RENEW_EVERY_MS = 8 * 3_600_000
 
-GOING_AWAY, BAD_FRAME, NOT_AUTHORISED, TOO_SLOW, REPLACED, UNAVAILABLE = 1001, 4400, 4401, 4408, 4409, 4503
+GOING_AWAY, TOO_BIG, UNAVAILABLE = 1001, 1009, 4503
+BAD_FRAME, NOT_AUTHORISED, TOO_SLOW, REPLACED = 4400, 4401, 4408, 4409
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ class Connection:
         if isinstance(frame, Hello):
             return self._hello(frame, now_ms, wall_ms)
         if not self.user_id:
-            text = frame.text if isinstance(frame, Malformed) else "the first frame is hello"
-            return self._fail(Refused("invalid_frame", text), BAD_FRAME, frame.ref if is_ref(frame.ref) else None)
+            first = frame if isinstance(frame, Malformed) else Malformed(True, "the first frame is hello", frame.ref)
+            return self._fatal(first)
         match frame:
             case Malformed():
                 return self._malformed(frame, now_ms)
@@ -150,11 +151,14 @@ class Connection:
 
     def _malformed(self, frame: Malformed, now_ms: int) -> Sequence[Effect]:
         if frame.is_fatal:
-            self._fail(Refused("invalid_frame", frame.text), BAD_FRAME)
-            return ()
-        refused = Refused("invalid_frame", frame.text)
+            return self._fatal(frame)
+        refused = Refused(frame.code, frame.text)
         self._refuse_send(frame.client_msg_id, frame.session_id, refused, frame.ref, now_ms)
         return ()
+
+    def _fatal(self, frame: Malformed) -> Sequence[Effect]:
+        close_code = TOO_BIG if frame.code == "too_large" else BAD_FRAME
+        return self._fail(Refused(frame.code, frame.text), close_code, frame.ref if is_ref(frame.ref) else None)
 
     def _hello(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
         if not hello.device_id or not ids.is_user_id(hello.device_id):
@@ -286,7 +290,7 @@ class Connection:
         self._announce_due_ms = now_ms + RENEW_EVERY_MS
         self.inbox_tail = max(self.inbox_tail, inbox_seq)
         self._heads = heads
-        self._add(encode("live", inbox_seq=inbox_seq, heads=_heads_of(heads)))
+        self._add(encode("live", inbox_seq=inbox_seq, heads=heads_of(heads)))
         self._reschedule()
 
     def announce_again(self, now_ms: int) -> None:
@@ -302,7 +306,7 @@ class Connection:
         self.inbox_tail = max(self.inbox_tail, inbox_tail)
         moved = {name: seq for name, seq in heads.items() if seq > self._heads.get(name, 0)}
         self._heads = {**self._heads, **moved} if moved else self._heads
-        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=_heads_of(moved)))
+        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of(moved)))
 
     def beat_soon(self, now_ms: int) -> None:
         """Pushes of a group in read diffusion passed the user by: the heads are due at once."""
@@ -394,7 +398,3 @@ class Connection:
         if not self.closing:
             self.closing = (code, reason)
             self.due_ms = NEVER_MS
-
-
-def _heads_of(heads: Mapping[str, int]) -> list[dict[str, object]]:
-    return [{"session_id": name, "seq": seq} for name, seq in heads.items()]

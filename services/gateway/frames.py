@@ -8,6 +8,13 @@ from typing import Annotated, Any
 import msgspec
 import orjson
 
+from tidings.json_numbers import number_of
+
+# PROTOCOL: a client's line, and so a message as it is written in JSON. Text of 24 KiB fits without escapes.
+FRAME_BYTES = 64 * 1024
+# What a WebSocket message may hold so that it is read, and what is too large in it is answered. More closes 1009 before
+# it is in memory. Every legal message stays below it, were each character escaped (ADR 0028: 104,000 bytes).
+MESSAGE_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_REF = 64
 # PROTOCOL leaves it open; five pages, each message of a session of its own.
@@ -99,22 +106,28 @@ Frame = Hello | Send | Sync | Ack | Read | Ping | Pong
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A line that is no frame. `client_msg_id` is as found in a `send`, unchecked."""
+    """A line that is no frame. `client_msg_id` is as found in a `send`, unchecked. `code` is one of PROTOCOL's."""
 
     is_fatal: bool
     text: str
     ref: str | None = None
     client_msg_id: object = None
     session_id: object = None
+    code: str = "invalid_frame"
 
 
-_DECODER: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+_DECODER: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame, float_hook=number_of)
+_ANY_DECODER: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=number_of)
+_LENIENT = json.JSONDecoder(parse_int=lambda _: 0, parse_float=lambda _: 0.0)
 
 
 def decode_line(line: str) -> Frame | Malformed:
     """One line of a message. Never raises."""
     if is_too_deep(line):
         return Malformed(True, f"a frame may be nested at most {MAX_DEPTH} deep")
+    # In UTF-8 a character takes four bytes at most.
+    if len(line) > FRAME_BYTES // 4 and len(line.encode(errors="replace")) > FRAME_BYTES:
+        return _too_large(line)
     try:
         return _DECODER.decode(line)
     except msgspec.ValidationError as error:
@@ -126,7 +139,7 @@ def decode_line(line: str) -> Frame | Malformed:
 def _second_look(line: str) -> Frame | None:
     """The frame whose only fault is how it writes a whole number (5.0) or an absent field (null, empty)."""
     try:
-        frame: Frame = msgspec.convert(_plain(msgspec.json.decode(line)), Frame)
+        frame: Frame = msgspec.convert(_plain(_ANY_DECODER.decode(line)), Frame)
     except msgspec.MsgspecError:
         return None
     return frame
@@ -141,6 +154,14 @@ def _plain(value: object) -> object:
     return value if number is None else number
 
 
+_EMPTY: tuple[object, ...] = ("", [], {})
+
+
+def is_given(value: object) -> bool:
+    """False for null and empty, which count as absent (PROTOCOL). 0 and false are values."""
+    return value is not None and value not in _EMPTY
+
+
 def whole(value: object) -> int | None:
     """An integer however JSON wrote it (5 and 5.0 are one value); None for anything else, true among it."""
     if isinstance(value, float) and value.is_integer():
@@ -149,21 +170,40 @@ def whole(value: object) -> int | None:
 
 
 def _malformed(line: str, reason: str) -> Malformed:
-    """Tell what is not JSON (fatal) from JSON with a bad field, number or string (not fatal).
-
-    The standard library's decoder is the lenient one: it takes NaN, lone surrogates and any number.
-    """
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        return Malformed(True, f"not JSON: {error}")
-    except ValueError:
-        return Malformed(False, "a number is out of range")
+    """Tell what is not JSON (fatal) from JSON with a bad field, number or string (not fatal)."""
+    value = as_far_as_readable(line)
+    if value is None:
+        return Malformed(True, "not JSON")
     if not isinstance(value, dict):
         return Malformed(True, "a frame is a JSON object")
-    ref = value.get("ref")
+    return _found_in(value, "invalid_frame", reason)
+
+
+def _too_large(line: str) -> Malformed:
+    """Fatal only where no answer could name the frame."""
+    value = as_far_as_readable(line)
+    text = f"a frame is at most {FRAME_BYTES} bytes (limits.frame_bytes); write UTF-8 instead of escapes, or less"
+    if not isinstance(value, dict):
+        return Malformed(True, text, code="too_large")
+    return _found_in(value, "too_large", text)
+
+
+def _found_in(value: dict[str, object], code: str, reason: str) -> Malformed:
+    given = value.get("ref")
+    ref = given if isinstance(given, str) and is_ref(given) else None
     found = value if value.get("type") == "send" else {}
-    return Malformed(False, reason, ref if is_ref(ref) else None, found.get("client_msg_id"), found.get("session_id"))
+    return Malformed(False, reason, ref, found.get("client_msg_id"), found.get("session_id"), code)
+
+
+def as_far_as_readable(text: str) -> Any:
+    """What stands in JSON that was refused; None where it is no JSON. Numbers are left out.
+
+    The standard library's decoder is the lenient one: it takes NaN and lone surrogates, and here any number.
+    """
+    try:
+        return _LENIENT.decode(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def is_ref(value: object) -> bool:

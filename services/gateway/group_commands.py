@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.gateway.commands import check_id_time, usable_client_msg_id
-from services.gateway.frames import MAX_NUMBER, whole
+from services.gateway.frames import is_given, whole
 from tidings import ids
 from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, canonical_json
 from tidings.errors import Refused
@@ -22,6 +22,10 @@ from tidings.wire.inbound_pb2 import (
     TransferGroup,
 )
 
+# A time of today in seconds is one of January 1970 in milliseconds, in microseconds one of the year 57,000. The bounds
+# do not move with the clock, so that a repeat is judged as the first try was.
+LEAST_TIME_MS = 100_000_000_000  # March 1973
+MOST_TIME_MS = 253_402_300_799_999  # the end of 9999
 _WHO = ("all", "admins")
 _ROLES = ("admin", "member")
 
@@ -80,7 +84,8 @@ def checked_user(value: object, name: str = "user_id") -> str:
 def creating(asker: Asker, key: bytes, body: Body) -> Command:
     """A new group; the caller is a member without being named. Who blocks the caller is read as when adding."""
     name = _checked_name(body.get("name"))
-    named = _checked_users(body.get("members"), "members", least=0)
+    members = body.get("members")
+    named = _checked_users(members if is_given(members) else [], "members", least=0)
     settings = _checked_settings(body.get("settings"))
     member_ids = sorted({*named, asker.user_id})
     content = {"name": name, "members": member_ids, "settings": _given(settings)}
@@ -90,7 +95,7 @@ def creating(asker: Asker, key: bytes, body: Body) -> Command:
 
 def changing(asker: Asker, session_id: str, body: Body) -> Command:
     """Another name, other settings, or both."""
-    name = _checked_name(body.get("name")) if _is_given(body.get("name")) else None
+    name = _checked_name(body.get("name")) if is_given(body.get("name")) else None
     settings = _checked_settings(body.get("settings"))
     given = _given(settings)
     if name is None and not given:
@@ -167,10 +172,6 @@ def _invalid(text: str) -> Refused:
     return Refused("invalid_frame", text)
 
 
-def _is_given(value: object) -> bool:
-    return value is not None and value != ""
-
-
 def _checked_name(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= GROUP_NAME_POINTS:
         raise _invalid(f"name is a string of 1-{GROUP_NAME_POINTS} characters")
@@ -191,12 +192,12 @@ def _checked_users(value: object, name: str, least: int) -> set[str]:
 
 def _checked_settings(value: object) -> GroupSettings | None:
     """Those that are given; unknown ones are ignored. None when there is nothing."""
-    if not _is_given(value):
+    if not is_given(value):
         return None
     if not isinstance(value, dict):
         raise _invalid("settings is an object with share_history, who_can_send, who_can_add, or some of them")
     shares = value.get("share_history")
-    if _is_given(shares) and not isinstance(shares, bool):
+    if is_given(shares) and not isinstance(shares, bool):
         raise _invalid("settings.share_history is true or false")
     settings = GroupSettings(
         share_history=shares if isinstance(shares, bool) else None,
@@ -207,7 +208,7 @@ def _checked_settings(value: object) -> GroupSettings | None:
 
 
 def _checked_choice(value: object, name: str, choices: Sequence[str]) -> str | None:
-    if not _is_given(value):
+    if not is_given(value):
         return None
     if not isinstance(value, str) or value not in choices:
         raise _invalid(f"{name} is {' or '.join(choices)}")
@@ -221,12 +222,15 @@ def _checked_role(value: object) -> str | None:
 
 
 def _checked_time(value: object) -> int | None:
-    if not _is_given(value):
+    if not is_given(value):
         return None
     number = whole(value)
-    if number is None or not 0 <= number <= MAX_NUMBER:
-        raise _invalid("muted_until is a time in ms since 1970; 0 lifts a mute")
-    return number
+    if number == 0 or (number is not None and LEAST_TIME_MS <= number <= MOST_TIME_MS):
+        return number
+    raise _invalid(
+        "muted_until is a time in milliseconds since 1970, not in seconds or parts of a millisecond, "
+        "from the year 1973 to 9999; 0 lifts a mute"
+    )
 
 
 def _given(settings: GroupSettings | None) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from services.gateway.answers import FRAME_BYTES
+from services.gateway.frames import MESSAGE_BYTES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,6 +20,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # It needs no timer of ours, unlike WebSocket pings.
 PEER_SILENT_MS = 45_000
 BACKLOG = 2_048
+_FAULTS_OF_CLIENTS = ("returned without completing handshake", "Invalid UTF-8 sequence received from client")
 
 
 class HttpServer:
@@ -38,13 +39,13 @@ class HttpServer:
             log_config=None,
             server_header=False,
             ws="websockets-sansio",
-            ws_max_size=FRAME_BYTES,
+            ws_max_size=MESSAGE_BYTES,
             ws_max_queue=8,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
         )
         self._server = uvicorn.Server(config)
-        logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_fault_of_a_client)
         # The gateway owns its signals: it drains before uvicorn would close every socket.
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
 
@@ -71,9 +72,10 @@ class HttpServer:
         await self._apps[scope["type"]](scope, receive, send)
 
 
-def _is_no_refusal(record: logging.LogRecord) -> bool:
-    """uvicorn logs an error for each handshake that was refused with an answer of ours."""
-    return "returned without completing handshake" not in str(record.msg)
+def _is_no_fault_of_a_client(record: logging.LogRecord) -> bool:
+    """uvicorn logs an error for a handshake that was refused with an answer of ours, and a traceback for a text that is
+    not UTF-8, which closes with 1007."""
+    return not any(phrase in str(record.msg) for phrase in _FAULTS_OF_CLIENTS)
 
 
 def _listener(address: tuple[str, int]) -> socket.socket:

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
-import msgspec
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from services.gateway.answers import FRAME_BYTES
-from services.gateway.frames import MAX_NUMBER, NOT_ALLOWED, is_too_deep
+from services.gateway.frames import FRAME_BYTES, MAX_NUMBER
+from services.gateway.json_values import json_value
 from tidings.errors import Refused
 
 # A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
@@ -46,24 +45,17 @@ async def json_object(
     request: Request, limit: int = FRAME_BYTES, *, may_be_empty: bool = False
 ) -> Mapping[str, object]:
     """The request's body; raises Refused with `too_large` or `invalid_frame`."""
-    try:
-        text = (await _body(request, limit)).decode()
-    except UnicodeDecodeError:
-        raise Refused("invalid_frame", "the body is not UTF-8") from None
-    if may_be_empty and not text.strip():
+    content = await content_of(request, limit)
+    if may_be_empty and not content.strip():
         return {}
-    if is_too_deep(text):
-        raise Refused("invalid_frame", "the body may be nested at most 32 deep")
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.MsgspecError as error:
-        raise Refused("invalid_frame", f"the body is not JSON, or {NOT_ALLOWED}: {error}") from None
+    value = json_value(content)
     if not isinstance(value, dict):
         raise Refused("invalid_frame", "the body is a JSON object")
     return value
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def content_of(request: Request, limit: int) -> bytes:
+    """The body's bytes; raises Refused with `too_large`, or `invalid_frame` where it ends early."""
     too_large = Refused("too_large", f"a request's body is at most {limit} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:

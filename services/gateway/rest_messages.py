@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from fastapi import Request
 from starlette.responses import Response
 
+from services.gateway.batch_bodies import Broken, entries_of, entry_of
 from services.gateway.commands import checked_draft, command_of, usable_client_msg_id
-from services.gateway.frames import Send, whole
-from services.gateway.http_wire import BATCH_BYTES, answer, json_object, limit_from, number_from
+from services.gateway.frames import Send, is_given, whole
+from services.gateway.http_wire import BATCH_BYTES, answer, content_of, json_object, limit_from, number_from
 from services.gateway.inbox_reads import MAX_PAGE
 from services.gateway.rest_parts import RestParts, required_client_msg_id
 from services.gateway.tokens import issue
@@ -40,7 +41,7 @@ class MessageCalls:
         if not isinstance(user_id, str) or not ids.is_user_id(user_id):
             raise Refused("invalid_frame", f"user_id is a string of {ids.USER_ID_TEXT}")
         given = body.get("ttl_s")
-        ttl_s = TOKEN_TTL_S if given is None or given == "" else whole(given)
+        ttl_s = whole(given) if is_given(given) else TOKEN_TTL_S
         if ttl_s is None or ttl_s < 1:
             raise Refused("invalid_frame", "ttl_s is a whole number of seconds, 1 or more")
         wall_ms = parts.clock.wall_ms()
@@ -58,11 +59,11 @@ class MessageCalls:
     async def send_batch(self, request: Request) -> Response:
         """Send 1-100 messages in order; each has its own result. The body is at most 1 MiB."""
         user_id = self._parts.user(request)
-        messages = (await json_object(request, BATCH_BYTES)).get("messages")
-        if not isinstance(messages, list) or not 1 <= len(messages) <= MAX_BATCH:
+        entries = entries_of(await content_of(request, BATCH_BYTES))
+        if not 1 <= len(entries) <= MAX_BATCH:
             raise Refused("invalid_frame", f"messages is a list of 1-{MAX_BATCH} messages")
-        posted = [await self._post_one(user_id, message) for message in messages]
-        results = await asyncio.gather(*(self._result(message, ticket) for message, ticket in posted))
+        posted = [await self._post_one(user_id, entry_of(entry)) for entry in entries]
+        results = await asyncio.gather(*(self._result(client_msg_id, ticket) for client_msg_id, ticket in posted))
         return answer({"results": results})
 
     async def read_inbox(self, request: Request, after: str | None = None, limit: str | None = None) -> Response:
@@ -79,21 +80,23 @@ class MessageCalls:
         draft = checked_draft(user_id, send, parts.body_rules, parts.clock.wall_ms())
         return await parts.publish(command_of(user_id, draft), 1)
 
-    async def _post_one(self, user_id: str, message: object) -> tuple[object, Ticket | Refused]:
-        if not isinstance(message, dict):
-            return message, Refused("invalid_frame", "a message is a JSON object")
+    async def _post_one(self, user_id: str, message: Mapping[str, object] | Broken) -> tuple[object, Ticket | Refused]:
+        """The entry's client_msg_id, unchecked, and what became of it."""
+        if isinstance(message, Broken):
+            return message.client_msg_id, message.refused
+        client_msg_id = message.get("client_msg_id")
         try:
-            return message, await self._post(user_id, message)
+            return client_msg_id, await self._post(user_id, message)
         except Refused as refused:
-            return message, refused
+            return client_msg_id, refused
 
-    async def _result(self, message: object, ticket: Ticket | Refused) -> dict[str, object]:
+    async def _result(self, client_msg_id: object, ticket: Ticket | Refused) -> dict[str, object]:
         try:
             if isinstance(ticket, Refused):
                 raise ticket
             return _acked(await self._parts.waiting.result(ticket))
         except Refused as refused:
-            return _refused(message, refused)
+            return _refused(client_msg_id, refused)
 
 
 def _acked(ack: SendAck) -> dict[str, object]:
@@ -107,13 +110,13 @@ def _acked(ack: SendAck) -> dict[str, object]:
     }
 
 
-def _refused(message: object, refused: Refused) -> dict[str, object]:
+def _refused(given: object, refused: Refused) -> dict[str, object]:
     result: dict[str, object] = {
         "code": refused.code,
         "message": refused.text,
         "retryable": refused.is_retryable,
     }
-    client_msg_id = usable_client_msg_id(message.get("client_msg_id")) if isinstance(message, dict) else None
+    client_msg_id = usable_client_msg_id(given)
     if client_msg_id is not None:
         result["client_msg_id"] = client_msg_id
     if refused.retry_after_ms is not None:

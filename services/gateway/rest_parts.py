@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from services.gateway.blocks import Blocks
 from services.gateway.bodies import BodyRules
+from services.gateway.frames import is_given
 from services.gateway.group_reads import GroupReads
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.membership import Memberships
@@ -73,7 +74,7 @@ class RestParts:
 def client_msg_id_of(body: Mapping[str, object], request: Request) -> object:
     """From the body or the header `Idempotency-Key`, None for neither; Refused when both are given and differ."""
     given, header = body.get("client_msg_id"), request.headers.get("idempotency-key")
-    if given is None or given == "":
+    if not is_given(given):
         return header or None
     if header and header != given:
         raise Refused("invalid_frame", "client_msg_id and Idempotency-Key differ; give one of them")

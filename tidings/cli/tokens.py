@@ -11,12 +11,13 @@ from tidings.cli.arguments import user_id
 from tidings.errors import ConfigurationError
 
 MIN_KEY_BYTES = 32  # what the gateway demands (RFC 7518: a key as long as the hash)
+MAX_TTL_S = 30 * 86_400  # what a gateway gives out at most; more is milliseconds by mistake
 KEY_FILE = Path(".run/dev-token.key")
 
 
 def token(
     user: Annotated[str, typer.Argument(help="Whom the token names (sub).", callback=user_id)],
-    ttl_s: Annotated[int, typer.Option("--ttl", help="Seconds until it ends.", min=1)] = 86_400,
+    ttl_s: Annotated[int, typer.Option("--ttl", help="Seconds until it ends.", min=1, max=MAX_TTL_S)] = 86_400,
     key_file: Annotated[
         Path, typer.Option("--key-file", envvar="TIDINGS_TOKEN_DEV_KEY_FILE", help="The key; the local stack makes it.")
     ] = KEY_FILE,

@@ -60,6 +60,7 @@ def test_what_goes_wrong_is_one_line_that_says_what_to_do(
     "arguments",
     [
         ("token", "not a user"),
+        ("token", "alice", "--ttl", "86400000"),
         ("send", "--from", "alice", "--to", "b:ob", "hi"),
         ("tail", "--as", "alice", "--url", "localhost:8080"),
         ("where", "-1"),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -18,6 +19,7 @@ from services.gateway.effects import (
     ReadInbox,
     SignedIn,
 )
+from services.gateway.frames import FRAME_BYTES
 from services.gateway.outbox import OutboxLimits
 from services.gateway.tokens import Identity
 from tidings.errors import Refused
@@ -296,7 +298,7 @@ def test_nine_invalid_frames_a_minute_are_borne() -> None:
         ({"kind": "system"}, "invalid_body"),
         ({"kind": None}, "invalid_body"),
         ({"body": {"text": ""}}, "invalid_body"),
-        ({"kind": "custom", "body": {"type": "x", "data": 10**30}}, "invalid_frame"),
+        ({"kind": "custom", "body": {"type": "x", "data": 10**30 + 1}}, "invalid_body"),
         ({"reply_to": -1}, "invalid_body"),
         ({"mentions": "bob"}, "invalid_body"),
         ({"client_msg_id": "fffffff0-0000-7000-8000-000000000000"}, "clock_skew"),
@@ -567,3 +569,81 @@ def test_a_refusal_tells_when_to_try_again() -> None:
         "retryable": True,
         "retry_after_ms": 250,
     }
+
+
+# -- what is too large -----------------------------------------------------------------------------
+
+EMOJI = "\\ud83d\\ude00"
+TOO_LARGE = [
+    json.dumps(send(client_msg_id="big", ref="r")).replace('"hi"', f'"{EMOJI * 6_144}"'),
+    json.dumps(send(client_msg_id="big", ref="r", body={"text": "x" * FRAME_BYTES})),
+    json.dumps(send(client_msg_id="big", ref="r", body={"text": "字" * FRAME_BYTES}), ensure_ascii=False),
+    json.dumps(send(client_msg_id="big", ref="r")).replace('"hi"', '"\\ud83d"' + " " * FRAME_BYTES),
+    json.dumps(send(client_msg_id="big", ref="r")).replace('"hi"', "9" * FRAME_BYTES),
+]
+
+
+@pytest.mark.field_case("12")
+@pytest.mark.parametrize("line", TOO_LARGE, ids=["escapes", "ASCII", "UTF-8", "half surrogate", "digits"])
+def test_a_send_that_is_too_large_is_answered_and_the_others_pass(line: str) -> None:
+    connection = signed_in()
+    effects = receive(connection, send(client_msg_id="a"), line, send(client_msg_id="b"))
+    assert [effect.draft.client_msg_id for effect in effects if isinstance(effect, Publish)] == ["a", "b"]
+    answer = only(connection)
+    assert (answer["type"], answer["client_msg_id"], answer["code"]) == ("send_error", "big", "too_large")
+    assert (answer["retryable"], answer["ref"]) == (False, "r")
+    assert not connection.closing
+
+
+def test_another_frame_that_is_too_large_is_an_error_that_is_not_fatal() -> None:
+    connection = signed_in()
+    delivered = [{"session_id": "d:alice:bob", "seq": 1}] * 2_000
+    receive(connection, {"type": "ack", "ref": "r", "delivered": delivered})
+    answer = only(connection)
+    assert (answer["type"], answer["code"], answer["fatal"], answer["ref"]) == ("error", "too_large", False, "r")
+
+
+@pytest.mark.parametrize("line", ["x" * (FRAME_BYTES + 1), "[" + "1," * FRAME_BYTES + "1]"])
+def test_what_is_too_large_and_names_nothing_is_closed_with_1009(line: str) -> None:
+    for connection in (opened(), signed_in()):
+        receive(connection, line)
+        assert only(connection) == {"type": "error", "code": "too_large", "message": ANY, "fatal": True}
+        assert close_code(connection) == 1009
+
+
+def test_a_line_of_exactly_the_limit_is_taken() -> None:
+    connection = signed_in()
+    frame = json.dumps(send(client_msg_id="a"))
+    line = frame + " " * (FRAME_BYTES - len(frame))
+    assert [type(effect) for effect in receive(connection, line, line)] == [Publish, Publish]
+    receive(connection, line + " ")
+    assert only(connection)["code"] == "too_large"
+
+
+@pytest.mark.field_case("13")
+def test_a_number_that_cannot_be_kept_is_the_bodys_fault() -> None:
+    connection = signed_in()
+    for number in ("1e400", "100000000000000000001", "9" * 5_000):
+        frame = json.dumps(send(kind="custom", body={"type": "t", "data": "N"})).replace('"N"', number)
+        receive(connection, frame)
+        assert only(connection)["client_msg_id"] == "m1"
+
+
+@pytest.mark.parametrize("empty", [None, "", [], {}])
+def test_null_and_empty_count_as_absent_in_a_send(empty: object) -> None:
+    connection = signed_in()
+    optional = dict.fromkeys(("session_id", "reply_to", "mentions", "attempt", "ref"), empty)
+    (effect,) = receive(connection, send(**optional))
+    assert effect == receive(connection, send())[0]
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_null_and_empty_count_as_absent_in_every_frame(empty: object) -> None:
+    connection = signed_in()
+    frames = [
+        {"type": "sync", "after": 0, "limit": empty, "ref": empty},
+        {"type": "ack", "inbox_seq": empty, "delivered": empty, "ref": empty},
+        {"type": "ping", "id": empty, "ref": empty},
+    ]
+    receive(connection, *frames)
+    assert [frame for frame in sent(connection) if frame["type"] == "error"] == []
