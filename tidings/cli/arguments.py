@@ -6,6 +6,7 @@ import typer
 
 from tidings import ids
 
+MOST_SECONDS = 86_400
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
@@ -28,6 +29,13 @@ def group_id(text: str) -> str:
     if not ids.is_group_session(text):
         raise typer.BadParameter(f"{text!r} is no group: g:<id> as `tidings sessions` prints it")
     return text
+
+
+def seconds(given: float) -> float:
+    """A check for typer: NaN and infinity pass its bounds."""
+    if not 0 < given <= MOST_SECONDS:
+        raise typer.BadParameter(f"{given:g} is no number of seconds up to {MOST_SECONDS:,}, which is a day")
+    return given
 
 
 def _url(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli import composition
+from tidings.cli.arguments import seconds
 from tidings.cli.initialise import Initialised, initialise, log_time_ms
 from tidings.cli.patience import GaveUp, patiently
 from tidings.cli.screen_text import say
@@ -17,7 +18,9 @@ SERVERS_S = 60.0  # a JVM on a busy machine takes 20 s from its start to its fir
 
 
 def init(
-    wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for each server.", min=0.1)] = SERVERS_S,
+    wait_s: Annotated[
+        float, typer.Option("--wait", help="Seconds to wait for each server.", callback=seconds)
+    ] = SERVERS_S,
     restored: Annotated[
         bool, typer.Option("--restored", help="The tables come from a backup: name them anew for the clients.")
     ] = False,

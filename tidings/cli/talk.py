@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, user_id
+from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, seconds, user_id
 from tidings.cli.patience import GaveUp
 from tidings.cli.screen_text import TICKS, content, line, say
 from tidings.cli.signing_in import Account, LivePlace, signed_in
@@ -62,7 +62,7 @@ def send(  # noqa: PLR0913 - each argument is an option of the verb
         Until,
         typer.Option("--until", help="Wait until it is stored, held or read (in a group: by anyone), or answered."),
     ] = Until.SENT,
-    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.", min=0.1)] = 20.0,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.", callback=seconds)] = 20.0,
     client_msg_id: Annotated[
         str, typer.Option("--id", help="The message's client_msg_id: sent again under the same id it is stored once.")
     ] = "",

@@ -63,6 +63,8 @@ def test_what_goes_wrong_is_one_line_that_says_what_to_do(
         ("token", "alice", "--ttl", "86400000"),
         ("send", "--from", "alice", "--to", "b:ob", "hi"),
         ("tail", "--as", "alice", "--url", "localhost:8080"),
+        *(("init", "--wait", bad) for bad in ("nan", "inf", "-1", "0", "1e9")),
+        ("send", "--from", "alice", "--to", "bob", "hi", "--timeout", "nan"),
         ("where", "-1"),
         ("dlq", "show", "three"),
         ("nonsense",),
