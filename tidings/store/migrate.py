@@ -196,7 +196,8 @@ class _Runner:
 
     def _name(self, naming: Naming) -> tuple[Deployment | None, bool]:
         """The life of the tables, and whether it was named now."""
-        if "deployments" not in self._session.cluster.metadata.keyspaces[self._config.keyspace].tables:
+        # Asked of the server: the driver's own picture of the schema may be older than what another runner made.
+        if not self._execute(statements.DEPLOYMENT_TABLE, self._config.keyspace):
             return None, False
         known = next((Deployment.of_row(row) for row in self._execute(statements.DEPLOYMENT)), None)
         if known is not None and not naming.is_restored:
