@@ -16,6 +16,10 @@ from tidings.errors import ConfigurationError, Refused
 
 MIN_SECRET_BYTES = 32
 LEEWAY_MS = 5_000
+# An identity provider's clock may be ahead of ours: a token that it has just made must be good at once.
+NOT_BEFORE_LEEWAY_MS = 30_000
+# Times beyond it (in the year 36,812, and as far before 1970) are cut: every use of them means "never ends".
+MAX_TIME_S = 2**40
 MAX_TOKEN_BYTES = 8_192
 _PEM_END = "-----END PUBLIC KEY-----"
 
@@ -78,14 +82,15 @@ class Tokens:
         self._audience = audience
 
     def verify(self, token: str, wall_ms: int) -> Identity:
-        """Raises Refused: `unauthorized`, or `token_expired` past exp and leeway."""
+        """Raises Refused: `unauthorized`, or `token_expired` past exp and leeway. `iat` is not judged."""
         claims = self._claims(token)
-        user_id, exp = claims.get("sub"), claims.get("exp")
+        user_id = claims.get("sub")
         if not isinstance(user_id, str) or not ids.is_user_id(user_id):
             raise Refused("unauthorized", f"the token's sub is not a user id: {ids.USER_ID_TEXT}")
-        if isinstance(exp, bool) or not isinstance(exp, int | float) or not math.isfinite(exp):
-            raise Refused("unauthorized", "the token's exp is not a number of seconds")
-        valid_for_ms = int(min(exp, 2**40) * 1000) + LEEWAY_MS - wall_ms
+        _time_ms(claims, "iat")
+        if "nbf" in claims and _time_ms(claims, "nbf") > wall_ms + NOT_BEFORE_LEEWAY_MS:
+            raise Refused("unauthorized", "the token is not valid yet (nbf); compare the clocks of its signer and here")
+        valid_for_ms = _time_ms(claims, "exp") + LEEWAY_MS - wall_ms
         if valid_for_ms <= 0:
             raise Refused("token_expired", "the token is past its exp; get a new one")
         return Identity(user_id, valid_for_ms)
@@ -114,11 +119,25 @@ class Tokens:
         return [key for key in self._keys if key.algorithm == algorithm]
 
     def _decoded(self, token: str, key: VerifyingKey) -> Mapping[str, Any]:
-        options: Any = {"require": ["exp", "iat", "sub", "aud"], "verify_exp": False, "verify_iat": False}
+        # PyJWT judges times by a clock of its own, and raises more than its own errors at strange numbers.
+        times: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
+        options: Any = {"require": ["exp", "iat", "sub", "aud"]} | times
         claims: Mapping[str, Any] = jwt.decode(
-            token, key.key, algorithms=[key.algorithm], audience=self._audience, leeway=5, options=options
+            token, key.key, algorithms=[key.algorithm], audience=self._audience, options=options
         )
         return claims
+
+
+def _time_ms(claims: Mapping[str, Any], name: str) -> int:
+    """A NumericDate (RFC 7519) in milliseconds, cut at MAX_TIME_S; raises Refused for anything else."""
+    match claims.get(name):
+        case bool():
+            pass
+        case float(seconds) if math.isfinite(seconds):
+            return int(max(-MAX_TIME_S, min(seconds, MAX_TIME_S)) * 1000)
+        case int(seconds):  # math.isfinite raises at one of 400 digits, which fits no float
+            return max(-MAX_TIME_S, min(seconds, MAX_TIME_S)) * 1000
+    raise Refused("unauthorized", f"the token's {name} is not a number of seconds")
 
 
 def issue(secret: bytes, audience: str, user_id: str, wall_ms: int, ttl_s: int) -> tuple[str, int]:
