@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tidings.cli.chat import chat
 from tidings.cli.dlq import app as dlq
 from tidings.cli.groups import app as group
+from tidings.cli.help_text import PLAIN
 from tidings.cli.init import init
 from tidings.cli.screen_text import say
 from tidings.cli.sessions import receipts, sessions
@@ -27,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=PLAIN,
 )
 
 

@@ -1,10 +1,12 @@
-"""Arguments that several verbs take, and their checks."""
+"""Arguments that several verbs take, and their checks: those of the SDK, since its calls follow."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from tidings import ids
+from tidings_client import InvalidId
+from tidings_client.ids import checked_group, checked_message_id, checked_session, checked_user
 
 MOST_SECONDS = 86_400
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -12,23 +14,29 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 def user_id(text: str) -> str:
     """A check for typer: PROTOCOL's user ids."""
-    if not ids.is_user_id(text):
-        raise typer.BadParameter(f"{text!r} is no user id: {ids.USER_ID_TEXT}")
-    return text
+    return _checked(checked_user, text)
 
 
 def session_id(text: str) -> str:
     """A check for typer: a session, direct or group."""
-    if not ids.is_session_id(text):
-        raise typer.BadParameter(f"{text!r} is no session id: d:<a>:<b> of two users in byte order, or g:<id>")
-    return text
+    return _checked(checked_session, text)
 
 
 def group_id(text: str) -> str:
     """A check for typer: a group."""
-    if not ids.is_group_session(text):
-        raise typer.BadParameter(f"{text!r} is no group: g:<id> as `tidings sessions` prints it")
-    return text
+    return _checked(checked_group, text)
+
+
+def client_msg_id(text: str) -> str:
+    """A check for typer: a message's client_msg_id."""
+    return _checked(checked_message_id, text)
+
+
+def _checked(check: Callable[[object], str], text: str) -> str:
+    try:
+        return check(text)
+    except InvalidId as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def seconds(given: float) -> float:

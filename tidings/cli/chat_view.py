@@ -66,6 +66,10 @@ class ChatView:
             own.status = event.status
             own.problem = event.reason or event.code or ""
 
+    def change_id(self, was: str, client_msg_id: str) -> None:
+        """One of our messages goes under another id."""
+        self._own = {client_msg_id if name == was else name: own for name, own in self._own.items()}
+
     def peer_has(self, delivered_seq: int, read_seq: int) -> None:
         """The peer's watermarks."""
         self._delivered_seq = max(self._delivered_seq, delivered_seq, read_seq)

@@ -8,7 +8,7 @@ from tidings.cli.chat_screen import ChatScreen
 from tidings.cli.chat_view import ChatView
 from tidings.cli.screen_text import visible
 from tidings.cli.signing_in import Account, LivePlace, signed_in
-from tidings_client import Client, HistoryPage, LinkChanged, StatusChanged, WatermarksMoved, peer_of
+from tidings_client import Client, HistoryPage, IdChanged, LinkChanged, StatusChanged, WatermarksMoved, peer_of
 
 HISTORY = 100
 LOOK_BACK_PAGES = 10  # of what no device has had yet: 1,000 messages
@@ -76,6 +76,8 @@ class Conversation:
             match event:
                 case StatusChanged():
                     self._view.change(event)
+                case IdChanged(was=was, client_msg_id=client_msg_id):
+                    self._view.change_id(was, client_msg_id)
                 case WatermarksMoved() if event.session_id == self._view.session_id:
                     if event.user_id != self._client.user_id:
                         self._view.peer_has(event.delivered_seq, event.read_seq)

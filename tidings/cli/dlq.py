@@ -10,6 +10,7 @@ import typer
 from tidings.broker.base import Broker, TopicPartition
 from tidings.cli import composition
 from tidings.cli.dead_letters import ACCEPTED, Letter, explained, letter_at, newest_letters, outcome, replay
+from tidings.cli.help_text import PLAIN
 from tidings.cli.patience import GaveUp, patiently
 from tidings.cli.screen_text import day_and_time, say
 from tidings.errors import BrokerUnavailable
@@ -21,6 +22,7 @@ _Answer = TypeVar("_Answer")
 app = typer.Typer(
     help="Look at records that could not be understood, and send them again once the cause is mended.",
     no_args_is_help=True,
+    rich_markup_mode=PLAIN,
 )
 
 

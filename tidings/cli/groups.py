@@ -7,13 +7,16 @@ from typing import Annotated, TypeVar
 import typer
 
 from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, user_id
+from tidings.cli.help_text import PLAIN
 from tidings.cli.screen_text import day_and_time, say
 from tidings.cli.signing_in import Account, Calls, asking
 from tidings_client import LeftOut, Member, Placed
 
 T = TypeVar("T", bound=Placed)
 
-app = typer.Typer(help="Make groups, change them, and see who is in them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make groups, change them, and see who is in them.", no_args_is_help=True, rich_markup_mode=PLAIN
+)
 
 
 def _users(given: list[str] | None) -> list[str]:

@@ -1,7 +1,7 @@
 """`tidings sessions` and `tidings receipts`: what a user has, and who has read it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ from tidings.cli.screen_text import clock, day_and_time, say
 from tidings.cli.signing_in import Account, Calls, asking
 from tidings_client import ReceiptPage, Session
 
-MAX_PAGE = 100
+MAX_PAGE = 200  # PROTOCOL
 
 
 def sessions(
@@ -26,24 +26,20 @@ def sessions(
 
 async def _sessions(account: Account, limit: int) -> None:
     async with asking(account) as calls:
-        listed = 0
-        async for session in _newest(calls, limit):
-            say(described(session))
-            listed += 1
+        listed = await _newest(calls, limit)
+    for session in listed:
+        say(described(session))
     if not listed:
         say("no sessions")
 
 
-async def _newest(calls: Calls, limit: int) -> AsyncIterator[Session]:
-    before: str | int | None = None
-    while limit > 0:
-        page = await calls.sessions.sessions(min(limit, MAX_PAGE), before)
-        for session in page.sessions:
-            yield session
-        limit -= len(page.sessions)
-        before = page.next
-        if before is None or not page.sessions:
-            return
+async def _newest(calls: Calls, limit: int) -> Sequence[Session]:
+    """A full page is what the list was at one moment; of several pages only all of them are the whole list
+    (PROTOCOL, *the list while it moves*)."""
+    page = await calls.sessions.sessions(min(limit, MAX_PAGE))
+    if page.next is None or len(page.sessions) >= limit:
+        return page.sessions[:limit]
+    return (await calls.sessions.all_sessions())[:limit]
 
 
 def described(session: Session) -> str:

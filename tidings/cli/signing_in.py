@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tidings.cli.patience import GaveUp
+from tidings.cli.screen_text import say
 from tidings_client import ApiError, Client, Cursor, CursorStore, TokenProvider, Unreachable, development_tokens
 from tidings_client.group_calls import GroupCalls
 from tidings_client.ids import MessageIds
 from tidings_client.rest import Rest, http_url_of
+from tidings_client.server_time import ServerTime
 from tidings_client.tokens import Tokens, user_in
 
+TOLD_MS = 60_000  # a difference that a person may notice; the server takes 5 minutes
+UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
 CONNECT_S = 20.0  # PROTOCOL gives `hello` 5 s and `live` 10 s
 
 
@@ -61,6 +64,7 @@ async def signed_in(account: Account, device: str, cursors: CursorStore, *, from
     client = Client(url, account.token or ask, device_id=device, cursors=cursors, from_live=from_live)
     async with client:
         await _connected(client, url)
+        _tell_of_the_clock(client.device_ahead_ms)
         if client.user_id != account.user:
             raise _speaks_for(client.user_id, account)
         yield client
@@ -84,15 +88,31 @@ async def asking(account: Account) -> AsyncIterator[Calls]:
     elif (named := user_in(account.token)) not in (None, account.user):
         raise _speaks_for(str(named), account)
     message_ids = MessageIds(secrets.randbits)
+    server_time = ServerTime()
 
     async def own_id() -> str:
         return account.user
 
-    rest = Rest(url, Tokens(account.token or ask))
+    rest = Rest(url, Tokens(account.token or ask, server_time), server_time=server_time)
     try:
-        yield Calls(rest, GroupCalls(rest, lambda: message_ids.make(time.time_ns() // 1_000_000), own_id))
+        yield Calls(rest, GroupCalls(rest, lambda: message_ids.make(server_time.now_ms()), own_id))
     finally:
         await rest.close()
+        _tell_of_the_clock(server_time.device_ahead_ms)
+
+
+def _tell_of_the_clock(ahead_ms: int | None) -> None:
+    """Nothing depends on this device's clock, but a person sees its times beside the server's."""
+    if ahead_ms is not None and abs(ahead_ms) >= TOLD_MS:
+        say(f"note: {clock_difference(ahead_ms)}", is_aside=True)
+
+
+def clock_difference(ahead_ms: int) -> str:
+    """In words, in the largest unit of which there are two."""
+    seconds = abs(ahead_ms) / 1_000
+    unit, name = next(((size, name) for size, name in UNITS if round(seconds / size) >= 2), UNITS[-1])
+    where = "ahead of" if ahead_ms > 0 else "behind"
+    return f"your clock is {round(seconds / unit)} {name} {where} the server's"
 
 
 async def _connected(client: Client, url: str) -> None:

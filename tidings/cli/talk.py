@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, seconds, user_id
+from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, seconds, user_id
 from tidings.cli.patience import GaveUp
 from tidings.cli.screen_text import TICKS, content, line, say
 from tidings.cli.signing_in import Account, LivePlace, signed_in
@@ -63,8 +63,13 @@ def send(  # noqa: PLR0913 - each argument is an option of the verb
         typer.Option("--until", help="Wait until it is stored, held or read (in a group: by anyone), or answered."),
     ] = Until.SENT,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.", callback=seconds)] = 20.0,
-    client_msg_id: Annotated[
-        str, typer.Option("--id", help="The message's client_msg_id: sent again under the same id it is stored once.")
+    message_id: Annotated[
+        str,
+        typer.Option(
+            "--id",
+            help="The message's client_msg_id: sent again under the same id it is stored once.",
+            callback=lambda text: text and client_msg_id(text),
+        ),
     ] = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
@@ -73,8 +78,8 @@ def send(  # noqa: PLR0913 - each argument is an option of the verb
     if bool(to) == bool(session):
         raise typer.BadParameter("say where it goes: either --to USER or --session g:<id>")
     address: Address = {"to": to} if to else {"session_id": session}
-    if client_msg_id:
-        address["client_msg_id"] = client_msg_id
+    if message_id:
+        address["client_msg_id"] = message_id
     asyncio.run(_send(Account(url, sender, token), text, address, until, timeout_s))
 
 

@@ -81,3 +81,11 @@ def test_whatever_the_order_of_arrival_each_message_is_shown_once_by_seq(seqs: l
         view.compose(f"alice-{seq}", str(seq), seq, Status.SENDING)
         view.add([_message(seq, text=str(seq))])
     assert [line.text for line in view.lines()] == [str(seq) for seq in sorted(set(seqs))]
+
+
+def test_a_message_that_gets_another_id_stays_one_line() -> None:
+    view = ChatView("alice", "d:alice:bob")
+    view.compose("old", "hello", 1, Status.SENDING)
+    view.change_id("old", "new")
+    view.change(StatusChanged("new", Status.SENT, "d:alice:bob", 1, "1"))
+    assert [(line.text, line.ticks) for line in view.lines()] == [("hello", "✓")]

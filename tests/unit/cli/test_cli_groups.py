@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from email.utils import formatdate
 from functools import partial
+from time import time as true_time
 from typing import Any
 
 import httpx2
@@ -14,6 +17,7 @@ import pytest
 from tests.unit.cli.test_cli_verbs import run
 from tidings.cli import signing_in
 from tidings_client import backoff
+from tidings_client.ids import uuid7_time_ms
 from tidings_client.rest import Rest
 
 Json = dict[str, Any]
@@ -115,7 +119,9 @@ def test_sessions_are_listed_with_what_is_unread_over_pages(
     head = {"seq": 4, "at": 0, "sender_id": "bob", "preview": "hi"}
     group = {"session_id": GROUP, "session_kind": "group", "mode": "read", "name": "team", "unread": 3, "head": head}
     gateway.answers["GET /v1/sessions?limit=2"] = {"sessions": [group], "next": "x"}
-    gateway.answers["GET /v1/sessions?limit=1&before=x"] = {"sessions": [{"session_id": "d:alice:bob"}], "next": "y"}
+    gateway.answers["GET /v1/sessions?limit=200"] = {"sessions": [group], "next": "y"}
+    others = [{"session_id": f"d:alice:{name}"} for name in ("bob", "carol")]
+    gateway.answers["GET /v1/sessions?limit=200&before=y"] = {"sessions": others}
     assert run(monkeypatch, "sessions", *AS_ALICE, "--limit", "2") == 0
     first, second = capsys.readouterr().out.splitlines()
     assert re.fullmatch(rf"3 unread     {GROUP} team \(read\)  [-0-9]+ [:0-9]+ #4 bob: hi", first)
@@ -185,3 +191,28 @@ def test_a_refusal_is_one_line(
 )
 def test_a_misuse_ends_with_2(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
     assert run(monkeypatch, *arguments) == 2
+
+
+@pytest.mark.field_case("2")
+@pytest.mark.parametrize(
+    ("off_s", "says"), [(360, "6 minutes ahead of"), (-7_200, "2 hours behind"), (3 * 86_400, "3 days ahead of")]
+)
+def test_a_clock_that_is_off_is_told_and_the_group_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], off_s: int, says: str
+) -> None:
+    keys: list[str] = []
+
+    def gateway(request: httpx2.Request) -> httpx2.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        headers = {"Date": formatdate(true_time(), usegmt=True)}
+        if (uuid7_time_ms(keys[-1]) or 0) > (true_time() + 300) * 1_000:
+            return httpx2.Response(409, headers=headers, json={"code": "clock_skew"})
+        return httpx2.Response(201, headers=headers, json={"session_id": GROUP, "seq": 1})
+
+    monkeypatch.setattr(time, "time", lambda: true_time() + off_s)
+    monkeypatch.setattr(signing_in, "Rest", partial(Rest, transport=httpx2.MockTransport(gateway)))
+    assert run(monkeypatch, "group", "create", *AS_ALICE, "team") == 0
+    told = capsys.readouterr()
+    assert told.out == f"{GROUP}\n"
+    assert told.err == f"note: your clock is {says} the server's\n"
+    assert len(keys) == (2 if off_s > 0 else 1)

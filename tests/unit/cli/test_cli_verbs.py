@@ -1,14 +1,18 @@
 """The verbs as a shell calls them: exit codes, and one readable line where something is wrong."""
 
+import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
+import typer
 
 from tidings import ids
 from tidings.cli import main
+from tidings.cli.app import app
 
 KEY = "0123456789abcdef" * 4
 URL_OF_NOBODY = "http://127.0.0.1:9"  # the discard port, where nobody listens
@@ -87,32 +91,74 @@ def test_where_splits_a_message_id(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().out.startswith("epoch 3\nmessages.inbound partition 5 offset 77\n")
 
 
-VERBS = ("init", "token", "send", "tail", "chat", "sessions", "receipts", "group", "dlq", "where")
+def commands() -> dict[tuple[str, ...], Any]:
+    """Every command of the program by its words, groups of commands among them."""
+    found: dict[tuple[str, ...], Any] = {}
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), typer.main.get_command(app))]
+    for words, command in waiting:
+        found[words] = command
+        for name, below in getattr(command, "commands", {}).items():
+            waiting.append(((*words, name), below))
+    return found
 
 
-@pytest.mark.parametrize("verb", [(), *((verb,) for verb in VERBS)])
-def test_every_verb_explains_itself(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
+COMMANDS = commands()
+
+
+def words_of(text: str) -> list[str]:
+    return text.split()
+
+
+@pytest.mark.field_case("26")
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_help_text_is_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    assert run(monkeypatch, *verb, "--help") == 0
-    assert "Usage: tidings" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run(monkeypatch, *words, "--help") == 0
+    shown = " ".join(words_of(capsys.readouterr().out))
+    assert "Usage: tidings" in shown
+    command = COMMANDS[words]
+    texts = [command.help or "", *(getattr(parameter, "help", None) or "" for parameter in command.params)]
+    metavars = [parameter.metavar or "" for parameter in command.params]
+    for text in texts:
+        assert " ".join(words_of(inspect.cleandoc(text))) in shown
+    for metavar in metavars:
+        assert metavar in shown
+
+
+@pytest.mark.field_case("26")
+def test_the_help_of_receipts_names_its_ids(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "receipts", "--help") == 0
+    assert "d:<a>:<b> or g:<id>." in capsys.readouterr().out
 
 
 @pytest.mark.field_case("1")
+@pytest.mark.parametrize("dots", [".", "..", "..."])
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("send", "--from", "..", "--to", "bob", "hi"),
-        ("send", "--from", "alice", "--to", "...", "hi"),
-        ("send", "--from", "alice", "--session", "d:..:alice", "hi"),
-        ("token", "."),
-        ("group", "remove", "g:x", "..", "--as", "alice"),
-        ("sessions", "--as", ".."),
-        ("chat", "--as", "alice", "--with", "."),
+        ("token", "{}"),
+        ("send", "--from", "{}", "--to", "bob", "x"),
+        ("send", "--from", "alice", "--to", "{}", "x"),
+        ("send", "--from", "alice", "--session", "g:{}", "x"),
+        ("send", "--from", "alice", "--session", "d:{}:alice", "x"),
+        ("tail", "--as", "{}"),
+        ("chat", "--as", "{}"),
+        ("chat", "--as", "alice", "--with", "{}"),
+        ("sessions", "--as", "{}"),
+        ("receipts", "--as", "alice", "d:{}:alice", "1"),
+        ("group", "create", "--as", "alice", "team", "{}"),
+        ("group", "add", "--as", "alice", "g:1", "{}"),
+        ("group", "remove", "--as", "alice", "g:1", "{}"),
+        ("group", "remove", "--as", "alice", "g:{}", "bob"),
+        ("group", "members", "--as", "alice", "{}"),
     ],
 )
-def test_id_of_dots_only_is_no_argument(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+def test_an_id_of_dots_alone_is_a_misuse(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], dots: str
 ) -> None:
-    assert run(monkeypatch, *arguments) == 2
-    assert re.search("is no (user|session) id", capsys.readouterr().err)
+    assert run(monkeypatch, *(argument.format(dots) for argument in arguments)) == 2
+    assert re.search(r"is no (user id|session id|group)", " ".join(capsys.readouterr().err.split()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import time
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,14 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidings_client import FileCursorStore, FileOutbox, outbox, tokens
+from tidings_client import FailedDraft, FileCursorStore, FileInUse, FileOutbox, outbox
+from tidings_client.drafts import Draft
 from tidings_client.effects import Cursor
 from tidings_client.rest import http_url_of, ws_url_of
-from tidings_client.sending import Draft
 
 
 def draft(name: str, attempt: int = 1) -> Draft:
     return Draft(name, "text", {"text": f"say {name}\nagain"}, to="bob", mentions=("bob",), attempt=attempt)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(found.name for found in folder.iterdir())
 
 
 async def reopened(path: Path) -> list[Draft]:
@@ -95,14 +99,98 @@ async def test_damage_before_the_end_is_named_with_its_line(tmp_path: Path) -> N
         await FileOutbox(tmp_path / "outbox").load()
 
 
+@pytest.mark.field_case("27")
 async def test_two_holders_of_one_outbox_are_refused(tmp_path: Path) -> None:
     first = FileOutbox(tmp_path / "outbox")
     await first.load()
     second = FileOutbox(tmp_path / "outbox")
-    with pytest.raises(BlockingIOError):
+    with pytest.raises(FileInUse, match=f"{tmp_path}/outbox is in use"):
         await second.load()
+    assert isinstance(FileInUse(), BlockingIOError)
     await second.close()
+    await first.add([draft("a")])
     await first.close()
+    assert await reopened(tmp_path / "outbox") == [draft("a", 2)]
+
+
+SAVER = """
+import asyncio, sys
+from tidings_client import Cursor, FileCursorStore
+async def main():
+    store = FileCursorStore(sys.argv[1])
+    for n in range(1, 101):
+        await store.save(Cursor(n, {"g:" + "x" * (n % 7): n}))
+        assert await store.load() is not None
+asyncio.run(main())
+"""
+
+
+@pytest.mark.field_case("27")
+async def test_processes_that_save_one_cursor_leave_it_whole(tmp_path: Path) -> None:
+    path = str(tmp_path / "cursor")
+    starts = [asyncio.create_subprocess_exec(sys.executable, "-c", SAVER, path, stderr=PIPE) for _ in range(3)]
+    processes = await asyncio.gather(*starts)
+    errors = [(await process.communicate())[1] for process in processes]
+    assert errors == [b""] * 3
+    assert await FileCursorStore(path).load() == Cursor(100, {"g:xx": 100})
+    assert names_in(tmp_path) == ["cursor", "cursor.lock"]
+
+
+async def test_a_draft_keeps_its_place_under_another_id(tmp_path: Path) -> None:
+    box = FileOutbox(tmp_path / "outbox")
+    await box.load()
+    await box.add([draft("a"), draft("b"), draft("c")])
+    await box.replace([("b", draft("B")), ("a", draft("a")), ("unknown", draft("d"))])
+    await box.close()
+    names = [found.client_msg_id for found in await reopened(tmp_path / "outbox")]
+    assert names == ["a", "B", "c", "d"]
+    assert [found.client_msg_id for found in await reopened(tmp_path / "outbox")] == names
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+async def test_a_crash_in_a_change_of_ids_leaves_one_of_the_two(data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "outbox"
+        box = FileOutbox(path)
+        await box.load()
+        await box.add([draft("a"), draft("b")])
+        promised = path.stat().st_size
+        await box.replace([("a", draft("A")), ("b", draft("B"))])
+        await box.close()
+        whole = path.read_bytes()
+        path.write_bytes(whole[: data.draw(st.integers(promised, len(whole)))])
+        names = [found.client_msg_id for found in await reopened(path)]
+        assert names in (["a", "b"], ["A", "b"], ["A", "B"])
+
+
+@pytest.mark.field_case("37")
+async def test_failed_messages_are_listed_until_they_are_settled(tmp_path: Path) -> None:
+    path = tmp_path / "outbox"
+    box = FileOutbox(path)
+    await box.load()
+    await box.add([draft("a"), draft("b"), draft("c"), draft("d")])
+    await box.fail([FailedDraft(draft("c"), "muted", "you are muted"), FailedDraft(draft("a"), "timeout", "")])
+    await box.settle(["d"])
+    await box.close()
+    for _ in range(2):
+        again = FileOutbox(path)
+        assert [found.client_msg_id for found in await again.load()] == ["b"]
+        listed = [FailedDraft(draft("a"), "timeout", ""), FailedDraft(draft("c"), "muted", "you are muted")]
+        assert await again.failed() == tuple(listed)
+        await again.close()
+    last = FileOutbox(path)
+    await last.load()
+    await last.settle(["a"])
+    await last.replace([("c", draft("c"))])
+    await last.close()
+    assert [found.client_msg_id for found in await reopened(path)] == ["b", "c"]
+
+
+async def test_an_outbox_of_release_0_0_is_read(tmp_path: Path) -> None:
+    line = b'{"add":{"client_msg_id":"a","kind":"text","body":{"text":"x"},"session_id":null,"to":"bob",'
+    (tmp_path / "outbox").write_bytes(line + b'"reply_to":null,"mentions":[],"attempt":1}}\n')
+    assert await reopened(tmp_path / "outbox") == [Draft("a", "text", {"text": "x"}, to="bob", attempt=2)]
 
 
 async def test_the_file_is_written_anew_when_most_of_it_is_settled(
@@ -119,33 +207,6 @@ async def test_the_file_is_written_anew_when_most_of_it_is_settled(
     await box.close()
     assert (tmp_path / "outbox").read_bytes().count(b"\n") < 25
     assert [found.client_msg_id for found in await reopened(tmp_path / "outbox")] == ["kept", "last"]
-
-
-def jwt(claims: dict[str, object]) -> str:
-    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"e30.{payload}.x"
-
-
-def test_the_end_of_a_token_is_read_where_it_says_one() -> None:
-    remaining_ms = tokens.expires_in_ms(jwt({"exp": time.time() + 600}))
-    assert remaining_ms is not None
-    assert 500_000 < remaining_ms <= 600_000
-    assert tokens.expires_in_ms(jwt({"exp": 5})) == 0
-    assert tokens.expires_in_ms(jwt({})) is None
-    assert tokens.expires_in_ms("no token at all") is None
-
-
-async def test_a_provider_is_asked_again_only_near_the_end_or_on_demand() -> None:
-    given_out: list[str] = []
-
-    async def provider() -> str:
-        given_out.append(jwt({"exp": time.time() + (600 if given_out else 10), "n": len(given_out)}))
-        return given_out[-1]
-
-    source = tokens.Tokens(provider)
-    assert [await source.get() for _ in range(3)] == [given_out[0], given_out[1], given_out[1]]
-    await source.get(fresh=True)
-    assert len(given_out) == 3
 
 
 @pytest.mark.parametrize("given_url", ["ws://h:1", "ws://h:1/", "ws://h:1/v1/ws", "http://h:1", "http://h:1/v1/ws"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tidings_client import backoff, frames
 from tidings_client.composing import fault_of
 from tidings_client.core import Core
+from tidings_client.drafts import Draft
 from tidings_client.effects import (
     CloseConnection,
     Connect,
@@ -27,7 +28,7 @@ from tidings_client.effects import (
 )
 from tidings_client.frames import Limits
 from tidings_client.ids import MessageIds, direct_session, peer_of
-from tidings_client.sending import MAX_IN_FLIGHT, Draft
+from tidings_client.sending import MAX_IN_FLIGHT
 
 SESSION = "d:alice:bob"
 
@@ -454,15 +455,53 @@ def test_a_replaced_connection_stops_for_good() -> None:
     assert author.effects[-1] == LinkChanged(author.core.link, 4409, "")
 
 
-def test_after_4401_the_next_connection_asks_for_a_fresh_token_and_three_refusals_end_it() -> None:
+@pytest.mark.field_case("33")
+def test_refused_tokens_end_the_client_after_30_s() -> None:
     author = online()
     author.close(4401)
     author.advance(1_000)
     assert author.effects[-1] == Connect(fresh_token=True)
-    author.close(4401)
-    author.advance(2_000)
+    for wait_ms in (2_000, 4_000, 8_000, 15_999):
+        author.close(4401)
+        assert author.core.link == "offline"
+        author.advance(wait_ms)
+    author.advance(1)
     author.close(4401)
     assert author.core.link == "stopped"
+
+
+@pytest.mark.field_case("33")
+def test_a_token_that_begins_8_s_from_now_is_waited_for() -> None:
+    author = online()
+    author.close(4401)
+    for wait_ms in (1_000, 2_000, 4_000):
+        author.advance(wait_ms)
+        author.close(4401)
+    author.advance(8_000)
+    author.connect()
+    author.advance(60_000)
+    author.close(4401)
+    assert author.core.link == "offline"
+
+
+@pytest.mark.field_case("33")
+def test_a_token_of_8_s_is_renewed_while_it_holds() -> None:
+    author = Author()
+    author.connect(expires_in_ms=8_000)
+    author.advance(5_999)
+    assert not any(isinstance(effect, RenewToken) for effect in author.effects)
+    author.advance(1)
+    assert any(isinstance(effect, RenewToken) for effect in author.effects)
+
+
+def test_a_renewal_that_failed_is_tried_again() -> None:
+    author = Author()
+    author.connect(expires_in_ms=3_600_000)
+    author.advance(3_540_000)
+    author.effects.clear()
+    author.take(author.core.token_failed(author.now_ms))
+    author.advance(5_000)
+    assert [effect for effect in author.effects if isinstance(effect, RenewToken)] == [RenewToken()]
 
 
 def test_a_token_that_stays_as_it_is_stops_at_the_first_4401() -> None:
@@ -512,7 +551,7 @@ def test_however_many_sessions_were_read_without_a_connection_each_is_said() -> 
 def test_a_clock_that_is_fast_renews_no_token_without_pause() -> None:
     author = Author()
     author.connect(expires_in_ms=0)
-    author.advance(4_999)
+    author.advance(999)
     assert not any(isinstance(effect, RenewToken) for effect in author.effects)
     author.advance(1)
     assert any(isinstance(effect, RenewToken) for effect in author.effects)

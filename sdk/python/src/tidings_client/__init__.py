@@ -9,11 +9,13 @@ async with Client("ws://127.0.0.1:8080", token) as client:
 
 from tidings_client.client import Client
 from tidings_client.cursors import CursorStore, FileCursorStore, MemoryCursorStore
+from tidings_client.drafts import Draft, FailedDraft
 from tidings_client.effects import (
     Complaint,
     CountsMoved,
     Cursor,
     Event,
+    IdChanged,
     Link,
     LinkChanged,
     Status,
@@ -22,6 +24,8 @@ from tidings_client.effects import (
 )
 from tidings_client.errors import (
     ApiError,
+    FileInUse,
+    InvalidId,
     NotAuthorized,
     Replaced,
     SendFailed,
@@ -34,6 +38,7 @@ from tidings_client.group_calls import Added, Created, Group, LeftOut, Member, M
 from tidings_client.handles import SentMessage
 from tidings_client.ids import direct_session, peer_of
 from tidings_client.outbox import FileOutbox, MemoryOutbox, Outbox
+from tidings_client.own_messages import Unsent
 from tidings_client.rest import HistoryPage, Reader, ReceiptPage, Session, SessionPage
 from tidings_client.tokens import TokenProvider, development_tokens
 
@@ -46,11 +51,16 @@ __all__ = [
     "Created",
     "Cursor",
     "CursorStore",
+    "Draft",
     "Event",
+    "FailedDraft",
     "FileCursorStore",
+    "FileInUse",
     "FileOutbox",
     "Group",
     "HistoryPage",
+    "IdChanged",
+    "InvalidId",
     "LeftOut",
     "Link",
     "LinkChanged",
@@ -75,6 +85,7 @@ __all__ = [
     "TidingsError",
     "TokenProvider",
     "Unreachable",
+    "Unsent",
     "WatermarksMoved",
     "development_tokens",
     "direct_session",

@@ -5,36 +5,39 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
-from weakref import WeakValueDictionary
 
 from websockets.exceptions import WebSocketException
 
 from tidings_client import effects
+from tidings_client.alarm import Alarm
 from tidings_client.composing import Address, draft_of, fault_of
 from tidings_client.core import Core
 from tidings_client.cursors import CursorStore, MemoryCursorStore
-from tidings_client.effects import Effect, Event, Link, Status
+from tidings_client.drafts import Draft
+from tidings_client.effects import Effect, Event, Link
 from tidings_client.errors import ApiError, Stopped, Unreachable, stopped_because
 from tidings_client.fetching import Fetcher
-from tidings_client.frames import Message
+from tidings_client.frames import Message, Welcome
 from tidings_client.group_calls import GroupCalls
 from tidings_client.handles import SentMessage
-from tidings_client.ids import MessageIds
+from tidings_client.ids import MessageIds, checked_seq, checked_session, checked_user
 from tidings_client.incoming import Events, Incoming
 from tidings_client.keeping import Keeper
 from tidings_client.outbox import MemoryOutbox, Outbox
-from tidings_client.rest import HistoryPage, ReceiptPage, Rest, Session, SessionPage, http_url_of, ws_url_of
-from tidings_client.sending import Draft
+from tidings_client.own_messages import OwnMessages, Unsent
+from tidings_client.rest import HistoryPage, Rest, http_url_of, ws_url_of
+from tidings_client.server_time import ServerTime
 from tidings_client.socket import Socket, open_socket
-from tidings_client.tokens import TokenProvider, Tokens, expires_in_ms
+from tidings_client.tokens import TokenProvider, Tokens
 
 MAX_UNSETTLED = 10_000  # messages under way; `send` waits beyond it
+REFUSED_IDS = ("conflict", "clock_skew", "too_old")  # refusals of the id, and not of the message
 LEAVE_S = 5.0  # how long leaving waits for unanswered sends
 
 
@@ -59,25 +62,34 @@ class Client:
         from_live: bool = False,
     ) -> None:
         self._url = ws_url_of(url)
-        self._tokens = Tokens(token)
-        self._rest = Rest(http_url_of(url), self._tokens)
-        self._core = Core(device_id, lambda: random.uniform(-1, 1), renewable_token=self._tokens.renewable)
+        self._time = ServerTime()
+        self._tokens = Tokens(token, self._time)
+        self._token = ""  # of the connection, the last that was sent
+        self._rest = Rest(http_url_of(url), self._tokens, server_time=self._time)
+        ids = MessageIds(secrets.randbits)
+        self._core = Core(
+            checked_user(device_id, "device id"),
+            lambda: random.uniform(-1, 1),
+            ids.make,
+            renewable_token=self._tokens.renewable,
+        )
         self._cursors = cursors or MemoryCursorStore()
         self._outbox = outbox or MemoryOutbox()
         self._keeper = Keeper(self._cursors, self._outbox)
         self._from_live = from_live
-        self._ids = MessageIds(secrets.randbits)
-        self.groups = GroupCalls(self._rest, self._make_id, self._own_id)  # the calls about groups
+        self._own = OwnMessages(self._keeper)
+        self._make_id: Callable[[], str] = lambda: ids.make(self._time.now_ms())
+        # Calls by REST, which raise ApiError and Unreachable; `Rest` says what each does.
+        self.groups = GroupCalls(self._rest, self._make_id, self._own_id)
+        self.sessions, self.all_sessions = self._rest.sessions, self._rest.all_sessions
+        self.session, self.receipts = self._rest.session, self._rest.receipts
         self._incoming = Incoming(self._settled_ticket)
         self._events = Events()
-        self._handles: WeakValueDictionary[str, SentMessage] = WeakValueDictionary()
-        self._unsettled: set[str] = set()
         self._changed = asyncio.Event()
         self._stopped: Stopped | None = None
         self._socket: Socket | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_ms: int | None = None
+        self._alarm = Alarm(lambda: self._apply(self._core.tick(self._now_ms())))
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
         self._fetcher = Fetcher(self._rest, self._core, self._apply, self._now_ms)
@@ -87,6 +99,9 @@ class Client:
     async def __aenter__(self) -> Self:
         cursor = await self._cursors.load()
         drafts = await self._outbox.load()
+        failed = await self._outbox.failed()
+        self._own.recall(failed)
+        self._core.recall(one.draft for one in failed)
         self._keeping = self._spawn(self._keeper.run())
         self._apply(self._core.start(cursor, from_live=self._from_live))
         for draft in drafts:
@@ -131,6 +146,11 @@ class Client:
     def link(self) -> Link:
         return self._core.link
 
+    @property
+    def device_ahead_ms(self) -> int | None:
+        """How far this device's clock is ahead of the server's; None before the first answer."""
+        return self._time.device_ahead_ms
+
     # -- sending -----------------------------------------------------------------------------------
 
     async def send(self, text: str, **address: Unpack[Address]) -> SentMessage:
@@ -141,33 +161,61 @@ class Client:
         """Sends a message of any kind (PROTOCOL, Message). Messages of one client are tried in the order of
         these calls; one above the server's limit (64 KiB as a frame) fails with `too_large` and is not tried, one
         that JSON cannot hold, or that nests too deep, with `invalid_body`. Waits while 10,000 are under way.
-        Raises Stopped, ValueError for an id that is being sent already, and OSError if the outbox cannot keep it."""
-        draft = draft_of(kind, body, address, address.get("client_msg_id") or self._make_id())
-        await self._until(lambda: len(self._unsettled) < MAX_UNSETTLED)
-        if draft.client_msg_id in self._unsettled:
+        Raises Stopped, InvalidId, ValueError for an id that is being sent already, OSError if it cannot be kept."""
+        draft = draft_of(kind, body, address, self._make_id, is_untried=self._time.known_ms is None)
+        await self._until(lambda: self._own.under_way < MAX_UNSETTLED)
+        if self._own.is_under_way(draft.client_msg_id):
             raise ValueError(f"client_msg_id {draft.client_msg_id} is already being sent")
         return await self._compose(draft)
 
+    def unsent(self) -> list[Unsent]:
+        """Every message that is not stored: failed ones, then pending ones, each in the order of composing. With a
+        `FileOutbox` also those of earlier processes. A failed one stays until it is sent again or discarded."""
+        return list(self._own.unsent())
+
+    async def resend(self, client_msg_id: str) -> SentMessage:
+        """Sends a failed message again: under its id, so that one whose outcome was unknown is stored once; under
+        a new one, if its id was refused. KeyError if no such message has failed; otherwise as `send_body`."""
+        await self._until(lambda: self._own.under_way < MAX_UNSETTLED)
+        failed = self._own.failed(client_msg_id)
+        handle = self._own.handle(client_msg_id)
+        if failed.code in REFUSED_IDS:
+            draft = replace(failed.draft, client_msg_id=self._make_id(), attempt=1, id_is_given=False)
+        else:
+            draft = replace(failed.draft, attempt=failed.draft.attempt + 1)
+        await self._submitted(draft, self._own.keep_as(client_msg_id, draft))
+        return handle
+
+    def discard(self, client_msg_id: str) -> None:
+        """Forgets a failed message, in the outbox, too. Repeating is harmless."""
+        self._own.discard(client_msg_id)
+
     async def _compose(self, draft: Draft) -> SentMessage:
-        handle = self._handles[draft.client_msg_id] = SentMessage(draft.client_msg_id)
+        handle = self._own.new_handle(draft.client_msg_id)
         if (fault := fault_of(draft)) is not None:
             self._apply(self._core.refuse(draft, fault))
             return handle
-        self._unsettled.add(draft.client_msg_id)
-        kept = self._keeper.add(draft)
-        kept.add_done_callback(partial(self._kept, draft))
-        await asyncio.shield(kept)  # a cancelled caller has sent its message all the same
+        self._own.begin(draft)
+        await self._submitted(draft, self._keeper.add(draft))
         return handle
 
+    async def _submitted(self, draft: Draft, kept: asyncio.Future[None]) -> None:
+        kept.add_done_callback(partial(self._kept, draft))
+        await asyncio.shield(kept)  # a cancelled caller has sent its message all the same
+
     def _kept(self, draft: Draft, kept: asyncio.Future[None]) -> None:
-        if kept.exception() is not None:
-            self._unsettled.discard(draft.client_msg_id)
+        if kept.cancelled() or kept.exception() is not None:
+            self._own.dropped(draft.client_msg_id)
         elif self._stopped is None:
             self._submit(draft)
 
     def _submit(self, draft: Draft) -> None:
-        self._unsettled.add(draft.client_msg_id)
+        self._own.begin(draft)
         self._apply(self._core.submit(self._now_ms(), draft))
+
+    def _kept_as(self, client_msg_id: str, kept: asyncio.Future[None]) -> None:
+        if not kept.cancelled() and kept.exception() is None and self._stopped is None:
+            self._apply(self._core.kept(self._now_ms(), client_msg_id))
 
     # -- receiving ---------------------------------------------------------------------------------
 
@@ -196,10 +244,11 @@ class Client:
         device that began in the middle makes nothing read that was never there to be read. `even_unseen` says it at
         once, for a user who dismisses what came before.
         """
-        self._apply(self._core.mark_read(self._now_ms(), session_id, seq, even_unseen=even_unseen))
+        checked_session(session_id)
+        self._apply(self._core.mark_read(self._now_ms(), session_id, checked_seq(seq), even_unseen=even_unseen))
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens, from now on: StatusChanged of own messages, WatermarksMoved, CountsMoved,
+        """What happens, from now on: StatusChanged and IdChanged of own messages, WatermarksMoved, CountsMoved,
         LinkChanged, Complaint. Ends when the client stops. A reader 1,000 behind loses the oldest."""
         reader = self._events.join()
         try:
@@ -210,15 +259,6 @@ class Client:
                 yield event
         finally:
             self._events.leave(reader)
-
-    # -- asking ------------------------------------------------------------------------------------
-
-    async def sessions(self, limit: int = 50, before: str | int | None = None) -> SessionPage:
-        """Newest activity first. This call and the following raise ApiError and Unreachable."""
-        return await self._rest.sessions(limit, before)
-
-    async def session(self, session_id: str) -> Session:
-        return await self._rest.session(session_id)
 
     async def history(
         self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
@@ -231,18 +271,12 @@ class Client:
             self._apply(self._core.had(self._now_ms(), session_id, *ends))
         return page
 
-    async def receipts(
-        self, session_id: str, seq: int, after: str | None = None, limit: int | None = None
-    ) -> ReceiptPage:
-        """Who has received and read a message of ours; `after` takes the `next` of the page before."""
-        return await self._rest.receipts(session_id, seq, after, limit)
-
     # -- carrying out ------------------------------------------------------------------------------
 
     def _apply(self, todo: list[Effect]) -> None:
         for effect in todo:
             self._carry_out(effect)
-        self._set_timer()
+        self._alarm.set(self._core.next_tick_ms(self._now_ms()) if self._stopped is None else None)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -253,6 +287,8 @@ class Client:
                 self._incoming.put(effect)
             case effects.PersistCursor(cursor=cursor):
                 self._keeper.keep(cursor)
+            case effects.KeepAs(was=was, draft=draft):
+                self._own.keep_as(was, draft).add_done_callback(partial(self._kept_as, draft.client_msg_id))
             case effects.Connect(fresh_token=fresh):
                 self._spawn(self._converse(fresh))
             case effects.LimitMessages(max_bytes=max_bytes):
@@ -269,11 +305,7 @@ class Client:
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, effects.StatusChanged):
-            if event.status in (Status.SENT, Status.FAILED):
-                self._unsettled.discard(event.client_msg_id)
-                self._keeper.settle(event.client_msg_id)
-            if (handle := self._handles.get(event.client_msg_id)) is not None:
-                handle.moved(event)
+            self._own.moved(event)
         self._events.put(event)
         if isinstance(event, effects.LinkChanged) and event.link is Link.STOPPED:
             self._stop(stopped_because(event.code, event.reason))
@@ -284,22 +316,22 @@ class Client:
             return
         error.__cause__ = cause
         self._stopped = error
-        for handle in list(self._handles.values()):
-            handle.abandoned(error)
+        self._own.abandoned(error)
         self._incoming.end(error)
         self._events.put(None)
 
     async def _converse(self, fresh_token: bool) -> None:
         """One connection, from the token to the close."""
         try:
-            token = await self._tokens.get(fresh=fresh_token)
+            token = await self._tokens.get(instead_of=self._token if fresh_token else None)
             socket = await open_socket(self._url)
         except (OSError, WebSocketException, ApiError, Unreachable) as error:
             self._apply(self._core.closed(self._now_ms(), None, f"{type(error).__name__}: {error}"))
             return
         self._socket = socket
         try:
-            self._apply(self._core.connected(self._now_ms(), token, expires_in_ms(token)))
+            self._token = token
+            self._apply(self._core.connected(self._now_ms(), token, self._tokens.remaining_ms))
             await self._listen(socket)
         finally:
             await socket.close()
@@ -309,6 +341,8 @@ class Client:
             for frame in batch:
                 if self._socket is not socket:  # we have hung up; what still comes is another time's
                     return
+                if isinstance(frame, Welcome):
+                    self._time.learn(frame.server_time)
                 self._apply(self._core.received(self._now_ms(), frame))
         if self._socket is socket:
             self._socket = None
@@ -321,37 +355,20 @@ class Client:
 
     async def _renew(self) -> None:
         try:
-            token = await self._tokens.get(fresh=True)
+            token = await self._tokens.get(instead_of=self._token)
         except (OSError, ApiError, Unreachable):
-            return  # the server will say when the old one has ended, and the next connection asks again
+            self._apply(self._core.token_failed(self._now_ms()))
+            return
         if self._socket is not None:
-            self._apply(self._core.token(self._now_ms(), token, expires_in_ms(token)))
+            self._token = token
+            self._apply(self._core.token(self._now_ms(), token, self._tokens.remaining_ms))
 
     def _settled_ticket(self, ticket: int) -> None:
         self._apply(self._core.handled(self._now_ms(), ticket))
 
-    def _set_timer(self) -> None:
-        at_ms = self._core.next_tick_ms(self._now_ms()) if self._stopped is None else None
-        if self._timer is not None:
-            if at_ms == self._timer_at_ms:
-                return
-            self._timer.cancel()
-        self._timer, self._timer_at_ms = None, at_ms
-        if at_ms is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at((at_ms + 1) / 1_000, self._tick)  # +1: `now_ms` is rounded down
-
-    def _tick(self) -> None:
-        self._timer = None
-        self._apply(self._core.tick(self._now_ms()))
-
     @staticmethod
     def _now_ms() -> int:
         return int(asyncio.get_running_loop().time() * 1_000)
-
-    def _make_id(self) -> str:
-        offset_ms = self._core.server_offset_ms
-        return self._ids.make(int(time.time() * 1_000) if offset_ms is None else self._now_ms() + offset_ms)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while True:
@@ -364,7 +381,7 @@ class Client:
 
     async def _drain(self) -> None:
         with suppress(TimeoutError, Stopped):
-            await asyncio.wait_for(self._until(lambda: not self._unsettled), LEAVE_S)
+            await asyncio.wait_for(self._until(lambda: not self._own.under_way), LEAVE_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

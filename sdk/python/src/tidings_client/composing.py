@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
+from tidings_client.drafts import Draft
 from tidings_client.frames import encoded_bytes
-from tidings_client.sending import Draft
+from tidings_client.ids import checked_message_id, checked_session, checked_user
 
 MAX_DEPTH = 31  # PROTOCOL: a frame nests at most 32 deep, and it is itself the first
 
@@ -23,18 +24,23 @@ class Address(TypedDict, total=False):
     client_msg_id: str
 
 
-def draft_of(kind: str, body: dict[str, Any], address: Address, client_msg_id: str) -> Draft:
-    """The message under this id. ValueError unless it goes to exactly one place."""
+def draft_of(
+    kind: str, body: dict[str, Any], address: Address, make_id: Callable[[], str], *, is_untried: bool = False
+) -> Draft:
+    """The message, under the caller's id or a new one. ValueError unless it goes to exactly one place, and InvalidId
+    for what is no id."""
     if ("to" in address) == ("session_id" in address):
         raise ValueError("a message goes either `to` a user or to a `session_id`")
     return Draft(
-        client_msg_id=client_msg_id,
+        client_msg_id=checked_message_id(address.get("client_msg_id") or make_id()),
         kind=kind,
         body=body,
-        session_id=address.get("session_id"),
-        to=address.get("to"),
+        session_id=checked_session(address["session_id"]) if "session_id" in address else None,
+        to=checked_user(address["to"]) if "to" in address else None,
         reply_to=address.get("reply_to"),
-        mentions=tuple(address.get("mentions", ())),
+        mentions=tuple(checked_user(user) for user in address.get("mentions", ())),
+        id_is_given=bool(address.get("client_msg_id")),
+        is_untried=is_untried,
     )
 
 

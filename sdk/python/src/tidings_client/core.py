@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tidings_client import backoff, frames
 from tidings_client.acks import Acks
 from tidings_client.claims import Claims
+from tidings_client.drafts import Draft
 from tidings_client.effects import (
     CloseConnection,
     Complaint,
@@ -32,30 +33,40 @@ from tidings_client.frames import CLOSE_NORMAL, CLOSE_REPLACED, CLOSE_TOO_BIG, C
 from tidings_client.ids import is_group, peer_of
 from tidings_client.receipts import Receipts
 from tidings_client.receiving import Receiving
-from tidings_client.sending import Draft, Outgoing
+from tidings_client.sending import Outgoing
 
 SIGN_IN_MS = 10_000  # twice the 5 s in which the server wants the hello
-RENEW_BEFORE_MS = 60_000  # ahead of a token's end, or at half of a shorter life
-RENEW_AFTER_MS = 5_000  # at the earliest: by a clock that is fast every token has ended
-REFUSALS = 3  # fresh tokens refused one after the other before the client gives up
+RENEW_BEFORE_MS = 60_000  # ahead of a token's end, or in the last quarter of a shorter life
+RENEW_AFTER_MS = 1_000  # at the earliest: a provider may go on handing out a token that has ended
+RENEW_AGAIN_MS = 5_000  # after a renewal that failed
+REFUSALS = 3  # fresh tokens refused one after the other before the client gives up …
+PATIENCE_MS = 30_000  # … and not before: a token's signer may be ahead of the server by so much
 
 
 class Core:
     """One device of one user. Every method answers with the effects to carry out, in order."""
 
-    def __init__(self, device_id: str, jitter: Callable[[], float], *, renewable_token: bool = True) -> None:
+    def __init__(
+        self,
+        device_id: str,
+        jitter: Callable[[], float],
+        make_id: Callable[[int], str] | None = None,
+        *,
+        renewable_token: bool = True,
+    ) -> None:
+        """`make_id` answers an id of a time; None: ids stay as they are, also where the server refuses them."""
         self.link = Link.OFFLINE
         self.user_id = ""
-        self.server_offset_ms: int | None = None
         self._device_id = device_id
         self._jitter = jitter
         self._renewable = renewable_token
         self._acks = Acks()
         self._claims = Claims(self._acks)
         self._receiving = Receiving(self._acks, self._claims)
-        self._outgoing = Outgoing()
+        self._outgoing = Outgoing(make_id)
         self._attempts = 0
         self._refusals = 0
+        self._refused_since_ms: int | None = None
         self._fresh_token = False
         self._connect_at_ms: int | None = None
         self._sign_in_by_ms: int | None = None
@@ -84,6 +95,14 @@ class Core:
         """A message that no frame can carry: failed before it was tried."""
         return list(self._outgoing.refuse(draft, fault))
 
+    def recall(self, drafts: Iterable[Draft]) -> None:
+        """Messages that failed in an earlier process; they may still turn up."""
+        self._outgoing.recall(drafts)
+
+    def kept(self, now_ms: int, client_msg_id: str) -> list[Effect]:
+        """The answer to `KeepAs`."""
+        return list(self._outgoing.kept(now_ms, client_msg_id))
+
     def handled(self, now_ms: int, ticket: int) -> list[Effect]:
         """The application is done with a delivery."""
         return list(self._receiving.handled(now_ms, ticket))
@@ -104,7 +123,7 @@ class Core:
     # -- what the connection does ----------------------------------------------------------------
 
     def connected(self, now_ms: int, token: str, expires_in_ms: int | None) -> list[Effect]:
-        """The socket is open."""
+        """The socket is open. `expires_in_ms`: how long the token is good for; None: it does not say."""
         self.link = Link.SIGNING_IN
         self._sign_in_by_ms = now_ms + SIGN_IN_MS
         return [LinkChanged(self.link), *self.token(now_ms, token, expires_in_ms)]
@@ -113,8 +132,15 @@ class Core:
         """A token for this connection, the first or a newer one."""
         self._renew_at_ms = None
         if expires_in_ms is not None and self._renewable:
-            self._renew_at_ms = now_ms + max(RENEW_AFTER_MS, expires_in_ms // 2, expires_in_ms - RENEW_BEFORE_MS)
+            last_ms = min(RENEW_BEFORE_MS, expires_in_ms // 4)
+            self._renew_at_ms = now_ms + max(RENEW_AFTER_MS, expires_in_ms - last_ms)
         return [SendFrame(frames.Hello(token=token, device_id=self._device_id))]
+
+    def token_failed(self, now_ms: int) -> list[Effect]:
+        """The answer to `RenewToken` where there was none to be had: asked for again, while this one holds."""
+        if self.link is Link.READY:
+            self._renew_at_ms = now_ms + RENEW_AGAIN_MS
+        return []
 
     def closed(self, now_ms: int, code: int | None, reason: str) -> list[Effect]:
         """The socket is gone, or (`code` None) could not be opened."""
@@ -213,7 +239,7 @@ class Core:
             return
         self._forget_connection()
         yield from self._outgoing.lost(too_big=code == CLOSE_TOO_BIG)
-        if self._is_final(code):
+        if self._is_final(now_ms, code):
             self.link = Link.OFFLINE
             yield from self._stop(code, reason)
             return
@@ -226,12 +252,15 @@ class Core:
             self._connect_at_ms = now_ms + backoff.delay_ms(self._attempts, self._jitter())
             self._attempts += 1
 
-    def _is_final(self, code: int | None) -> bool:
+    def _is_final(self, now_ms: int, code: int | None) -> bool:
         """Replaced by a newer connection of this device, which must not be replaced in turn; or not
         authorised, and no other token to be had."""
         if code == CLOSE_UNAUTHORIZED:
             self._refusals += 1
-            return not self._renewable or self._refusals >= REFUSALS
+            if self._refused_since_ms is None:
+                self._refused_since_ms = now_ms
+            is_over = self._refusals >= REFUSALS and now_ms - self._refused_since_ms >= PATIENCE_MS
+            return is_over or not self._renewable
         return code == CLOSE_REPLACED
 
     def _received(self, now_ms: int, frame: frames.ServerFrame) -> Iterator[Effect]:
@@ -311,11 +340,12 @@ class Core:
             yield FetchCounts(session_id, newest[session_id])
 
     def _welcome(self, now_ms: int, welcome: frames.Welcome) -> Iterator[Effect]:
-        self.server_offset_ms = welcome.server_time - now_ms
+        self._outgoing.server_time(now_ms, welcome.server_time)
         if self.link is not Link.SIGNING_IN:  # a token renewed: the connection goes on as it was
             return
         self.link, self.user_id = Link.READY, welcome.user_id
         self._attempts = self._refusals = 0
+        self._refused_since_ms = None
         self._fresh_token, self._sign_in_by_ms = False, None
         self._heartbeat_ms = int(welcome.heartbeat_s * 1_000)
         self._heartbeat_by_ms = now_ms + 2 * self._heartbeat_ms

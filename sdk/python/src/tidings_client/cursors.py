@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +37,8 @@ class MemoryCursorStore:
 
 
 class FileCursorStore:
-    """One small JSON file, replaced atomically: a kill -9 leaves the old cursor or the new one."""
+    """One small JSON file, replaced atomically: a kill -9 leaves the old cursor or the new one. Two processes that
+    save at the same time do so one after the other; the file holds the cursor that was saved last."""
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
@@ -46,7 +48,14 @@ class FileCursorStore:
         return await asyncio.to_thread(self._load)
 
     async def save(self, cursor: Cursor) -> None:
-        await asyncio.to_thread(replace_file, self._path, msgspec.json.encode(cursor))
+        await asyncio.to_thread(self._save, msgspec.json.encode(cursor))
+
+    def _save(self, content: bytes) -> None:
+        """The lock is held for one write, so waiting for it is short. The fresh file beside has one name for all."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_name(self._path.name + ".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            replace_file(self._path, content)
 
     def _load(self) -> Cursor | None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidings_client.drafts import Draft
 from tidings_client.frames import ClientFrame, Deployment, Message
 
 
@@ -93,6 +94,15 @@ class PersistCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAs:
+    """Put this draft in place of the one with the id `was`, all at once, before it is tried; to be answered by
+    `kept(draft.client_msg_id)`."""
+
+    was: str
+    draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
 class FetchHistory:
     """Read a group's log after `after_seq`; None: from the seq at which this user joined."""
 
@@ -137,6 +147,15 @@ class StatusChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class IdChanged:
+    """A message of ours goes under another id from now on: the server refused the time inside the first one, so
+    nothing is stored under that, or it was never tried."""
+
+    was: str
+    client_msg_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class WatermarksMoved:
     """Another user, or another device of this one, has received and read up to here."""
 
@@ -172,6 +191,17 @@ class Complaint:
     message: str
 
 
-Event = StatusChanged | WatermarksMoved | CountsMoved | LinkChanged | Complaint
+Event = StatusChanged | IdChanged | WatermarksMoved | CountsMoved | LinkChanged | Complaint
 Fetch = FetchHistory | FetchWatermarks | FetchOwnMarks | FetchCounts
-Effect = Connect | CloseConnection | SendFrame | LimitMessages | RenewToken | Deliver | PersistCursor | Fetch | Event
+Effect = (
+    Connect
+    | CloseConnection
+    | SendFrame
+    | LimitMessages
+    | RenewToken
+    | Deliver
+    | PersistCursor
+    | KeepAs
+    | Fetch
+    | Event
+)

@@ -4,6 +4,8 @@ TidingsError
 ├── SendFailed        the message was refused, or every try went unanswered
 ├── ApiError          a REST call was answered with a problem
 ├── Unreachable       a REST call got no answer
+├── InvalidId         an argument is no id of its kind (a ValueError, too)
+├── FileInUse         another process holds a file of the client (a BlockingIOError, too)
 └── Stopped           the client has stopped and will not reconnect
     ├── Replaced      by a newer connection of the same user and device
     └── NotAuthorized no token that the server accepts
@@ -44,6 +46,14 @@ class Unreachable(TidingsError):
 
     retryable = True
     retry_after_ms = 0
+
+
+class InvalidId(TidingsError, ValueError):
+    """An argument is no id of its kind; nothing was sent."""
+
+
+class FileInUse(TidingsError, BlockingIOError):
+    """Another process (or another client of this one) holds the file that the text names."""
 
 
 class Stopped(TidingsError):

@@ -8,10 +8,14 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from tidings_client.rest import Answer, Rest, path_part
+from tidings_client.errors import ApiError
+from tidings_client.ids import checked_group, checked_user
+from tidings_client.rest import Answer, Rest, path_of
 
 MEMBERS_A_PAGE = 200
 LEAST_TIME_MS, MOST_TIME_MS = 100_000_000_000, 253_402_300_799_999  # PROTOCOL: what the server takes as a time
+WRONG_CLOCK = ("clock_skew", "too_old")  # refusals of an id made by a wrong clock: nothing was stored
+NEW_IDS = 2  # for one call: the first refusal tells the server's time
 Role = Literal["admin", "member"]
 
 
@@ -86,7 +90,8 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupCalls:
-    """Every call raises ApiError for a refusal and Unreachable when no try was answered. A `client_msg_id` of
+    """Every call raises ApiError for a refusal, Unreachable when no try was answered, and InvalidId (before
+    anything is sent) for an argument that is no id of its kind. A `client_msg_id` of
     one's own makes a command idempotent across restarts; it is made here otherwise."""
 
     def __init__(self, rest: Rest, make_id: Callable[[], str], own_id: Callable[[], Awaitable[str]]) -> None:
@@ -103,10 +108,10 @@ class GroupCalls:
         client_msg_id: str | None = None,
     ) -> Created:
         """A new group of at most 500; the caller is its owner and a member. Its id is in `session_id`."""
-        body: dict[str, Any] = {"name": name, "members": list(members)}
+        body: dict[str, Any] = {"name": name, "members": [checked_user(user) for user in members]}
         if settings is not None:
             body["settings"] = settings
-        return await self._command(Created, "POST", "/v1/groups", body, client_msg_id)
+        return await self._command(Created, "POST", path_of("groups"), body, client_msg_id)
 
     async def get(self, session_id: str) -> Group:
         return await self._rest.get(Group, _path(session_id))
@@ -139,11 +144,11 @@ class GroupCalls:
 
     async def add(self, session_id: str, user_ids: Iterable[str], *, client_msg_id: str | None = None) -> Added:
         """At most 500 a call. Who is a member already, or blocks the caller, is in `left_out`."""
-        body = {"user_ids": list(user_ids)}
+        body = {"user_ids": [checked_user(user) for user in user_ids]}
         return await self._command(Added, "POST", _path(session_id, "members"), body, client_msg_id)
 
     async def remove(self, session_id: str, user_id: str, *, client_msg_id: str | None = None) -> Placed:
-        return await self._command(Placed, "DELETE", _path(session_id, "members", user_id), None, client_msg_id)
+        return await self._command(Placed, "DELETE", _member_path(session_id, user_id), None, client_msg_id)
 
     async def leave(self, session_id: str, *, client_msg_id: str | None = None) -> Placed:
         """Waits until the client is signed in, which tells who it is."""
@@ -161,16 +166,29 @@ class GroupCalls:
 
     async def transfer(self, session_id: str, user_id: str, *, client_msg_id: str | None = None) -> Placed:
         """This member becomes the owner, the caller an admin."""
-        return await self._command(Placed, "POST", _path(session_id, "transfer"), {"user_id": user_id}, client_msg_id)
+        body = {"user_id": checked_user(user_id)}
+        return await self._command(Placed, "POST", _path(session_id, "transfer"), body, client_msg_id)
 
     async def _change(self, session_id: str, user_id: str, change: dict[str, Any], client_msg_id: str | None) -> Placed:
-        return await self._command(Placed, "PUT", _path(session_id, "members", user_id), change, client_msg_id)
+        return await self._command(Placed, "PUT", _member_path(session_id, user_id), change, client_msg_id)
 
     async def _command(
         self, answer_type: type[Answer], method: str, path: str, body: dict[str, Any] | None, client_msg_id: str | None
     ) -> Answer:
-        return await self._rest.command(answer_type, method, path, client_msg_id or self._make_id(), body)
+        if client_msg_id is not None:
+            return await self._rest.command(answer_type, method, path, client_msg_id, body)
+        for _ in range(NEW_IDS):
+            try:
+                return await self._rest.command(answer_type, method, path, self._make_id(), body)
+            except ApiError as error:
+                if error.code not in WRONG_CLOCK:
+                    raise
+        return await self._rest.command(answer_type, method, path, self._make_id(), body)
 
 
-def _path(*parts: str) -> str:
-    return "/".join(("/v1/groups", *map(path_part, parts)))
+def _path(session_id: str, *parts: str) -> str:
+    return path_of("groups", checked_group(session_id), *parts)
+
+
+def _member_path(session_id: str, user_id: str) -> str:
+    return _path(session_id, "members", checked_user(user_id))

@@ -1,8 +1,79 @@
-"""Ids that a client makes or reads: session ids, and UUIDv7 message ids."""
+"""Ids that a client makes or reads: their checks, session ids, and UUIDv7 message ids. Pure.
+
+Rules: PROTOCOL, *Ids*. Every id is checked before it goes into a frame or a path, so that a mistake is an
+error here and never another call: clients and proxies resolve `.` and `..` in a path.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+
+from tidings_client.errors import InvalidId
+
+_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+_GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
+_MESSAGE = re.compile(r"[\x20-\x7e]{1,64}")
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+_NAME_TEXT = "1 to 64 of A-Z a-z 0-9 _ . @ -, and not of dots alone"
+
+
+def checked_user(value: object, name: str = "user id") -> str:
+    """The user id (or, as `name`, the device id). Raises InvalidId, as the other checks do."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or not value.strip("."):
+        raise InvalidId(f"{value!r} is no {name}: {_NAME_TEXT}")
+    return value
+
+
+def checked_session(value: object) -> str:
+    """A session id, direct or group."""
+    if isinstance(value, str) and (_GROUP.fullmatch(value) or _is_direct(value)):
+        return value
+    raise InvalidId(f"{value!r} is no session id: d:<a>:<b> of two users in byte order, or g:<id>")
+
+
+def checked_group(value: object) -> str:
+    """The id of a group."""
+    if isinstance(value, str) and _GROUP.fullmatch(value):
+        return value
+    raise InvalidId(f"{value!r} is no group: g:<id>, as the call that created it answered")
+
+
+def checked_message_id(value: object) -> str:
+    """A client_msg_id."""
+    if isinstance(value, str) and _MESSAGE.fullmatch(value):
+        return value
+    raise InvalidId(f"{value!r} is no client_msg_id: 1 to 64 printable ASCII characters")
+
+
+def checked_header_id(value: object) -> str:
+    """A client_msg_id that goes as a header, which loses spaces at its ends."""
+    text = checked_message_id(value)
+    if text != text.strip(" "):
+        raise InvalidId(f"{value!r} begins or ends with a space, which the header Idempotency-Key cannot carry")
+    return text
+
+
+def checked_seq(value: object) -> int:
+    """The seq of a message."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise InvalidId(f"{value!r} is no seq: a whole number, 1 or more")
+
+
+def _is_direct(value: str) -> bool:
+    match value.split(":"):
+        case ["d", first, second]:
+            return first <= second and all(_NAME.fullmatch(user) and user.strip(".") for user in (first, second))
+        case _:
+            return False
+
+
+def uuid7_time_ms(client_msg_id: str) -> int | None:
+    """The time inside a UUIDv7 in its canonical text form; None for any other id."""
+    if _UUID7.fullmatch(client_msg_id) is None:
+        return None
+    return int(client_msg_id[:8] + client_msg_id[9:13], 16)
 
 
 def direct_session(a: str, b: str) -> str:
@@ -25,11 +96,16 @@ def peer_of(session_id: str, user_id: str) -> str | None:
     return second if first == user_id else first
 
 
+# A second of ids at 4,096 a millisecond, far more than a client makes; the server allows 5 minutes.
+FOLLOW_BACK_MS = 1_000
+
+
 class MessageIds:
     """UUIDv7 ids that rise within the process: 48 bits of milliseconds, then a counter, then chance.
 
     `random_bits(n)` gives n random bits. RFC 9562, method 1 (12 bits of counter in `rand_a`); when the
-    counter is used up, or the clock stands or steps back, the time part runs ahead by itself.
+    counter is used up, or the clock stands or steps back a little, the time part runs ahead by itself.
+    A clock that steps back further was wrong before, and is followed: ids ahead of the server's time are refused.
     """
 
     __slots__ = ("_counter", "_last_ms", "_random_bits")
@@ -41,7 +117,7 @@ class MessageIds:
 
     def make(self, at_ms: int) -> str:
         """The next id, with the time `at_ms` (milliseconds since 1970, the server's) if that is not behind."""
-        if at_ms > self._last_ms:
+        if at_ms > self._last_ms or at_ms < self._last_ms - FOLLOW_BACK_MS:
             self._last_ms, self._counter = at_ms, self._random_bits(8)
         else:
             self._counter += 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from tidings_client.cursors import CursorStore
+from tidings_client.drafts import Draft, FailedDraft
 from tidings_client.effects import Cursor
 from tidings_client.errors import Stopped
 from tidings_client.outbox import Outbox
-from tidings_client.sending import Draft
 
 
 class Keeper:
@@ -19,6 +19,8 @@ class Keeper:
         self._cursors = cursors
         self._outbox = outbox
         self._adds: list[tuple[Draft, asyncio.Future[None]]] = []
+        self._replacements: list[tuple[str, Draft, asyncio.Future[None]]] = []
+        self._failed: list[FailedDraft] = []
         self._settled: list[str] = []
         self._cursor: Cursor | None = None
         self._wake = asyncio.Event()
@@ -30,6 +32,17 @@ class Keeper:
         self._adds.append((draft, future))
         self._wake.set()
         return future
+
+    def replace(self, was: str, draft: Draft) -> asyncio.Future[None]:
+        """Done when a restart would find the draft in place of the one with the id `was`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._replacements.append((was, draft, future))
+        self._wake.set()
+        return future
+
+    def fail(self, failed: FailedDraft) -> None:
+        self._failed.append(failed)
+        self._wake.set()
 
     def settle(self, client_msg_id: str) -> None:
         self._settled.append(client_msg_id)
@@ -46,26 +59,47 @@ class Keeper:
 
     async def run(self) -> None:
         try:
-            while not self._closing or self._adds or self._settled or self._cursor:
+            while not self._closing or self._has_work:
                 await self._wake.wait()
                 self._wake.clear()
                 await self._write_all()
         finally:
             self._closing = True
-            for _, future in self._adds:
-                future.set_exception(Stopped("the outbox is no longer written"))
+            for future in [add[-1] for add in self._adds] + [change[-1] for change in self._replacements]:
+                if not future.done():
+                    future.set_exception(Stopped("the outbox is no longer written"))
             await self._outbox.close()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._adds or self._replacements or self._failed or self._settled or self._cursor)
 
     async def _write_all(self) -> None:
         adds, self._adds = self._adds, []
+        replacements, self._replacements = self._replacements, []
+        failed, self._failed = self._failed, []
         settled, self._settled = self._settled, []
         cursor, self._cursor = self._cursor, None
         if adds:
             await self._add(adds)
+        if replacements:
+            await self._replace(replacements)
+        if failed:
+            await self._outbox.fail(failed)
         if settled:
             await self._outbox.settle(settled)
         if cursor is not None:
             await self._cursors.save(cursor)
+
+    async def _replace(self, replacements: list[tuple[str, Draft, asyncio.Future[None]]]) -> None:
+        try:
+            await self._outbox.replace([(was, draft) for was, draft, _ in replacements])
+        except BaseException:
+            self._replacements = replacements + self._replacements  # `run` ends, and says so to who waits
+            raise
+        for _, _, future in replacements:
+            if not future.done():
+                future.set_result(None)
 
     async def _add(self, adds: list[tuple[Draft, asyncio.Future[None]]]) -> None:
         """An error is the sender's to see: nothing was promised, and the next message may fit again."""

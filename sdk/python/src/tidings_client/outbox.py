@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -14,22 +14,36 @@ from typing import Protocol
 import msgspec
 
 from tidings_client.cursors import replace_file, sync_folder
-from tidings_client.sending import Draft
+from tidings_client.drafts import Draft, FailedDraft
+from tidings_client.errors import FileInUse
 
 COMPACT_AFTER = 1_000  # settled messages in the file before it is written anew
 
 
 class Outbox(Protocol):
     async def load(self) -> Sequence[Draft]:
-        """What is not settled, in the order of composing; each with the number of its next try."""
+        """What is neither settled nor failed, in the order of composing; each with the number of its next try."""
+        ...
+
+    async def failed(self) -> Sequence[FailedDraft]:
+        """What has failed and is not settled, after `load`."""
         ...
 
     async def add(self, drafts: Sequence[Draft]) -> None:
         """Returns when they would survive a crash. OSError if they would not."""
         ...
 
+    async def replace(self, changes: Sequence[tuple[str, Draft]]) -> None:
+        """Returns when each draft stands in place of the one with that id, also after a crash, which leaves one of
+        the two and never both. OSError if that is not possible."""
+        ...
+
+    async def fail(self, failed: Sequence[FailedDraft]) -> None:
+        """These are given up, and listed by `failed` until they are settled. Losing this note costs a repeat."""
+        ...
+
     async def settle(self, client_msg_ids: Sequence[str]) -> None:
-        """These are stored or given up. Losing this note costs a repeat, which the server recognises."""
+        """These are stored or discarded. Losing this note costs a repeat, which the server recognises."""
         ...
 
     async def close(self) -> None: ...
@@ -41,7 +55,16 @@ class MemoryOutbox:
     async def load(self) -> Sequence[Draft]:
         return ()
 
+    async def failed(self) -> Sequence[FailedDraft]:
+        return ()
+
     async def add(self, drafts: Sequence[Draft]) -> None:
+        pass
+
+    async def replace(self, changes: Sequence[tuple[str, Draft]]) -> None:
+        pass
+
+    async def fail(self, failed: Sequence[FailedDraft]) -> None:
         pass
 
     async def settle(self, client_msg_ids: Sequence[str]) -> None:
@@ -51,11 +74,70 @@ class MemoryOutbox:
         pass
 
 
+class _Failure(msgspec.Struct):
+    client_msg_id: str
+    code: str
+    reason: str
+
+
 class _Line(msgspec.Struct, omit_defaults=True):
-    """One line of the file: a message added, or one settled."""
+    """One line of the file: a message added, one settled (both: one in place of the other), or one failed."""
 
     add: Draft | None = None
     settled: str | None = None
+    failed: _Failure | None = None
+
+
+class _Live:
+    """What the file holds and nobody has settled. A place is kept through a change of its id."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._drafts: dict[int, Draft] = {}
+        self._failures: dict[int, _Failure] = {}
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def apply(self, line: _Line) -> None:
+        freed = None if line.settled is None else self._places.pop(line.settled, None)
+        if line.add is not None:
+            freed = self._put(line.add, freed)
+        if freed is not None:
+            del self._drafts[freed]
+            self._failures.pop(freed, None)
+        if line.failed is not None and (failed_place := self._places.get(line.failed.client_msg_id)) is not None:
+            self._failures[failed_place] = line.failed
+
+    def _put(self, draft: Draft, freed: int | None) -> int | None:
+        """At the place it has, or at the freed one, or at the end; the freed place if it is not taken."""
+        place = self._places.get(draft.client_msg_id, freed)
+        if place is None:
+            place, self._next = self._next, self._next + 1
+        self._places[draft.client_msg_id] = place
+        self._drafts[place] = draft
+        self._failures.pop(place, None)
+        return None if freed == place else freed
+
+    def pending(self) -> Sequence[Draft]:
+        return tuple(draft for place, draft in self._drafts.items() if place not in self._failures)
+
+    def failed(self) -> Sequence[FailedDraft]:
+        """In the order of composing."""
+        found = [(self._drafts[place], failure) for place, failure in sorted(self._failures.items())]
+        return tuple(FailedDraft(draft, failure.code, failure.reason) for draft, failure in found)
+
+    def lines(self) -> Iterator[_Line]:
+        """The file, written anew."""
+        for place, draft in self._drafts.items():
+            yield _Line(add=draft, failed=self._failures.get(place))
+
+    def try_again(self) -> None:
+        """The next tries are those of another process."""
+        for place, draft in self._drafts.items():
+            if place not in self._failures:
+                self._drafts[place] = replace(draft, attempt=draft.attempt + 1)
 
 
 class FileOutbox:
@@ -64,13 +146,13 @@ class FileOutbox:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        self._live: dict[str, Draft] = {}
+        self._live = _Live()
         self._settled = 0
         self._file: FileIO | None = None
         self._lock: FileIO | None = None
 
     async def load(self) -> Sequence[Draft]:
-        """BlockingIOError if another process holds it; ValueError if the file is damaged before its end."""
+        """FileInUse if another process holds it; ValueError if the file is damaged before its end."""
         try:
             return await asyncio.to_thread(self._load)
         except (OSError, ValueError):
@@ -78,10 +160,20 @@ class FileOutbox:
             raise
 
     async def add(self, drafts: Sequence[Draft]) -> None:
-        await asyncio.to_thread(self._add, drafts)
+        await asyncio.to_thread(self._write_down, [_Line(add=draft) for draft in drafts])
+
+    async def failed(self) -> Sequence[FailedDraft]:
+        return self._live.failed()
+
+    async def replace(self, changes: Sequence[tuple[str, Draft]]) -> None:
+        await asyncio.to_thread(self._write_down, [_Line(add=draft, settled=was) for was, draft in changes])
+
+    async def fail(self, failed: Sequence[FailedDraft]) -> None:
+        lines = [_Line(failed=_Failure(one.draft.client_msg_id, one.code, one.reason)) for one in failed]
+        await asyncio.to_thread(self._note, lines)
 
     async def settle(self, client_msg_ids: Sequence[str]) -> None:
-        await asyncio.to_thread(self._settle, client_msg_ids)
+        await asyncio.to_thread(self._note, [_Line(settled=client_msg_id) for client_msg_id in client_msg_ids])
 
     async def close(self) -> None:
         for file in (self._file, self._lock):
@@ -92,23 +184,31 @@ class FileOutbox:
     def _load(self) -> Sequence[Draft]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileIO(self._path.with_name(self._path.name + ".lock"), "w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileInUse(f"the outbox {self._path} is in use by another client; give each its own") from error
         content = self._path.read_bytes() if self._path.exists() else b""
-        for draft in _unsettled(self._path, content):
-            self._live[draft.client_msg_id] = replace(draft, attempt=draft.attempt + 1)
+        self._live = _read(self._path, content)
+        self._live.try_again()
         self._compact()
-        return tuple(self._live.values())
+        return self._live.pending()
 
-    def _add(self, drafts: Sequence[Draft]) -> None:
-        file = self._append(_Line(add=draft) for draft in drafts)
+    def _write_down(self, lines: Sequence[_Line]) -> None:
+        """Durable when it returns."""
+        file = self._append(lines)
         os.fsync(file.fileno())
-        self._live.update((draft.client_msg_id, draft) for draft in drafts)
+        self._apply(lines)
 
-    def _settle(self, client_msg_ids: Sequence[str]) -> None:
-        self._append(_Line(settled=client_msg_id) for client_msg_id in client_msg_ids)
-        for client_msg_id in client_msg_ids:
-            self._live.pop(client_msg_id, None)
-        self._settled += len(client_msg_ids)
+    def _note(self, lines: Sequence[_Line]) -> None:
+        """Durable some time later."""
+        self._append(lines)
+        self._apply(lines)
+
+    def _apply(self, lines: Sequence[_Line]) -> None:
+        for line in lines:
+            self._live.apply(line)
+            self._settled += line.settled is not None
         if self._settled >= max(COMPACT_AFTER, 2 * len(self._live)):
             self._compact()
 
@@ -119,8 +219,7 @@ class FileOutbox:
         return self._file
 
     def _compact(self) -> None:
-        lines = (msgspec.json.encode(_Line(add=draft)) + b"\n" for draft in self._live.values())
-        replace_file(self._path, b"".join(lines))
+        replace_file(self._path, b"".join(msgspec.json.encode(line) + b"\n" for line in self._live.lines()))
         if self._file is not None:
             self._file.close()
         self._file = FileIO(self._path, "a")
@@ -128,19 +227,16 @@ class FileOutbox:
         self._settled = 0
 
 
-def _unsettled(path: Path, content: bytes) -> Iterable[Draft]:
+def _read(path: Path, content: bytes) -> _Live:
     *whole, _cut_off = content.split(b"\n")
-    live: dict[str, Draft] = {}
+    live = _Live()
     for number, text in enumerate(whole, start=1):
         try:
             line = msgspec.json.decode(text, type=_Line)
         except msgspec.MsgspecError as error:
             raise ValueError(f"{path}, line {number}, is damaged ({error}); mend or remove it") from error
-        if line.add is not None:
-            live[line.add.client_msg_id] = line.add
-        elif line.settled is not None:
-            live.pop(line.settled, None)
-    return live.values()
+        live.apply(line)
+    return live
 
 
 def _write(file: FileIO, content: bytes) -> None:

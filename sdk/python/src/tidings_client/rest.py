@@ -11,12 +11,16 @@ import httpx2
 import msgspec
 
 from tidings_client import backoff
-from tidings_client.errors import ApiError, Unreachable
+from tidings_client.errors import ApiError, InvalidId, Unreachable
 from tidings_client.frames import Message
+from tidings_client.ids import checked_header_id, checked_seq, checked_session
+from tidings_client.server_time import ServerTime
 from tidings_client.tokens import Tokens
 
 TIMEOUT_S = 10.0  # twice what the server itself waits for its log
+SESSIONS_A_PAGE = 200  # PROTOCOL
 MAX_REPEATS = 8  # PROTOCOL, Retry
+CLOSED_MEANWHILE = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 Answer = TypeVar("Answer")
 
 
@@ -51,7 +55,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Newest activity first; `next` (opaque) asks for the sessions after these."""
+    """Newest activity first; `next` (opaque) asks for the sessions after these. A page may be empty and have one."""
 
     sessions: tuple[Session, ...] = ()
     next: str | int | None = None
@@ -88,37 +92,72 @@ class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_ms: int = 0
 
 
-class Rest:
-    """Every call raises ApiError for a refusal, Unreachable without an answer. A token that has ended is
-    renewed once per call."""
+def _head_seq(session: Session) -> int:
+    return 0 if session.head is None else session.head.seq
 
-    def __init__(self, http_url: str, tokens: Tokens, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+
+def _head_at(session: Session) -> int:
+    return 0 if session.head is None else session.head.at or 0
+
+
+class Rest:
+    """Every call raises ApiError for a refusal, Unreachable without an answer. A token that is refused is
+    renewed once per call. Every answer tells the server's time."""
+
+    def __init__(
+        self,
+        http_url: str,
+        tokens: Tokens,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        server_time: ServerTime | None = None,
+    ) -> None:
         self._http = httpx2.AsyncClient(base_url=http_url, timeout=TIMEOUT_S, transport=transport)
         self._tokens = tokens
+        self._time = server_time or ServerTime()
 
     async def close(self) -> None:
+        await self._tokens.close()
         await self._http.aclose()
 
     async def sessions(self, limit: int = 50, before: str | int | None = None) -> SessionPage:
-        return await self.get(SessionPage, "/v1/sessions", limit=limit, before=before)
+        """A page, newest activity first; `before` takes the `next` of the page before."""
+        return await self.get(SessionPage, path_of("sessions"), limit=limit, before=before)
+
+    async def all_sessions(self) -> list[Session]:
+        """Every session, each once, newest activity first. Those that move while the pages are read come again in a
+        later one (PROTOCOL, *the list while it moves*); of two the one with the newer head counts."""
+        found: dict[str, Session] = {}
+        before: str | int | None = None
+        while True:
+            page = await self.sessions(SESSIONS_A_PAGE, before)
+            for session in page.sessions:
+                known = found.get(session.session_id)
+                if known is None or _head_seq(known) <= _head_seq(session):
+                    found[session.session_id] = session
+            if page.next is None or page.next == before:
+                return sorted(found.values(), key=_head_at, reverse=True)
+            before = page.next
 
     async def session(self, session_id: str) -> Session:
-        return await self.get(Session, f"/v1/sessions/{path_part(session_id)}")
+        return await self.get(Session, path_of("sessions", checked_session(session_id)))
 
     async def history(
         self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
     ) -> HistoryPage:
-        path = f"/v1/sessions/{path_part(session_id)}/messages"
+        """Ascending by seq; the newest, if neither end is given."""
+        path = path_of("sessions", checked_session(session_id), "messages")
         return await self.get(HistoryPage, path, before_seq=before_seq, after_seq=after_seq, limit=limit)
 
     async def receipts(
         self, session_id: str, seq: int, after: str | None = None, limit: int | None = None
     ) -> ReceiptPage:
-        path = f"/v1/sessions/{path_part(session_id)}/messages/{seq}/receipts"
+        """Who has received and read a message of ours; `after` takes the `next` of the page before."""
+        message = str(checked_seq(seq))
+        path = path_of("sessions", checked_session(session_id), "messages", message, "receipts")
         return await self.get(ReceiptPage, path, after=after, limit=limit)
 
     async def get(self, answer_type: type[Answer], path: str, **query: str | int | None) -> Answer:
-        """Asks once."""
+        """Asks once; again where the server closed a connection at the moment at which it was used again."""
         given = {name: value for name, value in query.items() if value is not None}
         return await self._call(answer_type, "GET", path, params=given)
 
@@ -127,7 +166,7 @@ class Rest:
     ) -> Answer:
         """A call that goes through the log: repeated under its id while its outcome is unknown or its refusal
         may pass (PROTOCOL, Retry), so that it is done once. The last try's error is raised."""
-        header = {"Idempotency-Key": client_msg_id}
+        header = {"Idempotency-Key": checked_header_id(client_msg_id)}
         repeat = 0
         while True:
             try:
@@ -140,9 +179,10 @@ class Rest:
             await asyncio.sleep(wait_ms / 1_000)
 
     async def _call(self, answer_type: type[Answer], method: str, path: str, **content: Any) -> Answer:
-        answer = await self._send(method, path, content, fresh=False)
-        if answer.status_code == 401 and self._tokens.renewable:
-            answer = await self._send(method, path, content, fresh=True)
+        token = await self._token()
+        answer = await self._send(method, path, content, token)
+        if answer.status_code == 401 and (other := await self._token(instead_of=token)) != token:
+            answer = await self._send(method, path, content, other)
         if not answer.is_success:
             raise _refusal(answer)
         try:
@@ -150,13 +190,31 @@ class Rest:
         except msgspec.MsgspecError as error:
             raise ApiError(answer.status_code, "unreadable", f"{method} {path}: {error}", retryable=False) from error
 
-    async def _send(self, method: str, path: str, content: dict[str, Any], *, fresh: bool) -> httpx2.Response:
-        token = await self._tokens.get(fresh=fresh)
-        headers = {"Authorization": f"Bearer {token}", **content.get("headers", {})}
+    async def _token(self, instead_of: str | None = None) -> str:
         try:
-            return await self._http.request(method, path, **(content | {"headers": headers}))
+            return await self._tokens.get(instead_of=instead_of)
+        except OSError as error:  # the provider's own network
+            raise Unreachable(f"no token to be had: {error!r}") from error
+
+    async def _send(self, method: str, path: str, content: dict[str, Any], token: str) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {token}", **content.get("headers", {})}
+        request = content | {"headers": headers}
+        try:
+            answer = await self._request(method, path, request)
         except httpx2.TransportError as error:
             raise Unreachable(f"{method} {path}: {error!r}") from error
+        self._time.learn_date(answer.headers.get("Date"))
+        return answer
+
+    async def _request(self, method: str, path: str, request: dict[str, Any]) -> httpx2.Response:
+        """A server or proxy may close an idle connection while the request is on its way, and has then done nothing
+        with it. That is certain only for what changes nothing, so only a GET goes again, and once."""
+        try:
+            return await self._http.request(method, path, **request)
+        except CLOSED_MEANWHILE:
+            if method != "GET":
+                raise
+            return await self._http.request(method, path, **request)
 
 
 def http_url_of(url: str) -> str:
@@ -173,9 +231,13 @@ def ws_url_of(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path + "/v1/ws", "", ""))
 
 
-def path_part(given: str) -> str:
-    """An id as a part of a path."""
-    return quote(given, safe=":@")
+def path_of(*segments: str) -> str:
+    """`/v1/…` of these segments, each percent-encoded: whatever it holds, it stays one segment. Raises InvalidId
+    for one that no encoding can keep: an empty one, and `.` and `..`, which clients and proxies resolve."""
+    for segment in segments:
+        if not segment.strip("."):
+            raise InvalidId(f"{segment!r} cannot stand in a path")
+    return "/".join(("/v1", *(quote(segment, safe=":@") for segment in segments)))
 
 
 def _refusal(answer: httpx2.Response) -> ApiError:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from tidings_client import backoff
-from tidings_client.effects import Effect, SendFrame, Status, StatusChanged
+from tidings_client.drafts import Draft
+from tidings_client.effects import Effect, IdChanged, KeepAs, SendFrame, Status, StatusChanged
 from tidings_client.frames import Limits, Send, SendError, encoded_bytes
-from tidings_client.ids import direct_session
+from tidings_client.identity import is_off, may_change
 from tidings_client.pacing import Pace
 from tidings_client.receipts import Receipts
 
@@ -23,51 +23,22 @@ MAX_IN_FLIGHT = 256  # half of a persister's round; more only fills the server's
 FAILED_REMEMBERED = 1_000  # given up, yet may still turn up; bounded, the oldest forgotten
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A message as its author composed it; the identity never changes, however often it is tried.
-    `attempt` is the number of its next try, for the operator's eyes."""
-
-    client_msg_id: str
-    kind: str
-    body: dict[str, Any]
-    session_id: str | None = None
-    to: str | None = None
-    reply_to: int | None = None
-    mentions: tuple[str, ...] = ()
-    attempt: int = 1
-
-    def session_of(self, user_id: str) -> str:
-        """The session it goes to when this user sends it."""
-        return self.session_id or direct_session(user_id, self.to or user_id)
-
-    def frame(self, attempt: int) -> Send:
-        """The frame of one try."""
-        return Send(
-            client_msg_id=self.client_msg_id,
-            kind=self.kind,
-            body=self.body,
-            attempt=attempt,
-            session_id=self.session_id,
-            to=self.to,
-            reply_to=self.reply_to,
-            mentions=self.mentions,
-        )
-
-
 @dataclass(slots=True)
 class _Pending:
     draft: Draft
     order: int
     attempt: int
     repeats: int = 0
+    changes: int = 0
 
 
 @dataclass(slots=True)
 class Outgoing:
-    """Every message of ours that is not stored yet, in exactly one of three places: `_ready` (as soon
-    as the connection and the pace allow, in first order), `_waiting` (until a repeat is due), `_in_flight`."""
+    """Every message of ours that is not stored yet, in exactly one of four places: `_ready` (as soon
+    as the connection and the pace allow, in first order), `_waiting` (until a repeat is due), `_in_flight`,
+    `_kept_as` (until its new id is kept). `make_id` gives an id of a time; without it ids stay as they are."""
 
+    make_id: Callable[[int], str] | None = None
     receipts: Receipts = field(default_factory=Receipts)
     _limits: Limits = field(default_factory=Limits)
     _pace: Pace = field(default_factory=Pace)
@@ -78,7 +49,9 @@ class Outgoing:
     _ready: list[tuple[int, str]] = field(default_factory=list)
     _waiting: list[tuple[int, int, str]] = field(default_factory=list)
     _in_flight: dict[str, int] = field(default_factory=dict)
-    _failed: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _kept_as: set[str] = field(default_factory=set)
+    _failed: OrderedDict[str, Draft] = field(default_factory=OrderedDict)
+    _server_offset_ms: int = 0
     _suspects: set[str] = field(default_factory=set)  # one of these is too large: each is tried alone
 
     def submit(self, now_ms: int, draft: Draft) -> Iterator[Effect]:
@@ -87,10 +60,16 @@ class Outgoing:
         if draft.client_msg_id in self._pending:
             raise ValueError(f"client_msg_id {draft.client_msg_id} is already being sent")
         self._composed += 1
+        self._failed.pop(draft.client_msg_id, None)
         pending = self._pending[draft.client_msg_id] = _Pending(draft, self._composed, draft.attempt)
         yield StatusChanged(draft.client_msg_id, Status.SENDING)
         if self._is_too_large(draft.frame(draft.attempt)):
             yield self._give_up_too_large(pending)
+            return
+        # Composed before this connection was there, and kept only now.
+        todo = self._before_first_try(now_ms, pending) if self._connected else ()
+        if todo:
+            yield from todo
             return
         heapq.heappush(self._ready, (pending.order, draft.client_msg_id))
         yield from self._pump(now_ms)
@@ -100,11 +79,36 @@ class Outgoing:
         yield StatusChanged(draft.client_msg_id, Status.SENDING)
         yield StatusChanged(draft.client_msg_id, Status.FAILED, code="invalid_body", reason=fault)
 
+    def recall(self, drafts: Iterable[Draft]) -> None:
+        """Failed in an earlier process; they may still turn up."""
+        for draft in drafts:
+            self._remember_failed(draft)
+
+    def server_time(self, now_ms: int, server_ms: int) -> None:
+        """The server's clock at `now_ms`, by which it judges ids."""
+        self._server_offset_ms = server_ms - now_ms
+
     def ready(self, now_ms: int, user_id: str, limits: Limits) -> Iterator[Effect]:
-        """The connection is signed in: what its predecessor left unanswered goes first, in first order."""
+        """The connection is signed in: what its predecessor left unanswered goes first, in first order. What was
+        composed before the server's time was known gets another id, if its own would be refused."""
         self._connected, self._user_id = True, user_id
         self._limits = limits
         self._pace.set(now_ms, limits.messages_per_s, limits.burst)
+        ready, self._ready = sorted(self._ready), []
+        for order, client_msg_id in ready:
+            if (pending := self._pending.get(client_msg_id)) is None:
+                continue
+            if todo := self._before_first_try(now_ms, pending):
+                yield from todo
+            else:
+                self._ready.append((order, client_msg_id))  # sorted, and so a heap
+        yield from self._pump(now_ms)
+
+    def kept(self, now_ms: int, client_msg_id: str) -> Iterator[Effect]:
+        """The answer to `KeepAs`: the message may be tried under its new id."""
+        self._kept_as.discard(client_msg_id)
+        if (pending := self._pending.get(client_msg_id)) is not None:
+            heapq.heappush(self._ready, (pending.order, client_msg_id))
         yield from self._pump(now_ms)
 
     def lost(self, *, too_big: bool = False) -> Iterator[Effect]:
@@ -163,16 +167,44 @@ class Outgoing:
                 yield from self._try_failed(
                     now_ms, error.client_msg_id, jitter, error.code, error.message, error.retry_after_ms or 0
                 )
+        elif (make_id := self.make_id) is not None and self._may_change(pending, error.code):
+            yield from self._change_id(now_ms, pending, make_id)
         else:
             yield self._give_up(pending, error.code, error.message)
         yield from self._pump(now_ms)
+
+    def _may_change(self, pending: _Pending, code: str) -> bool:
+        return may_change(pending.draft, code, pending.attempt - pending.draft.attempt, pending.changes)
+
+    def _before_first_try(self, now_ms: int, pending: _Pending) -> tuple[Effect, ...]:
+        is_first = pending.draft.is_untried or pending.attempt == 1
+        if self.make_id is not None and is_first and is_off(pending.draft, now_ms + self._server_offset_ms):
+            return self._change_id(now_ms, pending, self.make_id)
+        return (self._keep_as(pending, pending.draft.client_msg_id),) if pending.draft.is_untried else ()
+
+    def _change_id(self, now_ms: int, pending: _Pending, make_id: Callable[[int], str]) -> tuple[Effect, ...]:
+        pending.changes += 1
+        was, client_msg_id = pending.draft.client_msg_id, make_id(now_ms + self._server_offset_ms)
+        return self._keep_as(pending, client_msg_id), IdChanged(was, client_msg_id)
+
+    def _keep_as(self, pending: _Pending, client_msg_id: str) -> KeepAs:
+        """It waits in `_kept_as` for the outbox: a restart must find it under the id that may have been tried."""
+        was = pending.draft.client_msg_id
+        del self._pending[was]
+        self._in_flight.pop(was, None)
+        self._suspects.discard(was)
+        draft = replace(pending.draft, client_msg_id=client_msg_id, attempt=1, is_untried=False)
+        self._pending[client_msg_id] = _Pending(draft, pending.order, draft.attempt, changes=pending.changes)
+        self._kept_as.add(client_msg_id)
+        return KeepAs(was, draft)
 
     def _session_of(self, client_msg_id: str) -> str | None:
         """Where our message of this id goes, or went before it was given up; the same id may name another
         message in another session (PROTOCOL: unique per session and sender). None: there is no such message."""
         if (pending := self._pending.get(client_msg_id)) is not None:
             return pending.draft.session_of(self._user_id)
-        return self._failed.get(client_msg_id)
+        failed = self._failed.get(client_msg_id)
+        return None if failed is None else failed.session_of(self._user_id)
 
     def _try_failed(
         self, now_ms: int, client_msg_id: str, jitter: float, code: str, reason: str, at_least_ms: int = 0
@@ -194,10 +226,13 @@ class Outgoing:
         del self._pending[client_msg_id]
         self._in_flight.pop(client_msg_id, None)
         self._suspects.discard(client_msg_id)
-        self._failed[client_msg_id] = pending.draft.session_of(self._user_id)
+        self._remember_failed(pending.draft)
+        return StatusChanged(client_msg_id, Status.FAILED, code=code, reason=reason)
+
+    def _remember_failed(self, draft: Draft) -> None:
+        self._failed[draft.client_msg_id] = draft
         if len(self._failed) > FAILED_REMEMBERED:
             self._failed.popitem(last=False)
-        return StatusChanged(client_msg_id, Status.FAILED, code=code, reason=reason)
 
     def _pump(self, now_ms: int) -> Iterator[Effect]:
         while self._has_turn():
@@ -209,8 +244,9 @@ class Outgoing:
                 yield self._try(now_ms, pending)
 
     def _has_turn(self) -> bool:
+        """While ids are being kept nothing goes, so that nothing overtakes."""
         at_once = 1 if self._suspects else MAX_IN_FLIGHT
-        return self._connected and bool(self._ready) and len(self._in_flight) < at_once
+        return self._connected and bool(self._ready) and not self._kept_as and len(self._in_flight) < at_once
 
     def _try(self, now_ms: int, pending: _Pending) -> SendFrame | StatusChanged:
         frame = pending.draft.frame(pending.attempt)
