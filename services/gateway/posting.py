@@ -60,6 +60,10 @@ class Posting:
             metrics.COMMANDS.labels("refused").inc()
             raise
 
+    def wait_ms(self, user_id: str, messages: int) -> int:
+        """How long until so many more messages are taken, beside those that were refused last."""
+        return self._rates.wait_ms(user_id, messages, self._clock.monotonic_ms())
+
     async def _look_at_blocks(self, command: Command) -> None:
         try:
             await self._check_block(command)

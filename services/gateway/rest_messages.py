@@ -21,6 +21,8 @@ from tidings.wire.push_pb2 import SendAck
 MAX_BATCH = 100
 TOKEN_TTL_S = 24 * 3600
 MAX_TOKEN_TTL_S = 30 * 24 * 3600
+Posted = tuple[object, Ticket | Refused]
+
 _FIELDS = ("client_msg_id", "session_id", "to", "kind", "body", "reply_to", "mentions", "attempt")
 
 
@@ -63,6 +65,7 @@ class MessageCalls:
         if not 1 <= len(entries) <= MAX_BATCH:
             raise Refused("invalid_frame", f"messages is a list of 1-{MAX_BATCH} messages")
         posted = [await self._post_one(user_id, entry_of(entry)) for entry in entries]
+        posted = self._waiting_alike(user_id, posted)
         results = await asyncio.gather(*(self._result(client_msg_id, ticket) for client_msg_id, ticket in posted))
         return answer({"results": results})
 
@@ -80,7 +83,7 @@ class MessageCalls:
         draft = checked_draft(user_id, send, parts.body_rules, parts.clock.wall_ms())
         return await parts.publish(command_of(user_id, draft), 1)
 
-    async def _post_one(self, user_id: str, message: Mapping[str, object] | Broken) -> tuple[object, Ticket | Refused]:
+    async def _post_one(self, user_id: str, message: Mapping[str, object] | Broken) -> Posted:
         """The entry's client_msg_id, unchecked, and what became of it."""
         if isinstance(message, Broken):
             return message.client_msg_id, message.refused
@@ -89,6 +92,19 @@ class MessageCalls:
             return client_msg_id, await self._post(user_id, message)
         except Refused as refused:
             return client_msg_id, refused
+
+    def _waiting_alike(self, user_id: str, posted: list[Posted]) -> list[Posted]:
+        """One wait for all entries that were over the rate, after which the whole batch is taken if it is repeated."""
+        limited = sum(isinstance(ticket, Refused) and ticket.code == "rate_limited" for _, ticket in posted)
+        if not limited:
+            return posted
+        wait_ms = self._parts.posting.wait_ms(user_id, len(posted) - limited)
+        return [
+            (client_msg_id, Refused(ticket.code, ticket.text, wait_ms))
+            if isinstance(ticket, Refused) and ticket.code == "rate_limited"
+            else (client_msg_id, ticket)
+            for client_msg_id, ticket in posted
+        ]
 
     async def _result(self, client_msg_id: object, ticket: Ticket | Refused) -> dict[str, object]:
         try:
