@@ -1,6 +1,7 @@
 """What the REST calls share."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -22,6 +23,9 @@ from services.gateway.waiting import Ticket, WaitingCalls
 from tidings.clock import Clock
 from tidings.errors import Refused
 from tidings.wire.inbound_pb2 import Command
+
+_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"')
+_ESCAPED = re.compile(r'\\(["\\])')
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,24 @@ class RestParts:
 
 def client_msg_id_of(body: Mapping[str, object], request: Request) -> object:
     """From the body or the header `Idempotency-Key`, None for neither; Refused when both are given and differ."""
-    given, header = body.get("client_msg_id"), request.headers.get("idempotency-key")
+    given, header = body.get("client_msg_id"), _idempotency_key(request.headers.getlist("idempotency-key"))
     if not is_given(given):
         return header or None
     if header and header != given:
         raise Refused("invalid_frame", "client_msg_id and Idempotency-Key differ; give one of them")
     return given
+
+
+def _idempotency_key(headers: Sequence[str]) -> str:
+    """The key, bare or as a quoted string (RFC 9651, which the IETF's draft of the header asks for); empty for none."""
+    if len(headers) > 1:
+        raise Refused("invalid_frame", "Idempotency-Key is given more than once; give it once")
+    text = headers[0].strip() if headers else ""
+    if not text.startswith('"'):
+        return text
+    if not _QUOTED.fullmatch(text):
+        raise Refused("invalid_frame", 'Idempotency-Key begins with a quote: write "<key>", with \\" and \\\\ inside')
+    return _ESCAPED.sub(r"\1", text[1:-1])
 
 
 def required_client_msg_id(body: Mapping[str, object], request: Request) -> object:
