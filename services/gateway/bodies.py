@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from services.gateway.frames import MAX_NUMBER, is_given, whole
+from services.gateway.origins import normal_host
 from tidings import ids
 from tidings.codec import KINDS, canonical_json
 from tidings.errors import Refused
@@ -160,6 +161,6 @@ def _url(body: Mapping[str, object], name: str, rules: BodyRules) -> str:
         raise _invalid(f"{name} is not a URL") from None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         raise _invalid(f"{name} is an http(s) URL without user information")
-    if host not in rules.media_hosts:
+    if normal_host(host) not in rules.media_hosts:
         raise _invalid(f"{name} is on a host that is not allowed; the setting TIDINGS_MEDIA_HOSTS lists them")
     return url

@@ -9,7 +9,10 @@ from typing import Any
 
 import uvicorn
 
+from services.gateway.cors import CrossOrigin
 from services.gateway.frames import MESSAGE_BYTES
+from services.gateway.http_protocol import protocol_for
+from services.gateway.origins import AllowedOrigins
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,9 +29,11 @@ _FAULTS_OF_CLIENTS = ("returned without completing handshake", "Invalid UTF-8 se
 class HttpServer:
     """Listens while the block of `listening` runs."""
 
-    def __init__(self, host: str, port: int, websocket: App, rest: App) -> None:
-        """Port 0 picks a free one."""
-        self._address = (host, port)
+    def __init__(
+        self, address: tuple[str, int], websocket: App, rest: App, origins: AllowedOrigins, idle_s: int
+    ) -> None:
+        """`address`: host and port; port 0 picks a free one. `idle_s`: how long a connection waits for a request."""
+        self._address = address
         self._apps = {"websocket": websocket, "http": rest}
         config = uvicorn.Config(
             self._dispatch,
@@ -36,6 +41,8 @@ class HttpServer:
             lifespan="off",
             proxy_headers=False,
             access_log=False,
+            http=protocol_for(CrossOrigin(origins)),
+            timeout_keep_alive=idle_s,
             log_config=None,
             server_header=False,
             ws="websockets-sansio",

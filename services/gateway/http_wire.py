@@ -1,5 +1,7 @@
 """REST's own edges: bodies in, problems out, numbers from the query."""
 
+import codecs
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -15,6 +17,14 @@ from tidings.errors import Refused
 BATCH_BYTES = 1024 * 1024
 # Of MAX_NUMBER: longer digits are not even converted.
 MAX_DIGITS = 16
+
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\"';\s]+)", re.IGNORECASE)
+_GZIP = b"\x1f\x8b"
+_UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+
+
+class UnreadableBody(Exception):
+    """The body is compressed or in a charset that is not taken (415); the text says which."""
 
 
 def answer(value: object, status: int = 200) -> Response:
@@ -44,7 +54,7 @@ def problem(refused: Refused, status: int | None = None, more_headers: Mapping[s
 async def json_object(
     request: Request, limit: int = FRAME_BYTES, *, may_be_empty: bool = False
 ) -> Mapping[str, object]:
-    """The request's body; raises Refused with `too_large` or `invalid_frame`."""
+    """The request's body; raises Refused with `too_large` or `invalid_frame`, or UnreadableBody."""
     content = await content_of(request, limit)
     if may_be_empty and not content.strip():
         return {}
@@ -54,8 +64,27 @@ async def json_object(
     return value
 
 
+def _check_encoding(request: Request) -> None:
+    for encoding in ",".join(request.headers.getlist("content-encoding")).lower().split(","):
+        if encoding.strip() not in ("", "identity"):
+            raise UnreadableBody(f"the body is encoded with {encoding.strip()}; send it as it is")
+    named = _CHARSET.search(request.headers.get("content-type", ""))
+    if named and named[1].lower() not in _UTF8:
+        raise UnreadableBody(f"the body's charset is {named[1]}; send JSON in utf-8")
+
+
+def _plain(body: bytes) -> bytes:
+    """Without the byte order mark that some libraries begin UTF-8 with; JSON allows to ignore it (RFC 8259)."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Refused("invalid_frame", "the body is UTF-16; send JSON in UTF-8")
+    if body.startswith(_GZIP):
+        raise Refused("invalid_frame", "the body looks like gzip, which is not taken; send it as it is")
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
 async def content_of(request: Request, limit: int) -> bytes:
-    """The body's bytes; raises Refused with `too_large`, or `invalid_frame` where it ends early."""
+    """The body's bytes; raises Refused with `too_large`, or `invalid_frame` where it ends early; or UnreadableBody."""
+    _check_encoding(request)
     too_large = Refused("too_large", f"a request's body is at most {limit} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
@@ -69,7 +98,7 @@ async def content_of(request: Request, limit: int) -> bytes:
             chunks.append(chunk)
     except ClientDisconnect:
         raise Refused("invalid_frame", "the body ended early") from None
-    return b"".join(chunks)
+    return _plain(b"".join(chunks))
 
 
 def number_from(text: str | None, name: str, least: int) -> int | None:

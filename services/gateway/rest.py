@@ -1,35 +1,28 @@
 """The REST application: routes, and the one shape of every error."""
 
-import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Match
 
 from services.gateway import rest_docs
-from services.gateway.http_wire import problem
+from services.gateway.cors import CrossOrigin
+from services.gateway.http_edges import App, HttpEdges, Scope, allow, broken
+from services.gateway.http_wire import UnreadableBody, problem
+from services.gateway.origins import AllowedOrigins
 from services.gateway.rest_groups import GroupCalls
 from services.gateway.rest_messages import MessageCalls
 from services.gateway.rest_parts import RestParts
 from services.gateway.rest_sessions import SessionCalls
-from tidings import metrics
 from tidings.errors import Refused, StoreUnavailable
 
-App = Callable[
-    [
-        MutableMapping[str, Any],
-        Callable[[], Awaitable[MutableMapping[str, Any]]],
-        Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ],
-    Awaitable[None],
-]
+NO_ORIGINS = AllowedOrigins()
 
 
-def rest_app(parts: RestParts, origins: frozenset[str] = frozenset()) -> App:
+def rest_app(parts: RestParts, origins: AllowedOrigins = NO_ORIGINS) -> App:
     """The ASGI application for scopes of type http."""
     app = FastAPI(
         title="Tidings",
@@ -70,13 +63,16 @@ def rest_app(parts: RestParts, origins: frozenset[str] = frozenset()) -> App:
         return HTMLResponse(rest_docs.page(app.openapi()))
 
     app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
-    _answer_errors(app)
-    if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=sorted(origins), allow_methods=["*"], allow_headers=["*"])
-    return _measured(app)
+
+    def methods_of(scope: Scope) -> set[str]:
+        found = [route for route in app.routes if route.matches(scope)[0] is not Match.NONE]
+        return {method for route in found for method in getattr(route, "methods", None) or ()}
+
+    _answer_errors(app, methods_of)
+    return HttpEdges(app, CrossOrigin(origins), methods_of)
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> None:
     """Every error is a problem with a code of PROTOCOL."""
 
     async def refused(_request: Request, error: Exception) -> Response:
@@ -86,36 +82,21 @@ def _answer_errors(app: FastAPI) -> None:
         return problem(Refused("unavailable", "the tables do not answer; try again"))
 
     async def no_route(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 404
         text = f"{request.method} {request.url.path} is not a call; /docs lists them"
-        headers = error.headers if isinstance(error, HTTPException) else None
-        return problem(Refused("invalid_frame", text), status, headers)
+        methods = methods_of(request.scope)
+        if not methods:
+            return problem(Refused("invalid_frame", text), 404)
+        return problem(Refused("invalid_frame", text), 405, {"Allow": allow(methods)})
 
-    async def broken(_request: Request, _error: Exception) -> Response:
-        return problem(Refused("unavailable", "the gateway failed; its log says why"), 500)
+    async def unread(_request: Request, error: Exception) -> Response:
+        return problem(Refused("invalid_frame", str(error)), 415, {"Accept-Encoding": "identity"})
+
+    async def failed(_request: Request, _error: Exception) -> Response:
+        return broken()
 
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(StoreUnavailable, no_store)
     app.add_exception_handler(HTTPException, no_route)
-    app.add_exception_handler(Exception, broken)
-
-
-def _measured(app: FastAPI) -> App:
-    async def measured(scope: Any, receive: Any, send: Any) -> None:
-        begun = time.perf_counter()
-        status = "0"
-
-        async def watched(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
-        try:
-            await app(scope, receive, watched)
-        finally:
-            route = getattr(scope.get("route"), "path", "none")
-            metrics.HTTP_SECONDS.labels(route, status).observe(time.perf_counter() - begun)
-
-    return measured
+    app.add_exception_handler(UnreadableBody, unread)
+    app.add_exception_handler(Exception, failed)

@@ -154,7 +154,8 @@ class Gateway:
             deployment,
             clock,
         )
-        self._server = HttpServer(http.http_host, http.http_port, self.endpoint, rest_app(rest, http.origins()))
+        address, origins = (http.http_host, http.http_port), http.origins()
+        self._server = HttpServer(address, self.endpoint, rest_app(rest, origins), origins, http.idle_s)
 
     async def run(
         self,

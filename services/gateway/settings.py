@@ -3,15 +3,16 @@
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.blocks import BlockRules
 from services.gateway.bodies import BodyRules
+from services.gateway.origins import AllowedOrigins, parsed_hosts, parsed_origins
 from services.gateway.outbox import OutboxLimits
 from services.gateway.tokens import MIN_SECRET_BYTES, VerifyingKey, public_keys, secret_key
 from tidings.errors import ConfigurationError
@@ -22,6 +23,9 @@ from tidings.runtime.settings import (
     ProcessSettings,
 )
 
+_ORIGINS = "TIDINGS_ALLOWED_ORIGINS"
+_HOSTS = "TIDINGS_MEDIA_HOSTS"
+
 
 class HttpSettings(BaseSettings):
     """The public port and what it allows. TIDINGS_*."""
@@ -30,8 +34,18 @@ class HttpSettings(BaseSettings):
 
     http_host: str = Field("127.0.0.1", description="where clients connect")
     http_port: int = Field(8080, ge=0, le=65535, description="their port; 0 picks a free one")
-    allowed_origins: str = Field("", description="origins of browsers that may connect, comma separated")
-    media_hosts: str = Field("", description="hosts that URLs in messages may name, comma separated")
+    idle_s: int = Field(
+        75,
+        ge=1,
+        le=3600,
+        description="a connection without a request stays so long; above the proxies' time-outs (60 s)",
+    )
+    allowed_origins: str = Field(
+        "", description="origins of pages that may call, comma separated, as https://app.example.com; * for all"
+    )
+    media_hosts: str = Field(
+        "", description="hosts that URLs in messages may name, comma separated, without scheme and port"
+    )
     heartbeat_s: int = Field(20, ge=1, le=300, description="interval of heartbeats to clients")
     messages_per_s: int = Field(100, ge=1, description="messages per user and second in the long run")
     burst: int = Field(1_000, ge=1, description="messages of a user at once")
@@ -46,13 +60,25 @@ class HttpSettings(BaseSettings):
     waiting_calls: int = Field(5_000, ge=1, description="REST messages waiting for their ack; more are refused")
     drain_s: float = Field(5.0, ge=0, description="from goaway to the closing of the last connection at SIGTERM")
 
-    def origins(self) -> frozenset[str]:
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, text: str) -> str:
+        _checked(parsed_origins, text, _ORIGINS)
+        return text
+
+    @field_validator("media_hosts")
+    @classmethod
+    def _check_hosts(cls, text: str) -> str:
+        _checked(parsed_hosts, text, _HOSTS)
+        return text
+
+    def origins(self) -> AllowedOrigins:
         """The allow list of browsers' origins."""
-        return _names(self.allowed_origins)
+        return parsed_origins(self.allowed_origins, _ORIGINS)
 
     def body_rules(self) -> BodyRules:
         """What bodies.py needs."""
-        return BodyRules(_names(self.media_hosts.lower()))
+        return BodyRules(parsed_hosts(self.media_hosts, _HOSTS))
 
     def block_rules(self) -> BlockRules:
         """What blocks.py needs."""
@@ -84,8 +110,12 @@ class GroupIdSettings(BaseSettings):
     )
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in text.split(",") if name.strip())
+def _checked(parse: Callable[[str, str], object], text: str, setting: str) -> None:
+    """Turns our error into one that pydantic reports with the others."""
+    try:
+        parse(text, setting)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
 
 class GatewaySettings(BaseModel):

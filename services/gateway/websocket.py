@@ -7,11 +7,13 @@ from typing import Any
 
 from starlette.responses import Response
 
+from services.gateway.cors import CrossOrigin, origin_not_allowed
 from services.gateway.effects import CheckAck, Effect, MoveWatermark, Publish, ReadInbox, SignedIn
 from services.gateway.http_wire import problem
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.links import Link, Send
+from services.gateway.origins import AllowedOrigins
 from services.gateway.posting import Caller, Posting
 from services.gateway.publishing import unavailable
 from services.gateway.watermark_moves import WatermarkMoves
@@ -47,16 +49,16 @@ class WebSocketEndpoint:
         watermarks: WatermarkMoves,
         inbox: InboxReads,
         clock: Clock,
-        origins: frozenset[str],
+        origins: AllowedOrigins,
         max_connections: int,
     ) -> None:
-        """`origins`: of browsers that may connect."""
+        """`origins`: of pages that may connect."""
         self._hub = hub
         self._posting = posting
         self._watermarks = watermarks
         self._inbox = inbox
         self._clock = clock
-        self._origins = origins
+        self._cross_origin = CrossOrigin(origins)
         self._max_connections = max_connections
         self._log = logger("tidings.gateway.websocket")
         self.is_accepting = True
@@ -84,9 +86,8 @@ class WebSocketEndpoint:
             return problem(Refused("invalid_frame", f"the WebSocket is at {PATH}"), 404)
         if not self.is_accepting or len(self._hub) >= self._max_connections:
             return problem(Refused("unavailable", "this gateway takes no more connections; connect again elsewhere"))
-        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        if origin is not None and origin.decode("latin-1") not in self._origins:
-            return problem(Refused("origin_not_allowed", "the setting TIDINGS_ALLOWED_ORIGINS lists the allowed ones"))
+        if not self._cross_origin.allows(scope["headers"]):
+            return problem(origin_not_allowed())
         if SUBPROTOCOL not in scope["subprotocols"]:
             return problem(Refused("invalid_frame", f"ask for the subprotocol {SUBPROTOCOL}"))
         return None

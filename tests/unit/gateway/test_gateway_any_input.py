@@ -15,18 +15,20 @@ from services.gateway.bodies import BodyRules
 from services.gateway.connection import Connection, ConnectionRules
 from services.gateway.frames import MAX_DEPTH, Malformed, decode_line
 from services.gateway.group_reads import GroupReads
+from services.gateway.http_edges import App
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.lives import Lives
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
+from services.gateway.origins import AllowedOrigins
 from services.gateway.outbox import OutboxLimits
 from services.gateway.posting import Posting
 from services.gateway.publishing import GatewayIdentity, Publisher
 from services.gateway.rates import RateLimits
 from services.gateway.read_marks import ReadMarks
 from services.gateway.receipt_reads import ReceiptReads
-from services.gateway.rest import App, rest_app
+from services.gateway.rest import rest_app
 from services.gateway.rest_parts import RestParts
 from services.gateway.routing import PushRouter
 from services.gateway.send_times import SendTimes
@@ -359,7 +361,7 @@ async def test_a_read_mark_may_be_a_whole_float() -> None:
 
 async def test_a_wrong_method_names_the_right_ones() -> None:
     answer = await answer_to("DELETE", "/v1/inbox")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 async def test_a_message_without_an_id_is_told_of_both_ways_to_give_it() -> None:
@@ -382,7 +384,7 @@ async def test_a_lone_surrogate_in_a_call_is_named() -> None:
 )
 async def test_a_refused_handshake_is_a_problem_with_a_code(scope: dict[str, Any], status: int, code: str) -> None:
     hub = Hub(ConnectionRules(verify), await _publisher(), CLOCK, "0-7")
-    parts: tuple[Any, ...] = (hub, None, None, None, CLOCK, frozenset(), 1)
+    parts: tuple[Any, ...] = (hub, None, None, None, CLOCK, AllowedOrigins(), 1)
     said: list[Any] = []
 
     async def receive() -> Any:

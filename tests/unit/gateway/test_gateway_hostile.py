@@ -12,6 +12,7 @@ from services.gateway.connection import ConnectionRules
 from services.gateway.frames import is_too_deep
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxPage
+from services.gateway.origins import AllowedOrigins
 from services.gateway.outbox import REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
 from services.gateway.publishing import GatewayIdentity, Publisher
 from services.gateway.tokens import Identity
@@ -87,7 +88,7 @@ async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code_and_the_
     publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
     rules = ConnectionRules(lambda _token, _wall_ms: Identity("alice", 3_600_000))
     hub = Hub(rules, publisher, clock, "gw")
-    parts: tuple[Any, ...] = (hub, None, publisher, BrokenInbox(), clock, frozenset(), 1)
+    parts: tuple[Any, ...] = (hub, None, publisher, BrokenInbox(), clock, AllowedOrigins(), 1)
     endpoint = WebSocketEndpoint(*parts)
     closed = asyncio.Event()
     said: list[MutableMapping[str, Any]] = []

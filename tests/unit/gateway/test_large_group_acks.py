@@ -10,6 +10,7 @@ from services.gateway.connection import ConnectionRules
 from services.gateway.hub import Hub
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
+from services.gateway.origins import AllowedOrigins
 from services.gateway.publishing import GatewayIdentity, Publisher
 from services.gateway.read_groups import ReadGroups
 from services.gateway.session_reads import SessionReads
@@ -61,7 +62,7 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
     for session_id, head_seq in ((GROUP, 12), ("d:ann:bob", 3)):
         hub.known_heads.see(session_id, head_seq)
     moves = WatermarkMoves(publisher, memberships, sessions, clock)
-    parts: tuple[Any, ...] = (hub, None, moves, None, clock, frozenset(), 1)
+    parts: tuple[Any, ...] = (hub, None, moves, None, clock, AllowedOrigins(), 1)
     texts = [json.dumps(frame) for frame in ({"type": "hello", "token": "t", "device_id": "d"}, *frames)]
     events: list[MutableMapping[str, Any]] = [{"type": "websocket.connect"}]
     events += [{"type": "websocket.receive", "text": text} for text in texts]

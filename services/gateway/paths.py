@@ -1,0 +1,41 @@
+"""Paths of requests: what is routed is what was written, segment by segment. Pure."""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from tidings.errors import Refused
+
+# Nearly all paths: nothing to decode, and no segment that begins with a dot.
+_PLAIN = re.compile(r"(?:/(?!\.)[A-Za-z0-9_.@:-]*)+")
+_ABSOLUTE = ("http://", "https://")
+
+
+def routed_path(raw_path: str) -> str:
+    """The decoded path that routes are matched against. Raises Refused(`invalid_frame`) for an ambiguous one.
+
+    After it, a `/` is one that the client wrote as such: an id with an encoded slash, a dot segment or an
+    encoding of an encoding cannot become the path of another call. `raw_path` may be an absolute URL (RFC 9112).
+    """
+    if _PLAIN.fullmatch(raw_path):
+        return raw_path
+    if raw_path.lower().startswith(_ABSOLUTE):
+        raw_path = "/" + raw_path.partition("://")[2].partition("/")[2]
+    return "/".join(map(_segment, raw_path.split("/")))
+
+
+def _segment(raw: str) -> str:
+    try:
+        segment = unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise _refused("not UTF-8") from None
+    if "%" in segment or "/" in segment or "\\" in segment:
+        raise _refused("an encoded slash or percent sign, or a backslash")
+    if segment in (".", ".."):
+        raise _refused("a segment of dots")
+    if not segment.isprintable():
+        raise _refused("a character that cannot be seen")
+    return segment
+
+
+def _refused(what: str) -> Refused:
+    return Refused("invalid_frame", f"the path holds {what}; no id does")

@@ -1,0 +1,90 @@
+"""REST's application with calls that note who was called, asked without a socket."""
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+from starlette.requests import Request
+
+from services.gateway.http_edges import App
+from services.gateway.origins import parsed_origins
+from services.gateway.rest import rest_app
+from services.gateway.rest_parts import RestParts
+from tidings.errors import Refused
+
+APP = "https://app.example"
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass
+class Noting:
+    """Stands for RestParts as far as the first thing that each call does."""
+
+    called: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    fails: BaseException = field(default_factory=lambda: Refused("unauthorized", "nobody is signed in here"))
+    signing: bytes | None = None
+
+    def user(self, request: Request) -> str:
+        """Note the route and what it took from the path."""
+        self.called.append((request.method, request.scope["route"].path, dict(request.path_params)))
+        raise self.fails
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The only value of a header, None for none."""
+        found = [value for key, value in self.headers if key == name]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The body of an error."""
+        assert self.header("content-type") == "application/problem+json"
+        return cast(dict[str, Any], orjson.loads(self.body))
+
+
+def noting_app(origins: str = APP) -> tuple[App, Noting]:
+    """The application, and what it will have noted."""
+    noting = Noting()
+    return rest_app(cast(RestParts, noting), parsed_origins(origins, "TIDINGS_ALLOWED_ORIGINS")), noting
+
+
+async def asked(app: App, method: str, target: str, headers: Pairs = (), body: bytes = b"") -> Answer:
+    """One request as uvicorn hands it over."""
+    raw_path, _, query = target.partition("?")
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "root_path": "",
+        "path": "not to be looked at",
+        "raw_path": raw_path.encode(),
+        "query_string": query.encode(),
+        "headers": [(b"host", b"gateway.example"), *((name.encode(), value.encode()) for name, value in headers)],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+    events: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return events.pop(0) if events else {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start, *rest = sent
+    found = [(name.decode(), value.decode()) for name, value in start["headers"]]
+    return Answer(start["status"], found, b"".join(one.get("body", b"") for one in rest))
