@@ -37,9 +37,9 @@ class Wire:
         return cast(dict[str, Any], json.loads(self.body))
 
 
-async def wired(gateway: Running, *parts: str | bytes, until_closed: bool = False) -> Wire:
+async def wired(port: int, *parts: str | bytes, until_closed: bool = False) -> Wire:
     """Send the parts, each when the one before was sent, and read one answer; a reset connection raises."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(PATIENCE_S):
             for part in parts:
@@ -97,7 +97,7 @@ async def test_idle_connection_outlives_proxies(tmp_path: Path) -> None:
 async def test_socket_path_without_handshake_is_426(tmp_path: Path, method: str, headers: str, says: str) -> None:
     async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
         begun = time.monotonic()
-        answer = await wired(gateway, f"{method} /v1/ws HTTP/1.1\r\n{PAGE}{headers}\r\n")
+        answer = await wired(gateway.port, f"{method} /v1/ws HTTP/1.1\r\n{PAGE}{headers}\r\n")
         assert time.monotonic() - begun < 2
         assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
         assert says in answer.problem["detail"]
@@ -107,7 +107,7 @@ async def test_socket_path_without_handshake_is_426(tmp_path: Path, method: str,
 async def test_handshake_with_an_empty_body_is_one(tmp_path: Path) -> None:
     async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
         for extra in ("", "Content-Length: 0\r\n"):
-            answer = await wired(gateway, f"GET /v1/ws HTTP/1.1\r\n{PAGE}{UPGRADE}{extra}\r\n")
+            answer = await wired(gateway.port, f"GET /v1/ws HTTP/1.1\r\n{PAGE}{UPGRADE}{extra}\r\n")
             assert answer.status == 101
 
 
@@ -126,7 +126,7 @@ UNFINISHED: Sequence[tuple[str | bytes, ...]] = (
 @pytest.mark.parametrize("parts", UNFINISHED)
 async def test_request_that_never_ends_is_408(tmp_path: Path, parts: tuple[str, ...]) -> None:
     async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
-        answer = await wired(gateway, *parts, until_closed=True)
+        answer = await wired(gateway.port, *parts, until_closed=True)
         assert (answer.status, answer.problem["code"], answer.problem["retryable"]) == (408, "timeout", True)
         assert (answer.is_closed, answer.headers["access-control-allow-origin"]) == (True, APP)
 
@@ -134,7 +134,7 @@ async def test_request_that_never_ends_is_408(tmp_path: Path, parts: tuple[str, 
 @pytest.mark.usefixtures("_hurried")
 async def test_body_that_nobody_reads_ends_the_connection(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway:
-        answer = await wired(gateway, f"GET /v1/x HTTP/1.1\r\n{PAGE}Content-Length: 9\r\n\r\n", until_closed=True)
+        answer = await wired(gateway.port, f"GET /v1/x HTTP/1.1\r\n{PAGE}Content-Length: 9\r\n\r\n", until_closed=True)
         assert (answer.status, answer.is_closed) == (404, True)
 
 
@@ -165,7 +165,7 @@ async def test_slow_call_is_not_cut_by_the_bounds(tmp_path: Path, monkeypatch: p
 )
 async def test_what_is_not_http_is_told_so(tmp_path: Path, request_text: str, status: int) -> None:
     async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
-        answer = await wired(gateway, request_text.encode("latin-1"), until_closed=True)
+        answer = await wired(gateway.port, request_text.encode("latin-1"), until_closed=True)
         assert (answer.status, answer.problem["code"], answer.is_closed) == (status, "invalid_frame", True)
 
 
@@ -176,7 +176,7 @@ async def test_page_reads_what_the_server_itself_refuses(tmp_path: Path) -> None
             f"GET /v1/blocks HTTP/1.1\r\n{PAGE}X: {'a' * 200_000}\r\n\r\n",
             f"POST /v1/tokens HTTP/1.1\r\n{PAGE}Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         ):
-            assert (await wired(gateway, text)).headers["access-control-allow-origin"] == APP
+            assert (await wired(gateway.port, text)).headers["access-control-allow-origin"] == APP
 
 
 @pytest.mark.field_case("36")
@@ -282,7 +282,7 @@ async def test_rest_and_websocket_let_the_same_pages_in(tmp_path: Path, listed: 
             (own, "null", listed == "*"),
         ):
             head = f"Host: {host}\r\nOrigin: {origin}\r\n"
-            rest = await wired(gateway, f"GET /v1/blocks HTTP/1.1\r\n{head}\r\n")
-            socket = await wired(gateway, f"GET /v1/ws HTTP/1.1\r\n{head}{UPGRADE}\r\n")
+            rest = await wired(gateway.port, f"GET /v1/blocks HTTP/1.1\r\n{head}\r\n")
+            socket = await wired(gateway.port, f"GET /v1/ws HTTP/1.1\r\n{head}{UPGRADE}\r\n")
             assert (rest.headers.get("access-control-allow-origin") == origin) == is_allowed, (listed, origin)
             assert socket.status == (101 if is_allowed else 403), (listed, origin)
