@@ -10,7 +10,7 @@ from websockets.typing import Origin, Subprotocol
 
 from services.gateway.log_reading import Superseded, positions_of, take_push_partition
 from services.gateway.publishing import announce_gateway
-from tests.integration.gateway_running import SUBPROTOCOL, fill_inbox, fill_session, running, settings, stored_key
+from tests.integration.gateway_running import SUBPROTOCOL, fill_inbox, running, settings, stored_key
 from tidings import topics
 from tidings.broker.base import NewRecord, TopicPartition
 from tidings.broker.memory import MemoryBroker, MemoryLimits, MemoryProducer, MemoryReader
@@ -183,7 +183,7 @@ async def test_fanout_can_replace_a_connection_that_moved_to_another_gateway(tmp
 
 async def test_acks_and_reads_become_receipts_and_watermarks_come_back(tmp_path: Path) -> None:
     store = MemoryStore()
-    await fill_session(store, [1, 2])
+    await fill_inbox(store, "alice", [1, 2, 3])
     async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
         await socket.send(
             {"type": "ack", "inbox_seq": 3, "delivered": [{"session_id": "d:alice:bob", "seq": 2}]},
