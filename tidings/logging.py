@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from tidings.log_limits import LineLimiter
+
 
 def configure(service: str, level: str, readable: bool) -> None:
     """Set up structlog and the standard library's logging for one process."""
@@ -26,6 +28,8 @@ def configure(service: str, level: str, readable: bool) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    if level != "DEBUG":
+        handler.addFilter(LineLimiter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

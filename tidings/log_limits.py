@@ -1,0 +1,97 @@
+"""Bounds for log lines: a server that is away makes some libraries log thousands of lines a second.
+
+Lines are of one kind when logger, level and text are equal but for numbers; errors of partitions are told apart.
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+Key = TypeVar("Key")
+
+# A kind may say this many lines at once, and then one every two seconds.
+BURST_LINES = 5
+LINES_PER_S = 0.5
+# All kinds of one logger together: texts with names or addresses in them make ever new kinds.
+LOGGER_BURST_LINES = 100
+LOGGER_LINES_PER_S = 10.0
+# Kinds that are kept; when there are more, all are forgotten, and each may say its burst again.
+_KINDS_MOST = 2_000
+_KIND_CHARACTERS = 120
+_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+")
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Lines that may still be said, and those that were not."""
+
+    lines: float
+    at_s: float
+    suppressed: int = 0
+
+    def take(self, now_s: float, per_s: float, burst: float) -> bool:
+        self.lines = min(burst, self.lines + (now_s - self.at_s) * per_s)
+        self.at_s = now_s
+        if self.lines < 1:
+            self.suppressed += 1
+            return False
+        self.lines -= 1
+        return True
+
+
+class LineLimiter(logging.Filter):
+    """Drops lines above the bounds; the next line of the kind that passes says how many were dropped.
+
+    Called from any thread.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now_s = now_s
+        self._kinds: dict[tuple[object, ...], _Bucket] = {}
+        self._loggers: dict[str, _Bucket] = {}
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True for a line that may be said."""
+        with self._lock:
+            now_s = self._now_s()
+            kind = _bucket(self._kinds, _kind(record), BURST_LINES, now_s)
+            if not kind.take(now_s, LINES_PER_S, BURST_LINES):
+                return False
+            of_logger = _bucket(self._loggers, record.name, LOGGER_BURST_LINES, now_s)
+            if not of_logger.take(now_s, LOGGER_LINES_PER_S, LOGGER_BURST_LINES):
+                kind.suppressed += 1
+                return False
+            suppressed, kind.suppressed = kind.suppressed, 0
+        if suppressed:
+            _tell(record, suppressed)
+        return True
+
+
+def _bucket(buckets: MutableMapping[Key, _Bucket], key: Key, burst: int, now_s: float) -> _Bucket:
+    if key not in buckets and len(buckets) >= _KINDS_MOST:
+        buckets.clear()
+    return buckets.setdefault(key, _Bucket(burst, now_s))
+
+
+def _kind(record: logging.LogRecord) -> tuple[object, ...]:
+    said: object = record.msg
+    partition = None
+    if isinstance(said, dict):  # structlog's
+        # Each partition that stops is named once; rounds that are repeated are one kind, whatever their partition.
+        partition = said.get("partition") if record.levelno >= logging.ERROR else None
+        said = said.get("event")
+    return record.name, record.levelno, _NUMBERS.sub("#", str(said)[:_KIND_CHARACTERS]), partition
+
+
+def _tell(record: logging.LogRecord, suppressed: int) -> None:
+    if isinstance(record.msg, dict):
+        record.msg = {**record.msg, "suppressed": suppressed}
+    else:
+        record.msg = f"{record.getMessage()} (and {suppressed} lines like it since the last)"
+        record.args = None
