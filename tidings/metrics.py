@@ -107,6 +107,18 @@ LOOP_LAG_SECONDS = _gauge(
     "how late the event loop last woke up",
     "above 1 s: the process is starved of CPU or blocked; at half the session time-out it drops its round",
 )
+CLOCK_SKEW_SECONDS = _gauge(
+    "tidings_clock_skew_seconds",
+    "how far the broker's clock is ahead of this process's (below 0: behind), as of its last append; "
+    "0 where the append took longer than they differ",
+    "beyond 2 s either way: look at NTP on the machine that differs from the others; log time decides about ids, mutes",
+)
+SERVER_SILENT_SECONDS = _gauge(
+    "tidings_server_silent_seconds",
+    "since when Kafka or Cassandra has not answered this process, by server; 0 while it answers",
+    "above 15 s the process is not ready: see Cassandra or Kafka away",
+    "server",
+)
 DECISIONS = _counter(
     "tidings_decisions_total",
     "commands by what the persister decided: stored, duplicate, unchanged (nobody to add), or the code of the refusal",
@@ -127,6 +139,17 @@ STRANGERS_WATERMARKS = _counter(
     "a few after removals; many: a gateway that does not know its members",
 )
 CONNECTIONS = _gauge("tidings_connections", "live connections of this gateway", "uneven: see the balancer")
+CONNECTIONS_MOST = _gauge(
+    "tidings_connections_most",
+    "connections that this gateway takes: TIDINGS_MAX_CONNECTIONS, or what its file limit leaves",
+    "connections above 85 % of it: run more gateways, or raise the limit",
+)
+REFUSED_SOCKETS = _counter(
+    "tidings_refused_sockets_total",
+    "sockets answered with 503, by reason: full, draining",
+    "full: see tidings_connections_most",
+    "reason",
+)
 CLOSES = _counter(
     "tidings_closes_total",
     "connections closed, by close code",
@@ -135,8 +158,8 @@ CLOSES = _counter(
 )
 FRAMES = _counter(
     "tidings_frames_total",
-    "frames by direction, type; in: hello, send, sync, ack_ahead, watermark;"
-    " out: live, message, receipts, send_ack, send_error",
+    "frames by direction, type; in: hello, send, sync, ack_ahead, watermark; "
+    "out: live, message, receipt, group_receipt, send_ack, send_error",
     "none",
     "direction",
     "type",

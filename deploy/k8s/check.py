@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from deploy.k8s.endings import ending_problems
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
 from services.persister.settings import PersisterSettings
@@ -86,6 +87,7 @@ def _folder_problems(folder: Path) -> Iterator[str]:
     for name in resources:
         if (folder / name).is_file():
             yield from _file_problems(folder / name)
+    yield from ending_problems(folder, kustomization, _documents)
     for image in kustomization.get("images", ()):
         yield from _image_problems(KUSTOMIZATION, f"{image['name']}:{image.get('newTag', '')}")
 
@@ -136,9 +138,11 @@ def _workload_problems(manifest: Manifest) -> Iterator[str]:
         yield "the selector does not match the labels of its own pods"
     if not pod.get("securityContext", {}).get("runAsNonRoot"):
         yield "runAsNonRoot is not set"
+    if pod.get("enableServiceLinks") is not False:
+        yield "enableServiceLinks is not false; a Service of a setting's name would set that variable"
     if "terminationGracePeriodSeconds" not in pod:
         yield "terminationGracePeriodSeconds is not set; the drain needs more than the default suggests"
-    for container in pod["containers"]:
+    for container in (*pod["containers"], *pod.get("initContainers", ())):
         name = container["name"]
         yield from (f"container {name}: {problem}" for problem in _container_problems(container))
         if manifest["kind"] in {"Deployment", "StatefulSet"}:

@@ -22,6 +22,7 @@ from services.persister import service as persister
 from services.persister.settings import PersisterSettings
 from services.receipts import service as receipts
 from services.receipts.settings import ReceiptsSettings
+from tidings import metric_series
 from tidings.broker.memory import MemoryBroker
 from tidings.cli.initialise import initialise
 from tidings.clock import SystemClock
@@ -44,6 +45,8 @@ def main() -> None:
     port = int(os.environ.get("GATEWAY_PORT") or defaults.gateway)
     admin_port = int(os.environ.get("GATEWAY_ADMIN_PORT") or defaults.gateway_admin)
     process = ProcessSettings(ordinal=0, development=True, log_level="WARNING")
+
+    metric_series.begin(*metric_series.SERVICES)
 
     async def run(stopping: asyncio.Event) -> None:
         health = Health()

@@ -242,11 +242,15 @@ BUGS = (
         "the gateway announces itself before its push position is fixed",
         "services/gateway/service.py",
         (
-            ("        await take_push_partition(reader, ordinal)\n", ""),
             (
-                "        identity = await announce_gateway(producer, ordinal)\n",
-                "        identity = await announce_gateway(producer, ordinal)\n"
-                "        await take_push_partition(reader, ordinal)\n",
+                "            async with unless(stopping):\n"
+                '                await patiently(lambda: take_push_partition(reader, ordinal), "push partition")\n',
+                "",
+            ),
+            (
+                "            identity = await announce_gateway(producer, ordinal)\n",
+                "            identity = await announce_gateway(producer, ordinal)\n"
+                "            await take_push_partition(reader, ordinal)\n",
             ),
         ),
         (by.H13,),

@@ -26,7 +26,7 @@ async def serve(
 ) -> None:
     """Fan out until `stopping` is set. `store` is started and stopped by the caller."""
     kafka = settings.kafka
-    await check_topics(broker, kafka.sizes())
+    await check_topics(broker, kafka.sizes(), stopping)
     name = f"fanout-{settings.process.ordinal}"
     config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms)
     producer, read_producer, hints_producer, reader = (
@@ -52,7 +52,7 @@ async def serve(
         health,
     )
     presence.wake = deliver.wake
-    async with started(producer, read_producer, hints_producer, reader):
+    async with started(producer, read_producer, hints_producer, reader, stopping=stopping):
         health.set_ready(True)
         await _run_together(stopping, expand.run, deliver.run, presence.run)
         await asyncio.gather(read_hints.stop(), hints.stop())

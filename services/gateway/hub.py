@@ -1,7 +1,7 @@
 """All connections of this gateway: by name, by user, by device."""
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from services.gateway.connection import GOING_AWAY, NOT_AUTHORISED, REPLACED, Connection, ConnectionRules
 from services.gateway.known_heads import KnownHeads
@@ -37,6 +37,8 @@ class Hub:
         # Of the sessions that were pushed or read here.
         self.known_heads = KnownHeads()
         self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
+        # Set while this gateway drains: each newcomer is told when to leave.
+        self.on_sign_in: Callable[[Link], None] | None = None
 
     def __len__(self) -> int:
         """Connections, signed in or not."""
@@ -73,6 +75,8 @@ class Hub:
                 other.connection.replaced()
                 self.settle(other)
         self.announce(link)
+        if self.on_sign_in is not None:
+            self.on_sign_in(link)
 
     def announce(self, link: Link) -> None:
         """Publish presence `here`."""

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import random
+import socket
 from collections.abc import Callable
 
 from services.gateway.blocks import Blocks
 from services.gateway.commands import stamps_of
 from services.gateway.connection import ConnectionRules
+from services.gateway.draining import Drain
 from services.gateway.group_reads import GroupReads
 from services.gateway.hidden_receipts import HiddenReceipts
-from services.gateway.http_server import HttpServer
+from services.gateway.http_server import HttpServer, public_listener
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.lives import Lives
@@ -30,6 +32,7 @@ from services.gateway.session_lists import SessionLists
 from services.gateway.session_orders import SessionOrders
 from services.gateway.session_reads import SessionReads
 from services.gateway.settings import GatewaySettings, read_group_key, read_keys
+from services.gateway.socket_limits import socket_limits
 from services.gateway.ticking import Ticker
 from services.gateway.tokens import Tokens
 from services.gateway.waiting import WaitingCalls
@@ -39,12 +42,14 @@ from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
 from tidings.errors import ConfigurationError, Retryable
 from tidings.logging import logger
+from tidings.runtime.file_limit import raise_file_limit
 from tidings.runtime.health import Health
-from tidings.runtime.start import check_topics, started
+from tidings.runtime.start import check_topics, patiently, started, unless
 from tidings.store.base import Store
 
-_GOODBYE_S = 2.0
-_DRAIN_SLICES = 10
+GOODBYE_S = 2.0
+# A REST call waits up to 5 s for its ack; those in progress at the end of the drain are answered.
+LAST_CALLS_S = 5.5
 
 
 async def serve(
@@ -61,23 +66,36 @@ async def serve(
     when another process takes our ordinal.
     """
     ordinal, kafka = settings.process.ordinal, settings.kafka
-    if ordinal >= kafka.push_partitions:
-        raise ConfigurationError(f"ordinal {ordinal} has no push partition: TIDINGS_KAFKA_PUSH_PARTITIONS")
-    await check_topics(broker, kafka.sizes())
-    name = f"gateway-{ordinal}"
-    producer, reader = broker.producer(name), broker.reader(name)
-    async with started(producer, reader):
-        await take_push_partition(reader, ordinal)
-        identity = await announce_gateway(producer, ordinal)
-        gateway = Gateway(settings, producer, store, identity, SystemClock())
-        reading = asyncio.create_task(read_log(reader, identity, gateway.router))
-        ticking = asyncio.create_task(gateway.ticker.run())
-        try:
-            await gateway.run(health, stopping, listening, (reading, ticking))
-        finally:
-            await _cancelled(reading, ticking)
-        with contextlib.suppress(TimeoutError, Retryable):
-            await asyncio.wait_for(say_goodbye(producer, identity), _GOODBYE_S)
+    check_settings(settings)
+    with contextlib.closing(public_listener(settings.http.http_host, settings.http.http_port)) as listener:
+        await check_topics(broker, kafka.sizes(), stopping)
+        name = f"gateway-{ordinal}"
+        producer, reader = broker.producer(name), broker.reader(name)
+        async with started(producer, reader, stopping=stopping):
+            async with unless(stopping):
+                await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
+            identity = await announce_gateway(producer, ordinal)
+            gateway = Gateway(settings, producer, store, identity, SystemClock(), listener)
+            reading = asyncio.create_task(read_log(reader, identity, gateway.router))
+            ticking = asyncio.create_task(gateway.ticker.run())
+            try:
+                await gateway.run(health, stopping, listening, (reading, ticking))
+            finally:
+                await _cancelled(reading, ticking)
+            with contextlib.suppress(TimeoutError, Retryable):
+                await asyncio.wait_for(say_goodbye(producer, identity), GOODBYE_S)
+
+
+def check_settings(settings: GatewaySettings) -> None:
+    """What this machine alone tells, before a server is waited for. Raises ConfigurationError."""
+    ordinal, push_partitions = settings.process.ordinal, settings.kafka.push_partitions
+    if ordinal >= push_partitions:
+        raise ConfigurationError(
+            f"TIDINGS_ORDINAL={ordinal} has no push partition: TIDINGS_KAFKA_PUSH_PARTITIONS={push_partitions}"
+        )
+    read_keys(settings.tokens, settings.process.development)
+    read_group_key(settings.groups, settings.tokens, settings.process.development)
+    public_listener(settings.http.http_host, settings.http.http_port).close()
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:
@@ -90,13 +108,21 @@ class Gateway:
     """The parts of one gateway epoch, wired."""
 
     def __init__(
-        self, settings: GatewaySettings, producer: Producer, store: Store, identity: GatewayIdentity, clock: Clock
+        self,
+        settings: GatewaySettings,
+        producer: Producer,
+        store: Store,
+        identity: GatewayIdentity,
+        clock: Clock,
+        listener: socket.socket,
     ) -> None:
         """The producer is started, the identity written."""
         http, kafka = settings.http, settings.kafka
+        limits = socket_limits(raise_file_limit(), http)
         keys = read_keys(settings.tokens, settings.process.development)
         tokens = Tokens(keys.verifying, settings.tokens.audience)
         self._drain_s = http.drain_s
+        self._clock = clock
         self._log = logger("tidings.gateway")
         self._identity = identity
         blocks = Blocks(store, clock, http.block_rules())
@@ -132,7 +158,7 @@ class Gateway:
             inbox,
             clock,
             http.origins(),
-            http.max_connections,
+            limits.connections,
         )
         rest = RestParts(
             tokens,
@@ -154,8 +180,9 @@ class Gateway:
             deployment,
             clock,
         )
-        address, origins = (http.http_host, http.http_port), http.origins()
-        self._server = HttpServer(address, self.endpoint, rest_app(rest, origins), origins, http.idle_s)
+        origins = http.origins()
+        app = rest_app(rest, origins)
+        self._server = HttpServer(listener, self.endpoint, app, origins, http.idle_s, limits.sockets)
 
     async def run(
         self,
@@ -173,23 +200,24 @@ class Gateway:
                 await _first_of(stopping, watched)
             finally:
                 health.set_ready(False, "draining")
-                await self._drain()
+                await self._end()
 
-    async def _drain(self) -> None:
-        """Take no more, ask clients to go in slices, flush, close."""
+    async def _end(self) -> None:
+        """Send clients away, each at its time; then no more connections, the calls in progress, and the flush."""
+        self._server.is_leaving = True
+        drain = Drain(self.hub, self._clock, round(self._drain_s * 1000), random.random)
+        try:
+            await drain.run(self._refuse_more)
+        finally:
+            # Also where a second signal has cut the drain short.
+            self._refuse_more()
+            self._server.stop_accepting()
+            drain.close_all()
+            await self._server.calls_done(LAST_CALLS_S)
+            await self.publisher.flush(GOODBYE_S)
+
+    def _refuse_more(self) -> None:
         self.endpoint.is_accepting = False
-        self._server.stop_accepting()
-        links = list(self.hub)
-        step = max(1, -(-len(links) // _DRAIN_SLICES))
-        for start in range(0, len(links), step):
-            for link in links[start : start + step]:
-                link.connection.go_away("restart", random.randint(0, int(self._drain_s * 1000)))
-                self.hub.settle(link)
-            await asyncio.sleep(self._drain_s / _DRAIN_SLICES)
-        for link in self.hub:
-            link.connection.shut_down()
-            self.hub.settle(link)
-        await self.publisher.flush(_GOODBYE_S)
 
 
 async def _first_of(stopping: asyncio.Event, watched: tuple[asyncio.Task[None], ...]) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,9 @@ class HttpSettings(BaseSettings):
     resumes_at_once: int = Field(32, ge=1, description="inbox pages read at a time; the others wait")
     history_cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="memory for messages that were read")
     waiting_calls: int = Field(5_000, ge=1, description="REST messages waiting for their ack; more are refused")
-    drain_s: float = Field(5.0, ge=0, description="from goaway to the closing of the last connection at SIGTERM")
+    drain_s: float = Field(
+        5.0, ge=0, le=3600, description="from SIGTERM to the closing of the last connection; each has its time in it"
+    )
 
     @field_validator("allowed_origins")
     @classmethod
@@ -144,14 +146,17 @@ def read_keys(tokens: TokenSettings, development: bool) -> Keys:
     """Raises ConfigurationError outside development mode without a strong secret or public keys."""
     verifying: list[VerifyingKey] = []
     if tokens.secret:
-        verifying.append(secret_key(tokens.secret))
+        with _naming("TIDINGS_TOKEN_SECRET"):
+            verifying.append(secret_key(tokens.secret))
     if tokens.keys_file:
-        verifying.extend(public_keys(_text_of(Path(tokens.keys_file))))
+        with _naming(f"TIDINGS_TOKEN_KEYS_FILE={tokens.keys_file!r}"):
+            verifying.extend(public_keys(_text_of(Path(tokens.keys_file))))
     if not development:
         if not verifying:
             raise ConfigurationError("set TIDINGS_TOKEN_SECRET or TIDINGS_TOKEN_KEYS_FILE, or TIDINGS_DEVELOPMENT=true")
         return Keys(verifying, None)
-    development_key = secret_key(_development_secret(Path(tokens.dev_key_file)))
+    with _naming(f"TIDINGS_TOKEN_DEV_KEY_FILE={tokens.dev_key_file!r}"):
+        development_key = secret_key(_development_secret(Path(tokens.dev_key_file)))
     return Keys([*verifying, development_key], development_key.key)
 
 
@@ -162,7 +167,8 @@ def read_group_key(groups: GroupIdSettings, tokens: TokenSettings, development: 
     """
     secret = groups.id_secret
     if not secret and development:
-        secret = _development_secret(Path(tokens.dev_key_file))
+        with _naming(f"TIDINGS_TOKEN_DEV_KEY_FILE={tokens.dev_key_file!r}"):
+            secret = _development_secret(Path(tokens.dev_key_file))
     if len(secret.encode()) < MIN_SECRET_BYTES or len(set(secret)) < 8:
         raise ConfigurationError(
             f"set TIDINGS_GROUP_ID_SECRET to at least {MIN_SECRET_BYTES} random bytes, the same at every gateway"
@@ -170,11 +176,22 @@ def read_group_key(groups: GroupIdSettings, tokens: TokenSettings, development: 
     return hashlib.blake2b(secret.encode(), digest_size=32, person=b"tidings groups").digest()
 
 
+@contextlib.contextmanager
+def _naming(variable: str) -> Iterator[None]:
+    """The operator looks for the variable, whatever is wrong with what it names."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{variable}: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{variable}: {error.strerror or error}") from error
+
+
 def _text_of(path: Path) -> str:
     try:
         return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"it is no text: {error}") from error
 
 
 def _development_secret(path: Path) -> str:

@@ -1,6 +1,7 @@
 """One ticker for all connections: no task and no timer per connection."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from services.gateway.hub import SLICES, Hub
 from services.gateway.inbox_reads import InboxReads
 from services.gateway.links import Link
 from services.gateway.lives import Lives
+from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 
@@ -34,7 +36,9 @@ class Ticker:
         """Until cancelled."""
         number = 0
         while True:
+            asleep_s = time.monotonic()
             await asyncio.sleep(TICK_S)
+            metrics.LOOP_LAG_SECONDS.set(time.monotonic() - asleep_s - TICK_S)
             self.tick(number % SLICES)
             number += 1
             if self._due and (self._beating is None or self._beating.done()):

@@ -16,6 +16,7 @@ from services.gateway.links import Link, Send
 from services.gateway.origins import AllowedOrigins
 from services.gateway.posting import Caller, Posting
 from services.gateway.publishing import unavailable
+from services.gateway.socket_limits import say_full
 from services.gateway.watermark_moves import WatermarkMoves
 from tidings import metrics
 from tidings.clock import Clock
@@ -84,7 +85,11 @@ class WebSocketEndpoint:
     def _refusal(self, scope: Scope) -> Response | None:
         if scope["path"] != PATH:
             return problem(Refused("invalid_frame", f"the WebSocket is at {PATH}"), 404)
-        if not self.is_accepting or len(self._hub) >= self._max_connections:
+        if not self.is_accepting:
+            metrics.REFUSED_SOCKETS.labels("draining").inc()
+            return problem(Refused("unavailable", "this gateway stops; connect again elsewhere"))
+        if len(self._hub) >= self._max_connections:
+            say_full(self._max_connections)
             return problem(Refused("unavailable", "this gateway takes no more connections; connect again elsewhere"))
         if not self._cross_origin.allows(scope["headers"]):
             return problem(origin_not_allowed())

@@ -19,14 +19,14 @@ async def serve(
 ) -> None:
     """Persist until `stopping` is set. `store` is started and stopped by the caller."""
     kafka = settings.kafka
-    await check_topics(broker, kafka.sizes())
+    await check_topics(broker, kafka.sizes(), stopping)
     name = f"persister-{settings.process.ordinal}"
     producer, hints_producer = broker.producer(name), broker.producer(f"{name}-hints")
     hints = HintSender(hints_producer, PersisterStage.name, kafka.push_partitions)
     stage = PersisterStage(store, producer, hints, kafka.epoch, kafka.session_partitions)
     config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms)
     worker = Worker(stage, broker.group_consumer(name, PERSISTER), config, health)
-    async with started(producer, hints_producer):
+    async with started(producer, hints_producer, stopping=stopping):
         health.set_ready(True)
         await worker.run(stopping)
         await hints.stop()

@@ -18,13 +18,13 @@ async def serve(
 ) -> None:
     """Merge watermarks until `stopping` is set. `store` is started and stopped by the caller."""
     kafka = settings.kafka
-    await check_topics(broker, kafka.sizes())
+    await check_topics(broker, kafka.sizes(), stopping)
     name = f"receipts-{settings.process.ordinal}"
     producer = broker.producer(name)
     stage = ReceiptsStage(store, producer, kafka.epoch, kafka.user_partitions)
     config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms, linger_ms=settings.coalesce.coalesce_ms)
     worker = Worker(stage, broker.group_consumer(name, RECEIPTS), config, health)
     stage.wake = worker.wake
-    async with started(producer):
+    async with started(producer, stopping=stopping):
         health.set_ready(True)
         await worker.run(stopping)

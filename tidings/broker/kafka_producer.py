@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from copy import copy
@@ -12,6 +13,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from tidings.broker.base import NewRecord, TopicPartition
+from tidings.broker.broker_clock import BrokerClock
 from tidings.broker.kafka_burial import bury_producer
 from tidings.broker.kafka_config import KafkaConfig, unavailable
 from tidings.errors import Backpressure, BrokerUnavailable, ConfigurationError
@@ -59,6 +61,7 @@ class KafkaProducer:
         self._unconfirmed_records = 0
         self._unconfirmed_bytes = 0
         self._is_open = False
+        self._clock = BrokerClock()
 
     async def start(self) -> None:
         """See Producer. One try, within the request time-out."""
@@ -130,6 +133,7 @@ class KafkaProducer:
         client = await self._connected()
         batch = client.create_batch()
         shares = _fill(batch, lane.queue)
+        sent_ms = time.time_ns() // 1_000_000
         try:
             confirmed = await (await client.send_batch(batch, name.topic, partition=name.partition))
         except MessageSizeTooLargeError:
@@ -138,6 +142,7 @@ class KafkaProducer:
         offset = confirmed.offset
         if offset < 0:  # a repeat that the broker has dropped, having forgotten the first one's offset
             raise BrokerUnavailable(f"the offset of a batch for {name.topic}-{name.partition} is not known")
+        self._clock.compare(sent_ms, confirmed.timestamp, time.time_ns() // 1_000_000)
         for delivery, count in shares:
             if delivery.confirm(count, offset):
                 answer = self._settle(lane.queue.popleft())

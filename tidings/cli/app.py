@@ -4,7 +4,6 @@ import os
 import sys
 
 import typer
-from pydantic import ValidationError
 
 from tidings.cli.chat import chat
 from tidings.cli.dlq import app as dlq
@@ -49,8 +48,6 @@ def main() -> None:
     configure("tidings", "DEBUG" if DEBUG in os.environ else "CRITICAL", readable=True)
     try:
         app(prog_name="tidings")
-    except ValidationError as error:
-        _end(_settings_at_fault(error), MISUSED)
     except ConfigurationError as error:
         _end(str(error), MISUSED)
     except (TidingsError, ClientError, OSError, ValueError) as error:
@@ -64,10 +61,3 @@ def _end(text: str, code: int) -> None:
         raise
     say(f"error: {' '.join(text.split())}", is_aside=True)
     sys.exit(code)
-
-
-def _settings_at_fault(error: ValidationError) -> str:
-    """pydantic names a field; the operator knows it by its name in the environment."""
-    prefix = f"TIDINGS_{error.title.removesuffix('Settings').upper()}_"
-    faults = [f"{prefix}{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
-    return "; ".join(faults)

@@ -14,6 +14,7 @@ from tidings.cli.help_text import PLAIN
 from tidings.cli.patience import GaveUp, patiently
 from tidings.cli.screen_text import day_and_time, say
 from tidings.errors import BrokerUnavailable
+from tidings.runtime.reading_settings import read_group
 from tidings.runtime.settings import KafkaSettings
 
 WITHIN_S = 30.0
@@ -50,7 +51,7 @@ PlaceArgument = Annotated[
 def list_letters() -> None:
     """One line for each dead letter: its place, time, the record it was, why it was put aside, and how often it
     was written if more than once: a round that is repeated writes it again."""
-    settings = KafkaSettings()
+    settings = read_group(KafkaSettings)
     letters = _ask(settings, lambda broker: newest_letters(broker, settings.session_partitions))
     for letter in letters:
         content = letter.content
@@ -63,7 +64,7 @@ def list_letters() -> None:
 @app.command()
 def show(place: PlaceArgument) -> None:
     """Everything about one dead letter: coordinates, reason, the bytes, and what they decode to."""
-    letter = _letter(KafkaSettings(), place)
+    letter = _letter(read_group(KafkaSettings), place)
     say(f"time     {day_and_time(letter.content.at_ms)}")
     for line in explained(letter):
         say(line)
@@ -78,7 +79,7 @@ def replay_letter(
 
     For after a repair: what is still not understood is put aside again. The dead letter itself stays until it expires.
     """
-    settings = KafkaSettings()
+    settings = read_group(KafkaSettings)
     letter = _letter(settings, place)
     source = TopicPartition(letter.content.topic, letter.content.partition)
     say(f"{letter.content.reason}: {len(letter.content.value)} bytes")

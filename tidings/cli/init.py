@@ -12,6 +12,7 @@ from tidings.cli.initialise import Initialised, initialise, log_time_ms
 from tidings.cli.patience import GaveUp, patiently
 from tidings.cli.screen_text import say
 from tidings.errors import StoreUnavailable
+from tidings.runtime.reading_settings import read_group
 from tidings.runtime.settings import CassandraSettings, KafkaSettings
 
 SERVERS_S = 60.0  # a JVM on a busy machine takes 20 s from its start to its first answer
@@ -30,7 +31,7 @@ def init(
     Reads TIDINGS_KAFKA_* and TIDINGS_CASSANDRA_*. Changes nothing that is there: a topic with another number of
     partitions than configured is refused (exit code 2).
     """
-    kafka, cassandra = KafkaSettings(), CassandraSettings()
+    kafka, cassandra = read_group(KafkaSettings), read_group(CassandraSettings)
     done, at_ms = asyncio.run(_initialise_log(kafka, wait_s))
     for line in done.lines():
         say(line)

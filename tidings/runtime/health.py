@@ -1,12 +1,14 @@
-"""The admin port: /metrics, /healthz, /readyz. Never on the public port."""
+"""The admin port: /metrics, /healthz, /readyz, /readyz/self. Never on the public port."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import uvicorn
 from prometheus_client import make_asgi_app
+
+from tidings.runtime.listeners import bound, listen
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -16,38 +18,51 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class Health:
     """What the process says of itself: ready when told. It is alive as long as it answers."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "_servers")
 
     def __init__(self) -> None:
         """Not ready: no part has reported."""
         self._parts: dict[str, str] = {"process": "starting"}
+        self._servers: dict[str, str] = {}
 
     def set_ready(self, is_ready: bool, why: str = "", part: str = "process") -> None:
         """One part of the process is ready, or is not, for a reason."""
         self._parts[part] = "" if is_ready else why or "not ready"
 
+    def set_server(self, server: str, problem: str) -> None:
+        """A server that the process needs answers (no problem), or has not answered for a while."""
+        self._servers[server] = problem
+
     def readiness(self) -> str:
-        """Empty when every part is ready, otherwise what is missing."""
-        return "; ".join(f"{part}: {why}" for part, why in sorted(self._parts.items()) if why)
+        """Empty when every part is ready and the servers answer, otherwise what is missing."""
+        return _listed({**self._parts, **self._servers})
+
+    def own_readiness(self) -> str:
+        """The same without the servers."""
+        return _listed(self._parts)
+
+
+def _listed(parts: Mapping[str, str]) -> str:
+    return "; ".join(f"{part}: {why}" for part, why in sorted(parts.items()) if why)
 
 
 @contextlib.asynccontextmanager
 async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int]:
-    """Serve the admin port while the block runs; yields the port in use."""
-    config = uvicorn.Config(
-        _admin_app(health), host=host, port=port, lifespan="off", access_log=False, log_config=None, ws="none"
-    )
+    """Serve the admin port while the block runs; yields the port in use. ConfigurationError when it cannot be had."""
+    listener = bound(host, port, "TIDINGS_ADMIN_HOST, TIDINGS_ADMIN_PORT")
+    listen(listener, "TIDINGS_ADMIN_HOST, TIDINGS_ADMIN_PORT")
+    config = uvicorn.Config(_admin_app(health), lifespan="off", access_log=False, log_config=None, ws="none")
     server = uvicorn.Server(config)
     # The process owns its signals; uvicorn would close every socket at the first one.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by a flag only
             await asyncio.sleep(0.01)
         if serving.done():
             serving.result()
-            raise RuntimeError(f"the admin port {host}:{port} could not be opened")
-        yield int(server.servers[0].sockets[0].getsockname()[1])
+            raise RuntimeError(f"the admin port {host}:{port} could not be served")
+        yield int(listener.getsockname()[1])
     finally:
         server.should_exit = True
         server.force_exit = True
@@ -64,6 +79,8 @@ def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[Non
             await _answer(send, "")
         elif path == "/readyz":
             await _answer(send, health.readiness())
+        elif path == "/readyz/self":
+            await _answer(send, health.own_readiness())
         elif path == "/metrics":
             await metrics(scope, receive, send)
         else:

@@ -13,6 +13,8 @@ from tidings.topics import PUSH
 from tidings.wire.push_pb2 import Push, Resync
 
 _AWAITED_S = 1.0
+# The most that `stop` takes.
+STOP_S = 2 * _AWAITED_S
 # From the second failure on a partition is left alone for this long; then its gateway gets a `resync`.
 _QUIET = Backoff(first_ms=1_000, most_ms=30_000)
 # Per gateway, whichever is reached first. A gateway that reads nothing for this long asks again by `resync`.
@@ -73,7 +75,7 @@ class HintSender:
         """Send what is queued, for a bounded time."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=2 * _AWAITED_S)
+            _, late = await asyncio.wait(tasks, timeout=STOP_S)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

@@ -4,10 +4,40 @@ Each group is read once from the environment (prefix in `model_config`) at the
 composition root, validated, and printable with `--print-settings`.
 """
 
-from pydantic import Field
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tidings.topics import TopicSizes
+
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
+_HOST = re.compile(r"[^\s:/\[\]]+")
+
+
+def _brokers(text: str) -> str:
+    for entry in text.split(","):
+        match = _HOST_AND_PORT.fullmatch(entry.strip())
+        if match is None or not 1 <= int(match[1] or 1) <= 65_535:
+            raise ValueError(f"{entry.strip()!r} is not host:port")
+    return text
+
+
+def _hosts(text: str) -> str:
+    for entry in text.split(","):
+        if not (_HOST.fullmatch(entry.strip()) or _is_address(entry.strip())):
+            raise ValueError(f"{entry.strip()!r} is no host; the port is a setting of its own")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class KafkaSettings(BaseSettings):
@@ -15,7 +45,9 @@ class KafkaSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_KAFKA_", frozen=True)
 
-    bootstrap: str = Field("127.0.0.1:9092", description="host:port of brokers, comma separated")
+    bootstrap: Annotated[str, AfterValidator(_brokers)] = Field(
+        "127.0.0.1:9092", description="host:port of brokers, comma separated"
+    )
     epoch: int = Field(0, ge=0, le=63, description="raised by hand when topics are created anew")
     session_partitions: int = Field(8, ge=1, le=1024, description="partitions of the session topics (S)")
     user_partitions: int = Field(8, ge=1, le=1024, description="partitions of the user topics (U)")
@@ -34,7 +66,7 @@ class CassandraSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_CASSANDRA_", frozen=True)
 
-    hosts: str = Field("127.0.0.1", description="contact points, comma separated")
+    hosts: Annotated[str, AfterValidator(_hosts)] = Field("127.0.0.1", description="contact points, comma separated")
     port: int = Field(9042, ge=1, le=65535, description="native protocol port")
     keyspace: str = Field("tidings", pattern="^[a-z][a-z0-9_]{0,47}$", description="keyspace of all tables")
     local_dc: str = Field("datacenter1", description="the data centre that LOCAL_QUORUM means")
@@ -42,7 +74,7 @@ class CassandraSettings(BaseSettings):
         "{'class': 'SimpleStrategy', 'replication_factor': 1}",
         description="replication of the keyspace that `tidings init` creates, as CQL",
     )
-    request_timeout_s: float = Field(3.0, gt=0, description="after this a request is unknown")
+    request_timeout_s: float = Field(3.0, gt=0, le=600, description="after this a request is unknown")
     username: str = Field("", description="empty: no authentication")
     password: str = Field("", repr=False, description="never printed")
 

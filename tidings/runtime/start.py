@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Protocol
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import Protocol, TypeVar
 
 from tidings import topics
 from tidings.broker.base import Broker
-from tidings.errors import ConfigurationError, Retryable
+from tidings.errors import ConfigurationError, Retryable, TidingsError
 from tidings.logging import logger
 from tidings.policy.backoff import Backoff
 from tidings.policy.marks import fits_metadata
@@ -15,7 +16,15 @@ from tidings.topics import TopicSizes
 
 _BACKOFF = Backoff(first_ms=200, most_ms=2_000)
 # Stopping must not hang on a server that is gone.
-_STOP_S = 5.0
+STOP_S = 5.0
+# While a server is away its waiting clients say so at once and then twice a minute.
+_SAY_AGAIN_S = 30.0
+
+Answer = TypeVar("Answer")
+
+
+class StoppedEarly(TidingsError):
+    """SIGTERM or SIGINT came while the process was starting: it ends without having served."""
 
 
 class Part(Protocol):
@@ -31,41 +40,73 @@ class Part(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def started(*parts: Part) -> AsyncIterator[None]:
-    """Start the parts one after the other, trying again until each is up; stop them in reverse."""
+async def unless(stopping: asyncio.Event | None) -> AsyncIterator[None]:
+    """Run the block; where `stopping` is set before its end, cancel it and raise StoppedEarly."""
+    if stopping is None:
+        yield
+        return
+    try:
+        async with asyncio.timeout(None) as cut:
+            watching = asyncio.create_task(_cut_off(cut, stopping))
+            try:
+                yield
+            finally:
+                watching.cancel()
+    except TimeoutError:
+        if cut.expired():
+            raise StoppedEarly("stopped while starting") from None
+        raise
+
+
+async def _cut_off(block: asyncio.Timeout, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    block.reschedule(asyncio.get_running_loop().time())
+
+
+@contextlib.asynccontextmanager
+async def started(*parts: Part, stopping: asyncio.Event | None = None) -> AsyncIterator[None]:
+    """Start the parts one after the other, trying again until each is up; stop them in reverse.
+
+    Raises StoppedEarly when `stopping` is set before all are up, ConfigurationError when one never will be.
+    """
     up: list[Part] = []
     try:
         for part in parts:
             up.append(part)
-            await _start(part)
+            async with unless(stopping):
+                await patiently(part.start, type(part).__name__)
         yield
     finally:
         for part in reversed(up):
             with contextlib.suppress(TimeoutError, Retryable):
-                await asyncio.wait_for(part.stop(), _STOP_S)
+                await asyncio.wait_for(part.stop(), STOP_S)
 
 
-async def _start(part: Part) -> None:
-    failures = 0
+async def patiently(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+    """The answer of the first attempt that does not raise Retryable. Waits for ever, and says so now and then."""
+    failures, said_at_s = 0, -_SAY_AGAIN_S
     while True:
         try:
-            return await part.start()
+            return await attempt()
         except Retryable as error:
             failures += 1
-            logger("tidings.start").warning("waiting for a server", part=type(part).__name__, reason=str(error))
+            if time.monotonic() - said_at_s >= _SAY_AGAIN_S:
+                said_at_s = time.monotonic()
+                reason = " ".join(str(error).split())
+                logger("tidings.start").warning("waiting for a server", part=what, reason=reason, failures=failures)
             await asyncio.sleep(_BACKOFF.wait_ms(failures) / 1000)
 
 
-async def check_topics(broker: Broker, sizes: TopicSizes) -> None:
-    """Raises ConfigurationError unless the broker's partition counts are the configured ones."""
+async def check_topics(broker: Broker, sizes: TopicSizes, stopping: asyncio.Event | None = None) -> None:
+    """Waits for the broker. ConfigurationError unless its partition counts are the configured ones; StoppedEarly."""
     if not fits_metadata(sizes.session_partitions):
         raise ConfigurationError(
-            f"{sizes.session_partitions} session partitions: their marks do not fit into a commit's metadata"
+            f"TIDINGS_KAFKA_SESSION_PARTITIONS={sizes.session_partitions}: the marks of so many do not fit into a"
+            " commit's metadata"
         )
     declared = {topic.name: topic.partitions for topic in topics.declared(sizes)}
-    admin = broker.admin()
-    async with started(admin):
-        counts = await admin.partition_counts(list(declared))
+    async with unless(stopping):
+        counts = await patiently(lambda: _partition_counts(broker, list(declared)), "topics")
     wrong = [
         f"{name} has {counts.get(name, 'no')} partitions, configured are {partitions}"
         for name, partitions in declared.items()
@@ -75,3 +116,14 @@ async def check_topics(broker: Broker, sizes: TopicSizes) -> None:
         raise ConfigurationError(
             "; ".join(wrong) + ". Run `tidings init`; a count cannot be changed in place (TIDINGS_KAFKA_*_PARTITIONS)"
         )
+
+
+async def _partition_counts(broker: Broker, names: Collection[str]) -> Mapping[str, int]:
+    """A connection of its own each time: one that has failed is not used again."""
+    admin = broker.admin()
+    try:
+        await admin.start()
+        return await admin.partition_counts(names)
+    finally:
+        with contextlib.suppress(TimeoutError, Retryable):
+            await asyncio.wait_for(admin.stop(), STOP_S)

@@ -22,6 +22,7 @@ from tidings.runtime.intake import Intake
 from tidings.runtime.lanes import Arrival, Gate, Lane
 from tidings.runtime.round import Round
 from tidings.runtime.stage import Stage, WorkerConfig
+from tidings.runtime.start import StoppedEarly, patiently, unless
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ _FAILURES_TOGETHER = 2
 _FAILURES_ALARMING = 30
 _LAG_WARNING_S = 1.0
 # A round that is under way when partitions are taken back may end within this; well inside the 30 s of the rebalance.
-_DRAIN_S = 5.0
+DRAIN_S = 5.0
 
 
 class Worker(Generic[T]):
@@ -60,10 +61,6 @@ class Worker(Generic[T]):
         self._opening: asyncio.Task[None] | None = None
         self._intake = Intake(stage, consumer, self._lanes, self._arrived, self._stop)
         self._log = logger(f"tidings.worker.{stage.name}")
-        # Shown as zero until the first round: an operator can tell "nothing came yet" from "no such stage".
-        metrics.ROUND_RECORDS.labels(stage.name)
-        for outcome in ("confirmed", "repeated", "dropped"):
-            metrics.ROUNDS.labels(stage.name, outcome)
 
     def wake(self) -> None:
         """Run a round soon even if nothing has arrived: the stage has work of another source."""
@@ -73,7 +70,12 @@ class Worker(Generic[T]):
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then finish the round in hand, commit, and leave the group."""
         self._health.set_ready(False, "joining the group", self._stage.name)
-        await self._join(stopping)
+        try:
+            async with unless(stopping):
+                await patiently(lambda: self._consumer.start(self), f"group of {self._stage.name}")
+        except StoppedEarly:
+            await self._consumer.stop()
+            return
         steps: list[Coroutine[object, object, object]] = [
             stopping.wait(),
             self._poll(),
@@ -88,14 +90,6 @@ class Worker(Generic[T]):
                 task.result()
         finally:
             await self._end(tasks)
-
-    async def _join(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            try:
-                return await self._consumer.start(self)
-            except BrokerUnavailable as error:
-                self._log.warning("the log is not there yet", reason=str(error))
-                await asyncio.sleep(self._config.backoff.most_ms / 1000)
 
     async def _end(self, tasks: Sequence[asyncio.Task[object]]) -> None:
         self._is_ending = True
@@ -133,7 +127,7 @@ class Worker(Generic[T]):
 
     async def _drain(self) -> None:
         try:
-            await asyncio.wait_for(self._round_done.wait(), _DRAIN_S)
+            await asyncio.wait_for(self._round_done.wait(), DRAIN_S)
         except TimeoutError:
             self._log.warning("the round in hand did not end in time and is dropped")
 

@@ -65,6 +65,10 @@ class CassandraStore:
         """See Store."""
         await self._session.stop()
 
+    async def ping(self) -> None:
+        """One small read. Raises StoreUnavailable."""
+        await self._session.execute(statements.SCHEMA_VERSIONS, ())
+
     async def _check_schema(self) -> None:
         stored = max((row[0] for row in await self._session.execute(statements.SCHEMA_VERSIONS, ())), default=0)
         if stored < migrate.newest_version():

@@ -2,10 +2,17 @@
 
 import logging
 import socket
+import threading
 import time
 from typing import Any
 
-from cassandra import ConsistencyLevel, DriverException, InvalidRequest, Unauthorized
+from cassandra import (
+    AuthenticationFailed,
+    ConsistencyLevel,
+    DriverException,
+    InvalidRequest,
+    Unauthorized,
+)
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.connection import ConnectionException
@@ -15,7 +22,7 @@ from cassandra.policies import (
     RetryPolicy,
     TokenAwarePolicy,
 )
-from cassandra.protocol import ErrorMessage, SyntaxException
+from cassandra.protocol import ConfigurationException, ErrorMessage, SyntaxException
 from cassandra.query import tuple_factory
 
 from tidings.errors import ConfigurationError, StoreUnavailable
@@ -33,35 +40,79 @@ _PAGE_ROWS = 1000
 _SOCKET_BYTES = 64 * 1024
 
 # The statement is wrong, or may not be sent: no retry helps.
-PROGRAMMING_ERRORS = (InvalidRequest, SyntaxException, Unauthorized)
+PROGRAMMING_ERRORS = (InvalidRequest, SyntaxException, Unauthorized, ConfigurationException)
 # Servers or network fail, or do not answer in time. Those above are among them: catch them first.
 SERVER_ERRORS = (NoHostAvailable, DriverException, ErrorMessage, ConnectionException, OSError)
 
 
-def connect(config: CassandraConfig, request_timeout_s: float | None = None) -> Session:
-    """A session without a keyspace. Blocks, retries until `start_timeout_s`: StoreUnavailable."""
+def connect(
+    config: CassandraConfig, request_timeout_s: float | None = None, given_up: threading.Event | None = None
+) -> Session:
+    """A session without a keyspace. Blocks, retries until `start_timeout_s` or `given_up`: StoreUnavailable.
+
+    ConfigurationError when no repeat can help: the data centre is not there, the credentials are refused.
+    """
     deadline = time.monotonic() + config.start_timeout_s
+    given_up = given_up or threading.Event()
     while True:
-        cluster = _cluster(config, request_timeout_s or config.request_timeout_s)
+        cluster: Cluster | None = None
         try:
+            cluster = _cluster(config, request_timeout_s or config.request_timeout_s)
             session = cluster.connect()
         except SERVER_ERRORS as error:
-            cluster.shutdown()
-            if time.monotonic() + _RETRY_START_S > deadline:
+            refusal = refusal_of(error, _data_centres(cluster), config)
+            _shut_down(cluster)
+            if refusal:
+                raise ConfigurationError(refusal) from error
+            if given_up.is_set() or time.monotonic() + _RETRY_START_S > deadline:
                 raise StoreUnavailable(f"no Cassandra at {config.hosts}, port {config.port}: {error}") from error
-            time.sleep(_RETRY_START_S)
+            given_up.wait(_RETRY_START_S)
         except BaseException:
-            cluster.shutdown()
+            _shut_down(cluster)
             raise
         else:
             session.default_fetch_size = _PAGE_ROWS
             return session
 
 
+def refusal_of(error: BaseException, data_centres: set[str], config: CassandraConfig) -> str:
+    """What the operator has to change, where a repeat cannot help; else empty. `data_centres`: those of the cluster."""
+    causes = _causes(error)
+    refused = [cause for cause in causes if isinstance(cause, AuthenticationFailed)]
+    # With its own tables away a node says so in the same error: that heals.
+    if refused and not any("Unable to perform authentication" in str(cause) for cause in refused):
+        return f"TIDINGS_CASSANDRA_USERNAME and TIDINGS_CASSANDRA_PASSWORD: Cassandra refuses them ({refused[0]})"
+    if data_centres and config.local_dc not in data_centres:
+        there = ", ".join(sorted(data_centres))
+        return f"TIDINGS_CASSANDRA_LOCAL_DC={config.local_dc!r}: the cluster has no such data centre, but {there}"
+    return ""
+
+
+def _causes(error: BaseException) -> list[object]:
+    """One for each node that was tried; the driver has a mapping where it tried any, and else a list."""
+    if not isinstance(error, NoHostAvailable):
+        return [error]
+    errors: Any = error.errors
+    return list(errors.values() if isinstance(errors, dict) else errors or ())
+
+
+def _data_centres(cluster: Cluster | None) -> set[str]:
+    """As the node that answered knows the cluster; empty before the first answer."""
+    hosts = cluster.metadata.all_hosts() if cluster is not None else ()
+    return {host.datacenter for host in hosts if host.datacenter}
+
+
+def _shut_down(cluster: Cluster | None) -> None:
+    if cluster is not None:
+        cluster.shutdown()
+
+
 def use_keyspace(session: Session, keyspace: str) -> None:
     """Blocks. ConfigurationError when the keyspace is not there."""
     if keyspace not in session.cluster.metadata.keyspaces:
-        raise ConfigurationError(f"Cassandra has no keyspace {keyspace}: run `tidings init`")
+        raise ConfigurationError(
+            f"TIDINGS_CASSANDRA_KEYSPACE={keyspace!r}: there is none of that name; run `tidings init`"
+        )
     session.set_keyspace(keyspace)
 
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from tidings.runtime.settings import CassandraSettings
 
+# A service waits for ever, by one start after the other, and says why after each.
+_START_TRY_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class CassandraConfig:
@@ -33,6 +36,7 @@ class CassandraConfig:
             local_dc=settings.local_dc,
             replication=settings.replication,
             request_timeout_s=settings.request_timeout_s,
+            start_timeout_s=_START_TRY_S,
             username=settings.username,
             password=settings.password,
         )

@@ -4,6 +4,7 @@ acsylla could be a second implementation: nothing above this file knows the driv
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from tidings.store.cassandra_cluster import PROGRAMMING_ERRORS, SERVER_ERRORS, c
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_encoding import RowEncoder
 from tidings.store.rows import Row
+from tidings.store.threads import in_daemon_thread
 
 # One connection takes 32,768; more than this in flight only makes each slower (FIELD-NOTES).
 _REQUESTS_IN_FLIGHT = 512
@@ -63,16 +65,21 @@ class DriverSession:
     async def start(self) -> None:
         """See CassandraSession."""
         self._answers = _Answers(asyncio.get_running_loop())
-        await asyncio.to_thread(self._connect)
+        given_up = threading.Event()
+        try:
+            await in_daemon_thread(lambda: self._connect(given_up))
+        finally:
+            given_up.set()
 
     async def stop(self) -> None:
         """See CassandraSession."""
         if self._session is not None:
-            await asyncio.to_thread(self._session.cluster.shutdown)
-            self._session = None
+            session, self._session = self._session, None
+            await in_daemon_thread(session.cluster.shutdown)
 
     async def execute(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """See CassandraSession."""
+        self._connected()  # before the start nothing is prepared
         return await self._request(self._prepared[statement].bind(values))
 
     async def execute_batch(self, rows: Iterable[Row]) -> None:
@@ -104,8 +111,8 @@ class DriverSession:
             raise StoreUnavailable("not started, or stopped")
         return self._session
 
-    def _connect(self) -> None:
-        session = connect(self._config)
+    def _connect(self, given_up: threading.Event) -> None:
+        session = connect(self._config, given_up=given_up)
         try:
             use_keyspace(session, self._config.keyspace)
             self._prepared = {text: session.prepare(text) for text in _prepared_texts()}
@@ -121,7 +128,10 @@ class DriverSession:
         except BaseException:
             session.cluster.shutdown()
             raise
-        self._session = session
+        if given_up.is_set():
+            session.cluster.shutdown()
+        else:
+            self._session = session
 
     def _all_share_replicas(self) -> bool:
         """True on one node, or where every node holds everything."""

@@ -166,7 +166,10 @@ class _Runner:
 
     def run(self, wanted: list[Migration], naming: Naming) -> Migrated:
         keyspace, replication = self._config.keyspace, self._config.replication
-        self._change(statements.CREATE_KEYSPACE.format(keyspace=keyspace, replication=replication))
+        try:
+            self._change(statements.CREATE_KEYSPACE.format(keyspace=keyspace, replication=replication))
+        except PROGRAMMING_ERRORS as error:
+            raise ConfigurationError(f"TIDINGS_CASSANDRA_REPLICATION={replication!r}: {error}") from error
         self._session.set_keyspace(keyspace)
         self._change(statements.CREATE_MIGRATIONS)
         self._change(statements.CREATE_LOCK)

@@ -436,13 +436,38 @@ def test_without_a_heartbeat_for_two_periods_the_client_reconnects() -> None:
     assert len(author.dials) == 2
 
 
-def test_goaway_reconnects_after_the_time_it_names_even_if_the_close_comes_first() -> None:
+@pytest.mark.field_case("28")
+@pytest.mark.parametrize("wait_ms", [0, 1, 500, 3_000, 15_000])
+def test_goaway_keeps_the_connection_until_its_time(wait_ms: int) -> None:
     author = online()
     started = author.now_ms
-    author.give(frames.GoAway(reason="drain", reconnect_after_ms=3_000))
-    author.advance(1_000)
-    author.close(1001)
+    author.give(frames.GoAway(reason="restart", reconnect_after_ms=wait_ms))
+    author.advance(max(0, wait_ms - 1))
+    if wait_ms:
+        author.send("a")
+        assert (author.core.link, len(author.sends), len(author.dials)) == ("ready", 1, 1)
+    author.advance(2)
+    assert author.dials[1] - started == wait_ms
+
+
+@pytest.mark.field_case("28")
+def test_a_close_before_the_time_of_a_goaway_reconnects_soon() -> None:
+    author = online()
+    author.give(frames.GoAway(reason="restart", reconnect_after_ms=15_000))
     author.advance(2_000)
+    closed_ms = author.now_ms
+    author.close(1001)
+    author.advance(15_000)
+    assert author.dials[1] - closed_ms == 1_000
+
+
+def test_a_close_just_before_the_time_of_a_goaway_waits_for_it() -> None:
+    author = online()
+    started = author.now_ms
+    author.give(frames.GoAway(reason="restart", reconnect_after_ms=3_000))
+    author.advance(2_700)
+    author.close(1001)
+    author.advance(1_000)
     assert author.dials[1] - started == 3_000
 
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
-from prometheus_client import REGISTRY
 
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.broker.memory import MemoryBroker
@@ -133,17 +132,6 @@ async def test_records_are_worked_in_order_and_committed_with_their_marks() -> N
     marks = Marks.decoded(committed(broker, 0).metadata)
     assert marks.is_repeat(Coordinates(partition=0, offset=2))
     assert not marks.is_repeat(Coordinates(partition=0, offset=3))
-
-
-async def test_a_stage_that_has_had_no_round_shows_its_counters_as_zero() -> None:
-    name = "nothing came yet"
-    Worker(RecordingStage(name), (await broker_with()).group_consumer("w", GROUP), CONFIG, Health())
-    outcomes = ("confirmed", "repeated", "dropped")
-    shown = [REGISTRY.get_sample_value("tidings_round_records_sum", {"stage": name})]
-    shown += [
-        REGISTRY.get_sample_value("tidings_rounds_total", {"stage": name, "outcome": outcome}) for outcome in outcomes
-    ]
-    assert shown == [0.0] * 4
 
 
 async def test_the_gate_lets_nothing_in_before_marks_and_position_are_read_back() -> None:

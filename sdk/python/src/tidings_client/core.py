@@ -246,11 +246,12 @@ class Core:
         self.link = Link.OFFLINE
         self._fresh_token = code == CLOSE_UNAUTHORIZED
         yield LinkChanged(self.link, code, reason)
-        self._connect_at_ms = self._leave_at_ms
-        self._leave_at_ms = None
-        if self._connect_at_ms is None:
-            self._connect_at_ms = now_ms + backoff.delay_ms(self._attempts, self._jitter())
+        self._connect_at_ms = now_ms + backoff.delay_ms(self._attempts, self._jitter())
+        if self._leave_at_ms is None:
             self._attempts += 1
+        else:  # sent away: at the time that was told, or sooner where the connection ends before it
+            self._connect_at_ms = min(self._connect_at_ms, self._leave_at_ms)
+            self._leave_at_ms = None
 
     def _is_final(self, now_ms: int, code: int | None) -> bool:
         """Replaced by a newer connection of this device, which must not be replaced in turn; or not

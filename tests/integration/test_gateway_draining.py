@@ -1,0 +1,104 @@
+"""A gateway that is told to stop: its clients and callers work until the end (a real one, over the memory adapters)."""
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.integration.gateway_running import Running, Socket, running, settings
+
+DRAIN_S = 3.0
+LATE_S = 1.2  # half a second of the gateway's, and a busy machine
+
+
+async def told_and_closed(socket: Socket, began_s: float) -> tuple[float, float]:
+    """Seconds from the start: when it was told to leave, and when it was closed."""
+    goaway = await socket.expect("goaway")
+    told_s = time.monotonic() - began_s + goaway["reconnect_after_ms"] / 1000
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await socket.connection.recv()
+    return told_s, time.monotonic() - began_s
+
+
+async def all_signed_in(gateway: Running, stack: contextlib.AsyncExitStack, count: int) -> list[Socket]:
+    return [await stack.enter_async_context(gateway.signed_in(f"user{number}")) for number in range(count)]
+
+
+@pytest.mark.field_case("28")
+async def test_connections_end_in_the_order_and_at_the_time_they_were_told(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, drain_s=DRAIN_S)) as gateway, contextlib.AsyncExitStack() as stack:
+        sockets = await all_signed_in(gateway, stack, 12)
+        began_s = time.monotonic()
+        gateway.stopping.set()
+        ends = await asyncio.gather(*(told_and_closed(socket, began_s) for socket in sockets))
+        assert [told for told, _ in ends] == sorted(told for told, _ in ends)
+        for told_s, closed_s in ends:
+            assert told_s - 0.1 <= closed_s <= told_s + LATE_S
+        assert ends[0][0] < DRAIN_S / 6
+        assert ends[-1][0] > DRAIN_S * 0.8
+
+
+@pytest.mark.field_case("28")
+async def test_calls_and_new_connections_are_served_while_draining(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, drain_s=DRAIN_S)) as gateway, contextlib.AsyncExitStack() as stack:
+        socket, _ = await all_signed_in(gateway, stack, 2)
+        rest = await stack.enter_async_context(gateway.rest("caller"))
+        began_s = time.monotonic()
+        gateway.stopping.set()
+        await socket.expect("goaway")
+        assert gateway.health.readiness() == "process: draining"
+        answer = await rest.get("/v1/sessions")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        # Also one that this gateway has sent away a moment ago.
+        newcomer = await stack.enter_async_context(gateway.signed_in("newcomer"))
+        told_s, closed_s = await told_and_closed(newcomer, began_s)
+        assert told_s >= DRAIN_S / 3
+        assert closed_s >= told_s - 0.1
+
+
+async def test_the_last_second_refuses_new_connections_with_a_text(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, drain_s=DRAIN_S)) as gateway, contextlib.AsyncExitStack() as stack:
+        await all_signed_in(gateway, stack, 1)
+        gateway.stopping.set()
+        await asyncio.sleep(DRAIN_S - 0.7)
+        with pytest.raises(InvalidStatus) as refused:
+            await stack.enter_async_context(gateway.socket())
+        assert refused.value.response.status_code == 503
+        assert b"unavailable" in refused.value.response.body
+        async with httpx2.AsyncClient(base_url=gateway.url) as http:
+            assert (await http.get("/openapi.json")).status_code == 200
+
+
+async def test_a_call_in_progress_at_the_end_is_answered(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as gateway, gateway.rest("alice") as rest:
+        call = asyncio.create_task(
+            rest.post("/v1/messages", json={"client_msg_id": "m1", "to": "bob", "kind": "text", "body": {"text": "hi"}})
+        )
+        (command,) = await gateway.commands(1)
+        gateway.stopping.set()
+        await asyncio.sleep(0.3)
+        await gateway.ack(command, 1)
+        assert (await call).status_code == 201
+
+
+async def test_a_gateway_without_connections_stops_at_once(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, drain_s=60)) as gateway:
+        gateway.stopping.set()
+        async with asyncio.timeout(5):
+            await asyncio.wait([gateway.task])
+
+
+async def test_a_cancelled_drain_closes_everything_with_1001(tmp_path: Path) -> None:
+    """What a second SIGTERM does."""
+    async with running(settings(tmp_path, drain_s=60)) as gateway, gateway.signed_in("alice") as socket:
+        gateway.stopping.set()
+        await socket.expect("goaway")
+        gateway.task.cancel()
+        assert await socket.closed() == 1001
+        async with asyncio.timeout(5):
+            await asyncio.wait([gateway.task])

@@ -1,0 +1,80 @@
+"""How many sockets clients may have under a limit of open files, and what those above it are answered."""
+
+import asyncio
+import json
+import resource
+import socket
+from pathlib import Path
+
+import pytest
+
+from services.gateway import socket_limits as limits_module
+from services.gateway.settings import HttpSettings
+from services.gateway.socket_limits import REFUSED_AT_ONCE, RESERVED_FILES, limited, socket_limits
+from tests.integration.gateway_running import running, settings
+from tidings.errors import ConfigurationError
+from tidings.runtime.file_limit import raise_file_limit
+
+
+@pytest.mark.field_case("29")
+@pytest.mark.parametrize("files", [256, 1_024, 4_096, 65_536, 1_048_576])
+def test_clients_leave_files_for_the_admin_port_and_the_servers(files: int) -> None:
+    limits = socket_limits(files, HttpSettings())
+    assert limits.connections < limits.sockets <= files - RESERVED_FILES
+    assert 1 <= limits.connections <= HttpSettings().max_connections
+
+
+def test_the_setting_holds_where_files_suffice() -> None:
+    assert socket_limits(65_536, HttpSettings(max_connections=100)).connections == 100
+
+
+@pytest.mark.parametrize("files", [1, 64, RESERVED_FILES])
+def test_a_limit_that_leaves_nothing_is_refused(files: int) -> None:
+    with pytest.raises(ConfigurationError, match="TIDINGS_MAX_CONNECTIONS"):
+        socket_limits(files, HttpSettings())
+
+
+def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+        assert raise_file_limit() >= min(hard, 1_048_576)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def answer_of(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answer
+
+
+@pytest.mark.field_case("29")
+async def test_sockets_above_the_limit_are_answered_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "RESERVED_FILES", 200)
+    monkeypatch.setattr("services.gateway.service.raise_file_limit", lambda: 200 + 26)
+    async with running(settings(tmp_path)) as gateway:
+        held = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(26)]
+        await asyncio.sleep(0.1)
+        for request in (
+            b"GET /v1/sessions HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /v1/ws HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"",
+        ):
+            head, _, body = (await answer_of(gateway.port, request)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"application/problem+json" in head
+            assert json.loads(body)["code"] == "unavailable"
+        # More than may wait for their request at a time: all are answered.
+        answers = await asyncio.gather(*(answer_of(gateway.port, b"") for _ in range(2 * REFUSED_AT_ONCE)))
+        assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
+        for each in held:
+            each.close()
+        await asyncio.sleep(0.1)
+        assert (await answer_of(gateway.port, b"GET /openapi.json HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_limited_keeps_the_protocol_it_is_given() -> None:
+    assert issubclass(limited(asyncio.Protocol, 1), asyncio.Protocol)

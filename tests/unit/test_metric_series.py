@@ -1,0 +1,87 @@
+"""Every series is there from the start, in the services that own it, and no label value of the code is forgotten."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.gateway import connection
+from tidings import metrics
+from tidings.metric_series import CLOSE_CODES, REFUSALS, SERIES, SERVICES, Collector
+from tidings.runtime.lanes import Gate
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [path for package in ("tidings", "services") for path in (ROOT / package).rglob("*.py")]
+NAMES = {name: value for name, value in vars(metrics).items() if isinstance(value, Collector)}
+
+
+def declared(metric: object) -> set[str]:
+    """Every label value that a metric begins with."""
+    (series,) = [series for series in SERIES if series.metric is metric]
+    return {value for labels in series.labels.values() for values in labels for value in values}
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Each `metrics.X.labels(…)` in the code, with the name X."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="labels", value=ast.Attribute(attr=str(name)))) if name in NAMES:
+                    yield name, node
+
+
+def literals(node: ast.AST) -> set[str]:
+    return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
+
+def test_every_metric_says_who_owns_it() -> None:
+    assert {id(series.metric) for series in SERIES} == {id(metric) for metric in NAMES.values()}
+    assert len(SERIES) == len(NAMES) == len(metrics.CATALOGUE)
+
+
+@pytest.mark.field_case("42")
+def test_the_label_values_of_the_code_are_those_declared() -> None:
+    seen = list(calls())
+    assert len(seen) > 20
+    for name, call in seen:
+        for argument in call.args:
+            assert literals(argument) <= declared(NAMES[name]), name
+
+
+def test_the_label_values_that_are_computed_are_those_declared() -> None:
+    assert {gate.value for gate in Gate} <= declared(metrics.PARTITIONS)
+    codes = ("GOING_AWAY", "BAD_FRAME", "NOT_AUTHORISED", "TOO_SLOW", "REPLACED", "UNAVAILABLE")
+    assert {"1000", *(str(getattr(connection, code)) for code in codes)} == set(CLOSE_CODES)
+    refused = {
+        node.args[0].value
+        for path in (ROOT / "services" / "persister").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Rejected"
+        if isinstance(node.args[0], ast.Constant)
+    }
+    assert refused == set(REFUSALS)
+
+
+@pytest.mark.field_case("42")
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_fresh_service_shows_its_own_series_as_zero(service: str) -> None:
+    program = f"""
+from tidings import metric_series
+from prometheus_client import generate_latest
+metric_series.begin({service!r})
+print(generate_latest().decode())
+"""
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    samples = [line for line in shown.splitlines() if line.startswith("tidings_") and "_created" not in line]
+    assert all(line.endswith(" 0.0") for line in samples)
+    for series in SERIES:
+        name = next(iter(series.metric.describe())).name
+        mine = [line for line in samples if line.startswith(name)]
+        if service not in series.labels:
+            assert not mine
+        for values in series.labels.get(service, ()):
+            assert any(all(f'"{value}"' in line for value in values) for line in mine), (name, values)

@@ -1,0 +1,108 @@
+"""Which service shows which metric, and with which label values: all there from the start, as 0.
+
+A counter that is born with 1 has no increase, so an alert on its rate misses the first event. And a metric that stands
+at 0 in a service that never moves it spoils every average.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from tidings import metrics
+
+Collector = Counter | Gauge | Histogram
+Labels = tuple[str, ...]
+
+STAGES: Mapping[str, Sequence[str]] = {
+    "persister": ("persister",),
+    "fanout": ("expand", "deliver"),
+    "receipts": ("receipts",),
+}
+GATEWAY = "gateway"
+SERVICES = (GATEWAY, *STAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A metric, and the label values that each of its services begins with."""
+
+    metric: Collector
+    labels: Mapping[str, Collection[Labels]]
+
+
+def _stages(metric: Collector, *values: str, only: Collection[str] = tuple(STAGES)) -> Series:
+    """By stage, and by `values` where the metric has a second label."""
+    ends: Collection[Labels] = [(value,) for value in values] or [()]
+    return Series(metric, {service: [(stage, *end) for stage in STAGES[service] for end in ends] for service in only})
+
+
+def _services(metric: Collector, services: Collection[str], *values: Labels) -> Series:
+    return Series(metric, dict.fromkeys(services, values))
+
+
+def _one(*values: str) -> tuple[Labels, ...]:
+    return tuple((value,) for value in values)
+
+
+# The codes with which the persister refuses a command.
+REFUSALS = (
+    "clock_skew",
+    "conflict",
+    "forbidden",
+    "group_full",
+    "invalid_body",
+    "muted",
+    "not_member",
+    "session_not_found",
+    "too_old",
+)
+# 1000: closed by the client, or by the web server.
+CLOSE_CODES = ("1000", "1001", "4400", "4401", "4408", "4409", "4503")
+_FRAMES_IN = ("hello", "send", "sync", "ack_ahead", "watermark")
+_FRAMES_OUT = ("live", "message", "receipt", "group_receipt", "send_ack", "send_error")
+_FRAMES = (*(("in", name) for name in _FRAMES_IN), *(("out", name) for name in _FRAMES_OUT))
+
+SERIES: Sequence[Series] = (
+    _stages(metrics.ROUNDS, "confirmed", "repeated", "dropped"),
+    _stages(metrics.ROUND_SECONDS),
+    _stages(metrics.ROUND_RECORDS),
+    _stages(metrics.LAG_SECONDS),
+    _stages(metrics.REPEATS),
+    _stages(metrics.PARTITIONS, "loading", "ready", "stopped", "repeating", "paused"),
+    _stages(metrics.DEAD_LETTERS, only=("persister", "receipts")),
+    _stages(metrics.HINTS, "sent", "lost", only=("persister", "fanout")),
+    _stages(metrics.COMMITS, "done", "failed", "fenced"),
+    _services(metrics.LOOP_LAG_SECONDS, SERVICES),
+    _services(metrics.CLOCK_SKEW_SECONDS, SERVICES),
+    _services(metrics.SERVER_SILENT_SECONDS, SERVICES, *_one("kafka", "cassandra")),
+    _services(metrics.DECISIONS, ("persister",), *_one("stored", "duplicate", "unchanged", *REFUSALS)),
+    _services(metrics.INBOX_ROWS, ("fanout",)),
+    _services(metrics.PUSHES, ("fanout",), *_one("write", "read")),
+    _services(metrics.WATERMARKS, ("receipts",)),
+    _services(metrics.STRANGERS_WATERMARKS, ("receipts",)),
+    _services(metrics.CONNECTIONS, (GATEWAY,)),
+    _services(metrics.CONNECTIONS_MOST, (GATEWAY,)),
+    _services(metrics.REFUSED_SOCKETS, (GATEWAY,), *_one("full", "draining")),
+    _services(metrics.CLOSES, (GATEWAY,), *_one(*CLOSE_CODES)),
+    _services(metrics.FRAMES, (GATEWAY,), *_FRAMES),
+    _services(metrics.COMMANDS, (GATEWAY,), *_one("published", "unknown", "refused")),
+    _services(metrics.PUSH_RECORDS, (GATEWAY,), *_one("routed", "other_epoch", "unreadable")),
+    _services(metrics.HISTORY_BLOCKS, (GATEWAY,), *_one("hit", "read", "joined")),
+    _services(metrics.SESSION_LISTS, (GATEWAY,), *_one("kept", "read")),
+    _services(metrics.HISTORY_CACHE_BYTES, (GATEWAY,)),
+    _services(metrics.SEND_SECONDS, (GATEWAY,)),
+    # Routes by statuses by buckets would be thousands of series, nearly all of them 0: they come with their calls.
+    _services(metrics.HTTP_SECONDS, (GATEWAY,)),
+)
+
+
+def begin(*services: str) -> None:
+    """All series of these services, as 0, and no metric of the others. For composition roots: once in a process."""
+    for series in SERIES:
+        owners = [service for service in services if service in series.labels]
+        if not owners:
+            REGISTRY.unregister(series.metric)
+        for service in owners:
+            for values in series.labels[service]:
+                series.metric.labels(*values)
