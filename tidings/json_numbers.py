@@ -13,6 +13,13 @@ LEAST_WHOLE = -(2**63)
 MOST_WHOLE = 2**64 - 1
 # Printed with so many digits, a double comes back as itself, and many libraries print them all.
 DOUBLE_DIGITS = 17
+# Of MOST_WHOLE. A number of more significant digits is neither a whole one of 64 bits nor a double.
+WHOLE_DIGITS = 20
+# No text is as long as the zeros that would make up for more.
+_POWER_DIGITS = 9
+# Up to 15 digits, and a point or an `e`: below 10^15 no two such numbers share a double, so the nearest one tells all.
+_PLAIN_CHARS = 16
+_PLAIN_BOUND = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +30,23 @@ class Inexact:
 
 
 def number_of(text: str) -> int | float | Inexact:
-    """The value of a number that JSON writes with a fraction or an exponent. For msgspec's `float_hook`."""
-    double = float(text)
-    if not math.isfinite(double):
+    """The value of a number that JSON writes with a fraction or an exponent. For msgspec's `float_hook`.
+
+    Linear in the text: nothing but a short form of it is ever reckoned with.
+    """
+    if len(text) <= _PLAIN_CHARS:
+        double = float(text)
+        if 0 < abs(double) < _PLAIN_BOUND:
+            return int(double) if double.is_integer() else double
+    short = _short(text)
+    if short is None:
         return Inexact(text)
-    if double == 0:
-        return Inexact(text) if text.lower().partition("e")[0].strip("-0.") else 0
-    exact = Decimal(text)
+    double = float(short)
+    if double == 0 and short == "0":
+        return 0
+    if double == 0 or not math.isfinite(double):
+        return Inexact(text)
+    exact = Decimal(short)
     if exact == exact.to_integral_value():
         # A double of more than 64 bits never becomes a long integer.
         whole = int(exact) if LEAST_WHOLE <= double <= MOST_WHOLE + 1 else MOST_WHOLE + 1
@@ -37,7 +54,23 @@ def number_of(text: str) -> int | float | Inexact:
             return whole
     elif double.is_integer():
         return Inexact(text)
-    return double if _is_kept(double, exact) else Inexact(text)
+    return double if len(exact.as_tuple().digits) <= DOUBLE_DIGITS else Inexact(text)
+
+
+def _short(text: str) -> str | None:
+    """The same value as significant digits and an exponent; None where nothing keeps so many of them."""
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return "0"
+    power_digits = exponent.lstrip("+-").lstrip("0")
+    if len(significant) > WHOLE_DIGITS or len(power_digits) > _POWER_DIGITS:
+        return None
+    power = int(power_digits or "0") * (-1 if exponent.startswith("-") else 1)
+    sign = "-" if mantissa.startswith("-") else ""
+    return f"{sign}{significant}e{power + len(digits) - len(significant) - len(fraction)}"
 
 
 def kept(value: int | float) -> int | float:
@@ -49,7 +82,7 @@ def kept(value: int | float) -> int | float:
     if LEAST_WHOLE <= value <= MOST_WHOLE:
         return value
     double = float(value) if value.bit_length() <= sys.float_info.max_exp - 1 else math.inf
-    if math.isfinite(double) and _is_kept(double, Decimal(value)):
+    if math.isfinite(double) and len(str(value).strip("-").rstrip("0")) <= DOUBLE_DIGITS:
         return double
     raise ValueError(unkept(f"a whole number of {value.bit_length()} bits"))
 
@@ -57,10 +90,3 @@ def kept(value: int | float) -> int | float:
 def unkept(what: str) -> str:
     """The text for a number that cannot be kept."""
     return f"{what} cannot be kept; write it as a string (whole numbers of 64 bits, or {DOUBLE_DIGITS} digits)"
-
-
-def _is_kept(double: float, exact: Decimal) -> bool:
-    if exact == Decimal(repr(double)):
-        return True
-    digits = "".join(map(str, exact.as_tuple().digits)).strip("0")
-    return len(digits) <= DOUBLE_DIGITS

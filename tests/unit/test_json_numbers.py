@@ -1,6 +1,7 @@
 """One number has one canonical form, however it is written; what cannot be kept is refused."""
 
 import json
+import time
 from decimal import Decimal
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidings import json_numbers
 from tidings.codec import canonical_json
 from tidings.json_numbers import LEAST_WHOLE, MOST_WHOLE, Inexact, number_of
 
@@ -112,3 +114,75 @@ def test_a_number_that_cannot_be_kept_is_not_equal_to_any() -> None:
     assert number_of("1e400") == Inexact("1e400")
     assert number_of("1e999999999999999999999") == Inexact("1e999999999999999999999")
     assert number_of("1e-999999999999999999999") == Inexact("1e-999999999999999999999")
+
+
+LONG = 60_000
+LONG_NUMBERS = {
+    "digits before the point": "9" * LONG + ".5",
+    "digits behind the point": "0." + "1" * LONG,
+    "zeros behind the point": "0." + "0" * LONG + "1",
+    "zeros and what makes up for them": "1" + "0" * LONG + f"e-{LONG}",
+    "a whole number and zeros": f"{MOST_WHOLE}." + "0" * LONG,
+    "zeros before the digits": "0." + "0" * LONG + f"15e{LONG}",
+    "digits and an exponent": "9" * LONG + f"e-{LONG}",
+    "nothing but zeros": "0." + "0" * LONG,
+    "a long exponent": "1e" + "9" * LONG,
+    "a long exponent below zero": "1e-" + "9" * LONG,
+    "a long exponent of zeros": "1e" + "0" * LONG + "1",
+    "an exponent of 11 digits": "1e99999999999",
+}
+
+
+class Work:
+    """What decimals are asked to take in."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def decimal(self, text: str) -> Decimal:
+        self.characters += len(text)
+        return Decimal(text)
+
+
+@pytest.mark.parametrize("kind", LONG_NUMBERS)
+def test_a_long_number_is_judged_by_its_text(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work()
+    monkeypatch.setattr(json_numbers, "Decimal", work.decimal)
+    canonical(LONG_NUMBERS[kind])
+    assert work.characters < 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("zeros and what makes up for them", b"1"),
+        ("a whole number and zeros", str(MOST_WHOLE).encode()),
+        ("zeros before the digits", b"0.15"),
+        ("nothing but zeros", b"0"),
+        ("a long exponent of zeros", b"10"),
+        ("digits behind the point", None),
+        ("a long exponent", None),
+    ],
+)
+def test_a_long_number_has_the_value_that_it_writes(kind: str, form: bytes | None) -> None:
+    assert canonical(LONG_NUMBERS[kind]) == form
+
+
+@pytest.mark.parametrize(
+    "number", ["1.5", "5e0", "0.12345678901234567", "1" * 4_000, "9" * 309, "9" * 100 + ".5", "1e-400"]
+)
+def test_a_body_of_numbers_takes_a_bounded_time(number: str) -> None:
+    """Of a quarter of a megabyte. Generous: some tenths of a second on a slow machine."""
+    body = "[" + ",".join([number] * (250_000 // (len(number) + 1))) + "]"
+    began_s = time.process_time()
+    canonical(body)
+    assert time.process_time() - began_s < 3
+
+
+@given(written.filter(lambda text: len(text) <= 16))
+def test_a_plain_number_is_what_its_digits_say(text: str) -> None:
+    value = number_of(text)
+    if isinstance(value, int):
+        assert value == Decimal(text)
+    elif isinstance(value, float):
+        assert value == float(text)
