@@ -1,7 +1,7 @@
 """Reads that many ask for at once, made into few. Bounded: some batches in flight, the rest waits for the next turn.
 
 A key that cannot be read fails alone: a batch that fails is read again key by key, and a key that was to blame is
-read outside of the batches for a minute.
+read outside of the batches for a minute. Where it is asked for, a key that is slow holds up no others either.
 """
 
 import asyncio
@@ -52,9 +52,14 @@ class Batched(Generic[K, V]):
     read after it asked: that is PROTOCOL's promise of freshness.
     """
 
-    def __init__(self, load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]]) -> None:
-        """`load` answers for the keys it finds. StoreUnavailable is raised for the keys that fail alone, too."""
+    def __init__(self, load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]], slow_s: float | None = None) -> None:
+        """`load` answers for the keys it finds. StoreUnavailable is raised for the keys that fail alone, too.
+
+        A batch that takes longer than `slow_s` is read key by key beside itself, and others go on without it.
+        """
         self._load = load
+        self._slow_s = slow_s
+        self._slow = 0
         # All but the last are full.
         self._waiting: deque[_Batch[K, V]] = deque()
         self._places: dict[K, _Batch[K, V]] = {}
@@ -125,7 +130,7 @@ class Batched(Generic[K, V]):
 
     def _start(self) -> None:
         """One run, and beside it others for whole batches alone: the few keys that come during a run wait for it."""
-        while len(self._runs) < min(BATCHES_AT_ONCE, 1 + len(self._places) // MAX_KEYS):
+        while len(self._runs) < min(BATCHES_AT_ONCE, 1 + self._slow + len(self._places) // MAX_KEYS):
             self._runs.add(asyncio.create_task(self._run()))
 
     async def _run(self) -> None:
@@ -136,21 +141,47 @@ class Batched(Generic[K, V]):
                 batch = self._waiting.popleft()
                 for key in batch.keys:
                     del self._places[key]
-                await self._answer(batch)
+                await (self._answer(batch) if self._slow_s is None else self._answer_in_time(batch, self._slow_s))
         finally:
             # By itself and at once: a key that comes before a callback would run must not count on this one.
             self._runs.remove(this)
 
+    async def _answer_in_time(self, batch: _Batch[K, V], slow_s: float) -> None:
+        is_slow = False
+
+        def go_on() -> None:
+            nonlocal is_slow
+            is_slow = True
+            self._slow += 1
+            if len(batch.keys) == 1:
+                self._suspect(batch.keys)
+            elif len(self._alone) + len(batch.keys) <= MAX_ALONE:
+                self._read_alone(batch)
+            if self._waiting:
+                self._start()
+
+        timer = asyncio.get_running_loop().call_later(slow_s, go_on)
+        try:
+            await self._answer(batch)
+        finally:
+            timer.cancel()
+            self._slow -= is_slow
+
     async def _answer(self, batch: _Batch[K, V]) -> None:
         try:
-            batch.answer.set_result(await self._load(batch.keys))
+            found = await self._load(batch.keys)
+            if not batch.answer.done():
+                batch.answer.set_result(found)
         except StoreUnavailable as error:
+            if batch.answer.done():
+                return
             if len(batch.keys) == 1 or len(self._alone) + len(batch.keys) > MAX_ALONE:
                 batch.answer.set_exception(error)
             else:
                 self._read_alone(batch)
         except Exception as error:  # noqa: BLE001 - without an answer the callers wait for ever
-            batch.answer.set_exception(error)
+            if not batch.answer.done():
+                batch.answer.set_exception(error)
 
     def _read_alone(self, batch: _Batch[K, V]) -> None:
         """Each key of a failed batch, beside the next batches: whoever waits, waits for its own keys only."""
@@ -163,18 +194,21 @@ class Batched(Generic[K, V]):
             left.discard(task)
             _is_retrieved(task)
             if not left:
-                self._suspect(batch.alone)
+                self._suspect_some(batch.alone)
 
         for task in batch.alone.values():
             task.add_done_callback(is_done)
         batch.answer.set_result({})
 
-    def _suspect(self, alone: Mapping[K, asyncio.Task[Mapping[K, V]]]) -> None:
+    def _suspect_some(self, alone: Mapping[K, asyncio.Task[Mapping[K, V]]]) -> None:
         """The keys to blame. Where all failed no key is: the tables were away."""
         failed = [key for key, task in alone.items() if task.cancelled() or task.exception()]
         if len(failed) < len(alone):
-            for key in failed:
-                self._suspects[key] = Batched(self._load)
+            self._suspect(failed)
+
+    def _suspect(self, keys: Collection[K]) -> None:
+        for key in keys:
+            self._suspects[key] = Batched(self._load)
 
 
 async def _all_done(answers: Collection["asyncio.Future[Mapping[K, V]]"]) -> None:

@@ -25,6 +25,8 @@ MAX_AGE_MS = 4_000
 # From here on a list in use is read again in the background: it has as long again, and more, to arrive.
 REFRESH_AGE_MS = 1_500
 GATHER_S = 0.25
+# 100 lists are 5 ms. One that takes so long is waited for by nobody else, and the others are there within LIST_S.
+_SLOW_S = 0.2
 # Of all kept lists together: 100,000 empty ones, or 400 of the longest by default, which are some 60 MB.
 MAX_KEPT = 400_000
 # What a list costs beside its ids.
@@ -59,7 +61,7 @@ class Blocks:
         )
         # When a list was changed here: what a read that began before has found is void.
         self._changed_at: LRUCache[str, int] = LRUCache(MAX_KEPT // _IDS_WORTH)
-        self._reads: Batched[str, BlockList] = Batched(self._load)
+        self._reads: Batched[str, BlockList] = Batched(self._load, _SLOW_S)
         # The changes of one user wait for each other.
         self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._growing_old: set[str] = set()

@@ -3,11 +3,16 @@
 The mark is made when a receipt is published, so acks wait for no block list.
 """
 
+import asyncio
 from collections.abc import Collection
 
 from services.gateway.blocks import Blocks
 from tidings import ids
 from tidings.wire.receipts_pb2 import Receipt
+
+# A list that has not come by then hides the receipt: nobody is told what its user may want to hide, and the log gets
+# it within 0.6 s, gathering included. The next receipt of the session, or a GET, shows the watermark.
+LIST_S = 0.5
 
 
 class HiddenReceipts:
@@ -27,11 +32,15 @@ class HiddenReceipts:
         return is_blocked is not None
 
     async def mark_all(self, receipts: Collection[Receipt]) -> None:
-        """Mark these, with block lists read where they are unknown; one that cannot be read hides the receipt."""
+        """Mark these, with block lists read where they are unknown; without one within LIST_S it is hidden."""
         if self._blocks is None:
             return
         pairs = [(one.user_id, peer_id) for one in receipts if (peer_id := _peer_of(one)) is not None]
-        hiding = await self._blocks.hiding(pairs)
+        try:
+            async with asyncio.timeout(LIST_S):
+                hiding = await self._blocks.hiding(pairs)
+        except TimeoutError:
+            hiding = set(pairs)
         for receipt in receipts:
             receipt.is_hidden_from_peer = (receipt.user_id, _peer_of(receipt)) in hiding
 

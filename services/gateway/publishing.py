@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from services.gateway.hidden_receipts import HiddenReceipts
 from tidings import ids, metrics
@@ -20,6 +21,9 @@ from tidings.wire.receipts_pb2 import Receipt
 # Below the 250 ms of the receipts service, whose next stop it is.
 GATHER_S = 0.1
 _GATHERED_PLACES = 50_000
+# Users whose block lists are waited for, each with a task; others are gathered on until one of these is through.
+_LISTS_AWAITED = 5_000
+_K = TypeVar("_K")
 _OUTCOME_UNKNOWN = "the log did not confirm the message; its outcome is unknown, try again with the same client_msg_id"
 
 
@@ -56,8 +60,9 @@ class Publisher:
         self._gathered: dict[tuple[str, str], Receipt] = {}
         self._gathering: asyncio.TimerHandle | None = None
         self._hidden = hidden or HiddenReceipts(None)
-        # Receipts of users whose block lists are being read.
-        self._looking: asyncio.Task[None] | None = None
+        # Of each user whose block list is being read: who reads it, and the receipts that wait for it, by session.
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._unmarked: dict[str, dict[str, Receipt]] = {}
         self._is_leaving = False
 
     def command(self, command: Command, connection_id: str, ref: str | None, on_unknown: Callable[[], None]) -> None:
@@ -104,9 +109,7 @@ class Publisher:
         when the bound is full.
         """
         place = (receipt.session_id, receipt.user_id)
-        known = self._gathered.setdefault(place, receipt)
-        known.delivered_seq = max(known.delivered_seq, receipt.delivered_seq)
-        known.read_seq = max(known.read_seq, receipt.read_seq)
+        _merge(self._gathered, place, receipt)
         if len(self._gathered) > _GATHERED_PLACES:
             del self._gathered[place]
             raise unavailable()
@@ -116,29 +119,33 @@ class Publisher:
     def _publish_gathered(self) -> None:
         self._gathering = None
         gathered, self._gathered = self._gathered, {}
-        unknown = [receipt for receipt in gathered.values() if not self._publish_if_known(receipt)]
-        if not unknown:
-            return
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look(unknown))
-        else:
-            for receipt in unknown:
-                self.watermark_soon(receipt)
-
-    def _publish_if_known(self, receipt: Receipt) -> bool:
-        """False where a block list has to be read first."""
-        if not self._hidden.mark(receipt):
-            return False
-        self._publish_or_gather(receipt)
-        return True
-
-    async def _look(self, receipts: Collection[Receipt]) -> None:
-        try:
-            await self._hidden.mark_all(receipts)
-            for receipt in receipts:
+        is_room = sum(map(len, self._unmarked.values())) + len(gathered) <= _GATHERED_PLACES
+        for receipt in gathered.values():
+            if self._hidden.mark(receipt):
                 self._publish_or_gather(receipt)
+            elif is_room and (receipt.user_id in self._looking or len(self._looking) < _LISTS_AWAITED):
+                self._await_list(receipt)
+            else:
+                with contextlib.suppress(Refused):
+                    self.watermark_soon(receipt)
+
+    def _await_list(self, receipt: Receipt) -> None:
+        """Receipts of one user wait for this user's block list alone."""
+        _merge(self._unmarked.setdefault(receipt.user_id, {}), receipt.session_id, receipt)
+        if receipt.user_id not in self._looking:
+            self._looking[receipt.user_id] = asyncio.create_task(self._look(receipt.user_id))
+
+    async def _look(self, user_id: str) -> None:
+        try:
+            first = dict(self._unmarked[user_id])
+            await self._hidden.mark_all(first.values())
+            for session_id, receipt in self._unmarked[user_id].items():
+                if session_id not in first:  # it came meanwhile; hidden where the list is still unknown
+                    self._hidden.mark(receipt)
         finally:
-            self._looking = None
+            self._looking.pop(user_id, None)
+            for receipt in self._unmarked.pop(user_id, {}).values():
+                self._publish_or_gather(receipt)
 
     def _publish_or_gather(self, receipt: Receipt) -> None:
         try:
@@ -166,14 +173,30 @@ class Publisher:
             self._send(PRESENCE, partition, record)
 
     async def flush(self, timeout_s: float) -> None:
-        """Before the end: wait until what was handed over is confirmed or unknown, for a bounded time."""
+        """Before the end: wait until what was handed over is confirmed or unknown, `timeout_s` in all.
+
+        Block lists get half of it; receipts whose list has not come by then are published as hidden.
+        """
         self._is_leaving = True
-        for _ in range(2):  # what came while block lists were read waits for the second time
-            self._publish_gathered()
-            if self._looking is not None:
-                await asyncio.wait((self._looking,), timeout=timeout_s)
-        if self._unconfirmed:
-            await asyncio.wait(self._unconfirmed, timeout=timeout_s)
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        self._publish_gathered()
+        if self._looking:
+            await asyncio.wait(self._looking.values(), timeout=timeout_s / 2)
+        for _ in range(2):  # what the full bound refused gets a second try
+            self._publish_unread()
+            if self._unconfirmed:
+                await asyncio.wait(self._unconfirmed, timeout=max(0, deadline_s - loop.time()))
+
+    def _publish_unread(self) -> None:
+        """All that is still here, hidden where no block list has come."""
+        here = [*self._gathered.values(), *(one for waiting in self._unmarked.values() for one in waiting.values())]
+        for looking in self._looking.values():
+            looking.cancel()
+        self._looking, self._unmarked, self._gathered = {}, {}, {}
+        for receipt in here:
+            self._hidden.mark(receipt)
+            self._publish_or_gather(receipt)
 
     def _send(self, topic: str, partition: int, record: NewRecord) -> asyncio.Future[int]:
         try:
@@ -189,6 +212,13 @@ class Publisher:
         # Looked at here, so that nobody else has to.
         if not done.cancelled():
             done.exception()
+
+
+def _merge(known: dict[_K, Receipt], place: _K, receipt: Receipt) -> None:
+    """Watermarks are maxima."""
+    there = known.setdefault(place, receipt)
+    there.delivered_seq = max(there.delivered_seq, receipt.delivered_seq)
+    there.read_seq = max(there.read_seq, receipt.read_seq)
 
 
 async def announce_gateway(producer: Producer, ordinal: int) -> GatewayIdentity:

@@ -1,16 +1,17 @@
 """A user who blocks the peer of a direct session: what the peer is told and shown of how far the user has come."""
 
 import asyncio
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
 import pytest
 
 from services.gateway.blocks import MAX_AGE_MS, Blocks
-from services.gateway.hidden_receipts import HiddenReceipts
+from services.gateway.hidden_receipts import LIST_S, HiddenReceipts
 from services.gateway.membership import Memberships
 from services.gateway.message_reads import MessageReads
-from services.gateway.publishing import GatewayIdentity, Publisher
+from services.gateway.publishing import GATHER_S, GatewayIdentity, Publisher
 from services.gateway.receipt_reads import ReceiptReads
 from services.gateway.session_reads import SessionReads
 from tests.contract.store.making import message, segment, write_confirmed
@@ -18,7 +19,7 @@ from tidings import topics
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import ReadRow, Row
+from tidings.store.rows import BlockList, ReadRow, Row
 from tidings.topics import RECEIPTS_INBOUND, TopicSizes
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.receipts_pb2 import Receipt
@@ -147,6 +148,75 @@ async def test_acks_do_not_wait_for_blocks_that_cannot_be_read() -> None:
     here.clock.now_ms += MAX_AGE_MS
     await here.hidden.mark_all(receipts := [read(3), read(1, user_id="alice")])
     assert [one.is_hidden_from_peer for one in receipts] == [True, False]
+
+
+class HangingStore(MemoryStore):
+    """The block lists of some users do not come until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hanging: set[str] = set()
+        self.let_go = asyncio.Event()
+
+    async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
+        if self.hanging.intersection(user_ids):
+            await self.let_go.wait()
+        return await super().block_lists(user_ids)
+
+
+async def hanging_world(*user_ids: str) -> tuple[World, HangingStore]:
+    here, store = World(), HangingStore()
+    store.hanging = {*user_ids}
+    here.store = store
+    here.blocks = Blocks(store, here.clock)
+    here.hidden = HiddenReceipts(here.blocks)
+    return here, store
+
+
+async def said_by(here: World, *user_ids: str) -> dict[str, bool]:
+    """Whose receipts came to the log, and whether they are hidden, as soon as all of these are there."""
+    async with asyncio.timeout(10):
+        while not {*user_ids} <= {one.user_id for one in here.said()}:  # noqa: ASYNC110 - no event for a log
+            await asyncio.sleep(0.01)
+    return {one.user_id: one.is_hidden_from_peer for one in here.said()}
+
+
+async def test_a_hanging_block_list_holds_up_nobody_else() -> None:
+    here, _ = await hanging_world("bob")
+    publisher = await here.publisher()
+    publisher.watermark_soon(read(3))
+    await asyncio.sleep(1.5 * GATHER_S)
+    # Bob's list is being read; Carol's is asked for behind it.
+    publisher.watermark_soon(read(1, "d:carol:dan", "carol"))
+    began_s = asyncio.get_running_loop().time()
+    assert (await said_by(here, "carol"))["carol"] is False
+    assert asyncio.get_running_loop().time() - began_s < GATHER_S + LIST_S
+    # Hidden, although the list has never come.
+    assert (await said_by(here, "bob"))["bob"] is True
+    await publisher.flush(1)
+
+
+async def test_a_hanging_block_list_hides_nobody_else_of_its_batch() -> None:
+    here, _ = await hanging_world("bob")
+    publisher = await here.publisher()
+    for receipt in (read(3), read(1, "d:carol:dan", "carol"), read(1, "d:carol:dan", "dan")):
+        publisher.watermark_soon(receipt)
+    assert await said_by(here, "bob", "carol", "dan") == {"bob": True, "carol": False, "dan": False}
+    await publisher.flush(1)
+
+
+async def test_a_leaving_gateway_publishes_within_its_time() -> None:
+    here, _ = await hanging_world("bob", "alice")
+    publisher = await here.publisher()
+    publisher.watermark_soon(read(3))
+    await asyncio.sleep(1.5 * GATHER_S)
+    publisher.watermark_soon(read(2))
+    publisher.watermark_soon(read(1, user_id="alice"))
+    began_s = asyncio.get_running_loop().time()
+    await publisher.flush(0.4)
+    assert asyncio.get_running_loop().time() - began_s < 0.8
+    assert {one.user_id: one.read_seq for one in here.said()} == {"bob": 3, "alice": 1}
+    assert all(one.is_hidden_from_peer for one in here.said())
 
 
 async def test_receipts_of_groups_and_notes_are_marked_at_once() -> None:
