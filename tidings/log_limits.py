@@ -1,6 +1,7 @@
 """Bounds for log lines: a server that is away makes some libraries log thousands of lines a second.
 
-Lines are of one kind when logger, level and text are equal but for numbers; errors of partitions are told apart.
+Lines are of one kind when logger, level and text are equal but for numbers, and the exception is of one type and
+place. Errors of partitions are told apart.
 """
 
 import logging
@@ -23,6 +24,9 @@ LOGGER_LINES_PER_S = 10.0
 _KINDS_MOST = 2_000
 _KIND_CHARACTERS = 120
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+")
+# In a traceback as text: where it was raised, and the last line that is not indented, which begins with the type.
+_PLACE = re.compile(r'^ +File "([^"\n]*)", line (\d+)', re.MULTILINE)
+_TYPE = re.compile(r"^([^\s:]+)(?::|$)", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -86,7 +90,24 @@ def _kind(record: logging.LogRecord) -> tuple[object, ...]:
         # Each partition that stops is named once; rounds that are repeated are one kind, whatever their partition.
         partition = said.get("partition") if record.levelno >= logging.ERROR else None
         said = said.get("event")
-    return record.name, record.levelno, _NUMBERS.sub("#", str(said)[:_KIND_CHARACTERS]), partition
+    return record.name, record.levelno, _NUMBERS.sub("#", str(said)[:_KIND_CHARACTERS]), partition, _raised(record)
+
+
+def _raised(record: logging.LogRecord) -> tuple[str, ...] | None:
+    """Type and place of the exception of a line: a flood of one bug must not hide the first traceback of another."""
+    told = record.msg.get("exception") if isinstance(record.msg, dict) else None
+    if isinstance(told, str):  # structlog has made it text
+        last_place = max(_PLACE.finditer(told), key=lambda found: found.start(), default=None)
+        after = told[last_place.end() :] if last_place else told
+        found = _TYPE.search(after)
+        return (found[1] if found else "", *(last_place.groups() if last_place else ()))
+    if not isinstance(record.exc_info, tuple) or record.exc_info[0] is None:
+        return None
+    kind, _, frame = record.exc_info
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = (frame.tb_frame.f_code.co_filename, str(frame.tb_lineno)) if frame is not None else ()
+    return (kind.__qualname__, *place)
 
 
 def _tell(record: logging.LogRecord, suppressed: int) -> None:

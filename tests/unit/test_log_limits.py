@@ -4,12 +4,17 @@ import json
 import logging
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidings.log_limits import BURST_LINES, LINES_PER_S, LOGGER_BURST_LINES, LOGGER_LINES_PER_S, LineLimiter
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
 class Clock:
@@ -77,6 +82,39 @@ def test_every_partition_that_stops_is_named() -> None:
         for number in range(96)
     ]
     assert all(limiter.filter(line) for line in lines)
+
+
+def raising(error: Exception) -> ExcInfo:
+    try:
+        raise error
+    except type(error):
+        return sys.exc_info()
+
+
+def raising_elsewhere(error: Exception) -> ExcInfo:
+    try:
+        raise error
+    except type(error):
+        return sys.exc_info()
+
+
+def of_library(raised: ExcInfo) -> logging.LogRecord:
+    return logging.LogRecord("uvicorn", logging.ERROR, "", 0, "a call failed", None, raised)
+
+
+def of_ours(raised: ExcInfo) -> logging.LogRecord:
+    assert raised[0] is not None
+    told = "".join(traceback.format_exception(*raised)).rstrip("\n")
+    return record({"event": "a call failed", "exception": told}, level=logging.ERROR)
+
+
+@pytest.mark.parametrize("line", [of_library, of_ours])
+def test_a_flood_of_one_bug_hides_no_other(line: Callable[[ExcInfo], logging.LogRecord]) -> None:
+    limiter = LineLimiter(Clock())
+    passed = [limiter.filter(line(raising(ValueError(f"{number}: what a user wrote\nE: x")))) for number in range(50)]
+    assert sum(passed) == BURST_LINES
+    assert limiter.filter(line(raising(KeyError("a"))))
+    assert limiter.filter(line(raising_elsewhere(ValueError("another"))))
 
 
 def test_a_process_limits_the_lines_of_libraries_and_its_own() -> None:
