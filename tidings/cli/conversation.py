@@ -52,7 +52,7 @@ class Conversation:
         session = await self._client.session(self._view.session_id)
         await self._fetch_undelivered(page, session.delivered_seq)
         if session.peer is not None:
-            self._view.peer_has(session.peer.delivered_seq, session.peer.read_seq)
+            self._view.peer_has(session.peer.delivered_seq or 0, session.peer.read_seq or 0)
         self._mark_read()
 
     async def _fetch_undelivered(self, page: HistoryPage, delivered_seq: int) -> None:

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tidings_client import Unreachable, backoff
+from tidings_client.fetching import watermarks
 from tidings_client.group_calls import Placed
 from tidings_client.rest import Rest
 from tidings_client.tokens import Tokens
@@ -100,3 +101,18 @@ async def test_all_sessions_are_there_once_while_the_list_moves() -> None:
     found = await rest.all_sessions()
     assert [(one.session_id[-1], one.head.seq) for one in found if one.head] == [("d", 3), ("c", 8), ("a", 9), ("b", 8)]
     assert asked == [None, "1", "2", "3"]
+
+
+async def test_the_watermarks_of_a_peer_who_blocks_the_user_are_absent() -> None:
+    shown = {"d:alice:bob": {}, "d:alice:carol": {"delivered_seq": 2, "read_seq": 0}}
+    listed = [
+        {"session_id": name, "head": {"seq": 3}, "peer": {"user_id": name[8:], **marks}}
+        for name, marks in shown.items()
+    ]
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json={"sessions": listed, "next": None}))
+    rest = Rest("http://server", Tokens("token"), transport)
+    peers = [one.peer for one in (await rest.sessions()).sessions if one.peer]
+    assert [(one.delivered_seq, one.read_seq) for one in peers] == [(None, None), (2, 0)]
+    # Zero moves no status: what was shown does not go back.
+    told = [marks async for marks in watermarks(rest, set(shown))]
+    assert told == [("d:alice:bob", 0, 0), ("d:alice:carol", 2, 0)]

@@ -116,11 +116,13 @@ async def listed(rest: Rest, session_ids: set[str]) -> AsyncIterator[Session]:
 
 
 async def watermarks(rest: Rest, session_ids: set[str]) -> AsyncIterator[tuple[str, int, int]]:
-    """(session_id, delivered_seq, read_seq) of the peers in these sessions. They are a refreshment: without
-    an answer it simply ends, and the next `live` asks again."""
+    """(session_id, delivered_seq, read_seq) of the peers in these sessions; 0, which moves nothing, where absent.
+
+    They are a refreshment: without an answer it simply ends, and the next `live` asks again.
+    """
     async for session in listed(rest, session_ids):
         if session.peer is not None:
-            yield session.session_id, session.peer.delivered_seq, session.peer.read_seq
+            yield session.session_id, session.peer.delivered_seq or 0, session.peer.read_seq or 0
 
 
 async def counts(rest: Rest, session_id: str, seq: int) -> tuple[int, int] | None:

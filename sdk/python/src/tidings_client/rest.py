@@ -34,9 +34,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """The other user of a direct session. While they block this user their watermarks are absent, which is not 0."""
+
     user_id: str
-    delivered_seq: int = 0
-    read_seq: int = 0
+    delivered_seq: int | None = None
+    read_seq: int | None = None
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
