@@ -6,7 +6,7 @@ The tests are found by their mark `field_case`, so a test can be renamed or move
 import argparse
 import ast
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,15 +67,39 @@ def marked(files: Iterable[Path]) -> dict[str, list[str]]:
     """The names of the tests that hold each case, in the order of files and lines."""
     found: dict[str, list[str]] = {}
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                for number in _numbers(node):
-                    found.setdefault(number, []).append(node.name)
+        for name, numbers in marks_of(file.read_text()):
+            for number in numbers:
+                found.setdefault(number, []).append(name)
     return found
 
 
-def _numbers(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    marks = [one for one in function.decorator_list if isinstance(one, ast.Call) and _is_mark(one.func)]
+def marks_of(source: str) -> Iterator[tuple[str, list[str]]]:
+    """Each function with its cases, those of its module and class (`pytestmark`, or a mark on the class) among them."""
+    yield from _marks_below(ast.parse(source).body, [])
+
+
+def _marks_below(body: Sequence[ast.stmt], outer: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    shared = [*outer, *(number for one in body for number in _numbers(_assigned(one)))]
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from _marks_below(node.body, [*shared, *_numbers(node.decorator_list)])
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
+            yield node.name, list(dict.fromkeys([*shared, *_numbers(node.decorator_list)]))
+
+
+def _assigned(node: ast.stmt) -> Sequence[ast.expr]:
+    """The marks that `pytestmark` gives to all that stand beside it."""
+    match node:
+        case (
+            ast.Assign(targets=[ast.Name(id="pytestmark")], value=value)
+            | ast.AnnAssign(target=ast.Name(id="pytestmark"), value=ast.expr() as value)
+        ):
+            return value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
+    return ()
+
+
+def _numbers(expressions: Iterable[ast.expr]) -> list[str]:
+    marks = [one for one in expressions if isinstance(one, ast.Call) and _is_mark(one.func)]
     return [str(arg.value) for mark in marks for arg in mark.args if isinstance(arg, ast.Constant)]
 
 
