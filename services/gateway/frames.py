@@ -26,6 +26,7 @@ MAX_NUMBER = 2**53 - 1
 # which for 64 KiB of escapes took 43 s.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)', re.DOTALL)
 
+_BYTE_ORDER_MARK = "\ufeff"
 NOT_ALLOWED = "JSON and Unicode do not allow a number or string in it (NaN, an infinity, a lone surrogate)"
 
 Number = Annotated[int, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
@@ -122,7 +123,8 @@ _LENIENT = json.JSONDecoder(parse_int=lambda _: 0, parse_float=lambda _: 0.0)
 
 
 def decode_line(line: str) -> Frame | Malformed:
-    """One line of a message. Never raises."""
+    """One line of a message; a byte order mark before it is ignored, as in REST (RFC 8259). Never raises."""
+    line = line.removeprefix(_BYTE_ORDER_MARK)
     if is_too_deep(line):
         return Malformed(True, f"a frame may be nested at most {MAX_DEPTH} deep")
     # In UTF-8 a character takes four bytes at most.

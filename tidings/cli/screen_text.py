@@ -4,7 +4,7 @@ import json
 import sys
 from datetime import datetime
 
-from tidings.one_line import one_line
+from tidings.one_line import isolated, one_line, shortened
 from tidings_client import Message, Status
 
 TICKS = {
@@ -14,17 +14,34 @@ TICKS = {
     Status.READ: "✓✓ read",
     Status.FAILED: "✗ failed",
 }
+# Of a text of others, some 25 rows of a terminal; a message may have 8,000 characters, each a line end.
+MOST = 2_000
+LINE_ENDS = 20
+LINE_END = " ⏎ "
+# A message, its place in the session, and what is left out of each.
+_MOST_SAID = 2 * MOST + 200
 _LAST_MS = 253_402_128_000_000  # 9999-12-30, so that no time zone leaves the calendar
 
 
-def visible(text: str) -> str:
-    """One line without anything that a terminal would obey: what users write is not ours to trust."""
-    return one_line(text, " ⏎ ", "\N{REPLACEMENT CHARACTER}")
+def visible(text: str, most: int = MOST) -> str:
+    """One line without anything that a terminal would obey: what users write is not ours to trust.
+
+    What is longer ends with the number of characters that are left out.
+    """
+    line = one_line(text, LINE_END, "\N{REPLACEMENT CHARACTER}")
+    if len(line) <= LINE_ENDS:  # most lines of most people
+        return line
+    lines = line.split(LINE_END, LINE_ENDS)
+    short = shortened(LINE_END.join(lines[:LINE_ENDS]), most)
+    left_out = len(line) - len(short)
+    # Nobody is told that one line end is missing.
+    return f"{short} … ({left_out} more characters)" if left_out > len(LINE_END) else line
 
 
 def say(text: str, *, is_aside: bool = False) -> None:
     """Print one visible line at once; an aside goes to standard error, so that a pipe holds the answer alone."""
-    print(visible(text), file=sys.stderr if is_aside else sys.stdout, flush=True)
+    line = isolated(visible(text, _MOST_SAID))
+    print(line, file=sys.stderr if is_aside else sys.stdout, flush=True)
 
 
 def content(message: Message) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tidings import cli
 from tidings.cli.groups import described as described_member
-from tidings.cli.screen_text import clock, content, day_and_time, line, say, visible
+from tidings.cli.screen_text import LINE_ENDS, MOST, clock, content, day_and_time, line, say, visible
 from tidings.cli.sessions import described
 from tidings_client import Member, Message, Session
 from tidings_client.rest import Head
@@ -60,6 +60,31 @@ def test_a_line_of_tail_names_session_seq_and_sender() -> None:
 def test_a_text_that_a_terminal_would_obey_is_harmless(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert content(_message("text", {"text": text})) == shown
+
+
+@pytest.mark.field_case("44")
+@pytest.mark.parametrize("text", ["a\n" * 4_000, "x" * 8_000, "\x00" * 8_000, "字\n\n" * 2_600, "\u3164a" * 4_000])
+def test_one_message_prints_a_bounded_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    say(line(_message("text", {"text": text})))
+    printed = capsys.readouterr().out
+    assert len(printed) < MOST + 100
+    assert printed.count("⏎") < LINE_ENDS
+    assert regex.search(r" … \(\d{4,5} more characters\)\n$", printed)
+    say("ab " * 600)
+    assert "more" not in capsys.readouterr().out
+
+
+@pytest.mark.field_case("10", "44")
+def test_text_from_right_to_left_is_isolated(capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise a name in Hebrew takes the number behind it to its left side."""
+    head = Head(seq=7, sender_id="", preview="שלום 5 עולם 9")
+    say(described(Session(session_id="g:1", session_kind="group", mode="write", name="קבוצה", head=head)))
+    said = capsys.readouterr().out.strip()
+    assert said == "g:1 \u2068קבוצה\u2069 (write)  #7 : \u2068שלום 5 עולם\u2069 9"
+    say(described(Session(session_id="g:1", name="مرحبا", head=head)))
+    assert "\u2068مرحبا\u2069  #7 : \u2068" in capsys.readouterr().out
+    say("nothing of it: äöü 你好")
+    assert capsys.readouterr().out == "nothing of it: äöü 你好\n"
 
 
 @pytest.mark.field_case("44")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.gateway.blocks import Blocks
 from services.gateway.bodies import BodyRules
 from services.gateway.connection import Connection, ConnectionRules
-from services.gateway.frames import MAX_DEPTH, Malformed, decode_line
+from services.gateway.frames import MAX_DEPTH, Malformed, Ping, decode_line
 from services.gateway.group_reads import GroupReads
 from services.gateway.http_edges import App
 from services.gateway.hub import Hub
@@ -399,3 +399,10 @@ async def test_a_refused_handshake_is_a_problem_with_a_code(scope: dict[str, Any
     begin, body = said
     assert (begin["status"], json.loads(body["body"])["code"]) == (status, code)
     assert (b"content-type", b"application/problem+json") in begin["headers"]
+
+
+@pytest.mark.field_case("36")
+def test_a_byte_order_mark_before_a_line_is_ignored() -> None:
+    """As REST ignores it; one inside of a text stays."""
+    assert decode_line('\ufeff{"type":"ping","id":"\ufeff"}') == Ping(id="\ufeff")
+    assert decode_line('\ufeff\ufeff{"type":"ping"}') == Malformed(True, "not JSON")
