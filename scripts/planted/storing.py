@@ -144,7 +144,7 @@ BUGS = (
     bug(
         "wall clock instead of log time",
         "services/persister/sequence.py",
-        "draft.at = max(record.at_ms, draft.at)",
+        "draft.at = max(record.at_ms, draft.at, (ids.uuid7_time_ms(command.client_msg_id) or 0) - SKEW_MS)",
         'draft.at = max(__import__("time").time_ns() // 1_000_000, draft.at)',
         by.H29,
         by.H22_LAGS,

@@ -28,9 +28,14 @@ from tidings.store.rows import MODE_WRITE
 from tidings.wire.inbound_pb2 import Command
 
 _DAY_MS = 24 * 3600 * 1000
-# PROTOCOL: an id older than 90 days is refused. A key counts for 91 days of log time and its row lives
-# for 100, so the answer never depends on when Cassandra sweeps (H31).
-OLDEST_ID_MS = 90 * _DAY_MS
+# The gateway judges ids by the clock that it tells its clients: 5 minutes and 90 days (PROTOCOL, Ids). The brokers'
+# clock may differ from it by so much before the persister refuses ids, too. Beyond that one of the clocks is broken,
+# and a session's `at` that runs ahead by days would stay there (ADR 0029).
+CLOCKS_APART_MS = 12 * 3600 * 1000
+MOST_AHEAD_MS = SKEW_MS + CLOCKS_APART_MS
+# A key counts for 91 days of log time, longer than any id is taken, and its row lives for 100, so the answer never
+# depends on when Cassandra sweeps (H31).
+OLDEST_ID_MS = 90 * _DAY_MS + CLOCKS_APART_MS
 KEY_LIFE_MS = 91 * _DAY_MS
 
 _MEMBER_COMMANDS: dict[str, Callable[[Draft, Acting, Command, Place], Entry | Unchanged | Rejected]] = {
@@ -85,8 +90,8 @@ def _repeat(stored: Stored, command: Command) -> Repeated | Rejected:
 
 def _id_refusal(command: Command, record: Record) -> Rejected | None:
     id_time_ms = ids.uuid7_time_ms(command.client_msg_id)
-    if id_time_ms is not None and id_time_ms > record.at_ms + SKEW_MS:
-        return Rejected("clock_skew", "client_msg_id lies over 5 minutes in the future; use the server's time")
+    if id_time_ms is not None and id_time_ms > record.at_ms + MOST_AHEAD_MS:
+        return Rejected("clock_skew", "client_msg_id lies hours ahead of the log; compare the servers' clocks")
     if id_time_ms is not None and id_time_ms < record.at_ms - OLDEST_ID_MS:
         return Rejected("too_old", "client_msg_id is older than 90 days; compose the message anew")
     return None
@@ -128,7 +133,8 @@ def _post_change(draft: Draft, command: Command, record: Record) -> Change | Rej
 def _accept(draft: Draft, command: Command, record: Record, epoch: int, entry: Entry) -> Accepted:
     draft.seq += 1
     draft.count += entry.kind in COUNTABLE_KINDS
-    draft.at = max(record.at_ms, draft.at)
+    # A stored copy of a UUIDv7 has `at` >= its time - 5 min, whatever the broker's clock said: memory relies on it.
+    draft.at = max(record.at_ms, draft.at, (ids.uuid7_time_ms(command.client_msg_id) or 0) - SKEW_MS)
     opens_segment = _opens_segment(draft, command)
     if opens_segment:
         draft.segment += 1

@@ -9,7 +9,8 @@ from tidings import ids
 from tidings.store.base import KeyBucket
 from tidings.store.rows import GroupRow, MemberRow
 
-# PROTOCOL: a UUIDv7 more than 5 min in the future is refused, so a stored copy has `at` >= its time - 5 min.
+# PROTOCOL: a UUIDv7 more than 5 min in the future is refused. `at` is raised to its time - 5 min where the broker's
+# clock is behind the gateway's, so a stored copy never has a lower one.
 SKEW_MS = 5 * 60_000
 # Twice the skew: what a fresh id needs, and as much again for the time that messages wait in an outage.
 KEY_WINDOW_MS = 10 * 60_000

@@ -131,9 +131,9 @@ def _decide(session: Session, command: Command, record: Record) -> tuple[str, ob
     if known is not None and record.at_ms - known[2] <= 91 * _DAY_MS:
         return ("ack", known[0]) if known[1] == command.digest else ("error", "conflict")
     id_time_ms = ids.uuid7_time_ms(command.client_msg_id)
-    if id_time_ms is not None and id_time_ms > record.at_ms + 5 * _MINUTE_MS:
+    if id_time_ms is not None and id_time_ms > record.at_ms + 12 * 60 * _MINUTE_MS + 5 * _MINUTE_MS:
         return "error", "clock_skew"
-    if id_time_ms is not None and id_time_ms < record.at_ms - 90 * _DAY_MS:
+    if id_time_ms is not None and id_time_ms < record.at_ms - 90 * _DAY_MS - 12 * 60 * _MINUTE_MS:
         return "error", "too_old"
     effect = _effect(session, command, record)
     if isinstance(effect, str):
@@ -291,7 +291,11 @@ def _store(session: Session, command: Command, record: Record, effect: Effect) -
         sender_id=command.sender_id,
         client_msg_id=command.client_msg_id,
         message_id=ids.message_id(EPOCH, record.partition, record.offset),
-        at=max(record.at_ms, session.messages[-1].at if session.messages else 0),
+        at=max(
+            record.at_ms,
+            session.messages[-1].at if session.messages else 0,
+            (ids.uuid7_time_ms(command.client_msg_id) or 0) - 5 * _MINUTE_MS,
+        ),
         count=session.count + (not effect.event),
         body=effect.body,
         mode=WRITE if switches else before,

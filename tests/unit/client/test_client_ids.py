@@ -77,6 +77,7 @@ CASES = [
     *[call for group in BAD_GROUPS for call in group_calls(group)],  # type: ignore[arg-type]
     *[call for session in BAD_SESSIONS for call in session_calls(session)],
     lambda groups, _: groups.rename(GROUP, "x", client_msg_id=" a"),
+    lambda groups, _: groups.rename(GROUP, "x", client_msg_id='"a"'),
     lambda groups, _: groups.rename(GROUP, "x", client_msg_id="a\r\nX: y"),
     lambda _, rest: rest.receipts("d:a:b", "../x"),
 ]

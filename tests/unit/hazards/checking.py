@@ -51,11 +51,13 @@ def _apply(session: _Session, sent: Command, record: Record) -> None:
     if stored_at is not None and record.at_ms - stored_at <= 91 * _DAY_MS:
         return
     id_time_ms = ids.uuid7_time_ms(sent.client_msg_id)
-    if id_time_ms is not None and not -5 * _MINUTE_MS <= record.at_ms - id_time_ms <= 90 * _DAY_MS:
+    apart_ms = 12 * 60 * _MINUTE_MS
+    age_ms = None if id_time_ms is None else record.at_ms - id_time_ms
+    if age_ms is not None and not -5 * _MINUTE_MS - apart_ms <= age_ms <= 90 * _DAY_MS + apart_ms:
         return
     if sent.sender_id not in ids.direct_users(sent.session_id) or sent.post.reply_to > len(session.messages):
         return
-    at = max(record.at_ms, session.messages[-1].at if session.messages else 0)
+    at = max(record.at_ms, session.messages[-1].at if session.messages else 0, (id_time_ms or 0) - 5 * _MINUTE_MS)
     session.keys[key] = at
     number = ids.message_id(0, record.partition, record.offset)
     session.messages.append(Expected(len(session.messages) + 1, *key, number, at, sent.post.body))

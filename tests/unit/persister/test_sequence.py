@@ -1,11 +1,11 @@
 """What becomes of one command."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.persister.decisions import Accepted, Decision, Rejected, Repeated
-from services.persister.sequence import KEY_LIFE_MS
+from services.persister.sequence import KEY_LIFE_MS, MOST_AHEAD_MS, OLDEST_ID_MS
 from services.persister.state import (
     KEY_WINDOW_MS,
     SKEW_MS,
@@ -17,6 +17,7 @@ from services.persister.state import (
     needs_lookup,
 )
 from tests.unit.persister.builders import DAY_MS, NOON_MS, SESSION, command, decided, fresh, uuid7
+from tidings.wire.inbound_pb2 import Command
 
 
 def accepted(decision: Decision) -> Accepted:
@@ -62,13 +63,13 @@ def test_two_senders_may_use_the_same_id() -> None:
 
 @pytest.mark.parametrize(
     ("distance_ms", "code"),
-    [(SKEW_MS + 1, "clock_skew"), (-90 * DAY_MS - 1, "too_old")],
+    [(MOST_AHEAD_MS + 1, "clock_skew"), (-OLDEST_ID_MS - 1, "too_old")],
 )
 def test_a_uuid_far_from_log_time_is_refused(distance_ms: int, code: str) -> None:
     assert refused_code(decided(fresh(), command(uuid7(NOON_MS + distance_ms)), offset=1)) == code
 
 
-@pytest.mark.parametrize("distance_ms", [SKEW_MS, -90 * DAY_MS])
+@pytest.mark.parametrize("distance_ms", [SKEW_MS, MOST_AHEAD_MS, -90 * DAY_MS, -OLDEST_ID_MS])
 def test_a_uuid_at_the_border_is_accepted(distance_ms: int) -> None:
     accepted(decided(fresh(), command(uuid7(NOON_MS + distance_ms)), offset=1))
 
@@ -92,6 +93,65 @@ def test_at_never_goes_back_when_the_broker_clock_does() -> None:
     draft = fresh()
     decided(draft, command("m1"), offset=1, at_ms=NOON_MS)
     assert accepted(decided(draft, command("m2"), offset=2, at_ms=NOON_MS - 60_000)).stored.at == NOON_MS
+
+
+@pytest.mark.field_case("40")
+@pytest.mark.parametrize("broker_off_ms", [-6 * 60_000, -3_600_000, 3_600_000])
+def test_a_brokers_clock_refuses_no_message(broker_off_ms: int) -> None:
+    """The id is of the gateway's time, which its client was told; the record has the broker's."""
+    draft = fresh()
+    sent = accepted(decided(draft, command(uuid7(NOON_MS)), offset=1, at_ms=NOON_MS + broker_off_ms))
+    assert sent.stored.at == max(NOON_MS + broker_off_ms, NOON_MS - SKEW_MS)
+
+
+def test_a_key_outlives_every_id_that_is_taken() -> None:
+    """Stored at its id's time − 5 min at the earliest, it counts until that id is too old."""
+    assert KEY_LIFE_MS > OLDEST_ID_MS + SKEW_MS
+
+
+_MINUTES = st.integers(-13 * 60, 13 * 60)
+
+
+@pytest.mark.field_case("40")
+@settings(max_examples=300)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["new", "repeat", "reload", "confirm"]), _MINUTES, st.integers(0, 9)), max_size=30
+    )
+)
+def test_an_id_has_one_seq_whatever_the_brokers_clock_does(steps: list[tuple[str, int, int]]) -> None:
+    state = SessionState()
+    tables: dict[MessageKey, Stored] = {}
+    sent: list[Command] = []
+    seqs: dict[str, int] = {}
+    for number, (step, broker_off, choice) in enumerate(steps):
+        now_ms = NOON_MS + number * 60_000
+        if step == "reload":
+            tail = max(tables.values(), key=lambda stored: stored.seq, default=None)
+            state = loaded(tail)
+            continue
+        if step == "new" or not sent:
+            sent.append(command(uuid7(now_ms + (choice - 4) * 60_000, number)))
+        asked = sent[-1 if step == "new" else choice % len(sent)]
+        key = MessageKey("alice", asked.client_msg_id)
+        draft = Draft.of(state, 0)
+        if needs_lookup(state, key) and key in tables:
+            draft.looked_up[key] = tables[key]
+        match decided(draft, asked, offset=number, at_ms=now_ms + broker_off * 60_000):
+            case Accepted(stored=stored):
+                assert asked.client_msg_id not in seqs
+                seqs[asked.client_msg_id] = stored.seq
+                tables[key] = stored
+            case Repeated(stored=stored):
+                assert seqs[asked.client_msg_id] == stored.seq
+        state = draft.confirmed()
+
+
+def loaded(tail: Stored | None) -> SessionState:
+    """As the persister reads a session: from its newest message."""
+    if tail is None:
+        return SessionState()
+    return SessionState(seq=tail.seq, count=tail.seq, at=tail.at, segment=1, segment_month=202611, known_from=tail.at)
 
 
 def test_a_segment_rolls_at_the_stamped_size_and_not_at_ours() -> None:

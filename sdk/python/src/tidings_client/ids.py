@@ -47,10 +47,12 @@ def checked_message_id(value: object) -> str:
 
 
 def checked_header_id(value: object) -> str:
-    """A client_msg_id that goes as a header, which loses spaces at its ends."""
+    """A client_msg_id that goes as a header, which loses spaces at its ends and quotes around it."""
     text = checked_message_id(value)
-    if text != text.strip(" "):
-        raise InvalidId(f"{value!r} begins or ends with a space, which the header Idempotency-Key cannot carry")
+    if text != text.strip(" ") or text.startswith('"'):
+        raise InvalidId(
+            f"{value!r}: the header Idempotency-Key carries no spaces at the ends and no quote at the start"
+        )
     return text
 
 
