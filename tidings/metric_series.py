@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from tidings import metrics
+from tidings.close_codes import NOT_OURS, CloseCode
+from tidings.runtime.lanes import Gate
 
 Collector = Counter | Gauge | Histogram
 Labels = tuple[str, ...]
@@ -57,8 +59,7 @@ REFUSALS = (
     "session_not_found",
     "too_old",
 )
-# 1000: closed by the client, or by the web server.
-CLOSE_CODES = ("1000", "1001", "4400", "4401", "4408", "4409", "4503")
+CLOSE_CODES = tuple(str(int(code)) for code in (NOT_OURS, *CloseCode))
 _FRAMES_IN = ("hello", "send", "sync", "ack_ahead", "watermark")
 _FRAMES_OUT = ("live", "message", "receipt", "group_receipt", "send_ack", "send_error")
 _FRAMES = (*(("in", name) for name in _FRAMES_IN), *(("out", name) for name in _FRAMES_OUT))
@@ -69,7 +70,7 @@ SERIES: Sequence[Series] = (
     _stages(metrics.ROUND_RECORDS),
     _stages(metrics.LAG_SECONDS),
     _stages(metrics.REPEATS),
-    _stages(metrics.PARTITIONS, "loading", "ready", "stopped", "repeating", "paused"),
+    _stages(metrics.PARTITIONS, *(gate.value for gate in Gate), "repeating", "paused"),
     _stages(metrics.DEAD_LETTERS, only=("persister", "receipts")),
     _stages(metrics.HINTS, "sent", "lost", only=("persister", "fanout")),
     _stages(metrics.COMMITS, "done", "failed", "fenced"),

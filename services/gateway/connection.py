@@ -39,6 +39,7 @@ from services.gateway.frames import (
 from services.gateway.outbox import NEVER_MS, REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
 from services.gateway.tokens import Identity
 from tidings import ids
+from tidings.close_codes import CloseCode
 from tidings.errors import Refused
 
 HELLO_WITHIN_MS = 5_000
@@ -46,9 +47,6 @@ INVALID_FRAMES_A_MINUTE = 10
 # Presence is repeated until `live` answers it, and renewed well inside the topic's 24 h.
 ANNOUNCE_EVERY_MS = 5_000
 RENEW_EVERY_MS = 8 * 3_600_000
-
-GOING_AWAY, TOO_BIG, UNAVAILABLE = 1001, 1009, 4503
-BAD_FRAME, NOT_AUTHORISED, TOO_SLOW, REPLACED = 4400, 4401, 4408, 4409
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class Connection:
         self.connection_id = connection_id
         self.user_id = ""
         self.device_id = ""
-        self.closing: tuple[int, str] | None = None
+        self.closing: tuple[CloseCode, str] | None = None
         self.inbox_tail = 0
         self.due_ms = self._expires_ms = now_ms + HELLO_WITHIN_MS
         self._rules = rules
@@ -124,7 +122,7 @@ class Connection:
 
     def received_binary(self) -> None:
         """A binary message is fatal."""
-        self._fail(Refused("invalid_frame", "send text messages, not binary ones"), BAD_FRAME)
+        self._fail(Refused("invalid_frame", "send text messages, not binary ones"), CloseCode.BAD_FRAME)
 
     def _take(self, frame: Frame | Malformed, now_ms: int, wall_ms: int) -> Sequence[Effect]:
         if isinstance(frame, Hello):
@@ -157,21 +155,21 @@ class Connection:
         return ()
 
     def _fatal(self, frame: Malformed) -> Sequence[Effect]:
-        close_code = TOO_BIG if frame.code == "too_large" else BAD_FRAME
+        close_code = CloseCode.TOO_BIG if frame.code == "too_large" else CloseCode.BAD_FRAME
         return self._fail(Refused(frame.code, frame.text), close_code, frame.ref if is_ref(frame.ref) else None)
 
     def _hello(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
         if not hello.device_id or not ids.is_user_id(hello.device_id):
             text = f"device_id is a string of {ids.USER_ID_TEXT}"
-            return self._fail(Refused("invalid_frame", text), BAD_FRAME, hello.ref)
+            return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
         try:
             identity = self._rules.verify(hello.token or "", wall_ms)
         except Refused as refused:
-            return self._fail(refused, NOT_AUTHORISED, hello.ref)
+            return self._fail(refused, CloseCode.NOT_AUTHORISED, hello.ref)
         is_renewal = bool(self.user_id)
         if is_renewal and (self.user_id, self.device_id) != (identity.user_id, hello.device_id):
             text = "a second hello renews the token of the same user and device; connect anew for another"
-            return self._fail(Refused("invalid_frame", text), BAD_FRAME, hello.ref)
+            return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
         self._expires_ms = now_ms + identity.valid_for_ms
         self.user_id, self.device_id = identity.user_id, hello.device_id
         self._welcome(hello.ref, wall_ms)
@@ -315,7 +313,7 @@ class Connection:
 
     def replaced(self) -> None:
         """A newer connection of the same device took over."""
-        self._close(REPLACED, "replaced by a newer connection of this device")
+        self._close(CloseCode.REPLACED, "replaced by a newer connection of this device")
 
     def go_away(self, reason: str, reconnect_after_ms: int) -> None:
         """Ask the client to connect again, anywhere, that long from now."""
@@ -323,11 +321,11 @@ class Connection:
 
     def shut_down(self) -> None:
         """The gateway stops."""
-        self._close(GOING_AWAY, "going away")
+        self._close(CloseCode.GOING_AWAY, "going away")
 
     def broke(self) -> None:
         """A fault of the gateway's own: the client connects again."""
-        self._close(UNAVAILABLE, "the gateway failed; its log says why")
+        self._close(CloseCode.UNAVAILABLE, "the gateway failed; its log says why")
 
     # --- time --------------------------------------------------------------------------------------
 
@@ -347,9 +345,9 @@ class Connection:
 
     def _expire(self) -> None:
         if self.user_id:
-            self._fail(Refused("token_expired", "the token is past its exp; get a new one"), NOT_AUTHORISED)
+            self._fail(Refused("token_expired", "the token is past its exp; get a new one"), CloseCode.NOT_AUTHORISED)
         else:
-            self._close(TOO_SLOW, f"no hello within {HELLO_WITHIN_MS // 1000} s")
+            self._close(CloseCode.TOO_SLOW, f"no hello within {HELLO_WITHIN_MS // 1000} s")
 
     def _timers(self, now_ms: int) -> Sequence[Effect]:
         effects: list[Effect] = []
@@ -382,9 +380,9 @@ class Connection:
             return
         self._errors_ms = (*(at for at in self._errors_ms if at > now_ms - 60_000), now_ms)
         if len(self._errors_ms) >= INVALID_FRAMES_A_MINUTE:
-            self._fail(Refused("invalid_frame", "ten invalid frames within a minute"), BAD_FRAME)
+            self._fail(Refused("invalid_frame", "ten invalid frames within a minute"), CloseCode.BAD_FRAME)
 
-    def _fail(self, refused: Refused, close_code: int, ref: str | None = None) -> Sequence[Effect]:
+    def _fail(self, refused: Refused, close_code: CloseCode, ref: str | None = None) -> Sequence[Effect]:
         """Fatal: say why, then close."""
         self._add(encode("error", ref, code=refused.code, message=refused.text, fatal=True))
         self._close(close_code, refused.code)
@@ -392,9 +390,9 @@ class Connection:
 
     def _too_slow(self, reason: str) -> None:
         self._outbox.clear()
-        self._close(TOO_SLOW, reason)
+        self._close(CloseCode.TOO_SLOW, reason)
 
-    def _close(self, code: int, reason: str) -> None:
+    def _close(self, code: CloseCode, reason: str) -> None:
         if not self.closing:
             self.closing = (code, reason)
             self.due_ms = NEVER_MS

@@ -18,6 +18,8 @@ GRACE_MS = 500
 REFUSING_MS = 1_000
 # Gone clients may be on their way back, also to this gateway, where it is the only one.
 QUIET_MS = 1_000
+# A balancer that asks every second has seen by then that the gateway is not ready; until then it sends calls.
+SERVED_MS = 2_000
 _LOOK_S = 0.05
 _TOLD_AT_ONCE = 200
 
@@ -30,9 +32,12 @@ def leaving_times(count: int, span_ms: int) -> list[int]:
 class Drain:
     """Sends the connections of a gateway away within `drain_ms`. Used once."""
 
-    def __init__(self, hub: Hub, clock: Clock, drain_ms: int, chance: Callable[[], float]) -> None:
-        """`chance`: 0 … 1, for connections that come while the drain is under way."""
+    def __init__(
+        self, hub: Hub, clock: Clock, drain_ms: int, chance: Callable[[], float], calls: Callable[[], int]
+    ) -> None:
+        """`chance`: 0 … 1, for connections that come while the drain is under way. `calls`: of REST, ever begun."""
         self._hub = hub
+        self._calls = calls
         self._clock = clock
         self._grace_ms = min(GRACE_MS, drain_ms // 4)
         self._drain_ms = drain_ms
@@ -42,22 +47,25 @@ class Drain:
         self._numbers = itertools.count()
 
     async def run(self, refuse_more: Callable[[], None]) -> None:
-        """Return when every connection was closed, at the latest after `drain_ms`; `refuse_more` before it."""
+        """Return when every connection was closed and no call comes, at the latest after `drain_ms`.
+
+        `refuse_more` is called before.
+        """
         self._began_ms = self._clock.monotonic_ms()
         self._hub.on_sign_in = self._tell_newcomer
-        if not len(self._hub):
-            refuse_more()
-            return
+        calls = self._calls()
         await self._tell_all()
-        last_seen_ms, is_refusing = self._began_ms, False
+        # Without clients from the start: as if the last had gone so late that SERVED_MS are served.
+        last_seen_ms, is_refusing = self._began_ms + SERVED_MS - QUIET_MS, False
         while (now_ms := self._clock.monotonic_ms()) < self._began_ms + self._drain_ms:
             if not is_refusing and now_ms >= self._began_ms + self._drain_ms - min(REFUSING_MS, self._drain_ms // 4):
                 is_refusing = True
                 refuse_more()
             self._close_due(now_ms)
-            if len(self._hub):
-                last_seen_ms = now_ms
-            elif is_refusing or now_ms - last_seen_ms >= QUIET_MS:
+            if len(self._hub) or calls != self._calls():
+                calls = self._calls()
+                last_seen_ms = max(last_seen_ms, now_ms)
+            elif now_ms - last_seen_ms >= QUIET_MS:
                 break
             await asyncio.sleep(_LOOK_S)
         refuse_more()

@@ -64,6 +64,7 @@ class HttpServer:
         )
         self._server = uvicorn.Server(config)
         self._calls = 0
+        self.calls_begun = 0
         # While the gateway drains, each answer ends its connection, so that a balancer's next call goes elsewhere.
         self.is_leaving = False
         logging.getLogger("uvicorn.error").addFilter(_is_no_fault_of_a_client)
@@ -102,6 +103,7 @@ class HttpServer:
             await app(scope, receive, send)
             return
         self._calls += 1
+        self.calls_begun += 1
         try:
             await app(scope, receive, _closing(send) if self.is_leaving else send)
         finally:

@@ -3,19 +3,20 @@
 import itertools
 from collections.abc import Callable, Collection, Iterator
 
-from services.gateway.connection import GOING_AWAY, NOT_AUTHORISED, REPLACED, Connection, ConnectionRules
+from services.gateway.connection import Connection, ConnectionRules
 from services.gateway.known_heads import KnownHeads
 from services.gateway.links import Link, Send
 from services.gateway.publishing import Publisher
 from services.gateway.read_groups import ReadGroups
 from tidings import metrics
 from tidings.clock import Clock
+from tidings.close_codes import NOT_OURS, CloseCode
 from tidings.logging import logger
 
 # Each connection is looked at once in SLICES ticks.
 SLICES = 5
 # Closed by us, and nobody has to ask why: a token expires, and many may at once.
-_ORDINARY = (GOING_AWAY, NOT_AUTHORISED, REPLACED)
+_ORDINARY = (CloseCode.GOING_AWAY, CloseCode.NOT_AUTHORISED, CloseCode.REPLACED)
 
 _log = logger("tidings.gateway.hub")
 
@@ -112,7 +113,7 @@ class Hub:
             return
         self._slice_of(link).discard(link)
         metrics.CONNECTIONS.set(len(self._links))
-        metrics.CLOSES.labels(str(connection.closing[0] if connection.closing else 1000)).inc()
+        metrics.CLOSES.labels(str(int(connection.closing[0] if connection.closing else NOT_OURS))).inc()
         if connection.user_id:
             self._say_why(connection)
             self._forget_user(link)
@@ -125,7 +126,7 @@ class Hub:
                 "connection closed",
                 user_id=connection.user_id,
                 connection=connection.connection_id,
-                code=code,
+                code=int(code),
                 reason=reason,
             )
 

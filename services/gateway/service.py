@@ -205,7 +205,8 @@ class Gateway:
     async def _end(self) -> None:
         """Send clients away, each at its time; then no more connections, the calls in progress, and the flush."""
         self._server.is_leaving = True
-        drain = Drain(self.hub, self._clock, round(self._drain_s * 1000), random.random)
+        drain_ms = round(self._drain_s * 1000)
+        drain = Drain(self.hub, self._clock, drain_ms, random.random, lambda: self._server.calls_begun)
         try:
             await drain.run(self._refuse_more)
         finally:

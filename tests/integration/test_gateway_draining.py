@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.gateway.draining import SERVED_MS
 from tests.integration.gateway_running import Running, Socket, running, settings
 
 DRAIN_S = 3.0
@@ -86,11 +87,30 @@ async def test_a_call_in_progress_at_the_end_is_answered(tmp_path: Path) -> None
         assert (await call).status_code == 201
 
 
-async def test_a_gateway_without_connections_stops_at_once(tmp_path: Path) -> None:
+@pytest.mark.field_case("28")
+async def test_a_gateway_of_calls_alone_serves_them_while_they_come(tmp_path: Path) -> None:
+    """No WebSocket is open. Balancers learn only from the next probe that it is not ready."""
+    async with (
+        running(settings(tmp_path, drain_s=4.0)) as gateway,
+        httpx2.AsyncClient(base_url=gateway.url) as http,
+    ):
+        began_s = time.monotonic()
+        gateway.stopping.set()
+        while time.monotonic() - began_s < 3.5:
+            answer = await http.get("/v1/sessions")
+            assert (answer.status_code, answer.headers["connection"]) == (401, "close")
+            await asyncio.sleep(0.3)
+        async with asyncio.timeout(3):
+            await asyncio.wait([gateway.task])
+
+
+async def test_an_idle_gateway_stops_when_balancers_know_it(tmp_path: Path) -> None:
     async with running(settings(tmp_path, drain_s=60)) as gateway:
+        began_s = time.monotonic()
         gateway.stopping.set()
         async with asyncio.timeout(5):
             await asyncio.wait([gateway.task])
+        assert time.monotonic() - began_s >= SERVED_MS / 1000
 
 
 async def test_a_cancelled_drain_closes_everything_with_1001(tmp_path: Path) -> None:

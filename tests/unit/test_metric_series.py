@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway import connection
+from services.gateway.routing import _FRAMES_OUT
 from tidings import metrics
-from tidings.metric_series import CLOSE_CODES, REFUSALS, SERIES, SERVICES, Collector
+from tidings.close_codes import NOT_OURS, CloseCode
+from tidings.metric_series import REFUSALS, SERIES, SERVICES, Collector
 from tidings.runtime.lanes import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,18 @@ def literals(node: ast.AST) -> set[str]:
     return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
 
 
+def first_arguments(called: str) -> set[str]:
+    """Of all calls of this name in the code: each is a text."""
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name == called:
+                    assert isinstance(first, ast.Constant), (path, node.lineno)
+                    found.add(str(first.value))
+    return found
+
+
 def test_every_metric_says_who_owns_it() -> None:
     assert {id(series.metric) for series in SERIES} == {id(metric) for metric in NAMES.values()}
     assert len(SERIES) == len(NAMES) == len(metrics.CATALOGUE)
@@ -53,16 +66,17 @@ def test_the_label_values_of_the_code_are_those_declared() -> None:
 
 def test_the_label_values_that_are_computed_are_those_declared() -> None:
     assert {gate.value for gate in Gate} <= declared(metrics.PARTITIONS)
-    codes = ("GOING_AWAY", "BAD_FRAME", "NOT_AUTHORISED", "TOO_SLOW", "REPLACED", "UNAVAILABLE")
-    assert {"1000", *(str(getattr(connection, code)) for code in codes)} == set(CLOSE_CODES)
-    refused = {
-        node.args[0].value
-        for path in (ROOT / "services" / "persister").glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Rejected"
-        if isinstance(node.args[0], ast.Constant)
-    }
-    assert refused == set(REFUSALS)
+    assert {*_FRAMES_OUT} <= declared(metrics.FRAMES)
+    assert {str(int(code)) for code in (NOT_OURS, *CloseCode)} == declared(metrics.CLOSES)
+    assert first_arguments("Reach") == declared(metrics.SERVER_SILENT_SECONDS)
+    assert first_arguments("Rejected") == set(REFUSALS)
+
+
+def test_closes_name_their_codes_and_no_numbers() -> None:
+    """A code that is written as a number would be a series that is not there from the start."""
+    for path in (ROOT / "services" / "gateway").glob("*.py"):
+        numbers = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert not numbers & {int(code) for code in CloseCode}, path.name
 
 
 @pytest.mark.field_case("42")
