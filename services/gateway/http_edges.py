@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.gateway.cors import CrossOrigin, values
-from services.gateway.http_wire import problem
+from services.gateway.cors import CrossOrigin, Headers, values
+from services.gateway.http_wire import has_body, problem
 from services.gateway.paths import routed_path
 from services.gateway.websocket import PATH, SUBPROTOCOL
 from tidings import metrics
@@ -63,7 +63,7 @@ class HttpEdges:
         except Refused as refused:
             return problem(refused)
         if scope["path"] == PATH:
-            return upgrade_required(is_handshake=bool(values(scope["headers"], b"upgrade")))
+            return no_handshake(scope["headers"])
         match scope["method"]:
             case "OPTIONS":
                 return self._cross_origin.preflight(scope["headers"]) or self._options(scope)
@@ -105,11 +105,14 @@ def allow(methods: set[str]) -> str:
     return ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
-def upgrade_required(is_handshake: bool) -> Response:
+def no_handshake(request: Headers) -> Response:
     """For the path of the WebSocket without a handshake: browsers and proxies show the text to who has to act."""
+    if has_body(request):
+        # It is not waited for: whoever announces it may send nothing more before an answer.
+        return problem(Refused("invalid_frame", f"{PATH} is a WebSocket; a handshake is a GET without a body"))
     text = (
-        f"{PATH} is a WebSocket; a handshake is a GET without a body"
-        if is_handshake
+        f"{PATH} is a WebSocket; a handshake is a GET"
+        if values(request, b"upgrade")
         else f"{PATH} is a WebSocket, and no Upgrade header has arrived: a proxy on the way probably drops it "
         "(nginx needs proxy_http_version 1.1 and the headers Upgrade and Connection passed on)"
     )

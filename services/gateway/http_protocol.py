@@ -15,7 +15,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.gateway.cors import CrossOrigin
-from services.gateway.http_wire import problem
+from services.gateway.http_wire import has_body, problem
 from tidings.errors import Refused
 
 # A head is a few packets: ten seconds are three retransmissions on a bad line.
@@ -83,11 +83,7 @@ class BoundedProtocol(H11Protocol):
 
     def _should_upgrade(self) -> bool:
         """A handshake has no body: one that announces a body would be waited for by nobody."""
-        has_body = any(
-            name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0"))
-            for name, value in self.headers
-        )
-        return not has_body and self.scope["method"] == "GET" and super()._should_upgrade()
+        return not has_body(self.headers) and self.scope["method"] == "GET" and super()._should_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Clients offer h2c as they like; it is answered over HTTP/1.1, without a line in the log."""

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -25,6 +25,14 @@ _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 class UnreadableBody(Exception):
     """The body is compressed or in a charset that is not taken (415); the text says which."""
+
+
+def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request announces a body; names of headers are in lower case."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0")))
+        for name, value in headers
+    )
 
 
 def answer(value: object, status: int = 200) -> Response:

@@ -83,23 +83,27 @@ async def test_idle_connection_outlives_proxies(tmp_path: Path) -> None:
 
 @pytest.mark.field_case("31")
 @pytest.mark.parametrize(
-    ("method", "headers", "says"),
+    ("method", "headers", "status", "says"),
     [
-        ("GET", "", "proxy"),
-        ("GET", "Content-Length: 5\r\n", "proxy"),
-        ("GET", "Transfer-Encoding: chunked\r\n", "proxy"),
-        ("POST", "Content-Length: 5\r\n", "proxy"),
-        ("GET", UPGRADE + "Content-Length: 5\r\n", "without a body"),
-        ("GET", UPGRADE + "Transfer-Encoding: chunked\r\n", "without a body"),
-        ("POST", UPGRADE, "without a body"),
+        ("GET", "", 426, "proxy"),
+        ("GET", "Content-Length: 0\r\n", 426, "proxy"),
+        ("GET", "Content-Length: 5\r\n", 400, "without a body"),
+        ("GET", "Transfer-Encoding: chunked\r\n", 400, "without a body"),
+        ("POST", "Content-Length: 5\r\n", 400, "without a body"),
+        ("GET", UPGRADE + "Content-Length: 5\r\n", 400, "without a body"),
+        ("GET", UPGRADE + "Transfer-Encoding: chunked\r\n", 400, "without a body"),
+        ("POST", UPGRADE, 426, "a handshake is a GET"),
     ],
 )
-async def test_socket_path_without_handshake_is_426(tmp_path: Path, method: str, headers: str, says: str) -> None:
+async def test_socket_path_without_handshake_is_refused_at_once(
+    tmp_path: Path, method: str, headers: str, status: int, says: str
+) -> None:
     async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
         begun = time.monotonic()
         answer = await wired(gateway.port, f"{method} /v1/ws HTTP/1.1\r\n{PAGE}{headers}\r\n")
         assert time.monotonic() - begun < 2
-        assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
+        assert (answer.status, answer.problem["code"]) == (status, "invalid_frame")
+        assert answer.headers.get("upgrade") == ("websocket" if status == 426 else None)
         assert says in answer.problem["detail"]
         assert answer.headers["access-control-allow-origin"] == APP
 

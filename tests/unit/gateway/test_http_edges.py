@@ -143,13 +143,24 @@ async def test_head_is_get_without_a_body() -> None:
 @pytest.mark.field_case("31")
 async def test_socket_path_without_upgrade_names_the_proxy() -> None:
     app, _ = noting_app()
-    for method, headers in (("GET", []), ("POST", []), ("GET", [("content-length", "5")])):
+    for method, headers in (("GET", []), ("POST", []), ("GET", [("content-length", "0")])):
         answer = await asked(app, method, "/v1/ws?x=y", headers)
         assert (answer.status, answer.header("upgrade"), answer.header("connection")) == (426, "websocket", "Upgrade")
         assert "proxy" in answer.problem["detail"]
-    answer = await asked(app, "GET", "/v1/ws", [("upgrade", "websocket"), ("content-length", "5")])
-    assert answer.status == 426
+    answer = await asked(app, "POST", "/v1/ws", [("upgrade", "websocket")])
+    assert (answer.status, "a handshake is a GET" in answer.problem["detail"]) == (426, True)
+
+
+@pytest.mark.field_case("31")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("upgrade", [[], [("upgrade", "websocket")]])
+@pytest.mark.parametrize("body", [("content-length", "5"), ("content-length", "05"), ("transfer-encoding", "chunked")])
+async def test_socket_path_with_a_body_is_400(method: str, upgrade: Pairs, body: tuple[str, str]) -> None:
+    app, _ = noting_app()
+    answer = await asked(app, method, "/v1/ws", [*PAGE, *upgrade, body])
+    assert (answer.status, answer.problem["code"]) == (400, "invalid_frame")
     assert "without a body" in answer.problem["detail"]
+    assert is_readable(answer)
 
 
 @pytest.mark.field_case("36")
