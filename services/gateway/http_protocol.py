@@ -5,7 +5,6 @@ sent it. Its h11 variant is the one that is extended here.
 """
 
 import asyncio
-import re
 import sys
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -15,7 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.gateway.cors import CrossOrigin
-from services.gateway.http_wire import has_body, problem
+from services.gateway.http_wire import has_body, headers_so_far, problem
 from tidings.errors import Refused
 
 # A head is a few packets: ten seconds are three retransmissions on a bad line.
@@ -25,7 +24,6 @@ BODY_S = 60.0
 # To close at once would reset the connection under the answer if the client is still sending.
 LINGER_S = 2.0
 
-_HEAD_LINE = re.compile(rb"\r?\n(origin|host)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _TEXTS = {
     400: "this is not HTTP/1.1 as RFC 9112 has it; the connection is closed",
     408: "the request did not arrive completely in time; send it again",
@@ -119,8 +117,7 @@ class BoundedProtocol(H11Protocol):
 
     def _headers_so_far(self) -> Sequence[tuple[bytes, bytes]]:
         """Origin and Host of a request that h11 does not take, as far as they have arrived."""
-        begun = self.conn.trailing_data[0]
-        return [(name.lower(), value.strip()) for name, value in _HEAD_LINE.findall(begun)]
+        return headers_so_far(self.conn.trailing_data[0])
 
     def _refuse(self, status: int, request: Sequence[tuple[bytes, bytes]]) -> None:
         """Answer if nothing was answered yet, and close. The application hears that the client is gone."""

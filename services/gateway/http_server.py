@@ -46,13 +46,14 @@ class HttpServer:
         answered 503."""
         self._listener = listener
         self._apps = {"websocket": websocket, "http": rest}
+        cross_origin = CrossOrigin(origins)
         config = uvicorn.Config(
             self._dispatch,
             interface="asgi3",
             lifespan="off",
             proxy_headers=False,
             access_log=False,
-            http=limited(protocol_for(CrossOrigin(origins)), sockets),
+            http=limited(protocol_for(cross_origin), sockets, cross_origin),
             timeout_keep_alive=idle_s,
             log_config=None,
             server_header=False,

@@ -19,6 +19,7 @@ BATCH_BYTES = 1024 * 1024
 MAX_DIGITS = 16
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\"';\s]+)", re.IGNORECASE)
+_HEAD_LINE = re.compile(rb"\r?\n(origin|host)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
@@ -33,6 +34,11 @@ def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
         name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0")))
         for name, value in headers
     )
+
+
+def headers_so_far(begun: bytes) -> list[tuple[bytes, bytes]]:
+    """Origin and Host of a request that is not parsed, as far as they have arrived."""
+    return [(name.lower(), value.strip()) for name, value in _HEAD_LINE.findall(begun)]
 
 
 def answer(value: object, status: int = 200) -> Response:

@@ -9,6 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from services.gateway.cors import CrossOrigin, Headers
+from services.gateway.http_protocol import LINGER_S
+from services.gateway.http_wire import headers_so_far
 from services.gateway.settings import HttpSettings
 from tidings import metrics
 from tidings.errors import HTTP_STATUS, ConfigurationError
@@ -23,6 +26,8 @@ CALL_SOCKETS = 24
 # Sockets above the limit that wait for their request to be answered 503; those above are closed at once.
 REFUSED_AT_ONCE = 32
 REFUSED_WITHIN_S = 1.0
+# More of a head is not waited for: Origin and Host are in it.
+_HEAD_BYTES = 16_384
 _VARIABLE = "TIDINGS_MAX_CONNECTIONS"
 
 _log = logger("tidings.gateway.sockets")
@@ -63,37 +68,53 @@ def say_full(limit: int) -> None:
 
 
 class Refusals:
-    """Sockets above the limit: each is answered 503 to its first bytes, or after a second without any."""
+    """Sockets above the limit: each is answered 503 to its request, or after a second without a whole one."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, cross_origin: CrossOrigin) -> None:
         self.limit = limit
+        self._cross_origin = cross_origin
         self._closings: dict[asyncio.Transport, asyncio.TimerHandle] = {}
+        self._heads: dict[asyncio.Transport, bytes] = {}
 
     def take(self, transport: asyncio.Transport) -> None:
         """A new socket above the limit."""
         say_full(self.limit)
         if len(self._closings) >= REFUSED_AT_ONCE:
-            self.answer(transport)
+            transport.write(_answer([]))
+            transport.close()
         else:
+            self._heads[transport] = b""
             timer = asyncio.get_running_loop().call_later(REFUSED_WITHIN_S, self.answer, transport)
             self._closings[transport] = timer
 
+    def received(self, transport: asyncio.Transport, data: bytes) -> None:
+        """A part of its request; what comes after the answer is not looked at."""
+        if transport in self._heads:
+            self._heads[transport] += data
+            if b"\r\n\r\n" in self._heads[transport] or len(self._heads[transport]) > _HEAD_BYTES:
+                self.answer(transport)
+
     def answer(self, transport: asyncio.Transport) -> None:
-        """Its request has come, or does not."""
-        if not transport.is_closing():
-            transport.write(_FULL)
-            transport.close()
+        """Its request has come, or does not. To close at once would reset the connection under the answer."""
+        head = self._heads.pop(transport, None)
+        if head is None or transport.is_closing():
+            return
+        transport.write(_answer(self._cross_origin.headers(headers_so_far(head))))
+        transport.write_eof()
+        self._closings[transport].cancel()
+        self._closings[transport] = asyncio.get_running_loop().call_later(LINGER_S, transport.close)
 
     def lost(self, transport: asyncio.Transport) -> None:
         """It is gone."""
+        self._heads.pop(transport, None)
         timer = self._closings.pop(transport, None)
         if timer is not None:
             timer.cancel()
 
 
-def limited(protocol: type[Any], sockets: int) -> type[Any]:
+def limited(protocol: type[Any], sockets: int, cross_origin: CrossOrigin) -> type[Any]:
     """uvicorn's HTTP protocol, which refuses sockets above the limit instead of taking their requests."""
-    refusals = Refusals(sockets)
+    refusals = Refusals(sockets, cross_origin)
 
     class Limited(protocol):  # type: ignore[misc]  # a class that is chosen at the start
         is_refused = False
@@ -108,12 +129,14 @@ def limited(protocol: type[Any], sockets: int) -> type[Any]:
 
         def data_received(self, data: bytes) -> None:
             if self.is_refused:
-                refusals.answer(self.transport)
+                refusals.received(self.transport, data)
             else:
                 super().data_received(data)
 
         def eof_received(self) -> None:
-            if not self.is_refused:
+            if self.is_refused:
+                refusals.answer(self.transport)
+            else:
                 super().eof_received()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -125,7 +148,7 @@ def limited(protocol: type[Any], sockets: int) -> type[Any]:
     return Limited
 
 
-def _answer() -> bytes:
+def _answer(more_headers: Headers) -> bytes:
     """As REST's problems; written out, since there is no request to answer through the application."""
     status = HTTP_STATUS["unavailable"]
     problem = {
@@ -137,11 +160,9 @@ def _answer() -> bytes:
         "retryable": True,
     }
     body = json.dumps(problem).encode()
+    more = b"".join(name + b": " + value + b"\r\n" for name, value in more_headers)
     head = (
         f"HTTP/1.1 {status} Service Unavailable\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+        f"content-length: {len(body)}\r\nretry-after: 1\r\nconnection: close\r\n"
     )
-    return head.encode() + body
-
-
-_FULL = _answer()
+    return head.encode() + more + b"\r\n" + body

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from services.gateway import socket_limits as limits_module
+from services.gateway.cors import CrossOrigin
+from services.gateway.origins import parsed_origins
 from services.gateway.settings import HttpSettings
 from services.gateway.socket_limits import REFUSED_AT_ONCE, RESERVED_FILES, limited, socket_limits
 from tests.integration.gateway_running import running, settings
@@ -43,9 +45,11 @@ def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def answer_of(port: int, request: bytes) -> bytes:
+async def answer_of(port: int, *parts: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
+    for part in parts:
+        writer.write(part)
+        await asyncio.sleep(0.05)
     answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     return answer
@@ -55,7 +59,7 @@ async def answer_of(port: int, request: bytes) -> bytes:
 async def test_sockets_above_the_limit_are_answered_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_module, "RESERVED_FILES", 200)
     monkeypatch.setattr("services.gateway.service.raise_file_limit", lambda: 200 + 26)
-    async with running(settings(tmp_path)) as gateway:
+    async with running(settings(tmp_path, allowed_origins="https://app.example")) as gateway:
         held = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(26)]
         await asyncio.sleep(0.1)
         for request in (
@@ -67,6 +71,13 @@ async def test_sockets_above_the_limit_are_answered_503(tmp_path: Path, monkeypa
             assert head.startswith(b"HTTP/1.1 503 ")
             assert b"application/problem+json" in head
             assert json.loads(body)["code"] == "unavailable"
+            assert b"access-control-allow-origin" not in head
+        for size in (0, 8_000):  # the page's head in one packet, and in parts
+            request = b"GET /v1/sessions HTTP/1.1\r\nHost: a\r\nX: " + b"x" * size
+            head = await answer_of(gateway.port, request, b"\r\nOrigin: https://app.example\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\naccess-control-allow-origin: https://app.example\r\n" in head
+            assert b"\r\nvary: Origin\r\n" in head
         # More than may wait for their request at a time: all are answered.
         answers = await asyncio.gather(*(answer_of(gateway.port, b"") for _ in range(2 * REFUSED_AT_ONCE)))
         assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
@@ -77,4 +88,4 @@ async def test_sockets_above_the_limit_are_answered_503(tmp_path: Path, monkeypa
 
 
 def test_limited_keeps_the_protocol_it_is_given() -> None:
-    assert issubclass(limited(asyncio.Protocol, 1), asyncio.Protocol)
+    assert issubclass(limited(asyncio.Protocol, 1, CrossOrigin(parsed_origins("", ""))), asyncio.Protocol)
