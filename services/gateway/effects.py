@@ -54,5 +54,10 @@ class MoveWatermark:
     read_seq: int
     ref: str | None
 
+    @property
+    def seq(self) -> int:
+        """The message that the session has to have."""
+        return max(self.delivered_seq, self.read_seq)
+
 
 Effect = SignedIn | Announce | HeartbeatDue | Publish | ReadInbox | CheckAck | MoveWatermark

@@ -140,6 +140,8 @@ class PushRouter:
         self._hub.settle(link)
 
     def _watermark(self, moved: Watermark) -> None:
+        # No watermark passes the head.
+        self._hub.known_heads.see(moved.session_id, max(moved.delivered_seq, moved.read_seq))
         for recipient_id in moved.recipient_ids:
             told = self._told.risen(recipient_id, moved)
             frame = encode(

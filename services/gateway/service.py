@@ -215,6 +215,7 @@ class Gateway:
             self._server.stop_accepting()
             drain.close_all()
             await self._server.calls_done(LAST_CALLS_S)
+            await self.endpoint.claims.settled(GOODBYE_S)
             await self.publisher.flush(GOODBYE_S)
 
     def _refuse_more(self) -> None:

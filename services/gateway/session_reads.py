@@ -79,6 +79,12 @@ class SessionReads:
         self._see(found)
         return {name: head.seq for name, head in found.items()}, failed.keys()
 
+    async def learn_heads_of_marks(self, user_id: str, session_ids: Collection[str]) -> None:
+        """No stored watermark passes the head: the user's own ones say where that is at least, as far as readable."""
+        found, _ = await self._receipts.get_some([(name, user_id) for name in session_ids])
+        for (name, _), row in found.items():
+            self.known_heads.see(name, max(row.delivered_seq, row.read_seq))
+
     async def heads(self, session_ids: Collection[str]) -> dict[str, MessageRow]:
         """The newest message of each session that has begun."""
         found = await self._heads.get_many(session_ids)

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from cachetools import LRUCache
 
 from services.gateway.commands import session_not_found
+from services.gateway.effects import MoveWatermark
 from services.gateway.membership import Memberships
 from services.gateway.publishing import Publisher
 from services.gateway.session_reads import SessionReads
 from tidings import ids
 from tidings.clock import Clock
-from tidings.errors import Refused, StoreUnavailable
+from tidings.errors import StoreUnavailable
 from tidings.wire.receipts_pb2 import Receipt
 
 # A watermark of somebody just removed tells nobody anything, and one table read per ack would cost more than the ack.
@@ -23,7 +24,7 @@ Bounds = Mapping[str, int | None]
 
 
 class WatermarkMoves:
-    """`look` first, then `move`."""
+    """What is certain is moved at once, the rest after a `look`."""
 
     def __init__(self, publisher: Publisher, memberships: Memberships, sessions: SessionReads, clock: Clock) -> None:
         """Nothing is remembered."""
@@ -34,15 +35,26 @@ class WatermarkMoves:
         # Until when somebody counts as a member.
         self._members: LRUCache[tuple[str, str], int] = LRUCache(MAX_MEMBERS)
 
+    def is_certain(self, user_id: str, session_id: str, seq: int) -> bool:
+        """Whether the claim counts as it is, without a look."""
+        return seq <= self.known_head(user_id, session_id)
+
+    def known_head(self, user_id: str, session_id: str) -> int:
+        """Up to where a claim counts without a look: 0 for those who are not known to be members."""
+        is_known = self._is_known(user_id, session_id, self._clock.monotonic_ms())
+        return self._sessions.known_heads.get(session_id) if is_known else 0
+
     async def look(self, user_id: str, claims: Mapping[str, int]) -> Bounds:
         """Where the user is (or was within 4 s) a member, the claimed seq, or the head if that is lower.
 
         The head of now, not that of when receipts comes to it: what is stored later is not claimed. Whether the head
-        is asked for shows in the time, so strangers are told before it (G11).
+        is asked for shows in the time, so strangers are told before it (G11). Raises nothing for the tables.
         """
         bounds = await self._of_members(user_id, claims)
-        known_heads = self._sessions.known_heads
-        beyond = [name for name, seq in bounds.items() if seq is not None and seq > known_heads.get(name)]
+        if beyond := self._beyond(bounds):
+            # After a start of the gateway: clients that connect again repeat what is stored mostly.
+            await self._sessions.learn_heads_of_marks(user_id, beyond)
+            beyond = self._beyond(bounds)
         if not beyond:
             return bounds
         try:
@@ -58,15 +70,18 @@ class WatermarkMoves:
         }
         return {name: seq for name, seq in bounds.items() if name not in beyond} | found
 
-    def move(self, receipt: Receipt, bounds: Bounds) -> None:
-        """Publish soon what is within the bounds that `look` found; raises Refused."""
-        if receipt.session_id not in bounds:
-            raise session_not_found()
-        bound = bounds[receipt.session_id]
+    def _beyond(self, bounds: Bounds) -> list[str]:
+        known_heads = self._sessions.known_heads
+        return [name for name, seq in bounds.items() if seq is not None and seq > known_heads.get(name)]
+
+    def move(self, user_id: str, move: MoveWatermark, bound: int | None) -> None:
+        """Publish soon what is within the bound, which is None for strangers; raises Refused."""
         if bound is None:
-            raise Refused("unavailable", "the tables do not answer; send the ack or read again")
-        receipt.delivered_seq, receipt.read_seq = min(receipt.delivered_seq, bound), min(receipt.read_seq, bound)
-        if receipt.delivered_seq or receipt.read_seq:
+            raise session_not_found()
+        delivered_seq, read_seq = min(move.delivered_seq, bound), min(move.read_seq, bound)
+        if delivered_seq or read_seq:
+            session_id = move.session_id
+            receipt = Receipt(session_id=session_id, user_id=user_id, delivered_seq=delivered_seq, read_seq=read_seq)
             self._publisher.watermark_soon(receipt)
 
     async def _of_members(self, user_id: str, claims: Mapping[str, int]) -> dict[str, int | None]:

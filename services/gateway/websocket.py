@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from services.gateway.cors import CrossOrigin, origin_not_allowed
 from services.gateway.effects import CheckAck, Effect, MoveWatermark, Publish, ReadInbox, SignedIn
+from services.gateway.held_claims import HeldClaims
 from services.gateway.http_wire import problem
 from services.gateway.hub import Hub
 from services.gateway.inbox_reads import InboxReads
@@ -22,7 +23,6 @@ from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import Refused, StoreUnavailable
 from tidings.logging import logger
-from tidings.wire.receipts_pb2 import Receipt
 
 PATH = "/v1/ws"
 SUBPROTOCOL = "tidings.v1.json"
@@ -56,7 +56,7 @@ class WebSocketEndpoint:
         """`origins`: of pages that may connect."""
         self._hub = hub
         self._posting = posting
-        self._watermarks = watermarks
+        self.claims = HeldClaims(watermarks, hub.settle)
         self._inbox = inbox
         self._clock = clock
         self._cross_origin = CrossOrigin(origins)
@@ -126,12 +126,17 @@ class WebSocketEndpoint:
                 if not self._is_void(connection.user_id, effect):
                     moves.append(effect)
                 continue
-            # In their order: a claim beyond the head is not to count what a frame after it sends.
-            await self._move_watermarks(link, moves)
+            await self._claim(link, moves)
             moves = []
             await self._perform(link, effect)
             self._hub.settle(link)
-        await self._move_watermarks(link, moves)
+        await self._claim(link, moves)
+
+    async def _claim(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
+        """Those that stand together. A claim beyond the head is not to count what a frame after it sends."""
+        if moves:
+            self.claims.take(link, moves)
+            await self.claims.looked(link)
 
     async def _perform(self, link: Link, effect: Effect) -> None:
         _FRAMES_IN[type(effect)].inc()
@@ -183,28 +188,6 @@ class WebSocketEndpoint:
         if move.read_seq:
             return False
         return self._hub.read_groups.is_kept_by_nobody(user_id, move.session_id, move.delivered_seq)
-
-    async def _move_watermarks(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
-        """Those that stand together in a text message, which are looked up together."""
-        if not moves:
-            return
-        user_id = link.connection.user_id
-        claims: dict[str, int] = {}
-        for move in moves:
-            claims[move.session_id] = max(move.delivered_seq, move.read_seq, claims.get(move.session_id, 0))
-        bounds = await self._watermarks.look(user_id, claims)
-        for move in moves:
-            receipt = Receipt(
-                session_id=move.session_id,
-                user_id=user_id,
-                delivered_seq=move.delivered_seq,
-                read_seq=move.read_seq,
-            )
-            try:
-                self._watermarks.move(receipt, bounds)
-            except Refused as refused:
-                link.connection.failed(refused, move.ref)
-        self._hub.settle(link)
 
 
 async def _refuse(send: Send, answer: Response) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from services.gateway import held_claims
+from services.gateway.held_claims import FRAMES_WAIT_S
 from services.gateway.known_heads import KnownHeads
 from tests.unit.gateway.group_deployment import Connected, Deployment, deployed
 from tidings.codec import decode_receipt
@@ -104,21 +106,103 @@ async def test_a_claim_within_the_known_head_reads_nothing(tmp_path: Path) -> No
         assert there.store.calls["segments"] == before
 
 
-async def test_a_claim_that_needs_the_tables_is_unavailable_without(tmp_path: Path) -> None:
+async def bob_with_three(there: Deployment, bob: Connected) -> None:
+    await bob.until("live")
+    await said(there, DIRECT, 3)
+    for _ in range(3):
+        await bob.until("message")
+
+
+def errors(connected: Connected) -> list[str]:
+    return [frame["code"] for frame in connected.frames if frame["type"] == "error"]
+
+
+@pytest.mark.field_case("6")
+async def test_claims_are_kept_while_the_tables_are_away(tmp_path: Path) -> None:
+    """The head was stored through the other gateway, so this one has to ask for it."""
+    async with deployed(tmp_path, gateways=2, has_receipts=False) as there:
+        for number in range(3):
+            made = message(f"m{number}", DIRECT)
+            assert (await there.call("alice", "POST", "/v1/messages", made, at=1))[0] == 201
+        async with there.connected("bob") as bob:
+            await bob.until("welcome")
+            there.store.stall()
+            await put(bob, read(DIRECT, 2), ack(DIRECT, 3), ack(DIRECT, 3))
+            await asyncio.sleep(0.3)
+            assert there.broker.records(RECEIPTS_INBOUND) == []
+            there.store.heal()
+            assert await published(there, 1) == [(3, 2)]
+            await put(bob)
+            assert errors(bob) == []
+
+
+@pytest.mark.field_case("6")
+async def test_claims_within_the_known_head_need_no_tables(tmp_path: Path) -> None:
     async with deployed(tmp_path, has_receipts=False) as there, there.connected("bob") as bob:
-        await bob.until("live")
-        await said(there, DIRECT, 3)
-        for _ in range(3):
-            await bob.until("message")
+        await bob_with_three(there, bob)
         there.store.stall()
-        await put(bob, read(DIRECT, 4), read("d:bob:carol", 1), read(DIRECT, 3))
-        refused = [frame for frame in bob.frames if frame["type"] == "error"]
+        await put(bob, read(DIRECT, MOST), read("d:bob:carol", 1), read(DIRECT, 2), ack(DIRECT, 3))
+        # And what is beyond it counts as far as it was known.
+        assert (await published(there, 1))[0] == (3, 3)
         there.store.heal()
-        # The session is looked at once for all claims of a message.
-        assert {(frame["code"], frame["fatal"]) for frame in refused} == {("unavailable", False)}
-        assert len(refused) == 3
-        await put(bob, read(DIRECT, 3))
+        await said(there, DIRECT, 1)
+        # Up to where the first was meant nobody knows any more; of the second session there is nothing.
+        for _ in range(2):
+            assert (await bob.until("error"))["code"] == "unavailable"
         assert await published(there, 1) == [(3, 3)]
+
+
+async def test_slow_tables_hold_up_no_other_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with deployed(tmp_path, has_receipts=False) as there, there.connected("bob") as bob:
+        await bob_with_three(there, bob)
+        answered, segments = asyncio.Event(), there.store.segments
+
+        async def slow(*asked: Any) -> Any:
+            await answered.wait()
+            return await segments(*asked)
+
+        monkeypatch.setattr(there.store, "segments", slow)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        pairs = [line for number in range(20) for line in (read(DIRECT, 4 + number), {"type": "ping", "id": number})]
+        await put(bob, *pairs)
+        for _ in range(20):
+            await bob.until("pong")
+        assert loop.time() - began_s < 20 * FRAMES_WAIT_S / 4
+        answered.set()
+        assert await published(there, 1) == [(3, 3)]
+        assert errors(bob) == []
+
+
+async def test_what_is_stored_already_needs_no_head(tmp_path: Path) -> None:
+    """As when clients connect again after a start of their gateway, and say their last acks."""
+    async with deployed(tmp_path, gateways=2) as there:
+        for number in range(3):
+            made = message(f"m{number}", DIRECT)
+            assert (await there.call("alice", "POST", "/v1/messages", made, at=1))[0] == 201
+        assert (await there.call("bob", "PUT", f"/v1/sessions/{DIRECT}/read", {"seq": 3}, at=1))[0] == 200
+        async with there.connected("bob") as bob:
+            await bob.until("welcome")
+            before = there.store.calls["segments"]
+            await put(bob, read(DIRECT, 2), ack(DIRECT, 3))
+            await published(there, 2)
+            assert there.store.calls["segments"] == before
+
+
+async def test_held_claims_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_claims, "MAX_OF_CONNECTION", 2)
+    async with deployed(tmp_path, has_receipts=False) as there, there.connected("bob") as bob:
+        await bob_with_three(there, bob)
+        there.store.stall()
+        await put(bob, *(read("d:bob:carol", seq) for seq in (1, 2, 1, 3)))
+        assert errors(bob) == ["unavailable"]
+        there.store.heal()
+        await bob.until("error")
+        await bob.until("error")
+        # There is room again, and the tables answer.
+        await put(bob, read(DIRECT, MOST))
+        assert await published(there, 1) == [(3, 3)]
+        assert len(errors(bob)) == 3
 
 
 async def test_of_a_head_after_a_removal_nothing_is_claimed(tmp_path: Path) -> None:

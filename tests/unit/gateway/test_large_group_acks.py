@@ -79,7 +79,9 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
     async def send(message: MutableMapping[str, Any]) -> None:
         said.extend(json.loads(line) for line in message.get("text", "").split("\n") if line)
 
-    await WebSocketEndpoint(*parts)({"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
+    endpoint = WebSocketEndpoint(*parts)
+    await endpoint({"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
+    await endpoint.claims.settled(1)
     await publisher.flush(1)
     assert not [frame for frame in said if frame["type"] == "error"]
     receipts = [decode_receipt(record.value) for record in broker.records(RECEIPTS_INBOUND)]
