@@ -214,8 +214,7 @@ class Gateway:
             self._refuse_more()
             self._server.stop_accepting()
             drain.close_all()
-            await self._server.calls_done(LAST_CALLS_S)
-            await self.endpoint.claims.settled(GOODBYE_S)
+            await asyncio.gather(self._server.calls_done(LAST_CALLS_S), self.endpoint.claims.settled(LAST_CALLS_S))
             await self.publisher.flush(GOODBYE_S)
 
     def _refuse_more(self) -> None:

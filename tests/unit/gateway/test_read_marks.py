@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.read_marks import WAIT_S, ReadMarks
+from services.gateway.read_marks import MAX_OF_USER, WAIT_S, ReadMarks
 from tests.unit.gateway.group_deployment import Deployment, deployed
 from tests.unit.hazards.simulation import simulated
 from tidings.errors import BrokerUnavailable, Refused
@@ -84,10 +84,30 @@ async def test_a_mark_that_the_log_does_not_take_is_unavailable() -> None:
 async def test_waiting_marks_are_bounded() -> None:
     tables = FakeTables(read_seq=2, after_s=None)
     marks = marks_of(tables, most=2)
-    codes = await asyncio.gather(*(refusal(marks, 5) for _ in range(3)))
+    codes = await asyncio.gather(*(refusal(marks, seq) for seq in (5, 6, 7)))
     assert sorted(codes) == ["timeout", "timeout", "unavailable"]
     tables.after_s = 0.1
     assert (await marks.move(*PLACE, 5)).read_seq == 5
+
+
+@simulated
+async def test_waiting_marks_of_one_user_are_few() -> None:
+    tables = FakeTables(read_seq=2, after_s=None)
+    marks = marks_of(tables, most=1_000)
+    codes = await asyncio.gather(*(refusal(marks, seq) for seq in range(5, 105)))
+    assert (codes.count("timeout"), codes.count("unavailable")) == (MAX_OF_USER, 100 - MAX_OF_USER)
+    tables.after_s = 0.1
+    assert (await marks.move(*PLACE, 5)).read_seq == 5
+
+
+@simulated
+async def test_equal_waiting_marks_are_one() -> None:
+    tables = FakeTables(read_seq=2, after_s=None)
+    codes = await asyncio.gather(*(refusal(marks, 5) for marks in [marks_of(tables)] for _ in range(100)))
+    assert codes == ["timeout"] * 100
+    assert len(tables.published) == 1
+    # Each caller looks once, the one that waits for all about eleven times.
+    assert tables.reads < 115
 
 
 async def refusal(marks: ReadMarks, seq: int) -> str:
@@ -156,5 +176,10 @@ async def unread_is(there: Deployment, wanted: list[tuple[str, int]]) -> None:
     for user_id, unread in wanted:
         for at in (0, 1):
             assert (await there.call(user_id, "GET", SESSION, at=at))[1]["unread"] == unread
-            listed = (await there.call(user_id, "GET", "/v1/sessions", at=at))[1]["sessions"]
-            assert [one["unread"] for one in listed] in ([unread], [])  # it is listed with its delivery
+            async with asyncio.timeout(5):
+                # It is listed with its delivery, which comes in its own time.
+                while not (  # noqa: ASYNC110 - what is waited for has no event
+                    listed := (await there.call(user_id, "GET", "/v1/sessions", at=at))[1]["sessions"]
+                ):
+                    await asyncio.sleep(0.02)
+            assert [one["unread"] for one in listed] == [unread]
