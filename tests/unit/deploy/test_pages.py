@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from scripts import reference_tables
+from scripts import field_cases, reference_tables
 from scripts.planted.tables import BUGS
 from tidings.topics import TopicSizes, declared
 
@@ -44,6 +44,15 @@ def test_every_test_that_the_semantics_page_names_exists() -> None:
     written = {name for text in files for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
     assert named - written == set()
     assert len(named) > 50
+
+
+def test_page_of_field_cases_is_that_of_the_marks() -> None:
+    assert field_cases.PAGE.read_text() == field_cases.page(), "stale: run `python -m scripts.field_cases`"
+
+
+def test_every_field_case_has_a_test() -> None:
+    held = field_cases.marked(sorted(field_cases.TESTS.rglob("test_*.py")))
+    assert field_cases.CASES.keys() - held.keys() == set()
 
 
 def test_every_bug_that_can_be_planted_fits_the_source_and_names_tests_that_exist() -> None:
