@@ -52,8 +52,9 @@ def test_init_makes_an_empty_deployment_ready_and_repeating_it_changes_nothing(s
     }
     again = _init(servers)
     assert again.returncode == 0, again.stderr
-    assert "tables: 0001_first_tables applied" in first.stdout
-    assert again.stdout.splitlines() == ["topics: all there", "first offsets: all there", "tables: all there"]
+    assert "tables: 0001_first_tables, " in first.stdout
+    name = first.stdout.splitlines()[-1].removesuffix(" named now")
+    assert again.stdout.splitlines() == ["topics: all there", "first offsets: all there", "tables: all there", name]
 
 
 def test_init_refuses_another_partition_count_in_one_line_that_says_what_to_do(servers: Stack) -> None:

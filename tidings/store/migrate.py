@@ -9,7 +9,6 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -126,8 +125,9 @@ def _read(path: Path) -> Migration:
 def _migrate(config: CassandraConfig, wanted: list[Migration], naming: Naming) -> Migrated:
     session = connect(config, _REQUEST_TIMEOUT_S)
     try:
-        done = _Runner(session, config).run(wanted, naming)
-        users = copy_old_blocks(session) if _has_both_forms_of_blocks(session, config.keyspace) else 0
+        runner = _Runner(session, config)
+        done = runner.run(wanted, naming)
+        users = copy_old_blocks(session) if runner.tables() >= {"blocks", BlockList.table} else 0
         return replace(done, applied=[*done.applied, f"the block lists of {users} users"]) if users else done
     except PROGRAMMING_ERRORS as error:
         raise ConfigurationError(f"Cassandra refuses a statement of the migrations: {error}") from error
@@ -135,11 +135,6 @@ def _migrate(config: CassandraConfig, wanted: list[Migration], naming: Naming) -
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
     finally:
         session.cluster.shutdown()
-
-
-def _has_both_forms_of_blocks(session: Session, keyspace: str) -> bool:
-    tables: Mapping[str, object] = session.cluster.metadata.keyspaces[keyspace].tables
-    return {"blocks", BlockList.table} <= tables.keys()
 
 
 def _current_version(config: CassandraConfig) -> int:
@@ -180,6 +175,10 @@ class _Runner:
         finally:
             self._execute(statements.RELEASE_LOCK, self._holder)
 
+    def tables(self) -> set[str]:
+        """Asked of the server: the driver's own picture of the schema may be older than what another runner made."""
+        return {name for (name,) in self._execute(statements.TABLE_NAMES, self._config.keyspace)}
+
     def _missing(self, wanted: list[Migration]) -> list[Migration]:
         applied: dict[int, str] = dict(self._execute(statements.APPLIED_MIGRATIONS))
         for migration in wanted:
@@ -199,8 +198,7 @@ class _Runner:
 
     def _name(self, naming: Naming) -> tuple[Deployment | None, bool]:
         """The life of the tables, and whether it was named now."""
-        # Asked of the server: the driver's own picture of the schema may be older than what another runner made.
-        if not self._execute(statements.DEPLOYMENT_TABLE, self._config.keyspace):
+        if "deployments" not in self.tables():
             return None, False
         known = next((Deployment.of_row(row) for row in self._execute(statements.DEPLOYMENT)), None)
         if known is not None and not naming.is_restored:

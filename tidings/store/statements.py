@@ -133,6 +133,6 @@ KEEP_LOCK = "UPDATE schema_lock USING TTL ? SET holder = ? WHERE name = 'migrati
 RELEASE_LOCK = "DELETE FROM schema_lock WHERE name = 'migrations' IF holder = ?"
 # The table of before migration 2, a row a block.
 OLD_BLOCKS = "SELECT user_id, blocked_id FROM blocks"
-DEPLOYMENT_TABLE = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'deployments'"
+TABLE_NAMES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?"
 # Under the lock of the migrations, so that a first name is given once.
 NAME_DEPLOYMENT = "INSERT INTO deployments (name, id, origin, since, restored) VALUES ('tables', ?, ?, ?, ?)"
