@@ -10,7 +10,8 @@ async def main(url: str, token: str) -> None:
     async with Client(url, token, device_id="bot", from_live=True) as client:
         async for message in client.messages():
             if message.sender_id != client.user_id:
-                client.mark_read(message.session_id, message.seq)
+                # What was sent before it connected is dismissed unseen.
+                client.mark_read(message.session_id, message.seq, even_unseen=True)
                 await client.send(message.text, session_id=message.session_id, reply_to=message.seq)
 
 
