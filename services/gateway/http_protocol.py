@@ -43,6 +43,7 @@ class BoundedProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._awaited: object = None
         self._is_refused = False
+        self._is_upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection on which no request begins ends like one on which none follows."""
@@ -87,13 +88,17 @@ class BoundedProtocol(H11Protocol):
         """Clients offer h2c as they like; it is answered over HTTP/1.1, without a line in the log."""
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """The connection belongs to another protocol from here on."""
-        self._await(None)
+        """The connection belongs to another protocol from here on.
+
+        This object stays the reader of the request's bytes until the call returns, and to h11 the request has a body
+        that is still to come: without the flag a WebSocket would be closed after BODY_S.
+        """
+        self._is_upgraded = True
         super().handle_websocket_upgrade(event)
 
     def _watch(self) -> None:
         state = self.conn.their_state
-        if self._is_refused or self.transport.is_closing():
+        if self._is_refused or self._is_upgraded or self.transport.is_closing():
             self._await(None)
         elif state is h11.SEND_BODY:
             self._await((state, self.cycle), BODY_S)

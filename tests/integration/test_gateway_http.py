@@ -115,6 +115,24 @@ async def test_handshake_with_an_empty_body_is_one(tmp_path: Path) -> None:
             assert answer.status == 101
 
 
+@pytest.mark.usefixtures("_hurried")
+@pytest.mark.parametrize("parts", [1, 2])
+async def test_a_websocket_outlives_the_times_of_requests(tmp_path: Path, parts: int) -> None:
+    """Also where the handshake comes in two packets."""
+    handshake = f"GET /v1/ws HTTP/1.1\r\n{PAGE}{UPGRADE}\r\n".encode()
+    half = len(handshake) // parts
+    async with running(settings(tmp_path, allowed_origins=APP, idle_s=1)) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(handshake[:half])
+        await asyncio.sleep(0.05)
+        writer.write(handshake[half:])
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                pytest.fail(f"the gateway sent {await reader.read(1)!r}")
+        writer.close()
+
+
 UNFINISHED: Sequence[tuple[str | bytes, ...]] = (
     (f"GET /v1/blocks HTTP/1.1\r\n{PAGE}",),
     (f"GET /v1/blocks HTTP/1.1\r\n{PAGE}", *["X: y\r\n"] * 8),
