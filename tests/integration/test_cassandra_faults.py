@@ -18,6 +18,7 @@ from tidings.store.base import SessionSegment, Store, TaggedRow
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.migrate import migrate
+from tidings.store.rows import BlockList
 
 NODE = "cassandra-0"
 SESSION = SessionSegment("d:alice:bob", 1)
@@ -103,6 +104,20 @@ async def test_many_requests_to_a_paused_cassandra_end_in_bounded_time(node: Sta
         node.resume(NODE)
     assert all(isinstance(answer, StoreUnavailable) for answer in answers)
     await _write_until_confirmed(store, 1)
+
+
+async def test_requests_wait_while_the_send_buffer_is_full(node: Stack, store: Store) -> None:
+    ids = tuple(f"{number:064d}" for number in range(1_000))
+    lists = {f"full-{number}": BlockList(f"full-{number}", ids, 1) for number in range(200)}
+    node.pause(NODE)
+    try:
+        writes = [asyncio.create_task(store.replace_block_list(one, 0)) for one in lists.values()]
+        # Far below the time-out of a request, far above what filling the buffer takes.
+        await asyncio.sleep(0.5)
+    finally:
+        node.resume(NODE)
+    assert all(await asyncio.gather(*writes))
+    assert await store.block_lists(lists) == lists
 
 
 async def test_a_store_waits_a_bounded_time_for_a_cassandra_that_is_not_there() -> None:

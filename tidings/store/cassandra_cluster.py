@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 import time
+from functools import cache
 from typing import Any
 
 from cassandra import (
@@ -147,15 +148,32 @@ def _cluster(config: CassandraConfig, request_timeout_s: float) -> Cluster:
     )
 
 
+@cache
 def _libev() -> Any:
     """The driver falls back to slower reactors in silence; we do not."""
     try:
         from cassandra.io.libevreactor import LibevConnection
     except ImportError as error:
         raise ConfigurationError(f"cassandra-driver has no libev reactor here: {error}") from error
-    reactor: Any = LibevConnection
-    reactor.in_buffer_size = reactor.out_buffer_size = _SOCKET_BYTES
-    return reactor
+
+    class Connection(LibevConnection):  # type: ignore[misc]
+        """Queues requests while the send buffer of its socket is full.
+
+        The driver's own refuses them (100 rows of 64 KB at once are enough) and never frees their stream ids. The
+        session bounds the queue: `_REQUESTS_IN_FLIGHT`.
+        """
+
+        in_buffer_size = out_buffer_size = _SOCKET_BYTES
+
+        @property
+        def _socket_writable(self) -> bool:
+            return True
+
+        @_socket_writable.setter
+        def _socket_writable(self, _: bool) -> None:
+            pass
+
+    return Connection
 
 
 def _is_no_server_warning(record: logging.LogRecord) -> bool:
