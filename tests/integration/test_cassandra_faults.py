@@ -111,9 +111,11 @@ async def test_requests_wait_while_the_send_buffer_is_full(node: Stack, store: S
     lists = {f"full-{number}": BlockList(f"full-{number}", ids, 1) for number in range(200)}
     node.pause(NODE)
     try:
-        writes = [asyncio.create_task(store.replace_block_list(one, 0)) for one in lists.values()]
-        # Far below the time-out of a request, far above what filling the buffer takes.
-        await asyncio.sleep(0.5)
+        writes = []
+        for number, one in enumerate(lists.values()):
+            writes.append(asyncio.create_task(store.replace_block_list(one, 0)))
+            # The first 190 fill the buffer (12 MB). All pauses are far below the time-out of a request.
+            await asyncio.sleep(0.02 if number >= 190 else 0.002)
     finally:
         node.resume(NODE)
     assert all(await asyncio.gather(*writes))
