@@ -13,18 +13,18 @@ from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from services.gateway.connection import ConnectionRules
-from services.gateway.hub import Hub
-from services.gateway.lives import Lives
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.publishing import GatewayIdentity, Publisher
-from services.gateway.routing import PushRouter
-from services.gateway.send_times import SendTimes
-from services.gateway.session_orders import SessionOrders
-from services.gateway.session_reads import SessionReads
-from services.gateway.tokens import Identity
-from services.gateway.waiting import WaitingCalls
+from services.gateway.connections.live import Lives
+from services.gateway.connections.registry import Hub
+from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.identity import Identity
+from services.gateway.push.router import PushRouter
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.reads.sessions import SessionReads
+from services.gateway.submit.latency import SendTimes
+from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock

@@ -85,14 +85,14 @@ BUGS = (
     ),
     bug(
         "a lower watermark that comes late is told as it comes",
-        "services/gateway/routing.py",
+        "services/gateway/push/router.py",
         "told = self._told.risen(recipient_id, moved)",
         "told = moved",
         by.LATE_RECEIPT,
     ),
     bug(
         "a read mark is answered before it is stored",
-        "services/gateway/read_marks.py",
+        "services/gateway/submit/read_marks.py",
         "return await self._until_stored(session_id, user_id, read_seq)",
         "return ReceiptRow(session_id, user_id, read_seq, read_seq)",
         by.MARK_STORED,
@@ -100,7 +100,7 @@ BUGS = (
     ),
     bug(
         "a claim beyond the head is left to receipts",
-        "services/gateway/watermark_moves.py",
+        "services/gateway/submit/watermarks.py",
         "        if not beyond:\n",
         "        if True:\n",
         by.BEYOND_HEAD,
@@ -146,14 +146,14 @@ BUGS = (
     ),
     bug(
         "a watermark that the log did not take is forgotten",
-        "services/gateway/publishing.py",
+        "services/gateway/submit/publisher.py",
         ".add_done_callback(partial(self._gather_again, receipt))",
         "",
         by.SAID_AGAIN,
     ),
     bug(
         "a page of an inbox reads the blocks of all its rows at once",
-        "services/gateway/inbox_reads.py",
+        "services/gateway/reads/inbox.py",
         "            yield rows[start:index]\n            start, blocks = index, set()\n",
         "            pass\n",
         by.PAGE_READS,
@@ -174,14 +174,14 @@ BUGS = (
     ),
     bug(
         "heads are asked about from the same place on every time",
-        "services/gateway/read_heads.py",
+        "services/gateway/large_groups/heads.py",
         "start = random.randrange(len(unsure))",
         "start = 0",
         by.HEADS_IN_TIME,
     ),
     bug(
         "who cannot be read again is left as unknown",
-        "services/gateway/lives.py",
+        "services/gateway/connections/live.py",
         "            self._announce(set(again) - learned)\n",
         "",
         by.READ_AGAIN,
@@ -257,7 +257,7 @@ BUGS = (
     ),
     bug(
         "a gateway does not mind a later start of its ordinal",
-        "services/gateway/log_reading.py",
+        "services/gateway/push/reader.py",
         "record.offset > identity.epoch:",
         "record.offset < 0:",
         by.H33,

@@ -6,38 +6,38 @@ import random
 import socket
 from collections.abc import Callable
 
-from services.gateway.blocks import Blocks
-from services.gateway.commands import stamps_of
-from services.gateway.connection import ConnectionRules
-from services.gateway.draining import Drain
-from services.gateway.group_reads import GroupReads
-from services.gateway.hidden_receipts import HiddenReceipts
-from services.gateway.http_server import HttpServer, public_listener
-from services.gateway.hub import Hub
-from services.gateway.inbox_reads import InboxReads
-from services.gateway.lives import Lives
-from services.gateway.log_reading import read_log, take_push_partition
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.posting import Posting
-from services.gateway.publishing import GatewayIdentity, Publisher, announce_gateway, say_goodbye
-from services.gateway.rates import RateLimits
-from services.gateway.read_marks import ReadMarks
-from services.gateway.receipt_reads import ReceiptReads
-from services.gateway.rest import rest_app
-from services.gateway.rest_parts import RestParts
-from services.gateway.routing import PushRouter
-from services.gateway.send_times import SendTimes
-from services.gateway.session_lists import SessionLists
-from services.gateway.session_orders import SessionOrders
-from services.gateway.session_reads import SessionReads
+from services.gateway.connections.draining import Drain
+from services.gateway.connections.endpoint import WebSocketEndpoint
+from services.gateway.connections.live import Lives
+from services.gateway.connections.registry import Hub
+from services.gateway.connections.timers import Ticker
+from services.gateway.http.server import HttpServer, public_listener
+from services.gateway.http.socket_limits import socket_limits
+from services.gateway.protocol.commands import stamps_of
+from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.rate_limits import RateLimits
+from services.gateway.push.reader import read_log, take_push_partition
+from services.gateway.push.router import PushRouter
+from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.groups import GroupReads
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.session_list import SessionLists
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.reads.sessions import SessionReads
+from services.gateway.rest.app import rest_app
+from services.gateway.rest.parts import RestParts
 from services.gateway.settings import GatewaySettings, read_group_key, read_keys
-from services.gateway.socket_limits import socket_limits
-from services.gateway.ticking import Ticker
+from services.gateway.submit.hidden_receipts import HiddenReceipts
+from services.gateway.submit.latency import SendTimes
+from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.publisher import GatewayIdentity, Publisher, announce_gateway, say_goodbye
+from services.gateway.submit.read_marks import ReadMarks
+from services.gateway.submit.submitter import Posting
+from services.gateway.submit.watermarks import WatermarkMoves
 from services.gateway.tokens import Tokens
-from services.gateway.waiting import WaitingCalls
-from services.gateway.watermark_moves import WatermarkMoves
-from services.gateway.websocket import WebSocketEndpoint
 from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
 from tidings.errors import ConfigurationError, Retryable

@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.gateway.blocks import BlockRules
-from services.gateway.bodies import BodyRules
-from services.gateway.origins import AllowedOrigins, parsed_hosts, parsed_origins
-from services.gateway.outbox import OutboxLimits
+from services.gateway.protocol.bodies import BodyRules
+from services.gateway.protocol.origins import AllowedOrigins, parsed_hosts, parsed_origins
+from services.gateway.protocol.send_queue import OutboxLimits
+from services.gateway.reads.block_lists import BlockRules
 from services.gateway.tokens import MIN_SECRET_BYTES, VerifyingKey, public_keys, secret_key
 from tidings.errors import ConfigurationError
 from tidings.runtime.settings import (

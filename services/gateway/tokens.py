@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from services.gateway.protocol.identity import Identity
 from tidings import ids
 from tidings.errors import ConfigurationError, Refused
 
@@ -22,14 +23,6 @@ NOT_BEFORE_LEEWAY_MS = 30_000
 MAX_TIME_S = 2**40
 MAX_TOKEN_BYTES = 8_192
 _PEM_END = "-----END PUBLIC KEY-----"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a token speaks for, and for how long from now, leeway included."""
-
-    user_id: str
-    valid_for_ms: int
 
 
 @dataclass(frozen=True, slots=True)

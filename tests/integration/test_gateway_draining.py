@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from services.gateway.draining import SERVED_MS
+from services.gateway.connections.draining import SERVED_MS
 from tests.integration.gateway_running import Running, Socket, running, settings
 
 DRAIN_S = 3.0

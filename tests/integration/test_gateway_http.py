@@ -61,7 +61,7 @@ async def wired(port: int, *parts: str | bytes, until_closed: bool = False) -> W
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("HEAD_S", 0.3), ("BODY_S", 0.6), ("LINGER_S", 0.2)):
-        monkeypatch.setattr(f"services.gateway.http_protocol.{name}", value)
+        monkeypatch.setattr(f"services.gateway.http.h11_protocol.{name}", value)
 
 
 @pytest.mark.field_case("30")
@@ -163,7 +163,7 @@ async def test_body_that_nobody_reads_ends_the_connection(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("_hurried")
 async def test_slow_call_is_not_cut_by_the_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of a request ends with its last byte: a call of the log may take 5 s."""
-    monkeypatch.setattr("services.gateway.waiting.WAIT_S", 1.5)
+    monkeypatch.setattr("services.gateway.submit.pending_calls.WAIT_S", 1.5)
     async with running(settings(tmp_path)) as gateway, gateway.rest("alice") as rest:
         body = {"client_msg_id": "m", "to": "bob", "kind": "text", "body": {"text": "hi"}}
         assert (await rest.post("/v1/messages", json=body)).status_code == 504

@@ -81,7 +81,7 @@ async def test_the_idempotency_key_stands_for_the_client_msg_id(tmp_path: Path) 
 
 
 async def test_without_an_answer_the_outcome_is_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.gateway.waiting.WAIT_S", 0.1)
+    monkeypatch.setattr("services.gateway.submit.pending_calls.WAIT_S", 0.1)
     async with running(settings(tmp_path)) as gateway, gateway.rest("alice") as rest:
         response = await rest.post("/v1/messages", json=message())
         assert is_problem(response, 504, "timeout")

@@ -8,8 +8,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from services.gateway.log_reading import Superseded, positions_of, take_push_partition
-from services.gateway.publishing import announce_gateway
+from services.gateway.push.reader import Superseded, positions_of, take_push_partition
+from services.gateway.submit.publisher import announce_gateway
 from tests.integration.gateway_running import SUBPROTOCOL, fill_inbox, running, settings, stored_key
 from tidings import topics
 from tidings.broker.base import NewRecord, TopicPartition

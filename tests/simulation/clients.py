@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from services.gateway.inbox_reads import InboxReads
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.read_groups import ReadGroups
-from services.gateway.read_heads import ReadHeads
-from services.gateway.session_reads import SessionReads
+from services.gateway.large_groups.heads import ReadHeads
+from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.sessions import SessionReads
 from tests.simulation.world import SIZES, World
 from tidings import ids
 from tidings.errors import Refused, StoreUnavailable
@@ -361,7 +361,7 @@ class Gateway:
                 device.frames.append(("message", (inbox_seq, seen)))
 
     async def _live(self, connection_id: str, inbox_seq: int) -> None:
-        """As services/gateway/lives.py does it."""
+        """As services/gateway/connections/live.py does it."""
         device = self.connections.get(connection_id)
         if device is None:
             return

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import orjson
 
-from services.gateway.session_reads import unread
+from services.gateway.reads.sessions import unread
 from tests.simulation.clients import Device
 from tests.simulation.oracle import READ, Expected, Session
 from tests.simulation.schedule import Schedule

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.routing import _FRAMES_OUT
+from services.gateway.push.router import _FRAMES_OUT
 from tidings import metrics
 from tidings.close_codes import NOT_OURS, CloseCode
 from tidings.metric_series import REFUSALS, SERIES, SERVICES, Collector

@@ -7,10 +7,10 @@ from typing import Any, cast
 import orjson
 from starlette.requests import Request
 
-from services.gateway.http_edges import App
-from services.gateway.origins import parsed_origins
-from services.gateway.rest import rest_app
-from services.gateway.rest_parts import RestParts
+from services.gateway.protocol.origins import parsed_origins
+from services.gateway.rest.app import rest_app
+from services.gateway.rest.edges import App
+from services.gateway.rest.parts import RestParts
 from tidings.errors import Refused
 
 APP = "https://app.example"

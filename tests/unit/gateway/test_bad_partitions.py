@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway.blocks import Blocks
-from services.gateway.inbox_reads import InboxReads
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.read_groups import ReadGroups
-from services.gateway.read_heads import ReadHeads
-from services.gateway.receipt_reads import ReceiptReads
-from services.gateway.session_lists import SessionLists
-from services.gateway.session_orders import SessionOrders
-from services.gateway.session_reads import SessionReads
+from services.gateway.large_groups.heads import ReadHeads
+from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.session_list import SessionLists
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.reads.sessions import SessionReads
 from tests.contract.store.making import bucket, group, inbox_row, member, message, segment, write_confirmed
 from tidings.clock import SystemClock
 from tidings.errors import StoreUnavailable

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.batch_bodies import Broken, entries_of, entry_of
-from services.gateway.frames import FRAME_BYTES
+from services.gateway.protocol.batch_bodies import Broken, entries_of, entry_of
+from services.gateway.protocol.limits import FRAME_BYTES
 from tidings.errors import Refused
 
 json_values = st.recursive(

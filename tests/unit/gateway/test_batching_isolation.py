@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from services.gateway.batching import MAX_ALONE, MAX_KEYS, MAX_SUSPECTS, Batched
+from services.gateway.reads.batching import MAX_ALONE, MAX_KEYS, MAX_SUSPECTS, Batched
 from tidings.errors import StoreUnavailable
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.blocks import MAX_KEPT, BlockRules, Blocks
+from services.gateway.reads.block_lists import MAX_KEPT, BlockRules, Blocks
 from tidings.errors import Refused, StoreUnavailable
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import WriteFault

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.gateway import held_claims
-from services.gateway.held_claims import FRAMES_WAIT_S
-from services.gateway.known_heads import KnownHeads
+from services.gateway.connections import held_claims
+from services.gateway.connections.held_claims import FRAMES_WAIT_S
+from services.gateway.reads.known_heads import KnownHeads
 from tests.unit.gateway.group_deployment import Connected, Deployment, deployed
 from tidings.codec import decode_receipt
 from tidings.topics import RECEIPTS_INBOUND

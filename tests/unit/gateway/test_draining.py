@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.draining import leaving_times
+from services.gateway.connections.draining import leaving_times
 
 
 @given(st.integers(1, 20_000), st.integers(0, 3_600_000))

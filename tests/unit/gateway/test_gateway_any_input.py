@@ -10,34 +10,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.blocks import Blocks
-from services.gateway.bodies import BodyRules
-from services.gateway.connection import Connection, ConnectionRules
-from services.gateway.frames import MAX_DEPTH, Malformed, Ping, decode_line
-from services.gateway.group_reads import GroupReads
-from services.gateway.http_edges import App
-from services.gateway.hub import Hub
-from services.gateway.inbox_reads import InboxReads
-from services.gateway.lives import Lives
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.origins import AllowedOrigins
-from services.gateway.outbox import OutboxLimits
-from services.gateway.posting import Posting
-from services.gateway.publishing import GatewayIdentity, Publisher
-from services.gateway.rates import RateLimits
-from services.gateway.read_marks import ReadMarks
-from services.gateway.receipt_reads import ReceiptReads
-from services.gateway.rest import rest_app
-from services.gateway.rest_parts import RestParts
-from services.gateway.routing import PushRouter
-from services.gateway.send_times import SendTimes
-from services.gateway.session_lists import SessionLists
-from services.gateway.session_orders import SessionOrders
-from services.gateway.session_reads import SessionReads
-from services.gateway.tokens import Identity, Tokens, issue, secret_key
-from services.gateway.waiting import WaitingCalls
-from services.gateway.websocket import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.endpoint import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.live import Lives
+from services.gateway.connections.registry import Hub
+from services.gateway.protocol.bodies import BodyRules
+from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.protocol.frames import Malformed, Ping, decode_line
+from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.limits import MAX_DEPTH
+from services.gateway.protocol.origins import AllowedOrigins
+from services.gateway.protocol.rate_limits import RateLimits
+from services.gateway.protocol.send_queue import OutboxLimits
+from services.gateway.push.router import PushRouter
+from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.groups import GroupReads
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.session_list import SessionLists
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.reads.sessions import SessionReads
+from services.gateway.rest.app import rest_app
+from services.gateway.rest.edges import App
+from services.gateway.rest.parts import RestParts
+from services.gateway.submit.latency import SendTimes
+from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.publisher import GatewayIdentity, Publisher
+from services.gateway.submit.read_marks import ReadMarks
+from services.gateway.submit.submitter import Posting
+from services.gateway.tokens import Tokens, issue, secret_key
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock

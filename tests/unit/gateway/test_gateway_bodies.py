@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.bodies import BodyRules, checked_post
-from services.gateway.messages_json import of_record, of_row
+from services.gateway.protocol.bodies import BodyRules, checked_post
+from services.gateway.protocol.messages_json import of_record, of_row
 from tests.integration.gateway_running import message_row
 from tidings.codec import post_digest
 from tidings.errors import Refused

@@ -8,8 +8,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from services.gateway.connection import Connection, ConnectionRules
-from services.gateway.effects import (
+from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.protocol.effects import (
     Announce,
     CheckAck,
     Effect,
@@ -19,9 +19,9 @@ from services.gateway.effects import (
     ReadInbox,
     SignedIn,
 )
-from services.gateway.frames import FRAME_BYTES
-from services.gateway.outbox import OutboxLimits
-from services.gateway.tokens import Identity
+from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.limits import FRAME_BYTES
+from services.gateway.protocol.send_queue import OutboxLimits
 from tidings.errors import Refused
 
 WALL_MS = 1_764_000_000_000

@@ -6,10 +6,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.gateway.batching import BATCHES_AT_ONCE, MAX_KEYS
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.session_reads import SessionReads
+from services.gateway.reads.batching import BATCHES_AT_ONCE, MAX_KEYS
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.sessions import SessionReads
 from tests.contract.store.making import message, segment
 from tidings.clock import SystemClock
 from tidings.store import history, statements

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.history_blocks import BLOCK_SEQS, PARTIAL_AGE_MS, HistoryBlocks
-from services.gateway.message_reads import MessageReads
+from services.gateway.reads.message_cache import BLOCK_SEQS, PARTIAL_AGE_MS, HistoryBlocks
+from services.gateway.reads.messages import MessageReads
 from tests.contract.store.making import message, segment, seqs, session, write_confirmed
 from tidings import metrics
 from tidings.errors import StoreUnavailable

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from services.gateway.connection import ConnectionRules
-from services.gateway.frames import is_too_deep
-from services.gateway.hub import Hub
-from services.gateway.inbox_reads import InboxPage
-from services.gateway.origins import AllowedOrigins
-from services.gateway.outbox import REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
-from services.gateway.publishing import GatewayIdentity, Publisher
-from services.gateway.tokens import Identity
-from services.gateway.websocket import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.endpoint import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.registry import Hub
+from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.frames import is_too_deep
+from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.origins import AllowedOrigins
+from services.gateway.protocol.send_queue import REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
+from services.gateway.reads.inbox import InboxPage
+from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock

@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from services.gateway.batching import BATCHES_AT_ONCE, MAX_KEYS, Batched
-from services.gateway.blocks import GATHER_S, Blocks
-from services.gateway.rates import RateLimits
+from services.gateway.protocol.rate_limits import RateLimits
+from services.gateway.reads.batching import BATCHES_AT_ONCE, MAX_KEYS, Batched
+from services.gateway.reads.block_lists import GATHER_S, Blocks
 from services.gateway.settings import GroupIdSettings, HttpSettings, TokenSettings, read_group_key, read_keys
+from services.gateway.submit.pending_calls import WaitingCalls
 from services.gateway.tokens import Tokens, public_keys, secret_key
-from services.gateway.waiting import WaitingCalls
 from tidings.errors import ConfigurationError, Refused, StoreUnavailable
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import BlockList

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway import waiting
+from services.gateway.submit import pending_calls as waiting
 from tests.unit.gateway.group_deployment import Deployment, deployed
 from tidings import ids
 from tidings.runtime.settings import LimitSettings

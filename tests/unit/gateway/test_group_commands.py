@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway import group_commands as commands
-from services.gateway.commands import stamps_of
-from services.gateway.group_commands import Asker
+from services.gateway.protocol import group_commands as commands
+from services.gateway.protocol.commands import stamps_of
+from services.gateway.protocol.group_commands import Asker
 from tidings import ids
 from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, decode_command
 from tidings.errors import Refused

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.gateway.membership import Membership, Memberships
+from services.gateway.reads.membership import Membership, Memberships
 from tidings.errors import Refused, StoreUnavailable
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.previews import preview
+from services.gateway.reads.previews import preview
 from tests.unit.gateway.group_deployment import Deployment, deployed
 from tidings.broker.base import NewRecord
 from tidings.codec import KIND_NAMES

@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from services.gateway.blocks import MAX_AGE_MS, Blocks
-from services.gateway.hidden_receipts import LIST_S, HiddenReceipts
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.publishing import GATHER_S, GatewayIdentity, Publisher
-from services.gateway.receipt_reads import ReceiptReads
-from services.gateway.session_reads import SessionReads
+from services.gateway.reads.block_lists import MAX_AGE_MS, Blocks
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.sessions import SessionReads
+from services.gateway.submit.hidden_receipts import LIST_S, HiddenReceipts
+from services.gateway.submit.publisher import GATHER_S, GatewayIdentity, Publisher
 from tests.contract.store.making import message, segment, write_confirmed
 from tidings import topics
 from tidings.broker.base import TopicPartition

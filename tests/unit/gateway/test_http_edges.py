@@ -6,7 +6,7 @@ import gzip
 import pytest
 from structlog.testing import capture_logs
 
-from services.gateway.http_edges import allow
+from services.gateway.rest.edges import allow
 from tests.unit.gateway.asking import APP, Answer, Pairs, asked, noting_app
 from tidings.errors import HTTP_STATUS, Refused, StoreUnavailable
 

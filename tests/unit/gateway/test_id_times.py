@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.commands import MAX_AGE_MS, MAX_FUTURE_MS, check_id_time
+from services.gateway.protocol.commands import MAX_AGE_MS, MAX_FUTURE_MS, check_id_time
 from tests.unit.persister.builders import NOON_MS, uuid7
 from tidings.errors import Refused
 

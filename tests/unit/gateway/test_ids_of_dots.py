@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from services.gateway import group_commands as commands
-from services.gateway.connection import Connection, ConnectionRules
-from services.gateway.tokens import Identity, Tokens, issue, secret_key
+from services.gateway.protocol import group_commands as commands
+from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.protocol.identity import Identity
+from services.gateway.tokens import Tokens, issue, secret_key
 from tidings.errors import Refused
 
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.gateway.inbox_reads import PAGE_BYTES, InboxReads
-from services.gateway.message_reads import MessageReads
+from services.gateway.protocol.limits import PAGE_BYTES
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.messages import MessageReads
 from tests.contract.store.making import bucket, inbox_row, message, segment, write_confirmed
 from tidings.clock import SystemClock
 from tidings.store.base import SessionSegment

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from services.gateway.frames import MESSAGE_BYTES
+from services.gateway.protocol.limits import MESSAGE_BYTES
 from tests.unit.gateway.group_deployment import Deployment, deployed
 
 FAMILY = "👨‍👩‍👧‍👦"

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from services.gateway.connection import ConnectionRules
-from services.gateway.hub import Hub
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.origins import AllowedOrigins
-from services.gateway.publishing import GatewayIdentity, Publisher
-from services.gateway.read_groups import ReadGroups
-from services.gateway.session_reads import SessionReads
-from services.gateway.tokens import Identity
-from services.gateway.watermark_moves import WatermarkMoves
-from services.gateway.websocket import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.endpoint import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.registry import Hub
+from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.origins import AllowedOrigins
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.sessions import SessionReads
+from services.gateway.submit.publisher import GatewayIdentity, Publisher
+from services.gateway.submit.watermarks import WatermarkMoves
 from tests.contract.store.making import write_confirmed
 from tests.unit.gateway.test_read_groups import (
     GROUP,

@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.gateway.bodies import BodyRules, checked_post
-from services.gateway.origins import AllowedOrigins, normal_host, parsed_hosts, parsed_origins
+from services.gateway.protocol.bodies import BodyRules, checked_post
+from services.gateway.protocol.origins import AllowedOrigins, normal_host, parsed_hosts, parsed_origins
 from services.gateway.settings import HttpSettings
 from tidings.errors import ConfigurationError, Refused
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.effects import CheckAck, MoveWatermark, ReadInbox
-from services.gateway.inbox_reads import InboxReads
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.receipt_reads import ReceiptReads
-from services.gateway.session_reads import HistoryRange, SessionReads
+from services.gateway.protocol.effects import CheckAck, MoveWatermark, ReadInbox
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.sessions import HistoryRange, SessionReads
 from tests.contract.store.making import bucket, inbox_row, message, segment, write_confirmed
 from tests.unit.gateway.test_gateway_connection import MESSAGE, hello, only, opened, receive, sent, signed_in
 from tidings.clock import SystemClock

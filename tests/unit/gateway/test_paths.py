@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.gateway.paths import routed_path
+from services.gateway.rest.paths import routed_path
 from tests.unit.gateway.asking import asked, noting_app
 from tidings.errors import Refused
 

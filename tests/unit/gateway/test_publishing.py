@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from services.gateway.publishing import GATHER_S, GatewayIdentity, Publisher
+from services.gateway.submit.publisher import GATHER_S, GatewayIdentity, Publisher
 from tidings.broker.base import NewRecord
 from tidings.errors import BrokerUnavailable
 from tidings.topics import TopicSizes

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.rates import RateLimits
+from services.gateway.protocol.rate_limits import RateLimits
 from tidings.errors import Refused
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.gateway.read_groups import MAX_SEATS, ReadGroups
+from services.gateway.large_groups.tracker import MAX_SEATS, ReadGroups
 from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_MEMBER, GroupRow, MemberRow
 from tidings.wire.common_pb2 import Message, Mode
 from tidings.wire.push_pb2 import PushedMessage

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import cycle
 
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.read_groups import ReadGroups
-from services.gateway.read_heads import ReadHeads
-from services.gateway.session_reads import SessionReads
+from services.gateway.large_groups.heads import ReadHeads
+from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.sessions import SessionReads
 from tests.contract.store.making import group, member, message, segment, write_confirmed
 from tidings.clock import SystemClock
 from tidings.store.memory import MemoryStore

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.read_marks import MAX_OF_USER, WAIT_S, ReadMarks
+from services.gateway.submit.read_marks import MAX_OF_USER, WAIT_S, ReadMarks
 from tests.unit.gateway.group_deployment import Deployment, deployed
 from tests.unit.hazards.simulation import simulated
 from tidings.errors import BrokerUnavailable, Refused

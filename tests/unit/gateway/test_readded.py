@@ -10,16 +10,16 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.group_reads import GroupReads
-from services.gateway.inbox_reads import InboxReads
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.receipt_reads import ReceiptReads
-from services.gateway.rest_groups import GroupCalls
-from services.gateway.rest_sessions import SessionCalls
-from services.gateway.session_lists import SessionLists
-from services.gateway.session_orders import SessionOrders
-from services.gateway.session_reads import SessionReads
+from services.gateway.reads.groups import GroupReads
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.session_list import SessionLists
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.reads.sessions import SessionReads
+from services.gateway.rest.groups import GroupCalls
+from services.gateway.rest.sessions import SessionCalls
 from tests.contract.store.making import message, segment, write_confirmed
 from tests.unit.gateway.test_removal_races import MOST_READS, before_read
 from tests.unit.gateway.test_session_lists import READ_GROUP as GROUP

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.session_cursors import (
+from services.gateway.reads.session_cursor import (
     NOTHING_SHOWN,
     PARTS,
     Cursor,
@@ -19,7 +19,7 @@ from services.gateway.session_cursors import (
     encoded,
     rest_of,
 )
-from services.gateway.session_orders import SessionOrders
+from services.gateway.reads.session_order import SessionOrders
 from tests.unit.gateway.test_session_lists import READ_GROUP, World, friends, world_with
 from tidings.store.rows import MODE_READ, MODE_WRITE
 

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.connection import ConnectionRules
-from services.gateway.hub import Hub
-from services.gateway.inbox_reads import InboxReads
-from services.gateway.lives import Lives
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.publishing import GatewayIdentity, Publisher
-from services.gateway.routing import PushRouter
-from services.gateway.send_times import SendTimes
-from services.gateway.session_lists import MAX_ROWS_BEHIND, SessionLists
-from services.gateway.session_orders import SessionOrders
-from services.gateway.session_reads import SessionReads
-from services.gateway.tokens import Identity
-from services.gateway.waiting import WaitingCalls
+from services.gateway.connections.live import Lives
+from services.gateway.connections.registry import Hub
+from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.identity import Identity
+from services.gateway.push.router import PushRouter
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.session_list import MAX_ROWS_BEHIND, SessionLists
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.reads.sessions import SessionReads
+from services.gateway.submit.latency import SendTimes
+from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tests.contract.store.making import bucket, group, inbox_row, member, message, segment, write_confirmed
 from tidings import metrics, topics
 from tidings.broker.memory import MemoryBroker

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from services.gateway.session_orders import KEPT_MS, SessionOrder, SessionOrders
+from services.gateway.reads.session_order import KEPT_MS, SessionOrder, SessionOrders
 from tests.contract.store.making import inbox_row
 from tidings.store.rows import InboxRow
 

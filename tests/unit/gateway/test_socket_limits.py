@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway import socket_limits as limits_module
-from services.gateway.cors import CrossOrigin
-from services.gateway.origins import parsed_origins
+from services.gateway.http import socket_limits as limits_module
+from services.gateway.http.cors import CrossOrigin
+from services.gateway.http.socket_limits import REFUSED_AT_ONCE, RESERVED_FILES, limited, socket_limits
+from services.gateway.protocol.origins import parsed_origins
 from services.gateway.settings import HttpSettings
-from services.gateway.socket_limits import REFUSED_AT_ONCE, RESERVED_FILES, limited, socket_limits
 from tests.integration.gateway_running import running, settings
 from tidings.errors import ConfigurationError
 from tidings.runtime.file_limit import raise_file_limit

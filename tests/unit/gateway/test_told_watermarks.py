@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.told_watermarks import ToldWatermarks
+from services.gateway.push.told_watermarks import ToldWatermarks
 from tests.unit.gateway.test_lives import settled, world
 from tidings.wire.deliveries_pb2 import Watermark
 from tidings.wire.push_pb2 import Push

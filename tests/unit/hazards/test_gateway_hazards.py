@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.log_reading import Superseded
+from services.gateway.push.reader import Superseded
 from services.gateway.service import serve
 from services.gateway.settings import GatewaySettings, HttpSettings, TokenSettings
 from tidings.broker.base import NewRecord, TopicPartition

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.gateway.membership import Memberships
-from services.gateway.message_reads import MessageReads
-from services.gateway.session_reads import SessionReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.sessions import SessionReads
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.unit.hazards.simulation import run
 from tests.unit.hazards.test_group_hazards import act, create, say

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.gateway.session_reads import unread
+from services.gateway.reads.sessions import unread
 from tests.unit.hazards.pipeline import Pipeline, pipeline
 from tests.unit.hazards.simulation import run
 from tests.unit.hazards.test_group_hazards import act, create, say

@@ -1,0 +1,193 @@
+"""Acks and reads whose bound has to be looked up: they hold up nothing for long, and none is lost without tables.
+
+A claim beyond the head counts as the head of when its frame came. So its look begins at once, and the frames behind it
+wait for it for a bounded time. After a look that failed, a later one may find messages that came after the frame. Then
+a claim counts where the head has reached it. One that is beyond still is refused, since up to where it was meant
+nobody can say any more.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from services.gateway.connections.link import Link
+from services.gateway.protocol.effects import MoveWatermark
+from services.gateway.submit.watermarks import WatermarkMoves
+from tidings.errors import Refused
+from tidings.logging import logger
+
+# One ack names at most 1,000 sessions. Some 400 bytes each, while the tables are away: 20 MB a gateway.
+MAX_OF_CONNECTION = 1_000
+MAX_HELD = 50_000
+# For how long the frames of a connection wait, however many looks it has begun meanwhile.
+FRAMES_WAIT_S = 0.25
+# Until the next look after one that failed: doubled each time up to a second, and one look for all of a connection.
+_FIRST_RETRY_S = 0.1
+_RETRY_S = 1.0
+
+_log = logger("tidings.gateway.held_claims")
+
+
+class _Held:
+    """What one connection has claimed and nobody can say yet how far it counts."""
+
+    __slots__ = ("claims", "late", "looks", "retrying")
+
+    def __init__(self) -> None:
+        self.claims: set[MoveWatermark] = set()
+        # Those among them whose look has failed.
+        self.late: set[MoveWatermark] = set()
+        # The looks that have begun with their frames, and when, the oldest first.
+        self.looks: dict[asyncio.Task[None], float] = {}
+        self.retrying: asyncio.Task[None] | None = None
+
+
+class HeldClaims:
+    """By connection, each until a look succeeds or the connection ends."""
+
+    def __init__(self, moves: WatermarkMoves, settle: Callable[[Link], None]) -> None:
+        """`settle` writes what was refused."""
+        self._moves = moves
+        self._settle = settle
+        self._held: dict[str, _Held] = {}
+        self._count = 0
+        self._looks: set[asyncio.Task[None]] = set()
+
+    def take(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
+        """Publish soon what certainly counts, and begin to look up the rest, with one question for all of it."""
+        user_id = link.connection.user_id
+        asked: dict[MoveWatermark, int] = {}
+        for move in moves:
+            if self._moves.is_certain(user_id, move.session_id, move.seq):
+                self._move(link, move, move.seq)
+            elif self._hold(link, move):
+                asked[move] = self._moves.known_head(user_id, move.session_id)
+        if asked:
+            held = self._held[link.connection.connection_id]
+            look = asyncio.create_task(self._look(link, held, asked))
+            held.looks[look] = asyncio.get_running_loop().time()
+            self._looks.add(look)
+        self._settle(link)
+
+    async def looked(self, link: Link) -> None:
+        """Wait for the looks of this connection, until the oldest one has taken FRAMES_WAIT_S."""
+        held = self._held.get(link.connection.connection_id)
+        if held is None or not held.looks:
+            return
+        left_s = next(iter(held.looks.values())) + FRAMES_WAIT_S - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.wait(tuple(held.looks), timeout=left_s)
+
+    async def settled(self, timeout_s: float) -> None:
+        """Before the end: wait for the looks under way, for a bounded time. What has failed once is given up."""
+        if self._looks:
+            await asyncio.wait(tuple(self._looks), timeout=timeout_s)
+        for held in tuple(self._held.values()):
+            if held.retrying is not None:
+                held.retrying.cancel()
+
+    def _hold(self, link: Link, move: MoveWatermark) -> bool:
+        """Whether it is to be looked up: not what is held already, and not what finds no room."""
+        name = link.connection.connection_id
+        held = self._held.get(name)
+        if held is not None and move in held.claims:
+            return False
+        if self._count >= MAX_HELD or (held is not None and len(held.claims) >= MAX_OF_CONNECTION):
+            link.connection.failed(_say_again(), move.ref)
+            return False
+        self._held.setdefault(name, _Held()).claims.add(move)
+        self._count += 1
+        return True
+
+    async def _look(self, link: Link, held: _Held, asked: dict[MoveWatermark, int]) -> None:
+        """The one that begins with the frame, given with each claim the head that was known then."""
+        try:
+            bounds = await self._moves.look(link.connection.user_id, _claims(asked))
+            for move, known in asked.items():
+                bound = bounds.get(move.session_id)
+                if bound is None and move.session_id in bounds:
+                    self._move(link, move, known)
+                    held.late.add(move)
+                else:
+                    self._let_go(held, [move])
+                    self._move(link, move, bound)
+        except Exception:  # noqa: BLE001 - a client must not go on as if its acks were taken
+            _log.exception("a look failed", connection=link.connection.connection_id)
+            self._let_go(held, asked)
+            link.connection.broke()
+        finally:
+            this = asyncio.current_task()
+            assert this is not None
+            self._looks.discard(this)
+            del held.looks[this]
+            self._go_on(link, held)
+
+    def _go_on(self, link: Link, held: _Held) -> None:
+        self._settle(link)
+        if held.late and held.retrying is None and _is_open(link):
+            held.retrying = asyncio.create_task(self._retry(link, held))
+        elif held.retrying is None and not held.looks:
+            self._forget(link, held)
+
+    async def _retry(self, link: Link, held: _Held) -> None:
+        wait_s = _FIRST_RETRY_S
+        try:
+            while held.late and _is_open(link):
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, _RETRY_S)
+                await self._look_again(link, held)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("a look failed", connection=link.connection.connection_id)
+            link.connection.broke()
+        finally:
+            held.retrying = None
+            self._settle(link)
+            if not held.looks:
+                self._forget(link, held)
+
+    async def _look_again(self, link: Link, held: _Held) -> None:
+        asked = tuple(held.late)
+        bounds = await self._moves.look(link.connection.user_id, _claims(asked))
+        for move in asked:
+            bound = bounds.get(move.session_id)
+            if bound is None and move.session_id in bounds:
+                continue
+            self._let_go(held, [move])
+            if bound is not None and bound < move.seq:
+                link.connection.failed(_say_again(), move.ref)
+            else:
+                self._move(link, move, bound)
+        self._settle(link)
+
+    def _move(self, link: Link, move: MoveWatermark, bound: int | None) -> None:
+        try:
+            self._moves.move(link.connection.user_id, move, bound)
+        except Refused as refused:
+            link.connection.failed(refused, move.ref)
+
+    def _let_go(self, held: _Held, moves: Iterable[MoveWatermark]) -> None:
+        for move in moves:
+            if move in held.claims:
+                held.claims.remove(move)
+                held.late.discard(move)
+                self._count -= 1
+
+    def _forget(self, link: Link, held: _Held) -> None:
+        """Nothing is looked up any more; what is left belongs to a connection that has ended."""
+        self._let_go(held, tuple(held.claims))
+        if self._held.get(link.connection.connection_id) is held:
+            del self._held[link.connection.connection_id]
+
+
+def _is_open(link: Link) -> bool:
+    return not (link.is_gone or link.connection.closing)
+
+
+def _claims(moves: Iterable[MoveWatermark]) -> dict[str, int]:
+    claims: dict[str, int] = {}
+    for move in moves:
+        claims[move.session_id] = max(move.seq, claims.get(move.session_id, 0))
+    return claims
+
+
+def _say_again() -> Refused:
+    return Refused("unavailable", "the tables did not answer; send the ack or read again")

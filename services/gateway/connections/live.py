@@ -1,0 +1,122 @@
+"""`live` and heads: the read-diffusion groups of connected users and how far they have come, from the tables."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from services.gateway.connections.link import Link
+from services.gateway.connections.registry import Hub
+from services.gateway.large_groups.heads import ReadHeads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.sessions import SessionReads
+from tidings import ids, metrics
+from tidings.clock import Clock
+from tidings.errors import StoreUnavailable
+from tidings.store.base import Store
+from tidings.store.rows import MODE_READ
+from tidings.wire.push_pb2 import Live
+
+# After a mass reconnect the other users wait; reads of one batch each are shared among those.
+USERS_AT_ONCE = 64
+# By the heartbeats that are due at once, ten times in a second at most: while pushes are late, as after a takeover of
+# fanout, every group that goes on is unsure, and the tables have more to do than to answer for hints.
+MEMBERSHIPS_ASKED = 100
+
+_LIVE_FRAMES = metrics.FRAMES.labels("out", "live")
+
+
+class Lives:
+    """Answers fanout's `live`. One task at a time, and only while there is something to answer."""
+
+    def __init__(self, hub: Hub, store: Store, memberships: Memberships, sessions: SessionReads, clock: Clock) -> None:
+        """Nobody waits."""
+        self._hub = hub
+        self._store = store
+        self._memberships = memberships
+        self._sessions = sessions
+        self._clock = clock
+        self._heads = ReadHeads(hub.read_groups, sessions, memberships)
+        self._waiting: dict[Link, int] = {}
+        self._again: set[str] = set()
+        self._running: asyncio.Task[None] | None = None
+
+    def take(self, live: Live) -> None:
+        """The connection goes live once its groups are read; where the tables fail, its presence is repeated."""
+        link = self._hub.get(live.connection_id)
+        if link is None or link.connection.user_id != live.user_id:
+            return
+        self._waiting[link] = max(live.inbox_seq, self._waiting.get(link, 0))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+
+    def learn_again(self, user_ids: Collection[str]) -> None:
+        """Pushes of a group of theirs were missed: read the tables again, and tell them the heads right after.
+
+        Where they fail, presence is due at once, as after a loss: `live` asks anew.
+        """
+        self._again.update(user_ids)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+
+    async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
+        """The heads of each user's read-diffusion groups, as far as they can be read, for a heartbeat."""
+        return (await self._heads.of_users(user_ids, MEMBERSHIPS_ASKED))[0]
+
+    async def _run(self) -> None:
+        while self._waiting or self._again:
+            again = [self._again.pop() for _ in range(min(USERS_AT_ONCE, len(self._again)))]
+            links = list(self._waiting)[:USERS_AT_ONCE]
+            seqs = {link: self._waiting.pop(link) for link in links}
+            users = {link.connection.user_id for link in links}
+            visits = {user_id: self._hub.read_groups.visit(user_id) for user_id in users}
+            learned = await self._learn_all(users.union(again))
+            self._beat_soon(learned.intersection(again))
+            self._announce(set(again) - learned)
+            heads, unread = await self._heads.of_users(users & learned)
+            for link, inbox_seq in seqs.items():
+                if link.connection.user_id not in heads or link.connection.user_id in unread:
+                    continue
+                if self._hub.read_groups.visit(link.connection.user_id) != visits[link.connection.user_id]:
+                    # Pushes were lost meanwhile, and what was read is void: its presence is due again, and asks anew.
+                    continue
+                link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
+                _LIVE_FRAMES.inc()
+                self._hub.settle(link)
+
+    def _announce(self, user_ids: Collection[str]) -> None:
+        """No push may ever ask again: of who was forgotten for too many seats it is not known which groups they read.
+
+        Those who wait for `live` repeat their presence by themselves.
+        """
+        now_ms = self._clock.monotonic_ms()
+        for user_id in user_ids:
+            for link in self._hub.of_user(user_id):
+                link.connection.announce_again(now_ms)
+
+    def _beat_soon(self, user_ids: Collection[str]) -> None:
+        """What was pushed while they were unsure was handed to nobody: their clients read it from history."""
+        now_ms = self._clock.monotonic_ms()
+        for user_id in user_ids:
+            for link in self._hub.of_user(user_id):
+                link.connection.beat_soon(now_ms)
+
+    async def _learn_all(self, user_ids: Collection[str]) -> set[str]:
+        """Those among the users whose sessions and groups could be read."""
+        tried = list(user_ids)
+        outcomes = await asyncio.gather(*map(self._learn, tried), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None and not isinstance(outcome, StoreUnavailable):
+                raise outcome
+        return {user_id for user_id, outcome in zip(tried, outcomes, strict=True) if outcome is None}
+
+    async def _learn(self, user_id: str) -> None:
+        """Raises StoreUnavailable."""
+        groups = self._hub.read_groups
+        visit = groups.visit(user_id)
+        rows = await self._store.user_sessions(user_id)
+        listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
+        asked = {name for name in listed.union(groups.known(user_id)) if ids.is_group_session(name)}
+        groups.expect(visit, user_id, asked)
+        # Before the versions: what they say holds at least up to there.
+        heads = await self._sessions.head_seqs(asked)
+        versions = await self._memberships.versions(user_id, asked)
+        groups.learn(visit, versions.values(), heads)

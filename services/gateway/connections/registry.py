@@ -1,0 +1,147 @@
+"""All connections of this gateway: by name, by user, by device."""
+
+import itertools
+from collections.abc import Callable, Collection, Iterator
+
+from services.gateway.connections.link import Link, Send
+from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.reads.known_heads import KnownHeads
+from services.gateway.submit.publisher import Publisher
+from tidings import metrics
+from tidings.clock import Clock
+from tidings.close_codes import NOT_OURS, CloseCode
+from tidings.logging import logger
+
+# Each connection is looked at once in SLICES ticks.
+SLICES = 5
+# Closed by us, and nobody has to ask why: a token expires, and many may at once.
+_ORDINARY = (CloseCode.GOING_AWAY, CloseCode.NOT_AUTHORISED, CloseCode.REPLACED)
+
+_log = logger("tidings.gateway.hub")
+
+
+class Hub:
+    """Registers connections and announces them. One connection per (user, device): the newest."""
+
+    def __init__(self, rules: ConnectionRules, publisher: Publisher, clock: Clock, gateway_name: str) -> None:
+        """`gateway_name` makes connection ids unique among all gateways and their starts."""
+        self._rules = rules
+        self._publisher = publisher
+        self._clock = clock
+        self._gateway_name = gateway_name
+        self._numbers = itertools.count(1)
+        self._links: dict[str, Link] = {}
+        self._of_user: dict[str, tuple[Link, ...]] = {}
+        # The groups of those who are connected, as far as read diffusion is concerned.
+        self.read_groups = ReadGroups()
+        # Of the sessions that were pushed or read here.
+        self.known_heads = KnownHeads()
+        self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
+        # Set while this gateway drains: each newcomer is told when to leave.
+        self.on_sign_in: Callable[[Link], None] | None = None
+
+    def __len__(self) -> int:
+        """Connections, signed in or not."""
+        return len(self._links)
+
+    def __iter__(self) -> Iterator[Link]:
+        """All of them, as of now."""
+        return iter(tuple(self._links.values()))
+
+    def open(self, send: Send) -> Link:
+        """A new connection, in the task that serves it."""
+        number = next(self._numbers)
+        connection = Connection(f"{self._gateway_name}-{number:x}", self._rules, self._clock.monotonic_ms())
+        link = Link(connection, send)
+        self._links[connection.connection_id] = link
+        self._slice_of(link).add(link)
+        metrics.CONNECTIONS.set(len(self._links))
+        return link
+
+    def sign_in(self, link: Link) -> None:
+        """The connection has a user now: an older one of the same device is replaced, and presence announced.
+
+        One that failed fatally in the very message of its hello is gone already.
+        """
+        connection = link.connection
+        if connection.connection_id not in self._links:
+            return
+        others = self._of_user.get(connection.user_id, ())
+        self._of_user[connection.user_id] = (*others, link)
+        # Before anything is read for `live`: a push in between is not lost (H35).
+        self.read_groups.enter(connection.user_id)
+        for other in others:
+            if other.connection.device_id == connection.device_id:
+                other.connection.replaced()
+                self.settle(other)
+        self.announce(link)
+        if self.on_sign_in is not None:
+            self.on_sign_in(link)
+
+    def announce(self, link: Link) -> None:
+        """Publish presence `here`."""
+        connection = link.connection
+        self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=True)
+
+    def of_user(self, user_id: str) -> Collection[Link]:
+        """The signed-in connections of a user."""
+        return self._of_user.get(user_id, ())
+
+    def get(self, connection_id: str) -> Link | None:
+        """A connection by its name."""
+        return self._links.get(connection_id)
+
+    def slice(self, number: int) -> Collection[Link]:
+        """A part of all connections, as of now: 0 to SLICES - 1."""
+        return tuple(self._slices[number])
+
+    def settle(self, link: Link) -> None:
+        """After any input: write what there is; who is closing is no more part of this hub."""
+        link.flush()
+        if link.connection.closing:
+            self._forget(link)
+
+    def close(self, link: Link) -> None:
+        """The socket has ended."""
+        link.gone()
+        self._forget(link)
+
+    def _forget(self, link: Link) -> None:
+        connection = link.connection
+        if self._links.pop(connection.connection_id, None) is None:
+            return
+        self._slice_of(link).discard(link)
+        metrics.CONNECTIONS.set(len(self._links))
+        metrics.CLOSES.labels(str(int(connection.closing[0] if connection.closing else NOT_OURS))).inc()
+        if connection.user_id:
+            self._say_why(connection)
+            self._forget_user(link)
+
+    def _say_why(self, connection: Connection) -> None:
+        """Of those who were signed in only: strangers, who may be many, are counted."""
+        if connection.closing and connection.closing[0] not in _ORDINARY:
+            code, reason = connection.closing
+            _log.info(
+                "connection closed",
+                user_id=connection.user_id,
+                connection=connection.connection_id,
+                code=int(code),
+                reason=reason,
+            )
+
+    def _forget_user(self, link: Link) -> None:
+        connection = link.connection
+        others = tuple(other for other in self._of_user.get(connection.user_id, ()) if other is not link)
+        if others:
+            self._of_user[connection.user_id] = others
+        else:
+            self._of_user.pop(connection.user_id, None)
+            self.read_groups.leave(connection.user_id)
+        # Presence is one key per device and gateway: a `gone` after the `here` of a newer connection would
+        # be all that compaction leaves of both.
+        if not any(other.connection.device_id == connection.device_id for other in others):
+            self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=False)
+
+    def _slice_of(self, link: Link) -> set[Link]:
+        return self._slices[hash(link.connection.connection_id) % SLICES]

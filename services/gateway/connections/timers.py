@@ -1,0 +1,79 @@
+"""One ticker for all connections: no task and no timer per connection."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping
+from typing import TypeVar
+
+from services.gateway.connections.link import Link
+from services.gateway.connections.live import Lives
+from services.gateway.connections.registry import SLICES, Hub
+from services.gateway.protocol.effects import Announce, HeartbeatDue
+from services.gateway.reads.inbox import InboxReads
+from tidings import metrics
+from tidings.clock import Clock
+from tidings.errors import StoreUnavailable
+
+# Each connection is looked at every SLICES × 100 ms: its timers are at most half a second late.
+TICK_S = 0.1
+
+V = TypeVar("V")
+
+
+class Ticker:
+    """Feeds time to the connections, and reads tails and heads for heartbeats in batches."""
+
+    def __init__(self, hub: Hub, inbox: InboxReads, lives: Lives, clock: Clock) -> None:
+        """Started by `run`."""
+        self._hub = hub
+        self._inbox = inbox
+        self._lives = lives
+        self._clock = clock
+        self._due: set[Link] = set()
+        self._beating: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        number = 0
+        while True:
+            asleep_s = time.monotonic()
+            await asyncio.sleep(TICK_S)
+            metrics.LOOP_LAG_SECONDS.set(time.monotonic() - asleep_s - TICK_S)
+            self.tick(number % SLICES)
+            number += 1
+            if self._due and (self._beating is None or self._beating.done()):
+                self._beating = asyncio.create_task(self.beat())
+
+    def tick(self, number: int) -> None:
+        """Feed the time to one slice of the connections."""
+        now_ms = self._clock.monotonic_ms()
+        for link in self._hub.slice(number):
+            if link.connection.due_ms <= now_ms:
+                self._feed(link, now_ms)
+
+    async def beat(self) -> None:
+        """Send the heartbeats that are due, with tails and heads read in batches; the last known ones if unread."""
+        links, self._due = self._due, set()
+        users = {link.connection.user_id for link in links}
+        tails, heads = await asyncio.gather(_if_read(self._inbox.tails(users)), _if_read(self._lives.heads(users)))
+        for link in links:
+            user_id = link.connection.user_id
+            link.connection.beat(tails.get(user_id, 0), heads.get(user_id, {}))
+            self._hub.settle(link)
+
+    def _feed(self, link: Link, now_ms: int) -> None:
+        for effect in link.connection.ticked(now_ms):
+            match effect:
+                case Announce():
+                    self._hub.announce(link)
+                case HeartbeatDue():
+                    self._due.add(link)
+        self._hub.settle(link)
+
+
+async def _if_read(answer: Awaitable[Mapping[str, V]]) -> Mapping[str, V]:
+    """Nothing where the tables did not answer."""
+    try:
+        return await answer
+    except StoreUnavailable:
+        return {}

@@ -1,0 +1,155 @@
+"""uvicorn's HTTP/1.1 with bounded times and readable refusals.
+
+uvicorn waits for ever for the rest of a request, and answers what it cannot parse without a word to the page that
+sent it. Its h11 variant is the one that is extended here.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from services.gateway.http.cors import CrossOrigin
+from services.gateway.http.headers import has_body, headers_so_far
+from services.gateway.http.problems import problem
+from tidings.errors import Refused
+
+# A head is a few packets: ten seconds are three retransmissions on a bad line.
+HEAD_S = 10.0
+# A batch of 1 MiB at 20 kB/s, a bad mobile link, takes 52 s.
+BODY_S = 60.0
+# To close at once would reset the connection under the answer if the client is still sending.
+LINGER_S = 2.0
+
+_TEXTS = {
+    400: "this is not HTTP/1.1 as RFC 9112 has it; the connection is closed",
+    408: "the request did not arrive completely in time; send it again",
+    431: "the line and the headers of the request are too long: 16 KiB at most",
+    501: "this transfer encoding is not taken; send the body as it is, or chunked",
+}
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. `cross_origin` is set by `protocol_for`."""
+
+    cross_origin: CrossOrigin
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As uvicorn makes it."""
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._awaited: object = None
+        self._is_refused = False
+        self._is_upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection on which no request begins ends like one on which none follows."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._await(None)
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; see how long the rest may take."""
+        if not self._is_refused:
+            super().data_received(data)
+            self._watch()
+
+    def on_response_complete(self) -> None:
+        """An answer was sent; the next request may have begun already."""
+        super().on_response_complete()
+        self._watch()
+
+    def send_400_response(self, _msg: str) -> None:
+        """What cannot be parsed; called while h11's error is handled."""
+        status = getattr(sys.exception(), "error_status_hint", 400)
+        is_in_body = self.cycle is not None and not self.cycle.response_complete
+        self._refuse(status, self.headers if is_in_body else self._headers_so_far())
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        if self._is_refused:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def _should_upgrade(self) -> bool:
+        """A handshake has no body: one that announces a body would be waited for by nobody."""
+        return not has_body(self.headers) and self.scope["method"] == "GET" and super()._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Clients offer h2c as they like; it is answered over HTTP/1.1, without a line in the log."""
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The connection belongs to another protocol from here on.
+
+        This object stays the reader of the request's bytes until the call returns, and to h11 the request has a body
+        that is still to come: without the flag a WebSocket would be closed after BODY_S.
+        """
+        self._is_upgraded = True
+        super().handle_websocket_upgrade(event)
+
+    def _watch(self) -> None:
+        state = self.conn.their_state
+        if self._is_refused or self._is_upgraded or self.transport.is_closing():
+            self._await(None)
+        elif state is h11.SEND_BODY:
+            self._await((state, self.cycle), BODY_S)
+        elif state is h11.IDLE and self.conn.trailing_data[0]:
+            self._await((state, self.cycle), HEAD_S)
+        else:
+            self._await(None)
+
+    def _await(self, part: object, at_most_s: float = 0.0) -> None:
+        """Wait for this part of a request, from the first time on that it is waited for; None for no part."""
+        if part == self._awaited:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._awaited = part
+        self._deadline = None if part is None else self.loop.call_later(at_most_s, self._expired)
+
+    def _expired(self) -> None:
+        is_head = self.conn.their_state is h11.IDLE
+        self._refuse(408, self._headers_so_far() if is_head else self.headers)
+
+    def _headers_so_far(self) -> Sequence[tuple[bytes, bytes]]:
+        """Origin and Host of a request that h11 does not take, as far as they have arrived."""
+        return headers_so_far(self.conn.trailing_data[0])
+
+    def _refuse(self, status: int, request: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answer if nothing was answered yet, and close. The application hears that the client is gone."""
+        self._is_refused = True
+        self._await(None)
+        self._unset_keepalive_if_required()
+        code = "timeout" if status == 408 else "invalid_frame"
+        answer = problem(Refused(code, _TEXTS.get(status, _TEXTS[400])), status, {"Connection": "close"})
+        headers = [*answer.raw_headers, *self.cross_origin.headers(request)]
+        try:
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),
+                h11.Data(data=bytes(answer.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:
+            # An answer is on its way already: its end is that of the connection.
+            pass
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+
+def protocol_for(cross_origin: CrossOrigin) -> type[BoundedProtocol]:
+    """The class that uvicorn makes connections of."""
+    return type("GatewayProtocol", (BoundedProtocol,), {"cross_origin": cross_origin})

@@ -1,0 +1,107 @@
+"""The body of `POST /v1/messages:batch`, taken apart so that an entry fails alone. Pure."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from services.gateway.protocol.frames import as_far_as_readable
+from services.gateway.protocol.json_values import json_value
+from services.gateway.protocol.limits import FRAME_BYTES
+from tidings.errors import Refused
+
+# What nests, and what separates entries; a string, to be passed over. One without an end counts to the end of the body.
+_STRING = rb'"(?:[^"\\]|\\.)*(?:"|\\?$)'
+_OUTSIDE = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
+_IN_ENTRY = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
+# Some 50 ms of looking; a batch of 100 messages has some thousands of them.
+MAX_TOKENS = 100_000
+_BLANKS = b" \t\r\n"
+_LIST, _OPENING, _CLOSING, _COMMA = ord("["), frozenset(b"[{"), frozenset(b"]}"), ord(",")
+
+
+class _Batch(msgspec.Struct):
+    messages: list[msgspec.Raw]
+
+
+_WHOLE = msgspec.json.Decoder(_Batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An entry that is no message. `client_msg_id` is as found in it, unchecked."""
+
+    refused: Refused
+    client_msg_id: object
+
+
+def entries_of(body: bytes) -> Sequence[bytes]:
+    """The bytes of each entry of `messages`, unread. Raises Refused where the body around them is not JSON."""
+    try:
+        return [bytes(entry) for entry in _WHOLE.decode(body).messages]
+    except (msgspec.MsgspecError, RecursionError):
+        return _taken_apart(body)
+
+
+def _taken_apart(body: bytes) -> Sequence[bytes]:
+    """The entries of a body in which something is not JSON."""
+    begin, cuts = _messages(body)
+    outer = json_value(body[:begin] + body[cuts[-1] :] if cuts else body)
+    if not isinstance(outer, dict):
+        raise Refused("invalid_frame", "the body is a JSON object")
+    if not cuts or outer.get("messages") != []:
+        raise Refused("invalid_frame", "messages is a list of messages, given once")
+    begins = (begin, *(cut + 1 for cut in cuts))
+    entries = [body[start:end].strip(_BLANKS) for start, end in zip(begins, cuts, strict=False)]
+    return [] if entries == [b""] else entries
+
+
+def entry_of(content: bytes) -> Mapping[str, object] | Broken:
+    """One entry as a JSON object, or why it is none."""
+    try:
+        if len(content) > FRAME_BYTES:
+            raise Refused("too_large", f"a message is at most {FRAME_BYTES} bytes as it is written")
+        value = json_value(content)
+        if not isinstance(value, dict):
+            raise Refused("invalid_frame", "a message is a JSON object")
+    except Refused as refused:
+        found = as_far_as_readable(content.decode(errors="replace"))
+        return Broken(refused, found.get("client_msg_id") if isinstance(found, dict) else None)
+    return value
+
+
+def _messages(body: bytes) -> tuple[int, Sequence[int]]:
+    """Where the list `messages` of the outer object begins, and where each of its entries ends; (0, ()) for none."""
+    depth, begin, end, key = 0, 0, 0, (0, 0)
+    cuts: list[int] = []
+    for _ in range(MAX_TOKENS):
+        token = (_IN_ENTRY if depth > 2 else _OUTSIDE).search(body, end)
+        if token is None:
+            break
+        place, end = token.span()
+        sign = body[place]
+        if sign in _OPENING:
+            depth += 1
+            if depth == 2 and not begin and sign == _LIST and _is_messages(body[slice(*key)], body[key[1] : place]):
+                begin = end
+        elif sign in _CLOSING:
+            depth -= 1
+            if begin and depth == 1:
+                return begin, [*cuts, place]
+        elif sign == _COMMA:
+            if begin and depth == 2:
+                cuts.append(place)
+        elif depth == 1:
+            key = (place, end)
+    return 0, ()
+
+
+def _is_messages(key: bytes, between: bytes) -> bool:
+    if between.strip(_BLANKS) != b":":
+        return False
+    try:
+        return bool(json.loads(key) == "messages")
+    except ValueError:
+        return False

@@ -1,0 +1,399 @@
+"""One live WebSocket as a pure state machine: frames, pushes and ticks in, frames and effects out.
+
+No socket, no await, no clock. `now_ms` is monotonic time, `wall_ms` the time of day. Every rule cites
+PROTOCOL's WebSocket section.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from services.gateway.protocol.answers import heads_of, send_error, welcome
+from services.gateway.protocol.bodies import BodyRules
+from services.gateway.protocol.commands import asked_session, checked_draft, usable_client_msg_id
+from services.gateway.protocol.effects import (
+    Announce,
+    CheckAck,
+    Effect,
+    HeartbeatDue,
+    MoveWatermark,
+    Publish,
+    ReadInbox,
+    SignedIn,
+)
+from services.gateway.protocol.frames import (
+    Ack,
+    Frame,
+    Hello,
+    Malformed,
+    Ping,
+    Pong,
+    Read,
+    Send,
+    SeqOfSession,
+    Sync,
+    decode_line,
+    encode,
+    is_ref,
+)
+from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.limits import MAX_PAGE
+from services.gateway.protocol.send_queue import NEVER_MS, REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
+from tidings import ids
+from tidings.close_codes import CloseCode
+from tidings.errors import Refused
+
+HELLO_WITHIN_MS = 5_000
+INVALID_FRAMES_A_MINUTE = 10
+# Presence is repeated until `live` answers it, and renewed well inside the topic's 24 h.
+ANNOUNCE_EVERY_MS = 5_000
+RENEW_EVERY_MS = 8 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRules:
+    """What a deployment decides about connections. `verify(token, wall_ms)` raises Refused.
+
+    `deployment`: the life of the tables, as `welcome` shows it.
+    """
+
+    verify: Callable[[str, int], Identity]
+    heartbeat_s: int = 20
+    messages_per_s: int = 100
+    burst: int = 1_000
+    bodies: BodyRules = field(default_factory=BodyRules)
+    outbox: OutboxLimits = field(default_factory=OutboxLimits)
+    deployment: Mapping[str, object] | None = None
+
+
+class Connection:
+    """`closing` is set once the socket is to be closed; from then on nothing is taken in."""
+
+    __slots__ = (
+        "_announce_due_ms",
+        "_errors_ms",
+        "_expires_ms",
+        "_heads",
+        "_heartbeat_due_ms",
+        "_outbox",
+        "_rules",
+        "closing",
+        "connection_id",
+        "device_id",
+        "due_ms",
+        "inbox_tail",
+        "user_id",
+    )
+
+    def __init__(self, connection_id: str, rules: ConnectionRules, now_ms: int) -> None:
+        """Open, and not signed in."""
+        self.connection_id = connection_id
+        self.user_id = ""
+        self.device_id = ""
+        self.closing: tuple[CloseCode, str] | None = None
+        self.inbox_tail = 0
+        self.due_ms = self._expires_ms = now_ms + HELLO_WITHIN_MS
+        self._rules = rules
+        self._outbox = Outbox(rules.outbox)
+        self._announce_due_ms = NEVER_MS
+        self._heartbeat_due_ms = NEVER_MS
+        self._errors_ms: tuple[int, ...] = ()
+        self._heads: Mapping[str, int] = {}
+
+    @property
+    def has_outgoing(self) -> bool:
+        """True while there are frames for the socket."""
+        return bool(self._outbox)
+
+    def take_outgoing(self) -> str:
+        """The next message for the socket; empty when there is none."""
+        return self._outbox.take()
+
+    # --- from the client ---------------------------------------------------------------------------
+
+    def received(self, text: str, now_ms: int, wall_ms: int) -> Sequence[Effect]:
+        """A text message: one or more lines, each a frame. An empty line is nothing."""
+        effects: list[Effect] = []
+        for line in text.split("\n"):
+            if self.closing:
+                break
+            if not line.isspace() and line:
+                effects.extend(self._take(decode_line(line), now_ms, wall_ms))
+        return effects
+
+    def received_binary(self) -> None:
+        """A binary message is fatal."""
+        self._fail(Refused("invalid_frame", "send text messages, not binary ones"), CloseCode.BAD_FRAME)
+
+    def _take(self, frame: Frame | Malformed, now_ms: int, wall_ms: int) -> Sequence[Effect]:
+        if isinstance(frame, Hello):
+            return self._hello(frame, now_ms, wall_ms)
+        if not self.user_id:
+            first = frame if isinstance(frame, Malformed) else Malformed(True, "the first frame is hello", frame.ref)
+            return self._fatal(first)
+        match frame:
+            case Malformed():
+                return self._malformed(frame, now_ms)
+            case Send():
+                return self._send(frame, now_ms, wall_ms)
+            case Sync():
+                return self._sync(frame, now_ms)
+            case Ack():
+                return self._ack(frame, now_ms)
+            case Read():
+                return self._watermarks([SeqOfSession(frame.session_id, frame.seq)], frame.ref, now_ms, is_read=True)
+            case Ping():
+                self._add(encode("pong", frame.ref, id=frame.id))
+                return ()
+            case Pong():
+                return ()
+
+    def _malformed(self, frame: Malformed, now_ms: int) -> Sequence[Effect]:
+        if frame.is_fatal:
+            return self._fatal(frame)
+        refused = Refused(frame.code, frame.text)
+        self._refuse_send(frame.client_msg_id, frame.session_id, refused, frame.ref, now_ms)
+        return ()
+
+    def _fatal(self, frame: Malformed) -> Sequence[Effect]:
+        close_code = CloseCode.TOO_BIG if frame.code == "too_large" else CloseCode.BAD_FRAME
+        return self._fail(Refused(frame.code, frame.text), close_code, frame.ref if is_ref(frame.ref) else None)
+
+    def _hello(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
+        if not hello.device_id or not ids.is_user_id(hello.device_id):
+            text = f"device_id is a string of {ids.USER_ID_TEXT}"
+            return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
+        try:
+            identity = self._rules.verify(hello.token or "", wall_ms)
+        except Refused as refused:
+            return self._fail(refused, CloseCode.NOT_AUTHORISED, hello.ref)
+        is_renewal = bool(self.user_id)
+        if is_renewal and (self.user_id, self.device_id) != (identity.user_id, hello.device_id):
+            text = "a second hello renews the token of the same user and device; connect anew for another"
+            return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
+        self._expires_ms = now_ms + identity.valid_for_ms
+        self.user_id, self.device_id = identity.user_id, hello.device_id
+        self._welcome(hello.ref, wall_ms)
+        if is_renewal:
+            self._reschedule()
+            return ()
+        self._announce_due_ms = now_ms + ANNOUNCE_EVERY_MS
+        self._heartbeat_due_ms = now_ms + self._first_beat_ms()
+        self._reschedule()
+        return (SignedIn(),)
+
+    def _first_beat_ms(self) -> int:
+        """Half to all of the interval, by the connection's name: after a mass reconnect beats are spread evenly."""
+        share = 0.5 + (crc32(self.connection_id.encode()) % 1024) / 2048
+        return int(self._rules.heartbeat_s * 1000 * share)
+
+    def _welcome(self, ref: str | None, wall_ms: int) -> None:
+        rules = self._rules
+        names = {"user_id": self.user_id, "device_id": self.device_id, "connection_id": self.connection_id}
+        rates = {"messages_per_s": rules.messages_per_s, "burst": rules.burst}
+        self._add(welcome(ref, names, rates, rules.deployment, wall_ms, rules.heartbeat_s))
+
+    def _send(self, send: Send, now_ms: int, wall_ms: int) -> Sequence[Effect]:
+        ref = send.ref if is_ref(send.ref) else None
+        try:
+            draft = checked_draft(self.user_id, send, self._rules.bodies, wall_ms)
+        except Refused as refused:
+            self._refuse_send(send.client_msg_id, send.session_id, refused, ref, now_ms)
+            return ()
+        return (Publish(draft, ref),)
+
+    def _refuse_send(
+        self, client_msg_id: object, session_id: object, refused: Refused, ref: str | None, now_ms: int
+    ) -> None:
+        """A malformed `send` with a usable client_msg_id is answered by `send_error`."""
+        usable = usable_client_msg_id(client_msg_id)
+        if usable is None:
+            self._error(refused, ref, now_ms)
+        else:
+            is_named = isinstance(session_id, str) and ids.is_session_id(session_id)
+            self.refused(usable, str(session_id) if is_named else None, refused, ref)
+
+    def _sync(self, sync: Sync, now_ms: int) -> Sequence[Effect]:
+        limit = MAX_PAGE if sync.limit is None else sync.limit
+        if limit < 1:
+            self._error(Refused("invalid_frame", f"limit is 1-{MAX_PAGE}"), sync.ref, now_ms)
+            return ()
+        self._outbox.restart(now_ms)
+        return (ReadInbox(sync.after, min(limit, MAX_PAGE), sync.ref),)
+
+    def _ack(self, ack: Ack, now_ms: int) -> Sequence[Effect]:
+        moved = self._watermarks(ack.delivered or (), ack.ref, now_ms, is_read=False)
+        held = ack.inbox_seq or 0
+        self._outbox.acknowledge(min(held, self.inbox_tail))
+        return moved if held <= self.inbox_tail else (CheckAck(held, ack.ref), *moved)
+
+    def _watermarks(
+        self, moved: Sequence[SeqOfSession], ref: str | None, now_ms: int, is_read: bool
+    ) -> Sequence[Effect]:
+        effects: list[Effect] = []
+        for place in moved:
+            try:
+                asked_session(self.user_id, place.session_id, None)
+            except Refused as refused:
+                self._error(refused, ref, now_ms)
+                continue
+            effects.append(MoveWatermark(place.session_id, place.seq, place.seq if is_read else 0, ref))
+        return effects
+
+    # --- from the log and the tables ---------------------------------------------------------------
+
+    def push(self, frame: bytes) -> None:
+        """A frame that somebody else has encoded: send_ack, receipt."""
+        self._add(frame)
+
+    def deliver(self, inbox_seq: int, message_json: bytes, now_ms: int) -> None:
+        """A message of this user's inbox; repeated until acknowledged."""
+        if self.closing:
+            return
+        try:
+            self._outbox.deliver(inbox_seq, message_json, now_ms)
+        except Full:
+            self._too_slow("too many deliveries are unacknowledged")
+        if inbox_seq > self.inbox_tail:
+            self.inbox_tail = inbox_seq
+        self.due_ms = min(self.due_ms, now_ms + REPEAT_AFTER_MS[0])
+
+    def refused(self, client_msg_id: str, session_id: str | None, refused: Refused, ref: str | None) -> None:
+        """This try of a `send` stored nothing (or nobody knows, for `timeout` and `unavailable`)."""
+        self._add(send_error(client_msg_id, session_id, refused, ref))
+
+    def page(self, fields: Mapping[str, object], ref: str | None) -> None:
+        """The answer of a sync."""
+        self._add(encode("sync_page", ref, **fields))
+
+    def ack_checked(self, held: int, stored_tail: int, ref: str | None) -> None:
+        """The tail was read for an ack above all that this connection had been told: it counts up to the tail.
+
+        What lies above is not acknowledged beforehand, since nobody can hold it yet.
+        """
+        self.inbox_tail = max(self.inbox_tail, stored_tail)
+        self._outbox.acknowledge(min(held, self.inbox_tail))
+        if held > self.inbox_tail:
+            text = f"the inbox ends at {self.inbox_tail}: sync from your cursor, and see PROTOCOL on other lives"
+            self.failed(Refused("cursor_ahead", text), ref)
+
+    def failed(self, refused: Refused, ref: str | None) -> None:
+        """A sync or watermark could not be served now; the connection goes on."""
+        self._add(encode("error", ref, code=refused.code, message=refused.text, fatal=False))
+
+    def went_live(self, inbox_seq: int, heads: Mapping[str, int], now_ms: int) -> None:
+        """Fanout has answered our presence: everything up to inbox_seq is in the inbox, the rest is pushed.
+
+        `heads`: of all read-diffusion groups of the user.
+        """
+        self._announce_due_ms = now_ms + RENEW_EVERY_MS
+        self.inbox_tail = max(self.inbox_tail, inbox_seq)
+        self._heads = heads
+        self._add(encode("live", inbox_seq=inbox_seq, heads=heads_of(heads)))
+        self._reschedule()
+
+    def announce_again(self, now_ms: int) -> None:
+        """Pushes may have been lost: presence is due at once, and `live` will be sent again."""
+        self._announce_due_ms = now_ms
+        self._reschedule()
+
+    def beat(self, inbox_tail: int, heads: Mapping[str, int]) -> None:
+        """A heartbeat with the stored tail of the inbox, or the highest one known when it cannot be read.
+
+        `heads`: of the user's read-diffusion groups; those that have moved since this connection was told are sent.
+        """
+        self.inbox_tail = max(self.inbox_tail, inbox_tail)
+        moved = {name: seq for name, seq in heads.items() if seq > self._heads.get(name, 0)}
+        self._heads = {**self._heads, **moved} if moved else self._heads
+        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of(moved)))
+
+    def beat_soon(self, now_ms: int) -> None:
+        """Pushes of a group in read diffusion passed the user by: the heads are due at once."""
+        self._heartbeat_due_ms = min(now_ms, self._heartbeat_due_ms)
+        self._reschedule()
+
+    def replaced(self) -> None:
+        """A newer connection of the same device took over."""
+        self._close(CloseCode.REPLACED, "replaced by a newer connection of this device")
+
+    def go_away(self, reason: str, reconnect_after_ms: int) -> None:
+        """Ask the client to connect again, anywhere, that long from now."""
+        self._add(encode("goaway", reason=reason, reconnect_after_ms=reconnect_after_ms))
+
+    def shut_down(self) -> None:
+        """The gateway stops."""
+        self._close(CloseCode.GOING_AWAY, "going away")
+
+    def broke(self) -> None:
+        """A fault of the gateway's own: the client connects again."""
+        self._close(CloseCode.UNAVAILABLE, "the gateway failed; its log says why")
+
+    # --- time --------------------------------------------------------------------------------------
+
+    def ticked(self, now_ms: int) -> Sequence[Effect]:
+        """What time has brought. Cheap before `due_ms`, which may be early and is never late."""
+        if now_ms < self.due_ms or self.closing:
+            return ()
+        if now_ms >= self._expires_ms:
+            self._expire()
+            return ()
+        if not self._outbox.repeat(now_ms):
+            self._too_slow("deliveries were not acknowledged for 45 s")
+            return ()
+        effects = self._timers(now_ms)
+        self._reschedule()
+        return effects
+
+    def _expire(self) -> None:
+        if self.user_id:
+            self._fail(Refused("token_expired", "the token is past its exp; get a new one"), CloseCode.NOT_AUTHORISED)
+        else:
+            self._close(CloseCode.TOO_SLOW, f"no hello within {HELLO_WITHIN_MS // 1000} s")
+
+    def _timers(self, now_ms: int) -> Sequence[Effect]:
+        effects: list[Effect] = []
+        if now_ms >= self._announce_due_ms:
+            self._announce_due_ms = now_ms + ANNOUNCE_EVERY_MS
+            effects.append(Announce())
+        if now_ms >= self._heartbeat_due_ms:
+            self._heartbeat_due_ms = now_ms + self._rules.heartbeat_s * 1000
+            effects.append(HeartbeatDue())
+        return effects
+
+    def _reschedule(self) -> None:
+        timers = (self._expires_ms, self._announce_due_ms, self._heartbeat_due_ms, self._outbox.due_ms())
+        self.due_ms = min(timers)
+
+    # --- ends --------------------------------------------------------------------------------------
+
+    def _add(self, frame: bytes) -> None:
+        if self.closing:
+            return
+        try:
+            self._outbox.add(frame)
+        except Full:
+            self._too_slow("the outbox is full")
+
+    def _error(self, refused: Refused, ref: str | None, now_ms: int) -> None:
+        """A frame that has no answer of its own; ten `invalid_frame` a minute are fatal."""
+        self.failed(refused, ref)
+        if refused.code != "invalid_frame":
+            return
+        self._errors_ms = (*(at for at in self._errors_ms if at > now_ms - 60_000), now_ms)
+        if len(self._errors_ms) >= INVALID_FRAMES_A_MINUTE:
+            self._fail(Refused("invalid_frame", "ten invalid frames within a minute"), CloseCode.BAD_FRAME)
+
+    def _fail(self, refused: Refused, close_code: CloseCode, ref: str | None = None) -> Sequence[Effect]:
+        """Fatal: say why, then close."""
+        self._add(encode("error", ref, code=refused.code, message=refused.text, fatal=True))
+        self._close(close_code, refused.code)
+        return ()
+
+    def _too_slow(self, reason: str) -> None:
+        self._outbox.clear()
+        self._close(CloseCode.TOO_SLOW, reason)
+
+    def _close(self, code: CloseCode, reason: str) -> None:
+        if not self.closing:
+            self.closing = (code, reason)
+            self.due_ms = NEVER_MS

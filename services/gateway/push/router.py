@@ -1,0 +1,186 @@
+"""Push records to connections. What cannot be read is counted and dropped: push is a hint (law 11)."""
+
+from collections.abc import Iterable
+
+from google.protobuf.message import DecodeError
+
+from services.gateway.connections.live import Lives
+from services.gateway.connections.registry import Hub
+from services.gateway.protocol import messages_json
+from services.gateway.protocol.frames import encode, encode_delivery
+from services.gateway.push.told_watermarks import ToldWatermarks
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.submit.latency import SendTimes
+from services.gateway.submit.pending_calls import WaitingCalls
+from tidings import metrics
+from tidings.clock import Clock
+from tidings.errors import HTTP_STATUS, Refused
+from tidings.wire.deliveries_pb2 import GroupCounts, Watermark
+from tidings.wire.push_pb2 import Push, PushedMessage, Replaced, SendAck, SendError
+
+_ROUTED = metrics.PUSH_RECORDS.labels("routed")
+_FRAMES_OUT = {
+    name: metrics.FRAMES.labels("out", name)
+    for name in ("message", "send_ack", "send_error", "receipt", "group_receipt")
+}
+
+
+class PushRouter:
+    """Hands each push record of this gateway's epoch to the connections it is for."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        waiting: WaitingCalls,
+        times: SendTimes,
+        lives: Lives,
+        orders: SessionOrders,
+        gateway_epoch: int,
+        clock: Clock,
+    ) -> None:
+        """`waiting`: REST messages that wait for their ack."""
+        self._times = times
+        self._hub = hub
+        self._waiting = waiting
+        self._lives = lives
+        self._orders = orders
+        self._gateway_epoch = gateway_epoch
+        self._clock = clock
+        self._told = ToldWatermarks()
+
+    def take(self, value: bytes | None) -> None:
+        """One record. Never raises for anything that can stand in a record."""
+        try:
+            push = Push.FromString(value or b"")
+        except DecodeError:
+            metrics.PUSH_RECORDS.labels("unreadable").inc()
+            return
+        if push.gateway_epoch != self._gateway_epoch:
+            metrics.PUSH_RECORDS.labels("other_epoch").inc()
+            return
+        _ROUTED.inc()
+        self._route(push)
+
+    def _route(self, push: Push) -> None:
+        match push.WhichOneof("content"):
+            case "message":
+                self._message(push.message)
+            case "send_ack":
+                self._send_ack(push.send_ack)
+            case "send_error":
+                self._send_error(push.send_error)
+            case "live":
+                self._lives.take(push.live)
+            case "watermark":
+                self._watermark(push.watermark)
+            case "group_counts":
+                self._group_counts(push.group_counts)
+            case "resync":
+                self._resync()
+            case "replaced":
+                self._replaced(push.replaced)
+
+    def _message(self, pushed: PushedMessage) -> None:
+        self._hub.known_heads.see(pushed.message.session_id, pushed.message.seq)
+        members = self._hub.read_groups.pushed(pushed)
+        if unsure := self._hub.read_groups.take_unsure():
+            self._lives.learn_again(unsure)
+        message_json = messages_json.of_record(pushed.message)
+        if message_json is None:
+            metrics.PUSH_RECORDS.labels("unreadable").inc()
+            return
+        if not pushed.user_ids:
+            if members:
+                self._tell(members, "message", encode_delivery(None, message_json))
+            return
+        now_ms, delivered = self._clock.monotonic_ms(), 0
+        for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
+            for link in self._hub.of_user(user_id):
+                link.connection.deliver(inbox_seq, message_json, now_ms)
+                self._hub.settle(link)
+                delivered += 1
+        _FRAMES_OUT["message"].inc(delivered)
+
+    def _send_ack(self, ack: SendAck) -> None:
+        self._times.answered(ack.origin.connection_id, ack.client_msg_id, self._clock.monotonic_ms())
+        self._hub.known_heads.see(ack.session_id, ack.seq)
+        link = self._hub.get(ack.origin.connection_id)
+        user_id = link.connection.user_id if link else self._waiting.user_of(ack.origin.connection_id)
+        if user_id:
+            # Fanout takes its time, and who has sent looks at the list now.
+            self._orders.move(user_id, {ack.session_id: ack.at_ms})
+        if link is None:
+            self._waiting.acked(ack.origin.connection_id, ack)
+            return
+        frame = encode(
+            "send_ack",
+            ack.origin.ref,
+            client_msg_id=ack.client_msg_id,
+            session_id=ack.session_id,
+            message_id=str(ack.message_id),
+            seq=ack.seq,
+            at=ack.at_ms,
+            duplicate=ack.duplicate,
+        )
+        link.connection.push(frame)
+        _FRAMES_OUT["send_ack"].inc()
+        self._hub.settle(link)
+
+    def _send_error(self, error: SendError) -> None:
+        code = error.refusal.code if error.refusal.code in HTTP_STATUS else "invalid_frame"
+        refused = Refused(code, error.refusal.text)
+        origin = error.origin
+        self._times.answered(origin.connection_id, error.client_msg_id, self._clock.monotonic_ms())
+        link = self._hub.get(origin.connection_id)
+        if link is None:
+            self._waiting.refused(origin.connection_id, refused)
+            return
+        link.connection.refused(error.client_msg_id, error.session_id or None, refused, origin.ref or None)
+        _FRAMES_OUT["send_error"].inc()
+        self._hub.settle(link)
+
+    def _watermark(self, moved: Watermark) -> None:
+        # No watermark passes the head.
+        self._hub.known_heads.see(moved.session_id, max(moved.delivered_seq, moved.read_seq))
+        for recipient_id in moved.recipient_ids:
+            told = self._told.risen(recipient_id, moved)
+            frame = encode(
+                "receipt",
+                session_id=told.session_id,
+                user_id=told.user_id,
+                delivered_seq=told.delivered_seq,
+                read_seq=told.read_seq,
+                at=told.at_ms or None,
+            )
+            self._tell((recipient_id,), "receipt", frame)
+
+    def _group_counts(self, moved: GroupCounts) -> None:
+        counts = [{"seq": one.seq, "delivered": one.delivered, "read": one.read} for one in moved.counts]
+        frame = encode("group_receipt", session_id=moved.session_id, counts=counts)
+        self._tell((moved.recipient_id,), "group_receipt", frame)
+
+    def _tell(self, user_ids: Iterable[str], kind: str, frame: bytes) -> None:
+        """The same bytes to every connection of these users; nothing that is acknowledged or repeated."""
+        told = 0
+        for user_id in user_ids:
+            for link in self._hub.of_user(user_id):
+                link.connection.push(frame)
+                self._hub.settle(link)
+                told += 1
+        _FRAMES_OUT[kind].inc(told)
+
+    def _resync(self) -> None:
+        """Pushes may have been lost: presence again for everybody, so that `live` is sent again."""
+        self._hub.read_groups.distrust()
+        now_ms = self._clock.monotonic_ms()
+        for link in self._hub:
+            link.connection.announce_again(now_ms)
+
+    def _replaced(self, replaced: Replaced) -> None:
+        link = self._hub.get(replaced.connection_id)
+        if link is None:
+            return
+        connection = link.connection
+        if (connection.user_id, connection.device_id) == (replaced.user_id, replaced.device_id):
+            connection.replaced()
+            self._hub.settle(link)

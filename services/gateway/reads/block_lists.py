@@ -1,0 +1,168 @@
+"""Who blocks whom, remembered for less than the 5 s that PROTOCOL allows.
+
+A list that is asked for again and again is read again beside the messages, in
+batches, so that nobody waits for it; only an unknown or an old one is waited for.
+A change replaces the whole list, if no other gateway has changed it meanwhile (ADR 35).
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from cachetools import LRUCache
+
+from services.gateway.protocol.rate_limits import RateLimits
+from services.gateway.reads.batching import Batched
+from tidings.clock import Clock
+from tidings.errors import Refused, StoreUnavailable
+from tidings.store.base import Store
+from tidings.store.rows import BlockList
+
+# Counted from the begin of the read, so a slow read does not lengthen it.
+MAX_AGE_MS = 4_000
+# From here on a list in use is read again in the background: it has as long again, and more, to arrive.
+REFRESH_AGE_MS = 1_500
+GATHER_S = 0.25
+# 100 lists are 5 ms. One that takes so long is waited for by nobody else, and the others are there within LIST_S.
+_SLOW_S = 0.2
+# Of all kept lists together: 100,000 empty ones, or 400 of the longest by default, which are some 60 MB.
+MAX_KEPT = 400_000
+# What a list costs beside its ids.
+_IDS_WORTH = 4
+# As long as a call waits for the log. A change is 5 ms; a burst of a user's changes, one after the other, 0.5 s.
+CHANGE_S = 5.0
+# Between two tries, while another gateway changes the list of the same user.
+_LOST_RACE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRules:
+    """How many users one user may block, and how often a user may change that at one gateway."""
+
+    list_max: int = 1_000
+    changes_per_s: int = 1
+    burst: int = 100
+
+
+class Blocks:
+    """The block lists of users, read when needed."""
+
+    def __init__(self, store: Store, clock: Clock, rules: BlockRules = BlockRules()) -> None:
+        """Empty."""
+        self._store = store
+        self._clock = clock
+        self._list_max = rules.list_max
+        self._full = f"a block list holds at most {rules.list_max} users (TIDINGS_BLOCKS_MAX); take a block back first"
+        self._rates = RateLimits(rules.changes_per_s, rules.burst, _too_often(rules))
+        self._known: LRUCache[str, tuple[int, frozenset[str]]] = LRUCache(
+            MAX_KEPT, getsizeof=lambda known: _IDS_WORTH + len(known[1])
+        )
+        # When a list was changed here: what a read that began before has found is void.
+        self._changed_at: LRUCache[str, int] = LRUCache(MAX_KEPT // _IDS_WORTH)
+        self._reads: Batched[str, BlockList] = Batched(self._load, _SLOW_S)
+        # The changes of one user wait for each other.
+        self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._growing_old: set[str] = set()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def blocks(self, user_id: str, other_id: str) -> bool:
+        """True when user_id refuses other_id, as it was at most 4 s ago. Raises StoreUnavailable."""
+        known = self.known_to_block(user_id, other_id)
+        return other_id in await self.listed(user_id) if known is None else known
+
+    def known_to_block(self, user_id: str, other_id: str) -> bool | None:
+        """The same where nothing has to be read for it, else None."""
+        known = self._known.get(user_id)
+        age_ms = self._clock.monotonic_ms() - known[0] if known is not None else MAX_AGE_MS
+        if known is None or age_ms >= MAX_AGE_MS:
+            return None
+        if age_ms >= REFRESH_AGE_MS:
+            self._refresh(user_id)
+        return other_id in known[1]
+
+    async def hiding(self, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those (user, peer) of which the user blocks the peer, or may: the list cannot be read."""
+        answers = {pair: self.known_to_block(*pair) for pair in pairs}
+        unknown = {user_id for (user_id, _), answer in answers.items() if answer is None}
+        if unknown:
+            lists, failed = await self._reads.get_some(unknown)
+            for user_id, peer_id in [pair for pair, answer in answers.items() if answer is None]:
+                blocked = lists[user_id].blocked_ids if user_id in lists else ()
+                answers[user_id, peer_id] = user_id in failed or peer_id in blocked
+        return {pair for pair, answer in answers.items() if answer}
+
+    async def listed(self, user_id: str) -> Collection[str]:
+        """Whom the user blocks, as stored now, sorted. Raises StoreUnavailable."""
+        found = await self._reads.get(user_id)
+        return found.blocked_ids if found else ()
+
+    async def add(self, user_id: str, other_id: str) -> None:
+        """Block somebody. Raises Refused, and StoreUnavailable (unknown; repeat it)."""
+
+        def added(blocked: frozenset[str]) -> frozenset[str]:
+            if other_id not in blocked and len(blocked) >= self._list_max:
+                raise Refused("block_list_full", self._full)
+            return blocked | {other_id}
+
+        await self._change(user_id, added)
+
+    async def remove(self, user_id: str, other_id: str) -> None:
+        """Take a block back. Raises Refused, and StoreUnavailable (unknown; repeat it)."""
+        await self._change(user_id, lambda blocked: blocked - {other_id})
+
+    async def _change(self, user_id: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
+        self._rates.take(user_id, 1, self._clock.monotonic_ms())
+        lock = self._changing.setdefault(user_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(CHANGE_S), lock:
+                await self._replace(user_id, change)
+        except TimeoutError:
+            raise StoreUnavailable("the change of the block list was not confirmed in time") from None
+        finally:
+            self._changed(user_id)
+
+    async def _replace(self, user_id: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
+        """Also a list that the change leaves as it is: an earlier try of unknown outcome takes no effect after it."""
+        while True:
+            seen = (await self._store.block_lists((user_id,))).get(user_id) or BlockList(user_id)
+            changed = seen.changed(change(frozenset(seen.blocked_ids)))
+            if await self._store.replace_block_list(changed, seen.version):
+                return
+            await asyncio.sleep(random.uniform(0, _LOST_RACE_S))
+
+    def _refresh(self, user_id: str) -> None:
+        self._growing_old.add(user_id)
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._read_again())
+
+    async def _read_again(self) -> None:
+        """All that grow old within a moment in one read. A list that cannot be read grows old and is waited for."""
+        while self._growing_old:
+            await asyncio.sleep(GATHER_S)
+            user_ids, self._growing_old = self._growing_old, set()
+            await self._reads.get_some(user_ids)
+
+    async def _load(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
+        begun_ms = self._clock.monotonic_ms()
+        found = await self._store.block_lists(user_ids)
+        for user_id in user_ids:
+            blocked = found[user_id].blocked_ids if user_id in found else ()
+            known_ms, _ = self._known.get(user_id, (-1, None))
+            is_newest = begun_ms > self._changed_at.get(user_id, -1) and begun_ms >= known_ms
+            if is_newest and len(blocked) + _IDS_WORTH <= MAX_KEPT:
+                self._known[user_id] = (begun_ms, frozenset(blocked))
+        return found
+
+    def _changed(self, user_id: str) -> None:
+        """What is known is void, and so is what a read now under way will find."""
+        self._known.pop(user_id, None)
+        self._changed_at[user_id] = self._clock.monotonic_ms()
+
+
+def _too_often(rules: BlockRules) -> str:
+    return (
+        f"more than {rules.burst} changes of your block list at once, or more than {rules.changes_per_s} a second;"
+        " the settings TIDINGS_BLOCK_BURST and TIDINGS_BLOCK_CHANGES_PER_S decide"
+    )

@@ -1,0 +1,81 @@
+"""What members of a group are told of it, from the newest versions in the tables."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from services.gateway.reads.membership import is_member
+from tidings.errors import StoreUnavailable
+from tidings.store import history
+from tidings.store.base import Store
+from tidings.store.rows import MODE_READ, NEWEST, ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, GroupRow, MemberRow
+
+MAX_MEMBERS_PAGE = 500
+# Pages of the store read for one answer: a page is short, not endless, where that many in a row have left.
+_MAX_READS = 10
+_ROLE_NAMES = {ROLE_MEMBER: "member", ROLE_ADMIN: "admin", ROLE_OWNER: "owner"}
+_DEFAULTS = {"share_history": False, "who_can_send": "all", "who_can_add": "all"}
+
+
+class GroupReads:
+    """Answers as JSON. The caller has been found to be a member. Raises StoreUnavailable."""
+
+    def __init__(self, store: Store) -> None:
+        """Nothing is kept."""
+        self._store = store
+
+    async def members(self, group: GroupRow, after: str, limit: int) -> bytes:
+        """The members above `after`, by user_id; without `next` nobody follows."""
+        found, following = await current_members(self._store, group, after, limit)
+        answer: dict[str, object] = {"members": [_member(row) for row in found]}
+        if following is not None:
+            answer["next"] = following
+        return orjson.dumps(answer)
+
+    async def added_at(self, session_id: str, seq: int) -> Sequence[str]:
+        """Whom the stored message of this seq added."""
+        message = (await history.rows_at(self._store, {session_id: [seq]})).get((session_id, seq))
+        if message is None:
+            raise StoreUnavailable(f"{session_id}: seq {seq} was acked but cannot be read")
+        user_ids: Sequence[str] = orjson.loads(message.body)["user_ids"]
+        return user_ids
+
+
+async def current_members(
+    store: Store, group: GroupRow, after: str, limit: int
+) -> tuple[Sequence[MemberRow], str | None]:
+    """Current members above `after`, at most `limit`, and where the next page begins. Raises StoreUnavailable."""
+    found: list[MemberRow] = []
+    following: str | None = after
+    for _ in range(_MAX_READS):
+        rows, following = await store.member_page(group.session_id, NEWEST, following or "", limit)
+        found += [row for row in rows if is_member(group, row)]
+        if following is None or len(found) >= limit:
+            break
+    if len(found) > limit:
+        found = found[:limit]
+        following = found[-1].user_id
+    return found, following
+
+
+def described(group: GroupRow) -> dict[str, object]:
+    """A group as PROTOCOL shows it."""
+    return {
+        "session_id": group.session_id,
+        "name": group.name,
+        "owner": group.owner,
+        "mode": "read" if group.mode == MODE_READ else "write",
+        "member_count": group.member_count,
+        "settings": _DEFAULTS | orjson.loads(group.settings),
+    }
+
+
+def _member(row: MemberRow) -> dict[str, object]:
+    member: dict[str, object] = {
+        "user_id": row.user_id,
+        "role": _ROLE_NAMES.get(row.role, "member"),
+        "joined_seq": row.joined_seq,
+    }
+    if row.muted_until:
+        member["muted_until"] = row.muted_until
+    return member

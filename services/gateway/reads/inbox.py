@@ -1,0 +1,187 @@
+"""Pages and tails of inboxes, from the tables."""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from services.gateway.protocol import messages_json
+from services.gateway.protocol.limits import MAX_PAGE, PAGE_BYTES
+from services.gateway.reads.batching import Batched
+from services.gateway.reads.known_heads import KnownHeads
+from services.gateway.reads.message_cache import block_of
+from services.gateway.reads.messages import MessageReads
+from tidings import ids
+from tidings.errors import StoreUnavailable
+from tidings.store import history
+from tidings.store.base import Store, UserBucket
+from tidings.store.rows import BucketRow, InboxRow
+
+_ITEM_BYTES = 48
+# Of 64 messages of 24 KiB at the longest: 25 MB.
+_BLOCKS_AT_ONCE = 16
+_NEWEST_BUCKETS = 2
+_MANY_BUCKETS = 10_000
+# Wider than any bucket (LimitSettings: at most 5,000 rows), and as much as the port reads at once.
+_BUCKET_SPAN = 10_000
+_ABOVE_ALL = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPage:
+    """PROTOCOL's `sync_page`; items are (inbox_seq, message as JSON).
+
+    `is_ahead`: the cursor lies above the tail, and above all that was pushed.
+    """
+
+    after: int
+    items: Sequence[tuple[int, bytes]]
+    tail: int
+    next: int
+    truncated: bool
+    is_ahead: bool = False
+
+    def fields(self) -> dict[str, object]:
+        """The fields of the frame, but for its type."""
+        items = [{"inbox_seq": number, "message": orjson.Fragment(message)} for number, message in self.items]
+        fields: dict[str, object] = {
+            "after": self.after,
+            "items": items,
+            "next": self.next,
+            "tail": self.tail,
+            "more": self.next < self.tail,
+            "truncated": self.truncated,
+        }
+        if self.is_ahead:
+            fields["ahead"] = True
+        return fields
+
+
+class InboxReads:
+    """The one place that reads inboxes. Raises StoreUnavailable."""
+
+    def __init__(
+        self, store: Store, messages: MessageReads, pages_at_once: int, known_heads: KnownHeads | None = None
+    ) -> None:
+        """`pages_at_once`: after a stall the other resumes wait. `known_heads` sees what pages show."""
+        self._known_heads = known_heads or KnownHeads()
+        self._store = store
+        self._messages = messages
+        self._slots = asyncio.Semaphore(pages_at_once)
+        self._tails: Batched[str, int] = Batched(lambda user_ids: history.inbox_tails(store, user_ids))
+
+    async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
+        """The stored tail of each user's inbox; users without one are left out, and so are those who cannot be read."""
+        return (await self._tails.get_some(user_ids))[0]
+
+    async def tail(self, user_id: str) -> int:
+        """The stored tail of one user's inbox. Raises StoreUnavailable."""
+        return await self._tails.get(user_id) or 0
+
+    async def page(self, user_id: str, after: int, limit: int, pushed: int = 0) -> InboxPage:
+        """Up to `limit` items after the cursor, and up to PAGE_BYTES.
+
+        `pushed`: what the asking connection was sent. Pushes run beside the writes, so it may lie above the tail.
+        """
+        async with self._slots:
+            tail = await self.tail(user_id)
+            rows = await self.rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
+            items = await self._items(rows[: _first_gap(rows)])
+        if items:
+            last = items[-1][0]
+            return InboxPage(after, items, max(tail, last), last, items[0][0] > after + 1)
+        if after > max(tail, pushed):
+            return InboxPage(after, (), tail, tail, False, is_ahead=True)
+        # Nothing is left between a cursor and a tail above it: it has all expired.
+        return InboxPage(after, (), tail, max(after, tail), tail > after)
+
+    async def rows_after(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow]:
+        """Up to `limit` rows after the cursor, ascending; with gaps where some have expired or cannot be read yet."""
+        rows: list[InboxRow] = []
+        for bucket, upper in await self._buckets_above(user_id, after):
+            first = max(after + 1, bucket.first_inbox_seq)
+            rows.extend(await self._bucket_rows(bucket, first, upper, limit - len(rows)))
+            if len(rows) >= limit:
+                break
+        return rows[:limit]
+
+    async def newest_rows(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow] | None:
+        """The rows of the `limit` numbers after a cursor in the newest bucket, in two reads; None for one below it.
+
+        Unlike `rows_after` it does not look further where none of these numbers can be read.
+        """
+        (newest,) = await self._buckets(user_id, 1) or (None,)
+        if newest is None:
+            return ()
+        if newest.first_inbox_seq > after + 1:
+            return None
+        return await self._store.inbox_rows(UserBucket(user_id, newest.bucket), after + 1, after + limit)
+
+    async def _buckets_above(self, user_id: str, after: int) -> Sequence[tuple[BucketRow, int]]:
+        """The buckets that may hold numbers above the cursor, ascending, each with its highest possible number."""
+        rows = await self._buckets(user_id, _NEWEST_BUCKETS)
+        if len(rows) == _NEWEST_BUCKETS and rows[-1].first_inbox_seq > after + 1:
+            rows = await self._buckets(user_id, _MANY_BUCKETS)
+        uppers = [_ABOVE_ALL, *(row.first_inbox_seq - 1 for row in rows)]
+        wanted = [(row, upper) for row, upper in zip(rows, uppers, strict=False) if upper > after]
+        return wanted[::-1]
+
+    async def _buckets(self, user_id: str, limit: int) -> Sequence[BucketRow]:
+        return (await self._store.inbox_buckets((user_id,), limit)).get(user_id, ())
+
+    async def _bucket_rows(self, bucket: BucketRow, first: int, upper: int, limit: int) -> Sequence[InboxRow]:
+        """The lowest rows of one bucket: a page, or what is left where the beginning has expired."""
+        place = UserBucket(bucket.user_id, bucket.bucket)
+        last = min(upper, first + limit - 1)
+        rows = await self._store.inbox_rows(place, first, last)
+        if rows or last == upper:
+            return rows
+        return (await self._store.inbox_rows(place, last + 1, min(upper, last + _BUCKET_SPAN)))[:limit]
+
+    async def _items(self, rows: Sequence[InboxRow]) -> Sequence[tuple[int, bytes]]:
+        """Rows with their messages, up to PAGE_BYTES, and up to the first that cannot be read."""
+        items: list[tuple[int, bytes]] = []
+        size = 0
+        for part in _parts(rows):
+            wanted: dict[str, list[int]] = {}
+            for row in part:
+                wanted.setdefault(row.session_id, []).append(row.seq)
+            stored = await self._messages.rows_at(wanted)
+            for row in part:
+                message = stored.get((row.session_id, row.seq))
+                if message is None and not items:
+                    raise StoreUnavailable(f"{row.session_id}: seq {row.seq} is in an inbox but cannot be read")
+                if message is None:
+                    return items
+                encoded = messages_json.of_row(message)
+                size += len(encoded) + _ITEM_BYTES
+                if items and size > PAGE_BYTES:
+                    return items
+                items.append((row.inbox_seq, encoded))
+                self._known_heads.see(row.session_id, row.seq)
+        return items
+
+
+def _parts(rows: Sequence[InboxRow]) -> Iterator[Sequence[InboxRow]]:
+    """Rows of a few blocks of groups each. A row costs its block up to there, and a user may have been put into
+    hundreds of groups of long messages: they are not read before it is known that they fit."""
+    start, blocks = 0, set[tuple[str, int]]()
+    for index, row in enumerate(rows):
+        if not ids.is_group_session(row.session_id):
+            continue
+        block = (row.session_id, block_of(row.seq))
+        if block not in blocks and len(blocks) == _BLOCKS_AT_ONCE:
+            yield rows[start:index]
+            start, blocks = index, set()
+        blocks.add(block)
+    if rows:
+        yield rows[start:]
+
+
+def _first_gap(rows: Sequence[InboxRow]) -> int:
+    """How many rows follow each other without a gap: a page ends before one, so that `truncated` is true of it."""
+    for index in range(1, len(rows)):
+        if rows[index].inbox_seq != rows[index - 1].inbox_seq + 1:
+            return index
+    return len(rows)

@@ -1,0 +1,121 @@
+"""Who may read a session, judged anew by the tables at every question: no memory outlives a removal (G10, G11)."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from services.gateway.protocol.commands import session_not_found
+from services.gateway.reads.batching import Batched
+from tidings import ids
+from tidings.errors import StoreUnavailable
+from tidings.store.base import Store
+from tidings.store.rows import MODE_WRITE, NEWEST, ROLE_MEMBER, GroupRow, MemberRow
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A current member of a session. `group` is None for a direct session, whose two users were always in it.
+
+    `joined_count`: countable messages before the joining, which are never unread.
+    """
+
+    session_id: str
+    user_id: str
+    joined_seq: int = 0
+    joined_count: int = 0
+    role: int = ROLE_MEMBER
+    mode: int = MODE_WRITE
+    shares_history: bool = False
+    group: GroupRow | None = None
+
+    @property
+    def first_seq(self) -> int:
+        """The lowest seq that the member may read."""
+        return 1 if self.shares_history else max(1, self.joined_seq)
+
+
+class Memberships:
+    """Reads group and member versions; whoever asks at the same time shares the reads."""
+
+    def __init__(self, store: Store) -> None:
+        """Nothing is kept between two questions."""
+        self._store = store
+        self._groups: Batched[str, GroupRow] = Batched(self._load_groups)
+        self._members: Batched[tuple[str, str], MemberRow] = Batched(self._load_members)
+
+    async def check(self, user_id: str, session_id: str) -> Membership:
+        """The caller's membership; raises Refused(`session_not_found`), whatever the reason, or StoreUnavailable."""
+        found = (await self.check_many(user_id, (session_id,))).get(session_id)
+        if found is None:
+            raise session_not_found()
+        return found
+
+    async def check_many(self, user_id: str, session_ids: Collection[str]) -> dict[str, Membership]:
+        """The sessions among these of which the user is a member now. Raises StoreUnavailable."""
+        found = {name: Membership(name, user_id) for name in session_ids if user_id in ids.direct_users(name)}
+        asked = [name for name in session_ids if ids.is_group_session(name)]
+        for name, (group, member) in (await self.versions(user_id, asked)).items():
+            # Every joining makes a version of the group. Who joined after the one that was read was added during this
+            # call, and what it says (of sharing the history, too) may be of a time when they were out (G10).
+            if is_member(group, member) and member.joined_seq <= group.as_of_seq:
+                found[name] = _membership(group, member)
+        return found
+
+    async def versions(self, user_id: str, session_ids: Collection[str]) -> dict[str, tuple[GroupRow, MemberRow]]:
+        """The newest versions of groups and of the user in them, in or not; strangers to a group are left out.
+
+        The group is read first: what it says is never newer than what the member's row says (G10). Both are always
+        read, so that a stranger cannot tell by the time either (G11). Raises StoreUnavailable.
+        """
+        found = await self.versions_at([(name, user_id) for name in session_ids])
+        return {name: versions for (name, _), versions in found.items()}
+
+    async def versions_at(
+        self, places: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[GroupRow, MemberRow]]:
+        """The same of several users, by (session, user). Places of one session next to each other share requests."""
+        found, failed = await self.readable_versions_at(places)
+        for error in failed.values():
+            raise error
+        return found
+
+    async def readable_versions_at(
+        self, places: Collection[tuple[str, str]]
+    ) -> tuple[dict[tuple[str, str], tuple[GroupRow, MemberRow]], dict[tuple[str, str], StoreUnavailable]]:
+        """The same, and the places whose group or member cannot be read. Raises nothing for them."""
+        groups, failed_groups = await self._groups.get_some({name: None for name, _ in places})
+        members, failed = await self._members.get_some(places)
+        failed |= {place: failed_groups[place[0]] for place in places if place[0] in failed_groups}
+        return {place: (groups[place[0]], row) for place, row in members.items() if place[0] in groups}, failed
+
+    async def _load_groups(self, session_ids: Collection[str]) -> Mapping[str, GroupRow]:
+        return await self._store.groups_as_of(dict.fromkeys(session_ids, NEWEST))
+
+    async def _load_members(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], MemberRow]:
+        asked: dict[str, list[str]] = {}
+        for session_id, user_id in pairs:
+            asked.setdefault(session_id, []).append(user_id)
+        pages = await asyncio.gather(
+            *(self._store.members_as_of(session_id, NEWEST, user_ids) for session_id, user_ids in asked.items())
+        )
+        return {(row.session_id, row.user_id): row for page in pages for row in page.values()}
+
+
+def is_member(group: GroupRow, member: MemberRow) -> bool:
+    """Whether the newest versions say so: a group that was dissolved has no members left, whatever their rows say."""
+    return group.member_count > 0 and member.left_seq == 0
+
+
+def _membership(group: GroupRow, member: MemberRow) -> Membership:
+    return Membership(
+        group.session_id,
+        member.user_id,
+        member.joined_seq,
+        member.joined_count,
+        member.role,
+        group.mode,
+        orjson.loads(group.settings).get("share_history") is True,
+        group,
+    )

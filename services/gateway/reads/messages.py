@@ -1,0 +1,149 @@
+"""Messages by their seqs: out of the blocks in memory, else from the tables. Equal reads under way are made once."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from services.gateway.reads.message_cache import HistoryBlocks, block_of, first_of, last_of
+from tidings import ids, metrics
+from tidings.clock import Clock
+from tidings.errors import StoreUnavailable
+from tidings.store import history
+from tidings.store.base import Store
+from tidings.store.rows import MessageRow
+
+
+class _Wanted(NamedTuple):
+    """A block, up to which seq it is needed, and up to which it may be read."""
+
+    session_id: str
+    number: int
+    needed_seq: int
+    readable_seq: int
+
+
+class _Span(NamedTuple):
+    """Seqs of one block, both included."""
+
+    session_id: str
+    first_seq: int
+    last_seq: int
+
+
+# What each span holds, or why it could not be read.
+_Rows = dict[_Span, list[MessageRow] | StoreUnavailable]
+
+
+class MessageReads:
+    """Reads nothing above what its caller knows to be stored. Raises StoreUnavailable."""
+
+    def __init__(self, store: Store, clock: Clock, cache_bytes: int) -> None:
+        """`cache_bytes`: kept in memory, of all sessions together."""
+        self._store = store
+        self._clock = clock
+        self._blocks = HistoryBlocks(cache_bytes)
+        self._running: dict[_Span, asyncio.Task[_Rows]] = {}
+
+    async def range(self, session_id: str, first_seq: int, last_seq: int, head_seq: int) -> list[MessageRow]:
+        """The messages first_seq..last_seq (both included), ascending.
+
+        `head_seq`: a head read for the same request; last_seq is at or below it.
+        """
+        wanted = [
+            _Wanted(session_id, number, min(last_seq, last_of(number)), min(head_seq, last_of(number)))
+            for number in range(block_of(first_seq), block_of(last_seq) + 1)
+        ]
+        rows = await self._read(wanted)
+        return sorted((row for row in rows if first_seq <= row.seq <= last_seq), key=lambda row: row.seq)
+
+    async def rows_at(self, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], MessageRow]:
+        """The messages at these seqs, each of which a row of an inbox names; those that cannot be read are left out.
+
+        Only groups go through the blocks: a message of a direct session is
+        read by two users, and its 63 neighbours with it would cost more.
+        """
+        groups = {session_id: seqs for session_id, seqs in wanted.items() if ids.is_group_session(session_id)}
+        direct = {session_id: seqs for session_id, seqs in wanted.items() if session_id not in groups}
+        of_groups, found = await asyncio.gather(
+            self._read([block for name, seqs in groups.items() for block in _blocks_of(name, seqs)]),
+            history.rows_at(self._store, direct),
+        )
+        found.update({(row.session_id, row.seq): row for row in of_groups if row.seq in groups[row.session_id]})
+        return found
+
+    async def _read(self, wanted: Iterable[_Wanted]) -> list[MessageRow]:
+        """All that is known or read of the blocks, at least up to the needed seqs, in no order."""
+        rows: list[MessageRow] = []
+        missing: list[_Span] = []
+        for block in wanted:
+            known = self._blocks.known(block.session_id, block.number, self._clock.monotonic_ms())
+            rows.extend(known)
+            reached = first_of(block.number) + len(known) - 1
+            if reached < block.needed_seq:
+                missing.append(_Span(block.session_id, reached + 1, block.readable_seq))
+            else:
+                metrics.HISTORY_BLOCKS.labels("hit").inc()
+        if missing:
+            rows.extend(await self._fetch(missing))
+        return rows
+
+    async def _fetch(self, spans: Collection[_Span]) -> list[MessageRow]:
+        """Equal spans under way are waited for: what was stored when they were asked for does not change."""
+        new = [span for span in spans if span not in self._running]
+        metrics.HISTORY_BLOCKS.labels("read").inc(len(new))
+        metrics.HISTORY_BLOCKS.labels("joined").inc(len(spans) - len(new))
+        if new:
+            task = asyncio.create_task(self._load(new))
+            self._running.update(dict.fromkeys(new, task))
+            task.add_done_callback(lambda done: self._forget(new, done))
+        tasks = {span: self._running[span] for span in spans}
+        # Not gather: a cancelled caller must not cancel what others wait for.
+        await asyncio.wait(set(tasks.values()))
+        return [row for span, task in tasks.items() for row in _read(task.result()[span])]
+
+    def _forget(self, spans: Sequence[_Span], done: asyncio.Task[_Rows]) -> None:
+        for span in spans:
+            del self._running[span]
+        if not done.cancelled():
+            done.exception()  # its callers may all be gone when it fails
+
+    async def _load(self, spans: Sequence[_Span]) -> _Rows:
+        """All spans at once; where that fails, each session alone, since others may wait for a few of the spans."""
+        try:
+            return dict(await self._load_together(spans))
+        except StoreUnavailable as error:
+            by_session: dict[str, list[_Span]] = {}
+            for span in spans:
+                by_session.setdefault(span.session_id, []).append(span)
+            if len(by_session) == 1:
+                return dict.fromkeys(spans, error)
+            parts = await asyncio.gather(*map(self._load, by_session.values()))
+            return {span: rows for part in parts for span, rows in part.items()}
+
+    async def _load_together(self, spans: Sequence[_Span]) -> dict[_Span, list[MessageRow]]:
+        wanted: dict[str, set[int]] = {}
+        for span in spans:
+            wanted.setdefault(span.session_id, set()).update(range(span.first_seq, span.last_seq + 1))
+        found = await history.rows_at(self._store, wanted)
+        rows: dict[_Span, list[MessageRow]] = {}
+        for span in spans:
+            names = ((span.session_id, seq) for seq in range(span.first_seq, span.last_seq + 1))
+            rows[span] = [found[name] for name in names if name in found]
+            self._blocks.keep(span.session_id, block_of(span.first_seq), rows[span], self._clock.monotonic_ms())
+        metrics.HISTORY_CACHE_BYTES.set(self._blocks.size_bytes)
+        return rows
+
+
+def _read(rows: list[MessageRow] | StoreUnavailable) -> list[MessageRow]:
+    if isinstance(rows, StoreUnavailable):
+        raise rows
+    return rows
+
+
+def _blocks_of(session_id: str, seqs: Collection[int]) -> list[_Wanted]:
+    """The blocks in which these stored seqs stand: what is below the highest of them is stored too (G3)."""
+    head_seq = max(seqs)
+    needed: dict[int, int] = {}
+    for seq in sorted(seqs):
+        needed[block_of(seq)] = seq
+    return [_Wanted(session_id, number, seq, min(head_seq, last_of(number))) for number, seq in needed.items()]

@@ -1,0 +1,185 @@
+"""The list of a user's sessions: in an order that is brought forward by the inbox, with heads read for the page."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.session_cursor import NOTHING_SHOWN, Cursor, Place, Rest, added, decoded, encoded, rest_of
+from services.gateway.reads.session_order import SessionOrder, SessionOrders
+from services.gateway.reads.sessions import SessionReads, Watermarks
+from tidings import metrics
+from tidings.clock import Clock
+from tidings.errors import Refused
+from tidings.store.base import Store
+from tidings.store.rows import MODE_READ, InboxRow, MessageRow, UserSessionRow
+
+# Above that the heads of all sessions are the shorter way: 1,000 rows are one page of the driver.
+MAX_ROWS_BEHIND = 1_000
+
+
+class _News(NamedTuple):
+    """What has come into an inbox since; `rows` is None where that is not to be read."""
+
+    after: int
+    tail: int
+    rows: Sequence[InboxRow] | None
+
+
+class _Page(NamedTuple):
+    """What is asked for: so many sessions, from the newest on or after this cursor."""
+
+    limit: int
+    cursor: Cursor | None
+
+    def names(self, ats: Mapping[str, int]) -> list[str]:
+        """Those of the page, and the first one after it, if there is one: newest first, or the rest by name."""
+        if isinstance(self.cursor, Rest):
+            return sorted(filter(self.cursor.holds, ats))[: self.limit + 1]
+        newest_first = sorted(zip(ats.values(), ats, strict=True), reverse=True)
+        if self.cursor is not None:
+            below = (self.cursor.at, self.cursor.session_id)
+            newest_first = [place for place in newest_first if place < below]
+        return [name for _, name in newest_first[: self.limit + 1]]
+
+    def following(self, names: Sequence[str], ats: Mapping[str, int], shown: Iterable[str]) -> Cursor | None:
+        """Where the next page begins, after this one of these names has shown those; None after the last."""
+        has_more = len(names) > self.limit
+        last = names[self.limit - 1] if has_more else ""
+        match self.cursor:
+            case Rest(parts):
+                return Rest(parts, last) if has_more else None
+            case None if not has_more:
+                return None
+            case Place() | None:
+                sums = added(self.cursor.shown if self.cursor else NOTHING_SHOWN, shown)
+                return Place(ats[last], last, sums) if has_more else rest_of(sums, ats.keys())
+
+
+class _Read(NamedTuple):
+    """What was read of sessions, after the call had begun. `names`: those whose watermarks were asked for."""
+
+    heads: Mapping[str, MessageRow]
+    watermarks: Watermarks
+    names: Collection[str]
+
+
+_NOTHING = _Read({}, {}, ())
+
+
+class SessionLists:
+    """Every head that is shown holds what was acked before it was asked for. Raises StoreUnavailable."""
+
+    def __init__(
+        self, store: Store, inbox: InboxReads, sessions: SessionReads, orders: SessionOrders, clock: Clock
+    ) -> None:
+        """`orders`: moved by what users send through this gateway, too."""
+        self._store = store
+        self._inbox = inbox
+        self._sessions = sessions
+        self._orders = orders
+        self._clock = clock
+
+    async def page(self, user_id: str, limit: int, before: str | None) -> bytes:
+        """The user's sessions as JSON, newest activity first. Raises Refused for a `before` we did not give.
+
+        The page is chosen by the kept order and sorted by what it shows. Who is still a member is asked of the
+        page alone, and after its heads were read (G10).
+        """
+        asked = _Page(limit, _decoded_cursor(before) if before else None)
+        ats, read = await self._listed(user_id, asked)
+        names = asked.names(ats)
+        read = await self._also(user_id, names[:limit], read)
+        heads = [read.heads[name] for name in names[:limit] if name in read.heads]
+        self._orders.move(user_id, _ats(heads))
+        newest_first = sorted(heads, key=lambda head: (head.at, head.session_id), reverse=True)
+        described = await self._sessions.described(user_id, newest_first, read.watermarks)
+        answer: dict[str, object] = {"sessions": described}
+        following = asked.following(names, ats, (str(session["session_id"]) for session in described))
+        if following is not None:
+            answer["next"] = encoded(following)
+        return orjson.dumps(answer)
+
+    async def _listed(self, user_id: str, asked: _Page) -> tuple[Mapping[str, int], _Read]:
+        """The sessions a user is in, each with the `at` that gives it its place, and what was read on the way."""
+        order = self._orders.get(user_id, self._clock.monotonic_ms())
+        rows, (tail, is_followed, read) = await asyncio.gather(
+            self._store.user_sessions(user_id), self._followed(user_id, order, asked)
+        )
+        listed = [row for row in rows if row.left_seq == 0]
+        if order is not None and is_followed:
+            metrics.SESSION_LISTS.labels("kept").inc()
+            return await self._brought_forward(user_id, order, tail, listed, read)
+        metrics.SESSION_LISTS.labels("read").inc()
+        heads = await self._sessions.heads([row.session_id for row in listed])
+        ats = _ats(heads.values())
+        self._orders.keep(user_id, tail, ats, self._clock.monotonic_ms())
+        return ats, _Read(heads, {}, ())
+
+    async def _followed(self, user_id: str, order: SessionOrder | None, asked: _Page) -> tuple[int, bool, _Read]:
+        """The tail of the inbox, whether the order has followed it, and then what it makes us expect on the page.
+
+        The `user_sessions` of a user with 1,000 take as long as all of this.
+        """
+        news = await self._news(user_id, order)
+        if order is None or news.rows is None or not order.follow(news.after, news.tail, news.rows):
+            return news.tail, False, _NOTHING
+        expected = asked.names(order.ats)[: asked.limit]
+        return news.tail, True, await self._also(user_id, expected, _NOTHING)
+
+    async def _news(self, user_id: str, order: SessionOrder | None) -> _News:
+        after = 0 if order is None else order.tail
+        if order is not None:
+            rows = await self._inbox.newest_rows(user_id, after, MAX_ROWS_BEHIND + 1)
+            if rows is not None and len(rows) <= MAX_ROWS_BEHIND:
+                return _News(after, rows[-1].inbox_seq if rows else after, rows)
+        tail = max(after, await self._inbox.tail(user_id))
+        if order is None or tail - after > MAX_ROWS_BEHIND:
+            return _News(after, tail, None)
+        return _News(after, tail, await self._inbox.rows_after(user_id, after, tail - after))
+
+    async def _brought_forward(
+        self, user_id: str, order: SessionOrder, tail: int, listed: Sequence[UserSessionRow], read: _Read
+    ) -> tuple[Mapping[str, int], _Read]:
+        """The order, and the heads that the inbox does not tell of: of read-diffusion groups and of new sessions.
+
+        `tail`: where the order stood at least, before the first of all heads was asked for.
+        """
+        names = [row.session_id for row in listed]
+        known = order.known(names)
+        untold = {row.session_id for row in listed if row.mode == MODE_READ or row.session_id not in known}
+        heads = await self._sessions.heads(untold - read.heads.keys())
+        heads |= {name: head for name, head in read.heads.items() if name in untold}
+        ats = _ats(heads.values())
+        self._orders.settle(user_id, tail, names, ats)
+        moved = known | {name: max(at, known.get(name, at)) for name, at in ats.items()}
+        return moved, read._replace(heads={**read.heads, **heads})
+
+    async def _also(self, user_id: str, names: Sequence[str], read: _Read) -> _Read:
+        """And what is not read yet of these sessions.
+
+        Watermarks go with a head that was stored before they were read: of one that is newer than what was known
+        then, the own last message below it may be missing (G9), so they are read again.
+        """
+        known = {name: self._sessions.known_heads.get(name) for name in names if name not in read.heads}
+        heads, watermarks = await asyncio.gather(
+            self._sessions.heads(list(known)),
+            self._sessions.watermarks_of(user_id, [name for name in names if name not in read.names]),
+        )
+        moved = [name for name, head in heads.items() if head.seq > known[name]]
+        if moved:
+            watermarks |= await self._sessions.watermarks_of(user_id, moved)
+        return _Read({**read.heads, **heads}, {**read.watermarks, **watermarks}, {*read.names, *names})
+
+
+def _ats(heads: Iterable[MessageRow]) -> dict[str, int]:
+    return {head.session_id: head.at for head in heads}
+
+
+def _decoded_cursor(text: str) -> Cursor:
+    cursor = decoded(text)
+    if cursor is None:
+        raise Refused("invalid_frame", "before takes the `next` of an earlier answer, unchanged")
+    return cursor

@@ -1,0 +1,248 @@
+"""History, heads, and sessions as they are shown, from the tables."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+import orjson
+
+from services.gateway.protocol import messages_json
+from services.gateway.protocol.limits import PAGE_BYTES
+from services.gateway.reads.batching import Batched
+from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.known_heads import KnownHeads
+from services.gateway.reads.membership import Membership, Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.previews import preview
+from tidings import ids
+from tidings.codec import COUNTABLE_KINDS
+from tidings.store import history
+from tidings.store.base import Store
+from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
+
+# In place of the watermarks of a peer who blocks the reader. What was shown before is not taken back: they are absent.
+HIDDEN = ReceiptRow("", "")
+# How far the own last message is looked for in the log: more than a round of the persister has (500 records).
+_LOOKED_THROUGH = 1_000
+
+# By session and user.
+Watermarks = Mapping[tuple[str, str], ReceiptRow]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRange:
+    """What is asked of a session's history; at most one of the two bounds is given."""
+
+    before_seq: int | None
+    after_seq: int | None
+    limit: int
+
+
+class SessionReads:
+    """Every answer holds what was acked before it was asked for (PROTOCOL, Freshness). Raises StoreUnavailable."""
+
+    def __init__(
+        self,
+        store: Store,
+        messages: MessageReads,
+        memberships: Memberships,
+        blocks: Blocks | None = None,
+        known_heads: KnownHeads | None = None,
+    ) -> None:
+        """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is hidden.
+
+        `known_heads` sees every head that is read.
+        """
+        self.known_heads = known_heads or KnownHeads()
+        self._store = store
+        self._blocks = blocks
+        self._messages = messages
+        self._memberships = memberships
+        self._heads: Batched[str, MessageRow] = Batched(lambda names: history.heads(store, names))
+        self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
+
+    async def head_seq(self, session_id: str) -> int:
+        """The newest seq of a session, 0 for one that has not begun."""
+        return (await self.head_seqs((session_id,))).get(session_id, 0)
+
+    async def watermarks(self, session_id: str, user_id: str) -> ReceiptRow:
+        """The watermarks of one user; zeros where there are none."""
+        return await self._receipts.get((session_id, user_id)) or ReceiptRow(session_id, user_id)
+
+    async def head_seqs(self, session_ids: Collection[str]) -> dict[str, int]:
+        """The newest seq of each session that has begun."""
+        return {name: head.seq for name, head in (await self.heads(session_ids)).items()}
+
+    async def readable_head_seqs(self, session_ids: Collection[str]) -> tuple[dict[str, int], Set[str]]:
+        """The same, and the sessions whose head cannot be read. Raises nothing for them."""
+        found, failed = await self._heads.get_some(session_ids)
+        self._see(found)
+        return {name: head.seq for name, head in found.items()}, failed.keys()
+
+    async def learn_heads_of_marks(self, user_id: str, session_ids: Collection[str]) -> None:
+        """No stored watermark passes the head: the user's own ones say where that is at least, as far as readable."""
+        found, _ = await self._receipts.get_some([(name, user_id) for name in session_ids])
+        for (name, _), row in found.items():
+            self.known_heads.see(name, max(row.delivered_seq, row.read_seq))
+
+    async def heads(self, session_ids: Collection[str]) -> dict[str, MessageRow]:
+        """The newest message of each session that has begun."""
+        found = await self._heads.get_many(session_ids)
+        self._see(found)
+        return found
+
+    def _see(self, heads: Mapping[str, MessageRow]) -> None:
+        for name, head in heads.items():
+            self.known_heads.see(name, head.seq)
+
+    async def page(self, member: Membership, asked: HistoryRange, head_seq: int) -> bytes:
+        """A page of history as JSON, ascending, cut at PAGE_BYTES on the far side of where it begins.
+
+        `member` was found to be one after `head_seq` was read, so nothing after a removal is in it (G10).
+        """
+        session_id, lowest = member.session_id, member.first_seq
+        if asked.after_seq is not None:
+            first = max(lowest, asked.after_seq + 1)
+            last = min(head_seq, first + asked.limit - 1)
+        else:
+            last = min(head_seq, (asked.before_seq or head_seq + 1) - 1)
+            first = max(lowest, last - asked.limit + 1)
+        rows = await self._messages.range(session_id, first, last, head_seq) if first <= last else []
+        if asked.after_seq is not None:
+            chosen = _within_page(rows)
+            has_more = bool(chosen) and chosen[-1][0] < head_seq
+        else:
+            chosen = _within_page(rows[::-1])[::-1]
+            has_more = bool(chosen) and chosen[0][0] > lowest
+        messages = [orjson.Fragment(message) for _, message in chosen]
+        page: dict[str, object] = {"messages": messages, "head_seq": head_seq, "has_more": has_more}
+        if (asked.after_seq or 0) > head_seq:
+            page["ahead"] = True
+        return orjson.dumps(page)
+
+    async def described(self, user_id: str, heads: Sequence[MessageRow], found: Watermarks) -> list[dict[str, object]]:
+        """The sessions of these heads, in their order, as far as the user is a member: asked after them (G10).
+
+        `found`: what watermarks_of said of all of them.
+        """
+        members = await self._memberships.check_many(user_id, [head.session_id for head in heads])
+        shown = [head for head in heads if (one := members.get(head.session_id)) and _may_see(one, head)]
+        found = await self._within(members, shown, found)
+        return [_session(members[head.session_id], head, found) for head in shown]
+
+    async def session(self, user_id: str, session_id: str) -> bytes:
+        """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
+        head = (await self.heads((session_id,))).get(session_id)
+        member = await self._memberships.check(user_id, session_id)
+        head = head if head and _may_see(member, head) else None
+        found: Watermarks = await self.watermarks_of(user_id, [session_id])
+        found = await self._within({session_id: member}, [head] if head else [], found)
+        return orjson.dumps(_session(member, head, found))
+
+    async def _within(
+        self, members: Mapping[str, Membership], heads: Sequence[MessageRow], found: Watermarks
+    ) -> Watermarks:
+        """The same watermarks, with the callers' last own messages at or below the heads.
+
+        The persister writes `sent` before a message of another can hide the own one (ADR 23), so it may be of a
+        message that is still being stored, above the head: then the log says which is the last.
+        """
+        ahead = []
+        for head in heads:
+            own = found.get((head.session_id, members[head.session_id].user_id))
+            if own is not None and own.sent_seq > head.seq and not _is_own_last(head, own.user_id):
+                ahead.append(self._looked_up(members[head.session_id], head, own))
+        if not ahead:
+            return found
+        return {**found, **{(row.session_id, row.user_id): row for row in await asyncio.gather(*ahead)}}
+
+    async def _looked_up(self, member: Membership, head: MessageRow, own: ReceiptRow) -> ReceiptRow:
+        first_seq = max(own.read_seq + 1, member.joined_seq, 1)
+        looked_from = max(first_seq, head.seq - _LOOKED_THROUGH + 1)
+        if looked_from > head.seq:
+            return own
+        rows = await self._messages.range(head.session_id, looked_from, head.seq, head.seq)
+        last = next((row for row in reversed(rows) if _is_own_last(row, own.user_id)), None)
+        if last is not None:
+            return replace(own, sent_seq=last.seq, sent_count=last.count)
+        # Who has so much unread and is writing has it read in a moment: as if the message were there.
+        return own if looked_from > first_seq else replace(own, sent_seq=0, sent_count=0)
+
+    async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> dict[tuple[str, str], ReceiptRow]:
+        """The watermarks of the user, and of the peers in direct sessions; HIDDEN of a peer who blocks the user."""
+        peers = [(name, peer) for name in session_ids for peer in _peers(user_id, name)]
+        found, hiding = await asyncio.gather(
+            self._receipts.get_many([*((name, user_id) for name in session_ids), *peers]),
+            self._hiding(user_id, [peer for _, peer in peers]),
+        )
+        return found | {place: HIDDEN for place in peers if place[1] in hiding} if hiding else found
+
+    async def _hiding(self, user_id: str, peer_ids: Sequence[str]) -> set[str]:
+        """Those among the peers who block the user, as far as their block lists can be read."""
+        if self._blocks is None or not peer_ids:
+            return set()
+        return {peer_id for peer_id, _ in await self._blocks.hiding([(peer_id, user_id) for peer_id in peer_ids])}
+
+
+def _may_see(member: Membership, head: MessageRow) -> bool:
+    """False for one who was out when the head was read, and has been added again since."""
+    return head.seq >= member.first_seq
+
+
+def _peers(user_id: str, session_id: str) -> Sequence[str]:
+    return [member for member in ids.direct_users(session_id) if member != user_id]
+
+
+def _within_page(rows: Sequence[MessageRow]) -> list[tuple[int, bytes]]:
+    """(seq, JSON) of the first rows, up to PAGE_BYTES, at least one."""
+    chosen: list[tuple[int, bytes]] = []
+    size = 0
+    for row in rows:
+        encoded = messages_json.of_row(row)
+        size += len(encoded) + 1
+        if chosen and size > PAGE_BYTES:
+            break
+        chosen.append((row.seq, encoded))
+    return chosen
+
+
+def _is_own_last(message: MessageRow, user_id: str) -> bool:
+    """Whether it ends what is unread to the user, were it the newest."""
+    return message.sender_id == user_id and message.kind in COUNTABLE_KINDS
+
+
+def _session(member: Membership, head: MessageRow | None, found: Watermarks) -> dict[str, object]:
+    """No watermark passes the head that is shown with it: some are read after it (G8)."""
+    user_id, session_id, group = member.user_id, member.session_id, member.group
+    own = found.get((session_id, user_id)) or ReceiptRow(session_id, user_id)
+    head_seq = head.seq if head else 0
+    answer: dict[str, object] = {
+        "session_id": session_id,
+        "session_kind": "direct" if group is None else "group",
+        "mode": "read" if member.mode == MODE_READ else "write",
+        "head": _head(head) if head else {"seq": 0},
+        "unread": unread(head, own, member.joined_count) if head else 0,
+        "read_seq": min(own.read_seq, head_seq),
+        "delivered_seq": min(max(own.delivered_seq, own.read_seq), head_seq),
+    }
+    if group is not None:
+        answer |= {"name": group.name, "joined_seq": member.joined_seq}
+    for peer in _peers(user_id, session_id):
+        row = found.get((session_id, peer)) or ReceiptRow(session_id, peer)
+        delivered_seq = min(max(row.delivered_seq, row.read_seq), head_seq)
+        shown = {"delivered_seq": delivered_seq, "read_seq": min(row.read_seq, head_seq)}
+        answer["peer"] = {"user_id": peer, **({} if row is HIDDEN else shown)}
+    return answer
+
+
+def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
+    """Countable messages after what was read, one's own last one, or one's joining (G9). Arithmetic, no counter."""
+    sent_count = own.sent_count
+    if _is_own_last(head, own.user_id):
+        # Its own row may still be on its way.
+        sent_count = head.count
+    return max(0, head.count - max(own.read_count, sent_count, joined_count))
+
+
+def _head(head: MessageRow) -> dict[str, object]:
+    return {"seq": head.seq, "at": head.at, "sender_id": head.sender_id, "preview": preview(head)}

@@ -1,0 +1,121 @@
+"""What surrounds every REST call: paths, preflights, headers for pages, and an answer whatever fails."""
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.responses import Response
+
+from services.gateway.http.cors import CrossOrigin
+from services.gateway.http.headers import Headers, has_body, values
+from services.gateway.http.problems import problem
+from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
+from services.gateway.rest.paths import routed_path
+from tidings import metrics
+from tidings.errors import Refused
+from tidings.logging import logger
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class HttpEdges:
+    """An ASGI application for scopes of type http around the one with the routes."""
+
+    def __init__(self, app: App, cross_origin: CrossOrigin, methods_of: Callable[[Scope], set[str]]) -> None:
+        """`methods_of` says which methods the path of a scope takes."""
+        self._app = app
+        self._cross_origin = cross_origin
+        self._methods_of = methods_of
+        self._log = logger("tidings.gateway.rest")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        begun = time.perf_counter()
+        answer = _Answer(send, self._cross_origin.headers(scope["headers"]))
+        routed = dict(scope)
+        try:
+            await self._served(routed, receive, answer)
+        finally:
+            route = getattr(routed.get("route"), "path", "none")
+            metrics.HTTP_SECONDS.labels(route, str(answer.status)).observe(time.perf_counter() - begun)
+
+    async def _served(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        try:
+            early = self._early(scope)
+            await (early or self._app)(scope, receive, answer.send)
+        except Exception:
+            self._log.exception("a call failed", method=scope["method"], path=scope["path"])
+            if answer.status and not answer.is_complete:
+                # The half that was sent cannot be taken back: the server ends the connection.
+                raise
+            # The framework answers and raises all the same, upon which the server would reset the connection
+            # before the client has read the answer.
+            if not answer.status:
+                await broken()(scope, receive, answer.send)
+
+    def _early(self, scope: Scope) -> Response | None:
+        """The answer to what is no call; otherwise the scope is made ready for the routes."""
+        try:
+            scope["path"] = routed_path(scope["raw_path"].decode("ascii"))
+        except Refused as refused:
+            return problem(refused)
+        if scope["path"] == SOCKET_PATH:
+            return no_handshake(scope["headers"])
+        match scope["method"]:
+            case "OPTIONS":
+                return self._cross_origin.preflight(scope["headers"]) or self._options(scope)
+            case "HEAD":
+                # The server leaves the body out.
+                scope["method"] = "GET" if "GET" in self._methods_of(scope) else "HEAD"
+        return None
+
+    def _options(self, scope: Scope) -> Response | None:
+        methods = self._methods_of(scope)
+        return Response(status_code=204, headers={"Allow": allow(methods)}) if methods else None
+
+
+class _Answer:
+    """What goes out, with headers added; `status` is 0 until it begins."""
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._headers = headers
+        self.status = 0
+        self.is_complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+        elif message["type"] == "http.response.body":
+            self.is_complete = not message.get("more_body", False)
+        await self._send(message)
+
+
+def broken() -> Response:
+    """500, as a problem."""
+    return problem(Refused("unavailable", "the gateway failed; its log says why"), 500)
+
+
+def allow(methods: set[str]) -> str:
+    """The header `Allow` for a path that takes these: what the edges answer is among them."""
+    return ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
+
+
+def no_handshake(request: Headers) -> Response:
+    """For the path of the WebSocket without a handshake: browsers and proxies show the text to who has to act."""
+    if has_body(request):
+        # It is not waited for: whoever announces it may send nothing more before an answer.
+        return problem(Refused("invalid_frame", f"{SOCKET_PATH} is a WebSocket; a handshake is a GET without a body"))
+    text = (
+        f"{SOCKET_PATH} is a WebSocket; a handshake is a GET"
+        if values(request, b"upgrade")
+        else f"{SOCKET_PATH} is a WebSocket, and no Upgrade header has arrived: a proxy on the way probably drops it "
+        "(nginx needs proxy_http_version 1.1 and the headers Upgrade and Connection passed on)"
+    )
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": SUBPROTOCOL}
+    return problem(Refused("invalid_frame", text), 426, headers)

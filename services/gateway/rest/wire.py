@@ -1,0 +1,104 @@
+"""Bodies and numbers of REST requests, and the JSON of answers."""
+
+import codecs
+import re
+from collections.abc import Mapping
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from services.gateway.protocol.json_values import json_value
+from services.gateway.protocol.limits import FRAME_BYTES, MAX_NUMBER
+from tidings.errors import Refused
+
+# A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
+BATCH_BYTES = 1024 * 1024
+# Of MAX_NUMBER: longer digits are not even converted.
+MAX_DIGITS = 16
+
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\"';\s]+)", re.IGNORECASE)
+_GZIP = b"\x1f\x8b"
+_UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+
+
+class UnreadableBody(Exception):
+    """The body is compressed or in a charset that is not taken (415); the text says which."""
+
+
+def answer(value: object, status: int = 200) -> Response:
+    """JSON; bytes are taken for JSON already."""
+    content = value if isinstance(value, bytes) else orjson.dumps(value)
+    return Response(content, status, media_type="application/json")
+
+
+async def json_object(
+    request: Request, limit: int = FRAME_BYTES, *, may_be_empty: bool = False
+) -> Mapping[str, object]:
+    """The request's body; raises Refused with `too_large` or `invalid_frame`, or UnreadableBody."""
+    content = await content_of(request, limit)
+    if may_be_empty and not content.strip():
+        return {}
+    value = json_value(content)
+    if not isinstance(value, dict):
+        raise Refused("invalid_frame", "the body is a JSON object")
+    return value
+
+
+def _check_encoding(request: Request) -> None:
+    for encoding in ",".join(request.headers.getlist("content-encoding")).lower().split(","):
+        if encoding.strip() not in ("", "identity"):
+            raise UnreadableBody(f"the body is encoded with {encoding.strip()}; send it as it is")
+    named = _CHARSET.search(request.headers.get("content-type", ""))
+    if named and named[1].lower() not in _UTF8:
+        raise UnreadableBody(f"the body's charset is {named[1]}; send JSON in utf-8")
+
+
+def _plain(body: bytes) -> bytes:
+    """Without the byte order mark that some libraries begin UTF-8 with; JSON allows to ignore it (RFC 8259)."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Refused("invalid_frame", "the body is UTF-16; send JSON in UTF-8")
+    if body.startswith(_GZIP):
+        raise Refused("invalid_frame", "the body looks like gzip, which is not taken; send it as it is")
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
+async def content_of(request: Request, limit: int) -> bytes:
+    """The body's bytes; raises Refused with `too_large`, or `invalid_frame` where it ends early; or UnreadableBody."""
+    _check_encoding(request)
+    too_large = Refused("too_large", f"a request's body is at most {limit} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise too_large
+    chunks, size = [], 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise too_large
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise Refused("invalid_frame", "the body ended early") from None
+    return _plain(b"".join(chunks))
+
+
+def number_from(text: str | None, name: str, least: int) -> int | None:
+    """A whole number of the query; None when absent or empty. Raises Refused."""
+    if not text:
+        return None
+    digits = _digits(text)
+    if not digits or len(digits) > MAX_DIGITS or not least <= int(digits) <= MAX_NUMBER:
+        raise Refused("invalid_frame", f"{name} is a whole number, {least} or more")
+    return int(digits)
+
+
+def limit_from(text: str | None, default: int, most: int = 200) -> int:
+    """A limit of the query: more than `most` is cut; raises Refused for 0 and less."""
+    if len(_digits(text or "")) > MAX_DIGITS:
+        return most
+    return min(number_from(text, "limit", 1) or default, most)
+
+
+def _digits(text: str) -> str:
+    """Without leading zeros; empty for what is no number."""
+    return (text.lstrip("0") or "0") if text.isascii() and text.isdecimal() else ""

@@ -1,0 +1,98 @@
+"""The one way by which a command is published, from a WebSocket or from REST: rates, blocks, log."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from services.gateway.protocol.commands import Draft, command_of
+from services.gateway.protocol.rate_limits import RateLimits
+from services.gateway.reads.block_lists import Blocks
+from services.gateway.submit.latency import SendTimes
+from services.gateway.submit.publisher import Publisher
+from tidings import ids, metrics
+from tidings.clock import Clock
+from tidings.errors import Refused, StoreUnavailable
+from tidings.store.base import KeyBucket, Store
+from tidings.wire.inbound_pb2 import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends, and where the answer goes."""
+
+    user_id: str
+    connection_id: str
+    ref: str | None
+
+
+class Posting:
+    """Checks what needs memory or tables, then publishes."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        rates: RateLimits,
+        blocks: Blocks,
+        store: Store,
+        times: SendTimes,
+        clock: Clock,
+    ) -> None:
+        """All parts are shared by the whole gateway."""
+        self._times = times
+        self._publisher = publisher
+        self._rates = rates
+        self._blocks = blocks
+        self._store = store
+        self._clock = clock
+
+    async def post(self, caller: Caller, draft: Draft, on_unknown: Callable[[], None]) -> None:
+        """Publish a message; raises Refused when nothing was published. `on_unknown` when the log does not confirm."""
+        await self.command(caller, command_of(caller.user_id, draft), 1, on_unknown)
+
+    async def command(self, caller: Caller, command: Command, weight: int, on_unknown: Callable[[], None]) -> None:
+        """Publish any command, which counts as `weight` messages of its sender; otherwise as `post`."""
+        try:
+            self._rates.take(caller.user_id, weight, self._clock.monotonic_ms())
+            await self._look_at_blocks(command)
+            self._publisher.command(command, caller.connection_id, caller.ref, on_unknown)
+            self._times.published(caller.connection_id, command.client_msg_id, self._clock.monotonic_ms())
+        except Refused:
+            metrics.COMMANDS.labels("refused").inc()
+            raise
+
+    def wait_ms(self, user_id: str, messages: int) -> int:
+        """How long until so many more messages are taken, beside those that were refused last."""
+        return self._rates.wait_ms(user_id, messages, self._clock.monotonic_ms())
+
+    async def _look_at_blocks(self, command: Command) -> None:
+        try:
+            await self._check_block(command)
+            if command.HasField("add_members"):
+                added = command.add_members
+                added.blocking_ids.extend(await self._blocking(command.sender_id, added.user_ids))
+            elif command.HasField("create_group"):
+                made = command.create_group
+                made.blocking_ids.extend(await self._blocking(command.sender_id, made.member_ids))
+        except StoreUnavailable:
+            raise Refused("unavailable", "the tables do not answer; nothing was stored, try again") from None
+
+    async def _check_block(self, command: Command) -> None:
+        user_id = command.sender_id
+        for other in ids.direct_users(command.session_id):
+            if other == user_id or not await self._blocks.blocks(other, user_id):
+                continue
+            if not await self._is_stored(command):
+                raise Refused("user_blocked", "this user does not take messages from you")
+
+    async def _blocking(self, user_id: str, others: Collection[str]) -> list[str]:
+        """Those among the others who block the user: read beside each other, which makes few reads of them."""
+        others = [other for other in others if other != user_id]
+        answers = await asyncio.gather(*(self._blocks.blocks(other, user_id) for other in others))
+        return [other for other, is_blocking in zip(others, answers, strict=True) if is_blocking]
+
+    async def _is_stored(self, command: Command) -> bool:
+        """A repeat of a stored message is acked, whatever rights have changed since (PROTOCOL, Ids)."""
+        made_ms = ids.uuid7_time_ms(command.client_msg_id)
+        month = 0 if made_ms is None else ids.month_of(made_ms)
+        wanted = {KeyBucket(command.session_id, month, 0): [(command.sender_id, command.client_msg_id)]}
+        return bool(await self._store.keys(wanted))
