@@ -6,37 +6,17 @@ import random
 import socket
 from collections.abc import Callable
 
+from services.gateway.connections.build import SocketRules, build_connections
 from services.gateway.connections.draining import Drain
-from services.gateway.connections.endpoint import WebSocketEndpoint
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import Hub
-from services.gateway.connections.timers import Ticker
 from services.gateway.http.server import HttpServer, public_listener
 from services.gateway.http.socket_limits import socket_limits
-from services.gateway.protocol.commands import stamps_of
-from services.gateway.protocol.connection import ConnectionRules
-from services.gateway.protocol.rate_limits import RateLimits
+from services.gateway.push.build import build_push
 from services.gateway.push.reader import read_log, take_push_partition
-from services.gateway.push.router import PushRouter
-from services.gateway.reads.block_lists import Blocks
-from services.gateway.reads.groups import GroupReads
-from services.gateway.reads.inbox import InboxReads
-from services.gateway.reads.membership import Memberships
-from services.gateway.reads.messages import MessageReads
-from services.gateway.reads.receipts import ReceiptReads
-from services.gateway.reads.session_list import SessionLists
-from services.gateway.reads.session_order import SessionOrders
-from services.gateway.reads.sessions import SessionReads
-from services.gateway.rest.app import rest_app
-from services.gateway.rest.parts import RestParts
+from services.gateway.reads.build import build_reads
+from services.gateway.rest.build import RestRules, build_rest
 from services.gateway.settings import GatewaySettings, read_group_key, read_keys
-from services.gateway.submit.hidden_receipts import HiddenReceipts
-from services.gateway.submit.latency import SendTimes
-from services.gateway.submit.pending_calls import WaitingCalls
-from services.gateway.submit.publisher import GatewayIdentity, Publisher, announce_gateway, say_goodbye
-from services.gateway.submit.read_marks import ReadMarks
-from services.gateway.submit.submitter import Posting
-from services.gateway.submit.watermarks import WatermarkMoves
+from services.gateway.submit.build import build_submit
+from services.gateway.submit.publisher import GatewayIdentity, announce_gateway, say_goodbye
 from services.gateway.tokens import Tokens
 from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
@@ -77,7 +57,7 @@ async def serve(
             identity = await announce_gateway(producer, ordinal)
             gateway = Gateway(settings, producer, store, identity, SystemClock(), listener)
             reading = asyncio.create_task(read_log(reader, identity, gateway.router))
-            ticking = asyncio.create_task(gateway.ticker.run())
+            ticking = asyncio.create_task(gateway.connections.ticker.run())
             try:
                 await gateway.run(health, stopping, listening, (reading, ticking))
             finally:
@@ -117,72 +97,44 @@ class Gateway:
         listener: socket.socket,
     ) -> None:
         """The producer is started, the identity written."""
-        http, kafka = settings.http, settings.kafka
-        limits = socket_limits(raise_file_limit(), http)
+        http = settings.http
         keys = read_keys(settings.tokens, settings.process.development)
-        tokens = Tokens(keys.verifying, settings.tokens.audience)
+        verify = Tokens(keys.verifying, settings.tokens.audience).verify
+        deployment = store.deployment.fields()
+        limits = socket_limits(raise_file_limit(), http.max_connections)
         self._drain_s = http.drain_s
         self._clock = clock
         self._log = logger("tidings.gateway")
         self._identity = identity
-        blocks = Blocks(store, clock, http.block_rules())
-        hidden = HiddenReceipts(blocks)
-        self.publisher = Publisher(producer, identity, kafka.sizes(), stamps_of(settings.limits), hidden)
-        deployment = store.deployment.fields()
-        rules = ConnectionRules(
-            tokens.verify,
-            http.heartbeat_s,
-            http.messages_per_s,
-            http.burst,
-            http.body_rules(),
-            http.outbox_limits(),
-            deployment,
-        )
-        self.hub = Hub(rules, self.publisher, clock, f"{identity.ordinal:x}-{identity.epoch:x}")
-        times = SendTimes()
-        self.waiting = WaitingCalls(http.waiting_calls)
-        messages = MessageReads(store, clock, http.history_cache_bytes)
-        memberships = Memberships(store)
-        sessions = SessionReads(store, messages, memberships, blocks, self.hub.known_heads)
-        lives = Lives(self.hub, store, memberships, sessions, clock)
-        orders = SessionOrders()
-        self.router = PushRouter(self.hub, self.waiting, times, lives, orders, identity.epoch, clock)
-        inbox = InboxReads(store, messages, http.resumes_at_once, self.hub.known_heads)
-        rates = RateLimits(http.messages_per_s, http.burst)
-        posting = Posting(self.publisher, rates, blocks, store, times, clock)
-        self.ticker = Ticker(self.hub, inbox, lives, clock)
-        self.endpoint = WebSocketEndpoint(
-            self.hub,
-            posting,
-            WatermarkMoves(self.publisher, memberships, sessions, clock),
-            inbox,
+        reads = build_reads(
+            store,
             clock,
-            http.origins(),
-            limits.connections,
+            block_rules=http.block_rules(),
+            history_cache_bytes=http.history_cache_bytes,
+            pages_at_once=http.resumes_at_once,
         )
-        rest = RestParts(
-            tokens,
-            keys.signing,
-            settings.tokens.audience,
-            posting,
-            self.publisher,
-            self.waiting,
-            blocks,
-            inbox,
-            sessions,
-            SessionLists(store, inbox, sessions, orders, clock),
-            memberships,
-            GroupReads(store),
-            ReceiptReads(store, memberships, blocks),
-            ReadMarks(self.publisher, sessions.watermarks, http.waiting_calls),
-            read_group_key(settings.groups, settings.tokens, settings.process.development),
-            http.body_rules(),
-            deployment,
+        self.submit = build_submit(producer, identity, reads, store, clock, settings.submit_rules())
+        self.connections = build_connections(
+            reads,
+            self.submit,
+            store,
             clock,
+            http.connection_rules(verify, deployment),
+            SocketRules(f"{identity.ordinal:x}-{identity.epoch:x}", http.origins(), limits.connections),
         )
-        origins = http.origins()
-        app = rest_app(rest, origins)
-        self._server = HttpServer(listener, self.endpoint, app, origins, http.idle_s, limits.sockets)
+        self.router = build_push(self.connections, self.submit, reads, identity.epoch, clock)
+        rules = RestRules(
+            verify=verify,
+            signing=keys.signing,
+            audience=settings.tokens.audience,
+            group_key=read_group_key(settings.groups, settings.tokens, settings.process.development),
+            deployment=deployment,
+            bodies=http.body_rules(),
+        )
+        rest = build_rest(reads, self.submit, clock, rules, http.origins())
+        self._server = HttpServer(
+            listener, self.connections.endpoint, rest, http.origins(), http.idle_s, limits.sockets
+        )
 
     async def run(
         self,
@@ -206,7 +158,7 @@ class Gateway:
         """Send clients away, each at its time; then no more connections, the calls in progress, and the flush."""
         self._server.is_leaving = True
         drain_ms = round(self._drain_s * 1000)
-        drain = Drain(self.hub, self._clock, drain_ms, random.random, lambda: self._server.calls_begun)
+        drain = Drain(self.connections.registry, self._clock, drain_ms, random.random, lambda: self._server.calls_begun)
         try:
             await drain.run(self._refuse_more)
         finally:
@@ -214,11 +166,13 @@ class Gateway:
             self._refuse_more()
             self._server.stop_accepting()
             drain.close_all()
-            await asyncio.gather(self._server.calls_done(LAST_CALLS_S), self.endpoint.claims.settled(LAST_CALLS_S))
-            await self.publisher.flush(GOODBYE_S)
+            await asyncio.gather(
+                self._server.calls_done(LAST_CALLS_S), self.connections.endpoint.claims.settled(LAST_CALLS_S)
+            )
+            await self.submit.publisher.flush(GOODBYE_S)
 
     def _refuse_more(self) -> None:
-        self.endpoint.is_accepting = False
+        self.connections.endpoint.is_accepting = False
 
 
 async def _first_of(stopping: asyncio.Event, watched: tuple[asyncio.Task[None], ...]) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.protocol.bodies import BodyRules
+from services.gateway.protocol.commands import stamps_of
+from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.origins import AllowedOrigins, parsed_hosts, parsed_origins
 from services.gateway.protocol.send_queue import OutboxLimits
 from services.gateway.reads.block_lists import BlockRules
+from services.gateway.submit.build import SubmitRules
 from services.gateway.tokens import MIN_SECRET_BYTES, VerifyingKey, public_keys, secret_key
 from tidings.errors import ConfigurationError
 from tidings.runtime.settings import (
@@ -90,6 +94,20 @@ class HttpSettings(BaseSettings):
         """What outbox.py needs."""
         return OutboxLimits(self.outbox_deliveries, self.outbox_bytes)
 
+    def connection_rules(
+        self, verify: Callable[[str, int], Identity], deployment: Mapping[str, object] | None
+    ) -> ConnectionRules:
+        """What connection.py needs."""
+        return ConnectionRules(
+            verify,
+            self.heartbeat_s,
+            self.messages_per_s,
+            self.burst,
+            self.body_rules(),
+            self.outbox_limits(),
+            deployment,
+        )
+
 
 class TokenSettings(BaseSettings):
     """Who may sign tokens. TIDINGS_TOKEN_*."""
@@ -132,6 +150,12 @@ class GatewaySettings(BaseModel):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+
+    def submit_rules(self) -> SubmitRules:
+        """What submit/ needs."""
+        http = self.http
+        stamps = stamps_of(self.limits)
+        return SubmitRules(self.kafka.sizes(), stamps, http.messages_per_s, http.burst, http.waiting_calls)
 
 
 @dataclass(frozen=True, slots=True)

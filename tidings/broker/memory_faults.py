@@ -1,4 +1,4 @@
-"""What can go wrong with the log, drawn from a seed or scripted by a test. Pure."""
+"""What can go wrong with the log. The same seed, or the same script of a test, gives the same faults."""
 
 import random
 from collections import deque

@@ -24,7 +24,14 @@ _log = logger("tidings.gateway.hub")
 class Hub:
     """Registers connections and announces them. One connection per (user, device): the newest."""
 
-    def __init__(self, rules: ConnectionRules, publisher: Publisher, clock: Clock, gateway_name: str) -> None:
+    def __init__(
+        self,
+        rules: ConnectionRules,
+        publisher: Publisher,
+        clock: Clock,
+        gateway_name: str,
+        known_heads: KnownHeads | None = None,
+    ) -> None:
         """`gateway_name` makes connection ids unique among all gateways and their starts."""
         self._rules = rules
         self._publisher = publisher
@@ -36,7 +43,7 @@ class Hub:
         # The groups of those who are connected, as far as read diffusion is concerned.
         self.read_groups = ReadGroups()
         # Of the sessions that were pushed or read here.
-        self.known_heads = KnownHeads()
+        self.known_heads = known_heads or KnownHeads()
         self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
         # Set while this gateway drains: each newcomer is told when to leave.
         self.on_sign_in: Callable[[Link], None] | None = None

@@ -12,7 +12,6 @@ from typing import Any
 from services.gateway.http.cors import CrossOrigin
 from services.gateway.http.h11_protocol import LINGER_S
 from services.gateway.http.headers import Headers, headers_so_far
-from services.gateway.settings import HttpSettings
 from tidings import metrics
 from tidings.errors import HTTP_STATUS, ConfigurationError
 from tidings.logging import logger
@@ -41,19 +40,22 @@ class SocketLimits:
     sockets: int
 
 
-def socket_limits(files: int, http: HttpSettings) -> SocketLimits:
-    """What a limit of open files leaves for clients. ConfigurationError when it is nothing."""
+def socket_limits(files: int, max_connections: int) -> SocketLimits:
+    """What a limit of open files leaves for clients. ConfigurationError when it is nothing.
+
+    `max_connections`: the WebSockets that the operator allows.
+    """
     sockets = files - max(RESERVED_FILES, int(files * RESERVED_SHARE))
-    connections = min(http.max_connections, sockets - CALL_SOCKETS)
+    connections = min(max_connections, sockets - CALL_SOCKETS)
     if connections < 1:
         raise ConfigurationError(
             f"{_VARIABLE}: the limit of {files} open files (ulimit -n) leaves no room for clients; it must be"
             f" above {RESERVED_FILES + CALL_SOCKETS}"
         )
-    if connections < http.max_connections:
+    if connections < max_connections:
         _log.warning(
             f"fewer connections than {_VARIABLE}: raise the limit of open files (ulimit -n)",
-            max_connections=http.max_connections,
+            max_connections=max_connections,
             connections=connections,
             open_files=files,
         )

@@ -46,10 +46,13 @@ class BlockRules:
     burst: int = 100
 
 
+DEFAULT_BLOCK_RULES = BlockRules()
+
+
 class Blocks:
     """The block lists of users, read when needed."""
 
-    def __init__(self, store: Store, clock: Clock, rules: BlockRules = BlockRules()) -> None:
+    def __init__(self, store: Store, clock: Clock, rules: BlockRules = DEFAULT_BLOCK_RULES) -> None:
         """Empty."""
         self._store = store
         self._clock = clock

@@ -1,6 +1,7 @@
 """The REST application: routes, and the one shape of every error."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,18 +13,30 @@ from services.gateway.http.cors import CrossOrigin
 from services.gateway.http.problems import problem
 from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.rest import openapi
+from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.edges import App, HttpEdges, Scope, allow, broken
 from services.gateway.rest.groups import GroupCalls
 from services.gateway.rest.messages import MessageCalls
-from services.gateway.rest.parts import RestParts
 from services.gateway.rest.sessions import SessionCalls
+from services.gateway.rest.tokens import TokenCalls
 from services.gateway.rest.wire import UnreadableBody
 from tidings.errors import Refused, StoreUnavailable
 
 NO_ORIGINS = AllowedOrigins()
 
 
-def rest_app(parts: RestParts, origins: AllowedOrigins = NO_ORIGINS) -> App:
+@dataclass(frozen=True, slots=True)
+class RestCalls:
+    """All calls of PROTOCOL's REST table."""
+
+    tokens: TokenCalls
+    messages: MessageCalls
+    sessions: SessionCalls
+    groups: GroupCalls
+    blocks: BlockCalls
+
+
+def rest_app(calls: RestCalls, origins: AllowedOrigins = NO_ORIGINS) -> App:
     """The ASGI application for scopes of type http."""
     app = FastAPI(
         title="Tidings",
@@ -33,9 +46,9 @@ def rest_app(parts: RestParts, origins: AllowedOrigins = NO_ORIGINS) -> App:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    messages, sessions, groups = MessageCalls(parts), SessionCalls(parts), GroupCalls(parts)
+    messages, sessions, groups = calls.messages, calls.sessions, calls.groups
     routes: tuple[tuple[str, str, Callable[..., Awaitable[Response]]], ...] = (
-        ("POST", "/v1/tokens", messages.issue_token),
+        ("POST", "/v1/tokens", calls.tokens.issue_token),
         ("POST", "/v1/messages", messages.send_message),
         ("POST", "/v1/messages:batch", messages.send_batch),
         ("GET", "/v1/inbox", messages.read_inbox),
@@ -53,9 +66,9 @@ def rest_app(parts: RestParts, origins: AllowedOrigins = NO_ORIGINS) -> App:
         ("PUT", "/v1/groups/{group_id}/members/{user_id}", groups.change_member),
         ("DELETE", "/v1/groups/{group_id}/members/{user_id}", groups.remove_member),
         ("POST", "/v1/groups/{group_id}/transfer", groups.transfer_group),
-        ("PUT", "/v1/blocks/{user_id}", sessions.block),
-        ("DELETE", "/v1/blocks/{user_id}", sessions.unblock),
-        ("GET", "/v1/blocks", sessions.list_blocks),
+        ("PUT", "/v1/blocks/{user_id}", calls.blocks.block),
+        ("DELETE", "/v1/blocks/{user_id}", calls.blocks.unblock),
+        ("GET", "/v1/blocks", calls.blocks.list_blocks),
     )
     for method, path, call in routes:
         app.add_api_route(path, call, methods=[method], **openapi.described(call.__name__))

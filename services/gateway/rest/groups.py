@@ -9,9 +9,13 @@ from starlette.responses import Response
 from services.gateway.protocol import group_commands as commands
 from services.gateway.protocol.commands import session_not_found
 from services.gateway.reads import groups as group_reads
-from services.gateway.reads.groups import MAX_MEMBERS_PAGE
-from services.gateway.rest.parts import RestParts, client_msg_id_of, required_client_msg_id
-from services.gateway.rest.wire import answer, json_object, limit_from
+from services.gateway.reads.groups import MAX_MEMBERS_PAGE, GroupReads
+from services.gateway.reads.membership import Memberships
+from services.gateway.rest.authenticator import Authenticator
+from services.gateway.rest.client_msg_ids import client_msg_id_of, required_client_msg_id
+from services.gateway.rest.wire import MOST_READS, answer, changes_too_often, json_object, limit_from
+from services.gateway.submit.command_calls import CommandCalls
+from tidings.clock import Clock
 from tidings.store.rows import GroupRow
 from tidings.wire.inbound_pb2 import Command
 from tidings.wire.push_pb2 import SendAck
@@ -22,20 +26,33 @@ MEMBERS_DEFAULT = 200
 class GroupCalls:
     """Each method is one call of PROTOCOL's REST table."""
 
-    def __init__(self, parts: RestParts) -> None:
-        """Shares the parts with the other calls."""
-        self._parts = parts
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        commands: CommandCalls,
+        memberships: Memberships,
+        groups: GroupReads,
+        group_key: bytes,
+        clock: Clock,
+    ) -> None:
+        """`group_key`: of which the ids of new groups are made."""
+        self._authenticator = authenticator
+        self._commands = commands
+        self._memberships = memberships
+        self._groups = groups
+        self._group_key = group_key
+        self._clock = clock
 
     async def create_group(self, request: Request) -> Response:
         """Create a group of the caller, who owns it, and at most 500 named members; the same id, the same group.
 
         `left_out` is there only where it names somebody who blocks the caller.
         """
-        user_id = self._parts.user(request)
+        user_id = self._authenticator.user(request)
         body = await json_object(request)
         given = required_client_msg_id(body, request)
-        asker = commands.checked_asker(user_id, given, self._parts.clock.wall_ms())
-        ack = await self._decided(commands.creating(asker, self._parts.group_key, body))
+        asker = commands.checked_asker(user_id, given, self._clock.wall_ms())
+        ack = await self._decided(commands.creating(asker, self._group_key, body))
         left_out = {"left_out": _left_out(ack)} if ack.left_out else {}
         return answer({**_done(ack), **left_out}, 201)
 
@@ -61,13 +78,14 @@ class GroupCalls:
         group, _ = await self._group_of(request, group_id)
         page_limit = limit_from(limit, MEMBERS_DEFAULT, MAX_MEMBERS_PAGE)
         above = commands.checked_user(after, "after") if after else ""
-        while True:
-            page = await self._parts.groups.members(group, above, page_limit)
+        for _ in range(MOST_READS):
+            page = await self._groups.members(group, above, page_limit)
             # Again: who was removed before the page was read must not see who came after that, nor who was added
             # again since then (G10).
             before, (group, joined_seq) = group, await self._group_of(request, group_id)
             if joined_seq <= before.as_of_seq:
                 return answer(page)
+        raise changes_too_often()
 
     async def add_members(self, request: Request, group_id: str) -> Response:
         """Add up to 500 users; says who was added and who was left out, and why."""
@@ -94,16 +112,16 @@ class GroupCalls:
 
     async def _asked(self, request: Request) -> tuple[commands.Asker, commands.Body]:
         """Who asks, and the body, which may be empty where nothing in it is needed."""
-        user_id = self._parts.user(request)
+        user_id = self._authenticator.user(request)
         body = await json_object(request, may_be_empty=True)
-        wall_ms = self._parts.clock.wall_ms()
+        wall_ms = self._clock.wall_ms()
         given = client_msg_id_of(body, request) or commands.made_client_msg_id(wall_ms, os.urandom(10))
         return commands.checked_asker(user_id, given, wall_ms), body
 
     async def _group_of(self, request: Request, group_id: str) -> tuple[GroupRow, int]:
         """The group, if the caller is a member, and since which seq; raises Refused."""
-        user_id = self._parts.user(request)
-        membership = await self._parts.memberships.check(user_id, commands.checked_group(group_id))
+        user_id = self._authenticator.user(request)
+        membership = await self._memberships.check(user_id, commands.checked_group(group_id))
         if membership.group is None:
             raise session_not_found()
         return membership.group, membership.joined_seq
@@ -113,14 +131,14 @@ class GroupCalls:
 
     async def _decided(self, command: Command) -> SendAck:
         """The persister's answer; raises Refused, with `timeout` after 5 s."""
-        return await self._parts.waiting.result(await self._parts.publish(command, commands.weight(command)))
+        return await self._commands.run(command, commands.weight(command))
 
     async def _added(self, asked: Sequence[str], ack: SendAck) -> Sequence[str]:
         """Who became a member; of a repeat only the stored message knows."""
         if not ack.duplicate:
             left_out = {left.user_id for left in ack.left_out}
             return [user_id for user_id in asked if user_id not in left_out]
-        return await self._parts.groups.added_at(ack.session_id, ack.seq)
+        return await self._groups.added_at(ack.session_id, ack.seq)
 
 
 def _done(ack: SendAck) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""REST: tokens of development mode, sending, the inbox."""
+"""REST: sending, and the inbox."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,20 +7,21 @@ from fastapi import Request
 from starlette.responses import Response
 
 from services.gateway.protocol.batch_bodies import Broken, entries_of, entry_of
+from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.commands import checked_draft, command_of, usable_client_msg_id
-from services.gateway.protocol.frames import Send, is_given, whole
+from services.gateway.protocol.frames import Send
 from services.gateway.protocol.limits import MAX_PAGE
-from services.gateway.rest.parts import RestParts, required_client_msg_id
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.rest.authenticator import Authenticator
+from services.gateway.rest.client_msg_ids import required_client_msg_id
 from services.gateway.rest.wire import BATCH_BYTES, answer, content_of, json_object, limit_from, number_from
+from services.gateway.submit.command_calls import CommandCalls
 from services.gateway.submit.pending_calls import Ticket
-from services.gateway.tokens import issue
-from tidings import ids
+from tidings.clock import Clock
 from tidings.errors import Refused
 from tidings.wire.push_pb2 import SendAck
 
 MAX_BATCH = 100
-TOKEN_TTL_S = 24 * 3600
-MAX_TOKEN_TTL_S = 30 * 24 * 3600
 Posted = tuple[object, Ticket | Refused]
 
 _FIELDS = ("client_msg_id", "session_id", "to", "kind", "body", "reply_to", "mentions", "attempt")
@@ -29,38 +30,34 @@ _FIELDS = ("client_msg_id", "session_id", "to", "kind", "body", "reply_to", "men
 class MessageCalls:
     """Each method is one call of PROTOCOL's REST table."""
 
-    def __init__(self, parts: RestParts) -> None:
-        """Shares the parts with the other calls."""
-        self._parts = parts
-
-    async def issue_token(self, request: Request) -> Response:
-        """Development mode only: a token for any user."""
-        parts = self._parts
-        if parts.signing is None:
-            raise Refused("forbidden", "tokens are given out in development mode only (TIDINGS_DEVELOPMENT)")
-        body = await json_object(request)
-        user_id = body.get("user_id")
-        if not isinstance(user_id, str) or not ids.is_user_id(user_id):
-            raise Refused("invalid_frame", f"user_id is a string of {ids.USER_ID_TEXT}")
-        given = body.get("ttl_s")
-        ttl_s = whole(given) if is_given(given) else TOKEN_TTL_S
-        if ttl_s is None or ttl_s < 1:
-            raise Refused("invalid_frame", "ttl_s is a whole number of seconds, 1 or more")
-        wall_ms = parts.clock.wall_ms()
-        token, expires_at = issue(parts.signing, parts.audience, user_id, wall_ms, min(ttl_s, MAX_TOKEN_TTL_S))
-        return answer({"token": token, "user_id": user_id, "expires_at": expires_at})
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        commands: CommandCalls,
+        inbox: InboxReads,
+        body_rules: BodyRules,
+        deployment: Mapping[str, object],
+        clock: Clock,
+    ) -> None:
+        """`deployment`: the life of the tables, as PROTOCOL shows it."""
+        self._authenticator = authenticator
+        self._commands = commands
+        self._inbox = inbox
+        self._body_rules = body_rules
+        self._deployment = deployment
+        self._clock = clock
 
     async def send_message(self, request: Request) -> Response:
         """Send one message and wait for its ack: 201, or 504 `timeout` after 5 s."""
-        user_id = self._parts.user(request)
+        user_id = self._authenticator.user(request)
         body = dict(await json_object(request))
         body["client_msg_id"] = required_client_msg_id(body, request)
         ticket = await self._post(user_id, body)
-        return answer(_acked(await self._parts.waiting.result(ticket)), 201)
+        return answer(_acked(await self._commands.result(ticket)), 201)
 
     async def send_batch(self, request: Request) -> Response:
         """Send 1-100 messages in order; each has its own result. The body is at most 1 MiB."""
-        user_id = self._parts.user(request)
+        user_id = self._authenticator.user(request)
         entries = entries_of(await content_of(request, BATCH_BYTES))
         if not 1 <= len(entries) <= MAX_BATCH:
             raise Refused("invalid_frame", f"messages is a list of 1-{MAX_BATCH} messages")
@@ -71,17 +68,16 @@ class MessageCalls:
 
     async def read_inbox(self, request: Request, after: str | None = None, limit: str | None = None) -> Response:
         """A page of the inbox after a cursor: a `sync_page` without its type, and the life of the tables."""
-        user_id = self._parts.user(request)
+        user_id = self._authenticator.user(request)
         page_limit = limit_from(limit, MAX_PAGE)
-        page = await self._parts.inbox.page(user_id, number_from(after, "after", 0) or 0, page_limit)
-        return answer({**page.fields(), "deployment": self._parts.deployment})
+        page = await self._inbox.page(user_id, number_from(after, "after", 0) or 0, page_limit)
+        return answer({**page.fields(), "deployment": self._deployment})
 
     async def _post(self, user_id: str, body: Mapping[str, object]) -> Ticket:
         """Publish; raises Refused when nothing was published."""
-        parts = self._parts
         send = Send(**{name: body.get(name) for name in _FIELDS})
-        draft = checked_draft(user_id, send, parts.body_rules, parts.clock.wall_ms())
-        return await parts.publish(command_of(user_id, draft), 1)
+        draft = checked_draft(user_id, send, self._body_rules, self._clock.wall_ms())
+        return await self._commands.begin(command_of(user_id, draft), 1)
 
     async def _post_one(self, user_id: str, message: Mapping[str, object] | Broken) -> Posted:
         """The entry's client_msg_id, unchecked, and what became of it."""
@@ -98,7 +94,7 @@ class MessageCalls:
         limited = sum(isinstance(ticket, Refused) and ticket.code == "rate_limited" for _, ticket in posted)
         if not limited:
             return posted
-        wait_ms = self._parts.posting.wait_ms(user_id, len(posted) - limited)
+        wait_ms = self._commands.wait_ms(user_id, len(posted) - limited)
         return [
             (client_msg_id, Refused(ticket.code, ticket.text, wait_ms))
             if isinstance(ticket, Refused) and ticket.code == "rate_limited"
@@ -110,7 +106,7 @@ class MessageCalls:
         try:
             if isinstance(ticket, Refused):
                 raise ticket
-            return _acked(await self._parts.waiting.result(ticket))
+            return _acked(await self._commands.result(ticket))
         except Refused as refused:
             return _refused(client_msg_id, refused)
 

@@ -1,4 +1,4 @@
-"""REST: sessions, history, read marks, receipts, blocks."""
+"""REST: sessions, history, read marks, receipts."""
 
 from fastapi import Request
 from starlette.responses import Response
@@ -6,10 +6,20 @@ from starlette.responses import Response
 from services.gateway.protocol.frames import whole
 from services.gateway.protocol.group_commands import checked_user
 from services.gateway.protocol.limits import MAX_NUMBER
-from services.gateway.reads.membership import Membership
-from services.gateway.reads.sessions import HistoryRange
-from services.gateway.rest.parts import RestParts
-from services.gateway.rest.wire import answer, json_object, limit_from, number_from
+from services.gateway.reads.membership import Membership, Memberships
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.session_list import SessionLists
+from services.gateway.reads.sessions import HistoryRange, SessionReads
+from services.gateway.rest.authenticator import Authenticator
+from services.gateway.rest.wire import (
+    MOST_READS,
+    answer,
+    changes_too_often,
+    json_object,
+    limit_from,
+    number_from,
+)
+from services.gateway.submit.read_marks import ReadMarks
 from tidings import ids
 from tidings.errors import Refused
 
@@ -20,19 +30,32 @@ SESSIONS_DEFAULT = 50
 class SessionCalls:
     """Each method is one call of PROTOCOL's REST table."""
 
-    def __init__(self, parts: RestParts) -> None:
-        """Shares the parts with the other calls."""
-        self._parts = parts
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        memberships: Memberships,
+        sessions: SessionReads,
+        lists: SessionLists,
+        receipts: ReceiptReads,
+        read_marks: ReadMarks,
+    ) -> None:
+        """All parts are shared by the whole gateway."""
+        self._authenticator = authenticator
+        self._memberships = memberships
+        self._sessions = sessions
+        self._lists = lists
+        self._receipts = receipts
+        self._read_marks = read_marks
 
     async def list_sessions(self, request: Request, limit: str | None = None, before: str | None = None) -> Response:
         """The caller's sessions, newest activity first; `before` takes `next` of the page before."""
-        user_id = self._parts.user(request)
-        return answer(await self._parts.lists.page(user_id, limit_from(limit, SESSIONS_DEFAULT), before))
+        user_id = self._authenticator.user(request)
+        return answer(await self._lists.page(user_id, limit_from(limit, SESSIONS_DEFAULT), before))
 
     async def get_session(self, request: Request, session_id: str) -> Response:
         """One session of the caller."""
         member = await self._member(request, session_id)
-        return answer(await self._parts.sessions.session(member.user_id, session_id))
+        return answer(await self._sessions.session(member.user_id, session_id))
 
     async def read_history(
         self,
@@ -51,10 +74,10 @@ class SessionCalls:
         )
         if asked.before_seq is not None and asked.after_seq is not None:
             raise Refused("invalid_frame", "give before_seq or after_seq, not both")
-        head_seq = await self._parts.sessions.head_seq(session_id)
+        head_seq = await self._sessions.head_seq(session_id)
         # Again: who was removed before this head was read must not see up to it (G10).
         member = await self._member(request, session_id)
-        return answer(await self._parts.sessions.page(member, asked, head_seq))
+        return answer(await self._sessions.page(member, asked, head_seq))
 
     async def mark_read(self, request: Request, session_id: str) -> Response:
         """Move the caller's read mark; beyond the head counts as the head, and it never goes back.
@@ -65,11 +88,11 @@ class SessionCalls:
         seq = whole((await json_object(request)).get("seq"))
         if seq is None or not 1 <= seq <= MAX_NUMBER:
             raise Refused("invalid_frame", "seq is a whole number, 1 or more")
-        read_seq = min(seq, await self._parts.sessions.head_seq(session_id))
+        read_seq = min(seq, await self._sessions.head_seq(session_id))
         # Again: who was removed before this head was read must not be told of it (G10).
         await self._member(request, session_id)
         try:
-            stored = await self._parts.read_marks.move(session_id, user_id, read_seq)
+            stored = await self._read_marks.move(session_id, user_id, read_seq)
         except Refused as refused:
             if refused.code == "timeout":
                 # Of who was removed meanwhile receipts keeps nothing: that is the reason then.
@@ -86,41 +109,18 @@ class SessionCalls:
         page_limit = limit_from(limit, HISTORY_DEFAULT)
         number = number_from(seq, "seq", 1) or 0
         above = checked_user(after, "after") if after else ""
-        while True:
-            page = await self._parts.receipts.of_message(member, number, above, page_limit)
+        for _ in range(MOST_READS):
+            page = await self._receipts.of_message(member, number, above, page_limit)
             # Again: who was removed before the page was read must not see what came after that, and who was added
             # again has neither the rights nor the messages of before (G10).
             before, member = member, await self._member(request, session_id)
             if (member.joined_seq, member.role) == (before.joined_seq, before.role):
                 return answer(page)
-
-    async def block(self, request: Request, user_id: str) -> Response:
-        """Refuse direct messages of a user; holds at every gateway within 5 s."""
-        caller = self._parts.user(request)
-        await self._parts.blocks.add(caller, _other_user(caller, user_id))
-        return Response(status_code=204)
-
-    async def unblock(self, request: Request, user_id: str) -> Response:
-        """Take a block back."""
-        caller = self._parts.user(request)
-        await self._parts.blocks.remove(caller, _other_user(caller, user_id))
-        return Response(status_code=204)
-
-    async def list_blocks(self, request: Request) -> Response:
-        """Whom the caller blocks."""
-        return answer({"blocks": list(await self._parts.blocks.listed(self._parts.user(request)))})
+        raise changes_too_often()
 
     async def _member(self, request: Request, session_id: str) -> Membership:
         """The caller as a member of a well-formed session; raises Refused."""
-        user_id = self._parts.user(request)
+        user_id = self._authenticator.user(request)
         if not ids.is_session_id(session_id):
             raise Refused("invalid_frame", "session_id is d:<a>:<b> with a <= b in byte order, or g:<id>")
-        return await self._parts.memberships.check(user_id, session_id)
-
-
-def _other_user(caller: str, user_id: str) -> str:
-    if not ids.is_user_id(user_id):
-        raise Refused("invalid_frame", f"user_id is {ids.USER_ID_TEXT}")
-    if user_id == caller:
-        raise Refused("invalid_frame", "one cannot block oneself")
-    return user_id
+        return await self._memberships.check(user_id, session_id)

@@ -14,6 +14,8 @@ from tidings.errors import Refused
 
 # A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
 BATCH_BYTES = 1024 * 1024
+# A page is read again when the caller's membership has changed since its start (G10).
+MOST_READS = 8
 # Of MAX_NUMBER: longer digits are not even converted.
 MAX_DIGITS = 16
 
@@ -30,6 +32,11 @@ def answer(value: object, status: int = 200) -> Response:
     """JSON; bytes are taken for JSON already."""
     content = value if isinstance(value, bytes) else orjson.dumps(value)
     return Response(content, status, media_type="application/json")
+
+
+def changes_too_often() -> Refused:
+    """After MOST_READS reads of one page."""
+    return Refused("unavailable", "your membership changes faster than the page can be read; try again")
 
 
 async def json_object(

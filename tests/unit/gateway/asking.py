@@ -7,10 +7,17 @@ from typing import Any, cast
 import orjson
 from starlette.requests import Request
 
+from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.origins import parsed_origins
-from services.gateway.rest.app import rest_app
+from services.gateway.rest.app import RestCalls, rest_app
+from services.gateway.rest.authenticator import Authenticator
+from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.edges import App
-from services.gateway.rest.parts import RestParts
+from services.gateway.rest.groups import GroupCalls
+from services.gateway.rest.messages import MessageCalls
+from services.gateway.rest.sessions import SessionCalls
+from services.gateway.rest.tokens import TokenCalls
+from tidings.clock import SystemClock
 from tidings.errors import Refused
 
 APP = "https://app.example"
@@ -19,11 +26,10 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass
 class Noting:
-    """Stands for RestParts as far as the first thing that each call does."""
+    """Stands for the authenticator, which each call asks first."""
 
     called: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     fails: BaseException = field(default_factory=lambda: Refused("unauthorized", "nobody is signed in here"))
-    signing: bytes | None = None
 
     def user(self, request: Request) -> str:
         """Note the route and what it took from the path."""
@@ -55,7 +61,15 @@ class Answer:
 def noting_app(origins: str = APP) -> tuple[App, Noting]:
     """The application, and what it will have noted."""
     noting = Noting()
-    return rest_app(cast(RestParts, noting), parsed_origins(origins, "TIDINGS_ALLOWED_ORIGINS")), noting
+    first, other = cast(Authenticator, noting), cast(Any, None)
+    calls = RestCalls(
+        tokens=TokenCalls(None, "tidings", SystemClock()),
+        messages=MessageCalls(first, other, other, BodyRules(), {}, SystemClock()),
+        sessions=SessionCalls(first, other, other, other, other, other),
+        groups=GroupCalls(first, other, other, other, b"", SystemClock()),
+        blocks=BlockCalls(first, other),
+    )
+    return rest_app(calls, parsed_origins(origins, "TIDINGS_ALLOWED_ORIGINS")), noting
 
 
 async def asked(app: App, method: str, target: str, headers: Pairs = (), body: bytes = b"") -> Answer:

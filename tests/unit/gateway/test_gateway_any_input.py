@@ -10,35 +10,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.connections.endpoint import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.live import Lives
 from services.gateway.connections.registry import Hub
-from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.connection import Connection, ConnectionRules
 from services.gateway.protocol.frames import Malformed, Ping, decode_line
 from services.gateway.protocol.identity import Identity
-from services.gateway.protocol.limits import MAX_DEPTH
+from services.gateway.protocol.limits import MAX_DEPTH, SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins
-from services.gateway.protocol.rate_limits import RateLimits
 from services.gateway.protocol.send_queue import OutboxLimits
 from services.gateway.push.router import PushRouter
-from services.gateway.reads.block_lists import Blocks
-from services.gateway.reads.groups import GroupReads
-from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.build import build_reads
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
-from services.gateway.reads.receipts import ReceiptReads
-from services.gateway.reads.session_list import SessionLists
 from services.gateway.reads.session_order import SessionOrders
 from services.gateway.reads.sessions import SessionReads
-from services.gateway.rest.app import rest_app
+from services.gateway.rest.build import RestRules, build_rest
 from services.gateway.rest.edges import App
-from services.gateway.rest.parts import RestParts
+from services.gateway.submit.build import SubmitRules, build_submit
 from services.gateway.submit.latency import SendTimes
 from services.gateway.submit.pending_calls import WaitingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
-from services.gateway.submit.read_marks import ReadMarks
-from services.gateway.submit.submitter import Posting
 from services.gateway.tokens import Tokens, issue, secret_key
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
@@ -242,32 +234,15 @@ async def _publisher() -> Publisher:
 
 
 async def _app() -> App:
-    publisher, store = await _publisher(), MemoryStore()
-    blocks, messages, memberships = Blocks(store, CLOCK), MessageReads(store, CLOCK, 0), Memberships(store)
-    inbox, sessions = InboxReads(store, messages, 4), SessionReads(store, messages, memberships)
-    parts = RestParts(
-        tokens=Tokens([secret_key(SECRET)], "tidings"),
-        signing=SECRET.encode(),
-        audience="tidings",
-        posting=Posting(publisher, RateLimits(1000, 1000), blocks, store, SendTimes(), CLOCK),
-        publisher=publisher,
-        # No persister is behind this gateway: a message that is well-formed finds the table full.
-        waiting=WaitingCalls(0),
-        blocks=blocks,
-        inbox=inbox,
-        sessions=sessions,
-        lists=SessionLists(store, inbox, sessions, SessionOrders(), CLOCK),
-        memberships=memberships,
-        groups=GroupReads(store),
-        receipts=ReceiptReads(store, memberships),
-        # No receipts is behind it either.
-        read_marks=ReadMarks(publisher, sessions.watermarks, 0),
-        group_key=b"k" * 32,
-        body_rules=BodyRules(),
-        deployment=store.deployment.fields(),
-        clock=CLOCK,
+    store, producer = MemoryStore(), MemoryBroker().producer("g")
+    reads = build_reads(store, CLOCK)
+    # No persister and no receipts are behind this gateway: a message that is well-formed finds the table full.
+    rules = SubmitRules(SIZES, Stamps(rules=1), messages_per_s=1000, burst=1000, pending_calls=0)
+    submit = build_submit(producer, GatewayIdentity(0, 7), reads, store, CLOCK, rules)
+    verify = Tokens([secret_key(SECRET)], "tidings").verify
+    return build_rest(
+        reads, submit, CLOCK, RestRules(verify, SECRET.encode(), "tidings", b"k" * 32, store.deployment.fields())
     )
-    return rest_app(parts)
 
 
 requests = st.tuples(
@@ -396,7 +371,7 @@ async def test_a_refused_handshake_is_a_problem_with_a_code(scope: dict[str, Any
         said.append(message)
 
     await WebSocketEndpoint(*parts)(
-        {"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL], **scope}, receive, send
+        {"path": SOCKET_PATH, "headers": [], "subprotocols": [SUBPROTOCOL], **scope}, receive, send
     )
     begin, body = said
     assert (begin["status"], json.loads(body["body"])["code"]) == (status, code)

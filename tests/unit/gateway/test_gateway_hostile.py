@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from services.gateway.connections.endpoint import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.registry import Hub
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.frames import is_too_deep
 from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.protocol.send_queue import REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
 from services.gateway.reads.inbox import InboxPage
@@ -108,7 +109,7 @@ async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code_and_the_
             closed.set()
 
     with capture_logs() as logs:
-        await endpoint({"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
+        await endpoint({"path": SOCKET_PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
     assert said[-1]["code"] == 4503
     assert [(one["user_id"], one["code"]) for one in logs if one["event"] == "connection closed"] == [("alice", 4503)]
     assert len(hub) == 0

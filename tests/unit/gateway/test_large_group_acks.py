@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.gateway.connections.endpoint import PATH, SUBPROTOCOL, WebSocketEndpoint
+from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.registry import Hub
 from services.gateway.large_groups.tracker import ReadGroups
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
@@ -80,7 +81,7 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
         said.extend(json.loads(line) for line in message.get("text", "").split("\n") if line)
 
     endpoint = WebSocketEndpoint(*parts)
-    await endpoint({"path": PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
+    await endpoint({"path": SOCKET_PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
     await endpoint.claims.settled(1)
     await publisher.flush(1)
     assert not [frame for frame in said if frame["type"] == "error"]

@@ -21,19 +21,19 @@ from tidings.runtime.file_limit import raise_file_limit
 @pytest.mark.field_case("29")
 @pytest.mark.parametrize("files", [256, 1_024, 4_096, 65_536, 1_048_576])
 def test_clients_leave_files_for_the_admin_port_and_the_servers(files: int) -> None:
-    limits = socket_limits(files, HttpSettings())
+    limits = socket_limits(files, HttpSettings().max_connections)
     assert limits.connections < limits.sockets <= files - RESERVED_FILES
     assert 1 <= limits.connections <= HttpSettings().max_connections
 
 
 def test_the_setting_holds_where_files_suffice() -> None:
-    assert socket_limits(65_536, HttpSettings(max_connections=100)).connections == 100
+    assert socket_limits(65_536, 100).connections == 100
 
 
 @pytest.mark.parametrize("files", [1, 64, RESERVED_FILES])
 def test_a_limit_that_leaves_nothing_is_refused(files: int) -> None:
     with pytest.raises(ConfigurationError, match="TIDINGS_MAX_CONNECTIONS"):
-        socket_limits(files, HttpSettings())
+        socket_limits(files, HttpSettings().max_connections)
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one() -> None:

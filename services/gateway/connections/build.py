@@ -1,0 +1,45 @@
+"""The connections of one gateway, wired."""
+
+from dataclasses import dataclass
+
+from services.gateway.connections.endpoint import WebSocketEndpoint
+from services.gateway.connections.live import Lives
+from services.gateway.connections.registry import Hub
+from services.gateway.connections.timers import Ticker
+from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.origins import AllowedOrigins
+from services.gateway.reads.build import Reads
+from services.gateway.submit.build import Submit
+from tidings.clock import Clock
+from tidings.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRules:
+    """`name`: begins the ids of connections, unique among all gateways and their starts. `origins`: of pages."""
+
+    name: str
+    origins: AllowedOrigins
+    max_connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Sockets, and what happens to them without a frame of theirs."""
+
+    endpoint: WebSocketEndpoint
+    live: Lives
+    registry: Hub
+    ticker: Ticker
+
+
+def build_connections(
+    reads: Reads, submit: Submit, store: Store, clock: Clock, rules: ConnectionRules, sockets: SocketRules
+) -> Connections:
+    """The ticker is run by the caller."""
+    registry = Hub(rules, submit.publisher, clock, sockets.name, reads.known_heads)
+    live = Lives(registry, store, reads.memberships, reads.sessions, clock)
+    endpoint = WebSocketEndpoint(
+        registry, submit.submitter, submit.watermarks, reads.inbox, clock, sockets.origins, sockets.max_connections
+    )
+    return Connections(endpoint, live, registry, Ticker(registry, reads.inbox, live, clock))

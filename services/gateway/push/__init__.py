@@ -1,0 +1,4 @@
+"""From Kafka to connections: `reader` reads this gateway's push partition, `router` hands each record on.
+
+Push is a hint (law 11): what cannot be read is counted and dropped, and the client resumes by cursor.
+"""

@@ -1,0 +1,20 @@
+"""The way from Kafka to the connections of one gateway, wired."""
+
+from services.gateway.connections.build import Connections
+from services.gateway.push.router import PushRouter
+from services.gateway.reads.build import Reads
+from services.gateway.submit.build import Submit
+from tidings.clock import Clock
+
+
+def build_push(connections: Connections, submit: Submit, reads: Reads, gateway_epoch: int, clock: Clock) -> PushRouter:
+    """The router; its records come from `push.reader`."""
+    return PushRouter(
+        connections.registry,
+        submit.pending,
+        submit.latency,
+        connections.live,
+        reads.session_orders,
+        gateway_epoch,
+        clock,
+    )

@@ -1,0 +1,60 @@
+"""All reads of one gateway, wired."""
+
+from dataclasses import dataclass
+
+from services.gateway.reads.block_lists import DEFAULT_BLOCK_RULES, BlockRules, Blocks
+from services.gateway.reads.groups import GroupReads
+from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.known_heads import KnownHeads
+from services.gateway.reads.membership import Memberships
+from services.gateway.reads.messages import MessageReads
+from services.gateway.reads.receipts import ReceiptReads
+from services.gateway.reads.session_list import SessionLists
+from services.gateway.reads.session_order import SessionOrders
+from services.gateway.reads.sessions import SessionReads
+from tidings.clock import Clock
+from tidings.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Every question to the tables, and what is cached of the answers."""
+
+    block_lists: Blocks
+    groups: GroupReads
+    inbox: InboxReads
+    known_heads: KnownHeads
+    memberships: Memberships
+    receipts: ReceiptReads
+    session_lists: SessionLists
+    session_orders: SessionOrders
+    sessions: SessionReads
+
+
+def build_reads(
+    store: Store,
+    clock: Clock,
+    *,
+    block_rules: BlockRules = DEFAULT_BLOCK_RULES,
+    history_cache_bytes: int = 0,
+    pages_at_once: int = 4,
+) -> Reads:
+    """`pages_at_once`: of inboxes; the other resumes wait."""
+    known_heads = KnownHeads()
+    block_lists = Blocks(store, clock, block_rules)
+    messages = MessageReads(store, clock, history_cache_bytes)
+    memberships = Memberships(store)
+    inbox = InboxReads(store, messages, pages_at_once, known_heads)
+    sessions = SessionReads(store, messages, memberships, block_lists, known_heads)
+    orders = SessionOrders()
+    return Reads(
+        block_lists=block_lists,
+        groups=GroupReads(store),
+        inbox=inbox,
+        known_heads=known_heads,
+        memberships=memberships,
+        receipts=ReceiptReads(store, memberships, block_lists),
+        session_lists=SessionLists(store, inbox, sessions, orders, clock),
+        session_orders=orders,
+        sessions=sessions,
+    )
