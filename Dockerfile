@@ -1,4 +1,4 @@
-# One image for all services: `docker run tidings:0.1.0 services.gateway`, and `tidings.cli init` for the operator.
+# One image for all services: `docker run tidings:0.1.0 services.gateway`; for the operator `docker run … cli init`.
 # Build it with `docker build -t tidings:0.1.0 .`; every package comes with a hash from requirements/base.txt.
 
 FROM python:3.11.14-slim-bookworm AS build
@@ -11,6 +11,7 @@ RUN pip install --require-hashes --no-deps --only-binary :all: -r requirements/b
 COPY pyproject.toml README.md LICENSE ./
 COPY sdk/python sdk/python
 COPY tidings tidings
+COPY cli cli
 COPY services services
 RUN pip install --no-deps --no-build-isolation ./sdk/python . && pip check
 
@@ -23,4 +24,4 @@ USER 10001:10001
 WORKDIR /
 EXPOSE 8080 9101
 ENTRYPOINT ["python", "-m"]
-CMD ["tidings.cli", "--help"]
+CMD ["cli", "--help"]

@@ -24,9 +24,9 @@ from services.receipts import service as receipts
 from services.receipts.settings import ReceiptsSettings
 from tidings import metric_series
 from tidings.broker.memory import MemoryBroker
-from tidings.cli.initialise import initialise
 from tidings.clock import SystemClock
 from tidings.runtime.health import Health, serve_admin
+from tidings.runtime.initialise import initialise
 from tidings.runtime.lifecycle import run_service
 from tidings.runtime.settings import KafkaSettings, ProcessSettings
 from tidings.store.memory import MemoryStore

@@ -117,7 +117,7 @@ class Stack:
         log_file = self.run_dir / "init.log"
         with log_file.open("ab") as log:
             done = subprocess.run(
-                [sys.executable, "-m", "tidings.cli", "init"],
+                [sys.executable, "-m", "cli", "init"],
                 cwd=ROOT,
                 env={**os.environ, **self._shared_settings(), **self.env.get("init", {})},
                 stdin=subprocess.DEVNULL,

@@ -121,7 +121,7 @@ BUGS = (
     ),
     bug(
         "waves unordered",
-        "tidings/policy/ordered_writes.py",
+        "tidings/runtime/ordered_writes.py",
         "last.wave, last.mutation, last.size_bytes = last.wave + 1, mutation, 0",
         "last.mutation, last.size_bytes = mutation, 0",
         by.H10,
@@ -129,7 +129,7 @@ BUGS = (
     ),
     bug(
         "a mutation grows without bound",
-        "tidings/policy/ordered_writes.py",
+        "tidings/runtime/ordered_writes.py",
         "elif last.mutation != mutation or last.size_bytes + size_bytes > MUTATION_BYTES:",
         "elif last.mutation != mutation:",
         by.H24,

@@ -11,8 +11,8 @@ from tidings.broker.base import Record, TopicPartition
 from tidings.codec import decode_delivery
 from tidings.errors import StoreUnavailable
 from tidings.ids import Position
-from tidings.policy.ordered_writes import OrderedWrites
 from tidings.runtime.hints import HintSender
+from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store

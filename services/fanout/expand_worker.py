@@ -10,8 +10,8 @@ from tidings import metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
 from tidings.codec import decode_persisted
 from tidings.errors import StoreUnavailable, UnreadableRecord
-from tidings.policy.outbox import Outbox
 from tidings.runtime.hints import HintSender
+from tidings.runtime.outbox import Outbox
 from tidings.runtime.round import Round
 from tidings.store.base import Store
 from tidings.topics import DELIVERIES

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tidings.broker.base import Record
 from tidings.codec import COUNTABLE_KINDS
-from tidings.policy.ordered_writes import OrderedWrites
+from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.store.base import TaggedRow
 from tidings.store.rows import BucketRow, InboxRow, SessionLeftRow, SessionModeRow, UserSessionRow
 from tidings.wire.deliveries_pb2 import InboxItem

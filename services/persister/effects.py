@@ -13,8 +13,8 @@ from services.persister.state import Draft, key_bucket
 from tidings import ids
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.codec import COUNTABLE_KINDS
-from tidings.policy.ordered_writes import OrderedWrites
-from tidings.policy.outbox import Outbox
+from tidings.runtime.ordered_writes import OrderedWrites
+from tidings.runtime.outbox import Outbox
 from tidings.store.base import TaggedRow
 from tidings.store.rows import (
     MODE_READ,

@@ -18,9 +18,9 @@ from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
 from tidings.codec import decode_persisted, decode_receipt
 from tidings.errors import PoisonRecord, StoreUnavailable
-from tidings.policy.ordered_writes import OrderedWrites
-from tidings.policy.outbox import Outbox
 from tidings.runtime.dead_letters import put_aside
+from tidings.runtime.ordered_writes import OrderedWrites
+from tidings.runtime.outbox import Outbox
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store, TaggedRow

@@ -31,7 +31,7 @@ class Embedded:
     key_file: Path
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "tidings.cli", *arguments]
+        return [sys.executable, "-m", "cli", *arguments]
 
     def environment(self) -> dict[str, str]:
         there = {"TIDINGS_URL": self.url, "TIDINGS_TOKEN_DEV_KEY_FILE": str(self.key_file), "TERM": "xterm"}

@@ -101,7 +101,7 @@ async def test_tail_with_a_cursor_of_another_life_says_so(port: int, tmp_path: P
         command = ["tail", "--as", "bob", "--cursor", str(cursor), "--url", url, "--count", "10"]
         pipe = asyncio.subprocess.PIPE
         tail = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tidings.cli", *command, stdout=pipe, stderr=pipe, env=dict(os.environ)
+            sys.executable, "-m", "cli", *command, stdout=pipe, stderr=pipe, env=dict(os.environ)
         )
         assert tail.stdout
         assert tail.stderr

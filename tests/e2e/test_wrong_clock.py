@@ -20,7 +20,7 @@ true_time = time.time
 
 # The command line with its wall clock set by so many seconds.
 CLI = "import sys, time; off = float(sys.argv.pop(1)); real = time.time; time.time = lambda: real() + off\n"
-CLI += "from tidings.cli import main; main()"
+CLI += "from cli import main; main()"
 
 
 @pytest.fixture

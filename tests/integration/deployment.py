@@ -18,9 +18,9 @@ from tidings import ids
 from tidings.broker.base import Broker, Committed, NewRecord, Record, TopicPartition
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
-from tidings.cli.initialise import initialise
-from tidings.policy.marks import Marks
 from tidings.runtime.health import Health
+from tidings.runtime.initialise import initialise
+from tidings.runtime.marks import Marks
 from tidings.runtime.settings import KafkaSettings
 from tidings.runtime.start import started
 from tidings.store.cassandra import CassandraStore

@@ -9,7 +9,7 @@ from deploy.local.stack import Stack
 from tidings.broker.base import Committed, TopicPartition
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
-from tidings.policy.marks import Marks
+from tidings.runtime.marks import Marks
 from tidings.topics import GROUPS, TopicSizes, declared
 
 
@@ -21,7 +21,7 @@ def _init(servers: Stack, **settings: str) -> subprocess.CompletedProcess[str]:
         "TIDINGS_CASSANDRA_KEYSPACE": "test_init",
         **settings,
     }
-    command = [sys.executable, "-m", "tidings.cli", "init"]
+    command = [sys.executable, "-m", "cli", "init"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 

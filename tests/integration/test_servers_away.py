@@ -18,7 +18,7 @@ from tests.integration.test_start_and_stop import begin
 from tests.servers import Stacks
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
-from tidings.cli.initialise import initialise
+from tidings.runtime.initialise import initialise
 from tidings.runtime.settings import KafkaSettings
 from tidings.runtime.start import started
 from tidings.store.cassandra_config import CassandraConfig
@@ -94,7 +94,7 @@ def test_init_names_a_replication_that_cassandra_refuses(own: Stack, tmp_path: P
         "TIDINGS_CASSANDRA_KEYSPACE": "refused",
         "TIDINGS_CASSANDRA_REPLICATION": "{'class': 'NetworkTopologyStrategy', 'dc9': 3}",
     }
-    process = begin("tidings.cli init", tmp_path, own.ports.kafka, own.ports.cassandra, **more)
+    process = begin("cli init", tmp_path, own.ports.kafka, own.ports.cassandra, **more)
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 2, output
     assert b"TIDINGS_CASSANDRA_REPLICATION" in output

@@ -103,7 +103,7 @@ def test_a_signal_ends_init_that_waits_for_its_servers(
     address: str, number: signal.Signals, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     port = request.getfixturevalue(address)
-    process = begin("tidings.cli init", tmp_path, port, port)
+    process = begin("cli init", tmp_path, port, port)
     if address == "refusing":
         output_until(process, b"waiting for Kafka")
     else:
@@ -124,7 +124,7 @@ def test_a_signal_while_modules_are_loaded_ends_a_service(
 
 
 @pytest.mark.field_case("43")
-@pytest.mark.parametrize("module", [*SERVICES, "tidings.cli init"])
+@pytest.mark.parametrize("module", [*SERVICES, "cli init"])
 def test_settings_that_do_not_fit_end_a_start_with_2(module: str, refusing: int, tmp_path: Path) -> None:
     process = begin(module, tmp_path, refusing, refusing, TIDINGS_CASSANDRA_PORT="tcp://10.0.0.1:9042")
     output, _ = process.communicate(timeout=IMPORTS_S)

@@ -18,9 +18,9 @@ from tests.simulation.world import EPOCH, SIZES, World, pumped
 from tidings.broker.base import Committed, NewRecord, Producer, Reader, Record, TopicPartition
 from tidings.errors import PoisonRecord, Retryable
 from tidings.ids import Position
-from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
 from tidings.runtime.lanes import Admission, Arrival, Gate, Lane
+from tidings.runtime.marks import Marks
 from tidings.runtime.round import Round
 from tidings.runtime.stage import Stage
 from tidings.store.base import Store, TaggedRow

@@ -11,7 +11,7 @@ from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.broker.memory_faults import FaultRates as LogRates
 from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.policy.marks import Marks
+from tidings.runtime.marks import Marks
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import FaultRates as StoreRates

@@ -6,7 +6,7 @@ from tidings import metrics
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.errors import PoisonRecord
 from tidings.logging import logger
-from tidings.policy.outbox import Outbox
+from tidings.runtime.outbox import Outbox
 from tidings.topics import DEAD_LETTERS
 from tidings.wire.dead_letters_pb2 import DeadLetter
 

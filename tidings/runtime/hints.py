@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tidings import metrics
 from tidings.broker.base import NewRecord, Producer
 from tidings.logging import logger
-from tidings.policy.backoff import Backoff
+from tidings.runtime.backoff import Backoff
 from tidings.topics import PUSH
 from tidings.wire.push_pb2 import Push, Resync
 

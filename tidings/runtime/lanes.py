@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from tidings.broker.base import Record, TopicPartition
 from tidings.errors import PoisonRecord
-from tidings.policy.marks import Marks
+from tidings.runtime.marks import Marks
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from typing import Generic, TypeVar
 from tidings.broker.base import NewRecord, Producer, TopicPartition
 from tidings.errors import BrokerUnavailable, Retryable
 from tidings.ids import Position
-from tidings.policy.marks import Marks
-from tidings.policy.ordered_writes import OrderedWrites
-from tidings.policy.outbox import Outbox
 from tidings.runtime.lanes import Arrival
+from tidings.runtime.marks import Marks
+from tidings.runtime.ordered_writes import OrderedWrites
+from tidings.runtime.outbox import Outbox
 from tidings.store.base import Store
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from tidings.broker.base import Record, TopicPartition
-from tidings.policy.backoff import Backoff
+from tidings.runtime.backoff import Backoff
 from tidings.runtime.round import Round
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from tidings import topics
 from tidings.broker.base import Broker
 from tidings.errors import ConfigurationError, Retryable, TidingsError
 from tidings.logging import logger
-from tidings.policy.backoff import Backoff
-from tidings.policy.marks import fits_metadata
+from tidings.runtime.backoff import Backoff
+from tidings.runtime.marks import fits_metadata
 from tidings.topics import TopicSizes
 
 _BACKOFF = Backoff(first_ms=200, most_ms=2_000)

@@ -16,10 +16,10 @@ from tidings.broker.base import Committed, GroupConsumer, TopicPartition
 from tidings.errors import BrokerUnavailable, Retryable
 from tidings.ids import Position
 from tidings.logging import logger
-from tidings.policy.marks import Marks
 from tidings.runtime.health import Health
 from tidings.runtime.intake import Intake
 from tidings.runtime.lanes import Arrival, Gate, Lane
+from tidings.runtime.marks import Marks
 from tidings.runtime.round import Round
 from tidings.runtime.stage import Stage, WorkerConfig
 from tidings.runtime.start import StoppedEarly, patiently, unless

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.cli.chat_view import MAX_SHOWN, ChatView
+from cli.chat_view import MAX_SHOWN, ChatView
 from tidings_client import Message, Status, StatusChanged
 
 SESSION = "d:alice:bob"

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
+from cli import dead_letters
+from cli.dead_letters import Letter, explained, letter_at, newest_letters, outcome, replay
 from tidings.broker.base import Committed, NewRecord, TopicPartition
 from tidings.broker.memory import MemoryBroker
-from tidings.cli import dead_letters
-from tidings.cli.dead_letters import Letter, explained, letter_at, newest_letters, outcome, replay
-from tidings.cli.initialise import initialise
 from tidings.errors import ConfigurationError
-from tidings.policy.marks import Marks
+from tidings.runtime.initialise import initialise
+from tidings.runtime.marks import Marks
 from tidings.topics import DEAD_LETTERS, MESSAGES_INBOUND, PERSISTER, TopicSizes
 from tidings.wire.dead_letters_pb2 import DeadLetter
 from tidings.wire.inbound_pb2 import Command, Post

@@ -14,8 +14,8 @@ import httpx2
 import jwt
 import pytest
 
+from cli import signing_in
 from tests.unit.cli.test_cli_verbs import run
-from tidings.cli import signing_in
 from tidings_client import backoff
 from tidings_client.ids import uuid7_time_ms
 from tidings_client.rest import Rest

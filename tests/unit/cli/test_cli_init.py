@@ -4,10 +4,10 @@ import pytest
 
 from tidings.broker.base import Committed, TopicPartition
 from tidings.broker.memory import MemoryBroker
-from tidings.cli.initialise import initialise, log_time_ms
 from tidings.clock import SystemClock
 from tidings.errors import ConfigurationError
-from tidings.policy.marks import Marks
+from tidings.runtime.initialise import initialise, log_time_ms
+from tidings.runtime.marks import Marks
 from tidings.topics import GROUPS, PERSISTER, TopicSizes, declared
 
 SIZES = TopicSizes(4, 3, 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidings.cli.patience import GaveUp, patiently
+from cli.patience import GaveUp, patiently
 from tidings.errors import BrokerUnavailable, ConfigurationError
 
 

@@ -10,9 +10,9 @@ import jwt
 import pytest
 import typer
 
+from cli import main
+from cli.app import app
 from tidings import ids
-from tidings.cli import main
-from tidings.cli.app import app
 
 KEY = "0123456789abcdef" * 4
 URL_OF_NOBODY = "http://127.0.0.1:9"  # the discard port, where nobody listens
@@ -21,7 +21,7 @@ URL_OF_NOBODY = "http://127.0.0.1:9"  # the discard port, where nobody listens
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["tidings", *arguments])
     monkeypatch.delenv("TIDINGS_DEBUG", raising=False)
-    monkeypatch.setattr("tidings.cli.app.configure", lambda *_, **__: None)  # logging belongs to the whole test run
+    monkeypatch.setattr("cli.app.configure", lambda *_, **__: None)  # logging belongs to the whole test run
     with pytest.raises(SystemExit) as end:
         main()
     return int(end.value.code or 0)

@@ -8,10 +8,10 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings import cli
-from tidings.cli.groups import described as described_member
-from tidings.cli.screen_text import LINE_ENDS, MOST, clock, content, day_and_time, line, say, visible
-from tidings.cli.sessions import described
+import cli
+from cli.groups import described as described_member
+from cli.screen_text import LINE_ENDS, MOST, clock, content, day_and_time, line, say, visible
+from cli.sessions import described
 from tidings_client import Member, Message, Session
 from tidings_client.rest import Head
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = (ROOT, ROOT / "sdk/python/src")
-PACKAGES = ("services", "tidings", "tidings_client")
+PACKAGES = ("cli", "services", "tidings", "tidings_client")
 
 
 def says_pure(path: Path) -> bool:

@@ -12,9 +12,9 @@ from tidings.broker.base import TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import StoreUnavailable
 from tidings.ids import Position
-from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
 from tidings.runtime.lanes import Arrival
+from tidings.runtime.marks import Marks
 from tidings.runtime.round import Round, RoundDropped
 from tidings.store.base import TaggedRow, UserBucket
 from tidings.store.memory import MemoryStore

@@ -14,9 +14,9 @@ from tests.unit.fanout.groups import GroupLog, Session
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.ids import Position
-from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
 from tidings.runtime.lanes import Arrival
+from tidings.runtime.marks import Marks
 from tidings.runtime.round import Round
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import InboxRow, UserSessionRow

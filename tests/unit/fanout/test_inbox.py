@@ -9,7 +9,7 @@ from services.fanout.plan import deliveries
 from tidings import ids
 from tidings.broker.base import Record
 from tidings.codec import RULES
-from tidings.policy.ordered_writes import OrderedWrites
+from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.store.rows import BucketRow, InboxRow, UserSessionRow
 from tidings.topics import DELIVERIES
 from tidings.wire.common_pb2 import KIND_TEXT, MODE_WRITE, Coordinates, Message, Stamps

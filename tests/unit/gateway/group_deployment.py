@@ -21,9 +21,9 @@ from services.persister.settings import PersisterSettings
 from services.receipts import service as receipts
 from services.receipts.settings import ReceiptsSettings
 from tidings.broker.memory import MemoryBroker
-from tidings.cli.initialise import initialise
 from tidings.clock import SystemClock
 from tidings.runtime.health import Health
+from tidings.runtime.initialise import initialise
 from tidings.runtime.settings import KafkaSettings, LimitSettings, ProcessSettings
 from tidings.store.memory import MemoryStore
 

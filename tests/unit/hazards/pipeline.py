@@ -16,9 +16,9 @@ from tidings import ids, topics
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.cli.initialise import initialise
-from tidings.policy.marks import Marks
 from tidings.runtime.hints import HintSender
+from tidings.runtime.initialise import initialise
+from tidings.runtime.marks import Marks
 from tidings.runtime.stage import WorkerConfig
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import Faults as StoreFaults

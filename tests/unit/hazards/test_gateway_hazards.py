@@ -12,9 +12,9 @@ from services.gateway.settings import GatewaySettings, HttpSettings, TokenSettin
 from tidings.broker.base import NewRecord, TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.broker.memory_log import Partition
-from tidings.cli.initialise import initialise
 from tidings.metrics import PUSH_RECORDS
 from tidings.runtime.health import Health
+from tidings.runtime.initialise import initialise
 from tidings.runtime.settings import CassandraSettings, KafkaSettings, LimitSettings, ProcessSettings
 from tidings.store.memory import MemoryStore
 from tidings.topics import GATEWAYS, PUSH

@@ -11,7 +11,7 @@ from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.broker.memory_faults import ProduceFault
 from tidings.codec import decode_command
 from tidings.metrics import PARTITIONS
-from tidings.policy.ordered_writes import MUTATION_BYTES
+from tidings.runtime.ordered_writes import MUTATION_BYTES
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import GroupRow, MemberRow, MessageRow

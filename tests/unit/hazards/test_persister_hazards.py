@@ -14,8 +14,8 @@ from tidings.broker.memory_faults import CommitFault, ProduceFault
 from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.ids import partition_of
 from tidings.metrics import PARTITIONS
-from tidings.policy.marks import Marks
-from tidings.policy.ordered_writes import MUTATION_BYTES
+from tidings.runtime.marks import Marks
+from tidings.runtime.ordered_writes import MUTATION_BYTES
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow
 from tidings.store.memory_faults import FaultRates, WriteFault
 from tidings.store.memory_faults import Faults as StoreFaults

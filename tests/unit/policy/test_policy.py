@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.store.making import message
-from tidings.policy.backoff import Backoff
-from tidings.policy.marks import METADATA_MAX_BYTES, Marks, fits_metadata
-from tidings.policy.ordered_writes import MUTATION_BYTES, OrderedWrites
+from tidings.runtime.backoff import Backoff
+from tidings.runtime.marks import METADATA_MAX_BYTES, Marks, fits_metadata
+from tidings.runtime.ordered_writes import MUTATION_BYTES, OrderedWrites
 from tidings.store.base import TaggedRow
 from tidings.store.rows import DeliveredRow, row_bytes
 from tidings.wire.common_pb2 import Coordinates

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from tidings.broker.base import TopicPartition
-from tidings.policy.ordered_writes import OrderedWrites
+from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.runtime.round import Round, RoundDropped
 from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import DeliveredRow

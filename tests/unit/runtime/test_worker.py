@@ -12,9 +12,9 @@ from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.broker.memory_faults import CommitFault, Faults
 from tidings.errors import PoisonRecord, StoreUnavailable, UnreadableRecord
-from tidings.policy.backoff import Backoff
-from tidings.policy.marks import Marks
+from tidings.runtime.backoff import Backoff
 from tidings.runtime.health import Health
+from tidings.runtime.marks import Marks
 from tidings.runtime.round import Round
 from tidings.runtime.stage import WorkerConfig
 from tidings.runtime.worker import Worker

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tidings.errors import Retryable, TidingsError
-from tidings.policy.backoff import Backoff
+from tidings.runtime.backoff import Backoff
 
 _Answer = TypeVar("_Answer")
 _BACKOFF = Backoff(first_ms=200, most_ms=2_000)

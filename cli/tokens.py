@@ -7,7 +7,7 @@ from typing import Annotated
 import jwt
 import typer
 
-from tidings.cli.arguments import user_id
+from cli.arguments import user_id
 from tidings.errors import ConfigurationError
 
 MIN_KEY_BYTES = 32  # what the gateway demands (RFC 7518: a key as long as the hash)

@@ -12,7 +12,7 @@ from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import TextArea
 
-from tidings.cli.chat_view import ChatView, Line
+from cli.chat_view import ChatView, Line
 
 SCROLL_LINES = 10
 _STYLE = Style.from_dict(

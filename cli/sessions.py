@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, session_id
-from tidings.cli.screen_text import clock, day_and_time, say
-from tidings.cli.signing_in import Account, Calls, asking
+from cli.arguments import DEFAULT_URL, AsUser, Token, Url, session_id
+from cli.screen_text import clock, day_and_time, say
+from cli.signing_in import Account, Calls, asking
 from tidings_client import ReceiptPage, Session
 
 MAX_PAGE = 200  # PROTOCOL

@@ -5,16 +5,16 @@ import sys
 
 import typer
 
-from tidings.cli.chat import chat
-from tidings.cli.dlq import app as dlq
-from tidings.cli.groups import app as group
-from tidings.cli.help_text import PLAIN
-from tidings.cli.init import init
-from tidings.cli.screen_text import say
-from tidings.cli.sessions import receipts, sessions
-from tidings.cli.talk import send, tail
-from tidings.cli.tokens import token
-from tidings.cli.where import where
+from cli.chat import chat
+from cli.dlq import app as dlq
+from cli.groups import app as group
+from cli.help_text import PLAIN
+from cli.init import init
+from cli.screen_text import say
+from cli.sessions import receipts, sessions
+from cli.talk import send, tail
+from cli.tokens import token
+from cli.where import where
 from tidings.errors import ConfigurationError, TidingsError
 from tidings.logging import configure
 from tidings_client import TidingsError as ClientError

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tidings.cli.screen_text import TICKS, clock, content, visible
+from cli.screen_text import TICKS, clock, content, visible
 from tidings_client import Message, Status, StatusChanged
 
 MAX_SHOWN = 1_000

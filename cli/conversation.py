@@ -4,10 +4,10 @@ import asyncio
 import os
 import time
 
-from tidings.cli.chat_screen import ChatScreen
-from tidings.cli.chat_view import ChatView
-from tidings.cli.screen_text import visible
-from tidings.cli.signing_in import Account, LivePlace, signed_in
+from cli.chat_screen import ChatScreen
+from cli.chat_view import ChatView
+from cli.screen_text import visible
+from cli.signing_in import Account, LivePlace, signed_in
 from tidings_client import Client, HistoryPage, IdChanged, LinkChanged, StatusChanged, WatermarksMoved, peer_of
 
 HISTORY = 100

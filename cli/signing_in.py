@@ -6,8 +6,8 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from tidings.cli.patience import GaveUp
-from tidings.cli.screen_text import say
+from cli.patience import GaveUp
+from cli.screen_text import say
 from tidings_client import ApiError, Client, Cursor, CursorStore, TokenProvider, Unreachable, development_tokens
 from tidings_client.group_calls import GroupCalls
 from tidings_client.ids import MessageIds

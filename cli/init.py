@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli import composition
-from tidings.cli.arguments import seconds
-from tidings.cli.initialise import Initialised, initialise, log_time_ms
-from tidings.cli.patience import GaveUp, patiently
-from tidings.cli.screen_text import say
+from cli import composition
+from cli.arguments import seconds
+from cli.patience import GaveUp, patiently
+from cli.screen_text import say
 from tidings.errors import StoreUnavailable
+from tidings.runtime.initialise import Initialised, initialise, log_time_ms
 from tidings.runtime.reading_settings import read_group
 from tidings.runtime.settings import CassandraSettings, KafkaSettings
 

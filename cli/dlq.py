@@ -7,12 +7,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from cli import composition
+from cli.dead_letters import ACCEPTED, Letter, explained, letter_at, newest_letters, outcome, replay
+from cli.help_text import PLAIN
+from cli.patience import GaveUp, patiently
+from cli.screen_text import day_and_time, say
 from tidings.broker.base import Broker, TopicPartition
-from tidings.cli import composition
-from tidings.cli.dead_letters import ACCEPTED, Letter, explained, letter_at, newest_letters, outcome, replay
-from tidings.cli.help_text import PLAIN
-from tidings.cli.patience import GaveUp, patiently
-from tidings.cli.screen_text import day_and_time, say
 from tidings.errors import BrokerUnavailable
 from tidings.runtime.reading_settings import read_group
 from tidings.runtime.settings import KafkaSettings

@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, seconds, user_id
-from tidings.cli.patience import GaveUp
-from tidings.cli.screen_text import TICKS, content, line, say
-from tidings.cli.signing_in import Account, LivePlace, signed_in
+from cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, seconds, user_id
+from cli.patience import GaveUp
+from cli.screen_text import TICKS, content, line, say
+from cli.signing_in import Account, LivePlace, signed_in
 from tidings_client import (
     Client,
     Complaint,

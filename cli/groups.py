@@ -6,10 +6,10 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, user_id
-from tidings.cli.help_text import PLAIN
-from tidings.cli.screen_text import day_and_time, say
-from tidings.cli.signing_in import Account, Calls, asking
+from cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, user_id
+from cli.help_text import PLAIN
+from cli.screen_text import day_and_time, say
+from cli.signing_in import Account, Calls, asking
 from tidings_client import LeftOut, Member, Placed
 
 T = TypeVar("T", bound=Placed)

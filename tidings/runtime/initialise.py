@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tidings.broker.base import Admin, Broker, NewRecord, TopicPartition
 from tidings.errors import BrokerUnavailable, ConfigurationError
-from tidings.policy.marks import Marks, fits_metadata
+from tidings.runtime.marks import Marks, fits_metadata
 from tidings.runtime.start import started
 from tidings.topics import GROUPS, PUSH, Topic, TopicSizes, declared
 from tidings.wire.push_pb2 import Push

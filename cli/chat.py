@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, user_id
-from tidings.cli.signing_in import Account
+from cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, user_id
+from cli.signing_in import Account
 from tidings.errors import ConfigurationError
 from tidings_client import direct_session
 
@@ -25,6 +25,6 @@ def chat(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigurationError("`tidings chat` needs a terminal; scripts use `tidings send` and `tidings tail`")
-    from tidings.cli.conversation import converse  # loads the terminal library, which no other verb needs
+    from cli.conversation import converse  # loads the terminal library, which no other verb needs
 
     asyncio.run(converse(Account(url, user, token), session or direct_session(user, peer)))

@@ -1,5 +1,0 @@
-"""`python -m tidings.cli`."""
-
-from tidings.cli import main
-
-main()

@@ -1,1 +1,0 @@
-"""Pure state machines: no asyncio, no clock, no client library."""
