@@ -108,7 +108,7 @@ async def gateway() -> PushRouter:
         link.connection.received(json.dumps(hello), clock.monotonic_ms(), clock.wall_ms())
         hub.sign_in(link)
         member = MemberRow(GROUP, user_id, 1, 1, 0, 0, ROLE_MEMBER, 0, 0, 1)
-        hub.read_groups.learn(hub.read_groups.visit(user_id), [(group, member)], {GROUP: 1})
+        hub.group_tracker.apply_versions(hub.group_tracker.generation(user_id), [(group, member)], {GROUP: 1})
         hub.settle(link)
     await asyncio.sleep(0)
     return PushRouter(hub, WaitingCalls(1), SendTimes(), lives, SessionOrders(), EPOCH, clock)

@@ -128,15 +128,15 @@ BUGS = (
     bug(
         "heads are told without asking the tables",
         "services/gateway/large_groups/heads.py",
-        "                if self._groups.is_surely_in(user_id, name, head):\n",
+        "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
     ),
     bug(
         "a head is told to who was out when it was written",
         "services/gateway/large_groups/tracker.py",
-        "if seat is None or not seat.is_in or seq < seat.joined_seq:",
-        "if seat is None or not seat.is_in:",
+        "if view is None or not view.is_member_now or seq < view.joined_seq:",
+        "if view is None or not view.is_member_now:",
         by.OWN_HEADS,
     ),
     bug(
@@ -149,8 +149,8 @@ BUGS = (
     bug(
         "pushes after a gap say nothing of what was in it",
         "services/gateway/large_groups/tracker.py",
-        " and not seat.has_missed(run.first)\n        return is_in_line",
-        "\n        return is_in_line",
+        " and not view.may_have_missed(range_.first)\n        return is_contiguous",
+        "\n        return is_contiguous",
         by.OWN_HEADS,
     ),
 )

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from services.gateway.large_groups.heads import ReadHeads
-from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.large_groups.heads import GroupHeads
+from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
@@ -261,12 +261,12 @@ class Gateway:
     def start(self) -> None:
         """First the position, then the start record, then connections (H13). Nothing is kept of a life before."""
         store = self.world.read_store
-        self._read_groups = ReadGroups()
+        self._tracker = GroupTracker()
         self.messages = MessageReads(store, self.world.clock, _CACHE_BYTES)
         self.inbox = InboxReads(store, self.messages, pages_at_once=8)
         self.memberships = Memberships(store)
         sessions = SessionReads(store, self.messages, self.memberships)
-        self._heads_of_groups = ReadHeads(self._read_groups, sessions, self.memberships)
+        self._heads_of_groups = GroupHeads(self._tracker, sessions, self.memberships)
         self._offset = self.world.end(PUSH, self.ordinal)
         event = GatewayEvent(gateway=self.ordinal, state=GatewayEvent.STATE_STARTED)
         self.epoch = self.world.append(GATEWAYS, 0, event.SerializeToString(), str(self.ordinal).encode())
@@ -282,14 +282,14 @@ class Gateway:
     def accept(self, device: Device) -> None:
         """A connection; `live` will follow."""
         self.connections[device.connection_id] = device
-        self._read_groups.enter(device.user_id)
+        self._tracker.add_user(device.user_id)
         self._announce(device, Presence.STATE_HERE)
 
     def left(self, device: Device) -> None:
         """Its end."""
         del self.connections[device.connection_id]
         if not self._of_users([device.user_id]):
-            self._read_groups.leave(device.user_id)
+            self._tracker.remove_user(device.user_id)
         self._announce(device, Presence.STATE_GONE)
 
     def _announce(self, device: Device, state: Presence.State) -> None:
@@ -324,7 +324,7 @@ class Gateway:
                 self._answer(push.send_error.origin.connection_id, push.send_error)
             case "message":
                 self._push(push.message)
-                for user_id in sorted(self._read_groups.take_unsure()):
+                for user_id in sorted(self._tracker.take_unverified()):
                     await self._learn(user_id)
             case "live":
                 await self._live(push.live.connection_id, push.live.inbox_seq)
@@ -332,7 +332,7 @@ class Gateway:
                 for device in self._of_users(push.watermark.recipient_ids):
                     device.frames.append(("watermark", push.watermark))
             case "resync":
-                self._read_groups.distrust()
+                self._tracker.invalidate()
                 for device in self.connections.values():
                     device.is_live = False
                     self._announce(device, Presence.STATE_HERE)
@@ -351,7 +351,7 @@ class Gateway:
 
     def _push(self, pushed: PushedMessage) -> None:
         seen = _of_record(pushed.message)
-        members = self._read_groups.pushed(pushed)
+        members = self._tracker.apply_push(pushed)
         if not pushed.user_ids:
             for device in self._of_users(members):
                 device.sent.add((seen.session_id, seen.seq))
@@ -370,14 +370,14 @@ class Gateway:
         device.frames.append(("live", (inbox_seq, await self._heads(device.user_id))))
 
     async def _learn(self, user_id: str) -> None:
-        groups = self._read_groups
-        visit = groups.visit(user_id)
+        groups = self._tracker
+        visit = groups.generation(user_id)
         rows = await self.world.read_store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
-        asked = sorted(name for name in listed.union(groups.known(user_id)) if ids.is_group_session(name))
-        groups.expect(visit, user_id, asked)
+        asked = sorted(name for name in listed.union(groups.tracked_sessions(user_id)) if ids.is_group_session(name))
+        groups.begin_load(visit, user_id, asked)
         heads = {name: row.seq for name, row in (await history.heads(self.world.read_store, asked)).items()}
-        groups.learn(visit, (await self.memberships.versions(user_id, asked)).values(), heads)
+        groups.apply_versions(visit, (await self.memberships.versions(user_id, asked)).values(), heads)
 
     async def _heads(self, user_id: str) -> dict[str, int]:
         """The heads of the user's read groups, each of which the user must be allowed to know (G10)."""

@@ -185,7 +185,7 @@ class WebSocketEndpoint:
         """Every member of a large group acks several times a second, and receipts would look each up to drop it."""
         if move.read_seq:
             return False
-        return self._hub.read_groups.is_kept_by_nobody(user_id, move.session_id, move.delivered_seq)
+        return self._hub.group_tracker.is_delivered_ignored(user_id, move.session_id, move.delivered_seq)
 
 
 async def _refuse(send: Send, answer: Response) -> None:

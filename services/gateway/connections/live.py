@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from services.gateway.connections.link import Link
 from services.gateway.connections.registry import Hub
-from services.gateway.large_groups.heads import ReadHeads
+from services.gateway.large_groups.heads import GroupHeads
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.sessions import SessionReads
 from tidings import ids, metrics
@@ -34,7 +34,7 @@ class Lives:
         self._memberships = memberships
         self._sessions = sessions
         self._clock = clock
-        self._heads = ReadHeads(hub.read_groups, sessions, memberships)
+        self._heads = GroupHeads(hub.group_tracker, sessions, memberships)
         self._waiting: dict[Link, int] = {}
         self._again: set[str] = set()
         self._running: asyncio.Task[None] | None = None
@@ -48,7 +48,7 @@ class Lives:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
 
-    def learn_again(self, user_ids: Collection[str]) -> None:
+    def reload(self, user_ids: Collection[str]) -> None:
         """Pushes of a group of theirs were missed: read the tables again, and tell them the heads right after.
 
         Where they fail, presence is due at once, as after a loss: `live` asks anew.
@@ -67,7 +67,7 @@ class Lives:
             links = list(self._waiting)[:USERS_AT_ONCE]
             seqs = {link: self._waiting.pop(link) for link in links}
             users = {link.connection.user_id for link in links}
-            visits = {user_id: self._hub.read_groups.visit(user_id) for user_id in users}
+            visits = {user_id: self._hub.group_tracker.generation(user_id) for user_id in users}
             learned = await self._learn_all(users.union(again))
             self._beat_soon(learned.intersection(again))
             self._announce(set(again) - learned)
@@ -75,7 +75,7 @@ class Lives:
             for link, inbox_seq in seqs.items():
                 if link.connection.user_id not in heads or link.connection.user_id in unread:
                     continue
-                if self._hub.read_groups.visit(link.connection.user_id) != visits[link.connection.user_id]:
+                if self._hub.group_tracker.generation(link.connection.user_id) != visits[link.connection.user_id]:
                     # Pushes were lost meanwhile, and what was read is void: its presence is due again, and asks anew.
                     continue
                 link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
@@ -110,13 +110,13 @@ class Lives:
 
     async def _learn(self, user_id: str) -> None:
         """Raises StoreUnavailable."""
-        groups = self._hub.read_groups
-        visit = groups.visit(user_id)
+        groups = self._hub.group_tracker
+        visit = groups.generation(user_id)
         rows = await self._store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
-        asked = {name for name in listed.union(groups.known(user_id)) if ids.is_group_session(name)}
-        groups.expect(visit, user_id, asked)
+        asked = {name for name in listed.union(groups.tracked_sessions(user_id)) if ids.is_group_session(name)}
+        groups.begin_load(visit, user_id, asked)
         # Before the versions: what they say holds at least up to there.
         heads = await self._sessions.head_seqs(asked)
         versions = await self._memberships.versions(user_id, asked)
-        groups.learn(visit, versions.values(), heads)
+        groups.apply_versions(visit, versions.values(), heads)

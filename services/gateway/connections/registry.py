@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Collection, Iterator
 
 from services.gateway.connections.link import Link, Send
-from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.protocol.connection import Connection, ConnectionRules
 from services.gateway.reads.known_heads import KnownHeads
 from services.gateway.submit.publisher import Publisher
@@ -41,7 +41,7 @@ class Hub:
         self._links: dict[str, Link] = {}
         self._of_user: dict[str, tuple[Link, ...]] = {}
         # The groups of those who are connected, as far as read diffusion is concerned.
-        self.read_groups = ReadGroups()
+        self.group_tracker = GroupTracker()
         # Of the sessions that were pushed or read here.
         self.known_heads = known_heads or KnownHeads()
         self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
@@ -77,7 +77,7 @@ class Hub:
         others = self._of_user.get(connection.user_id, ())
         self._of_user[connection.user_id] = (*others, link)
         # Before anything is read for `live`: a push in between is not lost (H35).
-        self.read_groups.enter(connection.user_id)
+        self.group_tracker.add_user(connection.user_id)
         for other in others:
             if other.connection.device_id == connection.device_id:
                 other.connection.replaced()
@@ -144,7 +144,7 @@ class Hub:
             self._of_user[connection.user_id] = others
         else:
             self._of_user.pop(connection.user_id, None)
-            self.read_groups.leave(connection.user_id)
+            self.group_tracker.remove_user(connection.user_id)
         # Presence is one key per device and gateway: a `gone` after the `here` of a newer connection would
         # be all that compaction leaves of both.
         if not any(other.connection.device_id == connection.device_id for other in others):

@@ -3,21 +3,21 @@
 import random
 from collections.abc import Collection, Mapping
 
-from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.reads.membership import Memberships, is_member
 from services.gateway.reads.sessions import SessionReads
 
 _Place = tuple[str, str]  # session, user
 
 
-class ReadHeads:
+class GroupHeads:
     """Where pushes are behind a head, a removal may be on its way with them: the tables are asked, after the head.
 
     That a head may be told is kept, so it is asked about once. With pushes up to the head, as in every group that
     is quiet, nothing has to be read.
     """
 
-    def __init__(self, groups: ReadGroups, sessions: SessionReads, memberships: Memberships) -> None:
+    def __init__(self, groups: GroupTracker, sessions: SessionReads, memberships: Memberships) -> None:
         """`groups`: those of this gateway's users."""
         self._groups = groups
         self._sessions = sessions
@@ -30,7 +30,7 @@ class ReadHeads:
 
         Of at most `most_asked` memberships the tables are asked; what is unsure beyond them is left out this time.
         """
-        of_user = self._groups.of_user
+        of_user = self._groups.read_sessions_of
         names = {name for user_id in user_ids for name in of_user(user_id)}
         heads, unreadable = await self._sessions.readable_head_seqs(names)
         unread = {user_id for user_id in user_ids if unreadable and not unreadable.isdisjoint(of_user(user_id))}
@@ -48,10 +48,10 @@ class ReadHeads:
         unsure: list[_Place] = []
         for user_id in user_ids:
             told = sure[user_id] = {}
-            for name in self._groups.of_user(user_id):
+            for name in self._groups.read_sessions_of(user_id):
                 if (head := heads.get(name)) is None:
                     continue
-                if self._groups.is_surely_in(user_id, name, head):
+                if self._groups.is_verified_member(user_id, name, head):
                     told[name] = head
                 else:
                     unsure.append((name, user_id))
@@ -63,7 +63,7 @@ class ReadHeads:
         for (name, user_id), (group, member) in found.items():
             # Who was out when the head was read may have been added since.
             if is_member(group, member) and member.joined_seq <= heads[name]:
-                self._groups.vouch(user_id, name, heads[name])
+                self._groups.confirm_membership(user_id, name, heads[name])
         return {user_id for _, user_id in failed}
 
 

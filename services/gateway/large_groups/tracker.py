@@ -1,13 +1,10 @@
-"""Which connected users are members of which read-diffusion groups. Pure (DESIGN section 5; H15, H35).
+"""Which connected users are members of which read-diffusion groups. Pure. docs/LARGE-GROUPS.md explains it.
 
-What is known comes from two sides that overtake each other: the tables, read
-after a connection's `live`, and pushes. Both say what holds from some seq on,
-so of each fact the one with the highest seq wins. It is kept per user: after a
-while in write diffusion only what names the user says that the user is still in.
+Two sources overtake each other: the tables, read after a connection's `live`, and pushes. Both state what holds from
+some seq on, so the fact with the highest seq wins. The tracker keeps a membership view per group and user.
 
-A read push that was lost may have been the removal of somebody (G10). So it is
-known up to which seq the pushes of a group have come without a gap, and nobody
-is handed anything across one before the tables have been read again.
+A lost push may have been a removal (G10). So the tracker keeps the contiguous range of each group's pushes, and hands
+out nothing across a gap before the tables have been read again (hazards H15 and H35).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,67 +13,66 @@ from services.gateway.reads.membership import is_member
 from tidings.store.rows import MODE_READ, GroupRow, MemberRow
 from tidings.wire.push_pb2 import PushedMessage
 
-# Groups whose pushes are followed; one that is forgotten is read from the tables again.
-_RUNS = 20_000
-# Groups of which something is kept for one user, some 500 bytes each: with more, those that pushes told of are
-# forgotten, and the tables read again, which know those the user is in.
-MAX_SEATS = 5_000
+# Groups with a contiguous range. The members of an evicted group are verified by the tables again.
+_MAX_RANGES = 20_000
+# Views of one user, some 500 bytes each. Above it all views of the user are dropped and the tables are read again,
+# because other users decide into how many groups a user is put.
+MAX_TRACKED_GROUPS = 5_000
 
 
-class _Seat:
-    """What is known of one user in one group: the newest membership and the mode, each with the seq that says so.
+class _MembershipView:
+    """The newest membership of one user in one group, and the group's mode, each with the seq that states it.
 
-    Tables and inboxes can tell of a removal before the pushes in line up to it have come, so the membership
-    is kept with its end: what lies inside of it is the user's, however late it comes.
+    Tables and inboxes can report a removal before the group's own pushes up to it have come. So the view keeps the
+    end of the membership: messages inside it belong to the user, however late they come.
     """
 
     __slots__ = (
-        "followed_from",
+        "confirmed_head",
         "is_read",
         "joined_seq",
-        "known_seq",
         "left_seq",
         "member_seq",
         "mode_seq",
-        "vouched_seq",
+        "tracked_from",
+        "verified_seq",
     )
 
-    def __init__(self, followed_from: int) -> None:
-        """Pushes in line below `followed_from` came before anything of the user was kept."""
-        self.followed_from = followed_from
-        # The end of the membership: 0 while it lasts, -1 before anything is known.
+    def __init__(self, tracked_from: int) -> None:
+        """Group pushes below `tracked_from` came before the view existed."""
+        self.tracked_from = tracked_from
+        # The end of the membership: 0 while it lasts, -1 before the first fact.
         self.joined_seq, self.left_seq = 0, -1
         self.is_read = False
         self.member_seq = self.mode_seq = -1
-        # Up to here nothing about the user can have been missed, whatever became of the pushes.
-        self.known_seq = -1
-        # The head at which the tables last said that the user was in. Of pushes it says nothing.
-        self.vouched_seq = -1
+        # Up to here no fact about the user can be missing, whatever pushes were lost.
+        self.verified_seq = -1
+        # The head at which the tables last confirmed the membership. It states nothing about pushes.
+        self.confirmed_head = -1
 
     @property
-    def is_in(self) -> bool:
-        """A member now."""
+    def is_member_now(self) -> bool:
         return self.left_seq == 0
 
     @property
     def is_reader(self) -> bool:
         """A member, of a group in read diffusion."""
-        return self.is_in and self.is_read
+        return self.is_member_now and self.is_read
 
-    def has(self, seq: int, unbroken_from: int) -> bool:
-        """Whether the user is handed a message of this seq, before which the pushes from `unbroken_from` on came."""
-        is_theirs = self.joined_seq <= seq and (self.is_in or seq <= self.left_seq)
-        return is_theirs and (self.is_read or seq < self.mode_seq) and not self.has_missed(unbroken_from)
+    def may_receive(self, seq: int, contiguous_from: int) -> bool:
+        """Whether the user receives the message of this seq; the pushes from `contiguous_from` up to it have come."""
+        is_theirs = self.joined_seq <= seq and (self.is_member_now or seq <= self.left_seq)
+        return is_theirs and (self.is_read or seq < self.mode_seq) and not self.may_have_missed(contiguous_from)
 
-    def has_missed(self, unbroken_from: int) -> bool:
-        """Whether something about the user may have been said between what is known and what was followed."""
-        return self.known_seq < max(unbroken_from, self.followed_from) - 1
+    def may_have_missed(self, contiguous_from: int) -> bool:
+        """Whether a fact about the user may lie between the verified seq and the contiguous range."""
+        return self.verified_seq < max(contiguous_from, self.tracked_from) - 1
 
-    def know(self, seq: int) -> None:
-        self.known_seq = max(seq, self.known_seq)
+    def verify_up_to(self, seq: int) -> None:
+        self.verified_seq = max(seq, self.verified_seq)
 
-    # Facts come late and in any order. An old one never ends or begins the newest membership, but it may show that
-    # this began later than was believed, which is always the safe side.
+    # Facts come late and in any order. An old fact never ends or begins the newest membership. It may show that the
+    # membership began later than the view states, which is the safe side.
 
     def joined(self, seq: int, joined_seq: int) -> None:
         """A member at this seq, since `joined_seq`."""
@@ -86,17 +82,17 @@ class _Seat:
             self.joined_seq = max(joined_seq, self.joined_seq)
 
     def left(self, seq: int) -> None:
-        """A member up to this seq; of one whose joining is not known nothing before it."""
-        if seq > self.member_seq or (seq == self.member_seq and self.is_in):
-            self.joined_seq = self.joined_seq if self.is_in else seq
+        """A member up to this seq; without a known joining, the user gets nothing before it."""
+        if seq > self.member_seq or (seq == self.member_seq and self.is_member_now):
+            self.joined_seq = self.joined_seq if self.is_member_now else seq
             self.member_seq = self.left_seq = seq
         elif seq < self.member_seq and self.joined_seq <= seq:
             self.joined_seq = self.member_seq
 
-    def ended(self, seq: int, unbroken_from: int) -> None:
-        """The group ended at this seq. Who may have left before it is sure of what is known only."""
-        if self.is_in:
-            self.left_seq = self.known_seq if self.has_missed(unbroken_from) else seq
+    def ended(self, seq: int, contiguous_from: int) -> None:
+        """The group ended at this seq. Where a removal may be missing, only the verified part counts."""
+        if self.is_member_now:
+            self.left_seq = self.verified_seq if self.may_have_missed(contiguous_from) else seq
             self.member_seq = seq
 
     def mode(self, seq: int, is_read: bool) -> None:
@@ -104,8 +100,8 @@ class _Seat:
             self.mode_seq, self.is_read = seq, is_read
 
 
-class _Run:
-    """Seqs of a group whose read pushes came one after the other, both included."""
+class _ContiguousRange:
+    """The seqs of a group, `first` to `last`, whose pushes came without a gap."""
 
     __slots__ = ("first", "last")
 
@@ -113,208 +109,213 @@ class _Run:
         self.first = self.last = seq
 
 
-class ReadGroups:
-    """Bounded by the connected users, for each of them MAX_SEATS and the read-diffusion groups they are in."""
+class GroupTracker:
+    """Memory is bounded by the connected users: for each, MAX_TRACKED_GROUPS or the groups that the user is in."""
 
-    __slots__ = ("_groups", "_next_visit", "_of_user", "_runs", "_unsure", "_visits")
+    __slots__ = ("_generations", "_groups", "_next_generation", "_ranges", "_sessions_of", "_unverified")
 
     def __init__(self) -> None:
-        """Nobody is connected."""
-        self._groups: dict[str, dict[str, _Seat]] = {}
-        self._of_user: dict[str, set[str]] = {}
-        self._visits: dict[str, int] = {}
-        self._next_visit = 1
-        self._runs: dict[str, _Run] = {}
-        self._unsure: set[str] = set()
+        """No user is connected."""
+        self._groups: dict[str, dict[str, _MembershipView]] = {}
+        self._sessions_of: dict[str, set[str]] = {}
+        self._generations: dict[str, int] = {}
+        self._next_generation = 1
+        self._ranges: dict[str, _ContiguousRange] = {}
+        self._unverified: set[str] = set()
 
-    def enter(self, user_id: str) -> None:
-        """A connection has signed in: from now on pushes about the user are kept, known group or not."""
-        if user_id not in self._visits:
-            self._visits[user_id] = self._next_visit
-            self._next_visit += 1
+    def add_user(self, user_id: str) -> None:
+        """The first connection of a user has signed in: from now on pushes about the user are applied."""
+        if user_id not in self._generations:
+            self._generations[user_id] = self._next_generation
+            self._next_generation += 1
 
-    def leave(self, user_id: str) -> None:
+    def remove_user(self, user_id: str) -> None:
         """The user's last connection here has closed."""
-        if self._visits.pop(user_id, None) is None:
+        if self._generations.pop(user_id, None) is None:
             return
-        self._unsure.discard(user_id)
-        for session_id in self._of_user.pop(user_id, ()):
-            seats = self._groups[session_id]
-            del seats[user_id]
-            if not seats:
+        self._unverified.discard(user_id)
+        for session_id in self._sessions_of.pop(user_id, ()):
+            views = self._groups[session_id]
+            del views[user_id]
+            if not views:
                 del self._groups[session_id]
 
-    def distrust(self) -> None:
-        """Pushes may have been lost, a removal among them: what is known counts again only once it is read anew."""
-        for user_id in list(self._visits):
-            self.leave(user_id)
-            self.enter(user_id)
+    def invalidate(self) -> None:
+        """Pushes may have been lost, removals among them: drop all views, so that the tables are read again."""
+        for user_id in list(self._generations):
+            self.remove_user(user_id)
+            self.add_user(user_id)
 
-    def visit(self, user_id: str) -> int:
-        """A number for this stay of the user, 0 for one who is not connected: what is read for it is void after it."""
-        return self._visits.get(user_id, 0)
+    def generation(self, user_id: str) -> int:
+        """The user's connection generation, 0 without a connection. Results of reads for an older one are ignored."""
+        return self._generations.get(user_id, 0)
 
-    def known(self, user_id: str) -> Sequence[str]:
-        """Every group of which something is known for the user: the tables are to be asked of these too."""
-        return tuple(self._of_user.get(user_id, ()))
+    def tracked_sessions(self, user_id: str) -> Sequence[str]:
+        """Every group with a view of the user: a load has to read these, too."""
+        return tuple(self._sessions_of.get(user_id, ()))
 
-    def of_user(self, user_id: str) -> Sequence[str]:
-        """The read-diffusion groups in which the user is now."""
-        return [name for name in self._of_user.get(user_id, ()) if self._is_reader(name, user_id)]
+    def read_sessions_of(self, user_id: str) -> Sequence[str]:
+        """The read-diffusion groups of which the user is a member."""
+        return [name for name in self._sessions_of.get(user_id, ()) if self._is_reader(name, user_id)]
 
-    def is_surely_in(self, user_id: str, session_id: str, seq: int) -> bool:
-        """Whether the user is a member and was one at this seq: no removal up to it was missed or is on its way."""
-        seat, run = self._seat_if_kept(session_id, user_id), self._runs.get(session_id)
-        if seat is None or not seat.is_in or seq < seat.joined_seq:
+    def is_verified_member(self, user_id: str, session_id: str, seq: int) -> bool:
+        """Whether the user is a member and was one at this seq: no removal up to it can be missing or on its way."""
+        view, range_ = self._view_if_kept(session_id, user_id), self._ranges.get(session_id)
+        if view is None or not view.is_member_now or seq < view.joined_seq:
             return False
-        is_in_line = run is not None and seq <= run.last and not seat.has_missed(run.first)
-        return is_in_line or seq <= seat.known_seq or seq == seat.vouched_seq
+        is_contiguous = range_ is not None and seq <= range_.last and not view.may_have_missed(range_.first)
+        return is_contiguous or seq <= view.verified_seq or seq == view.confirmed_head
 
-    def vouch(self, user_id: str, session_id: str, head: int) -> None:
-        """The tables, asked after this head, say that the user was a member at it, which stays true for ever.
+    def confirm_membership(self, user_id: str, session_id: str, head: int) -> None:
+        """The tables, read after this head, state that the user was a member at it, which stays true.
 
-        Not learned: pushes on their way may be of an earlier membership, and are handed over all the same.
+        The view itself does not change: pushes on their way may belong to an earlier membership.
         """
-        seat = self._seat_if_kept(session_id, user_id)
-        if seat is not None:
-            seat.vouched_seq = head
+        view = self._view_if_kept(session_id, user_id)
+        if view is not None:
+            view.confirmed_head = head
 
-    def is_kept_by_nobody(self, user_id: str, session_id: str, delivered_seq: int) -> bool:
-        """Whether receipts would drop this `delivered`: it came in line, to one who is in read diffusion (ADR 15)."""
-        seat, run = self._seat_if_kept(session_id, user_id), self._runs.get(session_id)
-        if seat is None or run is None or not run.first <= delivered_seq <= run.last:
+    def is_delivered_ignored(self, user_id: str, session_id: str, delivered_seq: int) -> bool:
+        """Whether the receipts service ignores this `delivered`: it names a push of a read-diffusion group (ADR 15)."""
+        view, range_ = self._view_if_kept(session_id, user_id), self._ranges.get(session_id)
+        if view is None or range_ is None or not range_.first <= delivered_seq <= range_.last:
             return False
-        return seat.is_reader and seat.has(delivered_seq, run.first)
+        return view.is_reader and view.may_receive(delivered_seq, range_.first)
 
-    def take_unsure(self) -> Sequence[str]:
-        """Users for whom the tables are to be read again, since a push of a group of theirs was missed. Told once."""
-        unsure, self._unsure = tuple(self._unsure), set()
-        return unsure
+    def take_unverified(self) -> Sequence[str]:
+        """Users whose tables have to be read again, because a push of one of their groups is missing. Each once."""
+        unverified, self._unverified = tuple(self._unverified), set()
+        return unverified
 
-    def expect(self, visit: int, user_id: str, session_ids: Iterable[str]) -> None:
-        """These groups are about to be read for the user: what is pushed from now on is kept for each."""
-        if visit and self._visits.get(user_id) == visit:
+    def begin_load(self, generation: int, user_id: str, session_ids: Iterable[str]) -> None:
+        """A read of these groups begins: from now on their pushes are applied to the user's views."""
+        if generation and self._generations.get(user_id) == generation:
             for session_id in session_ids:
-                self._seat(session_id, user_id)
+                self._view(session_id, user_id)
 
-    def learn(self, visit: int, versions: Iterable[tuple[GroupRow, MemberRow]], heads: Mapping[str, int]) -> None:
-        """Newest versions as read from the tables for one user, each group's before the member's.
+    def apply_versions(
+        self, generation: int, versions: Iterable[tuple[GroupRow, MemberRow]], heads: Mapping[str, int]
+    ) -> None:
+        """Apply the newest versions of one user, read from the tables: each group's before the member's.
 
-        `heads`: how far each group had come before its versions were read.
+        `heads`: the head of each group, read before its versions.
         """
         for group, member in versions:
             user_id, session_id = member.user_id, group.session_id
-            if not visit or self._visits.get(user_id) != visit:
+            if not generation or self._generations.get(user_id) != generation:
                 return
-            seat = self._seat(session_id, user_id)
-            seat.know(heads.get(session_id, -1))
-            seat.joined(member.left_seq or member.as_of_seq, member.joined_seq)
+            view = self._view(session_id, user_id)
+            view.verify_up_to(heads.get(session_id, -1))
+            view.joined(member.left_seq or member.as_of_seq, member.joined_seq)
             if not is_member(group, member):
-                seat.left(member.left_seq or group.as_of_seq)
-            seat.mode(group.as_of_seq, group.mode == MODE_READ)
+                view.left(member.left_seq or group.as_of_seq)
+            view.mode(group.as_of_seq, group.mode == MODE_READ)
 
-    def pushed(self, pushed: PushedMessage) -> Sequence[str]:
-        """Take in what a push says; the connected members that are to be handed it, none where it names its users.
+    def apply_push(self, pushed: PushedMessage) -> Sequence[str]:
+        """Apply the facts of a push; return the connected members that receive it, none where it names its users.
 
-        Who joins by the message is handed it, and so is who leaves by it.
+        A user who joins or leaves by the message receives it.
         """
         message = pushed.message
-        unbroken_from = message.seq if pushed.user_ids else self._follow(message.session_id, message.seq)
+        contiguous_from = message.seq if pushed.user_ids else self._extend_range(message.session_id, message.seq)
         if pushed.joined_ids:
-            self._join(pushed)
+            self._apply_joined(pushed)
         receivers: list[str] = []
         if not pushed.user_ids and pushed.mode == MODE_READ:
-            seats = self._groups.get(message.session_id, {})
-            receivers = [user_id for user_id, seat in seats.items() if seat.has(message.seq, unbroken_from)]
-            if len(receivers) < len(seats):
-                self._doubt(seats, unbroken_from)
+            views = self._groups.get(message.session_id, {})
+            receivers = [user_id for user_id, view in views.items() if view.may_receive(message.seq, contiguous_from)]
+            if len(receivers) < len(views):
+                self._mark_unverified(views, contiguous_from)
         if pushed.mode_to:
-            self._change_mode(pushed)
+            self._apply_mode(pushed)
         if pushed.left_ids or pushed.dissolves:
-            self._part(pushed, unbroken_from)
+            self._apply_left(pushed, contiguous_from)
         if pushed.user_ids and (pushed.joined_ids or pushed.mode_to):
-            self._doubt_named(pushed)
+            self._mark_named_unverified(pushed)
         return receivers
 
-    def _follow(self, session_id: str, seq: int) -> int:
-        """A push in line; from which seq on they have come without a gap."""
-        run = self._runs.get(session_id)
-        if run is None or seq > run.last + 1:
-            run = self._runs[session_id] = _Run(seq)
-            if len(self._runs) > _RUNS:
-                del self._runs[next(iter(self._runs))]
-        run.last = max(run.last, seq)
-        return run.first
+    def _extend_range(self, session_id: str, seq: int) -> int:
+        """Add a group push; return the first seq of the contiguous range."""
+        range_ = self._ranges.get(session_id)
+        if range_ is None or seq > range_.last + 1:
+            range_ = self._ranges[session_id] = _ContiguousRange(seq)
+            if len(self._ranges) > _MAX_RANGES:
+                del self._ranges[next(iter(self._ranges))]
+        range_.last = max(range_.last, seq)
+        return range_.first
 
-    def _doubt(self, seats: Mapping[str, _Seat], unbroken_from: int) -> None:
-        self._unsure.update(
-            user_id for user_id, seat in seats.items() if seat.is_reader and seat.has_missed(unbroken_from)
+    def _mark_unverified(self, views: Mapping[str, _MembershipView], contiguous_from: int) -> None:
+        self._unverified.update(
+            user_id for user_id, view in views.items() if view.is_reader and view.may_have_missed(contiguous_from)
         )
 
-    def _doubt_named(self, pushed: PushedMessage) -> None:
-        """Their joining, or the change of mode, came by their inboxes: later pushes in line may have come before it."""
+    def _mark_named_unverified(self, pushed: PushedMessage) -> None:
+        """The fact came through the users' inboxes: later group pushes may have come before it."""
         session_id = pushed.message.session_id
-        run, seats = self._runs.get(session_id), self._groups.get(session_id, {})
-        if run is not None:
-            self._doubt({user_id: seats[user_id] for user_id in pushed.user_ids if user_id in seats}, run.first)
+        range_, views = self._ranges.get(session_id), self._groups.get(session_id, {})
+        if range_ is not None:
+            self._mark_unverified(
+                {user_id: views[user_id] for user_id in pushed.user_ids if user_id in views}, range_.first
+            )
 
-    def _join(self, pushed: PushedMessage) -> None:
+    def _apply_joined(self, pushed: PushedMessage) -> None:
         session_id, seq = pushed.message.session_id, pushed.message.seq
         for user_id in pushed.joined_ids:
-            if user_id in self._visits:
-                seat = self._pushed_seat(session_id, user_id)
-                seat.know(seq)
-                seat.joined(seq, seq)
-                seat.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
+            if user_id in self._generations:
+                view = self._view_for_push(session_id, user_id)
+                view.verify_up_to(seq)
+                view.joined(seq, seq)
+                view.mode(seq, (pushed.mode_to or pushed.mode) == MODE_READ)
 
-    def _change_mode(self, pushed: PushedMessage) -> None:
-        """Only the way back to write is true of all at once.
+    def _apply_mode(self, pushed: PushedMessage) -> None:
+        """A switch to write diffusion holds for all members at once.
 
-        To read it is true of those whom it names: a removal in write diffusion may still be on its way to the others.
-        It comes by the inboxes, naming their users, and in line, naming all members.
+        A switch to read diffusion holds for the users that the push names, because a removal in write diffusion may
+        still be on its way to the others. It comes through inboxes, naming their users, and as a group push, naming
+        all members.
         """
         session_id, seq = pushed.message.session_id, pushed.message.seq
         if pushed.mode_to != MODE_READ:
-            for seat in self._groups.get(session_id, {}).values():
-                seat.mode(seq, False)
+            for view in self._groups.get(session_id, {}).values():
+                view.mode(seq, False)
             return
         for user_id in pushed.user_ids or pushed.member_ids:
-            if user_id in self._visits:
-                seat = self._pushed_seat(session_id, user_id)
-                seat.know(seq)
-                # Not since when: what was believed may have ended and begun again unseen.
-                seat.joined(seq, seq)
-                seat.mode(seq, True)
+            if user_id in self._generations:
+                view = self._view_for_push(session_id, user_id)
+                view.verify_up_to(seq)
+                # The joining is this seq: an earlier membership may have ended and begun again unseen.
+                view.joined(seq, seq)
+                view.mode(seq, True)
 
-    def _part(self, pushed: PushedMessage, unbroken_from: int) -> None:
+    def _apply_left(self, pushed: PushedMessage, contiguous_from: int) -> None:
         session_id, seq = pushed.message.session_id, pushed.message.seq
         for user_id in (*pushed.left_ids, *(pushed.user_ids if pushed.dissolves else ())):
-            if user_id in self._visits:
-                self._pushed_seat(session_id, user_id).left(seq)
+            if user_id in self._generations:
+                self._view_for_push(session_id, user_id).left(seq)
         if pushed.dissolves and not pushed.user_ids:
-            for seat in self._groups.get(session_id, {}).values():
-                seat.ended(seq, unbroken_from)
+            for view in self._groups.get(session_id, {}).values():
+                view.ended(seq, contiguous_from)
 
     def _is_reader(self, session_id: str, user_id: str) -> bool:
         return self._groups[session_id][user_id].is_reader
 
-    def _seat_if_kept(self, session_id: str, user_id: str) -> _Seat | None:
+    def _view_if_kept(self, session_id: str, user_id: str) -> _MembershipView | None:
         return self._groups.get(session_id, {}).get(user_id)
 
-    def _pushed_seat(self, session_id: str, user_id: str) -> _Seat:
-        """Of a connected user; others decide how many groups they are put into."""
-        known = self._of_user.get(user_id, ())
-        if len(known) >= MAX_SEATS and session_id not in known:
-            self.leave(user_id)
-            self.enter(user_id)
-            self._unsure.add(user_id)
-        return self._seat(session_id, user_id)
+    def _view_for_push(self, session_id: str, user_id: str) -> _MembershipView:
+        """The view of a connected user, within MAX_TRACKED_GROUPS."""
+        tracked_sessions = self._sessions_of.get(user_id, ())
+        if len(tracked_sessions) >= MAX_TRACKED_GROUPS and session_id not in tracked_sessions:
+            self.remove_user(user_id)
+            self.add_user(user_id)
+            self._unverified.add(user_id)
+        return self._view(session_id, user_id)
 
-    def _seat(self, session_id: str, user_id: str) -> _Seat:
-        seats = self._groups.setdefault(session_id, {})
-        seat = seats.get(user_id)
-        if seat is None:
-            run = self._runs.get(session_id)
-            seat = seats[user_id] = _Seat(run.last + 1 if run else 0)
-            self._of_user.setdefault(user_id, set()).add(session_id)
-        return seat
+    def _view(self, session_id: str, user_id: str) -> _MembershipView:
+        views = self._groups.setdefault(session_id, {})
+        view = views.get(user_id)
+        if view is None:
+            range_ = self._ranges.get(session_id)
+            view = views[user_id] = _MembershipView(range_.last + 1 if range_ else 0)
+            self._sessions_of.setdefault(user_id, set()).add(session_id)
+        return view

@@ -82,9 +82,9 @@ class PushRouter:
 
     def _message(self, pushed: PushedMessage) -> None:
         self._hub.known_heads.see(pushed.message.session_id, pushed.message.seq)
-        members = self._hub.read_groups.pushed(pushed)
-        if unsure := self._hub.read_groups.take_unsure():
-            self._lives.learn_again(unsure)
+        members = self._hub.group_tracker.apply_push(pushed)
+        if unsure := self._hub.group_tracker.take_unverified():
+            self._lives.reload(unsure)
         message_json = messages_json.of_record(pushed.message)
         if message_json is None:
             metrics.PUSH_RECORDS.labels("unreadable").inc()
@@ -171,7 +171,7 @@ class PushRouter:
 
     def _resync(self) -> None:
         """Pushes may have been lost: presence again for everybody, so that `live` is sent again."""
-        self._hub.read_groups.distrust()
+        self._hub.group_tracker.invalidate()
         now_ms = self._clock.monotonic_ms()
         for link in self._hub:
             link.connection.announce_again(now_ms)

@@ -58,12 +58,12 @@ class Answer:
         return cast(dict[str, Any], orjson.loads(self.body))
 
 
-def noting_app(origins: str = APP) -> tuple[App, Noting]:
+def noting_app(origins: str = APP, signing: bytes | None = None) -> tuple[App, Noting]:
     """The application, and what it will have noted."""
     noting = Noting()
     first, other = cast(Authenticator, noting), cast(Any, None)
     calls = RestCalls(
-        tokens=TokenCalls(None, "tidings", SystemClock()),
+        tokens=TokenCalls(signing, "tidings", SystemClock()),
         messages=MessageCalls(first, other, other, BodyRules(), {}, SystemClock()),
         sessions=SessionCalls(first, other, other, other, other, other),
         groups=GroupCalls(first, other, other, other, b"", SystemClock()),

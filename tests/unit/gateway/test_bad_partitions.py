@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.gateway.large_groups.heads import ReadHeads
-from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.large_groups.heads import GroupHeads
+from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.reads.block_lists import Blocks
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.reads.membership import Memberships
@@ -47,8 +47,8 @@ class World:
         self.receipts = ReceiptReads(self.store, self.memberships)
         self.lists = SessionLists(self.store, self.inbox, self.sessions, SessionOrders(), clock)
         self.blocks = Blocks(self.store, clock)
-        self.groups = ReadGroups()
-        self.heads = ReadHeads(self.groups, self.sessions, self.memberships)
+        self.groups = GroupTracker()
+        self.heads = GroupHeads(self.groups, self.sessions, self.memberships)
 
     async def begin(self) -> None:
         for user_id in USERS:
@@ -63,8 +63,8 @@ class World:
     async def head_for_live(self, user_id: str) -> int:
         """As Lives tells it of a user who was read."""
         versions = await self.memberships.versions(user_id, [group_of(user_id)])
-        self.groups.enter(user_id)
-        self.groups.learn(self.groups.visit(user_id), versions.values(), {group_of(user_id): 1})
+        self.groups.add_user(user_id)
+        self.groups.apply_versions(self.groups.generation(user_id), versions.values(), {group_of(user_id): 1})
         told, unread = await self.heads.of_users([user_id])
         if user_id in unread:
             raise StoreUnavailable("left out")

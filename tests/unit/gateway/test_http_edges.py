@@ -181,8 +181,7 @@ async def test_socket_path_with_a_body_is_400(method: str, upgrade: Pairs, body:
     ],
 )
 async def test_encodings_are_taken_or_named(headers: Pairs, body: bytes, status: int, says: str) -> None:
-    app, noting = noting_app()
-    noting.signing = b"any"
+    app, _ = noting_app(signing=b"any")
     answer = await asked(app, "POST", "/v1/tokens", [*PAGE, *headers], body)
     assert (answer.status, is_readable(answer)) == (status, True)
     assert says in answer.problem["detail"]

@@ -8,7 +8,7 @@ import pytest
 
 from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.registry import Hub
-from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
@@ -71,10 +71,10 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
 
     async def receive() -> MutableMapping[str, Any]:
         # As soon as she has signed in the gateway learns of her group, and the pushes come.
-        if hub.read_groups.visit("ann") and not hub.read_groups.known("ann"):
-            hub.read_groups.learn(hub.read_groups.visit("ann"), [(group, ann)], {GROUP: 9})
+        if hub.group_tracker.generation("ann") and not hub.group_tracker.tracked_sessions("ann"):
+            hub.group_tracker.apply_versions(hub.group_tracker.generation("ann"), [(group, ann)], {GROUP: 9})
             for pushed in before:
-                hub.read_groups.pushed(pushed)
+                hub.group_tracker.apply_push(pushed)
         return events.pop(0) if events else {"type": "websocket.disconnect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:
@@ -113,39 +113,41 @@ async def test_back_in_write_diffusion_every_ack_is_published() -> None:
 # -- who is judged -----------------------------------------------------------------------------------
 
 
-def kept_by_nobody(groups: ReadGroups, *seqs: int) -> list[bool]:
-    return [groups.is_kept_by_nobody("ann", GROUP, seq) for seq in seqs]
+def kept_by_nobody(groups: GroupTracker, *seqs: int) -> list[bool]:
+    return [groups.is_delivered_ignored("ann", GROUP, seq) for seq in seqs]
 
 
 def test_only_what_came_without_a_gap_while_one_was_in_is_kept_by_nobody() -> None:
     groups = learned("ann", "bob")
     assert kept_by_nobody(groups, 9, 10) == [False, False]
-    groups.pushed(push(10))
+    groups.apply_push(push(10))
     assert kept_by_nobody(groups, 9, 10, 11) == [False, True, False]
-    groups.pushed(push(12))
+    groups.apply_push(push(12))
     assert kept_by_nobody(groups, 10, 12) == [False, False]
 
 
 @pytest.mark.parametrize("ends", [push(11, left=("ann",)), push(11, "ann", left=("ann",))])
 def test_who_has_left_is_refused_as_before(ends: Any) -> None:
     groups = learned("ann", "bob")
-    groups.pushed(push(10))
-    groups.pushed(ends)
+    groups.apply_push(push(10))
+    groups.apply_push(ends)
     assert kept_by_nobody(groups, 10) == [False]
 
 
 def test_nothing_is_known_of_strangers_and_of_those_who_are_not_connected() -> None:
     groups = learned("bob")
-    groups.pushed(push(10))
+    groups.apply_push(push(10))
     assert kept_by_nobody(groups, 10) == [False]
 
 
 def test_the_crossing_to_read_diffusion_is_kept_by_nobody_and_what_lies_before_it_is() -> None:
-    groups = ReadGroups()
-    groups.enter("ann")
-    groups.learn(groups.visit("ann"), [(group_row(9, mode=MODE_WRITE), member_row("ann", 5, 5))], {GROUP: 9})
+    groups = GroupTracker()
+    groups.add_user("ann")
+    groups.apply_versions(
+        groups.generation("ann"), [(group_row(9, mode=MODE_WRITE), member_row("ann", 5, 5))], {GROUP: 9}
+    )
     begins = crossing(10, READ)
     begins.member_ids.append("ann")
-    groups.pushed(begins)
-    groups.pushed(push(11))
+    groups.apply_push(begins)
+    groups.apply_push(push(11))
     assert kept_by_nobody(groups, 9, 10, 11) == [False, True, True]

@@ -121,7 +121,7 @@ async def test_who_cannot_be_read_again_announces_itself_since_no_push_may_ever_
         await settled()
         assert not here.is_presence_due()
         here.store.is_failing = True
-        here.lives.learn_again(["ann"])
+        here.lives.reload(["ann"])
         await settled()
         assert here.is_presence_due()
 
@@ -152,10 +152,10 @@ async def test_live_of_a_user_does_not_wait_for_another_whose_tables_fail() -> N
     async with world() as here:
         here.store.go.set()
         here.store.faults.unreadable.add(("user_sessions", "bob"))
-        here.lives.learn_again(["bob"])
+        here.lives.reload(["bob"])
         here.push_live()
         await settled()
         assert len(here.told("live")) == 1
-        here.lives.learn_again(["ann", "bob"])
+        here.lives.reload(["ann", "bob"])
         await settled()
         assert not here.is_presence_due()

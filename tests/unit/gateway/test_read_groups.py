@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.gateway.large_groups.tracker import MAX_SEATS, ReadGroups
+from services.gateway.large_groups.tracker import MAX_TRACKED_GROUPS, GroupTracker
 from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_MEMBER, GroupRow, MemberRow
 from tidings.wire.common_pb2 import Message, Mode
 from tidings.wire.push_pb2 import PushedMessage
@@ -37,298 +37,304 @@ def member_row(user_id: str, as_of_seq: int, joined_seq: int, left_seq: int = 0)
     return MemberRow(GROUP, user_id, as_of_seq, joined_seq, 0, left_seq, ROLE_MEMBER, 0, 0, as_of_seq)
 
 
-def learned(*users: str) -> ReadGroups:
-    groups = ReadGroups()
+def learned(*users: str) -> GroupTracker:
+    groups = GroupTracker()
     for user_id in users:
-        groups.enter(user_id)
-        groups.learn(groups.visit(user_id), [(group_row(9), member_row(user_id, 5, 5))], HEADS)
+        groups.add_user(user_id)
+        groups.apply_versions(groups.generation(user_id), [(group_row(9), member_row(user_id, 5, 5))], HEADS)
     return groups
 
 
 def test_connected_members_are_handed_a_push_that_names_nobody() -> None:
     groups = learned("ann", "bob")
-    groups.enter("eve")
-    assert groups.pushed(push(10)) == ["ann", "bob"]
-    assert groups.pushed(push(10, "ann")) == []
-    groups.leave("ann")
-    assert groups.pushed(push(11)) == ["bob"]
+    groups.add_user("eve")
+    assert groups.apply_push(push(10)) == ["ann", "bob"]
+    assert groups.apply_push(push(10, "ann")) == []
+    groups.remove_user("ann")
+    assert groups.apply_push(push(11)) == ["bob"]
 
 
 def test_a_message_that_names_a_member_comes_by_both_ways_and_the_inbox_push_changes_nothing() -> None:
     groups = learned("ann", "bob")
-    assert groups.pushed(push(11, "bob")) == []
-    assert groups.pushed(push(10)) == ["ann", "bob"]
-    assert groups.pushed(push(11)) == ["ann", "bob"]
-    assert groups.take_unsure() == ()
+    assert groups.apply_push(push(11, "bob")) == []
+    assert groups.apply_push(push(10)) == ["ann", "bob"]
+    assert groups.apply_push(push(11)) == ["ann", "bob"]
+    assert groups.take_unverified() == ()
 
 
 def test_who_is_removed_is_handed_that_message_and_none_after_it() -> None:
     groups = learned("ann", "bob")
-    assert groups.pushed(push(10, left=("bob",))) == ["ann", "bob"]
-    assert groups.pushed(push(11)) == ["ann"]
+    assert groups.apply_push(push(10, left=("bob",))) == ["ann", "bob"]
+    assert groups.apply_push(push(11)) == ["ann"]
 
 
 def test_who_joins_is_handed_that_message_and_none_before_it() -> None:
     groups = learned("ann")
-    groups.enter("bob")
-    assert groups.pushed(push(10, joined=("bob", "stranger"))) == ["ann", "bob"]
-    assert groups.pushed(push(9)) == ["ann"]
+    groups.add_user("bob")
+    assert groups.apply_push(push(10, joined=("bob", "stranger"))) == ["ann", "bob"]
+    assert groups.apply_push(push(9)) == ["ann"]
 
 
 def test_a_removal_pushed_while_the_tables_are_read_is_not_taken_back_by_what_they_said() -> None:
-    groups = ReadGroups()
-    groups.enter("bob")
-    visit = groups.visit("bob")
-    groups.pushed(push(10, left=("bob",)))
-    groups.learn(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
-    assert groups.pushed(push(11)) == []
-    assert groups.of_user("bob") == []
+    groups = GroupTracker()
+    groups.add_user("bob")
+    visit = groups.generation("bob")
+    groups.apply_push(push(10, left=("bob",)))
+    groups.apply_versions(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
+    assert groups.apply_push(push(11)) == []
+    assert groups.read_sessions_of("bob") == []
 
 
 def test_pushes_that_come_after_the_tables_told_of_the_leaving_are_handed_up_to_it() -> None:
-    groups = ReadGroups()
-    groups.enter("bob")
-    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 8, 5, left_seq=8))], HEADS)
-    assert groups.pushed(push(4)) == []
-    assert groups.pushed(push(5, joined=("bob",))) == ["bob"]
-    assert groups.pushed(push(8, left=("bob",))) == ["bob"]
-    assert groups.pushed(push(9)) == []
+    groups = GroupTracker()
+    groups.add_user("bob")
+    groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 8, 5, left_seq=8))], HEADS)
+    assert groups.apply_push(push(4)) == []
+    assert groups.apply_push(push(5, joined=("bob",))) == ["bob"]
+    assert groups.apply_push(push(8, left=("bob",))) == ["bob"]
+    assert groups.apply_push(push(9)) == []
 
 
 def test_a_removal_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
     groups = learned("ann", "bob")
     for _ in range(2):
-        groups.pushed(push(12, "bob", left=("bob",)))
-    assert groups.of_user("bob") == []
-    assert groups.pushed(push(10)) == groups.pushed(push(11)) == ["ann", "bob"]
-    assert groups.pushed(push(12, left=("bob",))) == ["ann", "bob"]
-    assert groups.pushed(push(13)) == ["ann"]
+        groups.apply_push(push(12, "bob", left=("bob",)))
+    assert groups.read_sessions_of("bob") == []
+    assert groups.apply_push(push(10)) == groups.apply_push(push(11)) == ["ann", "bob"]
+    assert groups.apply_push(push(12, left=("bob",))) == ["ann", "bob"]
+    assert groups.apply_push(push(13)) == ["ann"]
 
 
 def test_the_end_of_the_group_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
     groups = learned("ann")
     last = push(11, "ann")
     last.dissolves = True
-    groups.pushed(last)
-    assert groups.pushed(push(10)) == ["ann"]
-    assert groups.pushed(push(12)) == []
+    groups.apply_push(last)
+    assert groups.apply_push(push(10)) == ["ann"]
+    assert groups.apply_push(push(12)) == []
 
 
 def test_a_leaving_that_comes_after_a_later_end_was_told_shows_that_there_were_two_memberships() -> None:
     groups = learned("ann", "bob")
-    groups.pushed(push(14, "bob", left=("bob",)))
-    assert groups.pushed(push(10, left=("bob",))) == ["ann", "bob"]
-    assert groups.pushed(push(11)) == ["ann"]
-    assert groups.pushed(push(12, joined=("bob",))) == ["ann"]
-    assert groups.pushed(push(14, left=("bob",))) == []
-    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 14, 12, left_seq=14))], {GROUP: 14})
-    assert groups.pushed(push(13)) == ["bob"]
+    groups.apply_push(push(14, "bob", left=("bob",)))
+    assert groups.apply_push(push(10, left=("bob",))) == ["ann", "bob"]
+    assert groups.apply_push(push(11)) == ["ann"]
+    assert groups.apply_push(push(12, joined=("bob",))) == ["ann"]
+    assert groups.apply_push(push(14, left=("bob",))) == []
+    groups.apply_versions(
+        groups.generation("bob"), [(group_row(9), member_row("bob", 14, 12, left_seq=14))], {GROUP: 14}
+    )
+    assert groups.apply_push(push(13)) == ["bob"]
 
 
 def test_tables_that_know_of_a_later_beginning_but_not_yet_of_the_end_are_believed_about_the_beginning() -> None:
     groups = learned("bob")
-    groups.pushed(push(14, "bob", left=("bob",)))
-    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 12, 12))], {GROUP: 12})
-    assert groups.pushed(push(11)) == []
-    assert groups.pushed(push(13)) == ["bob"]
+    groups.apply_push(push(14, "bob", left=("bob",)))
+    groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 12, 12))], {GROUP: 12})
+    assert groups.apply_push(push(11)) == []
+    assert groups.apply_push(push(13)) == ["bob"]
 
 
 def test_of_those_whose_leaving_may_have_been_missed_the_end_of_the_group_says_nothing() -> None:
     groups = learned("bob")
     last = push(12)
     last.dissolves = True
-    assert groups.pushed(last) == []
-    groups.learn(groups.visit("bob"), [(group_row(12, member_count=0), member_row("bob", 10, 5, 10))], {GROUP: 12})
-    assert groups.pushed(last) == []
+    assert groups.apply_push(last) == []
+    groups.apply_versions(
+        groups.generation("bob"), [(group_row(12, member_count=0), member_row("bob", 10, 5, 10))], {GROUP: 12}
+    )
+    assert groups.apply_push(last) == []
 
 
 def test_the_crossing_message_does_not_say_since_when_its_members_are_in() -> None:
     groups = learned("bob")
-    groups.pushed(crossing(10, WRITE))
-    assert groups.pushed(push(13)) == []
-    groups.pushed(crossing(17, READ, "bob"))
-    assert groups.pushed(push(13)) == []
-    assert groups.pushed(push(18)) == ["bob"]
+    groups.apply_push(crossing(10, WRITE))
+    assert groups.apply_push(push(13)) == []
+    groups.apply_push(crossing(17, READ, "bob"))
+    assert groups.apply_push(push(13)) == []
+    assert groups.apply_push(push(18)) == ["bob"]
 
 
 def test_who_left_before_the_end_of_the_group_is_not_handed_its_end() -> None:
     groups = learned("ann", "bob")
-    groups.pushed(push(10, left=("bob",)))
+    groups.apply_push(push(10, left=("bob",)))
     last = push(11)
     last.dissolves = True
-    assert groups.pushed(last) == groups.pushed(last) == ["ann"]
+    assert groups.apply_push(last) == groups.apply_push(last) == ["ann"]
 
 
 def test_the_way_back_to_inboxes_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
     groups = learned("ann", "bob")
-    groups.pushed(crossing(11, WRITE, "ann"))
-    assert groups.of_user("ann") == []
-    assert groups.pushed(push(10)) == ["ann", "bob"]
-    assert groups.pushed(crossing(11, WRITE)) == []
-    assert groups.pushed(push(12)) == []
+    groups.apply_push(crossing(11, WRITE, "ann"))
+    assert groups.read_sessions_of("ann") == []
+    assert groups.apply_push(push(10)) == ["ann", "bob"]
+    assert groups.apply_push(crossing(11, WRITE)) == []
+    assert groups.apply_push(push(12)) == []
 
 
 def test_of_a_second_membership_whose_end_is_told_first_nothing_is_handed_before_that() -> None:
     """It may have begun anywhere after the first."""
     groups = learned("bob")
-    assert groups.pushed(push(10, left=("bob",))) == ["bob"]
-    groups.pushed(push(14, "bob", left=("bob",)))
-    assert groups.pushed(push(11)) == groups.pushed(push(12)) == []
-    assert groups.pushed(push(13, joined=("bob",))) == []
-    assert groups.pushed(push(14, left=("bob",))) == ["bob"]
+    assert groups.apply_push(push(10, left=("bob",))) == ["bob"]
+    groups.apply_push(push(14, "bob", left=("bob",)))
+    assert groups.apply_push(push(11)) == groups.apply_push(push(12)) == []
+    assert groups.apply_push(push(13, joined=("bob",))) == []
+    assert groups.apply_push(push(14, left=("bob",))) == ["bob"]
 
 
 def test_what_was_read_for_an_earlier_stay_is_void() -> None:
-    groups = ReadGroups()
-    groups.enter("bob")
-    visit = groups.visit("bob")
-    groups.leave("bob")
-    groups.pushed(push(10, left=("bob",)))
-    groups.enter("bob")
-    groups.learn(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
-    groups.learn(0, [(group_row(9), member_row("bob", 5, 5))], HEADS)
-    assert groups.pushed(push(11)) == []
+    groups = GroupTracker()
+    groups.add_user("bob")
+    visit = groups.generation("bob")
+    groups.remove_user("bob")
+    groups.apply_push(push(10, left=("bob",)))
+    groups.add_user("bob")
+    groups.apply_versions(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
+    groups.apply_versions(0, [(group_row(9), member_row("bob", 5, 5))], HEADS)
+    assert groups.apply_push(push(11)) == []
 
 
 def test_who_is_put_into_ever_more_groups_is_asked_of_the_tables_again_and_takes_no_more_memory() -> None:
     groups = learned("ann", "bob")
-    visit = groups.visit("bob")
-    for number in range(MAX_SEATS):
+    visit = groups.generation("bob")
+    for number in range(MAX_TRACKED_GROUPS):
         for pushed in (push(1, "bob", mode=WRITE, joined=("bob",)), push(2, "bob", mode=WRITE, left=("bob",))):
             pushed.message.session_id = f"g:made-{number}"
-            groups.pushed(pushed)
-        assert len(groups.known("bob")) <= MAX_SEATS
-    assert groups.visit("bob") != visit
-    assert groups.take_unsure() == ("bob",)
-    assert groups.pushed(push(10)) == ["ann"]
-    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 5, 5))], {GROUP: 10})
-    assert groups.pushed(push(11)) == ["ann", "bob"]
+            groups.apply_push(pushed)
+        assert len(groups.tracked_sessions("bob")) <= MAX_TRACKED_GROUPS
+    assert groups.generation("bob") != visit
+    assert groups.take_unverified() == ("bob",)
+    assert groups.apply_push(push(10)) == ["ann"]
+    groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 5, 5))], {GROUP: 10})
+    assert groups.apply_push(push(11)) == ["ann", "bob"]
 
 
 def test_a_second_connection_does_not_begin_a_new_stay() -> None:
     groups = learned("ann")
-    visit = groups.visit("ann")
-    groups.enter("ann")
-    assert groups.visit("ann") == visit
-    assert groups.pushed(push(10)) == ["ann"]
+    visit = groups.generation("ann")
+    groups.add_user("ann")
+    assert groups.generation("ann") == visit
+    assert groups.apply_push(push(10)) == ["ann"]
 
 
 def test_the_crossing_message_names_who_reads_the_log_from_there_on() -> None:
-    groups = ReadGroups()
-    groups.enter("ann")
-    groups.enter("bob")
-    assert groups.pushed(crossing(7, READ, "ann")) == []
-    assert groups.pushed(push(8)) == ["ann"]
-    assert groups.of_user("ann") == [GROUP]
+    groups = GroupTracker()
+    groups.add_user("ann")
+    groups.add_user("bob")
+    assert groups.apply_push(crossing(7, READ, "ann")) == []
+    assert groups.apply_push(push(8)) == ["ann"]
+    assert groups.read_sessions_of("ann") == [GROUP]
 
 
 def test_the_crossing_message_in_line_names_all_members_so_that_what_follows_may_overtake_the_inboxes() -> None:
-    groups = ReadGroups()
-    groups.enter("ann")
-    groups.enter("eve")
+    groups = GroupTracker()
+    groups.add_user("ann")
+    groups.add_user("eve")
     told = crossing(7, READ)
     told.member_ids.extend(["ann", "bob"])
-    assert groups.pushed(told) == []
-    assert groups.pushed(push(8)) == ["ann"]
-    groups.pushed(crossing(7, READ, "ann"))
-    assert groups.pushed(push(9)) == ["ann"]
-    assert groups.take_unsure() == ()
+    assert groups.apply_push(told) == []
+    assert groups.apply_push(push(8)) == ["ann"]
+    groups.apply_push(crossing(7, READ, "ann"))
+    assert groups.apply_push(push(9)) == ["ann"]
+    assert groups.take_unverified() == ()
 
 
 def test_who_is_not_named_by_the_crossing_message_in_line_is_handed_nothing() -> None:
     """A removal in write diffusion was lost on its way."""
     groups = learned("ann", "bob")
-    groups.pushed(crossing(10, WRITE))
+    groups.apply_push(crossing(10, WRITE))
     told = crossing(13, READ)
     told.member_ids.append("ann")
-    groups.pushed(told)
-    assert groups.pushed(push(14)) == ["ann"]
+    groups.apply_push(told)
+    assert groups.apply_push(push(14)) == ["ann"]
 
 
 def test_who_learns_of_the_crossing_after_pushes_of_the_log_has_missed_those() -> None:
-    groups = ReadGroups()
-    groups.enter("ann")
-    assert groups.pushed(push(8)) == groups.pushed(push(9)) == []
-    assert groups.take_unsure() == ()
-    groups.pushed(crossing(7, READ, "ann"))
-    assert groups.take_unsure() == ("ann",)
-    groups.learn(groups.visit("ann"), [(group_row(7), member_row("ann", 5, 5))], HEADS)
-    assert groups.pushed(push(10)) == ["ann"]
-    assert groups.take_unsure() == ()
+    groups = GroupTracker()
+    groups.add_user("ann")
+    assert groups.apply_push(push(8)) == groups.apply_push(push(9)) == []
+    assert groups.take_unverified() == ()
+    groups.apply_push(crossing(7, READ, "ann"))
+    assert groups.take_unverified() == ("ann",)
+    groups.apply_versions(groups.generation("ann"), [(group_row(7), member_row("ann", 5, 5))], HEADS)
+    assert groups.apply_push(push(10)) == ["ann"]
+    assert groups.take_unverified() == ()
 
 
 def test_who_learns_of_the_own_joining_only_from_the_inbox_has_missed_what_came_after_it() -> None:
     groups = learned("bob")
-    groups.enter("ann")
-    groups.pushed(push(11))
-    groups.take_unsure()
-    groups.pushed(push(10, "ann", joined=("ann",)))
-    assert groups.take_unsure() == ("ann",)
+    groups.add_user("ann")
+    groups.apply_push(push(11))
+    groups.take_unverified()
+    groups.apply_push(push(10, "ann", joined=("ann",)))
+    assert groups.take_unverified() == ("ann",)
 
 
 def test_who_learns_of_the_crossing_in_time_has_missed_nothing() -> None:
-    groups = ReadGroups()
-    groups.enter("ann")
-    groups.pushed(crossing(7, READ, "ann"))
-    assert groups.pushed(push(8)) == ["ann"]
-    assert groups.take_unsure() == ()
+    groups = GroupTracker()
+    groups.add_user("ann")
+    groups.apply_push(crossing(7, READ, "ann"))
+    assert groups.apply_push(push(8)) == ["ann"]
+    assert groups.take_unverified() == ()
 
 
 def test_back_in_write_diffusion_nobody_reads_the_log() -> None:
     groups = learned("ann", "bob")
-    assert groups.pushed(crossing(10, WRITE)) == []
-    assert groups.of_user("ann") == groups.of_user("bob") == []
-    groups.learn(groups.visit("ann"), [(group_row(9), member_row("ann", 5, 5))], HEADS)
-    assert groups.of_user("ann") == []
-    groups.pushed(crossing(12, READ, "ann"))
-    assert groups.pushed(push(13)) == ["ann"]
+    assert groups.apply_push(crossing(10, WRITE)) == []
+    assert groups.read_sessions_of("ann") == groups.read_sessions_of("bob") == []
+    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], HEADS)
+    assert groups.read_sessions_of("ann") == []
+    groups.apply_push(crossing(12, READ, "ann"))
+    assert groups.apply_push(push(13)) == ["ann"]
 
 
 def test_a_dissolved_group_has_no_members() -> None:
     groups = learned("ann", "bob")
     last = push(10)
     last.dissolves = True
-    assert groups.pushed(last) == ["ann", "bob"]
-    groups.learn(groups.visit("ann"), [(group_row(9), member_row("ann", 5, 5))], HEADS)
-    assert groups.pushed(push(11)) == []
-    groups = ReadGroups()
-    groups.enter("ann")
-    groups.learn(groups.visit("ann"), [(group_row(10, member_count=0), member_row("ann", 5, 5))], HEADS)
-    assert groups.pushed(push(11)) == []
+    assert groups.apply_push(last) == ["ann", "bob"]
+    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], HEADS)
+    assert groups.apply_push(push(11)) == []
+    groups = GroupTracker()
+    groups.add_user("ann")
+    groups.apply_versions(groups.generation("ann"), [(group_row(10, member_count=0), member_row("ann", 5, 5))], HEADS)
+    assert groups.apply_push(push(11)) == []
 
 
 def test_after_a_loss_nobody_is_handed_anything_until_the_tables_are_read_anew() -> None:
     groups = learned("ann", "bob")
-    visit = groups.visit("bob")
-    groups.distrust()
-    assert groups.pushed(push(10)) == []
-    groups.learn(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
-    groups.learn(groups.visit("ann"), [(group_row(9), member_row("ann", 5, 5))], {GROUP: 10})
-    assert groups.pushed(push(11)) == ["ann"]
+    visit = groups.generation("bob")
+    groups.invalidate()
+    assert groups.apply_push(push(10)) == []
+    groups.apply_versions(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
+    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], {GROUP: 10})
+    assert groups.apply_push(push(11)) == ["ann"]
 
 
 def test_after_a_missed_push_nobody_is_handed_anything_until_the_tables_are_read_again() -> None:
     """It may have been a removal (G10)."""
     groups = learned("ann", "bob")
-    assert groups.pushed(push(10)) == ["ann", "bob"]
-    assert groups.take_unsure() == ()
-    assert groups.pushed(push(12)) == []
-    assert sorted(groups.take_unsure()) == ["ann", "bob"]
-    assert groups.take_unsure() == ()
-    groups.learn(groups.visit("ann"), [(group_row(9), member_row("ann", 5, 5))], {GROUP: 12})
-    groups.learn(groups.visit("bob"), [(group_row(9), member_row("bob", 11, 5, left_seq=11))], {GROUP: 12})
-    assert groups.pushed(push(13)) == ["ann"]
-    assert groups.take_unsure() == ()
+    assert groups.apply_push(push(10)) == ["ann", "bob"]
+    assert groups.take_unverified() == ()
+    assert groups.apply_push(push(12)) == []
+    assert sorted(groups.take_unverified()) == ["ann", "bob"]
+    assert groups.take_unverified() == ()
+    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], {GROUP: 12})
+    groups.apply_versions(
+        groups.generation("bob"), [(group_row(9), member_row("bob", 11, 5, left_seq=11))], {GROUP: 12}
+    )
+    assert groups.apply_push(push(13)) == ["ann"]
+    assert groups.take_unverified() == ()
 
 
 def test_nothing_is_kept_of_those_who_have_gone() -> None:
     groups = learned("ann", "bob")
-    groups.pushed(push(10, left=("bob",)))
+    groups.apply_push(push(10, left=("bob",)))
     for user_id in ("ann", "bob", "bob"):
-        groups.leave(user_id)
+        groups.remove_user(user_id)
     assert not groups._groups
-    assert not groups._of_user
-    assert not groups._visits
+    assert not groups._sessions_of
+    assert not groups._generations
 
 
 # -- any interleaving ------------------------------------------------------------------------------
@@ -340,7 +346,7 @@ USERS = ("ann", "bob")
 class World:
     """One group: its log, the two ways of pushes, a gateway, and reads of the tables under way."""
 
-    groups: ReadGroups = field(default_factory=ReadGroups)
+    groups: GroupTracker = field(default_factory=GroupTracker)
     seq: int = 0
     mode: Mode = WRITE
     changed_seq: int = 0
@@ -382,14 +388,14 @@ class World:
         self._persist(to=WRITE if self.mode == READ else READ)
 
     def connect(self, user: str) -> None:
-        self.groups.enter(user)
+        self.groups.add_user(user)
 
     def disconnect(self, user: str) -> None:
-        self.groups.leave(user)
+        self.groups.remove_user(user)
 
     def read_head(self, user: str) -> None:
-        self.groups.expect(self.groups.visit(user), user, [GROUP])
-        self.asked[user] = (self.groups.visit(user), self.seq)
+        self.groups.begin_load(self.groups.generation(user), user, [GROUP])
+        self.asked[user] = (self.groups.generation(user), self.seq)
 
     def read_tables(self, user: str) -> None:
         if user in self.rows:
@@ -401,7 +407,7 @@ class World:
 
     def learn(self, user: str) -> None:
         if user in self.reading:
-            self.groups.learn(*self.reading.pop(user))
+            self.groups.apply_versions(*self.reading.pop(user))
 
     def read_told_head(self, user: str) -> None:
         self.heads[user] = self.seq
@@ -413,13 +419,13 @@ class World:
 
     def vouch(self, user: str) -> None:
         if user in self.vouched:
-            self.groups.vouch(user, GROUP, self.vouched.pop(user))
+            self.groups.confirm_membership(user, GROUP, self.vouched.pop(user))
 
     def hand_log(self) -> None:
         if self.to_all:
             pushed = self.to_all.popleft()
-            for user in self.groups.pushed(pushed):
-                assert self.groups.visit(user)
+            for user in self.groups.apply_push(pushed):
+                assert self.groups.generation(user)
                 assert self.may_see(user, pushed.message.seq), (user, pushed)
 
     def lose_log(self) -> None:
@@ -429,13 +435,13 @@ class World:
     def hand_inbox(self, user: str) -> None:
         if self.to_user[user]:
             pushed = self.to_user[user].popleft()
-            if self.groups.visit(user):
-                assert self.groups.pushed(pushed) == []
+            if self.groups.generation(user):
+                assert self.groups.apply_push(pushed) == []
 
     def check_what_is_sure(self) -> None:
         for user in USERS:
             for seq in range(1, self.seq + 1):
-                is_wrong = self.groups.is_surely_in(user, GROUP, seq) and not self.may_see(user, seq)
+                is_wrong = self.groups.is_verified_member(user, GROUP, seq) and not self.may_see(user, seq)
                 assert not is_wrong, f"{user} may not know of {seq}"
 
     def may_see(self, user: str, seq: int) -> bool:
@@ -525,5 +531,5 @@ def test_once_everything_has_arrived_members_are_handed_everything_and_nobody_el
     while world.to_all:
         world.hand_log()
     members = set(world.since) if world.mode == READ else set()
-    assert {user for user in USERS if world.groups.of_user(user)} == members
-    assert set(world.groups.pushed(push(world.seq + 1))) == members
+    assert {user for user in USERS if world.groups.read_sessions_of(user)} == members
+    assert set(world.groups.apply_push(push(world.seq + 1))) == members

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import cycle
 
-from services.gateway.large_groups.heads import ReadHeads
-from services.gateway.large_groups.tracker import ReadGroups
+from services.gateway.large_groups.heads import GroupHeads
+from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.sessions import SessionReads
@@ -44,19 +44,19 @@ class World:
     """Everybody is in every group since seq 1, and has learned so; pushes of nothing later have come."""
 
     def __init__(self) -> None:
-        self.store, self.groups = ChangingStore(), ReadGroups()
+        self.store, self.groups = ChangingStore(), GroupTracker()
         self.memberships = Memberships(self.store)
         sessions = SessionReads(self.store, MessageReads(self.store, SystemClock(), 0), self.memberships)
-        self.heads = ReadHeads(self.groups, sessions, self.memberships)
+        self.heads = GroupHeads(self.groups, sessions, self.memberships)
 
     async def begin(self) -> None:
         for name in GROUPS:
             rows: list[Row] = [segment(name, 1, 1), message(name, 1), large(name, 1)]
             await write_confirmed(self.store, [*rows, *(member(name, user_id, 1) for user_id in USERS)])
         for user_id in USERS:
-            self.groups.enter(user_id)
+            self.groups.add_user(user_id)
             versions = await self.memberships.versions(user_id, GROUPS)
-            self.groups.learn(self.groups.visit(user_id), versions.values(), dict.fromkeys(GROUPS, 1))
+            self.groups.apply_versions(self.groups.generation(user_id), versions.values(), dict.fromkeys(GROUPS, 1))
 
     async def write(self, name: str, seq: int) -> None:
         await write_confirmed(self.store, [message(name, seq)])
@@ -86,7 +86,7 @@ async def test_a_head_that_pushes_have_not_come_to_is_asked_about_once() -> None
 async def test_where_pushes_have_come_to_the_head_nothing_is_asked() -> None:
     here = await world()
     await here.write("g:a", 2)
-    here.groups.pushed(PushedMessage(message=Message(session_id="g:a", seq=2), mode=READ))
+    here.groups.apply_push(PushedMessage(message=Message(session_id="g:a", seq=2), mode=READ))
     assert (await here.told("ann"))["ann"]["g:a"] == 2
     assert here.reads_of_members() == 0
 
@@ -154,4 +154,4 @@ async def test_to_ask_takes_nothing_away_of_an_earlier_membership_whose_pushes_a
         )
         for seq in range(2, 7)
     ]
-    assert [one.message.seq for one in pushed if "ann" in here.groups.pushed(one)] == [2, 3, 5, 6]
+    assert [one.message.seq for one in pushed if "ann" in here.groups.apply_push(one)] == [2, 3, 5, 6]

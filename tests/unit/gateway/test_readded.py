@@ -10,14 +10,8 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.reads.groups import GroupReads
-from services.gateway.reads.inbox import InboxReads
-from services.gateway.reads.membership import Memberships
-from services.gateway.reads.messages import MessageReads
-from services.gateway.reads.receipts import ReceiptReads
-from services.gateway.reads.session_list import SessionLists
-from services.gateway.reads.session_order import SessionOrders
-from services.gateway.reads.sessions import SessionReads
+from services.gateway.reads.build import build_reads
+from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.groups import GroupCalls
 from services.gateway.rest.sessions import SessionCalls
 from tests.contract.store.making import message, segment, write_confirmed
@@ -89,19 +83,10 @@ def bob_again() -> Sequence[Row]:
 
 
 def calls_of(store: MemoryStore) -> tuple[SessionCalls, GroupCalls]:
-    clock, memberships = FakeClock(), Memberships(store)
-    messages = MessageReads(store, clock, 10**6)
-    sessions = SessionReads(store, messages, memberships)
-    parts: Any = SimpleNamespace(
-        user=lambda _request: "bob",
-        sessions=sessions,
-        memberships=memberships,
-        groups=GroupReads(store),
-        receipts=ReceiptReads(store, memberships),
-        lists=SessionLists(store, InboxReads(store, messages, 9), sessions, SessionOrders(), clock),
-        clock=clock,
-    )
-    return SessionCalls(parts), GroupCalls(parts)
+    reads, anything = build_reads(store, FakeClock()), cast(Any, None)
+    bob = cast(Authenticator, SimpleNamespace(user=lambda _request: "bob"))
+    sessions = SessionCalls(bob, reads.memberships, reads.sessions, reads.session_lists, reads.receipts, anything)
+    return sessions, GroupCalls(bob, anything, reads.memberships, reads.groups, b"", FakeClock())
 
 
 async def answer_of(call: Awaitable[Response]) -> str:
