@@ -1,7 +1,7 @@
 """`python -m benchmarks.push_profile`: what one push record to 1,000 connections costs a gateway, function by function.
 
-No server and no socket: a real hub, router and connections of one gateway, and records as fanout writes them, under
-cProfile. What it is to show: a message is encoded once per push record, however many receive it.
+No server and no socket: a real registry, router and connections of one gateway, and records as fanout writes them,
+under cProfile. What it is to show: a message is encoded once per push record, however many receive it.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.live import LiveAnswers
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.push.router import PushRouter
@@ -22,8 +22,8 @@ from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.session_order import SessionOrders
 from services.gateway.reads.sessions import SessionReads
-from services.gateway.submit.latency import SendTimes
-from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.latency import AckLatency
+from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
@@ -97,21 +97,23 @@ async def gateway() -> PushRouter:
     sizes = TopicSizes(1, 1, 1)
     await broker.admin().create_topics(topics.declared(sizes), 1)
     publisher = Publisher(broker.producer("profile"), GatewayIdentity(0, EPOCH), sizes, Stamps(rules=1))
-    hub = Hub(ConnectionRules(lambda token, _now_ms: Identity(token, 3_600_000)), publisher, clock, "profile")
+    registry = ConnectionRegistry(
+        ConnectionRules(lambda token, _now_ms: Identity(token, 3_600_000)), publisher, clock, "profile"
+    )
     memberships = Memberships(store)
     sessions = SessionReads(store, MessageReads(store, clock, 0), memberships)
-    lives = Lives(hub, store, memberships, sessions, clock)
+    lives = LiveAnswers(registry, store, memberships, sessions, clock)
     group = GroupRow(GROUP, 1, "Profile", USERS[0], MODE_READ, RECEIVERS, "{}", 0, 1)
     for user_id in USERS:
-        link = hub.open(taken)
+        link = registry.open(taken)
         hello = {"type": "hello", "token": user_id, "device_id": "phone"}
         link.connection.received(json.dumps(hello), clock.monotonic_ms(), clock.wall_ms())
-        hub.sign_in(link)
+        registry.sign_in(link)
         member = MemberRow(GROUP, user_id, 1, 1, 0, 0, ROLE_MEMBER, 0, 0, 1)
-        hub.group_tracker.apply_versions(hub.group_tracker.generation(user_id), [(group, member)], {GROUP: 1})
-        hub.settle(link)
+        registry.group_tracker.apply_versions(registry.group_tracker.generation(user_id), [(group, member)], {GROUP: 1})
+        registry.settle(link)
     await asyncio.sleep(0)
-    return PushRouter(hub, WaitingCalls(1), SendTimes(), lives, SessionOrders(), EPOCH, clock)
+    return PushRouter(registry, PendingCalls(1), AckLatency(), lives, SessionOrders(), EPOCH, clock)
 
 
 async def taken(_event: MutableMapping[str, Any]) -> None:

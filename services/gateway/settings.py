@@ -15,7 +15,7 @@ from services.gateway.protocol.commands import stamps_of
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.origins import AllowedOrigins, parsed_hosts, parsed_origins
-from services.gateway.protocol.send_queue import OutboxLimits
+from services.gateway.protocol.send_queue import SendQueueLimits
 from services.gateway.reads.block_lists import BlockRules
 from services.gateway.submit.build import SubmitRules
 from services.gateway.tokens import MIN_SECRET_BYTES, VerifyingKey, public_keys, secret_key
@@ -83,16 +83,16 @@ class HttpSettings(BaseSettings):
         return parsed_origins(self.allowed_origins, _ORIGINS)
 
     def body_rules(self) -> BodyRules:
-        """What bodies.py needs."""
+        """What protocol/bodies.py needs."""
         return BodyRules(parsed_hosts(self.media_hosts, _HOSTS))
 
     def block_rules(self) -> BlockRules:
-        """What blocks.py needs."""
+        """What reads/block_lists.py needs."""
         return BlockRules(self.blocks_max, self.block_changes_per_s, self.block_burst)
 
-    def outbox_limits(self) -> OutboxLimits:
-        """What outbox.py needs."""
-        return OutboxLimits(self.outbox_deliveries, self.outbox_bytes)
+    def send_queue_limits(self) -> SendQueueLimits:
+        """What send_queue.py needs."""
+        return SendQueueLimits(self.outbox_deliveries, self.outbox_bytes)
 
     def connection_rules(
         self, verify: Callable[[str, int], Identity], deployment: Mapping[str, object] | None
@@ -104,7 +104,7 @@ class HttpSettings(BaseSettings):
             self.messages_per_s,
             self.burst,
             self.body_rules(),
-            self.outbox_limits(),
+            self.send_queue_limits(),
             deployment,
         )
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from services.gateway.connections.endpoint import WebSocketEndpoint
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import Hub
-from services.gateway.connections.timers import Ticker
+from services.gateway.connections.live import LiveAnswers
+from services.gateway.connections.registry import ConnectionRegistry
+from services.gateway.connections.timers import Timers
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.reads.build import Reads
@@ -28,18 +28,18 @@ class Connections:
     """Sockets, and what happens to them without a frame of theirs."""
 
     endpoint: WebSocketEndpoint
-    live: Lives
-    registry: Hub
-    ticker: Ticker
+    live: LiveAnswers
+    registry: ConnectionRegistry
+    ticker: Timers
 
 
 def build_connections(
     reads: Reads, submit: Submit, store: Store, clock: Clock, rules: ConnectionRules, sockets: SocketRules
 ) -> Connections:
     """The ticker is run by the caller."""
-    registry = Hub(rules, submit.publisher, clock, sockets.name, reads.known_heads)
-    live = Lives(registry, store, reads.memberships, reads.sessions, clock)
+    registry = ConnectionRegistry(rules, submit.publisher, clock, sockets.name, reads.known_heads)
+    live = LiveAnswers(registry, store, reads.memberships, reads.sessions, clock)
     endpoint = WebSocketEndpoint(
         registry, submit.submitter, submit.watermarks, reads.inbox, clock, sockets.origins, sockets.max_connections
     )
-    return Connections(endpoint, live, registry, Ticker(registry, reads.inbox, live, clock))
+    return Connections(endpoint, live, registry, Timers(registry, reads.inbox, live, clock))

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable
 
 from services.gateway.connections.link import Link
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.registry import ConnectionRegistry
 from tidings.clock import Clock
 
 # A client leaves by itself at its time; the gateway closes what is still there so much later.
@@ -33,10 +33,15 @@ class Drain:
     """Sends the connections of a gateway away within `drain_ms`. Used once."""
 
     def __init__(
-        self, hub: Hub, clock: Clock, drain_ms: int, chance: Callable[[], float], calls: Callable[[], int]
+        self,
+        registry: ConnectionRegistry,
+        clock: Clock,
+        drain_ms: int,
+        chance: Callable[[], float],
+        calls: Callable[[], int],
     ) -> None:
         """`chance`: 0 … 1, for connections that come while the drain is under way. `calls`: of REST, ever begun."""
-        self._hub = hub
+        self._registry = registry
         self._calls = calls
         self._clock = clock
         self._grace_ms = min(GRACE_MS, drain_ms // 4)
@@ -52,7 +57,7 @@ class Drain:
         `refuse_more` is called before.
         """
         self._began_ms = self._clock.monotonic_ms()
-        self._hub.on_sign_in = self._tell_newcomer
+        self._registry.on_sign_in = self._tell_newcomer
         calls = self._calls()
         await self._tell_all()
         # Without clients from the start: as if the last had gone so late that SERVED_MS are served.
@@ -62,7 +67,7 @@ class Drain:
                 is_refusing = True
                 refuse_more()
             self._close_due(now_ms)
-            if len(self._hub) or calls != self._calls():
+            if len(self._registry) or calls != self._calls():
                 calls = self._calls()
                 last_seen_ms = max(last_seen_ms, now_ms)
             elif now_ms - last_seen_ms >= QUIET_MS:
@@ -72,12 +77,12 @@ class Drain:
 
     def close_all(self) -> None:
         """Whoever is still there, at once."""
-        for link in self._hub:
+        for link in self._registry:
             self._close(link)
 
     async def _tell_all(self) -> None:
         """Oldest connections first. What a client is told counts from the moment when it is told."""
-        links = [link for link in self._hub if link.connection.user_id]
+        links = [link for link in self._registry if link.connection.user_id]
         for number, (link, after_ms) in enumerate(zip(links, leaving_times(len(links), self._span_ms()), strict=True)):
             self._tell(link, self._began_ms + after_ms)
             if number % _TOLD_AT_ONCE == _TOLD_AT_ONCE - 1:
@@ -92,7 +97,7 @@ class Drain:
     def _tell(self, link: Link, at_ms: int) -> None:
         link.connection.go_away("restart", max(0, at_ms - self._clock.monotonic_ms()))
         heapq.heappush(self._closings, (at_ms + self._grace_ms, next(self._numbers), link))
-        self._hub.settle(link)
+        self._registry.settle(link)
 
     def _close_due(self, now_ms: int) -> None:
         while self._closings and self._closings[0][0] <= now_ms:
@@ -100,7 +105,7 @@ class Drain:
 
     def _close(self, link: Link) -> None:
         link.connection.shut_down()
-        self._hub.settle(link)
+        self._registry.settle(link)
 
     def _span_ms(self) -> int:
         return self._drain_ms - self._grace_ms

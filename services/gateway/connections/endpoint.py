@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from services.gateway.connections.held_claims import HeldClaims
 from services.gateway.connections.link import Link, Send
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.http.cors import CrossOrigin, origin_not_allowed
 from services.gateway.http.problems import problem
 from services.gateway.http.socket_limits import say_full
@@ -18,7 +18,7 @@ from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.submit.publisher import unavailable
-from services.gateway.submit.submitter import Caller, Posting
+from services.gateway.submit.submitter import Caller, Submitter
 from services.gateway.submit.watermarks import WatermarkMoves
 from tidings import metrics
 from tidings.clock import Clock
@@ -43,8 +43,8 @@ class WebSocketEndpoint:
 
     def __init__(
         self,
-        hub: Hub,
-        posting: Posting,
+        registry: ConnectionRegistry,
+        posting: Submitter,
         watermarks: WatermarkMoves,
         inbox: InboxReads,
         clock: Clock,
@@ -52,9 +52,9 @@ class WebSocketEndpoint:
         max_connections: int,
     ) -> None:
         """`origins`: of pages that may connect."""
-        self._hub = hub
+        self._registry = registry
         self._posting = posting
-        self.claims = HeldClaims(watermarks, hub.settle)
+        self.claims = HeldClaims(watermarks, registry.settle)
         self._inbox = inbox
         self._clock = clock
         self._cross_origin = CrossOrigin(origins)
@@ -72,13 +72,13 @@ class WebSocketEndpoint:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         # Headers of the handshake are not needed any more; uvicorn keeps the scope as long as the socket.
         scope["headers"] = []
-        link = self._hub.open(send)
+        link = self._registry.open(send)
         try:
             # Cancelled by the link itself, when a client does not even take its close frame.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serve(link, receive)
         finally:
-            self._hub.close(link)
+            self._registry.close(link)
 
     def _refusal(self, scope: Scope) -> Response | None:
         if scope["path"] != SOCKET_PATH:
@@ -86,7 +86,7 @@ class WebSocketEndpoint:
         if not self.is_accepting:
             metrics.REFUSED_SOCKETS.labels("draining").inc()
             return problem(Refused("unavailable", "this gateway stops; connect again elsewhere"))
-        if len(self._hub) >= self._max_connections:
+        if len(self._registry) >= self._max_connections:
             say_full(self._max_connections)
             return problem(Refused("unavailable", "this gateway takes no more connections; connect again elsewhere"))
         if not self._cross_origin.allows(scope["headers"]):
@@ -105,7 +105,7 @@ class WebSocketEndpoint:
             except Exception:  # noqa: BLE001 - one message's fault must not be a close without a code
                 self._log.exception("a connection failed", connection=link.connection.connection_id)
                 link.connection.broke()
-                self._hub.settle(link)
+                self._registry.settle(link)
 
     async def _take(self, link: Link, text: str | None) -> None:
         connection = link.connection
@@ -114,7 +114,7 @@ class WebSocketEndpoint:
             effects: Sequence[Effect] = ()
         else:
             effects = connection.received(text, self._clock.monotonic_ms(), self._clock.wall_ms())
-        self._hub.settle(link)
+        self._registry.settle(link)
         moves: list[MoveWatermark] = []
         for effect in effects:
             if connection.closing:
@@ -127,7 +127,7 @@ class WebSocketEndpoint:
             await self._claim(link, moves)
             moves = []
             await self._perform(link, effect)
-            self._hub.settle(link)
+            self._registry.settle(link)
         await self._claim(link, moves)
 
     async def _claim(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
@@ -140,7 +140,7 @@ class WebSocketEndpoint:
         _FRAMES_IN[type(effect)].inc()
         match effect:
             case SignedIn():
-                self._hub.sign_in(link)
+                self._registry.sign_in(link)
             case Publish():
                 await self._publish(link, effect)
             case ReadInbox():
@@ -154,7 +154,7 @@ class WebSocketEndpoint:
 
         def refuse(refused: Refused) -> None:
             connection.refused(draft.client_msg_id, draft.session_id, refused, effect.ref)
-            self._hub.settle(link)
+            self._registry.settle(link)
 
         caller = Caller(connection.user_id, connection.connection_id, effect.ref)
         try:
@@ -185,7 +185,7 @@ class WebSocketEndpoint:
         """Every member of a large group acks several times a second, and receipts would look each up to drop it."""
         if move.read_seq:
             return False
-        return self._hub.group_tracker.is_delivered_ignored(user_id, move.session_id, move.delivered_seq)
+        return self._registry.group_tracker.is_delivered_ignored(user_id, move.session_id, move.delivered_seq)
 
 
 async def _refuse(send: Send, answer: Response) -> None:

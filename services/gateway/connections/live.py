@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 from services.gateway.connections.link import Link
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.large_groups.heads import GroupHeads
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.sessions import SessionReads
@@ -24,24 +24,26 @@ MEMBERSHIPS_ASKED = 100
 _LIVE_FRAMES = metrics.FRAMES.labels("out", "live")
 
 
-class Lives:
+class LiveAnswers:
     """Answers fanout's `live`. One task at a time, and only while there is something to answer."""
 
-    def __init__(self, hub: Hub, store: Store, memberships: Memberships, sessions: SessionReads, clock: Clock) -> None:
+    def __init__(
+        self, registry: ConnectionRegistry, store: Store, memberships: Memberships, sessions: SessionReads, clock: Clock
+    ) -> None:
         """Nobody waits."""
-        self._hub = hub
+        self._registry = registry
         self._store = store
         self._memberships = memberships
         self._sessions = sessions
         self._clock = clock
-        self._heads = GroupHeads(hub.group_tracker, sessions, memberships)
+        self._heads = GroupHeads(registry.group_tracker, sessions, memberships)
         self._waiting: dict[Link, int] = {}
         self._again: set[str] = set()
         self._running: asyncio.Task[None] | None = None
 
     def take(self, live: Live) -> None:
         """The connection goes live once its groups are read; where the tables fail, its presence is repeated."""
-        link = self._hub.get(live.connection_id)
+        link = self._registry.get(live.connection_id)
         if link is None or link.connection.user_id != live.user_id:
             return
         self._waiting[link] = max(live.inbox_seq, self._waiting.get(link, 0))
@@ -67,7 +69,7 @@ class Lives:
             links = list(self._waiting)[:USERS_AT_ONCE]
             seqs = {link: self._waiting.pop(link) for link in links}
             users = {link.connection.user_id for link in links}
-            visits = {user_id: self._hub.group_tracker.generation(user_id) for user_id in users}
+            visits = {user_id: self._registry.group_tracker.generation(user_id) for user_id in users}
             learned = await self._learn_all(users.union(again))
             self._beat_soon(learned.intersection(again))
             self._announce(set(again) - learned)
@@ -75,12 +77,12 @@ class Lives:
             for link, inbox_seq in seqs.items():
                 if link.connection.user_id not in heads or link.connection.user_id in unread:
                     continue
-                if self._hub.group_tracker.generation(link.connection.user_id) != visits[link.connection.user_id]:
+                if self._registry.group_tracker.generation(link.connection.user_id) != visits[link.connection.user_id]:
                     # Pushes were lost meanwhile, and what was read is void: its presence is due again, and asks anew.
                     continue
                 link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
-                self._hub.settle(link)
+                self._registry.settle(link)
 
     def _announce(self, user_ids: Collection[str]) -> None:
         """No push may ever ask again: of who was forgotten for too many seats it is not known which groups they read.
@@ -89,14 +91,14 @@ class Lives:
         """
         now_ms = self._clock.monotonic_ms()
         for user_id in user_ids:
-            for link in self._hub.of_user(user_id):
+            for link in self._registry.of_user(user_id):
                 link.connection.announce_again(now_ms)
 
     def _beat_soon(self, user_ids: Collection[str]) -> None:
         """What was pushed while they were unsure was handed to nobody: their clients read it from history."""
         now_ms = self._clock.monotonic_ms()
         for user_id in user_ids:
-            for link in self._hub.of_user(user_id):
+            for link in self._registry.of_user(user_id):
                 link.connection.beat_soon(now_ms)
 
     async def _learn_all(self, user_ids: Collection[str]) -> set[str]:
@@ -110,7 +112,7 @@ class Lives:
 
     async def _learn(self, user_id: str) -> None:
         """Raises StoreUnavailable."""
-        groups = self._hub.group_tracker
+        groups = self._registry.group_tracker
         visit = groups.generation(user_id)
         rows = await self._store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}

@@ -18,10 +18,10 @@ SLICES = 5
 # Closed by us, and nobody has to ask why: a token expires, and many may at once.
 _ORDINARY = (CloseCode.GOING_AWAY, CloseCode.NOT_AUTHORISED, CloseCode.REPLACED)
 
-_log = logger("tidings.gateway.hub")
+_log = logger("tidings.gateway.registry")
 
 
-class Hub:
+class ConnectionRegistry:
     """Registers connections and announces them. One connection per (user, device): the newest."""
 
     def __init__(
@@ -104,7 +104,7 @@ class Hub:
         return tuple(self._slices[number])
 
     def settle(self, link: Link) -> None:
-        """After any input: write what there is; who is closing is no more part of this hub."""
+        """After any input: write what there is; who is closing is no more part of this registry."""
         link.flush()
         if link.connection.closing:
             self._forget(link)

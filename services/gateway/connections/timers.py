@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from services.gateway.connections.link import Link
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import SLICES, Hub
+from services.gateway.connections.live import LiveAnswers
+from services.gateway.connections.registry import SLICES, ConnectionRegistry
 from services.gateway.protocol.effects import Announce, HeartbeatDue
 from services.gateway.reads.inbox import InboxReads
 from tidings import metrics
@@ -20,12 +20,12 @@ TICK_S = 0.1
 V = TypeVar("V")
 
 
-class Ticker:
+class Timers:
     """Feeds time to the connections, and reads tails and heads for heartbeats in batches."""
 
-    def __init__(self, hub: Hub, inbox: InboxReads, lives: Lives, clock: Clock) -> None:
+    def __init__(self, registry: ConnectionRegistry, inbox: InboxReads, lives: LiveAnswers, clock: Clock) -> None:
         """Started by `run`."""
-        self._hub = hub
+        self._registry = registry
         self._inbox = inbox
         self._lives = lives
         self._clock = clock
@@ -47,7 +47,7 @@ class Ticker:
     def tick(self, number: int) -> None:
         """Feed the time to one slice of the connections."""
         now_ms = self._clock.monotonic_ms()
-        for link in self._hub.slice(number):
+        for link in self._registry.slice(number):
             if link.connection.due_ms <= now_ms:
                 self._feed(link, now_ms)
 
@@ -59,16 +59,16 @@ class Ticker:
         for link in links:
             user_id = link.connection.user_id
             link.connection.beat(tails.get(user_id, 0), heads.get(user_id, {}))
-            self._hub.settle(link)
+            self._registry.settle(link)
 
     def _feed(self, link: Link, now_ms: int) -> None:
         for effect in link.connection.ticked(now_ms):
             match effect:
                 case Announce():
-                    self._hub.announce(link)
+                    self._registry.announce(link)
                 case HeartbeatDue():
                     self._due.add(link)
-        self._hub.settle(link)
+        self._registry.settle(link)
 
 
 async def _if_read(answer: Awaitable[Mapping[str, V]]) -> Mapping[str, V]:

@@ -38,7 +38,7 @@ from services.gateway.protocol.frames import (
 )
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import MAX_PAGE
-from services.gateway.protocol.send_queue import NEVER_MS, REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
+from services.gateway.protocol.send_queue import NEVER_MS, REPEAT_AFTER_MS, Full, SendQueue, SendQueueLimits
 from tidings import ids
 from tidings.close_codes import CloseCode
 from tidings.errors import Refused
@@ -62,7 +62,7 @@ class ConnectionRules:
     messages_per_s: int = 100
     burst: int = 1_000
     bodies: BodyRules = field(default_factory=BodyRules)
-    outbox: OutboxLimits = field(default_factory=OutboxLimits)
+    send_queue: SendQueueLimits = field(default_factory=SendQueueLimits)
     deployment: Mapping[str, object] | None = None
 
 
@@ -75,8 +75,8 @@ class Connection:
         "_expires_ms",
         "_heads",
         "_heartbeat_due_ms",
-        "_outbox",
         "_rules",
+        "_send_queue",
         "closing",
         "connection_id",
         "device_id",
@@ -94,7 +94,7 @@ class Connection:
         self.inbox_tail = 0
         self.due_ms = self._expires_ms = now_ms + HELLO_WITHIN_MS
         self._rules = rules
-        self._outbox = Outbox(rules.outbox)
+        self._send_queue = SendQueue(rules.send_queue)
         self._announce_due_ms = NEVER_MS
         self._heartbeat_due_ms = NEVER_MS
         self._errors_ms: tuple[int, ...] = ()
@@ -103,11 +103,11 @@ class Connection:
     @property
     def has_outgoing(self) -> bool:
         """True while there are frames for the socket."""
-        return bool(self._outbox)
+        return bool(self._send_queue)
 
     def take_outgoing(self) -> str:
         """The next message for the socket; empty when there is none."""
-        return self._outbox.take()
+        return self._send_queue.take()
 
     # --- from the client ---------------------------------------------------------------------------
 
@@ -218,13 +218,13 @@ class Connection:
         if limit < 1:
             self._error(Refused("invalid_frame", f"limit is 1-{MAX_PAGE}"), sync.ref, now_ms)
             return ()
-        self._outbox.restart(now_ms)
+        self._send_queue.restart(now_ms)
         return (ReadInbox(sync.after, min(limit, MAX_PAGE), sync.ref),)
 
     def _ack(self, ack: Ack, now_ms: int) -> Sequence[Effect]:
         moved = self._watermarks(ack.delivered or (), ack.ref, now_ms, is_read=False)
         held = ack.inbox_seq or 0
-        self._outbox.acknowledge(min(held, self.inbox_tail))
+        self._send_queue.acknowledge(min(held, self.inbox_tail))
         return moved if held <= self.inbox_tail else (CheckAck(held, ack.ref), *moved)
 
     def _watermarks(
@@ -251,7 +251,7 @@ class Connection:
         if self.closing:
             return
         try:
-            self._outbox.deliver(inbox_seq, message_json, now_ms)
+            self._send_queue.deliver(inbox_seq, message_json, now_ms)
         except Full:
             self._too_slow("too many deliveries are unacknowledged")
         if inbox_seq > self.inbox_tail:
@@ -272,7 +272,7 @@ class Connection:
         What lies above is not acknowledged beforehand, since nobody can hold it yet.
         """
         self.inbox_tail = max(self.inbox_tail, stored_tail)
-        self._outbox.acknowledge(min(held, self.inbox_tail))
+        self._send_queue.acknowledge(min(held, self.inbox_tail))
         if held > self.inbox_tail:
             text = f"the inbox ends at {self.inbox_tail}: sync from your cursor, and see PROTOCOL on other lives"
             self.failed(Refused("cursor_ahead", text), ref)
@@ -337,7 +337,7 @@ class Connection:
         if now_ms >= self._expires_ms:
             self._expire()
             return ()
-        if not self._outbox.repeat(now_ms):
+        if not self._send_queue.repeat(now_ms):
             self._too_slow("deliveries were not acknowledged for 45 s")
             return ()
         effects = self._timers(now_ms)
@@ -361,7 +361,7 @@ class Connection:
         return effects
 
     def _reschedule(self) -> None:
-        timers = (self._expires_ms, self._announce_due_ms, self._heartbeat_due_ms, self._outbox.due_ms())
+        timers = (self._expires_ms, self._announce_due_ms, self._heartbeat_due_ms, self._send_queue.due_ms())
         self.due_ms = min(timers)
 
     # --- ends --------------------------------------------------------------------------------------
@@ -370,9 +370,9 @@ class Connection:
         if self.closing:
             return
         try:
-            self._outbox.add(frame)
+            self._send_queue.add(frame)
         except Full:
-            self._too_slow("the outbox is full")
+            self._too_slow("the send queue is full")
 
     def _error(self, refused: Refused, ref: str | None, now_ms: int) -> None:
         """A frame that has no answer of its own; ten `invalid_frame` a minute are fatal."""
@@ -390,7 +390,7 @@ class Connection:
         return ()
 
     def _too_slow(self, reason: str) -> None:
-        self._outbox.clear()
+        self._send_queue.clear()
         self._close(CloseCode.TOO_SLOW, reason)
 
     def _close(self, code: CloseCode, reason: str) -> None:

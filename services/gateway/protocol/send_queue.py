@@ -16,7 +16,7 @@ class Full(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxLimits:
+class SendQueueLimits:
     """Bounds per connection. Message bytes are shared between receivers; they count for each."""
 
     deliveries: int = 2_000
@@ -38,12 +38,12 @@ class _Delivery:
         return self.at_ms + _DUE_AFTER_MS[self.repeats]
 
 
-class Outbox:
+class SendQueue:
     """Frames in order of their adding; deliveries are kept until an ack covers them."""
 
     __slots__ = ("_acked", "_frame_bytes", "_frames", "_limits", "_unacked", "_unacked_bytes")
 
-    def __init__(self, limits: OutboxLimits) -> None:
+    def __init__(self, limits: SendQueueLimits) -> None:
         """Empty."""
         self._limits = limits
         self._frames: list[bytes] = []

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.live import LiveAnswers
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.protocol import messages_json
 from services.gateway.protocol.frames import encode, encode_delivery
 from services.gateway.push.told_watermarks import ToldWatermarks
 from services.gateway.reads.session_order import SessionOrders
-from services.gateway.submit.latency import SendTimes
-from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.latency import AckLatency
+from services.gateway.submit.pending_calls import PendingCalls
 from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import HTTP_STATUS, Refused
@@ -30,17 +30,17 @@ class PushRouter:
 
     def __init__(
         self,
-        hub: Hub,
-        waiting: WaitingCalls,
-        times: SendTimes,
-        lives: Lives,
+        registry: ConnectionRegistry,
+        waiting: PendingCalls,
+        times: AckLatency,
+        lives: LiveAnswers,
         orders: SessionOrders,
         gateway_epoch: int,
         clock: Clock,
     ) -> None:
         """`waiting`: REST messages that wait for their ack."""
         self._times = times
-        self._hub = hub
+        self._registry = registry
         self._waiting = waiting
         self._lives = lives
         self._orders = orders
@@ -81,9 +81,9 @@ class PushRouter:
                 self._replaced(push.replaced)
 
     def _message(self, pushed: PushedMessage) -> None:
-        self._hub.known_heads.see(pushed.message.session_id, pushed.message.seq)
-        members = self._hub.group_tracker.apply_push(pushed)
-        if unsure := self._hub.group_tracker.take_unverified():
+        self._registry.known_heads.see(pushed.message.session_id, pushed.message.seq)
+        members = self._registry.group_tracker.apply_push(pushed)
+        if unsure := self._registry.group_tracker.take_unverified():
             self._lives.reload(unsure)
         message_json = messages_json.of_record(pushed.message)
         if message_json is None:
@@ -95,16 +95,16 @@ class PushRouter:
             return
         now_ms, delivered = self._clock.monotonic_ms(), 0
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
-            for link in self._hub.of_user(user_id):
+            for link in self._registry.of_user(user_id):
                 link.connection.deliver(inbox_seq, message_json, now_ms)
-                self._hub.settle(link)
+                self._registry.settle(link)
                 delivered += 1
         _FRAMES_OUT["message"].inc(delivered)
 
     def _send_ack(self, ack: SendAck) -> None:
         self._times.answered(ack.origin.connection_id, ack.client_msg_id, self._clock.monotonic_ms())
-        self._hub.known_heads.see(ack.session_id, ack.seq)
-        link = self._hub.get(ack.origin.connection_id)
+        self._registry.known_heads.see(ack.session_id, ack.seq)
+        link = self._registry.get(ack.origin.connection_id)
         user_id = link.connection.user_id if link else self._waiting.user_of(ack.origin.connection_id)
         if user_id:
             # Fanout takes its time, and who has sent looks at the list now.
@@ -124,24 +124,24 @@ class PushRouter:
         )
         link.connection.push(frame)
         _FRAMES_OUT["send_ack"].inc()
-        self._hub.settle(link)
+        self._registry.settle(link)
 
     def _send_error(self, error: SendError) -> None:
         code = error.refusal.code if error.refusal.code in HTTP_STATUS else "invalid_frame"
         refused = Refused(code, error.refusal.text)
         origin = error.origin
         self._times.answered(origin.connection_id, error.client_msg_id, self._clock.monotonic_ms())
-        link = self._hub.get(origin.connection_id)
+        link = self._registry.get(origin.connection_id)
         if link is None:
             self._waiting.refused(origin.connection_id, refused)
             return
         link.connection.refused(error.client_msg_id, error.session_id or None, refused, origin.ref or None)
         _FRAMES_OUT["send_error"].inc()
-        self._hub.settle(link)
+        self._registry.settle(link)
 
     def _watermark(self, moved: Watermark) -> None:
         # No watermark passes the head.
-        self._hub.known_heads.see(moved.session_id, max(moved.delivered_seq, moved.read_seq))
+        self._registry.known_heads.see(moved.session_id, max(moved.delivered_seq, moved.read_seq))
         for recipient_id in moved.recipient_ids:
             told = self._told.risen(recipient_id, moved)
             frame = encode(
@@ -163,24 +163,24 @@ class PushRouter:
         """The same bytes to every connection of these users; nothing that is acknowledged or repeated."""
         told = 0
         for user_id in user_ids:
-            for link in self._hub.of_user(user_id):
+            for link in self._registry.of_user(user_id):
                 link.connection.push(frame)
-                self._hub.settle(link)
+                self._registry.settle(link)
                 told += 1
         _FRAMES_OUT[kind].inc(told)
 
     def _resync(self) -> None:
         """Pushes may have been lost: presence again for everybody, so that `live` is sent again."""
-        self._hub.group_tracker.invalidate()
+        self._registry.group_tracker.invalidate()
         now_ms = self._clock.monotonic_ms()
-        for link in self._hub:
+        for link in self._registry:
             link.connection.announce_again(now_ms)
 
     def _replaced(self, replaced: Replaced) -> None:
-        link = self._hub.get(replaced.connection_id)
+        link = self._registry.get(replaced.connection_id)
         if link is None:
             return
         connection = link.connection
         if (connection.user_id, connection.device_id) == (replaced.user_id, replaced.device_id):
             connection.replaced()
-            self._hub.settle(link)
+            self._registry.settle(link)

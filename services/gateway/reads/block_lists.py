@@ -49,7 +49,7 @@ class BlockRules:
 DEFAULT_BLOCK_RULES = BlockRules()
 
 
-class Blocks:
+class BlockLists:
     """The block lists of users, read when needed."""
 
     def __init__(self, store: Store, clock: Clock, rules: BlockRules = DEFAULT_BLOCK_RULES) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.gateway.reads.block_lists import DEFAULT_BLOCK_RULES, BlockRules, Blocks
+from services.gateway.reads.block_lists import DEFAULT_BLOCK_RULES, BlockLists, BlockRules
 from services.gateway.reads.groups import GroupReads
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.reads.known_heads import KnownHeads
@@ -20,7 +20,7 @@ from tidings.store.base import Store
 class Reads:
     """Every question to the tables, and what is cached of the answers."""
 
-    block_lists: Blocks
+    block_lists: BlockLists
     groups: GroupReads
     inbox: InboxReads
     known_heads: KnownHeads
@@ -41,7 +41,7 @@ def build_reads(
 ) -> Reads:
     """`pages_at_once`: of inboxes; the other resumes wait."""
     known_heads = KnownHeads()
-    block_lists = Blocks(store, clock, block_rules)
+    block_lists = BlockLists(store, clock, block_rules)
     messages = MessageReads(store, clock, history_cache_bytes)
     memberships = Memberships(store)
     inbox = InboxReads(store, messages, pages_at_once, known_heads)

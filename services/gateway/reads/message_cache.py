@@ -45,7 +45,7 @@ class _Block:
         return len(self.rows) < BLOCK_SEQS and now_ms - self.begun_ms >= PARTIAL_AGE_MS
 
 
-class HistoryBlocks:
+class MessageCache:
     """The blocks used last, up to so many bytes."""
 
     def __init__(self, max_bytes: int) -> None:

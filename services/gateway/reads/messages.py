@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from services.gateway.reads.message_cache import HistoryBlocks, block_of, first_of, last_of
+from services.gateway.reads.message_cache import MessageCache, block_of, first_of, last_of
 from tidings import ids, metrics
 from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
@@ -41,7 +41,7 @@ class MessageReads:
         """`cache_bytes`: kept in memory, of all sessions together."""
         self._store = store
         self._clock = clock
-        self._blocks = HistoryBlocks(cache_bytes)
+        self._blocks = MessageCache(cache_bytes)
         self._running: dict[_Span, asyncio.Task[_Rows]] = {}
 
     async def range(self, session_id: str, first_seq: int, last_seq: int, head_seq: int) -> list[MessageRow]:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import orjson
 
 from services.gateway.reads.batching import Batched
-from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.block_lists import BlockLists
 from services.gateway.reads.groups import current_members
 from services.gateway.reads.membership import Membership, Memberships
 from tidings import ids
@@ -22,7 +22,7 @@ from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER, MessageRow, ReceiptRow
 class ReceiptReads:
     """Answers as JSON. The caller has been found to be a member. Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, memberships: Memberships, blocks: Blocks | None = None) -> None:
+    def __init__(self, store: Store, memberships: Memberships, blocks: BlockLists | None = None) -> None:
         """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is not shown."""
         self._blocks = blocks
         self._store = store

@@ -9,7 +9,7 @@ import orjson
 from services.gateway.protocol import messages_json
 from services.gateway.protocol.limits import PAGE_BYTES
 from services.gateway.reads.batching import Batched
-from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.block_lists import BlockLists
 from services.gateway.reads.known_heads import KnownHeads
 from services.gateway.reads.membership import Membership, Memberships
 from services.gateway.reads.messages import MessageReads
@@ -46,7 +46,7 @@ class SessionReads:
         store: Store,
         messages: MessageReads,
         memberships: Memberships,
-        blocks: Blocks | None = None,
+        blocks: BlockLists | None = None,
         known_heads: KnownHeads | None = None,
     ) -> None:
         """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is hidden.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.responses import Response
 
-from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.block_lists import BlockLists
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.wire import answer
 from tidings import ids
@@ -17,7 +17,7 @@ class BlockCalls:
     """Each method is one call of PROTOCOL's REST table."""
 
     authenticator: Authenticator
-    blocks: Blocks
+    blocks: BlockLists
 
     async def block(self, request: Request, user_id: str) -> Response:
         """Refuse direct messages of a user; holds at every gateway within 5 s."""

@@ -6,11 +6,11 @@ from services.gateway.protocol.rate_limits import RateLimits
 from services.gateway.reads.build import Reads
 from services.gateway.submit.command_calls import CommandCalls
 from services.gateway.submit.hidden_receipts import HiddenReceipts
-from services.gateway.submit.latency import SendTimes
-from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.latency import AckLatency
+from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from services.gateway.submit.read_marks import ReadMarks
-from services.gateway.submit.submitter import Posting
+from services.gateway.submit.submitter import Submitter
 from services.gateway.submit.watermarks import WatermarkMoves
 from tidings.broker.base import Producer
 from tidings.clock import Clock
@@ -35,11 +35,11 @@ class Submit:
     """Every way by which a client's request gets to Kafka, and what waits for the answers."""
 
     calls: CommandCalls
-    latency: SendTimes
-    pending: WaitingCalls
+    latency: AckLatency
+    pending: PendingCalls
     publisher: Publisher
     read_marks: ReadMarks
-    submitter: Posting
+    submitter: Submitter
     watermarks: WatermarkMoves
 
 
@@ -49,10 +49,10 @@ def build_submit(
     """The producer is started, the identity written."""
     hidden = HiddenReceipts(reads.block_lists)
     publisher = Publisher(producer, identity, rules.sizes, rules.stamps, hidden)
-    latency = SendTimes()
-    pending = WaitingCalls(rules.pending_calls)
+    latency = AckLatency()
+    pending = PendingCalls(rules.pending_calls)
     limits = RateLimits(rules.messages_per_s, rules.burst)
-    submitter = Posting(publisher, limits, reads.block_lists, store, latency, clock)
+    submitter = Submitter(publisher, limits, reads.block_lists, store, latency, clock)
     return Submit(
         calls=CommandCalls(submitter, pending),
         latency=latency,

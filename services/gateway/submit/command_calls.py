@@ -1,8 +1,8 @@
 """Commands of REST calls: submitted to Kafka, and answered by the persister."""
 
-from services.gateway.submit.pending_calls import Ticket, WaitingCalls
+from services.gateway.submit.pending_calls import PendingCalls, Ticket
 from services.gateway.submit.publisher import unavailable
-from services.gateway.submit.submitter import Caller, Posting
+from services.gateway.submit.submitter import Caller, Submitter
 from tidings.wire.inbound_pb2 import Command
 from tidings.wire.push_pb2 import SendAck
 
@@ -10,7 +10,7 @@ from tidings.wire.push_pb2 import SendAck
 class CommandCalls:
     """Opens a pending call for each command, so that the push router can resolve it."""
 
-    def __init__(self, submitter: Posting, pending: WaitingCalls) -> None:
+    def __init__(self, submitter: Submitter, pending: PendingCalls) -> None:
         """Both are shared by the whole gateway."""
         self._submitter = submitter
         self._pending = pending

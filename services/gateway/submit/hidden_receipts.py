@@ -6,7 +6,7 @@ The mark is made when a receipt is published, so acks wait for no block list.
 import asyncio
 from collections.abc import Collection
 
-from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.block_lists import BlockLists
 from tidings import ids
 from tidings.wire.receipts_pb2 import Receipt
 
@@ -18,7 +18,7 @@ LIST_S = 0.5
 class HiddenReceipts:
     """Marks receipts of users who block their peer."""
 
-    def __init__(self, blocks: Blocks | None) -> None:
+    def __init__(self, blocks: BlockLists | None) -> None:
         """Without block lists nothing is hidden."""
         self._blocks = blocks
 

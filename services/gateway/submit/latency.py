@@ -8,7 +8,7 @@ from tidings import metrics
 MAX_UNANSWERED = 10_000
 
 
-class SendTimes:
+class AckLatency:
     """A bounded table; losing an entry loses one measurement."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ class Ticket:
     answer: asyncio.Future[SendAck]
 
 
-class WaitingCalls:
+class PendingCalls:
     """A bounded table by request name."""
 
     def __init__(self, limit: int) -> None:

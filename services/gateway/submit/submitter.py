@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from services.gateway.protocol.commands import Draft, command_of
 from services.gateway.protocol.rate_limits import RateLimits
-from services.gateway.reads.block_lists import Blocks
-from services.gateway.submit.latency import SendTimes
+from services.gateway.reads.block_lists import BlockLists
+from services.gateway.submit.latency import AckLatency
 from services.gateway.submit.publisher import Publisher
 from tidings import ids, metrics
 from tidings.clock import Clock
@@ -25,16 +25,16 @@ class Caller:
     ref: str | None
 
 
-class Posting:
+class Submitter:
     """Checks what needs memory or tables, then publishes."""
 
     def __init__(
         self,
         publisher: Publisher,
         rates: RateLimits,
-        blocks: Blocks,
+        blocks: BlockLists,
         store: Store,
-        times: SendTimes,
+        times: AckLatency,
         clock: Clock,
     ) -> None:
         """All parts are shared by the whole gateway."""

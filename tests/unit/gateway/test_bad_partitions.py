@@ -8,7 +8,7 @@ import pytest
 
 from services.gateway.large_groups.heads import GroupHeads
 from services.gateway.large_groups.tracker import GroupTracker
-from services.gateway.reads.block_lists import Blocks
+from services.gateway.reads.block_lists import BlockLists
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
@@ -46,7 +46,7 @@ class World:
         self.inbox = InboxReads(self.store, self.messages, 64)
         self.receipts = ReceiptReads(self.store, self.memberships)
         self.lists = SessionLists(self.store, self.inbox, self.sessions, SessionOrders(), clock)
-        self.blocks = Blocks(self.store, clock)
+        self.blocks = BlockLists(self.store, clock)
         self.groups = GroupTracker()
         self.heads = GroupHeads(self.groups, self.sessions, self.memberships)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.reads.block_lists import MAX_KEPT, BlockRules, Blocks
+from services.gateway.reads.block_lists import MAX_KEPT, BlockLists, BlockRules
 from tidings.errors import Refused, StoreUnavailable
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import WriteFault
@@ -28,9 +28,9 @@ class FakeClock:
         return self.now_ms
 
 
-def gateways(count: int, rules: BlockRules = UNLIMITED) -> tuple[MemoryStore, list[Blocks]]:
+def gateways(count: int, rules: BlockRules = UNLIMITED) -> tuple[MemoryStore, list[BlockLists]]:
     store, clock = MemoryStore(), FakeClock()
-    return store, [Blocks(store, clock, rules) for _ in range(count)]
+    return store, [BlockLists(store, clock, rules) for _ in range(count)]
 
 
 async def refusal(change: Awaitable[None]) -> Refused | None:
@@ -69,7 +69,7 @@ async def test_a_longer_list_of_before_the_limit_is_kept_and_can_shrink() -> Non
 def test_waiting_as_told_is_enough_to_change_a_list(changes_per_s: int, burst: int, pauses_ms: list[int]) -> None:
     async def run() -> None:
         clock = FakeClock()
-        blocks = Blocks(MemoryStore(), clock, BlockRules(1_000, changes_per_s, burst))
+        blocks = BlockLists(MemoryStore(), clock, BlockRules(1_000, changes_per_s, burst))
         for taken, pause_ms in enumerate([*[0] * burst, *pauses_ms], start=1):
             clock.now_ms += pause_ms
             refused = await refusal(blocks.add("bob", "alice"))

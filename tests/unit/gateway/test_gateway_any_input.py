@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.gateway.connections.endpoint import WebSocketEndpoint
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.live import LiveAnswers
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.protocol.connection import Connection, ConnectionRules
 from services.gateway.protocol.frames import Malformed, Ping, decode_line
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import MAX_DEPTH, SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins
-from services.gateway.protocol.send_queue import OutboxLimits
+from services.gateway.protocol.send_queue import SendQueueLimits
 from services.gateway.push.router import PushRouter
 from services.gateway.reads.build import build_reads
 from services.gateway.reads.membership import Memberships
@@ -28,8 +28,8 @@ from services.gateway.reads.sessions import SessionReads
 from services.gateway.rest.build import RestRules, build_rest
 from services.gateway.rest.edges import App
 from services.gateway.submit.build import SubmitRules, build_submit
-from services.gateway.submit.latency import SendTimes
-from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.latency import AckLatency
+from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from services.gateway.tokens import Tokens, issue, secret_key
 from tidings import topics
@@ -105,8 +105,8 @@ events = st.sampled_from(["deliver", "push", "tick", "ack", "take", "sync", "liv
 
 @given(st.lists(st.tuples(events, st.integers(0, 20)), max_size=200))
 def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) -> None:
-    limits = OutboxLimits(deliveries=10, buffered_bytes=2_000)
-    connection = Connection("c", ConnectionRules(verify, outbox=limits), 0)
+    limits = SendQueueLimits(deliveries=10, buffered_bytes=2_000)
+    connection = Connection("c", ConnectionRules(verify, send_queue=limits), 0)
     connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
     now_ms = 0
     for event, number in steps:
@@ -188,24 +188,24 @@ async def _route(values: list[bytes | None]) -> None:
         sent.append(event.get("text", ""))
 
     publisher = await _publisher()
-    hub = Hub(ConnectionRules(verify), publisher, CLOCK, "0-7")
+    registry = ConnectionRegistry(ConnectionRules(verify), publisher, CLOCK, "0-7")
     store = MemoryStore()
     memberships = Memberships(store)
     sessions = SessionReads(store, MessageReads(store, CLOCK, 0), memberships)
-    lives = Lives(hub, store, memberships, sessions, CLOCK)
-    router = PushRouter(hub, WaitingCalls(10), SendTimes(), lives, SessionOrders(), 7, CLOCK)
-    link = hub.open(send)
+    lives = LiveAnswers(registry, store, memberships, sessions, CLOCK)
+    router = PushRouter(registry, PendingCalls(10), AckLatency(), lives, SessionOrders(), 7, CLOCK)
+    link = registry.open(send)
     link.connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
-    hub.sign_in(link)
+    registry.sign_in(link)
     for value in values:
         router.take(value)
-    hub.settle(link)
+    registry.settle(link)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     for text in sent:
         for line in text.split("\n"):
             json.loads(line)
-    hub.close(link)
+    registry.close(link)
     await publisher.flush(1)
 
 
@@ -214,13 +214,13 @@ async def test_a_connection_that_fails_in_the_message_of_its_hello_is_not_kept()
         pass
 
     publisher = await _publisher()
-    hub = Hub(ConnectionRules(verify), publisher, CLOCK, "0-7")
-    link = hub.open(send)
+    registry = ConnectionRegistry(ConnectionRules(verify), publisher, CLOCK, "0-7")
+    link = registry.open(send)
     link.connection.received('{"type":"hello","token":"t","device_id":"d"}\n{', 0, 10**12)
-    hub.settle(link)
-    hub.sign_in(link)
-    assert (len(hub), len(hub.of_user("alice"))) == (0, 0)
-    hub.close(link)
+    registry.settle(link)
+    registry.sign_in(link)
+    assert (len(registry), len(registry.of_user("alice"))) == (0, 0)
+    registry.close(link)
     await publisher.flush(1)
 
 
@@ -360,8 +360,8 @@ async def test_a_lone_surrogate_in_a_call_is_named() -> None:
     ],
 )
 async def test_a_refused_handshake_is_a_problem_with_a_code(scope: dict[str, Any], status: int, code: str) -> None:
-    hub = Hub(ConnectionRules(verify), await _publisher(), CLOCK, "0-7")
-    parts: tuple[Any, ...] = (hub, None, None, None, CLOCK, AllowedOrigins(), 1)
+    registry = ConnectionRegistry(ConnectionRules(verify), await _publisher(), CLOCK, "0-7")
+    parts: tuple[Any, ...] = (registry, None, None, None, CLOCK, AllowedOrigins(), 1)
     said: list[Any] = []
 
     async def receive() -> Any:

@@ -21,7 +21,7 @@ from services.gateway.protocol.effects import (
 )
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import FRAME_BYTES
-from services.gateway.protocol.send_queue import OutboxLimits
+from services.gateway.protocol.send_queue import SendQueueLimits
 from tidings.errors import Refused
 
 WALL_MS = 1_764_000_000_000
@@ -438,7 +438,7 @@ def test_repeats_wait_while_the_socket_takes_nothing() -> None:
 
 
 def test_a_full_outbox_closes_at_once() -> None:
-    connection = signed_in(outbox=OutboxLimits(deliveries=3))
+    connection = signed_in(send_queue=SendQueueLimits(deliveries=3))
     for inbox_seq in range(1, 5):
         connection.deliver(inbox_seq, MESSAGE, 0)
     assert close_code(connection) == 4408
@@ -446,7 +446,7 @@ def test_a_full_outbox_closes_at_once() -> None:
 
 
 def test_an_outbox_full_of_bytes_closes_at_once() -> None:
-    connection = signed_in(outbox=OutboxLimits(buffered_bytes=1_000))
+    connection = signed_in(send_queue=SendQueueLimits(buffered_bytes=1_000))
     for _ in range(20):
         connection.push(b"x" * 100)
     assert close_code(connection) == 4408

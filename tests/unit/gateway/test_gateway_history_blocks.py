@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.reads.message_cache import BLOCK_SEQS, PARTIAL_AGE_MS, HistoryBlocks
+from services.gateway.reads.message_cache import BLOCK_SEQS, PARTIAL_AGE_MS, MessageCache
 from services.gateway.reads.messages import MessageReads
 from tests.contract.store.making import message, segment, seqs, session, write_confirmed
 from tidings import metrics
@@ -47,7 +47,7 @@ def outcomes() -> dict[str, float]:
 
 
 def test_a_full_block_is_kept_for_ever_and_a_partial_one_for_minutes_since_it_was_begun() -> None:
-    blocks = HistoryBlocks(PLENTY_BYTES)
+    blocks = MessageCache(PLENTY_BYTES)
     blocks.keep(GROUP, 0, rows_of(1, 64), 0)
     blocks.keep(GROUP, 1, rows_of(65, 70), 0)
     blocks.keep(GROUP, 1, rows_of(71, 72), PARTIAL_AGE_MS - 1)
@@ -59,7 +59,7 @@ def test_a_full_block_is_kept_for_ever_and_a_partial_one_for_minutes_since_it_wa
 
 
 def test_rows_after_a_gap_are_not_kept() -> None:
-    blocks = HistoryBlocks(PLENTY_BYTES)
+    blocks = MessageCache(PLENTY_BYTES)
     blocks.keep(GROUP, 0, [*rows_of(1, 3), *rows_of(5, 9)], 0)
     assert seqs(blocks.known(GROUP, 0, 0)) == [1, 2, 3]
     blocks.keep(GROUP, 0, rows_of(2, 6), 0)
@@ -67,9 +67,9 @@ def test_rows_after_a_gap_are_not_kept() -> None:
 
 
 def test_the_blocks_used_longest_ago_make_room() -> None:
-    one_block = HistoryBlocks(PLENTY_BYTES)
+    one_block = MessageCache(PLENTY_BYTES)
     one_block.keep(GROUP, 0, rows_of(1, 64, body=bytes(1000)), 0)
-    blocks = HistoryBlocks(2 * one_block.size_bytes)
+    blocks = MessageCache(2 * one_block.size_bytes)
     for number in (0, 1):
         blocks.keep(GROUP, number, rows_of(64 * number + 1, 64 * number + 64, body=bytes(1000)), 0)
     assert blocks.known(GROUP, 0, 0)
@@ -79,7 +79,7 @@ def test_the_blocks_used_longest_ago_make_room() -> None:
 
 
 def test_a_block_larger_than_all_room_is_not_kept() -> None:
-    blocks = HistoryBlocks(10_000)
+    blocks = MessageCache(10_000)
     blocks.keep(GROUP, 0, rows_of(1, 4), 0)
     blocks.keep(GROUP, 0, rows_of(5, 64), 0)
     assert (blocks.known(GROUP, 0, 0), blocks.size_bytes) == ((), 0)
@@ -94,7 +94,7 @@ kept = st.tuples(
 def test_what_is_known_is_a_beginning_without_a_gap_and_never_more_than_the_room(
     puts: Sequence[tuple[str, int, int, int, int]], max_bytes: int
 ) -> None:
-    blocks, now_ms = HistoryBlocks(max_bytes), 0
+    blocks, now_ms = MessageCache(max_bytes), 0
     for session_id, number, start, length, later_ms in puts:
         now_ms += later_ms % (2 * PARTIAL_AGE_MS)
         first = number * BLOCK_SEQS

@@ -9,13 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.gateway.connections.endpoint import WebSocketEndpoint
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.frames import is_too_deep
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins
-from services.gateway.protocol.send_queue import REPEAT_AFTER_MS, Full, Outbox, OutboxLimits
+from services.gateway.protocol.send_queue import REPEAT_AFTER_MS, Full, SendQueue, SendQueueLimits
 from services.gateway.reads.inbox import InboxPage
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tidings import topics
@@ -51,13 +51,13 @@ def test_only_brackets_outside_of_strings_nest(text: str, is_deep: bool) -> None
     assert is_too_deep(text) is is_deep
 
 
-def drained(outbox: Outbox) -> None:
+def drained(outbox: SendQueue) -> None:
     while outbox.take():
         pass
 
 
 def test_a_client_that_reads_but_never_acks_is_bounded_in_bytes() -> None:
-    outbox = Outbox(OutboxLimits(deliveries=2_000, buffered_bytes=100 * KIB))
+    outbox = SendQueue(SendQueueLimits(deliveries=2_000, buffered_bytes=100 * KIB))
     for inbox_seq in range(1, 11):
         outbox.deliver(inbox_seq, b"x" * 10 * KIB, 0)
         drained(outbox)
@@ -66,7 +66,7 @@ def test_a_client_that_reads_but_never_acks_is_bounded_in_bytes() -> None:
 
 
 def test_a_repeat_never_closes_a_connection_before_its_45_s() -> None:
-    outbox = Outbox(OutboxLimits(deliveries=2_000, buffered_bytes=100 * KIB))
+    outbox = SendQueue(SendQueueLimits(deliveries=2_000, buffered_bytes=100 * KIB))
     for inbox_seq in range(1, 11):
         outbox.deliver(inbox_seq, b"x" * 10 * KIB, 0)
         drained(outbox)
@@ -88,8 +88,8 @@ async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code_and_the_
     await broker.admin().create_topics(topics.declared(sizes), 1)
     publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
     rules = ConnectionRules(lambda _token, _wall_ms: Identity("alice", 3_600_000))
-    hub = Hub(rules, publisher, clock, "gw")
-    parts: tuple[Any, ...] = (hub, None, publisher, BrokenInbox(), clock, AllowedOrigins(), 1)
+    registry = ConnectionRegistry(rules, publisher, clock, "gw")
+    parts: tuple[Any, ...] = (registry, None, publisher, BrokenInbox(), clock, AllowedOrigins(), 1)
     endpoint = WebSocketEndpoint(*parts)
     closed = asyncio.Event()
     said: list[MutableMapping[str, Any]] = []
@@ -112,5 +112,5 @@ async def test_a_fault_of_the_gateway_closes_the_connection_with_a_code_and_the_
         await endpoint({"path": SOCKET_PATH, "headers": [], "subprotocols": [SUBPROTOCOL]}, receive, send)
     assert said[-1]["code"] == 4503
     assert [(one["user_id"], one["code"]) for one in logs if one["event"] == "connection closed"] == [("alice", 4503)]
-    assert len(hub) == 0
+    assert len(registry) == 0
     await publisher.flush(1)

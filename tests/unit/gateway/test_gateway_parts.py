@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.gateway.protocol.rate_limits import RateLimits
 from services.gateway.reads.batching import BATCHES_AT_ONCE, MAX_KEYS, Batched
-from services.gateway.reads.block_lists import GATHER_S, Blocks
+from services.gateway.reads.block_lists import GATHER_S, BlockLists
 from services.gateway.settings import GroupIdSettings, HttpSettings, TokenSettings, read_group_key, read_keys
-from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.tokens import Tokens, public_keys, secret_key
 from tidings.errors import ConfigurationError, Refused, StoreUnavailable
 from tidings.store.memory import MemoryStore
@@ -191,7 +191,7 @@ def test_more_than_a_burst_at_once_waits_for_a_whole_burst_and_not_for_ever() ->
 
 async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
     clock, store = FakeClock(), MemoryStore()
-    blocks = Blocks(store, clock)
+    blocks = BlockLists(store, clock)
     assert not await blocks.blocks("bob", "alice")
     await store.replace_block_list(BlockList("bob", ("alice",), 1), 0)
     clock.now_ms = 3_999
@@ -202,7 +202,7 @@ async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
 
 async def test_a_list_in_use_is_read_again_before_anybody_has_to_wait_for_it() -> None:
     clock, store = FakeClock(), MemoryStore()
-    blocks = Blocks(store, clock)
+    blocks = BlockLists(store, clock)
     await blocks.blocks("bob", "alice")
     clock.now_ms = 2_000
     for _ in range(3):
@@ -232,7 +232,7 @@ class SlowBlocks(MemoryStore):
 
 async def test_a_block_made_here_holds_at_once_also_while_it_is_being_read() -> None:
     store = SlowBlocks()
-    blocks = Blocks(store, FakeClock())
+    blocks = BlockLists(store, FakeClock())
     reading = asyncio.create_task(blocks.blocks("bob", "alice"))
     await asyncio.sleep(0)
     await store.reading.wait()
@@ -408,7 +408,7 @@ async def test_a_caller_of_several_batches_that_gives_up_leaves_those_that_have_
 
 
 async def test_the_table_of_waiting_calls_is_bounded_and_forgets_the_answered() -> None:
-    waiting = WaitingCalls(1)
+    waiting = PendingCalls(1)
     ticket = waiting.open("alice")
     assert (waiting.user_of(ticket.name), waiting.user_of("another")) == ("alice", None)
     with pytest.raises(Refused, match="unavailable"):

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.gateway.reads.block_lists import MAX_AGE_MS, Blocks
+from services.gateway.reads.block_lists import MAX_AGE_MS, BlockLists
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.receipts import ReceiptReads
@@ -44,7 +44,7 @@ class World:
 
     def __init__(self) -> None:
         self.clock, self.store, self.broker = FakeClock(), MemoryStore(), MemoryBroker()
-        self.blocks = Blocks(self.store, self.clock)
+        self.blocks = BlockLists(self.store, self.clock)
         self.memberships = Memberships(self.store)
         messages = MessageReads(self.store, self.clock, 0)
         self.sessions = SessionReads(self.store, messages, self.memberships, self.blocks)
@@ -168,7 +168,7 @@ async def hanging_world(*user_ids: str) -> tuple[World, HangingStore]:
     here, store = World(), HangingStore()
     store.hanging = {*user_ids}
     here.store = store
-    here.blocks = Blocks(store, here.clock)
+    here.blocks = BlockLists(store, here.clock)
     here.hidden = HiddenReceipts(here.blocks)
     return here, store
 

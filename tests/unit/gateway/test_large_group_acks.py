@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.gateway.connections.endpoint import WebSocketEndpoint
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.identity import Identity
@@ -57,13 +57,15 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
     group, ann = group_row(9), member_row("ann", 5, 5)
     await write_confirmed(store, [group, ann])
     publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), sizes, Stamps(rules=1))
-    hub = Hub(ConnectionRules(lambda _token, _wall_ms: Identity("ann", 3_600_000)), publisher, clock, "gw")
+    registry = ConnectionRegistry(
+        ConnectionRules(lambda _token, _wall_ms: Identity("ann", 3_600_000)), publisher, clock, "gw"
+    )
     memberships = Memberships(store)
-    sessions = SessionReads(store, MessageReads(store, clock, 0), memberships, known_heads=hub.known_heads)
+    sessions = SessionReads(store, MessageReads(store, clock, 0), memberships, known_heads=registry.known_heads)
     for session_id, head_seq in ((GROUP, 12), ("d:ann:bob", 3)):
-        hub.known_heads.see(session_id, head_seq)
+        registry.known_heads.see(session_id, head_seq)
     moves = WatermarkMoves(publisher, memberships, sessions, clock)
-    parts: tuple[Any, ...] = (hub, None, moves, None, clock, AllowedOrigins(), 1)
+    parts: tuple[Any, ...] = (registry, None, moves, None, clock, AllowedOrigins(), 1)
     texts = [json.dumps(frame) for frame in ({"type": "hello", "token": "t", "device_id": "d"}, *frames)]
     events: list[MutableMapping[str, Any]] = [{"type": "websocket.connect"}]
     events += [{"type": "websocket.receive", "text": text} for text in texts]
@@ -71,10 +73,10 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
 
     async def receive() -> MutableMapping[str, Any]:
         # As soon as she has signed in the gateway learns of her group, and the pushes come.
-        if hub.group_tracker.generation("ann") and not hub.group_tracker.tracked_sessions("ann"):
-            hub.group_tracker.apply_versions(hub.group_tracker.generation("ann"), [(group, ann)], {GROUP: 9})
+        if registry.group_tracker.generation("ann") and not registry.group_tracker.tracked_sessions("ann"):
+            registry.group_tracker.apply_versions(registry.group_tracker.generation("ann"), [(group, ann)], {GROUP: 9})
             for pushed in before:
-                hub.group_tracker.apply_push(pushed)
+                registry.group_tracker.apply_push(pushed)
         return events.pop(0) if events else {"type": "websocket.disconnect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:

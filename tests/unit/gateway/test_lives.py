@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import SLICES, Hub
-from services.gateway.connections.timers import Ticker
+from services.gateway.connections.live import LiveAnswers
+from services.gateway.connections.registry import SLICES, ConnectionRegistry
+from services.gateway.connections.timers import Timers
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.effects import Announce
 from services.gateway.protocol.identity import Identity
@@ -18,8 +18,8 @@ from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.session_order import SessionOrders
 from services.gateway.reads.sessions import SessionReads
-from services.gateway.submit.latency import SendTimes
-from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.latency import AckLatency
+from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
@@ -60,16 +60,18 @@ class World:
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher, self.store, clock = publisher, HeldStore(), StillClock()
-        self.hub = Hub(ConnectionRules(lambda token, _: Identity(token, 3_600_000)), publisher, clock, "0-7")
+        self.registry = ConnectionRegistry(
+            ConnectionRules(lambda token, _: Identity(token, 3_600_000)), publisher, clock, "0-7"
+        )
         memberships = Memberships(self.store)
         sessions = SessionReads(self.store, MessageReads(self.store, clock, 0), memberships)
-        self.lives = Lives(self.hub, self.store, memberships, sessions, clock)
-        self.router = PushRouter(self.hub, WaitingCalls(1), SendTimes(), self.lives, SessionOrders(), 7, clock)
+        self.lives = LiveAnswers(self.registry, self.store, memberships, sessions, clock)
+        self.router = PushRouter(self.registry, PendingCalls(1), AckLatency(), self.lives, SessionOrders(), 7, clock)
         self.sent: list[dict[str, Any]] = []
-        self.link = self.hub.open(self._send)
+        self.link = self.registry.open(self._send)
         hello = '{"type":"hello","token":"ann","device_id":"d"}'
         self.link.connection.received(hello, clock.monotonic_ms(), clock.wall_ms())
-        self.hub.sign_in(self.link)
+        self.registry.sign_in(self.link)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         return [one for one in self.sent if one["type"] == kind]
@@ -91,7 +93,7 @@ async def world() -> AsyncIterator[World]:
     await broker.admin().create_topics(topics.declared(sizes), 1)
     here = World(Publisher(broker.producer("gateway"), GatewayIdentity(0, 7), sizes, Stamps(rules=1)))
     yield here
-    here.hub.close(here.link)
+    here.registry.close(here.link)
     await here.publisher.flush(1)
 
 
@@ -139,7 +141,7 @@ class NoHeads:
 async def test_heads_that_cannot_be_read_do_not_take_the_tail_out_of_a_heartbeat() -> None:
     async with world() as here:
         clock = StillClock()
-        ticker = Ticker(here.hub, cast(InboxReads, Tails()), cast(Lives, NoHeads()), clock)
+        ticker = Timers(here.registry, cast(InboxReads, Tails()), cast(LiveAnswers, NoHeads()), clock)
         here.link.connection.beat_soon(clock.monotonic_ms())
         for number in range(SLICES):
             ticker.tick(number)

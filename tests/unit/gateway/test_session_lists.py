@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.connections.live import Lives
-from services.gateway.connections.registry import Hub
+from services.gateway.connections.live import LiveAnswers
+from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.protocol.connection import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.push.router import PushRouter
@@ -22,8 +22,8 @@ from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.session_list import MAX_ROWS_BEHIND, SessionLists
 from services.gateway.reads.session_order import SessionOrders
 from services.gateway.reads.sessions import SessionReads
-from services.gateway.submit.latency import SendTimes
-from services.gateway.submit.pending_calls import WaitingCalls
+from services.gateway.submit.latency import AckLatency
+from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tests.contract.store.making import bucket, group, inbox_row, member, message, segment, write_confirmed
 from tidings import metrics, topics
@@ -501,20 +501,20 @@ async def test_an_ack_moves_the_session_of_who_sent_by_a_connection_or_by_rest()
     await broker.admin().create_topics(topics.declared(SIZES), 1)
     publisher = Publisher(broker.producer("g"), GatewayIdentity(0, 7), SIZES, Stamps(rules=1))
     rules = ConnectionRules(lambda _token, _wall_ms: Identity("bob", 10**12))
-    hub, waiting = Hub(rules, publisher, world.clock, "0-7"), WaitingCalls(1)
+    registry, waiting = ConnectionRegistry(rules, publisher, world.clock, "0-7"), PendingCalls(1)
     memberships = Memberships(world.store)
     sessions = SessionReads(world.store, MessageReads(world.store, world.clock, 0), memberships)
-    lives = Lives(hub, world.store, memberships, sessions, world.clock)
-    router = PushRouter(hub, waiting, SendTimes(), lives, world.orders, 7, world.clock)
-    link = hub.open(nowhere)
+    lives = LiveAnswers(registry, world.store, memberships, sessions, world.clock)
+    router = PushRouter(registry, waiting, AckLatency(), lives, world.orders, 7, world.clock)
+    link = registry.open(nowhere)
     link.connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
-    hub.sign_in(link)
+    registry.sign_in(link)
     for name, origin in ((friends(9)[2], link.connection.connection_id), (friends(9)[1], waiting.open("bob").name)):
         at_ms = await world.store_message(name)
         ack = SendAck(origin=Origin(connection_id=origin), client_msg_id="m", session_id=name, seq=2, at_ms=at_ms)
         router.take(Push(gateway_epoch=7, send_ack=ack).SerializeToString())
         assert (await world.page(1))[0] == [name]
-    hub.close(link)
+    registry.close(link)
     await publisher.flush(1)
 
 
