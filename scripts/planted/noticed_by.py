@@ -21,6 +21,7 @@ OWN_HEADS = (
 )
 SIMULATED = "tests/simulation/test_simulation.py::test_no_seed_breaks_a_promise"
 ACK_ORDER = f"{PERSISTER}::test_an_ack_is_never_sent_before_its_message_is_stored"
+ACKS_BY_WAVE = f"{PERSISTER}::test_acks_wait_for_the_own_session_alone"
 NOTHING_COMMITTED = f"{PERSISTER}::test_nothing_is_committed_while_a_write_of_its_round_is_unconfirmed"
 TOO_HIGH = f"{PERSISTER}::test_a_batch_that_begins_too_high_is_read_again_and_nothing_is_left_out"
 FAILED_ROUND = f"{PERSISTER}::test_state_of_a_round_that_failed_never_enters_the_cache"

@@ -24,13 +24,6 @@ BUGS = (
         (by.SIMULATED,),
     ),
     bug(
-        "expand skips the check for repeats",
-        "services/fanout/expand_worker.py",
-        "if marks.is_repeat(persisted.source):",
-        "if False:",
-        by.SIMULATED,
-    ),
-    bug(
         "member rows are overwritten instead of versioned",
         "services/persister/groups.py",
         '    """The member\'s next version, with these columns changed."""\n    at = {"as_of_seq": place.seq, ',
@@ -61,21 +54,28 @@ BUGS = (
     bug(
         "inbox_seq from memory only",
         "services/fanout/deliver_worker.py",
-        "loaded = await history.inbox_tails_below(self._store, missing, work.must_be_ours)",
+        "loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)",
         "loaded: dict[str, history.InboxEnd | None] = dict.fromkeys(missing)",
         by.SIMULATED,
     ),
-    bug(
+    Bug(
         "ack before the side rows are confirmed",
         "services/persister/worker.py",
-        "        await work.write(self._store, effects.in_order())\n",
-        "        side = type(effects.in_order())()\n"
-        "        for wave in effects.in_order().waves():\n"
-        '            for row in [one for one in wave if one.row.table in ("message_keys", "group_members")]:\n'
-        "                wave.remove(row)\n                side.beside(row)\n"
-        "        await work.write(self._store, effects.in_order())\n        self._answer(work, effects)\n"
-        "        await work.write(self._store, side)\n",
-        by.SIMULATED,
+        (
+            (
+                "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
+                "        side = type(effects.ordered_writes())()\n"
+                "        for rows in effects.ordered_writes().waves():\n"
+                '            for row in [one for one in rows if one.row.table in ("message_keys", "group_members")]:\n'
+                "                rows.remove(row)\n                side.append_unordered(row)\n"
+                "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
+            ),
+            (
+                "        _count_outcomes(effects.outcomes)\n",
+                "        await work.write(self._store, side)\n        _count_outcomes(effects.outcomes)\n",
+            ),
+        ),
+        (by.SIMULATED,),
     ),
     bug(
         "whoever is removed is not told",
@@ -94,7 +94,7 @@ BUGS = (
     bug(
         "the own last message is taken from receipts only",
         "services/persister/effects.py",
-        "        self._note_sent(accepted, command, tag)\n",
+        "        self._add_sent(placed)\n",
         "",
         by.UNREAD,
         by.OWN_LAST,

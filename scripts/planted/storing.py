@@ -7,12 +7,21 @@ BUGS = (
     bug(
         "ack before the write",
         "services/persister/worker.py",
-        "        await work.write(self._store, effects.in_order())\n",
-        "        self._answer(work, effects)\n        await work.write(self._store, effects.in_order())\n",
+        "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
+        "        self._answer(work, effects.answers)\n        effects.answers.clear()\n"
+        "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
         by.ACK_ORDER,
         by.NOTHING_COMMITTED,
         by.H1,
         by.SIMULATED,
+    ),
+    bug(
+        "all acks after the first wave",
+        "services/persister/worker.py",
+        "self._answer(work, effects.answers_after(wave))",
+        "self._answer(work, effects.answers if wave == 0 else ())",
+        by.SIMULATED,
+        by.ACKS_BY_WAVE,
     ),
     Bug(
         "commit before the write: what was taken, not what was confirmed",
@@ -35,7 +44,7 @@ BUGS = (
     bug(
         "seq from memory only",
         "services/persister/worker.py",
-        "tails = await history.tails_below(self._store, firsts, above, work.must_be_ours) if firsts else {}",
+        "tails = await history.tails_below(self._store, firsts, above, work.ensure_still_assigned) if firsts else {}",
         "tails: dict[str, history.Tail | LostLogTail | None] = dict.fromkeys(firsts)",
         by.H6,
         by.H17,
@@ -44,9 +53,9 @@ BUGS = (
     bug(
         "state enters the cache before the round is confirmed",
         "services/persister/worker.py",
-        "        await work.write(self._store, effects.in_order())\n",
+        "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
         "        for session_id, draft in drafts.items():\n            self._remember(session_id, draft)\n"
-        "        await work.write(self._store, effects.in_order())\n",
+        "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
         by.FAILED_ROUND,
         by.H27,
         by.SIMULATED,
@@ -110,11 +119,10 @@ BUGS = (
                 "        if False:\n            for row in _directory",
             ),
             (
-                "        self._writes.beside(TaggedRow(tag, _key_row",
-                "        for row in _directory(accepted, command, record, epoch) if accepted.opens_segment else ():\n"
-                '            late = (session_id, ("directory", accepted.segment), TaggedRow(tag, row))\n'
-                "            self._messages.append(late)\n"
-                "        self._writes.beside(TaggedRow(tag, _key_row",
+                "        self._writes.append_unordered(placed.row(_key_row",
+                "        for row in _directory(placed) if accepted.opens_segment else ():\n"
+                '            self._messages.append((session_id, ("directory", accepted.segment), placed.row(row)))\n'
+                "        self._writes.append_unordered(placed.row(_key_row",
             ),
         ),
         (by.H10,),
@@ -177,10 +185,11 @@ BUGS = (
     bug(
         "hints awaited in the round",
         "services/persister/worker.py",
-        "                self._hints.send(gateway, push)\n",
-        "                from tidings.broker.base import NewRecord\n"
-        "                record = NewRecord(push.SerializeToString())\n"
-        '                effects.outbox.add(tag, TopicPartition("push", gateway), record)\n',
+        "            self._answer(work, effects.answers_after(wave))\n",
+        "            from tidings.broker.base import NewRecord\n"
+        "            for one in effects.answers_after(wave):\n"
+        "                record = NewRecord(one.push.SerializeToString())\n"
+        '                effects.outbox.add(one.source_partition, TopicPartition("push", one.gateway), record)\n',
         by.H20,
     ),
     bug(
@@ -217,8 +226,8 @@ BUGS = (
     bug(
         "emission failure ignored",
         "tidings/runtime/round.py",
-        "            self.fail({tag for tag, _ in live}, f",
-        "            str(f",
+        "            self.fail({source for source, _ in left}, reason)",
+        "            str(reason)",
         by.H21,
         by.FAILED_ROUND,
         by.SIMULATED,
@@ -226,8 +235,8 @@ BUGS = (
     bug(
         "records of a round are sent side by side",
         "tidings/runtime/round.py",
-        "            await producer.produce(target.topic, target.partition, [record for _, record in live])\n",
-        "            await asyncio.gather(*(producer.produce(*target, [record]) for _, record in live))\n",
+        "            await producer.produce(target.topic, target.partition, [record for _, record in left])\n",
+        "            await asyncio.gather(*(producer.produce(*target, [record]) for _, record in left))\n",
         by.H36,
         by.SIMULATED,
     ),

@@ -51,17 +51,24 @@ class DeliverStage:
         await self._presence.follow({partition.partition for partition in partitions})
 
     async def run(self, work: Round[Delivery]) -> None:
-        """One round. Pushes run beside the writes: the message itself is stored already."""
-        items, waiting = _fresh_items(work), tuple(islice(self._presence.newcomers, _NEWCOMERS_IN_ROUND))
+        """One round, from deliveries to inbox rows and pushes."""
+        # 1. Drop repeats: at or below the mark, the rows are in the inboxes already (law 4).
+        items = [(record, item) for _, record, item in work.fresh(_item_of, lambda item: item.source)]
+        # 2. Load the tails of inboxes that are not cached, as of what is confirmed (law 5).
+        waiting = tuple(islice(self._presence.newcomers, _NEWCOMERS_IN_ROUND))
         await self._load(work, {user_id: record.partition for record, item in items for user_id in item.recipient_ids})
+        # 3. Send `live` to connections that wait for it: up to the tail all is in the inbox, the rest will be pushed.
         await self._welcome(work, waiting)
+        # 4. Place: each recipient's next inbox_seq, the rows in their order, and the pushes.
         writes = OrderedWrites()
         self._drafts = {partition.partition: {} for partition in work.arrivals}
         messages = self._place(items, writes).records()
         metrics.PUSHES.labels("write").inc(len(messages))
+        # 5. Push. Hints may run before the writes, because the message itself is stored (law 11).
         for gateway, push in chain(messages, self._ephemeral(work)):
             self._hints.send(gateway, push)
         self._unconfirmed.update(partition.partition for partition in work.arrivals)
+        # 6. Write. Until all rows are confirmed, the round is not, and will be repeated with the same inbox_seqs.
         await work.write(self._store, writes)
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
@@ -92,9 +99,9 @@ class DeliverStage:
             if user_id not in self._tails and position is not None:
                 missing[user_id] = position
         if missing:
-            loaded = await history.inbox_tails_below(self._store, missing, work.must_be_ours)
+            loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)
             # Taken back and given again meanwhile, a partition has another past: none of it may enter the cache.
-            work.must_be_ours()
+            work.ensure_still_assigned()
             self._tails.update({user_id: _tail_of(tail) for user_id, tail in loaded.items()})
 
     # -- newcomers -------------------------------------------------------------------------------
@@ -107,7 +114,7 @@ class DeliverStage:
             # A hint never holds up the truth (law 11): they say `here` again after 5 s.
             metrics.HINTS.labels(self.name, "lost").inc(len(waiting))
             # What was in memory may have been forgotten meanwhile.
-            work.must_be_ours()
+            work.ensure_still_assigned()
         for newcomer in waiting:
             self._presence.newcomers.popleft()
             if newcomer.partition in self._unconfirmed:
@@ -137,7 +144,7 @@ class DeliverStage:
                 draft.setdefault(user_id, self._tails[user_id])
             placed = place(item, record, self._epoch, draft, writes)
             for row in membership_rows(item, record.partition):
-                writes.beside(row)
+                writes.append_unordered(row)
             metrics.INBOX_ROWS.inc(len(placed))
             if self._is_first_push(record):
                 pushes.add(item, placed, record.partition)
@@ -166,21 +173,8 @@ class DeliverStage:
         return {gateway for user_id in user_ids for gateway in self._presence.presences.gateways_of(user_id)}
 
 
-def _fresh_items(work: Round[Delivery]) -> list[tuple[Record, InboxItem]]:
-    """The inbox items above the marks, in log order; the marks move on with them (law 4)."""
-    items = []
-    for partition, arrivals in work.arrivals.items():
-        marks = work.marks[partition]
-        for arrival in arrivals:
-            delivery = arrival.content
-            if not isinstance(delivery, Delivery) or not delivery.HasField("inbox_item"):
-                continue
-            if marks.is_repeat(delivery.inbox_item.source):
-                metrics.REPEATS.labels("deliver").inc()
-                continue
-            marks.advance(delivery.inbox_item.source)
-            items.append((arrival.record, delivery.inbox_item))
-    return items
+def _item_of(delivery: Delivery) -> InboxItem | None:
+    return delivery.inbox_item if delivery.HasField("inbox_item") else None
 
 
 def _tail_of(tail: history.InboxEnd | None) -> InboxTail:

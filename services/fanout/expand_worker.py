@@ -59,16 +59,20 @@ class ExpandStage:
         await self._presence.know_gateways()
 
     async def run(self, work: Round[Persisted]) -> None:
-        """One round: at or below the mark is a repeat, everything else goes on (law 4)."""
+        """One round, from stored messages to the inboxes and gateways that they go to."""
+        # 1. Drop repeats: at or below the mark, the deliveries of a message are in the topic already (law 4).
+        fresh = work.fresh(lambda persisted: persisted, lambda persisted: persisted.source)
         self._drafts = {partition.partition: {} for partition in work.arrivals}
-        fresh = self._fresh(work)
+        # 2. Load the members of groups that are not cached, as of each message's seq: they cannot change any more.
         loaded = await self._load(work, fresh)
-        # Taken back meanwhile, a partition has lost the members that were in memory.
-        work.must_be_ours()
+        # The partitions may have been taken back meanwhile, and the cache with them.
+        work.ensure_still_assigned()
+        # 3. Plan: deliveries by user partition; in read diffusion a push to every gateway, as a hint.
         outbox = Outbox()
         for partition, record, persisted in fresh:
-            if work.is_confirmed(partition.partition):
+            if not work.has_failed(partition.partition):
                 self._plan(work, outbox, (partition, record, persisted), loaded)
+        # 4. Hand on to deliver. Until this is confirmed, the round is not, and will be repeated.
         await work.emit(self._producer, outbox)
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
@@ -82,21 +86,6 @@ class ExpandStage:
         self._members.clear()
         self._drafts = {}
         self._pushed.clear()
-
-    def _fresh(self, work: Round[Persisted]) -> list[_Fresh]:
-        """What is above the marks, in log order; the marks move on with it."""
-        fresh = []
-        for partition, arrivals in work.arrivals.items():
-            marks = work.marks[partition]
-            for arrival in arrivals:
-                persisted = arrival.content
-                assert isinstance(persisted, Persisted)  # poison exists only before the ack
-                if marks.is_repeat(persisted.source):
-                    metrics.REPEATS.labels(self.name).inc()
-                    continue
-                marks.advance(persisted.source)
-                fresh.append((partition, arrival.record, persisted))
-        return fresh
 
     # -- members ---------------------------------------------------------------------------------
 
@@ -139,7 +128,7 @@ class ExpandStage:
         after: str | None = ""
         while after is not None:
             rows, after = await self._store.member_page(session_id, seq, after, _PAGE_MEMBERS)
-            work.must_be_ours()
+            work.ensure_still_assigned()
             users.update(still_in(rows))
         return Members(seq, Audience(users))
 
@@ -160,8 +149,8 @@ class ExpandStage:
 
     def _plan(self, work: Round[Persisted], outbox: Outbox, one: _Fresh, loaded: dict[_Place, Members]) -> None:
         partition, record, persisted = one
-        tag = partition.partition
-        members = self._members_after((tag, record.offset), persisted, loaded)
+        source_partition = partition.partition
+        members = self._members_after((source_partition, record.offset), persisted, loaded)
         try:
             audience = recipients(persisted, members)
         except UnreadableRecord as error:
@@ -171,7 +160,7 @@ class ExpandStage:
             for pushed in read_pushes(persisted, members):
                 self._push(pushed)
         for target, delivery in deliveries(persisted, audience, self._user_partitions):
-            outbox.add(tag, TopicPartition(DELIVERIES, target), NewRecord(delivery.SerializeToString()))
+            outbox.add(source_partition, TopicPartition(DELIVERIES, target), NewRecord(delivery.SerializeToString()))
 
     def _is_first_push(self, record: Record) -> bool:
         if record.offset <= self._pushed.get(record.partition, -1):

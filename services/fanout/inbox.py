@@ -40,7 +40,7 @@ def place(
     item: InboxItem, record: Record, epoch: int, tails: dict[str, InboxTail], writes: OrderedWrites
 ) -> list[Placed]:
     """Give the message its place in every recipient's inbox; `tails` move on with it."""
-    message, tag, offset, at_ms = item.message, record.partition, record.offset, record.at_ms
+    message, source_partition, offset, at_ms = item.message, record.partition, record.offset, record.at_ms
     content = (message.session_id, message.seq, message.message_id, message.at_ms, epoch, offset, at_ms)
     bucket_rows = item.stamps.bucket_rows
     placed = []
@@ -49,9 +49,9 @@ def place(
         tail = tails[user_id] = following(before, at_ms, bucket_rows)
         if tail.bucket != before.bucket:
             opened = BucketRow(user_id, tail.bucket, tail.bucket_first, epoch, offset)
-            writes.then(user_id, ("directory", tail.bucket), TaggedRow(tag, opened))
+            writes.append_ordered(user_id, ("directory", tail.bucket), TaggedRow(source_partition, opened))
         row = InboxRow(user_id, tail.bucket, tail.inbox_seq, *content)
-        writes.then(user_id, tail.bucket, TaggedRow(tag, row))
+        writes.append_ordered(user_id, tail.bucket, TaggedRow(source_partition, row))
         placed.append(Placed(user_id, tail.inbox_seq))
     return placed
 
@@ -69,7 +69,7 @@ def following(tail: InboxTail, at_ms: int, bucket_rows: int) -> InboxTail:
     return InboxTail(inbox_seq, tail.bucket, tail.bucket_first, at_ms)
 
 
-def membership_rows(item: InboxItem, tag: int) -> Iterator[TaggedRow]:
+def membership_rows(item: InboxItem, source_partition: int) -> Iterator[TaggedRow]:
     """Rows of user_sessions for the recipients who join, leave, or are reached another way from here on."""
     message, joined = item.message, set(item.joined_ids)
     left = set(item.recipient_ids if item.dissolves else item.left_ids)
@@ -80,8 +80,8 @@ def membership_rows(item: InboxItem, tag: int) -> Iterator[TaggedRow]:
         if user_id in joined:
             mode = item.mode_to or item.mode
             row = UserSessionRow(user_id, message.session_id, message.seq, count_before, 0, mode)
-            yield TaggedRow(tag, row)
+            yield TaggedRow(source_partition, row)
         elif item.mode_to:
-            yield TaggedRow(tag, SessionModeRow(user_id, message.session_id, item.mode_to, message.seq))
+            yield TaggedRow(source_partition, SessionModeRow(user_id, message.session_id, item.mode_to, message.seq))
         if user_id in left:
-            yield TaggedRow(tag, SessionLeftRow(user_id, message.session_id, message.seq))
+            yield TaggedRow(source_partition, SessionLeftRow(user_id, message.session_id, message.seq))

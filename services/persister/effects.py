@@ -5,11 +5,12 @@ the first message of a segment, a segment's rows before the next directory row,
 and a user's own last message as a watermark before another's message can hide it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.persister.decisions import Accepted, Decision, LeftOutIds, Rejected, Repeated, Unchanged
-from services.persister.sequence import decide
-from services.persister.state import Draft, key_bucket
+from services.persister.state import key_bucket
 from tidings import ids
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.codec import COUNTABLE_KINDS
@@ -21,6 +22,7 @@ from tidings.store.rows import (
     MODE_WRITE,
     KeyRow,
     MessageRow,
+    Row,
     SegmentByMonthRow,
     SegmentRow,
     SentRow,
@@ -36,12 +38,34 @@ from tidings.wire.push_pb2 import LeftOut, Push, SendAck, SendError
 _MODES = {0: common_pb2.MODE_UNSPECIFIED, MODE_WRITE: common_pb2.MODE_WRITE, MODE_READ: common_pb2.MODE_READ}
 
 
+class _Placed(NamedTuple):
+    """An accepted command and where it stands in the log: all that its rows and records are built from."""
+
+    accepted: Accepted
+    command: Command
+    record: Record
+    epoch: int
+
+    def row(self, row: Row) -> TaggedRow:
+        """A row of the command's source partition."""
+        return TaggedRow(self.record.partition, row)
+
+
+class Answer(NamedTuple):
+    """An ack or a refusal on its way to the gateway that the command came from."""
+
+    session_id: str
+    source_partition: int
+    gateway: int
+    push: Push
+
+
 @dataclass(slots=True)
 class Effects:
     """All that one round asks for."""
 
     outbox: Outbox = field(default_factory=Outbox)
-    answers: list[tuple[int, int, Push]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     _writes: OrderedWrites = field(default_factory=OrderedWrites)
     _messages: list[tuple[str, tuple[str, int], TaggedRow]] = field(default_factory=list)
@@ -50,68 +74,70 @@ class Effects:
     # Sessions in which the round has other messages than countable ones of a single sender.
     _mixed: set[str] = field(default_factory=set)
 
-    def in_order(self) -> OrderedWrites:
-        """All rows of the round.
+    def add(self, decision: Decision, command: Command, record: Record, epoch: int) -> None:
+        """What follows from one decided command."""
+        if isinstance(decision, Accepted):
+            self._add_rows(_Placed(decision, command, record, epoch))
+        self._add_answer(decision, command, record)
+        self.outcomes.append(_outcome(decision))
 
-        The versions of a group come before its messages: whoever can read a message that removes somebody, or one
-        after it, finds the removal in the tables too (G10). Law 5 makes those of the future harmless to who decides.
-        So do the sent watermarks where a message of another can hide the own last one (G9; ADR 23). Of a single
-        sender every message is the own last one for as long as it is the head.
+    def ordered_writes(self) -> OrderedWrites:
+        """All rows of the round. Call it when everything is added.
+
+        The versions of a group come before its messages: a reader that finds a message which removes a user, or one
+        after it, finds the removal in the tables too (G10). Law 5 makes versions of the future harmless to the
+        persister. Sent watermarks come first as well where another's message can hide the own last one (G9; ADR 23).
+        Of a single sender every message is the own last one for as long as it is the head.
         """
         self._write_sent()
         for session_id, mutation, row in self._messages:
-            self._writes.follow(session_id, ("versions", session_id))
-            self._writes.then(session_id, mutation, row)
+            self._writes.start_after(session_id, ("versions", session_id))
+            self._writes.append_ordered(session_id, mutation, row)
         self._messages.clear()
         return self._writes
+
+    def answers_after(self, wave: int) -> Sequence[Answer]:
+        """The answers of the sessions whose last rows are in this wave, in the order of the log."""
+        return [answer for answer in self.answers if self._writes.last_wave(answer.session_id) == wave]
 
     def _write_sent(self) -> None:
         for session_id, sent in self._sent.items():
             for row in sent.values():
                 if session_id in self._mixed:
-                    self._writes.then(("versions", session_id), "versions", row)
+                    self._writes.append_ordered(("versions", session_id), "versions", row)
                 else:
-                    self._writes.beside(row)
+                    self._writes.append_unordered(row)
         self._sent.clear()
 
-    def take(self, draft: Draft, command: Command, record: Record, epoch: int) -> None:
-        """Decide one command and add what follows from it."""
-        decision = decide(draft, command, record, epoch)
-        if isinstance(decision, Accepted):
-            self._store(decision, command, record, epoch)
-        self._answer(decision, command, record)
-        self.outcomes.append(_outcome(decision))
-
-    def _store(self, accepted: Accepted, command: Command, record: Record, epoch: int) -> None:
-        tag, session_id = record.partition, command.session_id
+    def _add_rows(self, placed: _Placed) -> None:
+        accepted, session_id, source_partition = placed.accepted, placed.command.session_id, placed.record.partition
         if accepted.opens_segment:
-            for row in _directory(accepted, command, record, epoch):
-                self._messages.append((session_id, ("directory", accepted.segment), TaggedRow(tag, row)))
-        message = TaggedRow(tag, _message_row(accepted, command, record, epoch))
-        self._messages.append((session_id, ("messages", accepted.segment), message))
-        self._writes.beside(TaggedRow(tag, _key_row(accepted, command, record, epoch)))
-        self._store_versions(accepted, tag)
-        self._note_sent(accepted, command, tag)
-        persisted = _persisted(accepted, command, record, epoch)
-        target = TopicPartition(MESSAGES_PERSISTED, record.partition)
-        self.outbox.add(tag, target, NewRecord(persisted.SerializeToString()))
+            for row in _directory(placed):
+                self._messages.append((session_id, ("directory", accepted.segment), placed.row(row)))
+        message = (session_id, ("messages", accepted.segment), placed.row(_message_row(placed)))
+        self._messages.append(message)
+        self._writes.append_unordered(placed.row(_key_row(placed)))
+        self._add_versions(placed)
+        self._add_sent(placed)
+        target = TopicPartition(MESSAGES_PERSISTED, source_partition)
+        self.outbox.add(source_partition, target, NewRecord(_persisted(placed).SerializeToString()))
 
-    def _store_versions(self, accepted: Accepted, tag: int) -> None:
+    def _add_versions(self, placed: _Placed) -> None:
         """Both tables make one mutation a session."""
-        change = accepted.entry.change
+        change = placed.accepted.entry.change
         for row in (*change.members, *((change.group,) if change.group else ())):
-            self._writes.then(("versions", row.session_id), "versions", TaggedRow(tag, row))
+            self._writes.append_ordered(("versions", row.session_id), "versions", placed.row(row))
 
-    def _note_sent(self, accepted: Accepted, command: Command, tag: int) -> None:
-        """System messages are nobody's own last one (G9), but hide the one before."""
-        session_id, sender_id = command.session_id, command.sender_id
+    def _add_sent(self, placed: _Placed) -> None:
+        """A system message is no user's own last one (G9), but it hides the one before."""
+        accepted, session_id, sender_id = placed.accepted, placed.command.session_id, placed.command.sender_id
         sent = self._sent.setdefault(session_id, {})
         if accepted.entry.kind in COUNTABLE_KINDS:
-            sent[sender_id] = TaggedRow(tag, SentRow(session_id, sender_id, accepted.stored.seq, accepted.count))
+            sent[sender_id] = placed.row(SentRow(session_id, sender_id, accepted.stored.seq, accepted.count))
         if accepted.entry.kind not in COUNTABLE_KINDS or len(sent) > 1:
             self._mixed.add(session_id)
 
-    def _answer(self, decision: Decision, command: Command, record: Record) -> None:
+    def _add_answer(self, decision: Decision, command: Command, record: Record) -> None:
         if not command.HasField("origin"):
             return
         push = Push(gateway_epoch=command.origin.gateway_epoch)
@@ -121,7 +147,7 @@ class Effects:
             push.send_ack.CopyFrom(_nothing_ack(decision, command))
         else:
             push.send_ack.CopyFrom(_send_ack(decision, command))
-        self.answers.append((record.partition, command.origin.gateway, push))
+        self.answers.append(Answer(command.session_id, record.partition, command.origin.gateway, push))
 
 
 def _outcome(decision: Decision) -> str:
@@ -132,9 +158,8 @@ def _outcome(decision: Decision) -> str:
     return "duplicate" if isinstance(decision, Repeated) else "stored"
 
 
-def _directory(
-    accepted: Accepted, command: Command, record: Record, epoch: int
-) -> tuple[SegmentRow, SegmentByMonthRow]:
+def _directory(placed: _Placed) -> tuple[SegmentRow, SegmentByMonthRow]:
+    accepted, command, record, epoch = placed
     session_id, segment, month = command.session_id, accepted.segment, accepted.month
     shard = ids.partition_of(session_id, command.stamps.month_shards)
     return (
@@ -143,7 +168,8 @@ def _directory(
     )
 
 
-def _message_row(accepted: Accepted, command: Command, record: Record, epoch: int) -> MessageRow:
+def _message_row(placed: _Placed) -> MessageRow:
+    accepted, command, record, epoch = placed
     entry, stored = accepted.entry, accepted.stored
     return MessageRow(
         session_id=command.session_id,
@@ -163,7 +189,8 @@ def _message_row(accepted: Accepted, command: Command, record: Record, epoch: in
     )
 
 
-def _key_row(accepted: Accepted, command: Command, record: Record, epoch: int) -> KeyRow:
+def _key_row(placed: _Placed) -> KeyRow:
+    accepted, command, record, epoch = placed
     bucket, stored = key_bucket(command.session_id, command.client_msg_id), accepted.stored
     return KeyRow(
         session_id=bucket.session_id,
@@ -180,7 +207,8 @@ def _key_row(accepted: Accepted, command: Command, record: Record, epoch: int) -
     )
 
 
-def _persisted(accepted: Accepted, command: Command, record: Record, epoch: int) -> Persisted:
+def _persisted(placed: _Placed) -> Persisted:
+    accepted, command, record, epoch = placed
     entry, stored, change = accepted.entry, accepted.stored, accepted.entry.change
     message = Message(
         message_id=stored.message_id,

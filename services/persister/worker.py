@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from services.persister.effects import Effects
-from services.persister.sequence import users_concerned
+from services.persister.effects import Answer, Effects
+from services.persister.sequence import decide, users_concerned
 from services.persister.state import Draft, MessageKey, SessionState, Stored, key_bucket, needs_lookup
 from tidings import ids, metrics
 from tidings.broker.base import Producer, Record, TopicPartition
@@ -66,12 +66,14 @@ class PersisterStage:
         #    by a try that nobody confirmed, and is decided again (law 5).
         arrived = _commands(work)
         drafts = await self._load(work, arrived)
-        # 2. Decide. Pure: the same records give the same bytes, whoever decides them (law 1).
+        # 2. Decide. Pure: the same records give the same bytes, whichever process decides them (law 1).
         effects = self._decide(work, arrived, drafts)
         # 3. Write, in order within each session, each wave confirmed by a quorum before the next.
-        await work.write(self._store, effects.in_order())
-        # 4. Only now the acks (law 8). They are hints: lost ones are asked for again by the client.
-        self._answer(work, effects)
+        async for wave in work.write_waves(self._store, effects.ordered_writes()):
+            # 4. Only now the acks (law 8), of the sessions whose rows are all confirmed. They are hints: a client
+            #    that misses one repeats its message.
+            self._answer(work, effects.answers_after(wave))
+        _count_outcomes(effects.outcomes)
         # 5. Hand on to fanout. Until this is confirmed too, the round is not, and will be repeated.
         await work.emit(self._producer, effects.outbox)
         # 6. The worker confirms: drafts become the cache, offset and marks are committed.
@@ -105,7 +107,7 @@ class PersisterStage:
             else:
                 missing[session_id] = partition
         drafts.update(await self._load_missing(work, arrived, missing))
-        work.must_be_ours()
+        work.ensure_still_assigned()
         await asyncio.gather(self._look_up_keys(work, arrived, drafts), self._load_members(arrived, drafts))
         return drafts
 
@@ -114,7 +116,7 @@ class PersisterStage:
     ) -> dict[str, Draft]:
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
         above = history.Above({session_id: work.end(partition) for session_id, partition in missing.items()})
-        tails = await history.tails_below(self._store, firsts, above, work.must_be_ours) if firsts else {}
+        tails = await history.tails_below(self._store, firsts, above, work.ensure_still_assigned) if firsts else {}
         self._compare_with_log(work, arrived, missing, above.rows)
         groups = await self._load_groups(tails)
         drafts = {}
@@ -202,17 +204,16 @@ class PersisterStage:
                     put_aside(effects.outbox, self.name, self._epoch, arrival.record, arrival.content)
         for partition, record, command in arrived:
             if partition not in work.stopped:
-                effects.take(drafts[command.session_id], command, record, self._epoch)
+                decision = decide(drafts[command.session_id], command, record, self._epoch)
+                effects.add(decision, command, record, self._epoch)
         return effects
 
     # -- 4. answer ---------------------------------------------------------------------------------
 
-    def _answer(self, work: Round[Command], effects: Effects) -> None:
-        for tag, gateway, push in effects.answers:
-            if work.is_confirmed(tag):
-                self._hints.send(gateway, push)
-        for outcome, count in Counter(effects.outcomes).items():
-            metrics.DECISIONS.labels(outcome).inc(count)
+    def _answer(self, work: Round[Command], answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            if not work.has_failed(answer.source_partition):
+                self._hints.send(answer.gateway, answer.push)
 
     # -- 6. confirm --------------------------------------------------------------------------------
 
@@ -236,6 +237,11 @@ class PersisterStage:
             or self._members_in_memory > _MEMBERS_IN_MEMORY
         ):
             self._drop(next(iter(self._sessions)))
+
+
+def _count_outcomes(outcomes: Sequence[str]) -> None:
+    for outcome, count in Counter(outcomes).items():
+        metrics.DECISIONS.labels(outcome).inc(count)
 
 
 def _made_by(command: Command) -> tuple[str, str, str]:

@@ -220,16 +220,18 @@ class Untold:
         self._quiet_s = quiet_s
         self._sessions: dict[str, tuple[float, int, set[int]]] = {}
 
-    def add(self, session_id: str, tag: int, seqs: Iterable[int], now_s: float) -> None:
-        """These counts changed; `tag`: the source partition of the session."""
-        _, _, changed = self._sessions.setdefault(session_id, (now_s + self._quiet_s, tag, set()))
+    def add(self, session_id: str, source_partition: int, seqs: Iterable[int], now_s: float) -> None:
+        """These counts changed; `source_partition`: the source partition of the session."""
+        _, _, changed = self._sessions.setdefault(session_id, (now_s + self._quiet_s, source_partition, set()))
         changed.update(seqs)
 
     def due(self, now_s: float) -> dict[str, tuple[int, list[int]]]:
-        """Sessions whose time has come: (tag, the newest SEQS_TOLD of the seqs). They are no longer untold."""
+        """Sessions that are due: (source_partition, the newest SEQS_TOLD of the seqs). They are taken out."""
         names = [name for name, (due_s, _, _) in self._sessions.items() if due_s <= now_s]
         taken = {name: self._sessions.pop(name) for name in names}
-        return {name: (tag, sorted(seqs)[-SEQS_TOLD:]) for name, (_, tag, seqs) in taken.items()}
+        return {
+            name: (source_partition, sorted(seqs)[-SEQS_TOLD:]) for name, (_, source_partition, seqs) in taken.items()
+        }
 
     def next_due_s(self) -> float | None:
         """When somebody is to be told next."""

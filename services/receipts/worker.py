@@ -79,33 +79,39 @@ class ReceiptsStage:
         """Nothing: heads come with the records or from the tables."""
 
     async def run(self, work: Round[Claim | Persisted]) -> None:
-        """One round: nothing is told before a quorum has it."""
-        tags: dict[Place, int] = {}
-        merged, claims = Merged(), self._gather(work, tags)
+        """One round: no watermark is published before a quorum has it."""
+        # 1. Gather the claims; learn heads and memberships from stored messages. Repeats are dropped (law 4).
+        source_partitions: dict[Place, int] = {}
+        merged, claims = Merged(), self._gather(work, source_partitions)
         outbox = self._persisted_and_poison(work)
+        # 2. Load: heads that claims pass, memberships, and the stored watermarks of users without a cached one.
         heads = await self._known_heads(claims)
         claims = await self._groups.permitted(claims, heads)
         stored = await self._stored_marks(claims)
-        work.must_be_ours()
+        work.ensure_still_assigned()
+        # 3. Merge: each watermark becomes the maximum of what is stored and what is claimed, up to the head.
         for claim in claims:
             place = (claim.session_id, claim.user_id)
             merged.claim(claim, heads[claim.session_id], self._told.get(place), stored.get(place) or Watermarks())
         counts = await self._read_counts(merged)
-        await work.write(self._store, self._writes(merged, counts, tags))
-        self._tell(outbox, work, merged, tags)
+        # 4. Write. Every column is its own maximum, so a repeated or late write changes nothing (law 5).
+        await work.write(self._store, self._writes(merged, counts, source_partitions))
+        # 5. Publish what is stored, and the counts of groups that are due.
+        self._tell(outbox, work, merged, source_partitions)
         # A round that is dropped must not take the counts that are due with it.
-        work.must_be_ours()
+        work.ensure_still_assigned()
         due = self._tell_counts(outbox)
         await work.emit(self._producer, outbox)
-        self._tell_again({name: told for name, told in due.items() if not work.is_confirmed(told[0])})
-        self._drafts = {place: (tags[place], marks) for place, marks in merged.moved.items()}
+        self._tell_again({name: told for name, told in due.items() if work.has_failed(told[0])})
+        # 6. The worker confirms: drafts become the cache, offset and marks are committed.
+        self._drafts = {place: (source_partitions[place], marks) for place, marks in merged.moved.items()}
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
         """See Stage."""
         numbers = {partition.partition for partition in partitions}
-        for place, (tag, marks) in self._drafts.items():
-            if tag in numbers:
-                self._count(place, tag, self._told.get(place) or Watermarks(), marks)
+        for place, (source_partition, marks) in self._drafts.items():
+            if source_partition in numbers:
+                self._count(place, source_partition, self._told.get(place) or Watermarks(), marks)
                 self._told[place] = marks
                 metrics.WATERMARKS.inc()
         self._drafts = {}
@@ -122,28 +128,26 @@ class ReceiptsStage:
 
     # -- gather ------------------------------------------------------------------------------------
 
-    def _gather(self, work: Round[Claim | Persisted], tags: dict[Place, int]) -> list[Claim]:
+    def _gather(self, work: Round[Claim | Persisted], source_partitions: dict[Place, int]) -> list[Claim]:
         claims = []
         for partition, arrivals in work.arrivals.items():
             for arrival in arrivals:
                 if isinstance(arrival.content, Claim):
-                    tags[arrival.content.session_id, arrival.content.user_id] = partition.partition
+                    source_partitions[arrival.content.session_id, arrival.content.user_id] = partition.partition
                     claims.append(arrival.content)
         return claims
 
     def _persisted_and_poison(self, work: Round[Claim | Persisted]) -> Outbox:
         outbox = Outbox()
-        for partition, arrivals in work.arrivals.items():
-            marks = work.marks[partition]
+        for arrivals in work.arrivals.values():
             for arrival in arrivals:
                 content = arrival.content
                 if isinstance(content, PoisonRecord):
                     put_aside(outbox, self.name, self._epoch, arrival.record, content)
                 elif isinstance(content, Persisted):
                     self._heads.see(content.message)
-                    if not marks.is_repeat(content.source):
-                        marks.advance(content.source)
-                        self._groups.see(content)
+        for _, _, persisted in work.fresh(_persisted_of, lambda persisted: persisted.source):
+            self._groups.see(persisted)
         return outbox
 
     # -- what only the tables know -----------------------------------------------------------------
@@ -195,34 +199,38 @@ class ReceiptsStage:
 
     # -- write -------------------------------------------------------------------------------------
 
-    def _writes(self, merged: Merged, counts: Mapping[Place, int], tags: Mapping[Place, int]) -> OrderedWrites:
+    def _writes(
+        self, merged: Merged, counts: Mapping[Place, int], source_partitions: Mapping[Place, int]
+    ) -> OrderedWrites:
         """No order among the rows is needed: each column is its own maximum."""
         writes = OrderedWrites()
         for place, marks in merged.moved.items():
             for row in rows_of(place, marks, self._told.get(place), counts.get(place, 0)):
-                writes.beside(TaggedRow(tags[place], row))
+                writes.append_unordered(TaggedRow(source_partitions[place], row))
         return writes
 
     # -- tell --------------------------------------------------------------------------------------
 
-    def _tell(self, outbox: Outbox, work: Round[Claim | Persisted], merged: Merged, tags: Mapping[Place, int]) -> None:
+    def _tell(
+        self, outbox: Outbox, work: Round[Claim | Persisted], merged: Merged, source_partitions: Mapping[Place, int]
+    ) -> None:
         for place, marks in merged.moved.items():
-            if not work.is_confirmed(tags[place]):
+            if work.has_failed(source_partitions[place]):
                 continue
             by_partition: dict[int, list[str]] = {}
             for user_id in told(place, is_hidden_from_peer=place in merged.hidden):
                 by_partition.setdefault(ids.partition_of(user_id, self._user_partitions), []).append(user_id)
             for number, users in by_partition.items():
                 record = NewRecord(_watermark(place, marks, users).SerializeToString())
-                outbox.add(tags[place], TopicPartition(DELIVERIES, number), record)
+                outbox.add(source_partitions[place], TopicPartition(DELIVERIES, number), record)
 
     # -- counts of groups --------------------------------------------------------------------------
 
-    def _count(self, place: Place, tag: int, before: Watermarks, after: Watermarks) -> None:
+    def _count(self, place: Place, source_partition: int, before: Watermarks, after: Watermarks) -> None:
         if ids.is_group_session(place[0]):
             self._groups.raise_to(place, after.delivered_seq, after.read_seq)
             seqs = changed_seqs((before.delivered_seq, before.read_seq), (after.delivered_seq, after.read_seq))
-            self._untold.add(place[0], tag, seqs, asyncio.get_running_loop().time())
+            self._untold.add(place[0], source_partition, seqs, asyncio.get_running_loop().time())
             if self._heads.authors(place[0], seqs):
                 self._groups.crew(place[0])  # so that it is there when the counts are due
 
@@ -237,8 +245,8 @@ class ReceiptsStage:
 
     def _tell_again(self, due: Mapping[str, tuple[int, list[int]]]) -> None:
         now_s = asyncio.get_running_loop().time()
-        for session_id, (tag, seqs) in due.items():
-            self._untold.add(session_id, tag, seqs, now_s)
+        for session_id, (source_partition, seqs) in due.items():
+            self._untold.add(session_id, source_partition, seqs, now_s)
 
     def _tell_counts(self, outbox: Outbox) -> Mapping[str, tuple[int, list[int]]]:
         """What is told in this round. A group whose crew is still being read holds up nothing: it is told later."""
@@ -251,12 +259,18 @@ class ReceiptsStage:
                 self._add_counts(outbox, due[session_id][0], session_id, crew.counts(authors[session_id]))
         return due
 
-    def _add_counts(self, outbox: Outbox, tag: int, session_id: str, told: Mapping[str, list[SeqCount]]) -> None:
+    def _add_counts(
+        self, outbox: Outbox, source_partition: int, session_id: str, told: Mapping[str, list[SeqCount]]
+    ) -> None:
         for author, counts in told.items():
             told_counts = GroupCounts(session_id=session_id, recipient_id=author, counts=counts)
             record = NewRecord(Delivery(group_counts=told_counts).SerializeToString())
             number = ids.partition_of(author, self._user_partitions)
-            outbox.add(tag, TopicPartition(DELIVERIES, number), record)
+            outbox.add(source_partition, TopicPartition(DELIVERIES, number), record)
+
+
+def _persisted_of(content: Claim | Persisted) -> Persisted | None:
+    return content if isinstance(content, Persisted) else None
 
 
 def _watermark(place: Place, marks: Watermarks, recipient_ids: list[str]) -> Delivery:

@@ -317,11 +317,11 @@ class Process:
         positions = {name: Position(EPOCH, lane.confirmed_offset) for name, lane in ready.items()}
         self._alive_ms = self.world.clock.now_ms
 
-        def still_ours() -> bool:
+        def is_still_assigned() -> bool:
             waited_ms, self._alive_ms = self.world.clock.now_ms - self._alive_ms, self.world.clock.now_ms
             return generation == self.generation and waited_ms <= _PATIENCE_MS
 
-        work: Round[Any] = Round(arrivals, marks, positions, still_ours)
+        work: Round[Any] = Round(arrivals, marks, positions, is_still_assigned)
         try:
             await self.stage.run(work)
         except Retryable as error:
@@ -330,7 +330,7 @@ class Process:
             self._confirm(work)
 
     def _confirm(self, work: Round[Any]) -> None:
-        done = [name for name in work.arrivals if work.is_confirmed(name.partition)]
+        done = [name for name in work.arrivals if not work.has_failed(name.partition)]
         self.stage.confirmed(done)
         self.producer.confirm({name.partition for name in done})
         for name in done:

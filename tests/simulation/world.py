@@ -154,8 +154,8 @@ class Confirmed:
 
     def see(self, rows: Sequence[TaggedRow], unconfirmed: Collection[int]) -> None:
         """The outcome of one write."""
-        for tag, row in rows:
-            if tag in unconfirmed:
+        for source_partition, row in rows:
+            if source_partition in unconfirmed:
                 continue
             if isinstance(row, MessageRow):
                 self._messages[row.session_id, row.seq] = row

@@ -34,7 +34,7 @@ class OrderedWrites:
         self._waves: list[list[TaggedRow]] = []
         self._last: dict[Hashable, _Last] = {}
 
-    def then(self, key: Hashable, mutation: Hashable, row: TaggedRow) -> None:
+    def append_ordered(self, key: Hashable, mutation: Hashable, row: TaggedRow) -> None:
         """The key's next row.
 
         It joins the key's last mutation while `mutation` names the same one
@@ -49,19 +49,24 @@ class OrderedWrites:
         last.size_bytes += size_bytes
         self._wave(last.wave).append(row)
 
-    def follow(self, key: Hashable, other: Hashable) -> None:
+    def start_after(self, key: Hashable, other: Hashable) -> None:
         """The key's rows, of which there are none yet, begin only when those of the other key are confirmed."""
         before = self._last.get(other)
         if before is not None and key not in self._last:
             self._last[key] = _Last(before.wave, _NOTHING, 0)
 
-    def beside(self, row: TaggedRow) -> None:
+    def append_unordered(self, row: TaggedRow) -> None:
         """A side row, in no order to anything (law 6); the round waits for it all the same."""
         self._wave(0).append(row)
 
+    def last_wave(self, key: Hashable) -> int:
+        """The number of the wave that holds the key's last rows, 0 where it has none."""
+        last = self._last.get(key)
+        return last.wave if last is not None else 0
+
     def waves(self) -> Iterator[Sequence[TaggedRow]]:
-        """The waves, first to last."""
-        return iter(self._waves)
+        """The waves, first to last: at least one, which may be empty."""
+        return iter(self._waves or [[]])
 
     def _wave(self, index: int) -> list[TaggedRow]:
         while len(self._waves) <= index:

@@ -15,9 +15,9 @@ class Outbox:
         """Nothing to emit yet."""
         self._targets: dict[TopicPartition, list[tuple[int, NewRecord]]] = defaultdict(list)
 
-    def add(self, tag: int, target: TopicPartition, record: NewRecord) -> None:
+    def add(self, source_partition: int, target: TopicPartition, record: NewRecord) -> None:
         """Append behind what this target already gets."""
-        self._targets[target].append((tag, record))
+        self._targets[target].append((source_partition, record))
 
     def targets(self) -> Iterable[tuple[TopicPartition, list[tuple[int, NewRecord]]]]:
         """Every target with its tagged records."""

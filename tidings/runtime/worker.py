@@ -238,6 +238,7 @@ class Worker(Generic[T]):
         if epoch != self._epoch:
             metrics.ROUNDS.labels(self._stage.name, "dropped").inc()
             return
+        metrics.REPEATS.labels(self._stage.name).inc(work.repeat_count)
         if work.arrivals:
             metrics.ROUNDS.labels(self._stage.name, "repeated" if work.failed else outcome).inc()
             metrics.ROUND_SECONDS.labels(self._stage.name).observe(time.monotonic() - self._round_began)
@@ -260,7 +261,7 @@ class Worker(Generic[T]):
         epoch, patience_s = self._epoch, self._config.session_timeout_ms / 2000
         self._last_alive = time.monotonic()
 
-        def still_ours() -> bool:
+        def is_still_assigned() -> bool:
             waited_s, self._last_alive = time.monotonic() - self._last_alive, time.monotonic()
             return epoch == self._epoch and waited_s <= patience_s
 
@@ -270,11 +271,11 @@ class Worker(Generic[T]):
             for partition, lane in self._lanes.items()
             if lane.was_opened
         }
-        return Round(arrivals, marks, positions, still_ours)
+        return Round(arrivals, marks, positions, is_still_assigned)
 
     def _confirm(self, work: Round[T]) -> None:
         """Each source partition is confirmed or repeated on its own."""
-        confirmed = [partition for partition in work.arrivals if work.is_confirmed(partition.partition)]
+        confirmed = [partition for partition in work.arrivals if not work.has_failed(partition.partition)]
         self._stage.confirmed(confirmed)
         now_ms = time.time() * 1000
         for partition in confirmed:
@@ -293,7 +294,7 @@ class Worker(Generic[T]):
     def _repeat_later(self, work: Round[T]) -> None:
         for partition in work.arrivals:
             lane = self._lanes[partition]
-            if work.is_confirmed(partition.partition) or partition in work.stopped:
+            if not work.has_failed(partition.partition) or partition in work.stopped:
                 continue
             lane.failures += 1
             reason = work.failed[partition.partition]

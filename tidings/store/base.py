@@ -27,7 +27,7 @@ from tidings.store.rows import (
 class TaggedRow(NamedTuple):
     """A row and the source partition that made it: what is repeated is decided per source partition."""
 
-    tag: int
+    source_partition: int
     row: Row
 
 
@@ -70,7 +70,7 @@ class Store(Protocol):
         ...
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        """Write rows, in batches that may group keys; the tags of which any row is unconfirmed.
+        """Write rows, in batches that may group keys; the source_partitions of which any row is unconfirmed.
 
         No order among the rows of one call: what has to come after goes into
         a later call. The rows of one partition key make one mutation; the

@@ -96,7 +96,7 @@ class CassandraStore:
         try:
             await self._session.execute_batch(tagged.row for tagged in batch)
         except StoreUnavailable:
-            return {tagged.tag for tagged in batch}
+            return {tagged.source_partition for tagged in batch}
         return ()
 
     async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:

@@ -103,7 +103,7 @@ class MemoryStore:
         unconfirmed: set[int] = set()
         for mutation in mutations.values():
             if not self._mutate([tagged.row for tagged in mutation]):
-                unconfirmed.update(tagged.tag for tagged in mutation)
+                unconfirmed.update(tagged.source_partition for tagged in mutation)
         return frozenset(unconfirmed)
 
     def _mutate(self, rows: Sequence[Row]) -> bool:

@@ -95,9 +95,9 @@ def test_numbers_only_rise_by_one_unless_rows_expired(steps: list[tuple[int, int
 
 
 def test_the_first_message_of_a_direct_session_lists_it_for_both_users() -> None:
-    rows = [tagged.row for tagged in membership_rows(item(1), tag=0)]
+    rows = [tagged.row for tagged in membership_rows(item(1), source_partition=0)]
     assert rows == [UserSessionRow(user, "d:alice:bob", 1, 0, 0, MODE_WRITE) for user in ("alice", "bob")]
-    assert not list(membership_rows(item(2), tag=0))
+    assert not list(membership_rows(item(2), source_partition=0))
 
 
 def test_rows_carry_the_coordinates_of_the_delivery() -> None:

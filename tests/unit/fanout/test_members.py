@@ -85,7 +85,7 @@ def test_in_read_diffusion_whom_a_message_names_has_it_in_the_inbox_too_and_the_
     assert audience.users == {USERS[2]}
     assert len(list(read_pushes(named, None))) == 1
     ((_, delivery),) = deliveries(named, audience, user_partitions=1)
-    assert not list(membership_rows(delivery.inbox_item, tag=0))
+    assert not list(membership_rows(delivery.inbox_item, source_partition=0))
 
 
 def test_in_write_diffusion_a_message_that_names_somebody_goes_to_all_members_once() -> None:
@@ -95,7 +95,7 @@ def test_in_write_diffusion_a_message_that_names_somebody_goes_to_all_members_on
     audience = recipients(named, members(3).after(named))
     ((_, delivery),) = deliveries(named, audience, user_partitions=1)
     assert sorted(delivery.inbox_item.recipient_ids) == USERS[:3]
-    assert not list(membership_rows(delivery.inbox_item, tag=0))
+    assert not list(membership_rows(delivery.inbox_item, source_partition=0))
 
 
 def test_the_message_that_crosses_the_line_goes_to_inboxes_and_names_the_way_from_here_on() -> None:

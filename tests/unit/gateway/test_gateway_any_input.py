@@ -128,7 +128,7 @@ def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) ->
                 connection.beat(number, {"g:x": number})
             case _:
                 connection.take_outgoing()
-        outbox = connection._outbox
+        outbox = connection._send_queue
         assert outbox.unacknowledged <= 10
         assert outbox._frame_bytes + outbox._unacked_bytes <= 2_000 + 200
         assert outbox._frame_bytes == sum(map(len, outbox._frames))

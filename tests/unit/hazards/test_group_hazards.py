@@ -3,6 +3,7 @@
 import pytest
 
 from services.persister.effects import Effects
+from services.persister.sequence import decide
 from tests.unit.hazards.owners import produces_to, second, writes_of
 from tests.unit.hazards.pipeline import EPOCH, Pipeline, pipeline
 from tests.unit.hazards.simulation import simulated
@@ -58,7 +59,8 @@ def decided_at_once(line: Pipeline) -> Effects:
     """What the log of the group says when it is decided in one go: no loading, no cache, no rounds."""
     effects, draft = Effects(), fresh()
     for record in line.records(MESSAGES_INBOUND):
-        effects.take(draft, decode_command(record.value), record, EPOCH)
+        command = decode_command(record.value)
+        effects.add(decide(draft, command, record, EPOCH), command, record, EPOCH)
     return effects
 
 
@@ -66,14 +68,14 @@ def check_group(line: Pipeline) -> None:
     """Tables, answers and records are those of the log, and nobody wrote a row otherwise than somebody else."""
     assert not line.witness.rewritten, f"two owners wrote different rows: {line.witness.rewritten[:3]}"
     expected = decided_at_once(line)
-    rows = [tagged.row for wave in expected.in_order().waves() for tagged in wave]
+    rows = [tagged.row for wave in expected.ordered_writes().waves() for tagged in wave]
     for table in ALL_TABLES:
         stored = list(line.store.rows(table))
         assert sorted(map(str, stored)) == sorted(str(row) for row in rows if row.table == table), table
-    answers = {str(push.send_ack or push.send_error) for _, _, push in expected.answers}
-    assert {str(answer) for answer in line.acks()} <= {str(push.send_ack) for _, _, push in expected.answers}
-    assert {str(answer) for answer in line.errors()} <= {str(push.send_error) for _, _, push in expected.answers}
-    assert answers
+    pushes = [answer.push for answer in expected.answers]
+    assert {str(answer) for answer in line.acks()} <= {str(push.send_ack) for push in pushes}
+    assert {str(answer) for answer in line.errors()} <= {str(push.send_error) for push in pushes}
+    assert pushes
     emitted = [record.value for _, tagged in expected.outbox.targets() for _, record in tagged]
     assert {record.value for record in line.records(MESSAGES_PERSISTED)} == set(emitted)
 
@@ -307,7 +309,7 @@ async def test_h24_a_round_that_adds_thousands_is_cut_into_mutations_that_fit() 
         adds = [act(f"add{start}", AddMembers(user_ids=users[start : start + 500])) for start in range(0, 5_000, 500)]
         await decided(line, create(), *adds)
         check_group(line)
-        for wave in decided_at_once(line).in_order().waves():
+        for wave in decided_at_once(line).ordered_writes().waves():
             versions = [tagged.row for tagged in wave if isinstance(tagged.row, MemberRow | GroupRow)]
             assert sum(_columns_bytes(row) for row in versions) <= MUTATION_BYTES
 
@@ -320,7 +322,7 @@ async def test_who_can_read_what_follows_a_removal_finds_the_removal_in_the_tabl
         adds = [act(f"add{start}", AddMembers(user_ids=users[start : start + 500])) for start in range(0, 1_500, 500)]
         removal = act("remove", RemoveMember(user_id="bob"))
         await decided(line, create("bob"), *adds, removal, say("after"))
-        waves = [[tagged.row for tagged in wave] for wave in decided_at_once(line).in_order().waves()]
+        waves = [[tagged.row for tagged in wave] for wave in decided_at_once(line).ordered_writes().waves()]
         versions = [at for at, rows in enumerate(waves) if any(isinstance(row, MemberRow | GroupRow) for row in rows)]
         messages = [at for at, rows in enumerate(waves) if any(isinstance(row, MessageRow) for row in rows)]
         assert len(versions) > 1

@@ -345,6 +345,32 @@ async def test_an_ack_is_never_sent_before_its_message_is_stored() -> None:
 
 
 @simulated
+async def test_acks_wait_for_the_own_session_alone() -> None:
+    """In one session two users write, so that its messages need a second wave; the other is acked after the first."""
+    async with pipeline() as line:
+        for sender in ("alice", "bob"):
+            line.publish(post(f"mixed-{sender}", sender=sender, session_id="d:alice:bob"))
+        line.publish(post("alone", session_id="d:alice:zoe"))
+        owner = line.persister()
+        owner.pause_before(
+            lambda call, rows: (
+                call == "write"
+                and any(isinstance(one.row, MessageRow) and one.row.session_id == "d:alice:bob" for one in rows)
+            )
+        )
+        await owner.paused()
+        line.store.stall()
+        owner.resume()
+        await line.until(lambda: [ack.client_msg_id for ack in line.acks()] == ["alone"])
+        await asyncio.sleep(1)
+        assert len(line.acks()) == 1
+        line.store.heal()
+        # The round is repeated as a whole, its acks too: a repeat is harmless.
+        await line.until(lambda: len(line.acks()) == 4)
+        assert [ack.client_msg_id for ack in line.acks()][1:] == ["alone", "mixed-alice", "mixed-bob"]
+
+
+@simulated
 async def test_nothing_is_committed_while_a_write_of_its_round_is_unconfirmed() -> None:
     faults = StoreFaults(rates=FaultRates(write_lost=1.0))
     async with pipeline(store_faults=faults) as line:

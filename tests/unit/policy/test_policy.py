@@ -84,11 +84,11 @@ def row(name: str) -> TaggedRow:
 
 def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_waves() -> None:
     writes = OrderedWrites()
-    writes.then("a", 1, row("a1"))
-    writes.then("a", 1, row("a1+"))
-    writes.then("a", 2, row("a2"))
-    writes.then("b", 1, row("b1"))
-    writes.beside(row("side"))
+    writes.append_ordered("a", 1, row("a1"))
+    writes.append_ordered("a", 1, row("a1+"))
+    writes.append_ordered("a", 2, row("a2"))
+    writes.append_ordered("b", 1, row("b1"))
+    writes.append_unordered(row("side"))
     assert [list(wave) for wave in writes.waves()] == [[row("a1"), row("a1+"), row("b1"), row("side")], [row("a2")]]
 
 
@@ -96,5 +96,5 @@ def test_h24_no_mutation_grows_past_the_largest() -> None:
     writes = OrderedWrites()
     for number in range(5):
         body = bytes(MUTATION_BYTES // 2 - row_bytes(message("a", 1, body=b"")))
-        writes.then("a", 1, TaggedRow(0, message("a", number, body=body)))
+        writes.append_ordered("a", 1, TaggedRow(0, message("a", number, body=body)))
     assert [len(list(wave)) for wave in writes.waves()] == [2, 2, 1]

@@ -28,14 +28,14 @@ class SlowStore:
         """See Store."""
         self.now_s += len(rows) / ROWS_PER_S
         self.written.extend(rows)
-        return frozenset({self._failing} & {tag for tag, _ in rows})
+        return frozenset({self._failing} & {source_partition for source_partition, _ in rows})
 
 
 def writes(count: int) -> OrderedWrites:
     """So many side rows, by turns of the partitions 0 and 1."""
     made = OrderedWrites()
     for number in range(count):
-        made.beside(TaggedRow(number % 2, DeliveredRow("d:a:b", f"user{number}", 1)))
+        made.append_unordered(TaggedRow(number % 2, DeliveredRow("d:a:b", f"user{number}", 1)))
     return made
 
 
@@ -43,18 +43,18 @@ def round_on(store: SlowStore) -> Round[object]:
     """A round that is dropped after an await of more than half the session time-out, as in a worker."""
     alive_s = [0.0]
 
-    def still_ours() -> bool:
+    def is_still_assigned() -> bool:
         waited_s, alive_s[0] = store.now_s - alive_s[0], store.now_s
         return waited_s <= HALF_THE_SESSION_S
 
-    return Round[object]({TopicPartition("deliveries", 0): ()}, {}, {}, still_ours)
+    return Round[object]({TopicPartition("deliveries", 0): ()}, {}, {}, is_still_assigned)
 
 
 async def test_a_wave_of_any_size_is_written_without_an_await_that_drops_its_round() -> None:
     store = SlowStore()
     work = round_on(store)
     await work.write(cast(Store, store), writes(31_000))
-    work.must_be_ours()
+    work.ensure_still_assigned()
     assert store.now_s > HALF_THE_SESSION_S
     assert [row.row for row in store.written] == [DeliveredRow("d:a:b", f"user{number}", 1) for number in range(31_000)]
 
@@ -64,8 +64,8 @@ async def test_of_a_partition_that_failed_nothing_more_is_written() -> None:
     work = round_on(store)
     await work.write(cast(Store, store), writes(10_000))
     assert work.failed.keys() == {1}
-    assert sum(tag == 0 for tag, _ in store.written) == 5_000
-    assert sum(tag == 1 for tag, _ in store.written) == 1_000
+    assert sum(source_partition == 0 for source_partition, _ in store.written) == 5_000
+    assert sum(source_partition == 1 for source_partition, _ in store.written) == 1_000
 
 
 async def test_a_round_of_an_assignment_that_has_gone_writes_nothing_more() -> None:

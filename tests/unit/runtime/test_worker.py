@@ -65,7 +65,7 @@ class RecordingStage:
         await asyncio.sleep(self.takes_s)
         if self.hold is not None:
             await self.hold.wait()
-        work.must_be_ours()
+        work.ensure_still_assigned()
         if self.raise_for in self.rounds[-1]:
             raise StoreUnavailable("as told")
         if self.fail_next:
@@ -78,7 +78,7 @@ class RecordingStage:
                 source = Coordinates(partition=partition.partition, offset=arrival.record.offset)
                 self.marks_seen.append(work.marks[partition].is_repeat(source))
                 work.marks[partition].advance(source)
-                if work.is_confirmed(partition.partition):
+                if not work.has_failed(partition.partition):
                     self.seen.append((partition.partition, str(arrival.content)))
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:

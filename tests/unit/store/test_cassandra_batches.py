@@ -79,6 +79,6 @@ def test_h24_rows_in_an_order_are_never_cut_whatever_makes_them_large(
     writes = OrderedWrites()
     for seq in range(1, count + 1):
         row = replace(message("d:a:b", seq, body=bytes(body_bytes)), mentions=("x" * id_length,) * mentions)
-        writes.then("d:a:b", "messages", TaggedRow(0, row))
+        writes.append_ordered("d:a:b", "messages", TaggedRow(0, row))
     for wave in writes.waves():
         assert len(list(batches(wave, _replica_set))) == 1

@@ -29,7 +29,9 @@ class FakeClock:
 
 
 async def _write(store: MemoryStore, *seqs_and_tags: tuple[int, int]) -> frozenset[int]:
-    return await store.write([TaggedRow(tag, message("d:a:b", seq)) for seq, tag in seqs_and_tags])
+    return await store.write(
+        [TaggedRow(source_partition, message("d:a:b", seq)) for seq, source_partition in seqs_and_tags]
+    )
 
 
 async def _read(store: MemoryStore) -> list[int]:
