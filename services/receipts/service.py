@@ -6,6 +6,7 @@ from services.receipts.settings import ReceiptsSettings
 from services.receipts.worker import ReceiptsStage
 from tidings.broker.base import Broker
 from tidings.runtime.health import Health
+from tidings.runtime.pacing import Spacing
 from tidings.runtime.stage import WorkerConfig
 from tidings.runtime.start import check_topics, started
 from tidings.runtime.worker import Worker
@@ -22,7 +23,9 @@ async def serve(
     name = f"receipts-{settings.process.ordinal}"
     producer = broker.producer(name)
     stage = ReceiptsStage(store, producer, kafka.epoch, kafka.user_partitions)
-    config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms, linger_ms=settings.coalesce.coalesce_ms)
+    config = WorkerConfig(
+        kafka.epoch, kafka.session_timeout_ms, spacing=Spacing(linger_ms=settings.coalesce.coalesce_ms)
+    )
     worker = Worker(stage, broker.group_consumer(name, RECEIPTS), config, health)
     stage.wake = worker.wake
     async with started(producer, stopping=stopping):

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from tidings.broker.base import Record, TopicPartition
 from tidings.runtime.backoff import Backoff
+from tidings.runtime.pacing import Spacing
 from tidings.runtime.round import Round
 
 T = TypeVar("T")
@@ -49,9 +50,5 @@ class WorkerConfig:
     round_records: int = 500
     round_bytes: int = 1024 * 1024
     commit_every_ms: int = 250
-    # Rounds begin at least this far apart, and twice as far as the last one took, but never more than the most: a
-    # lone record waits for nothing, and under load fewer, larger rounds leave the cores to their neighbours (ADR 14).
-    round_spacing_ms: int = 10
-    most_spacing_ms: int = 30
-    linger_ms: int = 0
+    spacing: Spacing = field(default_factory=Spacing)
     backoff: Backoff = field(default_factory=lambda: Backoff(first_ms=50, most_ms=1_000))

@@ -6,7 +6,6 @@ the background commit (`_commit_all`). What a service brings is in stage.py.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Generic, TypeVar
@@ -20,6 +19,7 @@ from tidings.runtime.health import Health
 from tidings.runtime.intake import Intake
 from tidings.runtime.lanes import Arrival, Gate, Lane
 from tidings.runtime.marks import Marks
+from tidings.runtime.pacing import Pacing, Turns
 from tidings.runtime.round import Round
 from tidings.runtime.stage import Stage, WorkerConfig
 from tidings.runtime.start import StoppedEarly, patiently, unless
@@ -27,8 +27,6 @@ from tidings.runtime.start import StoppedEarly, patiently, unless
 T = TypeVar("T")
 
 _WATCH_S = 0.25
-# A failure is repeated with its neighbours once: mostly it was the server's, and all of them had it.
-_FAILURES_TOGETHER = 2
 # With the backoff's most of 1 s, this is half a minute.
 _FAILURES_ALARMING = 30
 _LAG_WARNING_S = 1.0
@@ -49,15 +47,14 @@ class Worker(Generic[T]):
         self._epoch = -1
         self._is_ending = False
         self._is_woken = False
-        self._is_turn_of_failing = False
         self._was_failing = False
         self._failure: BaseException | None = None
         self._arrived = asyncio.Event()
         self._round_done = asyncio.Event()
         self._round_done.set()
         self._last_alive = time.monotonic()
-        self._round_began = -math.inf
-        self._round_took_s = 0.0
+        self._pacing = Pacing(config.spacing)
+        self._turns = Turns()
         self._opening: asyncio.Task[None] | None = None
         self._intake = Intake(stage, consumer, self._lanes, self._arrived, self._stop)
         self._log = logger(f"tidings.worker.{stage.name}")
@@ -184,38 +181,19 @@ class Worker(Generic[T]):
         while not self._is_ending:
             await self._arrived.wait()
             self._arrived.clear()
-            await self._let_more_arrive()
+            if not self._is_full():
+                await asyncio.sleep(self._pacing.wait_s(time.monotonic()))
             if self._busy() or self._is_woken:
                 self._is_woken = False
                 self._round_done.clear()
-                self._round_began = time.monotonic()
+                self._pacing.begin(time.monotonic())
                 try:
                     await self._round()
                 finally:
-                    self._round_took_s = time.monotonic() - self._round_began
+                    self._pacing.end(time.monotonic())
                     self._round_done.set()
             if self._busy():
                 self._arrived.set()
-
-    async def _let_more_arrive(self) -> None:
-        if self._is_full():
-            return
-        since_s = time.monotonic() - self._round_began
-        spacing_s = max(self._config.round_spacing_ms / 1000, 2 * self._round_took_s)
-        spacing_s = min(spacing_s, self._config.most_spacing_ms / 1000)
-        wait_s = max(self._config.linger_ms / 1000, spacing_s - since_s)
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-
-    def _in_turn(self) -> list[Lane[T]]:
-        """The busy lanes; one that keeps failing goes alone, every other round, so that it fails nobody else."""
-        busy = self._busy()
-        failing = [lane for lane in busy if lane.failures >= _FAILURES_TOGETHER]
-        healthy = [lane for lane in busy if lane.failures < _FAILURES_TOGETHER]
-        self._is_turn_of_failing = not self._is_turn_of_failing
-        if failing and (self._is_turn_of_failing or not healthy):
-            return [min(failing, key=lambda lane: lane.retry_at_s)]
-        return healthy
 
     def _busy(self) -> list[Lane[T]]:
         now_s = time.monotonic()
@@ -241,7 +219,7 @@ class Worker(Generic[T]):
         metrics.REPEATS.labels(self._stage.name).inc(work.repeat_count)
         if work.arrivals:
             metrics.ROUNDS.labels(self._stage.name, "repeated" if work.failed else outcome).inc()
-            metrics.ROUND_SECONDS.labels(self._stage.name).observe(time.monotonic() - self._round_began)
+            metrics.ROUND_SECONDS.labels(self._stage.name).observe(time.monotonic() - self._pacing.began_s)
         self._confirm(work)
 
     def _gather(self) -> Round[T]:
@@ -249,7 +227,7 @@ class Worker(Generic[T]):
         left_records, left_bytes = self._config.round_records, self._config.round_bytes
         arrivals: dict[TopicPartition, Sequence[Arrival[T]]] = {}
         # The shortest queues first: what they leave of their share goes to the longer ones.
-        busy = sorted(self._in_turn(), key=lambda lane: lane.queued_records)
+        busy = sorted(self._turns.next(self._busy()), key=lambda lane: lane.queued_records)
         for index, lane in enumerate(busy):
             lanes_left = len(busy) - index
             head = lane.head(max(1, left_records // lanes_left), max(1, left_bytes // lanes_left))

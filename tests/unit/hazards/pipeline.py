@@ -19,6 +19,7 @@ from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.runtime.hints import HintSender
 from tidings.runtime.initialise import initialise
 from tidings.runtime.marks import Marks
+from tidings.runtime.pacing import Spacing
 from tidings.runtime.stage import WorkerConfig
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import Faults as StoreFaults
@@ -124,7 +125,7 @@ class Pipeline:
 
     def _owner(self, stage: object, group: Group, ports: Ports, linger_ms: int = 0) -> Owner:
         self._started += 1
-        config = WorkerConfig(EPOCH, session_timeout_ms=8_000, linger_ms=linger_ms)
+        config = WorkerConfig(EPOCH, session_timeout_ms=8_000, spacing=Spacing(linger_ms=linger_ms))
         consumer = self.broker.group_consumer(f"owner-{self._started}", group)
         owner = Owner(stage, consumer, ports, config)  # type: ignore[arg-type]
         self.owners.append(owner)

@@ -15,6 +15,7 @@ from tidings.errors import PoisonRecord, StoreUnavailable, UnreadableRecord
 from tidings.runtime.backoff import Backoff
 from tidings.runtime.health import Health
 from tidings.runtime.marks import Marks
+from tidings.runtime.pacing import Spacing
 from tidings.runtime.round import Round
 from tidings.runtime.stage import WorkerConfig
 from tidings.runtime.worker import Worker
@@ -341,7 +342,7 @@ async def test_a_full_queue_pauses_its_source_until_there_is_room_again() -> Non
 
 async def test_the_next_round_begins_twice_as_far_on_as_the_last_one_took() -> None:
     broker, stage = await broker_with(1), RecordingStage(takes_s=0.1)
-    config = replace(CONFIG, most_spacing_ms=10_000)
+    config = replace(CONFIG, spacing=Spacing(most_ms=10_000))
     async with working(broker, stage, config):
         await put(broker, 0, "a")
         await until(lambda: len(stage.rounds) == 1)
@@ -353,7 +354,7 @@ async def test_the_next_round_begins_twice_as_far_on_as_the_last_one_took() -> N
 
 async def test_rounds_wait_no_longer_than_the_most() -> None:
     broker, stage = await broker_with(1), RecordingStage()
-    config = replace(CONFIG, round_spacing_ms=60_000, most_spacing_ms=1)
+    config = replace(CONFIG, spacing=Spacing(60_000, 1))
     async with working(broker, stage, config):
         for number, text in enumerate("abc", 1):
             await put(broker, 0, text)
@@ -362,7 +363,7 @@ async def test_rounds_wait_no_longer_than_the_most() -> None:
 
 async def test_neither_the_first_record_nor_a_full_round_waits() -> None:
     broker, stage = await broker_with(1), RecordingStage()
-    config = replace(CONFIG, round_records=3, round_spacing_ms=60_000, most_spacing_ms=60_000)
+    config = replace(CONFIG, round_records=3, spacing=Spacing(60_000, 60_000))
     async with working(broker, stage, config):
         await put(broker, 0, "a")
         await until(lambda: stage.rounds == [["a"]])
