@@ -181,8 +181,8 @@ class Worker(Generic[T]):
         while not self._is_ending:
             await self._arrived.wait()
             self._arrived.clear()
-            if not self._is_full():
-                await asyncio.sleep(self._pacing.wait_s(time.monotonic()))
+            if not self._is_full() and (wait_s := self._pacing.wait_s(time.monotonic())):
+                await asyncio.sleep(wait_s)
             if self._busy() or self._is_woken:
                 self._is_woken = False
                 self._round_done.clear()

@@ -142,17 +142,13 @@ class PushRouter:
     def _watermark(self, moved: Watermark) -> None:
         # No watermark passes the head.
         self._registry.known_heads.see(moved.session_id, max(moved.delivered_seq, moved.read_seq))
+        # Mostly each recipient gets the record itself, which is encoded once for all.
+        shared = b""
         for recipient_id in moved.recipient_ids:
             told = self._told.risen(recipient_id, moved)
-            frame = encode(
-                "receipt",
-                session_id=told.session_id,
-                user_id=told.user_id,
-                delivered_seq=told.delivered_seq,
-                read_seq=told.read_seq,
-                at=told.at_ms or None,
-            )
-            self._tell((recipient_id,), "receipt", frame)
+            if told is moved:
+                shared = shared or _receipt_frame(moved)
+            self._tell((recipient_id,), "receipt", shared if told is moved else _receipt_frame(told))
 
     def _group_counts(self, moved: GroupCounts) -> None:
         counts = [{"seq": one.seq, "delivered": one.delivered, "read": one.read} for one in moved.counts]
@@ -184,3 +180,14 @@ class PushRouter:
         if (connection.user_id, connection.device_id) == (replaced.user_id, replaced.device_id):
             connection.replaced()
             self._registry.settle(link)
+
+
+def _receipt_frame(moved: Watermark) -> bytes:
+    return encode(
+        "receipt",
+        session_id=moved.session_id,
+        user_id=moved.user_id,
+        delivered_seq=moved.delivered_seq,
+        read_seq=moved.read_seq,
+        at=moved.at_ms or None,
+    )

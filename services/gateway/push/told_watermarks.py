@@ -30,12 +30,18 @@ class ToldWatermarks:
         """What is to be told instead: the maximum of each part, with the time of the highest read."""
         place = (recipient_id, moved.session_id, moved.user_id)
         before = self._told.get(place)
-        told = moved if before is None else _maximum(before, moved)
+        told = moved if before is None or _is_reached(before, moved) else _maximum(before, moved)
         self._told[place] = told
         self._told.move_to_end(place)
         if len(self._told) > self._max_places:
             self._told.popitem(last=False)
         return told
+
+
+def _is_reached(before: Watermark, moved: Watermark) -> bool:
+    """Whether the new one is the maximum as it is."""
+    is_read = (moved.read_seq, moved.at_ms) == (before.read_seq, before.at_ms) or moved.read_seq > before.read_seq
+    return is_read and moved.delivered_seq >= before.delivered_seq
 
 
 def _maximum(before: Watermark, moved: Watermark) -> Watermark:
