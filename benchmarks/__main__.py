@@ -25,7 +25,7 @@ IDLE_CONNECTIONS = 2_000
 WARM_RATE, WARM_S = 500, float(os.environ.get("BENCH_WARM_S", "75"))
 STEP_S = float(os.environ.get("BENCH_STEP_S", "30"))
 STEADY_RATE = 200
-FIRST_RATE, RATE_STEP, LAST_RATE = 1_000, 800, 2_600
+FIRST_RATE, RATE_STEP, LAST_RATE = 600, 200, 4_000
 
 
 def main() -> None:
