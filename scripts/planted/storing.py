@@ -54,7 +54,7 @@ BUGS = (
         "state enters the cache before the round is confirmed",
         "services/persister/worker.py",
         "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
-        "        for session_id, draft in drafts.items():\n            self._remember(session_id, draft)\n"
+        "        self._sessions.learn({session_id: draft.confirmed() for session_id, draft in drafts.items()})\n"
         "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
         by.FAILED_ROUND,
         by.H27,

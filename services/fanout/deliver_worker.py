@@ -13,6 +13,7 @@ from tidings.errors import StoreUnavailable
 from tidings.ids import Position
 from tidings.runtime.hints import HintSender
 from tidings.runtime.ordered_writes import OrderedWrites
+from tidings.runtime.partition_state import PartitionState
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store
@@ -36,8 +37,9 @@ class DeliverStage:
         self._hints = hints
         self._presence = presence
         self._epoch = epoch
-        self._tails: dict[str, InboxTail] = {}
-        self._drafts: dict[int, dict[str, InboxTail]] = {}
+        self._tails: PartitionState[str, InboxTail, InboxTail] = PartitionState(
+            finish=lambda tail: tail, most=_TAILS_IN_MEMORY
+        )
         # Up to which offset a partition's records were pushed: a repeated round does not push again.
         self._pushed: dict[int, int] = {}
         self._unconfirmed: set[int] = set()
@@ -61,7 +63,7 @@ class DeliverStage:
         await self._welcome(work, waiting)
         # 4. Place: each recipient's next inbox_seq, the rows in their order, and the pushes.
         writes = OrderedWrites()
-        self._drafts = {partition.partition: {} for partition in work.arrivals}
+        self._tails.begin()
         messages = self._place(items, writes).records()
         metrics.PUSHES.labels("write").inc(len(messages))
         # 5. Push. Hints may run before the writes, because the message itself is stored (law 11).
@@ -73,19 +75,14 @@ class DeliverStage:
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
         """See Stage."""
-        for partition in partitions:
-            self._tails.update(self._drafts.pop(partition.partition, {}))
-            self._unconfirmed.discard(partition.partition)
-        self._drafts = {}
+        self._tails.confirm(partitions)
+        self._unconfirmed.difference_update(partition.partition for partition in partitions)
         if self._presence.newcomers and (partitions or not self._unconfirmed):
             self._presence.wake()
-        while len(self._tails) > _TAILS_IN_MEMORY:
-            del self._tails[next(iter(self._tails))]
 
     def forget(self) -> None:
         """See Stage."""
-        self._tails.clear()
-        self._drafts = {}
+        self._tails.forget()
         self._pushed.clear()
         self._unconfirmed.clear()
 
@@ -102,7 +99,7 @@ class DeliverStage:
             loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)
             # Taken back and given again meanwhile, a partition has another past: none of it may enter the cache.
             work.ensure_still_assigned()
-            self._tails.update({user_id: _tail_of(tail) for user_id, tail in loaded.items()})
+            self._tails.learn({user_id: _tail_of(tail) for user_id, tail in loaded.items()})
 
     # -- newcomers -------------------------------------------------------------------------------
 
@@ -139,7 +136,7 @@ class DeliverStage:
     def _place(self, items: list[tuple[Record, InboxItem]], writes: OrderedWrites) -> Pushes:
         pushes = Pushes(self._presence.presences)
         for record, item in items:
-            draft = self._drafts[record.partition]
+            draft = self._tails.drafts(record.partition)
             for user_id in item.recipient_ids:
                 draft.setdefault(user_id, self._tails[user_id])
             placed = place(item, record, self._epoch, draft, writes)

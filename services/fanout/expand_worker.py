@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterator
 
-from services.fanout.members import Audience, Members, MembersCache, still_in
+from services.fanout.members import Audience, Members, still_in
 from services.fanout.plan import check, deliveries, goes_to_all_members, read_pushes, recipients
 from services.fanout.presence_reader import PresenceReader
 from tidings import metrics
@@ -12,6 +12,7 @@ from tidings.codec import decode_persisted
 from tidings.errors import StoreUnavailable, UnreadableRecord
 from tidings.runtime.hints import HintSender
 from tidings.runtime.outbox import Outbox
+from tidings.runtime.partition_state import PartitionState
 from tidings.runtime.round import Round
 from tidings.store.base import Store
 from tidings.topics import DELIVERIES
@@ -43,8 +44,11 @@ class ExpandStage:
         self._hints = hints
         self._presence = presence
         self._user_partitions = user_partitions
-        self._members = MembersCache(_MEMBERS_IN_MEMORY)
-        self._drafts: dict[int, dict[str, Members]] = {}
+        self._members: PartitionState[str, Members, Members] = PartitionState(
+            finish=lambda members: members,
+            most=_MEMBERS_IN_MEMORY,
+            weigh=lambda members: len(members.audience.users),
+        )
         # Up to which offset a partition's records were pushed: a repeated round does not push again.
         self._pushed: dict[int, int] = {}
 
@@ -62,7 +66,7 @@ class ExpandStage:
         """One round, from stored messages to the inboxes and gateways that they go to."""
         # 1. Drop repeats: at or below the mark, the deliveries of a message are in the topic already (law 4).
         fresh = work.fresh(lambda persisted: persisted, lambda persisted: persisted.source)
-        self._drafts = {partition.partition: {} for partition in work.arrivals}
+        self._members.begin()
         # 2. Load the members of groups that are not cached, as of each message's seq: they cannot change any more.
         loaded = await self._load(work, fresh)
         # The partitions may have been taken back meanwhile, and the cache with them.
@@ -77,14 +81,11 @@ class ExpandStage:
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
         """See Stage."""
-        for partition in partitions:
-            self._members.update(self._drafts.pop(partition.partition, {}))
-        self._drafts = {}
+        self._members.confirm(partitions)
 
     def forget(self) -> None:
         """See Stage."""
-        self._members.clear()
-        self._drafts = {}
+        self._members.forget()
         self._pushed.clear()
 
     # -- members ---------------------------------------------------------------------------------
@@ -136,13 +137,13 @@ class ExpandStage:
         """The members after this message, kept as a draft; None where it does not go to all of them."""
         if not goes_to_all_members(persisted):
             return None
-        session_id, draft = persisted.message.session_id, self._drafts[place[0]]
+        session_id, drafts = persisted.message.session_id, self._members.drafts(place[0])
         members = loaded.get(place)
         if members is None:
-            before = draft.get(session_id) or self._members.get(session_id)
+            before = drafts.get(session_id) or self._members.get(session_id)
             assert before is not None  # _unknown names every message without one
             members = before.after(persisted)
-        draft[session_id] = members
+        drafts[session_id] = members
         return members
 
     # -- plan ------------------------------------------------------------------------------------

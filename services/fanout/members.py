@@ -4,7 +4,7 @@ Only messages that are written to everybody ask for it: a group in read
 diffusion costs nothing here, however many members it has.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from tidings import ids
 from tidings.store.rows import MemberRow
@@ -53,41 +53,6 @@ class Members:
         if not persisted.left_ids:
             return self.audience
         return Audience(self.audience.users.union(persisted.left_ids))
-
-
-class MembersCache:
-    """The newest known members of groups, the longest unused forgotten first. Bounded in members, not in groups."""
-
-    __slots__ = ("_groups", "_most_members", "_total")
-
-    def __init__(self, most_members: int) -> None:
-        """`most_members`: over all groups together."""
-        self._most_members = most_members
-        self._groups: dict[str, Members] = {}
-        self._total = 0
-
-    def get(self, session_id: str) -> Members | None:
-        """The members as of some seq, which need not be the wanted one."""
-        return self._groups.get(session_id)
-
-    def update(self, groups: Mapping[str, Members]) -> None:
-        """What a confirmed round knows."""
-        for session_id, members in groups.items():
-            self._forget(session_id)
-            self._groups[session_id] = members
-            self._total += len(members.audience.users)
-        while self._total > self._most_members:
-            self._forget(next(iter(self._groups)))
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._groups.clear()
-        self._total = 0
-
-    def _forget(self, session_id: str) -> None:
-        members = self._groups.pop(session_id, None)
-        if members is not None:
-            self._total -= len(members.audience.users)
 
 
 def still_in(rows: Iterable[MemberRow]) -> Iterable[str]:

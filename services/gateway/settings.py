@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.commands import stamps_of
-from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.origins import AllowedOrigins, parsed_hosts, parsed_origins
 from services.gateway.protocol.send_queue import SendQueueLimits

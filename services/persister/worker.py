@@ -14,17 +14,18 @@ from tidings.errors import LostLogTail, PoisonRecord
 from tidings.ids import Position
 from tidings.runtime.dead_letters import put_aside
 from tidings.runtime.hints import HintSender
+from tidings.runtime.partition_state import PartitionState
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import KeyBucket, Store
 from tidings.store.rows import GroupRow, MessageRow
 from tidings.wire.inbound_pb2 import Command
 
-# Keys in memory over all sessions: ten minutes of 1,000 msg/s, at about 280 bytes each.
-_KEYS_IN_MEMORY = 600_000
-_SESSIONS_IN_MEMORY = 100_000
-# Members in memory over all groups: five of the largest, at about 400 bytes each.
-_MEMBERS_IN_MEMORY = 100_000
+# Of all sessions together. Ten minutes of 1,000 msg/s are 600,000 keys, or 170 MB; or five groups of the largest and
+# 400,000 keys; of the 250 MiB that a service may take.
+_STATE_BYTES = 170_000_000
+# As measured.
+_SESSION_BYTES, _KEY_BYTES, _MEMBER_BYTES = 500, 280, 400
 
 Arrived = tuple[TopicPartition, Record, Command]
 _Loaded = history.Tail | LostLogTail | None
@@ -44,10 +45,9 @@ class PersisterStage:
         self._producer = producer
         self._hints = hints
         self._epoch = epoch
-        self._sessions: dict[str, SessionState] = {}
-        self._drafts: dict[str, Draft] = {}
-        self._keys_in_memory = 0
-        self._members_in_memory = 0
+        self._sessions: PartitionState[str, Draft, SessionState] = PartitionState(
+            finish=Draft.confirmed, most=_STATE_BYTES, weigh=_bytes_of
+        )
 
     def decode(self, record: Record) -> Command:
         """See Stage."""
@@ -77,23 +77,17 @@ class PersisterStage:
         # 5. Hand on to fanout. Until this is confirmed too, the round is not, and will be repeated.
         await work.emit(self._producer, effects.outbox)
         # 6. The worker confirms: drafts become the cache, offset and marks are committed.
-        self._drafts = drafts
+        self._sessions.begin()
+        for session_id, draft in drafts.items():
+            self._sessions.drafts(draft.partition)[session_id] = draft
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
         """Drafts of confirmed partitions become the state; the others never happened."""
-        numbers = {partition.partition for partition in partitions}
-        for session_id, draft in self._drafts.items():
-            if draft.partition in numbers:
-                self._remember(session_id, draft)
-        self._drafts = {}
-        self._evict()
+        self._sessions.confirm(partitions)
 
     def forget(self) -> None:
         """See Stage."""
-        self._sessions.clear()
-        self._drafts = {}
-        self._keys_in_memory = 0
-        self._members_in_memory = 0
+        self._sessions.forget()
 
     # -- 1. load -----------------------------------------------------------------------------------
 
@@ -215,28 +209,9 @@ class PersisterStage:
             if not work.has_failed(answer.source_partition):
                 self._hints.send(answer.gateway, answer.push)
 
-    # -- 6. confirm --------------------------------------------------------------------------------
 
-    def _remember(self, session_id: str, draft: Draft) -> None:
-        # Moved to the end: the first in the dictionary is the one least recently written to.
-        self._drop(session_id)
-        state = self._sessions[session_id] = draft.confirmed()
-        self._keys_in_memory += len(state.keys)
-        self._members_in_memory += len(state.members)
-
-    def _drop(self, session_id: str) -> None:
-        state = self._sessions.pop(session_id, None)
-        if state is not None:
-            self._keys_in_memory -= len(state.keys)
-            self._members_in_memory -= len(state.members)
-
-    def _evict(self) -> None:
-        while self._sessions and (
-            len(self._sessions) > _SESSIONS_IN_MEMORY
-            or self._keys_in_memory > _KEYS_IN_MEMORY
-            or self._members_in_memory > _MEMBERS_IN_MEMORY
-        ):
-            self._drop(next(iter(self._sessions)))
+def _bytes_of(state: SessionState) -> int:
+    return _SESSION_BYTES + _KEY_BYTES * len(state.keys) + _MEMBER_BYTES * len(state.members)
 
 
 def _count_outcomes(outcomes: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from tidings.errors import PoisonRecord, StoreUnavailable
 from tidings.runtime.dead_letters import put_aside
 from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.runtime.outbox import Outbox
+from tidings.runtime.partition_state import PartitionState
 from tidings.runtime.round import Round
 from tidings.store import history
 from tidings.store.base import Store, TaggedRow
@@ -56,8 +57,9 @@ class ReceiptsStage:
         self._untold = Untold(_COUNTS_APART_S)
         self._timer: asyncio.TimerHandle | None = None
         # What this process has written and told: only that may be skipped, never what was merely read (law 5).
-        self._told: dict[Place, Watermarks] = {}
-        self._drafts: dict[Place, tuple[int, Watermarks]] = {}
+        self._told: PartitionState[Place, Watermarks, Watermarks] = PartitionState(
+            finish=lambda marks: marks, most=_WATERMARKS_IN_MEMORY
+        )
 
     def decode(self, record: Record) -> Claim | Persisted:
         """See Stage. receipts.inbound lies before any promise: poison goes aside."""
@@ -104,25 +106,20 @@ class ReceiptsStage:
         await work.emit(self._producer, outbox)
         self._tell_again({name: told for name, told in due.items() if work.has_failed(told[0])})
         # 6. The worker confirms: drafts become the cache, offset and marks are committed.
-        self._drafts = {place: (source_partitions[place], marks) for place, marks in merged.moved.items()}
+        self._told.begin()
+        for place, marks in merged.moved.items():
+            self._told.drafts(source_partitions[place])[place] = marks
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
         """See Stage."""
-        numbers = {partition.partition for partition in partitions}
-        for place, (source_partition, marks) in self._drafts.items():
-            if source_partition in numbers:
-                self._count(place, source_partition, self._told.get(place) or Watermarks(), marks)
-                self._told[place] = marks
-                metrics.WATERMARKS.inc()
-        self._drafts = {}
+        for source_partition, place, before, marks in self._told.confirm(partitions):
+            self._count(place, source_partition, before or Watermarks(), marks)
+            metrics.WATERMARKS.inc()
         self._wake_when_due()
-        while len(self._told) > _WATERMARKS_IN_MEMORY:
-            del self._told[next(iter(self._told))]
 
     def forget(self) -> None:
         """See Stage. Heads stay: the log's counts never change."""
-        self._told.clear()
-        self._drafts = {}
+        self._told.forget()
         self._groups.forget()
         self._untold.clear()
 
@@ -166,7 +163,8 @@ class ReceiptsStage:
 
     async def _stored_marks(self, claims: Collection[Claim]) -> dict[Place, Watermarks]:
         """What is stored of those of whom this process has told nothing."""
-        unknown = {(claim.session_id, claim.user_id) for claim in claims}.difference(self._told)
+        places = {(claim.session_id, claim.user_id) for claim in claims}
+        unknown = {place for place in places if place not in self._told}
         stored = await self._store.receipts(unknown) if unknown else {}
         return {place: Watermarks.of_row(row) for place, row in stored.items()}
 

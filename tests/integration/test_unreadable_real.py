@@ -37,7 +37,7 @@ async def test_an_unreadable_record_stops_its_partition_alone_and_once_it_is_pas
                     await asyncio.sleep(1)
     said = [log for log in logs if log["event"] == "partition stopped"]
     assert {(log["log_level"], log["partition"]) for log in said} == {("error", str(place))}
-    assert all("docs/OPERATIONS.md" in log["way_on"] for log in said)
+    assert all("docs/OPERATIONS.md" in log["action"] for log in said)
     assert len((await line.dump())["messages"]) == 3, "what stands behind the junk is stored"
 
     for group in (EXPAND, RECEIPTS):

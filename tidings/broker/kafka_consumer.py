@@ -194,7 +194,7 @@ class KafkaGroupConsumer:
 
     async def _living(self) -> AIOKafkaConsumer:
         if self._consumer is None or is_dead(self._consumer):
-            _log.warning("consumer joins anew", extra={"client_id": self._client_id, "group": self._group.name})
+            _log.warning("consumer rejoining", extra={"client_id": self._client_id, "group": self._group.name})
             await self._end_membership()
             await self._join()
         assert self._consumer is not None

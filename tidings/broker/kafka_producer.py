@@ -189,7 +189,7 @@ class KafkaProducer:
         if client is not None:
             self._bury(client)
         if lanes:
-            _log.warning("producer thrown away", extra={"client_id": self._client_id, "reason": str(error)})
+            _log.warning("producer reset", extra={"client_id": self._client_id, "reason": str(error)})
         for lane in lanes.values():
             if lane.carrier is not None and lane.carrier is not asyncio.current_task():
                 lane.carrier.cancel()

@@ -40,5 +40,5 @@ def put_aside(outbox: Outbox, stage: str, epoch: int, record: Record, poison: Po
         partition=record.partition,
         offset=record.offset,
         reason=str(poison),
-        way_on="`tidings dlq show` prints it, `tidings dlq replay` sends it again",
+        action="`tidings dlq show` prints it, `tidings dlq replay` sends it again",
     )

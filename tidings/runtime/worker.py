@@ -316,7 +316,7 @@ class Worker(Generic[T]):
             "partition stopped",
             partition=str(lane.partition),
             reason=reason,
-            way_on="nothing is lost or committed; see docs/OPERATIONS.md, Partition stopped",
+            action="nothing is lost or committed; see docs/OPERATIONS.md, Partition stopped",
         )
         self._report()
 

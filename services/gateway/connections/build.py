@@ -6,7 +6,7 @@ from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.connections.timers import Timers
-from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.reads.build import Reads
 from services.gateway.submit.build import Submit

@@ -167,7 +167,7 @@ class WebSocketEndpoint:
         try:
             page = await self._inbox.page(connection.user_id, effect.after, effect.limit, connection.inbox_tail)
         except StoreUnavailable:
-            connection.failed(Refused("unavailable", "the tables do not answer; sync again"), effect.ref)
+            connection.failed(Refused("unavailable", "storage is temporarily unavailable; sync again"), effect.ref)
         else:
             connection.inbox_tail = max(connection.inbox_tail, page.tail)
             connection.page(page.fields(), effect.ref)
@@ -177,7 +177,7 @@ class WebSocketEndpoint:
         try:
             tails = await self._inbox.tails((connection.user_id,))
         except StoreUnavailable:
-            connection.failed(Refused("unavailable", "the tables do not answer; send the ack again"), effect.ref)
+            connection.failed(Refused("unavailable", "storage is temporarily unavailable; send the ack again"), effect.ref)
         else:
             connection.ack_checked(effect.inbox_seq, tails.get(connection.user_id, 0), effect.ref)
 

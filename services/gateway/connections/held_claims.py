@@ -190,4 +190,4 @@ def _claims(moves: Iterable[MoveWatermark]) -> dict[str, int]:
 
 
 def _say_again() -> Refused:
-    return Refused("unavailable", "the tables did not answer; send the ack or read again")
+    return Refused("unavailable", "storage is temporarily unavailable; send the ack or read again")

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterator
 
 from services.gateway.connections.link import Link, Send
 from services.gateway.large_groups.tracker import GroupTracker
-from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.protocol.connection import Connection
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.reads.known_heads import KnownHeads
 from services.gateway.submit.publisher import Publisher
 from tidings import metrics

@@ -5,12 +5,11 @@ PROTOCOL's WebSocket section.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from zlib import crc32
+from typing import Any
 
 from services.gateway.protocol.answers import heads_of, send_error, welcome
-from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.commands import asked_session, checked_draft, usable_client_msg_id
+from services.gateway.protocol.connection_state import ConnectionRules, State, first_beat_ms
 from services.gateway.protocol.effects import (
     Announce,
     CheckAck,
@@ -38,7 +37,7 @@ from services.gateway.protocol.frames import (
 )
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import MAX_PAGE
-from services.gateway.protocol.send_queue import NEVER_MS, REPEAT_AFTER_MS, Full, SendQueue, SendQueueLimits
+from services.gateway.protocol.send_queue import NEVER_MS, REPEAT_AFTER_MS, Full, SendQueue
 from tidings import ids
 from tidings.close_codes import CloseCode
 from tidings.errors import Refused
@@ -48,22 +47,6 @@ INVALID_FRAMES_A_MINUTE = 10
 # Presence is repeated until `live` answers it, and renewed well inside the topic's 24 h.
 ANNOUNCE_EVERY_MS = 5_000
 RENEW_EVERY_MS = 8 * 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionRules:
-    """What a deployment decides about connections. `verify(token, wall_ms)` raises Refused.
-
-    `deployment`: the life of the tables, as `welcome` shows it.
-    """
-
-    verify: Callable[[str, int], Identity]
-    heartbeat_s: int = 20
-    messages_per_s: int = 100
-    burst: int = 1_000
-    bodies: BodyRules = field(default_factory=BodyRules)
-    send_queue: SendQueueLimits = field(default_factory=SendQueueLimits)
-    deployment: Mapping[str, object] | None = None
 
 
 class Connection:
@@ -82,12 +65,14 @@ class Connection:
         "device_id",
         "due_ms",
         "inbox_tail",
+        "state",
         "user_id",
     )
 
     def __init__(self, connection_id: str, rules: ConnectionRules, now_ms: int) -> None:
         """Open, and not signed in."""
         self.connection_id = connection_id
+        self.state = State.NEW
         self.user_id = ""
         self.device_id = ""
         self.closing: tuple[CloseCode, str] | None = None
@@ -115,40 +100,21 @@ class Connection:
         """A text message: one or more lines, each a frame. An empty line is nothing."""
         effects: list[Effect] = []
         for line in text.split("\n"):
-            if self.closing:
+            if self.state is State.CLOSING:
                 break
             if not line.isspace() and line:
-                effects.extend(self._take(decode_line(line), now_ms, wall_ms))
+                frame = decode_line(line)
+                effects.extend(_TABLE[self.state][type(frame)](self, frame, now_ms, wall_ms))
         return effects
 
     def received_binary(self) -> None:
         """A binary message is fatal."""
         self._fail(Refused("invalid_frame", "send text messages, not binary ones"), CloseCode.BAD_FRAME)
 
-    def _take(self, frame: Frame | Malformed, now_ms: int, wall_ms: int) -> Sequence[Effect]:
-        if isinstance(frame, Hello):
-            return self._hello(frame, now_ms, wall_ms)
-        if not self.user_id:
-            first = frame if isinstance(frame, Malformed) else Malformed(True, "the first frame is hello", frame.ref)
-            return self._fatal(first)
-        match frame:
-            case Malformed():
-                return self._malformed(frame, now_ms)
-            case Send():
-                return self._send(frame, now_ms, wall_ms)
-            case Sync():
-                return self._sync(frame, now_ms)
-            case Ack():
-                return self._ack(frame, now_ms)
-            case Read():
-                return self._watermarks([SeqOfSession(frame.session_id, frame.seq)], frame.ref, now_ms, is_read=True)
-            case Ping():
-                self._add(encode("pong", frame.ref, id=frame.id))
-                return ()
-            case Pong():
-                return ()
+    def _first_is_hello(self, frame: Frame, _now_ms: int, _wall_ms: int) -> Sequence[Effect]:
+        return self._fatal(Malformed(True, "the first frame is hello", frame.ref))
 
-    def _malformed(self, frame: Malformed, now_ms: int) -> Sequence[Effect]:
+    def _malformed(self, frame: Malformed, now_ms: int, _wall_ms: int) -> Sequence[Effect]:
         if frame.is_fatal:
             return self._fatal(frame)
         refused = Refused(frame.code, frame.text)
@@ -160,38 +126,47 @@ class Connection:
         return self._fail(Refused(frame.code, frame.text), close_code, frame.ref if is_ref(frame.ref) else None)
 
     def _hello(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
-        if not hello.device_id or not ids.is_user_id(hello.device_id):
-            text = f"device_id is a string of {ids.USER_ID_TEXT}"
-            return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
-        try:
-            identity = self._rules.verify(hello.token or "", wall_ms)
-        except Refused as refused:
-            return self._fail(refused, CloseCode.NOT_AUTHORISED, hello.ref)
-        is_renewal = bool(self.user_id)
-        if is_renewal and (self.user_id, self.device_id) != (identity.user_id, hello.device_id):
-            text = "a second hello renews the token of the same user and device; connect anew for another"
-            return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
-        self._expires_ms = now_ms + identity.valid_for_ms
-        self.user_id, self.device_id = identity.user_id, hello.device_id
-        self._welcome(hello.ref, wall_ms)
-        if is_renewal:
-            self._reschedule()
+        """Sign in: presence is due with it."""
+        identity = self._verified(hello, wall_ms)
+        if identity is None:
             return ()
+        self.state = State.SIGNED_IN
+        self.user_id, self.device_id = identity.user_id, hello.device_id
         self._announce_due_ms = now_ms + ANNOUNCE_EVERY_MS
-        self._heartbeat_due_ms = now_ms + self._first_beat_ms()
-        self._reschedule()
+        self._heartbeat_due_ms = now_ms + first_beat_ms(self.connection_id, self._rules.heartbeat_s)
+        self._welcome(hello.ref, identity, now_ms, wall_ms)
         return (SignedIn(),)
 
-    def _first_beat_ms(self) -> int:
-        """Half to all of the interval, by the connection's name: after a mass reconnect beats are spread evenly."""
-        share = 0.5 + (crc32(self.connection_id.encode()) % 1024) / 2048
-        return int(self._rules.heartbeat_s * 1000 * share)
+    def _renew(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
+        """A second hello: the token of the same user and device, with a later end."""
+        identity = self._verified(hello, wall_ms)
+        if identity is None:
+            return ()
+        if (self.user_id, self.device_id) != (identity.user_id, hello.device_id):
+            text = "a second hello renews the token of the same user and device; connect anew for another"
+            return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
+        self._welcome(hello.ref, identity, now_ms, wall_ms)
+        return ()
 
-    def _welcome(self, ref: str | None, wall_ms: int) -> None:
+    def _verified(self, hello: Hello, wall_ms: int) -> Identity | None:
+        """The user of the token; None where the connection has failed."""
+        if not hello.device_id or not ids.is_user_id(hello.device_id):
+            text = f"device_id is a string of {ids.USER_ID_TEXT}"
+            self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
+            return None
+        try:
+            return self._rules.verify(hello.token or "", wall_ms)
+        except Refused as refused:
+            self._fail(refused, CloseCode.NOT_AUTHORISED, hello.ref)
+            return None
+
+    def _welcome(self, ref: str | None, identity: Identity, now_ms: int, wall_ms: int) -> None:
         rules = self._rules
+        self._expires_ms = now_ms + identity.valid_for_ms
         names = {"user_id": self.user_id, "device_id": self.device_id, "connection_id": self.connection_id}
         rates = {"messages_per_s": rules.messages_per_s, "burst": rules.burst}
         self._add(welcome(ref, names, rates, rules.deployment, wall_ms, rules.heartbeat_s))
+        self._reschedule()
 
     def _send(self, send: Send, now_ms: int, wall_ms: int) -> Sequence[Effect]:
         ref = send.ref if is_ref(send.ref) else None
@@ -213,7 +188,7 @@ class Connection:
             is_named = isinstance(session_id, str) and ids.is_session_id(session_id)
             self.refused(usable, str(session_id) if is_named else None, refused, ref)
 
-    def _sync(self, sync: Sync, now_ms: int) -> Sequence[Effect]:
+    def _sync(self, sync: Sync, now_ms: int, _wall_ms: int) -> Sequence[Effect]:
         limit = MAX_PAGE if sync.limit is None else sync.limit
         if limit < 1:
             self._error(Refused("invalid_frame", f"limit is 1-{MAX_PAGE}"), sync.ref, now_ms)
@@ -221,11 +196,18 @@ class Connection:
         self._send_queue.restart(now_ms)
         return (ReadInbox(sync.after, min(limit, MAX_PAGE), sync.ref),)
 
-    def _ack(self, ack: Ack, now_ms: int) -> Sequence[Effect]:
+    def _ack(self, ack: Ack, now_ms: int, _wall_ms: int) -> Sequence[Effect]:
         moved = self._watermarks(ack.delivered or (), ack.ref, now_ms, is_read=False)
         held = ack.inbox_seq or 0
         self._send_queue.acknowledge(min(held, self.inbox_tail))
         return moved if held <= self.inbox_tail else (CheckAck(held, ack.ref), *moved)
+
+    def _read(self, read: Read, now_ms: int, _wall_ms: int) -> Sequence[Effect]:
+        return self._watermarks([SeqOfSession(read.session_id, read.seq)], read.ref, now_ms, is_read=True)
+
+    def _ping(self, ping: Ping, _now_ms: int, _wall_ms: int) -> Sequence[Effect]:
+        self._add(encode("pong", ping.ref, id=ping.id))
+        return ()
 
     def _watermarks(
         self, moved: Sequence[SeqOfSession], ref: str | None, now_ms: int, is_read: bool
@@ -248,7 +230,7 @@ class Connection:
 
     def deliver(self, inbox_seq: int, message_json: bytes, now_ms: int) -> None:
         """A message of this user's inbox; repeated until acknowledged."""
-        if self.closing:
+        if self.state is State.CLOSING:
             return
         try:
             self._send_queue.deliver(inbox_seq, message_json, now_ms)
@@ -286,6 +268,8 @@ class Connection:
 
         `heads`: of all read-diffusion groups of the user.
         """
+        if self.state is State.SIGNED_IN:
+            self.state = State.LIVE
         self._announce_due_ms = now_ms + RENEW_EVERY_MS
         self.inbox_tail = max(self.inbox_tail, inbox_seq)
         self._heads = heads
@@ -294,6 +278,8 @@ class Connection:
 
     def announce_again(self, now_ms: int) -> None:
         """Pushes may have been lost: presence is due at once, and `live` will be sent again."""
+        if self.state is State.LIVE:
+            self.state = State.SIGNED_IN
         self._announce_due_ms = now_ms
         self._reschedule()
 
@@ -332,7 +318,7 @@ class Connection:
 
     def ticked(self, now_ms: int) -> Sequence[Effect]:
         """What time has brought. Cheap before `due_ms`, which may be early and is never late."""
-        if now_ms < self.due_ms or self.closing:
+        if now_ms < self.due_ms or self.state is State.CLOSING:
             return ()
         if now_ms >= self._expires_ms:
             self._expire()
@@ -345,7 +331,7 @@ class Connection:
         return effects
 
     def _expire(self) -> None:
-        if self.user_id:
+        if self.state is not State.NEW:
             self._fail(Refused("token_expired", "the token is past its exp; get a new one"), CloseCode.NOT_AUTHORISED)
         else:
             self._close(CloseCode.TOO_SLOW, f"no hello within {HELLO_WITHIN_MS // 1000} s")
@@ -367,7 +353,7 @@ class Connection:
     # --- ends --------------------------------------------------------------------------------------
 
     def _add(self, frame: bytes) -> None:
-        if self.closing:
+        if self.state is State.CLOSING:
             return
         try:
             self._send_queue.add(frame)
@@ -394,6 +380,33 @@ class Connection:
         self._close(CloseCode.TOO_SLOW, reason)
 
     def _close(self, code: CloseCode, reason: str) -> None:
-        if not self.closing:
+        if self.state is not State.CLOSING:
+            self.state = State.CLOSING
             self.closing = (code, reason)
             self.due_ms = NEVER_MS
+
+
+_Handler = Callable[[Connection, Any, int, int], Sequence[Effect]]
+
+_SIGNED_IN: Mapping[type, _Handler] = {
+    Hello: Connection._renew,
+    Send: Connection._send,
+    Sync: Connection._sync,
+    Ack: Connection._ack,
+    Read: Connection._read,
+    Ping: Connection._ping,
+    Pong: lambda *_: (),
+    Malformed: Connection._malformed,
+}
+
+# What each state does with each frame. CLOSING takes none.
+_TABLE: Mapping[State, Mapping[type, _Handler]] = {
+    State.NEW: {
+        **dict.fromkeys((Send, Sync, Ack, Read, Ping, Pong), Connection._first_is_hello),
+        Hello: Connection._hello,
+        Malformed: lambda self, frame, *_: self._fatal(frame),
+    },
+    State.SIGNED_IN: _SIGNED_IN,
+    State.LIVE: _SIGNED_IN,
+    State.CLOSING: {},
+}

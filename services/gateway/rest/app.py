@@ -93,7 +93,7 @@ def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> Non
         return problem(error if isinstance(error, Refused) else Refused("invalid_frame", str(error)))
 
     async def no_store(_request: Request, _error: Exception) -> Response:
-        return problem(Refused("unavailable", "the tables do not answer; try again"))
+        return problem(Refused("unavailable", "storage is temporarily unavailable; retry"))
 
     async def no_route(request: Request, error: Exception) -> Response:
         text = f"{request.method} {request.url.path} is not a call; /docs lists them"

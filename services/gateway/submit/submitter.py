@@ -74,7 +74,7 @@ class Submitter:
                 made = command.create_group
                 made.blocking_ids.extend(await self._blocking(command.sender_id, made.member_ids))
         except StoreUnavailable:
-            raise Refused("unavailable", "the tables do not answer; nothing was stored, try again") from None
+            raise Refused("unavailable", "storage is temporarily unavailable; nothing was stored, retry") from None
 
     async def _check_block(self, command: Command) -> None:
         user_id = command.sender_id

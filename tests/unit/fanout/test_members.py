@@ -1,11 +1,9 @@
 """What is known of groups, and what becomes of a message by it."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.fanout.inbox import membership_rows
-from services.fanout.members import Audience, Members, MembersCache
+from services.fanout.members import Audience, Members
 from services.fanout.plan import check, deliveries, read_pushes, recipients
 from tests.unit.fanout.groups import GroupLog
 from tests.unit.fanout.test_inbox import persisted
@@ -19,29 +17,6 @@ USERS = [f"user{number}" for number in range(40)]
 
 def members(count: int, seq: int = 1) -> Members:
     return Members(seq, Audience(USERS[:count]))
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 12)), max_size=60))
-def test_the_cache_never_holds_more_members_than_it_may_and_forgets_the_longest_unused(
-    updates: list[tuple[int, int]],
-) -> None:
-    cache, order = MembersCache(20), list[int]()
-    sizes: dict[int, int] = {}
-    for group, size in updates:
-        cache.update({f"g:{group}": members(size)})
-        sizes[group] = size
-        order = [one for one in order if one != group] + [group]
-        held = [one for one in order if cache.get(f"g:{one}")]
-        assert sum(sizes[one] for one in held) <= 20
-        assert held == order[len(order) - len(held) :]
-        order = held
-        assert group in held
-
-
-def test_a_group_above_the_bound_of_the_cache_is_not_kept() -> None:
-    cache = MembersCache(20)
-    cache.update({"g:small": members(5), "g:large": members(21)})
-    assert cache.get("g:large") is None
 
 
 def test_the_parts_of_a_group_are_cut_alike_whatever_way_its_members_became_known() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import ConnectionRegistry
-from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.protocol.connection import Connection
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.frames import Malformed, Ping, decode_line
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import MAX_DEPTH, SOCKET_PATH, SUBPROTOCOL

@@ -8,7 +8,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.protocol.connection import Connection
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.effects import (
     Announce,
     CheckAck,

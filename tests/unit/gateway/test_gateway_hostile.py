@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.registry import ConnectionRegistry
-from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.frames import is_too_deep
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from services.gateway.protocol import group_commands as commands
-from services.gateway.protocol.connection import Connection, ConnectionRules
+from services.gateway.protocol.connection import Connection
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.tokens import Tokens, issue, secret_key
 from tidings.errors import Refused

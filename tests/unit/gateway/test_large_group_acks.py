@@ -9,7 +9,7 @@ import pytest
 from services.gateway.connections.endpoint import WebSocketEndpoint
 from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.large_groups.tracker import GroupTracker
-from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins

@@ -9,7 +9,7 @@ from typing import Any, cast
 from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import SLICES, ConnectionRegistry
 from services.gateway.connections.timers import Timers
-from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.effects import Announce
 from services.gateway.protocol.identity import Identity
 from services.gateway.push.router import PushRouter

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import ConnectionRegistry
-from services.gateway.protocol.connection import ConnectionRules
+from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.push.router import PushRouter
 from services.gateway.reads.inbox import InboxReads

@@ -238,7 +238,7 @@ async def test_members_in_memory_follow_every_change() -> None:
 
 @simulated
 async def test_memory_that_holds_few_members_decides_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.persister.worker._MEMBERS_IN_MEMORY", 0)
+    monkeypatch.setattr("services.persister.worker._STATE_BYTES", 0)
     async with pipeline() as line:
         line.persister()
         for sent in (

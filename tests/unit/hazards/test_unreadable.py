@@ -93,7 +93,7 @@ async def test_h19_a_record_behind_the_ack_that_nobody_can_read_stops_its_partit
             await line.settled(PERSISTER)
             await line.until(lambda: stopped(stage) == 1)
         told = next(entry for entry in logs if entry["event"] == "partition stopped" and topic in entry["partition"])
-        assert "OPERATIONS" in told["way_on"]
+        assert "OPERATIONS" in told["action"]
         assert "offset 0" in told["reason"]
         if stage != "receipts":
             await line.until(lambda: _delivered(line) == {elsewhere})
