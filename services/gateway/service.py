@@ -42,7 +42,7 @@ async def serve(
 ) -> None:
     """Serve clients until `stopping` is set, then drain. `store` is started and stopped by the caller.
 
-    `listening` is told the public port. Raises ConfigurationError; Superseded
+    `listening` gets the public port. Raises ConfigurationError; Superseded
     when another process takes our ordinal.
     """
     ordinal, kafka = settings.process.ordinal, settings.kafka

@@ -110,7 +110,7 @@ class HttpSettings(BaseSettings):
 
 
 class TokenSettings(BaseSettings):
-    """Who may sign tokens. TIDINGS_TOKEN_*."""
+    """The keys that may sign tokens. TIDINGS_TOKEN_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_TOKEN_", frozen=True)
 

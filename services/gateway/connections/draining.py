@@ -76,7 +76,7 @@ class Drain:
         refuse_more()
 
     def close_all(self) -> None:
-        """Whoever is still there, at once."""
+        """Close all that are left, at once."""
         for link in self._registry:
             self._close(link)
 

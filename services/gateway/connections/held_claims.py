@@ -28,7 +28,7 @@ _log = logger("tidings.gateway.held_claims")
 
 
 class _Held:
-    """What one connection has claimed and nobody can say yet how far it counts."""
+    """The claims of one connection that wait for a look."""
 
     __slots__ = ("claims", "late", "looks", "retrying")
 

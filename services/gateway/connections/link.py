@@ -1,4 +1,4 @@
-"""A connection and its socket: whoever feeds the state machine calls `flush`, nobody waits for a slow client."""
+"""A connection and its socket: callers of the state machine `flush`, and never wait for a slow client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping

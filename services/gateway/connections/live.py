@@ -30,7 +30,7 @@ class LiveAnswers:
     def __init__(
         self, registry: ConnectionRegistry, store: Store, memberships: Memberships, sessions: SessionReads, clock: Clock
     ) -> None:
-        """Nobody waits."""
+        """No connection waits yet."""
         self._registry = registry
         self._store = store
         self._memberships = memberships
@@ -53,7 +53,7 @@ class LiveAnswers:
     def reload(self, user_ids: Collection[str]) -> None:
         """Pushes of a group of theirs were missed: read the tables again, and tell them the heads right after.
 
-        Where they fail, presence is due at once, as after a loss: `live` asks anew.
+        Where they fail, presence is due at once, as after a loss: `live` reads them again.
         """
         self._again.update(user_ids)
         if self._running is None or self._running.done():
@@ -78,16 +78,16 @@ class LiveAnswers:
                 if link.connection.user_id not in heads or link.connection.user_id in unread:
                     continue
                 if self._registry.group_tracker.generation(link.connection.user_id) != visits[link.connection.user_id]:
-                    # Pushes were lost meanwhile, and what was read is void: its presence is due again, and asks anew.
+                    # Pushes were lost meanwhile, so this read does not count: presence is due and leads to a new one.
                     continue
                 link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
                 self._registry.settle(link)
 
     def _announce(self, user_ids: Collection[str]) -> None:
-        """No push may ever ask again: of who was forgotten for too many seats it is not known which groups they read.
+        """Announce presence again. Evicted users have no views left, so no later push can trigger a reload.
 
-        Those who wait for `live` repeat their presence by themselves.
+        Connections that wait for `live` repeat their presence by themselves.
         """
         now_ms = self._clock.monotonic_ms()
         for user_id in user_ids:
@@ -95,7 +95,7 @@ class LiveAnswers:
                 link.connection.announce_again(now_ms)
 
     def _beat_soon(self, user_ids: Collection[str]) -> None:
-        """What was pushed while they were unsure was handed to nobody: their clients read it from history."""
+        """Send the heads, because pushes were held back while the membership was unverified."""
         now_ms = self._clock.monotonic_ms()
         for user_id in user_ids:
             for link in self._registry.of_user(user_id):

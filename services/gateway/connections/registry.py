@@ -16,7 +16,7 @@ from tidings.logging import logger
 
 # Each connection is looked at once in SLICES ticks.
 SLICES = 5
-# Closed by us, and nobody has to ask why: a token expires, and many may at once.
+# Expected closes are not logged: a token expires, and many may at once.
 _ORDINARY = (CloseCode.GOING_AWAY, CloseCode.NOT_AUTHORISED, CloseCode.REPLACED)
 
 _log = logger("tidings.gateway.registry")
@@ -41,12 +41,12 @@ class ConnectionRegistry:
         self._numbers = itertools.count(1)
         self._links: dict[str, Link] = {}
         self._of_user: dict[str, tuple[Link, ...]] = {}
-        # The groups of those who are connected, as far as read diffusion is concerned.
+        # The read-diffusion groups of connected users.
         self.group_tracker = GroupTracker()
         # Of the sessions that were pushed or read here.
         self.known_heads = known_heads or KnownHeads()
         self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
-        # Set while this gateway drains: each newcomer is told when to leave.
+        # Set while this gateway drains: each new connection gets its time to leave.
         self.on_sign_in: Callable[[Link], None] | None = None
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class ConnectionRegistry:
         return tuple(self._slices[number])
 
     def settle(self, link: Link) -> None:
-        """After any input: write what there is; who is closing is no more part of this registry."""
+        """After any input: write what is queued. A closing connection leaves the registry."""
         link.flush()
         if link.connection.closing:
             self._forget(link)
@@ -127,7 +127,7 @@ class ConnectionRegistry:
             self._forget_user(link)
 
     def _say_why(self, connection: Connection) -> None:
-        """Of those who were signed in only: strangers, who may be many, are counted."""
+        """Log closes of signed-in connections only. Others are counted, because a flood of them would flood the log."""
         if connection.closing and connection.closing[0] not in _ORDINARY:
             code, reason = connection.closing
             _log.info(

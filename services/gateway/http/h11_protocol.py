@@ -82,7 +82,7 @@ class BoundedProtocol(H11Protocol):
             super().shutdown()
 
     def _should_upgrade(self) -> bool:
-        """A handshake has no body: one that announces a body would be waited for by nobody."""
+        """A handshake has no body; a body that is announced would never be read."""
         return not has_body(self.headers) and self.scope["method"] == "GET" and super()._should_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:

@@ -1,4 +1,4 @@
-"""How far the read-diffusion groups of users have come, told to nobody who is out of them (G10; docs/adr/0022)."""
+"""The heads of users' read-diffusion groups, for members only (G10; docs/adr/0022)."""
 
 import random
 from collections.abc import Collection, Mapping
@@ -11,10 +11,10 @@ _Place = tuple[str, str]  # session, user
 
 
 class GroupHeads:
-    """Where pushes are behind a head, a removal may be on its way with them: the tables are asked, after the head.
+    """Reads memberships where pushes are behind a head, because a removal may be on its way with them.
 
-    That a head may be told is kept, so it is asked about once. With pushes up to the head, as in every group that
-    is quiet, nothing has to be read.
+    The tables are read after the head. The tracker keeps that a head may be sent, so it is read about once. With pushes
+    up to the head, as in every quiet group, nothing is read.
     """
 
     def __init__(self, groups: GroupTracker, sessions: SessionReads, memberships: Memberships) -> None:
@@ -26,7 +26,7 @@ class GroupHeads:
     async def of_users(
         self, user_ids: Collection[str], most_asked: int | None = None
     ) -> tuple[dict[str, dict[str, int]], Collection[str]]:
-        """The heads of each user's read-diffusion groups, read in batches; and the users of whom one cannot be read.
+        """The heads of each user's read-diffusion groups, read in batches; and users with a head that cannot be read.
 
         Of at most `most_asked` memberships the tables are asked; what is unsure beyond them is left out this time.
         """
@@ -43,7 +43,7 @@ class GroupHeads:
     def _divided(
         self, user_ids: Collection[str], heads: Mapping[str, int]
     ) -> tuple[dict[str, dict[str, int]], list[_Place]]:
-        """What may be told, and of whom it is not known."""
+        """The heads that may be sent, and the (session, user) pairs whose membership is not verified."""
         sure: dict[str, dict[str, int]] = {}
         unsure: list[_Place] = []
         for user_id in user_ids:
@@ -61,7 +61,7 @@ class GroupHeads:
         """The users whose membership cannot be read."""
         found, failed = await self._memberships.readable_versions_at(places)
         for (name, user_id), (group, member) in found.items():
-            # Who was out when the head was read may have been added since.
+            # A user who was no member when the head was read may have been added since.
             if is_member(group, member) and member.joined_seq <= heads[name]:
                 self._groups.confirm_membership(user_id, name, heads[name])
         return {user_id for _, user_id in failed}
@@ -70,8 +70,7 @@ class GroupHeads:
 def _some(unsure: list[_Place], most: int | None) -> list[_Place]:
     """By session, since the members of one are one request.
 
-    From anywhere on: the users of a call are others every time, and with an order among all of them
-    some would come back to the same place of it for ever.
+    It starts at a random position, because a fixed order would starve the same users in every call.
     """
     unsure.sort()
     if most is None or len(unsure) <= most:

@@ -24,7 +24,7 @@ def welcome(
 
 
 def send_error(client_msg_id: str, session_id: str | None, refused: Refused, ref: str | None) -> bytes:
-    """This try of a `send` stored nothing (or nobody knows, for `timeout` and `unavailable`)."""
+    """This try of a `send` stored nothing (or its outcome is unknown, for `timeout` and `unavailable`)."""
     return encode(
         "send_error",
         ref,

@@ -143,7 +143,7 @@ class Connection:
         if identity is None:
             return ()
         if (self.user_id, self.device_id) != (identity.user_id, hello.device_id):
-            text = "a second hello renews the token of the same user and device; connect anew for another"
+            text = "a second hello renews the token of the same user and device; open a new connection for another"
             return self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
         self._welcome(hello.ref, identity, now_ms, wall_ms)
         return ()
@@ -225,7 +225,7 @@ class Connection:
     # --- from the log and the tables ---------------------------------------------------------------
 
     def push(self, frame: bytes) -> None:
-        """A frame that somebody else has encoded: send_ack, receipt."""
+        """A frame that is encoded already: send_ack, receipt."""
         self._add(frame)
 
     def deliver(self, inbox_seq: int, message_json: bytes, now_ms: int) -> None:
@@ -241,7 +241,7 @@ class Connection:
         self.due_ms = min(self.due_ms, now_ms + REPEAT_AFTER_MS[0])
 
     def refused(self, client_msg_id: str, session_id: str | None, refused: Refused, ref: str | None) -> None:
-        """This try of a `send` stored nothing (or nobody knows, for `timeout` and `unavailable`)."""
+        """This try of a `send` stored nothing (or its outcome is unknown, for `timeout` and `unavailable`)."""
         self._add(send_error(client_msg_id, session_id, refused, ref))
 
     def page(self, fields: Mapping[str, object], ref: str | None) -> None:
@@ -249,9 +249,9 @@ class Connection:
         self._add(encode("sync_page", ref, **fields))
 
     def ack_checked(self, held: int, stored_tail: int, ref: str | None) -> None:
-        """The tail was read for an ack above all that this connection had been told: it counts up to the tail.
+        """The tail was read for an ack above all that this connection was sent: the ack counts up to the tail.
 
-        What lies above is not acknowledged beforehand, since nobody can hold it yet.
+        What lies above is not acknowledged beforehand, because no device can hold it yet.
         """
         self.inbox_tail = max(self.inbox_tail, stored_tail)
         self._send_queue.acknowledge(min(held, self.inbox_tail))
@@ -286,7 +286,7 @@ class Connection:
     def beat(self, inbox_tail: int, heads: Mapping[str, int]) -> None:
         """A heartbeat with the stored tail of the inbox, or the highest one known when it cannot be read.
 
-        `heads`: of the user's read-diffusion groups; those that have moved since this connection was told are sent.
+        `heads`: of the user's read-diffusion groups; those that have moved since the last heartbeat are sent.
         """
         self.inbox_tail = max(self.inbox_tail, inbox_tail)
         moved = {name: seq for name, seq in heads.items() if seq > self._heads.get(name, 0)}

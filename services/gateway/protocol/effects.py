@@ -39,7 +39,7 @@ class ReadInbox:
 
 @dataclass(frozen=True, slots=True)
 class CheckAck:
-    """An ack above all that the connection has been told of its inbox: read the tail, then `ack_checked`."""
+    """An ack above all that the connection was sent of its inbox: read the tail, then `ack_checked`."""
 
     inbox_seq: int
     ref: str | None

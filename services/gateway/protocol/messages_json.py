@@ -1,4 +1,4 @@
-"""A message as PROTOCOL shows it, encoded once for all who receive it. Pure."""
+"""A message as PROTOCOL shows it, encoded once for all receivers. Pure."""
 
 from collections.abc import Collection
 

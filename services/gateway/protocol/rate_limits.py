@@ -15,7 +15,7 @@ class RateLimits:
     """`messages_per_s` in the long run, up to `burst` at once."""
 
     def __init__(self, messages_per_s: int, burst: int, text: str = "") -> None:
-        """Everybody may begin with a burst. `text`: what is told to who exceeds it, by default of messages."""
+        """Every user may begin with a burst. `text`: of the refusal, by default for messages."""
         self._text = text or (
             f"more than {burst} messages and added members at once, or too many a second; "
             "the settings TIDINGS_BURST and TIDINGS_MESSAGES_PER_S decide"
@@ -46,7 +46,7 @@ class RateLimits:
         return bucket._replace(left=left, at_ms=now_ms)
 
     def _promise(self, user_id: str, bucket: "_Bucket", messages: int, now_ms: int) -> int:
-        """Each refused call is told to come after those that were refused before it.
+        """Each refused call gets a wait that ends after the waits of calls refused before it.
 
         All of them at once would find tokens for the first alone. No wait is longer than a whole bucket takes
         to fill, so that a client that does not wait cannot make the other devices of its user wait for ever.

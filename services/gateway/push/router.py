@@ -107,7 +107,7 @@ class PushRouter:
         link = self._registry.get(ack.origin.connection_id)
         user_id = link.connection.user_id if link else self._waiting.user_of(ack.origin.connection_id)
         if user_id:
-            # Fanout takes its time, and who has sent looks at the list now.
+            # Fanout takes some time, and the sender may read the list now.
             self._orders.move(user_id, {ack.session_id: ack.at_ms})
         if link is None:
             self._waiting.acked(ack.origin.connection_id, ack)
@@ -166,7 +166,7 @@ class PushRouter:
         _FRAMES_OUT[kind].inc(told)
 
     def _resync(self) -> None:
-        """Pushes may have been lost: presence again for everybody, so that `live` is sent again."""
+        """Pushes may have been lost: every connection announces presence, so that `live` is sent again."""
         self._registry.group_tracker.invalidate()
         now_ms = self._clock.monotonic_ms()
         for link in self._registry:

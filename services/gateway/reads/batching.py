@@ -21,7 +21,7 @@ V = TypeVar("V")
 # than the requests that one process has in flight.
 MAX_KEYS = 100
 BATCHES_AT_ONCE = 4
-# The keys of one call that wait at a time: who asks for one is not kept waiting by all of who asks for very many.
+# The keys of one call that wait at a time, so that a call with very many keys does not delay a call with one.
 _KEYS_OF_A_CALL = 1_000
 # The keys of as many failed batches as are in flight. With more, all tables are away, and reads of single keys would
 # only add to their work.
@@ -184,7 +184,7 @@ class Batched(Generic[K, V]):
                 batch.answer.set_exception(error)
 
     def _read_alone(self, batch: _Batch[K, V]) -> None:
-        """Each key of a failed batch, beside the next batches: whoever waits, waits for its own keys only."""
+        """Repeat each key of a failed batch alone, beside the next batches: a caller waits for its own keys only."""
         batch.alone = {key: asyncio.ensure_future(self._load([key])) for key in batch.keys}
         left = set(batch.alone.values())
         self._alone |= left
@@ -217,6 +217,6 @@ async def _all_done(answers: Collection["asyncio.Future[Mapping[K, V]]"]) -> Non
 
 
 def _is_retrieved(answer: "asyncio.Future[Mapping[K, V]]") -> None:
-    """Nobody may be left to take the exception."""
+    """Mark the exception as retrieved, because all callers may have gone."""
     if not answer.cancelled():
         answer.exception()

@@ -1,7 +1,7 @@
-"""Who blocks whom, remembered for less than the 5 s that PROTOCOL allows.
+"""The block lists of users, cached for less than the 5 s that PROTOCOL allows.
 
 A list that is asked for again and again is read again beside the messages, in
-batches, so that nobody waits for it; only an unknown or an old one is waited for.
+batches, so that no caller waits for it. A caller waits only for an unknown or an old one.
 A change replaces the whole list, if no other gateway has changed it meanwhile (ADR 35).
 """
 
@@ -25,7 +25,7 @@ MAX_AGE_MS = 4_000
 # From here on a list in use is read again in the background: it has as long again, and more, to arrive.
 REFRESH_AGE_MS = 1_500
 GATHER_S = 0.25
-# 100 lists are 5 ms. One that takes so long is waited for by nobody else, and the others are there within LIST_S.
+# 100 lists are 5 ms. A slow list delays no other: the others are there within LIST_S.
 _SLOW_S = 0.2
 # Of all kept lists together: 100,000 empty ones, or 400 of the longest by default, which are some 60 MB.
 MAX_KEPT = 400_000
@@ -97,12 +97,12 @@ class BlockLists:
         return {pair for pair, answer in answers.items() if answer}
 
     async def listed(self, user_id: str) -> Collection[str]:
-        """Whom the user blocks, as stored now, sorted. Raises StoreUnavailable."""
+        """The users that this user blocks, as stored now, sorted. Raises StoreUnavailable."""
         found = await self._reads.get(user_id)
         return found.blocked_ids if found else ()
 
     async def add(self, user_id: str, other_id: str) -> None:
-        """Block somebody. Raises Refused, and StoreUnavailable (unknown; repeat it)."""
+        """Block a user. Raises Refused, and StoreUnavailable (unknown; repeat it)."""
 
         def added(blocked: frozenset[str]) -> frozenset[str]:
             if other_id not in blocked and len(blocked) >= self._list_max:

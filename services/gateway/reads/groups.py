@@ -1,4 +1,4 @@
-"""What members of a group are told of it, from the newest versions in the tables."""
+"""What members see of a group, from the newest versions in the tables."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ class GroupReads:
         self._store = store
 
     async def members(self, group: GroupRow, after: str, limit: int) -> bytes:
-        """The members above `after`, by user_id; without `next` nobody follows."""
+        """The members above `after`, by user_id; without `next` it is the last page."""
         found, following = await current_members(self._store, group, after, limit)
         answer: dict[str, object] = {"members": [_member(row) for row in found]}
         if following is not None:
@@ -33,7 +33,7 @@ class GroupReads:
         return orjson.dumps(answer)
 
     async def added_at(self, session_id: str, seq: int) -> Sequence[str]:
-        """Whom the stored message of this seq added."""
+        """The users that the stored message of this seq added."""
         message = (await history.rows_at(self._store, {session_id: [seq]})).get((session_id, seq))
         if message is None:
             raise StoreUnavailable(f"{session_id}: seq {seq} was acked but cannot be read")

@@ -72,7 +72,7 @@ class InboxReads:
         self._tails: Batched[str, int] = Batched(lambda user_ids: history.inbox_tails(store, user_ids))
 
     async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
-        """The stored tail of each user's inbox; users without one are left out, and so are those who cannot be read."""
+        """The stored tail of each user's inbox; left out where there is none, or it cannot be read."""
         return (await self._tails.get_some(user_ids))[0]
 
     async def tail(self, user_id: str) -> int:

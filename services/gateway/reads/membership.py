@@ -1,4 +1,4 @@
-"""Who may read a session, judged anew by the tables at every question: no memory outlives a removal (G10, G11)."""
+"""Whether a user may read a session. Every question reads the tables, so no cache outlives a removal (G10, G11)."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -37,7 +37,7 @@ class Membership:
 
 
 class Memberships:
-    """Reads group and member versions; whoever asks at the same time shares the reads."""
+    """Reads group and member versions. Questions at the same time share the reads."""
 
     def __init__(self, store: Store) -> None:
         """Nothing is kept between two questions."""

@@ -1,4 +1,4 @@
-"""Who has received and read a message: a query over the members' watermarks, paged, never a row per message.
+"""The members that have read a message: a query over their watermarks, paged, never a row per message.
 
 A member counts for the messages from the own joining on. `members` is how many current members the group has besides
 the author, whenever they joined: those who joined after the message would have to be counted one by one (ADR 24).

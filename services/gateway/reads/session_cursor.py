@@ -1,8 +1,8 @@
 """The `next` of a list of sessions: where a page ends, and a checksum of what the pages up to it have shown. Pure.
 
-A session that moves between two pages stands above the second one, where nobody looks again (ADR 33). So the
-names that were shown are summed up in PARTS sums, and after the last place the sums are held against the whole
-list: the parts that differ are shown again by name, which no message moves.
+A session that moves between two pages stands above the second one, which the client does not read again (ADR 33). So
+the cursor sums up the names that were shown in PARTS sums. After the last place they are compared with the whole list,
+and the parts that differ are shown again by name, which no message moves.
 """
 
 import base64

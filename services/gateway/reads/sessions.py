@@ -20,7 +20,7 @@ from tidings.store import history
 from tidings.store.base import Store
 from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
 
-# In place of the watermarks of a peer who blocks the reader. What was shown before is not taken back: they are absent.
+# In place of the watermarks of a peer that blocks the reader: they are absent, so that nothing shown before goes back.
 HIDDEN = ReceiptRow("", "")
 # How far the own last message is looked for in the log: more than a round of the persister has (500 records).
 _LOOKED_THROUGH = 1_000
@@ -165,7 +165,7 @@ class SessionReads:
         last = next((row for row in reversed(rows) if _is_own_last(row, own.user_id)), None)
         if last is not None:
             return replace(own, sent_seq=last.seq, sent_count=last.count)
-        # Who has so much unread and is writing has it read in a moment: as if the message were there.
+        # A user with so much unread who is writing reads it in a moment, so the message counts as if it were there.
         return own if looked_from > first_seq else replace(own, sent_seq=0, sent_count=0)
 
     async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> dict[tuple[str, str], ReceiptRow]:
@@ -178,14 +178,14 @@ class SessionReads:
         return found | {place: HIDDEN for place in peers if place[1] in hiding} if hiding else found
 
     async def _hiding(self, user_id: str, peer_ids: Sequence[str]) -> set[str]:
-        """Those among the peers who block the user, as far as their block lists can be read."""
+        """The peers that block the user, as far as their block lists can be read."""
         if self._blocks is None or not peer_ids:
             return set()
         return {peer_id for peer_id, _ in await self._blocks.hiding([(peer_id, user_id) for peer_id in peer_ids])}
 
 
 def _may_see(member: Membership, head: MessageRow) -> bool:
-    """False for one who was out when the head was read, and has been added again since."""
+    """False for a user who was no member when the head was read, and has been added again since."""
     return head.seq >= member.first_seq
 
 

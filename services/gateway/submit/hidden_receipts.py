@@ -1,4 +1,4 @@
-"""Whose receipts are hidden from whom: while a user blocks the peer of a direct session, the peer is told nothing.
+"""Hides receipts: while a user blocks the peer of a direct session, the peer gets no receipts of the user.
 
 The mark is made when a receipt is published, so acks wait for no block list.
 """
@@ -10,7 +10,7 @@ from services.gateway.reads.block_lists import BlockLists
 from tidings import ids
 from tidings.wire.receipts_pb2 import Receipt
 
-# A list that has not come by then hides the receipt: nobody is told what its user may want to hide, and the log gets
+# A list that has not come by then hides the receipt, because its user may want to hide it. Kafka gets
 # it within 0.6 s, gathering included. The next receipt of the session, or a GET, shows the watermark.
 LIST_S = 0.5
 

@@ -51,7 +51,7 @@ class PendingCalls:
             self.forget(ticket)
 
     def forget(self, ticket: Ticket) -> None:
-        """Nobody waits any more."""
+        """Close the place: no caller waits any more."""
         self._tickets.pop(ticket.name, None)
 
     def user_of(self, name: str) -> str | None:
@@ -66,7 +66,7 @@ class PendingCalls:
             ticket.answer.set_result(ack)
 
     def refused(self, name: str, refused: Refused) -> None:
-        """The persister has refused it, or nobody knows."""
+        """The persister has refused it, or its outcome is unknown."""
         ticket = self._tickets.get(name)
         if ticket is not None and not ticket.answer.done():
             ticket.answer.set_exception(refused)

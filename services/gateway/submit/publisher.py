@@ -36,7 +36,7 @@ class GatewayIdentity:
 
 
 def unavailable() -> Refused:
-    """What a client is told when the log does not confirm."""
+    """The refusal of a client whose record Kafka does not confirm."""
     return Refused("unavailable", _OUTCOME_UNKNOWN)
 
 
@@ -60,7 +60,7 @@ class Publisher:
         self._gathered: dict[tuple[str, str], Receipt] = {}
         self._gathering: asyncio.TimerHandle | None = None
         self._hidden = hidden or HiddenReceipts(None)
-        # Of each user whose block list is being read: who reads it, and the receipts that wait for it, by session.
+        # Of each user whose block list is being read: the reading task, and the receipts that wait for it, by session.
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._unmarked: dict[str, dict[str, Receipt]] = {}
         self._is_leaving = False
@@ -209,7 +209,7 @@ class Publisher:
 
     def _settle(self, done: asyncio.Future[int]) -> None:
         self._unconfirmed.discard(done)
-        # Looked at here, so that nobody else has to.
+        # Retrieved here, so that asyncio does not log it.
         if not done.cancelled():
             done.exception()
 

@@ -13,7 +13,7 @@ WAIT_S = 5.0
 # Receipts gathers for up to 250 ms. With these waits a mark that takes so long is found after four reads.
 _FIRST_LOOK_S = 0.04
 _LOOK_EVERY_S = 1.0
-# Places of one user. Equal marks wait as one, and who reads on does not need the answer of the mark before.
+# Places of one user. Equal marks wait as one, and a client that reads on does not need the answer of the mark before.
 MAX_OF_USER = 8
 
 # The stored watermarks of a user in a session, zeros where there are none; raises StoreUnavailable.
@@ -44,7 +44,7 @@ class ReadMarks:
             if stored.read_seq >= read_seq:
                 return stored
             task = self._begin(session_id, user_id, read_seq)
-        # One caller who goes must not take the answer from the others.
+        # A caller that disconnects must not cancel the answer of the others.
         return await asyncio.shield(task)
 
     def _begin(self, session_id: str, user_id: str, read_seq: int) -> "asyncio.Task[ReceiptRow]":

@@ -18,7 +18,7 @@ from tidings.wire.inbound_pb2 import Command
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends, and where the answer goes."""
+    """The sender, and where the answer goes."""
 
     user_id: str
     connection_id: str
@@ -85,7 +85,7 @@ class Submitter:
                 raise Refused("user_blocked", "this user does not take messages from you")
 
     async def _blocking(self, user_id: str, others: Collection[str]) -> list[str]:
-        """Those among the others who block the user: read beside each other, which makes few reads of them."""
+        """The others that block the user. Their lists are read at the same time, so that few reads are made."""
         others = [other for other in others if other != user_id]
         answers = await asyncio.gather(*(self._blocks.blocks(other, user_id) for other in others))
         return [other for other, is_blocking in zip(others, answers, strict=True) if is_blocking]

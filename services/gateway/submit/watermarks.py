@@ -14,7 +14,7 @@ from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 from tidings.wire.receipts_pb2 import Receipt
 
-# A watermark of somebody just removed tells nobody anything, and one table read per ack would cost more than the ack.
+# A watermark of a member removed seconds ago reveals nothing, and a table read per ack would cost more than the ack.
 MAX_AGE_MS = 4_000
 MAX_MEMBERS = 50_000
 
@@ -32,7 +32,7 @@ class WatermarkMoves:
         self._memberships = memberships
         self._sessions = sessions
         self._clock = clock
-        # Until when somebody counts as a member.
+        # Until when a user counts as a member, in ms.
         self._members: LRUCache[tuple[str, str], int] = LRUCache(MAX_MEMBERS)
 
     def is_certain(self, user_id: str, session_id: str, seq: int) -> bool:
@@ -40,7 +40,7 @@ class WatermarkMoves:
         return seq <= self.known_head(user_id, session_id)
 
     def known_head(self, user_id: str, session_id: str) -> int:
-        """Up to where a claim counts without a look: 0 for those who are not known to be members."""
+        """Up to where a claim counts without a look: 0 for users that are not known to be members."""
         is_known = self._is_known(user_id, session_id, self._clock.monotonic_ms())
         return self._sessions.known_heads.get(session_id) if is_known else 0
 
@@ -48,7 +48,7 @@ class WatermarkMoves:
         """Where the user is (or was within 4 s) a member, the claimed seq, or the head if that is lower.
 
         The head of now, not that of when receipts comes to it: what is stored later is not claimed. Whether the head
-        is asked for shows in the time, so strangers are told before it (G11). Raises nothing for the tables.
+        is asked for shows in the time, so non-members are refused before it (G11). Does not raise StoreUnavailable.
         """
         bounds = await self._of_members(user_id, claims)
         if beyond := self._beyond(bounds):
@@ -59,7 +59,7 @@ class WatermarkMoves:
             return bounds
         try:
             heads, unread = await self._sessions.readable_head_seqs(beyond)
-            # Again: who was removed before this head was read must not be told of it (G10).
+            # Again: a member removed before this head was read must not get it (G10).
             members = await self._memberships.check_many(user_id, beyond)
         except StoreUnavailable:
             return {**bounds, **dict.fromkeys(beyond)}
