@@ -12,7 +12,7 @@ from scripts.planted.bug import Bug
 from scripts.planted.tables import BUGS
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("tidings", "services", "tests", "deploy", "sdk", "pyproject.toml")
+COPIED = ("cli", "tidings", "services", "tests", "deploy", "sdk", "pyproject.toml")
 # Enough for every bug of the tables; docs/SEMANTICS.md names the first seed that finds each.
 SIMULATED_SEEDS = "0-59"
 # A bug that makes a test hang has been noticed too. Simulated time needs a second, the gateway's tests a few.

@@ -256,4 +256,11 @@ BUGS = (
         "record.offset < 0:",
         by.H33,
     ),
+    bug(
+        "a WebSocket keeps the time-out of a request's body",
+        "services/gateway/http/h11_protocol.py",
+        "        self._is_upgraded = True\n",
+        "",
+        "tests/integration/test_gateway_http.py::test_a_websocket_outlives_the_times_of_requests",
+    ),
 )
