@@ -131,7 +131,7 @@ class Connection:
         if identity is None:
             return ()
         self.state = State.SIGNED_IN
-        self.user_id, self.device_id = identity.user_id, hello.device_id
+        self.user_id, self.device_id = identity.user_id, hello.device_id or ""
         self._announce_due_ms = now_ms + ANNOUNCE_EVERY_MS
         self._heartbeat_due_ms = now_ms + first_beat_ms(self.connection_id, self._rules.heartbeat_s)
         self._welcome(hello.ref, identity, now_ms, wall_ms)
@@ -230,7 +230,7 @@ class Connection:
 
     def deliver(self, inbox_seq: int, message_json: bytes, now_ms: int) -> None:
         """A message of this user's inbox; repeated until acknowledged."""
-        if self.state is State.CLOSING:
+        if self.closing:
             return
         try:
             self._send_queue.deliver(inbox_seq, message_json, now_ms)
@@ -318,7 +318,7 @@ class Connection:
 
     def ticked(self, now_ms: int) -> Sequence[Effect]:
         """What time has brought. Cheap before `due_ms`, which may be early and is never late."""
-        if now_ms < self.due_ms or self.state is State.CLOSING:
+        if now_ms < self.due_ms or self.closing:
             return ()
         if now_ms >= self._expires_ms:
             self._expire()
@@ -353,7 +353,8 @@ class Connection:
     # --- ends --------------------------------------------------------------------------------------
 
     def _add(self, frame: bytes) -> None:
-        if self.state is State.CLOSING:
+        # Not by `state`: an enum's member costs 40 ns, a fifth of what a push costs here.
+        if self.closing:
             return
         try:
             self._send_queue.add(frame)
