@@ -1,4 +1,4 @@
-"""Commands about what holds in a group: roles, mutes, owner, name, settings. Pure."""
+"""Commands that change a group but not its members: roles, mutes, owner, name, settings. Pure."""
 
 import orjson
 
@@ -21,19 +21,19 @@ from tidings.wire.inbound_pb2 import Command
 
 
 def change_member(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
-    """Another role, or a mute until a time of the log; 0 lifts it."""
+    """Change a member's role, or mute the member until a log time (0 lifts the mute)."""
     asked = command.change_member
     if not who.governs:
-        return forbidden("only the owner and admins change members")
+        return forbidden("only the owner and admins may change members")
     member = draft.member(asked.user_id)
     if member is None:
         return not_member(asked.user_id)
     if not who.may_act_on(member):
-        return forbidden("only the owner changes an admin, and nobody else the owner")
+        return forbidden("only the owner may change another admin or the owner")
     if member.role == ROLE_OWNER and asked.HasField("role"):
         return forbidden("the owner stays owner until the group is transferred")
     if asked.HasField("muted_until_ms") and asked.user_id == command.sender_id and not who.is_owner:
-        return forbidden("an own mute is lifted by the owner, or ends at its time")
+        return forbidden("you cannot change your own mute; ask the owner, or wait until it ends")
     event: dict[str, object] = {"event": "member_changed", "user_id": asked.user_id}
     columns = {}
     if asked.HasField("role"):
@@ -45,10 +45,10 @@ def change_member(draft: Draft, who: Acting, command: Command, place: Place) -> 
 
 
 def transfer_group(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
-    """Another member becomes the owner, the old one an admin."""
+    """Make another member the owner. The previous owner becomes an admin."""
     user_id = command.transfer_group.user_id
     if not who.is_owner:
-        return forbidden("only the owner transfers the group")
+        return forbidden("only the owner may transfer the group")
     if user_id == command.sender_id:
         return forbidden("the group is yours already; name another member")
     heir = draft.member(user_id)
@@ -63,10 +63,10 @@ def transfer_group(draft: Draft, who: Acting, command: Command, place: Place) ->
 
 
 def change_group(_draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
-    """Another name, or settings laid over the old ones; the message says all settings that hold after it."""
+    """Change the name or some settings. The message states all settings that hold after it."""
     asked = command.change_group
     if not who.governs:
-        return forbidden("only the owner and admins change the group")
+        return forbidden("only the owner and admins may change the group")
     event: dict[str, object] = {"event": "group_changed"}
     columns: dict[str, object] = {}
     if asked.HasField("name"):
