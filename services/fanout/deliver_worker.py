@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice
 
 from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, membership_rows, place
-from services.fanout.presence_reader import Newcomer, PresenceReader
+from services.fanout.presence_reader import PendingConnection, PresenceReader
 from services.fanout.pushes import Pushes
 from tidings import metrics
 from tidings.broker.base import Record, TopicPartition
@@ -23,7 +23,7 @@ from tidings.wire.push_pb2 import Live, Push, Replaced
 
 _TAILS_IN_MEMORY = 200_000
 # A gateway that comes back brings thousands; they must not make the rounds of the others long.
-_NEWCOMERS_IN_ROUND = 500
+_PENDING_IN_ROUND = 500
 
 
 class DeliverStage:
@@ -57,10 +57,10 @@ class DeliverStage:
         # 1. Drop repeats: at or below the mark, the rows are in the inboxes already (law 4).
         items = [(record, item) for _, record, item in work.fresh(_item_of, lambda item: item.source)]
         # 2. Load the tails of inboxes that are not cached, as of what is confirmed (law 5).
-        waiting = tuple(islice(self._presence.newcomers, _NEWCOMERS_IN_ROUND))
+        waiting = tuple(islice(self._presence.pending, _PENDING_IN_ROUND))
         await self._load(work, {user_id: record.partition for record, item in items for user_id in item.recipient_ids})
         # 3. Send `live` to connections that wait for it: up to the tail all is in the inbox, the rest will be pushed.
-        await self._welcome(work, waiting)
+        await self._answer_pending(work, waiting)
         # 4. Place: each recipient's next inbox_seq, the rows in their order, and the pushes.
         writes = OrderedWrites()
         self._tails.begin()
@@ -77,7 +77,7 @@ class DeliverStage:
         """See Stage."""
         self._tails.confirm(partitions)
         self._unconfirmed.difference_update(partition.partition for partition in partitions)
-        if self._presence.newcomers and (partitions or not self._unconfirmed):
+        if self._presence.pending and (partitions or not self._unconfirmed):
             self._presence.wake()
 
     def forget(self) -> None:
@@ -101,33 +101,33 @@ class DeliverStage:
             work.ensure_still_assigned()
             self._tails.learn({user_id: _tail_of(tail) for user_id, tail in loaded.items()})
 
-    # -- newcomers -------------------------------------------------------------------------------
+    # -- pending connections ----------------------------------------------------------------------
 
-    async def _welcome(self, work: Round[Delivery], waiting: Collection[Newcomer]) -> None:
+    async def _answer_pending(self, work: Round[Delivery], waiting: Collection[PendingConnection]) -> None:
         """`live`: all up to the tail is in the inbox, all after it will be pushed."""
         try:
-            await self._load(work, {newcomer.connection.user_id: newcomer.partition for newcomer in waiting})
+            await self._load(work, {pending.connection.user_id: pending.partition for pending in waiting})
         except StoreUnavailable:
             # A hint never holds up the truth (law 11): they say `here` again after 5 s.
             metrics.HINTS.labels(self.name, "lost").inc(len(waiting))
             # What was in memory may have been forgotten meanwhile.
             work.ensure_still_assigned()
-        for newcomer in waiting:
-            self._presence.newcomers.popleft()
-            if newcomer.partition in self._unconfirmed:
+        for pending in waiting:
+            self._presence.pending.popleft()
+            if pending.partition in self._unconfirmed:
                 # Its inbox is behind what was pushed before it came; later.
-                self._presence.newcomers.append(newcomer)
-            elif TopicPartition(DELIVERIES, newcomer.partition) in work.positions:
-                self._greet(newcomer)
+                self._presence.pending.append(pending)
+            elif TopicPartition(DELIVERIES, pending.partition) in work.positions:
+                self._send_live(pending)
 
-    def _greet(self, newcomer: Newcomer) -> None:
-        new, tail = newcomer.connection, self._tails.get(newcomer.connection.user_id)
+    def _send_live(self, pending: PendingConnection) -> None:
+        new, tail = pending.connection, self._tails.get(pending.connection.user_id)
         if not self._presence.presences.is_known(new):
             return  # it has left, or was replaced itself, before it was greeted
         if tail is not None:
             live = Live(user_id=new.user_id, connection_id=new.connection_id, inbox_seq=tail.inbox_seq)
             self._hints.send(new.gateway, Push(gateway_epoch=new.gateway_epoch, live=live))
-        for old in newcomer.replaces:
+        for old in pending.replaces:
             replaced = Replaced(user_id=old.user_id, device_id=old.device_id, connection_id=old.connection_id)
             self._hints.send(old.gateway, Push(gateway_epoch=old.gateway_epoch, replaced=replaced))
 

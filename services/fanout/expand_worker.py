@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterator
 
 from services.fanout.members import Audience, Members, still_in
-from services.fanout.plan import check, deliveries, goes_to_all_members, read_pushes, recipients
+from services.fanout.plan import check, deliveries, goes_to_all_members, group_log_pushes, recipients
 from services.fanout.presence_reader import PresenceReader
 from tidings import metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
@@ -158,7 +158,7 @@ class ExpandStage:
             work.stop(partition, f"offset {record.offset}: {error}")
             return
         if self._is_first_push(record):
-            for pushed in read_pushes(persisted, members):
+            for pushed in group_log_pushes(persisted, members):
                 self._push(pushed)
         for target, delivery in deliveries(persisted, audience, self._user_partitions):
             outbox.add(source_partition, TopicPartition(DELIVERIES, target), NewRecord(delivery.SerializeToString()))

@@ -71,7 +71,7 @@ def _delivery(persisted: Persisted, part: int, users: Sequence[str]) -> Delivery
     return Delivery(inbox_item=item)
 
 
-def read_pushes(persisted: Persisted, members: Members | None) -> Iterator[PushedMessage]:
+def group_log_pushes(persisted: Persisted, members: Members | None) -> Iterator[PushedMessage]:
     """What every gateway is told of a group in line; nothing where inboxes are the only way.
 
     In read diffusion it hands the message to its own members. The message that ends read diffusion is not
@@ -80,14 +80,14 @@ def read_pushes(persisted: Persisted, members: Members | None) -> Iterator[Pushe
     overtakes the inboxes. `members`: after the message, where it goes to all of them.
     """
     if persisted.mode == MODE_READ or persisted.mode_to == MODE_WRITE:
-        yield _read_push(persisted, ())
+        yield _group_log_push(persisted, ())
     elif persisted.mode_to == MODE_READ and members is not None:
         users, size = sorted(members.audience.users), persisted.stamps.recipients_per_part
         for start in range(0, len(users), size):
-            yield _read_push(persisted, users[start : start + size])
+            yield _group_log_push(persisted, users[start : start + size])
 
 
-def _read_push(persisted: Persisted, member_ids: Sequence[str]) -> PushedMessage:
+def _group_log_push(persisted: Persisted, member_ids: Sequence[str]) -> PushedMessage:
     return PushedMessage(
         message=persisted.message,
         mode=persisted.mode,

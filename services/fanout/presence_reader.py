@@ -20,13 +20,13 @@ _POLL_RECORDS = 2_000
 _RETRY_S = 0.5
 _CAUGHT_UP_S = 20.0
 # Connections that wait for `live`; those dropped say `here` again after 5 s.
-_NEWCOMERS = 20_000
+_MOST_PENDING = 20_000
 
 _GATEWAYS = TopicPartition(GATEWAYS, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
+class PendingConnection:
     """A connection that waits for `live`, and the older ones of its device that it replaces."""
 
     partition: int
@@ -38,12 +38,12 @@ class PresenceReader:
     """Reads `gateways` and the presence of the user partitions in hand, without a group."""
 
     def __init__(self, reader: Reader) -> None:
-        """`wake` is to be set to what is called when a newcomer waits."""
+        """The caller sets `wake`; it is called when a connection waits."""
         self._reader = reader
-        self.wake: Callable[[], None] = _nobody_waits
+        self.wake: Callable[[], None] = _no_worker
         self.gateways = Gateways()
         self.presences = Presences(self.gateways)
-        self.newcomers: deque[Newcomer] = deque(maxlen=_NEWCOMERS)
+        self.pending: deque[PendingConnection] = deque(maxlen=_MOST_PENDING)
         # Where the history of each partition ended when it was assigned: nobody of before waits for `live`.
         self._history_ends: dict[TopicPartition, int] = {}
         self._followed: Collection[int] = ()
@@ -122,9 +122,9 @@ class PresenceReader:
         elif value.state == Presence.STATE_HERE:
             connection, older = self.presences.here(key, value, record.partition)
             if record.offset >= self._history_ends.get(TopicPartition(record.topic, record.partition), 0):
-                self.newcomers.append(Newcomer(record.partition, connection, tuple(older)))
+                self.pending.append(PendingConnection(record.partition, connection, tuple(older)))
                 self.wake()
 
 
-def _nobody_waits() -> None:
+def _no_worker() -> None:
     """Before the worker is there."""
