@@ -79,8 +79,8 @@ BUGS = (
     bug(
         "a claim is told as it was said",
         "services/receipts/merge.py",
-        "(told or stored).copy()",
-        "(told or Watermarks()).copy()",
+        "(published or stored).copy()",
+        "(published or Watermarks()).copy()",
         by.TOLD_ANEW,
         by.STORED_ANEW,
     ),

@@ -55,8 +55,8 @@ class DeliverStage:
         """One round, from deliveries to inbox rows and pushes."""
         # 1. Drop repeats by law 4 (every stage drops what it has seen): their rows are in the inboxes already.
         items = [(record, item) for _, record, item in work.fresh(_item_of, lambda item: item.source)]
-        # 2. Load the tails of inboxes that are not cached, as of the confirmed position: law 5 (a replay sees only
-        #    its past).
+        # 2. Load the tails of inboxes that are not cached, as of the confirmed position: law 5 (a replay
+        #    ignores later rows).
         waiting = tuple(islice(self._presence.pending, _PENDING_IN_ROUND))
         await self._load(work, {user_id: record.partition for record, item in items for user_id in item.recipient_ids})
         # 3. Send `live` to pending connections. Messages up to the tail are in the inbox; later ones are pushed.
@@ -88,7 +88,7 @@ class DeliverStage:
     # -- load ------------------------------------------------------------------------------------
 
     async def _load(self, work: Round[Delivery], wanted: Mapping[str, int]) -> None:
-        """Cache the missing tails as of the confirmed position: law 5 (a replay sees only its past).
+        """Cache the missing tails as of the confirmed position: law 5 (a replay ignores later rows).
 
         `wanted`: the user partition of each user.
         """

@@ -62,7 +62,7 @@ class PersisterStage:
     async def run(self, work: Round[Command]) -> None:
         """Run one round. The order of the steps is what makes an ack a promise."""
         # 1. Load the state of every session as of the round's first offset. Rows at or above it come from an earlier
-        #    try that was not confirmed, and are decided again: law 5 (a replay sees only its past).
+        #    try that was not confirmed, and are decided again: law 5 (a replay ignores later rows).
         arrived = _commands(work)
         drafts = await self._load(work, arrived)
         # 2. Decide. By law 1 (the log decides) the same records give the same bytes in every process.
@@ -122,7 +122,7 @@ class PersisterStage:
         return drafts
 
     async def _load_groups(self, tails: Mapping[str, _Loaded]) -> Mapping[str, GroupRow]:
-        """The version of each group as of its tail. Later versions are ignored: law 5 (a replay sees only its past)."""
+        """The version of each group as of its tail. Later versions are ignored: law 5 (a replay ignores later rows)."""
         seqs = {
             session_id: tail.message.seq
             for session_id, tail in tails.items()
@@ -165,8 +165,8 @@ class PersisterStage:
             if command is not None and _made_by(command) != (row.session_id, row.sender_id, row.client_msg_id):
                 work.stop(
                     partition,
-                    f"{row.session_id} seq {row.seq} was made by another command than the one that is at offset "
-                    f"{row.log_offset} now: the log has lost its tail; raise the epoch",
+                    f"{row.session_id} seq {row.seq} was decided by another command at offset {row.log_offset} "
+                    "than the one that is there now: the log has lost its tail; raise the epoch",
                 )
 
     async def _look_up_keys(
