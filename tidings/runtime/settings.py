@@ -41,7 +41,7 @@ def _is_address(text: str) -> bool:
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach the log. TIDINGS_KAFKA_*."""
+    """How to reach Kafka. TIDINGS_KAFKA_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_KAFKA_", frozen=True)
 
@@ -57,12 +57,12 @@ class KafkaSettings(BaseSettings):
     session_timeout_ms: int = Field(8000, ge=6000, description="a worker silent for this long loses its partitions")
 
     def sizes(self) -> TopicSizes:
-        """The partition counts as topics.py takes them."""
+        """The partition counts for topics.py."""
         return TopicSizes(self.session_partitions, self.user_partitions, self.push_partitions)
 
 
 class CassandraSettings(BaseSettings):
-    """How to reach the tables. TIDINGS_CASSANDRA_*."""
+    """How to reach Cassandra. TIDINGS_CASSANDRA_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_CASSANDRA_", frozen=True)
 
@@ -80,7 +80,10 @@ class CassandraSettings(BaseSettings):
 
 
 class LimitSettings(BaseSettings):
-    """Limits that decide something; the gateway stamps them on every command (law 1). TIDINGS_LIMIT_*."""
+    """Limits that decisions depend on. TIDINGS_LIMIT_*.
+
+    The gateway stamps them on every command, because law 1 (the log decides) lets no other limit count.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_LIMIT_", frozen=True)
 
@@ -93,7 +96,7 @@ class LimitSettings(BaseSettings):
 
 
 class ProcessSettings(BaseSettings):
-    """What every process has. TIDINGS_*."""
+    """Settings of every process. TIDINGS_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True)
 
