@@ -41,7 +41,6 @@ class LivePlace:
         return None
 
     async def save(self, cursor: Cursor) -> None:
-        """See CursorStore."""
         self._is_fixed.set()
 
     async def fixed(self) -> None:

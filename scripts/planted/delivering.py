@@ -141,8 +141,8 @@ BUGS = (
     bug(
         "a session's tail is read in one await",
         "services/persister/worker.py",
-        "firsts, above, work.ensure_still_assigned)",
-        "firsts, above)",
+        "firsts, ends, work.ensure_still_assigned)",
+        "firsts, ends)",
         by.SLOW_SESSION,
     ),
     bug(

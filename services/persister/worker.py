@@ -106,13 +106,15 @@ class PersisterStage:
     async def _load_missing(
         self, work: Round[Command], arrived: Sequence[Arrived], missing: Mapping[str, TopicPartition]
     ) -> dict[str, Draft]:
+        if not missing:
+            return {}
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
-        above = history.Above({session_id: work.end(partition) for session_id, partition in missing.items()})
-        tails = await history.tails_below(self._store, firsts, above, work.ensure_still_assigned) if firsts else {}
-        self._compare_with_log(work, arrived, missing, above.rows)
-        groups = await self._load_groups(tails)
+        ends = {session_id: work.end(partition) for session_id, partition in missing.items()}
+        found = await history.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)
+        self._compare_with_log(work, arrived, missing, found.rows_above)
+        groups = await self._load_groups(found.tails)
         drafts = {}
-        for session_id, tail in tails.items():
+        for session_id, tail in found.tails.items():
             partition = missing[session_id]
             state = _state_of(session_id, tail, groups.get(session_id))
             if isinstance(state, LostLogTail):

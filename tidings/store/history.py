@@ -6,9 +6,9 @@ one listed may be empty (H8). All calls raise StoreUnavailable.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tidings.errors import LostLogTail
 from tidings.ids import Position
@@ -52,12 +52,11 @@ class InboxEnd:
     row: InboxRow | None
 
 
-@dataclass(frozen=True, slots=True)
-class Above:
-    """What a look for tails meets at or above the positions, of each session below its end; the rest is let go."""
+class TailsAndRowsAbove(NamedTuple):
+    """`rows_above`: the rows that were read at or above a session's position and below its end."""
 
-    ends: Mapping[str, Position]
-    rows: list[MessageRow] = field(default_factory=list)
+    tails: dict[str, Tail | LostLogTail | None]
+    rows_above: list[MessageRow]
 
 
 # -- sessions --------------------------------------------------------------------------------------
@@ -69,26 +68,36 @@ async def heads(store: Store, session_ids: Collection[str]) -> dict[str, Message
     listed = await store.segments(session_ids, 1) if session_ids else {}
     found = await _newest_messages(store, [rows[0] for rows in listed.values()])
     unclear = [session_id for session_id in listed if session_id not in found]
-    nothing = Above({})
     tails = await asyncio.gather(
-        *(_tail_below(store, session_id, _END_OF_LOG, nothing, _unchecked) for session_id in unclear)
+        *(_tail_below(store, session_id, _END_OF_LOG, _END_OF_LOG, _unchecked) for session_id in unclear)
     )
-    return found | {name: tail.message for name, tail in zip(unclear, tails, strict=True) if isinstance(tail, Tail)}
+    return found | {
+        name: tail.message for name, (tail, _) in zip(unclear, tails, strict=True) if isinstance(tail, Tail)
+    }
 
 
 async def tails_below(
+    store: Store, positions: Mapping[str, Position], check: Check = _unchecked
+) -> dict[str, Tail | LostLogTail | None]:
+    """Like `tails_and_rows_above`, and returns only the tails."""
+    return (await tails_and_rows_above(store, positions, {}, check)).tails
+
+
+async def tails_and_rows_above(
     store: Store,
     positions: Mapping[str, Position],
-    above: Above | None = None,
+    ends: Mapping[str, Position],
     check: Check = _unchecked,
-) -> dict[str, Tail | LostLogTail | None]:
-    """The newest message of each session made below its position (law 5), of the newest segment that has one.
+) -> TailsAndRowsAbove:
+    """The newest message of each session that was made below its position, from the newest segment that has one.
 
-    None: the session had not begun. LostLogTail, as a value, since only the
-    session's partition stops: segments were opened below the position, so
-    their messages are confirmed, yet none can be read (DESIGN section 6).
-    `above` is given the rows at or above the positions and below its ends that were met on the way; `check` is
-    called after each read.
+    Law 5 (a replay ignores later rows) needs the state as of a position. A tail is None
+    if the session had not begun. It is a LostLogTail if segments were opened below the
+    position, so that their messages are confirmed, but none can be read (DESIGN section 6).
+    LostLogTail is a value and is not raised, because only the session's partition stops.
+    The rows at or above the position and below the session's end that were read in the
+    search are returned too, so that the persister can detect a log that lost its tail.
+    `check` is called after each read.
     """
     listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}
     check()
@@ -103,12 +112,14 @@ async def tails_below(
             tails[session_id] = Tail(segment, message)
         else:
             unclear.append(session_id)
-    met = above or Above({})
     found = await asyncio.gather(
-        *(_tail_below(store, session_id, positions[session_id], met, check) for session_id in unclear)
+        *(
+            _tail_below(store, session_id, positions[session_id], ends.get(session_id, positions[session_id]), check)
+            for session_id in unclear
+        )
     )
-    tails.update(zip(unclear, found, strict=True))
-    return tails
+    tails.update((session_id, tail) for session_id, (tail, _) in zip(unclear, found, strict=True))
+    return TailsAndRowsAbove(tails, [row for _, rows in found for row in rows])
 
 
 async def read_range(
@@ -146,36 +157,41 @@ async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[t
 
 
 async def _tail_below(
-    store: Store, session_id: str, position: Position, above: Above, check: Check
-) -> Tail | LostLogTail | None:
-    """Segment by segment, newest first: the way for what the first look did not settle.
+    store: Store, session_id: str, position: Position, end: Position, check: Check
+) -> tuple[Tail | LostLogTail | None, list[MessageRow]]:
+    """The tail of one session, and the rows in [position, end) that were read in the search.
 
-    However far the commits are behind what was stored: of segments that were opened later nothing is read.
+    Searches segment by segment, newest first, for sessions whose newest row alone does not give the tail. Segments
+    that were opened at or above `end` are not read, so the cost does not depend on how far commits are behind.
     """
     below, lowest = 0, _ABOVE_ALL_SEGMENTS
-    end = above.ends.get(session_id, position)
+    rows_above: list[MessageRow] = []
     while page := await store.segments_below(session_id, lowest, _DIRECTORY_PAGE):
         check()
         for segment in page:
             if segment.made_at >= end:
                 continue
-            message = await _newest_message_below(store, segment, position, above, check)
+            message, above = await _newest_message_below(store, segment, position, end, check)
+            rows_above += above
             if segment.made_at < position:
                 below += 1
                 if message is not None:
-                    return Tail(segment, message)
+                    return Tail(segment, message), rows_above
         lowest = page[-1].segment
     if below:
-        return LostLogTail(
+        lost = LostLogTail(
             f"{session_id}: {below} segments were opened below epoch {position.epoch} offset {position.offset}, "
             "yet no message can be read; restore the messages or the log before this partition goes on"
         )
-    return None
+        return lost, rows_above
+    return None, rows_above
 
 
 async def _newest_message_below(
-    store: Store, segment: SegmentRow, position: Position, above: Above, check: Check
-) -> MessageRow | None:
+    store: Store, segment: SegmentRow, position: Position, end: Position, check: Check
+) -> tuple[MessageRow | None, list[MessageRow]]:
+    """The newest message of the segment below the position, and the rows in [position, end) before it."""
+    rows_above: list[MessageRow] = []
     name = SessionSegment(segment.session_id, segment.segment)
     rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
     upper = rows[-1].seq if rows else segment.first_seq
@@ -183,12 +199,12 @@ async def _newest_message_below(
         check()
         for row in rows:
             if row.made_at < position:
-                return row
-            if row.made_at < above.ends.get(segment.session_id, position):
-                above.rows.append(row)
+                return row, rows_above
+            if row.made_at < end:
+                rows_above.append(row)
         if upper <= segment.first_seq:
-            return None
-        # An empty page is no end: below a hole of what was never confirmed stand messages that were.
+            return None, rows_above
+        # An empty page is not the end: confirmed messages may be below a gap of unconfirmed ones.
         lower = max(segment.first_seq, upper - _PAGE_ROWS)
         rows = (await store.messages(name, lower, upper - 1))[::-1]
         upper = lower
