@@ -27,8 +27,8 @@ _IN_PLACE = regex.compile(
     # a place to break a line in scripts that write no spaces: Khmer, Thai
     r"|(?<=\p{Line_Break=Complex_Context})\u200B(?=\p{Line_Break=Complex_Context})"
 )
-# Controls, surrogates, private use, unassigned (also noncharacters), line ends, invisible characters, marks of
-# direction, format characters except the visible ones of Arabic numbers, and the object replacement character.
+# Controls, surrogates, private use, unassigned (also noncharacters), line ends, invisible characters; marks of
+# direction, format characters except the visible ones of Arabic numbers, the object replacement character.
 _REFUSED = regex.compile(
     r"(?V1)[\p{Cc}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\uFFFC"
     r"[\p{Cf}--\p{Prepended_Concatenation_Mark}]]"

@@ -120,8 +120,8 @@ class ExpandStage:
         """Read the members as of the message's seq.
 
         Versions at or below the seq of a stored message cannot change any more: law 1 (the log decides). Each page
-        is a separate await for law 12 (a round that waited too long is dropped): a group whose members have very
-        many versions takes long to read, and the round would be dropped each time if it were a single await.
+        is a separate await for law 12 (a round that waited too long is dropped). A group whose members have very
+        many versions takes long to read. As a single await the read would drop the round each time.
         """
         session_id, seq = persisted.message.session_id, persisted.message.seq
         users: set[str] = set()

@@ -72,7 +72,7 @@ class Presences:
         known = connections.get((key.device_id, key.gateway))
         if known is not None and known.gateway_epoch > new.gateway_epoch:
             return new, []  # from a paused gateway whose successor has started; its start record was not read yet
-        # A connection that only says again that it is here replaces nobody.
+        # A repeated `here` of the same connection replaces no other connection.
         is_known = known == new
         connections[key.device_id, key.gateway] = new
         return new, [] if is_known else [older for older in connections.values() if self._is_replaced(older, new)]

@@ -84,8 +84,8 @@ class Effects:
     def ordered_writes(self) -> OrderedWrites:
         """All rows of the round. Call it after the last `add`.
 
-        The versions of a group come before its messages, so that a reader that finds a message which removes a user,
-        or any later message, also finds the removal (G10). The persister ignores versions of a later offset by law 5
+        The versions of a group come before its messages. So a reader that finds the message which removes a user, or
+        a later one, also finds the removal (G10). The persister ignores versions of a later offset by law 5
         (a replay ignores later rows). Sent watermarks also come first where another user's message can hide the last
         own message (G9, ADR 23). In a session with a single sender no other message can hide it.
         """

@@ -9,8 +9,8 @@ from tidings import ids
 from tidings.store.base import KeyBucket
 from tidings.store.rows import GroupRow, MemberRow
 
-# PROTOCOL: the gateway refuses a UUIDv7 more than 5 min in the future. Where the broker's clock is behind the
-# gateway's, `at` is raised to the UUIDv7's time - 5 min, so that a stored message never has a lower `at`.
+# PROTOCOL: the gateway refuses a UUIDv7 more than 5 min in the future. The broker's clock may be behind the gateway's.
+# So `at` is raised to the UUIDv7's time - 5 min, and no stored message has a lower `at`.
 SKEW_MS = 5 * 60_000
 # Twice the skew: 5 min for a new id, and 5 min more for messages that wait during an outage.
 KEY_WINDOW_MS = 10 * 60_000

@@ -2,8 +2,8 @@
 
 Counts are hints (PROTOCOL): a crew that is evicted here costs a client a read of
 `…/receipts`, and never a watermark. A crew is read from the tables once. Then the
-membership messages of `messages.persisted` keep it current, so that the cost of a
-member that joins or leaves does not depend on the size of the group (docs/adr/0017).
+membership messages of `messages.persisted` keep it current. So the cost of a member
+that joins or leaves does not depend on the size of the group (docs/adr/0017).
 """
 
 from collections import OrderedDict

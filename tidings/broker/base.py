@@ -45,10 +45,10 @@ class Committed:
 class Producer(Protocol):
     """Appends to the log, acks=all.
 
-    After any error the adapter resets: it closes its connection and opens a new
-    one before it serves the next call, because the old connection's sequence
-    numbers are out of step for good (FIELD-NOTES). Records in flight fail with
-    the old connection, outcome unknown.
+    After any error the adapter resets: it closes its connection, and opens a new
+    one before it serves the next call. The reason is that the old connection's
+    sequence numbers are out of step for good (FIELD-NOTES). Records in flight
+    fail with the old connection, outcome unknown.
     """
 
     async def start(self) -> None:

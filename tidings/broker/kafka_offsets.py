@@ -1,7 +1,7 @@
 """A group's committed offsets and metadata in one answer, with every error code checked (H18).
 
-aiokafka's own methods do not suffice: `committed` loses the metadata,
-`list_consumer_group_offsets` ignores the error code of the answer, and `commit`
+aiokafka's own methods do not suffice. `committed` loses the metadata, and
+`list_consumer_group_offsets` ignores the error code of the answer. `commit`
 retries without end and commits under a newer generation than the caller's.
 """
 

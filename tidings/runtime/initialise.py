@@ -38,7 +38,7 @@ async def initialise(admin: Admin, sizes: TopicSizes, replication: int) -> Initi
     """Create missing topics, then write first offsets with empty marks where a group has none.
 
     Law 4 (every stage drops what it has seen) needs marks from the first commit on. Raises ConfigurationError before
-    any change if a topic has another number of partitions, or if the marks of so many do not fit into a commit.
+    any change: if a topic has another number of partitions, or if the marks of so many do not fit into a commit.
     Raises BrokerUnavailable if the caller can try again.
     """
     if not fits_metadata(sizes.session_partitions):

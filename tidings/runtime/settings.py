@@ -48,7 +48,7 @@ class KafkaSettings(BaseSettings):
     bootstrap: Annotated[str, AfterValidator(_brokers)] = Field(
         "127.0.0.1:9092", description="host:port of brokers, comma separated"
     )
-    epoch: int = Field(0, ge=0, le=63, description="raised by hand when topics are created anew")
+    epoch: int = Field(0, ge=0, le=63, description="raised by hand when topics are created again")
     session_partitions: int = Field(8, ge=1, le=1024, description="partitions of the session topics (S)")
     user_partitions: int = Field(8, ge=1, le=1024, description="partitions of the user topics (U)")
     push_partitions: int = Field(16, ge=1, le=1024, description="partitions of push: the most gateways there can be")
@@ -101,7 +101,7 @@ class ProcessSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True)
 
     ordinal: int = Field(0, ge=0, le=1023, description="number of this process among its kind")
-    development: bool = Field(False, description="development mode: tokens for the asking, readable logs")
+    development: bool = Field(False, description="development mode: the gateway issues tokens, logs are readable text")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
     admin_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz listen")
     admin_port: int = Field(0, ge=0, le=65535, description="their port; 0 picks a free one")

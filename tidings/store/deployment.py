@@ -1,7 +1,7 @@
 """The life of the tables. An inbox_seq or a seq is valid within one life only.
 
-`tidings init` names a set of tables once. Tables that are restored from a backup get a new name, so that a cursor
-from the lost time after the backup differs from a current cursor (ADR 25).
+`tidings init` names a set of tables once. Tables that are restored from a backup get a new name. By it a cursor from
+the lost time after the backup differs from a current cursor (ADR 25).
 """
 
 from collections.abc import Sequence

@@ -96,8 +96,8 @@ async def tails_and_rows_above(
     if the session had not begun. It is a LostLogTail if segments were opened below the
     position, so that their messages are confirmed, but none can be read (DESIGN section 6).
     LostLogTail is a value and is not raised, because only the session's partition stops.
-    The rows at or above the position and below the session's end that were read in the
-    search are returned too, so that the persister can detect a log that lost its tail.
+    The search also returns the rows that it read at or above the position and below the
+    session's end. The persister needs them to detect a log that lost its tail.
     `check` is called after each read.
     """
     listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}

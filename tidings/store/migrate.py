@@ -1,7 +1,7 @@
 """Applies numbered .cql files, each once and in order, by one runner at a time.
 
-A file `NNNN_words.cql` holds statements that may be repeated (IF NOT EXISTS), because
-after a runner that crashed the next runner starts the file from its beginning.
+A file `NNNN_words.cql` holds statements that may be repeated (IF NOT EXISTS). After a
+runner that crashed, the next runner starts the file from its beginning.
 """
 
 import asyncio
