@@ -8,6 +8,6 @@ promises   a command is acked only after a quorum has stored its message (law 8)
            a user outside a group can neither act on it nor find out that it exists (G11)
 
 Reading order: worker.py holds the order of the steps, sequence.py decides one command.
-For groups, membership.py decides who is a member and administration.py decides roles and
+For groups, membership.py decides about members and administration.py about roles and
 settings; both follow the rules in groups.py.
 """

@@ -80,14 +80,14 @@ def not_member(user_id: str) -> Rejected:
 
 def post_to_group(draft: Draft, command: Command, record: Record) -> Change | Rejected:
     """The change of a post with the group's delivery mode, or the refusal when the sender may not post here."""
-    who = acting(draft, command.sender_id)
-    if isinstance(who, Rejected):
-        return who
-    if who.member.muted_until > record.at_ms:
-        return Rejected("muted", f"you are muted in this group until {who.member.muted_until}; send after that")
-    if not who.may("who_can_send"):
+    actor = acting(draft, command.sender_id)
+    if isinstance(actor, Rejected):
+        return actor
+    if actor.member.muted_until > record.at_ms:
+        return Rejected("muted", f"you are muted in this group until {actor.member.muted_until}; send after that")
+    if not actor.may("who_can_send"):
         return forbidden("who_can_send is admins in this group; ask an admin")
-    return NOTHING[who.group.mode]
+    return NOTHING[actor.group.mode]
 
 
 def version(row: GroupRow, place: Place, **columns: object) -> GroupRow:

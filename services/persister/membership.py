@@ -53,14 +53,14 @@ def create_group(draft: Draft, command: Command, place: Place) -> Entry | Reject
     return system_message(MODE_WRITE, event, change)
 
 
-def add_members(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Unchanged | Rejected:
+def add_members(draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Unchanged | Rejected:
     """Add the named users. Current members and users that block the caller are left out."""
-    if not who.may("who_can_add"):
+    if not actor.may("who_can_add"):
         return forbidden("who_can_add is admins in this group; ask an admin")
     users, left_out = _sorted_out(draft, command)
     if not users:
         return Unchanged(left_out)
-    group, limits = who.group, command.stamps
+    group, limits = actor.group, command.stamps
     member_count = group.member_count + len(users)
     if member_count > limits.group_members_max:
         return _group_full(limits)
@@ -76,20 +76,20 @@ def add_members(draft: Draft, who: Acting, command: Command, place: Place) -> En
     return system_message(group.mode, event, change)
 
 
-def remove_member(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
+def remove_member(draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Rejected:
     """End the membership of the caller or of another member. The removed user receives no later message."""
     user_id = command.remove_member.user_id
     leaves = user_id == command.sender_id
-    if leaves and who.is_owner:
+    if leaves and actor.is_owner:
         return forbidden("the owner cannot leave; transfer the group first, or dissolve it")
-    if not leaves and not who.governs:
+    if not leaves and not actor.governs:
         return forbidden("only the owner and admins may remove other members")
     member = draft.member(user_id)
     if member is None:
         return not_member(user_id)
-    if not leaves and not who.may_act_on(member):
+    if not leaves and not actor.may_act_on(member):
         return forbidden("only the owner may remove an admin, and the owner cannot be removed")
-    group = who.group
+    group = actor.group
     member_count = group.member_count - 1
     mode = next_mode(group.mode, member_count, command.stamps.write_diffusion_max)
     change = Change(
@@ -100,12 +100,12 @@ def remove_member(draft: Draft, who: Acting, command: Command, place: Place) -> 
     return system_message(group.mode, {"event": "member_removed", "user_id": user_id}, change)
 
 
-def dissolve_group(_draft: Draft, who: Acting, _command: Command, place: Place) -> Entry | Rejected:
+def dissolve_group(_draft: Draft, actor: Acting, _command: Command, place: Place) -> Entry | Rejected:
     """End the group. One group version with member_count 0 ends every membership."""
-    if not who.is_owner:
+    if not actor.is_owner:
         return forbidden("only the owner may dissolve the group")
-    change = Change(group=version(who.group, place, member_count=0), dissolves=True)
-    return system_message(who.group.mode, {"event": "group_dissolved"}, change)
+    change = Change(group=version(actor.group, place, member_count=0), dissolves=True)
+    return system_message(actor.group.mode, {"event": "group_dissolved"}, change)
 
 
 def _sorted_out(draft: Draft, command: Command) -> tuple[tuple[str, ...], LeftOutIds]:

@@ -104,10 +104,10 @@ def _entry(draft: Draft, command: Command, record: Record, epoch: int) -> Entry 
     place = Place(draft.seq + 1, draft.count, epoch, record.offset)
     if command.HasField("create_group"):
         return create_group(draft, command, place)
-    who = acting(draft, command.sender_id)
-    if isinstance(who, Rejected):
-        return who
-    return _MEMBER_COMMANDS[command.WhichOneof("action") or ""](draft, who, command, place)
+    actor = acting(draft, command.sender_id)
+    if isinstance(actor, Rejected):
+        return actor
+    return _MEMBER_COMMANDS[command.WhichOneof("action") or ""](draft, actor, command, place)
 
 
 def _post(draft: Draft, command: Command, record: Record) -> Entry | Rejected:
