@@ -1,4 +1,4 @@
-"""The verbs of the command line, and how a verb ends: 0, or one readable line and another exit code."""
+"""The verbs of the command line, and their exit codes. A verb that fails prints one readable line."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ from tidings.errors import ConfigurationError, TidingsError
 from tidings.logging import configure
 from tidings_client import TidingsError as ClientError
 
-DEBUG = "TIDINGS_DEBUG"  # log lines and tracebacks, for us
+DEBUG = "TIDINGS_DEBUG"  # shows log lines and tracebacks, for developers
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
@@ -43,8 +43,8 @@ app.add_typer(dlq, name="dlq")
 
 
 def main() -> None:
-    """Entry point. Settings and arguments that do not fit end with 2, everything else that fails with 1."""
-    # The drivers' own lines would bury ours.
+    """Entry point. The exit code is 2 for invalid settings and arguments, and 1 for all other errors."""
+    # The drivers' log lines would hide ours.
     configure("tidings", "DEBUG" if DEBUG in os.environ else "CRITICAL", readable=True)
     try:
         app(prog_name="tidings")

@@ -1,4 +1,4 @@
-"""Arguments that several verbs take, and their checks: those of the SDK, since its calls follow."""
+"""Arguments that several verbs take, with the checks of the SDK, because the verbs call it with them."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -40,15 +40,15 @@ def _checked(check: Callable[[object], str], text: str) -> str:
 
 
 def seconds(given: float) -> float:
-    """A check for typer: NaN and infinity pass its bounds."""
+    """A check for typer, whose own bounds accept NaN and infinity."""
     if not 0 < given <= MOST_SECONDS:
-        raise typer.BadParameter(f"{given:g} is no number of seconds up to {MOST_SECONDS:,}, which is a day")
+        raise typer.BadParameter(f"{given:g} is not a number of seconds up to {MOST_SECONDS:,}, which is a day")
     return given
 
 
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://", "ws://", "wss://")):
-        raise typer.BadParameter(f"{text!r} is no address of a gateway: http://host:port")
+        raise typer.BadParameter(f"{text!r} is not a gateway's address; write http://host:port")
     return text
 
 
@@ -58,7 +58,7 @@ Token = Annotated[
     typer.Option(
         "--token",
         envvar="TIDINGS_TOKEN",
-        help="A token of the user; without it the gateway is asked for one, which it gives in development mode.",
+        help="A token of the user. Without it the gateway issues one, in development mode only.",
     ),
 ]
 Session = Annotated[
@@ -67,4 +67,4 @@ Session = Annotated[
         "--session", help="A session instead of a user: g:<id>.", callback=lambda text: text and session_id(text)
     ),
 ]
-AsUser = Annotated[str, typer.Option("--as", help="Who you are.", callback=user_id)]
+AsUser = Annotated[str, typer.Option("--as", help="Your user id.", callback=user_id)]

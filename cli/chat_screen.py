@@ -48,13 +48,13 @@ class ChatScreen:
         )
 
     async def run(self) -> None:
-        """Until the user leaves; raises what `stop` was given, also before."""
+        """Run until the user leaves. Raises the error of `stop`, also if it was called before."""
         if self._error is not None:
             raise self._error
         await self._app.run_async()
 
     def refresh(self) -> None:
-        """The view has changed."""
+        """Draw the changed view."""
         self._app.invalidate()
 
     def stop(self, error: BaseException) -> None:
@@ -64,7 +64,7 @@ class ChatScreen:
             self._app.exit(exception=error)
 
     def _messages(self) -> StyleAndTextTuples:
-        """All lines but those scrolled away below: the window shows the end of what it is given."""
+        """All lines except those below the scroll position, because the window shows the end of the text."""
         lines = list(self._view.lines())
         self._scrolled = max(0, min(self._scrolled, len(lines) - 1))
         shown = lines[: len(lines) - self._scrolled]
@@ -75,7 +75,7 @@ class ChatScreen:
         return text
 
     def _bottom(self) -> Point:
-        """prompt_toolkit scrolls a window so that its cursor is seen."""
+        """The cursor on the last line, because prompt_toolkit scrolls a window so that its cursor is visible."""
         return Point(0, max(0, self._lines - 1))
 
     def _status(self) -> str:

@@ -1,4 +1,4 @@
-"""What the chat screen shows of one session: messages in order, each with its status. Pure."""
+"""The lines of the chat screen for one session: messages in order, each with its status. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _RANK = {Status.SENDING: 0, Status.FAILED: 0, Status.SENT: 1, Status.DELIVERED: 
 
 @dataclass(slots=True)
 class _Own:
-    """A message of ours that is not stored yet, or a status of one that is."""
+    """An own message that is not stored yet, or the status of an own stored message."""
 
     text: str
     at_ms: int
@@ -22,7 +22,7 @@ class _Own:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the screen; `ticks` only at one's own messages."""
+    """One line of the screen. Only own messages have `ticks`."""
 
     time: str
     sender: str
@@ -32,7 +32,7 @@ class Line:
 
 
 class ChatView:
-    """One session as its user sees it: what is stored by seq, what is under way below it."""
+    """One session as its user sees it: stored messages by seq, and below them messages that are being sent."""
 
     def __init__(self, me: str, session_id: str) -> None:
         self.session_id = session_id
@@ -48,7 +48,7 @@ class ChatView:
         return max(self._stored, default=0)
 
     def add(self, messages: Iterable[Message]) -> None:
-        """Stored messages, however they came; repeats and other sessions' are left out."""
+        """Add stored messages from any source. Repeats and messages of other sessions are left out."""
         for message in messages:
             if message.session_id == self.session_id:
                 self._stored[message.seq] = message
@@ -56,27 +56,27 @@ class ChatView:
             self._own.pop(self._stored.pop(seq).client_msg_id, None)
 
     def compose(self, client_msg_id: str, text: str, at_ms: int, status: Status) -> None:
-        """A message of ours was handed to the client."""
+        """Add an own message that was handed to the client."""
         self._own[client_msg_id] = _Own(text, at_ms, status)
 
     def change(self, event: StatusChanged) -> None:
-        """One of our messages moved on; those of other sessions are not known here."""
+        """Update the status of an own message. Messages of other sessions are ignored."""
         own = self._own.get(event.client_msg_id)
         if own is not None:
             own.status = event.status
             own.problem = event.reason or event.code or ""
 
     def change_id(self, was: str, client_msg_id: str) -> None:
-        """One of our messages goes under another id."""
+        """Give an own message its new id."""
         self._own = {client_msg_id if name == was else name: own for name, own in self._own.items()}
 
     def peer_has(self, delivered_seq: int, read_seq: int) -> None:
-        """The peer's watermarks."""
+        """Raise the peer's watermarks."""
         self._delivered_seq = max(self._delivered_seq, delivered_seq, read_seq)
         self._read_seq = max(self._read_seq, read_seq)
 
     def lines(self) -> Iterator[Line]:
-        """Everything, oldest first."""
+        """All lines, oldest first."""
         there = set()
         for _, message in sorted(self._stored.items()):
             there.add(message.client_msg_id)
@@ -92,7 +92,7 @@ class ChatView:
         return Line(clock(message.at), visible(message.sender_id), content(message), is_own, ticks)
 
     def _status(self, message: Message) -> Status:
-        """A stored message is sent at least; beyond that the further of its events and the watermarks."""
+        """The status of a stored message: the later of its events and the watermarks, and at least `sent`."""
         by_mark = Status.SENT
         if message.seq <= self._delivered_seq:
             by_mark = Status.READ if message.seq <= self._read_seq else Status.DELIVERED

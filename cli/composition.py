@@ -1,6 +1,6 @@
-"""The adapters of the command line, built here and nowhere else in it.
+"""The adapters of the command line, which are built only here.
 
-Imported when a verb needs them: the drivers take half a second to load, and the chat verbs need none.
+A verb imports them when it needs them, because the drivers take half a second to load and chat verbs need none.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ def kafka(settings: KafkaSettings) -> Broker:
 async def migrate_tables(
     settings: CassandraSettings, wait_s: float, at_ms: int, *, is_restored: bool
 ) -> tuple[Sequence[str], str]:
-    """Apply missing migrations and name the tables; the migrations' names, and a line about the tables' name.
+    """Apply missing migrations and name the tables. Returns the migrations' names, and a line about the tables' name.
 
-    StoreUnavailable when Cassandra does not answer within `wait_s`.
+    Raises StoreUnavailable if Cassandra does not answer within `wait_s`.
     """
     from tidings.store.cassandra_config import CassandraConfig
     from tidings.store.migrate import Naming, migrate_and_name

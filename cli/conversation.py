@@ -11,7 +11,7 @@ from cli.signing_in import Account, LivePlace, signed_in
 from tidings_client import Client, HistoryPage, IdChanged, LinkChanged, StatusChanged, WatermarksMoved, peer_of
 
 HISTORY = 100
-LOOK_BACK_PAGES = 10  # of what no device has had yet: 1,000 messages
+LOOK_BACK_PAGES = 10  # of messages that no device of the user has received yet: 1,000 messages
 
 
 async def converse(account: Account, session_id: str) -> None:
@@ -24,7 +24,7 @@ async def converse(account: Account, session_id: str) -> None:
 
 
 class Conversation:
-    """Carries messages and statuses from the client to the screen, and what is typed to the client."""
+    """Passes messages and statuses from the client to the screen, and typed lines to the client."""
 
     def __init__(self, client: Client, view: ChatView) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class Conversation:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until the user leaves. Raises Stopped when the client stops before."""
+        """Run until the user leaves. Raises Stopped if the client stops before."""
         reading = [asyncio.create_task(self._read_messages()), asyncio.create_task(self._read_events())]
         for task in reading:
             task.add_done_callback(self._stop_on_error)
@@ -46,7 +46,7 @@ class Conversation:
                 task.cancel()
 
     async def _look_back(self) -> None:
-        """What was said before, and how far the peer has come; what comes meanwhile is being read already."""
+        """Show earlier messages and the peer's watermarks. Another task already reads new messages."""
         page = await self._client.history(self._view.session_id, limit=HISTORY)
         self._view.add(page.messages)
         session = await self._client.session(self._view.session_id)
@@ -56,7 +56,7 @@ class Conversation:
         self._mark_read()
 
     async def _fetch_undelivered(self, page: HistoryPage, delivered_seq: int) -> None:
-        """Back to what a device of the user has had: nothing is marked as read that none has had."""
+        """Fetch back to messages that some device has received, because all messages up to now are marked as read."""
         for _ in range(LOOK_BACK_PAGES):
             if not page.has_more or page.messages[0].seq <= delivered_seq + 1:
                 return

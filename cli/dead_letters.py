@@ -1,4 +1,4 @@
-"""The dead letters: read, explained, sent again. Over the port."""
+"""Reads dead letters, explains them, and sends them again. Over the broker port."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from tidings.wire.inbound_pb2 import Command
 from tidings.wire.receipts_pb2 import Receipt
 
 KINDS: dict[str, type[Message]] = {MESSAGES_INBOUND: Command, RECEIPTS_INBOUND: Receipt}
-PER_PARTITION = 1_000  # the newest are read; older ones are reached by name
+PER_PARTITION = 1_000  # the newest of each partition are listed; older ones can be read by name
 POLL_MS = 200
 POLLS = 50  # in a row without a record: 10 s
 HEX_BYTES_A_LINE = 16
@@ -24,7 +24,7 @@ ACCEPTED = "it was accepted"
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter, and where on `dead-letters` it stands; `copies`: a round that is repeated writes it again."""
+    """A dead letter and its place on `dead-letters`. `copies` may be above 1, as a repeated round writes it again."""
 
     partition: int
     offset: int
@@ -33,17 +33,17 @@ class Letter:
 
     @property
     def name(self) -> str:
-        """How the verbs name it."""
+        """The name of the letter in the verbs."""
         return f"{self.partition}/{self.offset}"
 
     @property
     def source(self) -> tuple[str, int, int, int]:
-        """The record it was: topic, epoch, partition, offset. The same in every copy of a letter."""
+        """The original record: topic, epoch, partition, offset. It is the same in every copy of a letter."""
         return self.content.topic, self.content.epoch, self.content.partition, self.content.offset
 
 
 async def newest_letters(broker: Broker, partitions: int) -> Sequence[Letter]:
-    """Up to 1,000 of each partition, by the time of their records; copies of one letter once, and counted.
+    """Up to 1,000 letters of each partition, by the time of their records. Copies of a letter are counted as one.
 
     Raises BrokerUnavailable.
     """
@@ -62,7 +62,7 @@ async def newest_letters(broker: Broker, partitions: int) -> Sequence[Letter]:
 
 
 async def letter_at(broker: Broker, partition: int, offset: int) -> Letter:
-    """One letter by its place. ConfigurationError when nothing is there."""
+    """The letter at a place. Raises ConfigurationError if there is none."""
     reader = broker.reader("tidings-dlq")
     name = TopicPartition(DEAD_LETTERS, partition)
     async with started(reader):
@@ -75,7 +75,7 @@ async def letter_at(broker: Broker, partition: int, offset: int) -> Letter:
 
 
 async def _read(reader: Reader, start: dict[TopicPartition, int], end: dict[TopicPartition, int]) -> Sequence[Record]:
-    """Everything from `start` up to `end`; gives up after 10 s without a record."""
+    """All records from `start` up to `end`. Returns after 10 s without a record."""
     found: list[Record] = []
     reader.assign(start)
     quiet = 0
@@ -92,7 +92,7 @@ def _letter(record: Record) -> Letter:
     try:
         return Letter(record.partition, record.offset, DeadLetter.FromString(record.value or b""))
     except DecodeError:
-        # Not one of ours, or of a later version: shown as it is rather than hidden.
+        # The record is foreign or of a later version. It is shown and not hidden.
         unreadable = DeadLetter(
             topic=DEAD_LETTERS,
             partition=record.partition,
@@ -105,7 +105,7 @@ def _letter(record: Record) -> Letter:
 
 
 def explained(letter: Letter) -> Iterator[str]:
-    """Everything that is known of a letter, as lines: reason, the bytes, and what they decode to."""
+    """A letter as lines: coordinates, reason, the bytes, and their decoded content."""
     content = letter.content
     yield f"record   {content.topic} partition {content.partition} offset {content.offset}, epoch {content.epoch}"
     yield f"reason   {content.reason}"
@@ -137,9 +137,9 @@ def _decoded(content: DeadLetter) -> Iterator[str]:
 
 
 async def replay(broker: Broker, letter: Letter) -> int:
-    """Append the original bytes to the partition they came from; their new offset.
+    """Append the original bytes to the partition that they came from. Returns their new offset.
 
-    ConfigurationError for a letter whose topic is none that has dead letters.
+    Raises ConfigurationError for a letter from a topic that has no dead letters.
     """
     content = letter.content
     if content.topic not in KINDS:
@@ -151,12 +151,12 @@ async def replay(broker: Broker, letter: Letter) -> int:
 
 
 async def outcome(broker: Broker, source: TopicPartition, offset: int, partitions: int) -> str:
-    """What became of a record that was sent again, as soon as its reader has passed it, or after 10 s."""
+    """The outcome of a record that was sent again, when its consumer group has passed it, or after 10 s."""
     admin = broker.admin()
     async with started(admin):
         is_passed = await _passed(admin, source, offset)
     if not is_passed:
-        return "nobody has read it yet; `make status` shows whether its service runs"
+        return "its service has not read it yet; `make status` shows whether the service runs"
     for letter in await newest_letters(broker, partitions):
         if letter.source[0] == source.topic and letter.source[2:] == (source.partition, offset):
             return f"put aside again, as {letter.name}: {letter.content.reason}"

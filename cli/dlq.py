@@ -1,4 +1,4 @@
-"""`tidings dlq list|show|replay`: what the pipeline could not understand."""
+"""`tidings dlq list|show|replay`: the records that the pipeline could not decode."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ WITHIN_S = 30.0
 _Answer = TypeVar("_Answer")
 
 app = typer.Typer(
-    help="Look at records that could not be understood, and send them again once the cause is mended.",
+    help="List records that could not be decoded, and send them again when the cause is fixed.",
     no_args_is_help=True,
     rich_markup_mode=PLAIN,
 )
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where on `dead-letters` a letter stands."""
+    """The place of a letter on `dead-letters`."""
 
     partition: int
     offset: int
@@ -38,7 +38,7 @@ class Place:
 def _place(text: str) -> Place:
     partition, _, offset = text.partition("/")
     if not (partition.isdecimal() and offset.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is no dead letter: PARTITION/OFFSET as `tidings dlq list` prints it")
+        raise typer.BadParameter(f"{text!r} is not PARTITION/OFFSET as `tidings dlq list` prints it")
     return Place(int(partition), int(offset))
 
 
@@ -49,8 +49,10 @@ PlaceArgument = Annotated[
 
 @app.command("list")
 def list_letters() -> None:
-    """One line for each dead letter: its place, time, the record it was, why it was put aside, and how often it
-    was written if more than once: a round that is repeated writes it again."""
+    """Print one line per dead letter: its place, time, original record and reason.
+
+    A repeated round writes a letter again. Then the line also says how many copies there are.
+    """
     settings = read_group(KafkaSettings)
     letters = _ask(settings, lambda broker: newest_letters(broker, settings.session_partitions))
     for letter in letters:
@@ -63,7 +65,7 @@ def list_letters() -> None:
 
 @app.command()
 def show(place: PlaceArgument) -> None:
-    """Everything about one dead letter: coordinates, reason, the bytes, and what they decode to."""
+    """Print one dead letter: coordinates, reason, the bytes, and their decoded content."""
     letter = _letter(read_group(KafkaSettings), place)
     say(f"time     {day_and_time(letter.content.at_ms)}")
     for line in explained(letter):
@@ -75,9 +77,10 @@ def replay_letter(
     place: PlaceArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Append the original bytes again to the topic and partition they came from, and say what became of them.
+    """Append the original bytes again to the topic and partition that they came from, and print the outcome.
 
-    For after a repair: what is still not understood is put aside again. The dead letter itself stays until it expires.
+    Use it after a repair: a record that still cannot be decoded is put aside again. The dead letter itself stays until
+    it expires.
     """
     settings = read_group(KafkaSettings)
     letter = _letter(settings, place)
@@ -87,14 +90,14 @@ def replay_letter(
         typer.confirm(f"Append them to {source.topic} partition {source.partition} again?", abort=True)
     offset = asyncio.run(_replay(composition.kafka(settings), letter))
     say(f"appended at offset {offset}")
-    told = _ask(settings, lambda broker: outcome(broker, source, offset, settings.session_partitions))
-    if told != ACCEPTED:
-        raise GaveUp(told)
-    say(told)
+    result = _ask(settings, lambda broker: outcome(broker, source, offset, settings.session_partitions))
+    if result != ACCEPTED:
+        raise GaveUp(result)
+    say(result)
 
 
 async def _replay(broker: Broker, letter: Letter) -> int:
-    """Tried once: a second try might append twice, which is for a person to decide."""
+    """Try once, because a second try might append the bytes twice, and the operator decides about that."""
     try:
         return await asyncio.wait_for(replay(broker, letter), WITHIN_S)
     except (TimeoutError, BrokerUnavailable) as error:
@@ -109,7 +112,7 @@ def _letter(settings: KafkaSettings, place: Place) -> Letter:
 
 
 def _ask(settings: KafkaSettings, question: Callable[[Broker], Awaitable[_Answer]]) -> _Answer:
-    """Ask the log, which may be away for a while."""
+    """Read from Kafka, and retry while it is not reachable."""
     broker = composition.kafka(settings)
     server = f"Kafka at {settings.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
     return asyncio.run(patiently(lambda: question(broker), server=server, within_s=WITHIN_S, say=say))

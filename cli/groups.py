@@ -1,4 +1,4 @@
-"""`tidings group …`: make a group, change it, and see who is in it."""
+"""`tidings group …`: make a group, change it, and list its members."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from tidings_client import LeftOut, Member, Placed
 T = TypeVar("T", bound=Placed)
 
 app = typer.Typer(
-    help="Make groups, change them, and see who is in them.", no_args_is_help=True, rich_markup_mode=PLAIN
+    help="Make groups, change them, and list their members.", no_args_is_help=True, rich_markup_mode=PLAIN
 )
 
 
@@ -32,17 +32,17 @@ NoUsers = Annotated[list[str] | None, typer.Argument(metavar="[USER…]", callba
 
 @app.command()
 def create(user: AsUser, name: Name, members: NoUsers = None, url: Url = DEFAULT_URL, token: Token = "") -> None:
-    """Make a group of these users and oneself, who owns it; print its id. Who was left out is told apart from it."""
+    """Make a group that you own, with these users as members, and print its id. Users left out are listed on stderr."""
     created = asyncio.run(_placed(Account(url, user, token), lambda calls: calls.groups.create(name, members or ())))
     say(created.session_id)
     for left in created.left_out:
-        # Standard output is the id alone, so that a script can take it.
+        # Standard output holds only the id, so that a script can use it.
         say(_left_out(left), is_aside=True)
 
 
 @app.command()
 def add(user: AsUser, group: Group, users: Users, url: Url = DEFAULT_URL, token: Token = "") -> None:
-    """Add up to 500 users; say who was left out, and why."""
+    """Add up to 500 users, and list the users that were left out with the reason."""
     asyncio.run(_add(Account(url, user, token), group, users))
 
 
@@ -54,7 +54,7 @@ def remove(user: AsUser, group: Group, member: User, url: Url = DEFAULT_URL, tok
 
 @app.command()
 def leave(user: AsUser, group: Group, url: Url = DEFAULT_URL, token: Token = "") -> None:
-    """Leave the group. Its owner transfers it first."""
+    """Leave the group. Its owner has to transfer it first."""
     _do(Account(url, user, token), lambda calls: calls.groups.leave(group))
 
 
@@ -80,7 +80,7 @@ def dissolve(
 
 @app.command()
 def members(user: AsUser, group: Group, url: Url = DEFAULT_URL, token: Token = "") -> None:
-    """List the group's members, and what the group is."""
+    """List the group's members, its name and its delivery mode."""
     asyncio.run(_members(Account(url, user, token), group))
 
 
@@ -116,6 +116,6 @@ async def _members(account: Account, group: str) -> None:
 
 
 def described(member: Member) -> str:
-    """One line: role, user, since when, and until when muted (0: not)."""
+    """One line: role, user, seq of joining, and the end of the mute if there is one."""
     muted = f"  muted until {day_and_time(member.muted_until)}" if member.muted_until else ""
     return f"{member.role:<7} {member.user_id}  since #{member.joined_seq}{muted}"

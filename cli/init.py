@@ -23,13 +23,13 @@ def init(
         float, typer.Option("--wait", help="Seconds to wait for each server.", callback=seconds)
     ] = SERVERS_S,
     restored: Annotated[
-        bool, typer.Option("--restored", help="The tables come from a backup: name them anew for the clients.")
+        bool, typer.Option("--restored", help="The tables come from a backup: give them a new name for the clients.")
     ] = False,
 ) -> None:
-    """Create topics, first offsets and tables. Run before the services start; again, it adds what is missing.
+    """Create topics, first offsets and tables. Run it before the services start. A later run adds what is missing.
 
-    Reads TIDINGS_KAFKA_* and TIDINGS_CASSANDRA_*. Changes nothing that is there: a topic with another number of
-    partitions than configured is refused (exit code 2).
+    Reads TIDINGS_KAFKA_* and TIDINGS_CASSANDRA_*. Does not change what exists: if a topic has another number of
+    partitions than configured, it ends with exit code 2.
     """
     kafka, cassandra = read_group(KafkaSettings), read_group(CassandraSettings)
     done, at_ms = asyncio.run(_initialise_log(kafka, wait_s))
@@ -41,7 +41,7 @@ def init(
 
 
 async def _initialise_log(settings: KafkaSettings, wait_s: float) -> tuple[Initialised, int]:
-    """What was done, and the time by the log's clock."""
+    """Create topics and first offsets. Returns what was done, and the current log time."""
 
     async def attempt() -> tuple[Initialised, int]:
         broker = composition.kafka(settings)

@@ -1,4 +1,4 @@
-"""Waiting for servers that may come up after us: bounded, and said on the terminal."""
+"""Waits for servers that are not up yet, for a bounded time and with a line on the terminal."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ _BACKOFF = Backoff(first_ms=200, most_ms=2_000)
 
 
 class GaveUp(TidingsError):
-    """A server did not answer in time; the text says which, why, and what to do."""
+    """A server did not answer in time. The text names the server, the reason, and what to do."""
 
 
 async def patiently(
@@ -22,9 +22,9 @@ async def patiently(
     within_s: float,
     say: Callable[[str], None],
 ) -> _Answer:
-    """The answer of the first attempt that does not raise Retryable; GaveUp after `within_s`.
+    """The result of the first attempt that does not raise Retryable. Raises GaveUp after `within_s`.
 
-    `attempt` must be repeatable: one that is cut off by the bound may have done its work.
+    `attempt` must be repeatable, because an attempt that is cut off by the bound may have done its work.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s

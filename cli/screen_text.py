@@ -14,38 +14,38 @@ TICKS = {
     Status.READ: "✓✓ read",
     Status.FAILED: "✗ failed",
 }
-# Of a text of others, some 25 rows of a terminal; a message may have 8,000 characters, each a line end.
+# The part of another user's text that is shown: about 25 rows of a terminal. A message may have 8,000 line ends.
 MOST = 2_000
 LINE_ENDS = 20
 LINE_END = " ⏎ "
-# A message, its place in the session, and what is left out of each.
+# A message, its place in the session, and the notes about what is left out of each.
 _MOST_SAID = 2 * MOST + 200
 _LAST_MS = 253_402_128_000_000  # 9999-12-30, so that no time zone leaves the calendar
 
 
 def visible(text: str, most: int = MOST) -> str:
-    """One line without anything that a terminal would obey: what users write is not ours to trust.
+    """One line without control characters, because a terminal would act on those in an untrusted text.
 
-    What is longer ends with the number of characters that are left out.
+    A longer text ends with the number of characters that are left out.
     """
     line = one_line(text, LINE_END, "\N{REPLACEMENT CHARACTER}")
-    if len(line) <= LINE_ENDS:  # most lines of most people
+    if len(line) <= LINE_ENDS:  # a shortcut for most lines: too short for so many line ends
         return line
     lines = line.split(LINE_END, LINE_ENDS)
     short = shortened(LINE_END.join(lines[:LINE_ENDS]), most)
     left_out = len(line) - len(short)
-    # Nobody is told that one line end is missing.
+    # A single missing line end is not worth a note.
     return f"{short} … ({left_out} more characters)" if left_out > len(LINE_END) else line
 
 
 def say(text: str, *, is_aside: bool = False) -> None:
-    """Print one visible line at once; an aside goes to standard error, so that a pipe holds the answer alone."""
+    """Print one visible line at once. An aside goes to standard error, so that a pipe holds only the answer."""
     line = isolated(visible(text, _MOST_SAID))
     print(line, file=sys.stderr if is_aside else sys.stdout, flush=True)
 
 
 def content(message: Message) -> str:
-    """What a message says: its text, or its kind and body."""
+    """The content of a message: its text, or its kind and body."""
     if message.kind == "text":
         return visible(message.text)
     return visible(f"[{message.kind}] {json.dumps(message.body, ensure_ascii=False)}")
@@ -57,7 +57,7 @@ def clock(at_ms: int) -> str:
 
 
 def day_and_time(at_ms: int) -> str:
-    """Local date and time. Who is muted for ever may be so until a year that no calendar has."""
+    """Local date and time. A mute without end may have a year that no calendar has, so the time is capped."""
     return _moment(at_ms).strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -66,6 +66,6 @@ def _moment(at_ms: int) -> datetime:
 
 
 def line(message: Message) -> str:
-    """A message with everything about it, for `tail`."""
+    """A message with its session, seq, sender and time, for `tail`."""
     place = visible(f"{message.session_id} #{message.seq} {message.sender_id}")
     return f"{clock(message.at)} {place}: {content(message)}"

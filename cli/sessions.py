@@ -1,4 +1,4 @@
-"""`tidings sessions` and `tidings receipts`: what a user has, and who has read it."""
+"""`tidings sessions` and `tidings receipts`: a user's sessions, and the readers of a message."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +20,7 @@ def sessions(
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """List a user's sessions with what is unread, newest activity first."""
+    """List a user's sessions with their unread counts, newest activity first."""
     asyncio.run(_sessions(Account(url, user, token), limit))
 
 
@@ -34,8 +34,8 @@ async def _sessions(account: Account, limit: int) -> None:
 
 
 async def _newest(calls: Calls, limit: int) -> Sequence[Session]:
-    """A full page is what the list was at one moment; of several pages only all of them are the whole list
-    (PROTOCOL, *the list while it moves*)."""
+    """The newest sessions. A single page is the list at one moment. Sessions can move between pages, so several
+    pages are complete only if all are read (PROTOCOL, *the list while it moves*)."""
     page = await calls.sessions.sessions(min(limit, MAX_PAGE))
     if page.next is None or len(page.sessions) >= limit:
         return page.sessions[:limit]
@@ -43,7 +43,7 @@ async def _newest(calls: Calls, limit: int) -> Sequence[Session]:
 
 
 def described(session: Session) -> str:
-    """One line: what is unread, the session, and its newest message."""
+    """One line: the unread count, the session, and its newest message."""
     unread = f"{session.unread} unread" if session.unread else ""
     name = f" {session.name}" if session.name else ""
     kind = f" ({session.mode})" if session.session_kind == "group" and session.mode else ""
@@ -62,7 +62,7 @@ def receipts(
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """List who has read and who has received a message: for its author and a group's admins."""
+    """List the users that have read or received a message. For its author and a group's admins."""
     asyncio.run(_receipts(Account(url, user, token), session, seq))
 
 

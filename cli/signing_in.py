@@ -1,4 +1,4 @@
-"""A client of the SDK that is signed in, or one line that says why not."""
+"""A signed-in client of the SDK, or one line with the reason why signing in failed."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,14 @@ from tidings_client.rest import Rest, http_url_of
 from tidings_client.server_time import ServerTime
 from tidings_client.tokens import Tokens, user_in
 
-TOLD_MS = 60_000  # a difference that a person may notice; the server takes 5 minutes
+NOTED_MS = 60_000  # a difference that a person may notice; the server accepts 5 minutes
 UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
-CONNECT_S = 20.0  # PROTOCOL gives `hello` 5 s and `live` 10 s
+CONNECT_S = 20.0  # PROTOCOL allows 5 s for `hello` and 10 s for `live`
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where, and who. An empty token: ask the gateway for one."""
+    """A user at a gateway. If the token is empty, the gateway is asked for one."""
 
     url: str
     user: str
@@ -30,22 +30,23 @@ class Account:
 
 
 class LivePlace:
-    """A cursor store that forgets with the process, and knows when the device's place in its inbox is fixed:
-    what was stored before is history, what comes after is delivered."""
+    """A cursor store in memory, which reports when the device's place in its inbox is fixed.
+
+    Messages that were stored before that are history. Later messages are delivered.
+    """
 
     def __init__(self) -> None:
         self._is_fixed = asyncio.Event()
 
     async def load(self) -> Cursor | None:
-        """See CursorStore: always a new device."""
+        """Always None, so that the device counts as new."""
         return None
 
     async def save(self, cursor: Cursor) -> None:
-        """See CursorStore."""
         self._is_fixed.set()
 
     async def fixed(self) -> None:
-        """Wait for it; GaveUp when the server does not say `live`."""
+        """Wait until the place is fixed. Raises GaveUp if the gateway does not send `live`."""
         try:
             await asyncio.wait_for(self._is_fixed.wait(), CONNECT_S)
         except TimeoutError:
@@ -56,7 +57,7 @@ class LivePlace:
 
 @contextlib.asynccontextmanager
 async def signed_in(account: Account, device: str, cursors: CursorStore, *, from_live: bool) -> AsyncIterator[Client]:
-    """A connected client while the block runs. Raises GaveUp, or the SDK's Stopped when the token is refused."""
+    """A connected client while the block runs. Raises GaveUp, or the SDK's Stopped if the token is refused."""
     url = http_url_of(account.url)
     ask = development_tokens(url, account.user)
     if not account.token:
@@ -64,7 +65,7 @@ async def signed_in(account: Account, device: str, cursors: CursorStore, *, from
     client = Client(url, account.token or ask, device_id=device, cursors=cursors, from_live=from_live)
     async with client:
         await _connected(client, url)
-        _tell_of_the_clock(client.device_ahead_ms)
+        _note_clock_difference(client.device_ahead_ms)
         if client.user_id != account.user:
             raise _speaks_for(client.user_id, account)
         yield client
@@ -72,7 +73,7 @@ async def signed_in(account: Account, device: str, cursors: CursorStore, *, from
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What is asked by REST alone, without a connection."""
+    """The calls that need only REST and no connection."""
 
     sessions: Rest
     groups: GroupCalls
@@ -80,7 +81,7 @@ class Calls:
 
 @contextlib.asynccontextmanager
 async def asking(account: Account) -> AsyncIterator[Calls]:
-    """The calls of a user while the block runs; they raise the SDK's ApiError and Unreachable, this GaveUp."""
+    """The calls of a user while the block runs. They raise the SDK's ApiError and Unreachable. Raises GaveUp."""
     url = http_url_of(account.url)
     ask = development_tokens(url, account.user)
     if not account.token:
@@ -98,17 +99,17 @@ async def asking(account: Account) -> AsyncIterator[Calls]:
         yield Calls(rest, GroupCalls(rest, lambda: message_ids.make(server_time.now_ms()), own_id))
     finally:
         await rest.close()
-        _tell_of_the_clock(server_time.device_ahead_ms)
+        _note_clock_difference(server_time.device_ahead_ms)
 
 
-def _tell_of_the_clock(ahead_ms: int | None) -> None:
-    """Nothing depends on this device's clock, but a person sees its times beside the server's."""
-    if ahead_ms is not None and abs(ahead_ms) >= TOLD_MS:
+def _note_clock_difference(ahead_ms: int | None) -> None:
+    """Print a note, because the user sees times of this clock next to the server's. Nothing else depends on it."""
+    if ahead_ms is not None and abs(ahead_ms) >= NOTED_MS:
         say(f"note: {clock_difference(ahead_ms)}", is_aside=True)
 
 
 def clock_difference(ahead_ms: int) -> str:
-    """In words, in the largest unit of which there are two."""
+    """The difference in words, in the largest unit of which there are at least two."""
     seconds = abs(ahead_ms) / 1_000
     unit, name = next(((size, name) for size, name in UNITS if round(seconds / size) >= 2), UNITS[-1])
     where = "ahead of" if ahead_ms > 0 else "behind"
@@ -119,7 +120,7 @@ async def _connected(client: Client, url: str) -> None:
     try:
         await asyncio.wait_for(client.connected(), CONNECT_S)
     except TimeoutError:
-        raise GaveUp(f"no WebSocket to {url} within {CONNECT_S:g} s; the gateway's log says why") from None
+        raise GaveUp(f"no WebSocket to {url} within {CONNECT_S:g} s; see the gateway's log") from None
 
 
 def _speaks_for(user_id: str, account: Account) -> GaveUp:
@@ -127,7 +128,7 @@ def _speaks_for(user_id: str, account: Account) -> GaveUp:
 
 
 async def _check_tokens(ask: TokenProvider, url: str) -> None:
-    """The client would ask for ever; a person wants to know at once."""
+    """Ask for a token once and raise GaveUp if that fails, because the client itself would retry without end."""
     try:
         await ask()
     except Unreachable as error:

@@ -1,4 +1,4 @@
-"""`tidings send` and `tidings tail`: for scripts, and for a first look."""
+"""`tidings send` and `tidings tail`: for scripts, and for first steps."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ from tidings_client.composing import Address
 
 
 class Until(StrEnum):
-    """What `send` waits for."""
+    """The event that `send` waits for."""
 
     SENT = "sent"
     DELIVERED = "delivered"
@@ -44,7 +44,7 @@ _STEPS = {Until.SENT: 1, Until.DELIVERED: 2, Until.READ: 3, Until.ANSWER: 1}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What `tail` prints: of one session or (empty) of all, and how many messages, 0 without end."""
+    """What `tail` prints. `session_id` empty: all sessions. `count`: the number of messages, 0 for no end."""
 
     session_id: str
     mark_read: bool
@@ -52,31 +52,33 @@ class Wanted:
 
 
 def send(  # noqa: PLR0913 - each argument is an option of the verb
-    sender: Annotated[str, typer.Option("--from", "--as", help="Who you are.", callback=user_id)],
-    text: Annotated[str, typer.Argument(help="What to say.")],
+    sender: Annotated[str, typer.Option("--from", "--as", help="Your user id.", callback=user_id)],
+    text: Annotated[str, typer.Argument(help="The text of the message.")],
     to: Annotated[
         str, typer.Option("--to", help="The user to write to.", callback=lambda text: text and user_id(text))
     ] = "",
     session: Session = "",
     until: Annotated[
         Until,
-        typer.Option("--until", help="Wait until it is stored, held or read (in a group: by anyone), or answered."),
+        typer.Option(
+            "--until", help="Wait until it is stored, delivered or read (in a group: by any member), or answered."
+        ),
     ] = Until.SENT,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for that.", callback=seconds)] = 20.0,
     message_id: Annotated[
         str,
         typer.Option(
             "--id",
-            help="The message's client_msg_id: sent again under the same id it is stored once.",
+            help="The message's client_msg_id. A message sent again with the same id is stored once.",
             callback=lambda text: text and client_msg_id(text),
         ),
     ] = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """Send one text message and print what becomes of it: ✓ sent, ✓✓ delivered, ✓✓ read."""
+    """Send one text message and print its status: ✓ sent, ✓✓ delivered, ✓✓ read."""
     if bool(to) == bool(session):
-        raise typer.BadParameter("say where it goes: either --to USER or --session g:<id>")
+        raise typer.BadParameter("give the recipient: either --to USER or --session g:<id>")
     address: Address = {"to": to} if to else {"session_id": session}
     if message_id:
         address["client_msg_id"] = message_id
@@ -130,23 +132,23 @@ def _unfinished(sent: SentMessage, until: Until, timeout_s: float) -> str:
 def tail(  # noqa: PLR0913 - each argument is an option of the verb
     user: AsUser,
     cursor: Annotated[
-        Path | None, typer.Option("--cursor", help="A file that keeps the place: the next run goes on there.")
+        Path | None, typer.Option("--cursor", help="A file that keeps the place, from which the next run continues.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Without a place, begin with the oldest message instead of what comes now.")
+        bool, typer.Option("--all", help="Without a place, begin with the oldest message instead of the next one.")
     ] = False,
     read: Annotated[
         bool,
-        typer.Option("--read", help="Mark as read what is printed, up to where nothing before it is missing."),
+        typer.Option("--read", help="Mark printed messages as read, up to the first gap."),
     ] = False,
     session: Session = "",
     count: Annotated[int, typer.Option("--count", help="End after so many messages; 0: never.", min=0)] = 0,
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """Print every message of a user's sessions (or of one) as it comes, each once, in order. Ctrl-C ends it."""
+    """Print every message of a user's sessions (or of one session) as it arrives, once and in order. Ctrl-C ends it."""
     cursors = FileCursorStore(cursor) if cursor else MemoryCursorStore()
-    # A cursor belongs to a device; without one, several may run side by side.
+    # A cursor belongs to a device. Without a cursor several runs may be active at once, each as its own device.
     device = "tail" if cursor else f"tail-{os.getpid()}"
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_tail(Account(url, user, token), device, cursors, not everything, Wanted(session, read, count)))
@@ -154,11 +156,11 @@ def tail(  # noqa: PLR0913 - each argument is an option of the verb
 
 async def _tail(account: Account, device: str, cursors: CursorStore, from_live: bool, wanted: Wanted) -> None:
     async with signed_in(account, device, cursors, from_live=from_live) as client:
-        telling = asyncio.create_task(_tell_of_troubles(client))
+        printing = asyncio.create_task(_print_problems(client))
         try:
             await _print_messages(client, wanted)
         finally:
-            telling.cancel()
+            printing.cancel()
 
 
 async def _print_messages(client: Client, wanted: Wanted) -> None:
@@ -174,8 +176,8 @@ async def _print_messages(client: Client, wanted: Wanted) -> None:
             return
 
 
-async def _tell_of_troubles(client: Client) -> None:
-    """On stderr, so that a pipe holds messages only."""
+async def _print_problems(client: Client) -> None:
+    """Print problems on stderr, so that a pipe holds only messages."""
     async for event in client.events():
         if isinstance(event, Complaint):
             say(f"{event.code}: {event.message}", is_aside=True)

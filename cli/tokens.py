@@ -1,4 +1,4 @@
-"""`tidings token`: a token of development mode, signed here with the key that the gateway checks with."""
+"""`tidings token`: a token for development mode, signed here with the key with which the gateway checks it."""
 
 import time
 from pathlib import Path
@@ -11,12 +11,12 @@ from cli.arguments import user_id
 from tidings.errors import ConfigurationError
 
 MIN_KEY_BYTES = 32  # what the gateway demands (RFC 7518: a key as long as the hash)
-MAX_TTL_S = 30 * 86_400  # what a gateway gives out at most; more is milliseconds by mistake
+MAX_TTL_S = 30 * 86_400  # the longest that a gateway gives out; a larger value is mostly milliseconds by mistake
 KEY_FILE = Path(".run/dev-token.key")
 
 
 def token(
-    user: Annotated[str, typer.Argument(help="Whom the token names (sub).", callback=user_id)],
+    user: Annotated[str, typer.Argument(help="The user that the token names (sub).", callback=user_id)],
     ttl_s: Annotated[int, typer.Option("--ttl", help="Seconds until it ends.", min=1, max=MAX_TTL_S)] = 86_400,
     key_file: Annotated[
         Path, typer.Option("--key-file", envvar="TIDINGS_TOKEN_DEV_KEY_FILE", help="The key; the local stack makes it.")
@@ -36,7 +36,7 @@ def token(
 
 
 def read_key(file: Path) -> bytes:
-    """The development key; ConfigurationError says how to get one."""
+    """The development key. The text of the ConfigurationError says how to get one."""
     try:
         key = file.read_bytes().strip()
     except OSError as error:
@@ -52,5 +52,5 @@ def read_key(file: Path) -> bytes:
 
 
 def signed(key: bytes, audience: str, user: str, now_s: int, ttl_s: int) -> str:
-    """PROTOCOL, REST: sub, aud, iat and exp, HS256."""
+    """A token as in PROTOCOL, REST: sub, aud, iat and exp, HS256."""
     return jwt.encode({"sub": user, "aud": audience, "iat": now_s, "exp": now_s + ttl_s}, key, algorithm="HS256")

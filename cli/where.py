@@ -11,11 +11,11 @@ from tidings.topics import MESSAGES_INBOUND, MESSAGES_PERSISTED
 def where(
     message_id: Annotated[int, typer.Argument(help="As in send_ack and in every message.", min=0, max=2**63 - 1)],
 ) -> None:
-    """Say where in the log a message began: epoch, partition and offset of its command.
+    """Print where in the log a message began: epoch, partition and offset of its command.
 
-    Every later stage carries these coordinates: its record on messages.persisted is in the partition of the same
-    number, its rows have log_epoch and log_offset. A persister whose committed offset of that partition is above it
-    is done with it; the topics behind it have offsets of their own.
+    Every later stage carries these coordinates. The record on messages.persisted is in the partition of the same
+    number, and the rows have log_epoch and log_offset. The persister is done with the command if its committed offset
+    of that partition is higher. Later topics have their own offsets.
     """
     epoch, partition, offset = ids.split_message_id(message_id)
     print(f"epoch {epoch}\n{MESSAGES_INBOUND} partition {partition} offset {offset}")

@@ -1,5 +1,5 @@
-"""The shared vocabulary and ports of Tidings. Imports no service.
+"""The shared vocabulary and ports of Tidings. It imports no service.
 
 Reading order: ids, errors, topics, codec; then the ports broker/base and
-store/base; then runtime/worker, the one loop that all workers share.
+store/base; then runtime/worker, the loop that all workers share.
 """

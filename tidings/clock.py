@@ -1,14 +1,14 @@
-"""Time, as a port: shells take a clock, cores take `now_ms`."""
+"""Time as a port: shells get a clock, and cores get `now_ms`."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two readings, in milliseconds."""
+    """Wall time and monotonic time, in milliseconds."""
 
     def wall_ms(self) -> int:
-        """Milliseconds since 1970. For people and for checks of courtesy; decides nothing (law 1)."""
+        """Milliseconds since 1970, for display and for early checks. No decision uses it: law 1 (the log decides)."""
         ...
 
     def monotonic_ms(self) -> int:
@@ -20,9 +20,7 @@ class SystemClock:
     """The clock of this machine."""
 
     def wall_ms(self) -> int:
-        """See Clock."""
         return time.time_ns() // 1_000_000
 
     def monotonic_ms(self) -> int:
-        """See Clock."""
         return time.monotonic_ns() // 1_000_000

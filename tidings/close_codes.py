@@ -1,10 +1,10 @@
-"""The codes with which a gateway closes a WebSocket (PROTOCOL has their meaning). The metric of closes has them all."""
+"""The codes with which a gateway closes a WebSocket. PROTOCOL has their meaning; the metric of closes has them all."""
 
 from enum import IntEnum
 
 
 class CloseCode(IntEnum):
-    """RFC 6455's and our own."""
+    """Codes of RFC 6455, and our own from 4400 on."""
 
     GOING_AWAY = 1001
     TOO_BIG = 1009
@@ -15,5 +15,5 @@ class CloseCode(IntEnum):
     UNAVAILABLE = 4503
 
 
-# What is counted where the gateway has not closed: the client has, or the web server (1007, 1009).
+# Counted for a close by the client or by the web server (1007, 1009) instead of the gateway.
 NOT_OURS = 1000

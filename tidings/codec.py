@@ -1,7 +1,7 @@
-"""Bytes of the log to records and back, with the checks that every reader relies on. Pure.
+"""Decodes the records of the log, with the checks that every reader relies on. Pure.
 
-A command that cannot be understood is a PoisonRecord: nothing was promised
-yet. A record behind the ack that cannot be understood is an UnreadableRecord:
+A command that cannot be decoded is a PoisonRecord, because nothing was promised for
+it yet. A record after the ack that cannot be decoded is an UnreadableRecord, because
 skipping it would lose a message.
 """
 
@@ -30,8 +30,9 @@ from tidings.wire.inbound_pb2 import ChangeGroup, ChangeMember, Command, GroupSe
 from tidings.wire.persisted_pb2 import Persisted
 from tidings.wire.receipts_pb2 import Receipt
 
-# The rules that this code decides by, and all that it still knows how to decide by (law 1). Until 0.1.0 is released
-# nobody's log holds records of an older code, and decisions change without a new number; never after that.
+# The rules that this code stamps on commands, and all rules that it can decide by: law 1 (the log decides). Until the
+# release of 0.1.0 no log holds records of older code, so decisions may change without a new number. After it they
+# may not.
 RULES = 1
 KNOWN_RULES = frozenset({1})
 
@@ -46,11 +47,11 @@ KIND_NAMES = {
     KIND_REACTION: "reaction",
 }
 KINDS = {name: kind for kind, name in KIND_NAMES.items()}
-# Frames are at most 64 KiB; canonical JSON can be a little longer than what the client wrote.
+# Frames are at most 64 KiB. Canonical JSON can be a little longer than the client's JSON.
 COMMAND_BYTES = 256 * 1024
 POSTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
 COUNTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
-# PROTOCOL: users whom one group command may name besides its sender.
+# PROTOCOL: the number of users that a group command may name besides its sender.
 COMMAND_USERS = 500
 GROUP_NAME_POINTS = 128
 _ROLES = frozenset({"admin", "member"})
@@ -60,15 +61,15 @@ _M = TypeVar("_M", bound=Message)
 
 
 def canonical_json(value: object) -> bytes:
-    """JSON with sorted keys, no white space, each number in one way: equal values give equal bytes.
+    """JSON with sorted keys, no white space and one form of each number, so that equal values give equal bytes.
 
-    Raises TypeError or ValueError for what JSON or Unicode does not allow, and for a number that cannot be kept.
+    Raises TypeError or ValueError for a value that JSON or Unicode does not allow, or a number that cannot be kept.
     """
     return orjson.dumps(_canonical(value), option=orjson.OPT_SORT_KEYS)
 
 
 def _canonical(value: object) -> object:
-    if isinstance(value, str):  # most values of most bodies
+    if isinstance(value, str):  # first, because most values of most bodies are text
         return value
     if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items()}
@@ -88,18 +89,20 @@ def post_digest(post: Post) -> bytes:
 
 
 def decode_command(value: bytes | None) -> Command:
-    """A record of messages.inbound; raises PoisonRecord, or UnknownRules for the code of another day.
+    """Decode a record of messages.inbound. Raises PoisonRecord, or UnknownRules for rules of other code.
 
-    What is checked here the gateway guarantees, so that only nonsense is poison:
-    a group command stands in a group session, names 1 to COMMAND_USERS
-    well-formed users besides its sender (creating: 0 to as many), changes
-    something, and knows its words. Who may do it, the log decides.
+    The gateway guarantees everything that is checked here, so no command of a gateway
+    is poison. A group command is in a group session, and names 1 to COMMAND_USERS
+    well-formed users besides its sender (a creation: 0 to COMMAND_USERS). It changes
+    something, and its words are valid. The persister decides whether the sender has
+    the right to it.
     """
     if value is not None and len(value) > COMMAND_BYTES:
         raise PoisonRecord(f"a command of {len(value)} bytes, above the {COMMAND_BYTES} that a gateway can publish")
     command = _decode(Command, value, PoisonRecord)
     if command.stamps.rules == 0:
-        # Not the rules of another day but no command of a gateway: it must not stop the partition.
+        # Every gateway stamps rules. A record without them is not a gateway's command, so it must not stop the
+        # partition.
         raise PoisonRecord("no rules are stamped on it")
     _check_rules(command.stamps)
     problem = _command_problem(command)
@@ -200,7 +203,7 @@ def _stamps_make_sense(stamps: Stamps) -> bool:
 
 
 def decode_persisted(value: bytes | None) -> Persisted:
-    """A record of messages.persisted; raises UnreadableRecord or UnknownRules."""
+    """Decode a record of messages.persisted. Raises UnreadableRecord or UnknownRules."""
     persisted = _decode(Persisted, value, UnreadableRecord)
     _check_rules(persisted.stamps)
     if not (persisted.HasField("source") and persisted.message.seq > 0 and persisted.message.session_id):
@@ -209,7 +212,7 @@ def decode_persisted(value: bytes | None) -> Persisted:
 
 
 def decode_delivery(value: bytes | None) -> Delivery:
-    """A record of deliveries; raises UnreadableRecord or UnknownRules."""
+    """Decode a record of deliveries. Raises UnreadableRecord or UnknownRules."""
     delivery = _decode(Delivery, value, UnreadableRecord)
     content = delivery.WhichOneof("content")
     if content is None:
@@ -222,7 +225,7 @@ def decode_delivery(value: bytes | None) -> Delivery:
 
 
 def decode_receipt(value: bytes | None) -> Receipt:
-    """A record of receipts.inbound; raises PoisonRecord."""
+    """Decode a record of receipts.inbound. Raises PoisonRecord."""
     receipt = _decode(Receipt, value, PoisonRecord)
     if not ids.is_logged_session_id(receipt.session_id) or not ids.is_logged_user_id(receipt.user_id):
         raise PoisonRecord("session_id or user_id is not well-formed")

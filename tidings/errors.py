@@ -1,16 +1,16 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of Tidings, as one tree.
 
 TidingsError
 ├── Retryable                 the same round again, with backoff (law 9)
 │   ├── BrokerUnavailable     the log did not confirm; the outcome is unknown
 │   └── StoreUnavailable      the tables did not confirm; the outcome is unknown
-├── Backpressure              a bound is full: hold, pause
-├── PoisonRecord              not to be understood, before the ack: to dead-letters
+├── Backpressure              a bound is full: the source waits
+├── PoisonRecord              a record before the ack cannot be decoded: to dead-letters
 ├── PartitionStopped          this partition stands still until an operator acts
-│   ├── UnreadableRecord      after the ack: skipping it would lose a message
+│   ├── UnreadableRecord      a record after the ack: skipping it would lose a message
 │   ├── UnknownRules          the code is older than the record
-│   ├── LostLogTail           the tables know more than the log holds
-│   └── PositionOutOfRange    the stage was stopped longer than the log keeps
+│   ├── LostLogTail           the tables hold more than the log
+│   └── PositionOutOfRange    the stage was stopped longer than the log's retention
 ├── Refused                   a client's command or call is refused, with PROTOCOL's code
 └── ConfigurationError        the process must not start
 """
@@ -19,11 +19,11 @@ from collections.abc import Collection
 
 
 class TidingsError(Exception):
-    """Root of the tree."""
+    """The root of the tree."""
 
 
 class Retryable(TidingsError):
-    """The same round again, with backoff. The outcome of this try is unknown, never failed."""
+    """The same round is tried again, with backoff. The outcome of the failed try is unknown."""
 
 
 class BrokerUnavailable(Retryable):
@@ -35,15 +35,15 @@ class StoreUnavailable(Retryable):
 
 
 class Backpressure(TidingsError):
-    """A bound is full; its source has to wait."""
+    """A bound is full, so its source has to wait."""
 
 
 class PoisonRecord(TidingsError):
-    """A record before the ack that cannot be understood; goes to dead-letters and takes no seq."""
+    """A record before the ack cannot be decoded. It goes to dead-letters and takes no seq."""
 
 
 class PartitionStopped(TidingsError):
-    """One partition stands still, nothing committed; the text says what the operator can do."""
+    """One partition stands still, and the record is not committed. The text says what the operator can do."""
 
 
 class UnreadableRecord(PartitionStopped):
@@ -51,18 +51,18 @@ class UnreadableRecord(PartitionStopped):
 
 
 class UnknownRules(PartitionStopped):
-    """A record was stamped with rules that this version of the code does not know."""
+    """A record is stamped with rules that this version of the code cannot decide by."""
 
 
 class LostLogTail(PartitionStopped):
-    """The tables hold what the log no longer holds at this epoch."""
+    """The tables hold rows whose records the log of this epoch no longer holds."""
 
 
 class PositionOutOfRange(PartitionStopped):
-    """The committed position lies outside of what the log still keeps."""
+    """The committed position is outside of what the log still holds."""
 
     def __init__(self, text: str, partitions: Collection[object] = ()) -> None:
-        """`partitions` are the broker port's TopicPartitions concerned."""
+        """`partitions`: the TopicPartitions (of the broker port) concerned."""
         super().__init__(text)
         self.partitions = tuple(partitions)
 
@@ -103,7 +103,7 @@ class Refused(TidingsError):
     """A command or call is refused. `code` is one of HTTP_STATUS; `text` says what to change."""
 
     def __init__(self, code: str, text: str, retry_after_ms: int | None = None) -> None:
-        """Refuse with one of PROTOCOL's codes; an unknown one is a programming error (KeyError)."""
+        """`code`: one of PROTOCOL's codes. Any other code is a programming error (KeyError)."""
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text

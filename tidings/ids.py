@@ -1,11 +1,11 @@
-"""Identifiers: what is a valid one, how they are built, where they hash to. Pure."""
+"""Identifiers: their syntax, how they are built, and the partitions that they hash to. Pure."""
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-# Not of dots only: clients of HTTP fold a path that ends in /members/.. to the group's own (PROTOCOL, Ids).
+# Not dots only, because HTTP clients fold a path that ends in /members/.. to the group's own path (PROTOCOL, Ids).
 _USER = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.@-]{1,64}")
 _LOGGED_USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 USER_ID_TEXT = "1-64 characters A-Z a-z 0-9 _ . @ -, not dots only"
@@ -21,46 +21,47 @@ MAX_PARTITIONS = 2**_PARTITION_BITS
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in one partition of the log: offsets start again when the epoch rises."""
+    """A position in one partition of the log. Offsets start again when the epoch rises."""
 
     epoch: int
     offset: int
 
 
 def is_user_id(text: str) -> bool:
-    """True for 1-64 characters of A-Z a-z 0-9 _ . @ -, not of dots only: what a client may name."""
+    """Whether a client may use the text as a user id: 1-64 characters of A-Z a-z 0-9 _ . @ -, not dots only."""
     return _USER.fullmatch(text) is not None
 
 
 def is_logged_user_id(text: str) -> bool:
-    """True for what records and rows may hold: ids of dots only too, which gateways took at first.
+    """Whether records and rows may hold the text as a user id. Early gateways also accepted ids of dots only.
 
-    A replay must decide about them as it did (law 1), so stages judge by this, and gateways by is_user_id.
+    Stages use this function and gateways use is_user_id, because a replay must decide as before: law 1 (the log
+    decides).
     """
     return _LOGGED_USER.fullmatch(text) is not None
 
 
 def is_client_msg_id(text: str) -> bool:
-    """True for 1-64 printable ASCII characters."""
+    """Whether the text is 1-64 printable ASCII characters."""
     return _CLIENT_MSG.fullmatch(text) is not None
 
 
 def direct_session(one: str, other: str) -> str:
-    """The session id of two users, or of one user's notes; the same whoever asks."""
+    """The session id of two users in either order, or of one user's notes."""
     first, second = sorted((one, other))
     return f"d:{first}:{second}"
 
 
-# Some 250 bytes each: 4 MB. A miss costs 1 µs, and the gateway asks three times for every message.
+# About 250 bytes each: 4 MB. A miss costs 1 µs, and the gateway calls this three times for every message.
 @lru_cache(maxsize=16_384)
 def direct_users(session_id: str) -> tuple[str, ...]:
-    """The one or two users of a direct session; empty for anything that is not a well-formed one."""
+    """The one or two users of a direct session; empty if the id is not a well-formed direct session."""
     users = logged_direct_users(session_id)
     return users if all(map(is_user_id, users)) else ()
 
 
 def logged_direct_users(session_id: str) -> tuple[str, ...]:
-    """As direct_users, by is_logged_user_id."""
+    """Like direct_users, with is_logged_user_id."""
     match session_id.split(":"):
         case ["d", first, second] if is_logged_user_id(first) and is_logged_user_id(second) and first <= second:
             return (first,) if first == second else (first, second)
@@ -69,27 +70,27 @@ def logged_direct_users(session_id: str) -> tuple[str, ...]:
 
 
 def is_group_session(session_id: str) -> bool:
-    """True for a well-formed group id; says nothing of its existence."""
+    """Whether the text is a well-formed group id. The group need not exist."""
     return _GROUP.fullmatch(session_id) is not None
 
 
 def is_session_id(session_id: str) -> bool:
-    """True for a well-formed direct or group session id."""
+    """Whether the text is a well-formed direct or group session id."""
     return is_group_session(session_id) or bool(direct_users(session_id))
 
 
 def is_logged_session_id(session_id: str) -> bool:
-    """As is_session_id, by is_logged_user_id."""
+    """Like is_session_id, with is_logged_user_id."""
     return is_group_session(session_id) or bool(logged_direct_users(session_id))
 
 
 def message_id(epoch: int, partition: int, offset: int) -> int:
-    """The int64 of a message, from the place of its command on messages.inbound."""
+    """The int64 id of a message, made of the coordinates of its command on messages.inbound."""
     return (epoch << (_PARTITION_BITS + _OFFSET_BITS)) | (partition << _OFFSET_BITS) | offset
 
 
 def split_message_id(number: int) -> tuple[int, int, int]:
-    """(epoch, partition, offset) of a message id: where an operator finds its command."""
+    """(epoch, partition, offset) of the command of a message."""
     offset = number & (2**_OFFSET_BITS - 1)
     partition = (number >> _OFFSET_BITS) & (MAX_PARTITIONS - 1)
     return number >> (_PARTITION_BITS + _OFFSET_BITS), partition, offset
@@ -97,7 +98,7 @@ def split_message_id(number: int) -> tuple[int, int, int]:
 
 def uuid7_time_ms(client_msg_id: str) -> int | None:
     """The time inside a UUIDv7 in its canonical text form (either case); None for any other id."""
-    # By pattern and not by uuid.UUID, which takes 5 µs, several times a message.
+    # A pattern, because uuid.UUID takes 5 µs and this runs several times per message.
     if _UUID7.fullmatch(client_msg_id) is None:
         return None
     return int(client_msg_id[:8] + client_msg_id[9:13], 16)
@@ -105,7 +106,7 @@ def uuid7_time_ms(client_msg_id: str) -> int | None:
 
 def month_of(at_ms: int) -> int:
     """The UTC month of a time as yyyymm: 202611."""
-    # Looked up by day, since every message asks for it.
+    # Cached by day, because every message needs it.
     return _month_of_day(at_ms // 86_400_000)
 
 

@@ -1,7 +1,7 @@
-"""Numbers of JSON by their value: however a client writes one, it is one number. Pure.
+"""JSON numbers by value: all ways to write a number give the same number. Pure.
 
 `5`, `5.0` and `50e-1` are 5; `1e19` is 10000000000000000000; `-0` is 0. Whole numbers of 64 bits are kept exactly.
-Anything else is kept as the nearest double, and refused in a body where it has more digits than a double keeps.
+Any other number is kept as the nearest double. A body with a number of more digits than a double keeps is refused.
 """
 
 import math
@@ -11,28 +11,28 @@ from decimal import Decimal
 
 LEAST_WHOLE = -(2**63)
 MOST_WHOLE = 2**64 - 1
-# Printed with so many digits, a double comes back as itself, and many libraries print them all.
+# A double printed with so many digits is read back as itself, and many libraries print all of them.
 DOUBLE_DIGITS = 17
-# Of MOST_WHOLE. A number of more significant digits is neither a whole one of 64 bits nor a double.
+# The digits of MOST_WHOLE. A number with more significant digits is neither a whole number of 64 bits nor a double.
 WHOLE_DIGITS = 20
-# No text is as long as the zeros that would make up for more.
+# A larger exponent would need more zeros in the text than any text has.
 _POWER_DIGITS = 9
-# Up to 15 digits, and a point or an `e`: below 10^15 no two such numbers share a double, so the nearest one tells all.
+# Up to 15 digits, and a point or an `e`. Below 10^15 no two such numbers share a double, so a double identifies each.
 _PLAIN_CHARS = 16
 _PLAIN_BOUND = 1e15
 
 
 @dataclass(frozen=True, slots=True)
 class Inexact:
-    """A number that cannot be kept; `text` as the client wrote it. Equal to nothing that a field may hold."""
+    """A number that cannot be kept, with the client's `text`. It is not equal to any value that a field may hold."""
 
     text: str
 
 
 def number_of(text: str) -> int | float | Inexact:
-    """The value of a number that JSON writes with a fraction or an exponent. For msgspec's `float_hook`.
+    """The value of a number that is written with a fraction or an exponent. For msgspec's `float_hook`.
 
-    Linear in the text: nothing but a short form of it is ever reckoned with.
+    Linear in the length of the text, because all arithmetic uses a short form of it.
     """
     if len(text) <= _PLAIN_CHARS:
         double = float(text)
@@ -48,7 +48,7 @@ def number_of(text: str) -> int | float | Inexact:
         return Inexact(text)
     exact = Decimal(short)
     if exact == exact.to_integral_value():
-        # A double of more than 64 bits never becomes a long integer.
+        # A double of more than 64 bits is not converted, because it would become a very long integer.
         whole = int(exact) if LEAST_WHOLE <= double <= MOST_WHOLE + 1 else MOST_WHOLE + 1
         if LEAST_WHOLE <= whole <= MOST_WHOLE:
             return whole
@@ -58,7 +58,7 @@ def number_of(text: str) -> int | float | Inexact:
 
 
 def _short(text: str) -> str | None:
-    """The same value as significant digits and an exponent; None where nothing keeps so many of them."""
+    """The same value as significant digits and an exponent. None if it has too many digits to be kept."""
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, fraction = mantissa.lstrip("-").partition(".")
     digits = (whole + fraction).lstrip("0")
@@ -74,10 +74,10 @@ def _short(text: str) -> str | None:
 
 
 def kept(value: int | float) -> int | float:
-    """A number as canonical JSON writes it. Raises ValueError for one that cannot be kept."""
+    """A number as canonical JSON writes it. Raises ValueError if it cannot be kept."""
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{value} is no number of JSON")
+            raise ValueError(f"{value} is not a JSON number")
         return int(value) if value.is_integer() and LEAST_WHOLE <= value <= MOST_WHOLE else value
     if LEAST_WHOLE <= value <= MOST_WHOLE:
         return value
@@ -88,5 +88,5 @@ def kept(value: int | float) -> int | float:
 
 
 def unkept(what: str) -> str:
-    """The text for a number that cannot be kept."""
+    """The error text for a number that cannot be kept."""
     return f"{what} cannot be kept; write it as a string (whole numbers of 64 bits, or {DOUBLE_DIGITS} digits)"

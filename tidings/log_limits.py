@@ -1,7 +1,7 @@
-"""Bounds for log lines: a server that is away makes some libraries log thousands of lines a second.
+"""Bounds for log lines, because some libraries log thousands of lines a second while a server is unreachable.
 
-Lines are of one kind when logger, level and text are equal but for numbers, and the exception is of one type and
-place. Errors of partitions are told apart.
+Lines are of one kind if logger, level and text are equal except for numbers, and if their exceptions have the same
+type and place. Errors of different partitions are different kinds.
 """
 
 import logging
@@ -14,24 +14,24 @@ from typing import TypeVar
 
 Key = TypeVar("Key")
 
-# A kind may say this many lines at once, and then one every two seconds.
+# A kind may log this many lines at once, and then one every two seconds.
 BURST_LINES = 5
 LINES_PER_S = 0.5
-# All kinds of one logger together: texts with names or addresses in them make ever new kinds.
+# For all kinds of one logger together, because texts with names or addresses are always new kinds.
 LOGGER_BURST_LINES = 100
 LOGGER_LINES_PER_S = 10.0
-# Kinds that are kept; when there are more, all are forgotten, and each may say its burst again.
+# The most kinds in memory. When there are more, all are dropped, and each may log its burst again.
 _KINDS_MOST = 2_000
 _KIND_CHARACTERS = 120
 _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+")
-# In a traceback as text: where it was raised, and the last line that is not indented, which begins with the type.
+# In a traceback as text: the place of the error, and the last line that is not indented, which begins with the type.
 _PLACE = re.compile(r'^ +File "([^"\n]*)", line (\d+)', re.MULTILINE)
 _TYPE = re.compile(r"^([^\s:]+)(?::|$)", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """Lines that may still be said, and those that were not."""
+    """The lines that a kind may still log, and the number of suppressed lines."""
 
     lines: float
     at_s: float
@@ -48,9 +48,9 @@ class _Bucket:
 
 
 class LineLimiter(logging.Filter):
-    """Drops lines above the bounds; the next line of the kind that passes says how many were dropped.
+    """Drops lines above the bounds. The next line of the kind that passes states how many were dropped.
 
-    Called from any thread.
+    May be called from any thread.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +61,7 @@ class LineLimiter(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """True for a line that may be said."""
+        """Whether the line may be logged."""
         with self._lock:
             now_s = self._now_s()
             kind = _bucket(self._kinds, _kind(record), BURST_LINES, now_s)
@@ -73,7 +73,7 @@ class LineLimiter(logging.Filter):
                 return False
             suppressed, kind.suppressed = kind.suppressed, 0
         if suppressed:
-            _tell(record, suppressed)
+            _add_suppressed(record, suppressed)
         return True
 
 
@@ -87,18 +87,18 @@ def _kind(record: logging.LogRecord) -> tuple[object, ...]:
     said: object = record.msg
     partition = None
     if isinstance(said, dict):  # structlog's
-        # Each partition that stops is named once; rounds that are repeated are one kind, whatever their partition.
+        # Each stopped partition is a kind of its own. Repeated rounds of all partitions are one kind.
         partition = said.get("partition") if record.levelno >= logging.ERROR else None
         said = said.get("event")
     return record.name, record.levelno, _NUMBERS.sub("#", str(said)[:_KIND_CHARACTERS]), partition, _raised(record)
 
 
 def _raised(record: logging.LogRecord) -> tuple[str, ...] | None:
-    """Type and place of the exception of a line: a flood of one bug must not hide the first traceback of another."""
-    told = record.msg.get("exception") if isinstance(record.msg, dict) else None
-    if isinstance(told, str):  # structlog has made it text
-        last_place = max(_PLACE.finditer(told), key=lambda found: found.start(), default=None)
-        after = told[last_place.end() :] if last_place else told
+    """Type and place of a line's exception, so that lines of one bug do not hide the first traceback of another."""
+    text = record.msg.get("exception") if isinstance(record.msg, dict) else None
+    if isinstance(text, str):  # structlog has formatted it
+        last_place = max(_PLACE.finditer(text), key=lambda found: found.start(), default=None)
+        after = text[last_place.end() :] if last_place else text
         found = _TYPE.search(after)
         return (found[1] if found else "", *(last_place.groups() if last_place else ()))
     if not isinstance(record.exc_info, tuple) or record.exc_info[0] is None:
@@ -110,7 +110,7 @@ def _raised(record: logging.LogRecord) -> tuple[str, ...] | None:
     return (kind.__qualname__, *place)
 
 
-def _tell(record: logging.LogRecord, suppressed: int) -> None:
+def _add_suppressed(record: logging.LogRecord, suppressed: int) -> None:
     if isinstance(record.msg, dict):
         record.msg = {**record.msg, "suppressed": suppressed}
     else:

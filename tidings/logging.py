@@ -1,4 +1,4 @@
-"""Log lines as data: JSON in production, readable in development. No message bodies, no tokens."""
+"""Log lines as data: JSON in production, readable text in development. They hold no message bodies and no tokens."""
 
 import logging
 import sys
@@ -33,7 +33,7 @@ def configure(service: str, level: str, readable: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # The libraries' own chatter about every heartbeat and reconnect hides our lines.
+    # The libraries log every heartbeat and reconnect, which would hide our lines.
     for name in ("aiokafka", "cassandra", "uvicorn", "websockets"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     structlog.contextvars.bind_contextvars(service=service)

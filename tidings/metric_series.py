@@ -1,7 +1,7 @@
-"""Which service shows which metric, and with which label values: all there from the start, as 0.
+"""The metrics of each service and their label values. All series exist from the start, with 0.
 
-A counter that is born with 1 has no increase, so an alert on its rate misses the first event. And a metric that stands
-at 0 in a service that never moves it spoils every average.
+A counter that first appears with 1 shows no increase, so an alert on its rate would miss the first event. A metric
+that stays at 0 in a service that never changes it would distort every average.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,14 +27,14 @@ SERVICES = (GATEWAY, *STAGES)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A metric, and the label values that each of its services begins with."""
+    """A metric, and the label values with which each of its services starts."""
 
     metric: Collector
     labels: Mapping[str, Collection[Labels]]
 
 
 def _stages(metric: Collector, *values: str, only: Collection[str] = tuple(STAGES)) -> Series:
-    """By stage, and by `values` where the metric has a second label."""
+    """Series by stage, and by `values` if the metric has a second label."""
     ends: Collection[Labels] = [(value,) for value in values] or [()]
     return Series(metric, {service: [(stage, *end) for stage in STAGES[service] for end in ends] for service in only})
 
@@ -93,13 +93,16 @@ SERIES: Sequence[Series] = (
     _services(metrics.SESSION_LISTS, (GATEWAY,), *_one("kept", "read")),
     _services(metrics.HISTORY_CACHE_BYTES, (GATEWAY,)),
     _services(metrics.SEND_SECONDS, (GATEWAY,)),
-    # Routes by statuses by buckets would be thousands of series, nearly all of them 0: they come with their calls.
+    # Not in advance: all routes, statuses and buckets would be thousands of series, nearly all of them 0.
     _services(metrics.HTTP_SECONDS, (GATEWAY,)),
 )
 
 
 def begin(*services: str) -> None:
-    """All series of these services, as 0, and no metric of the others. For composition roots: once in a process."""
+    """Create all series of these services with 0, and remove the metrics of all others.
+
+    Composition roots call it once in a process.
+    """
     for series in SERIES:
         owners = [service for service in services if service in series.labels]
         if not owners:

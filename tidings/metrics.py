@@ -1,6 +1,6 @@
-"""Every metric of every service: kind, unit, meaning, and what to do about it. Nothing is declared elsewhere.
+"""Every metric of every service: kind, unit, meaning, and what to do about it. No metric is declared elsewhere.
 
-`CATALOGUE` is what the docs are made from; the objects below it are what code uses.
+The docs are generated from `CATALOGUE`. The code uses the objects below it.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# Seconds. From a quick round (2 ms) to a stage that is about to be called hung (30 s).
+# Seconds, from a quick round (2 ms) to a stage that counts as hung (30 s).
 _LATENCY_S = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
@@ -77,7 +77,7 @@ REPEATS = _counter(
 PARTITIONS = _gauge(
     "tidings_partitions",
     "partitions of a stage by state: loading, ready, paused, stopped; repeating: the same round failed 30 times",
-    "stopped above 0: the log line `partition stopped` names the reason and the way on; repeating above 0: "
+    "stopped above 0: the log line `partition stopped` names the reason and the action; repeating above 0: "
     "the log lines `round repeated` name what does not confirm",
     "stage",
     "state",
@@ -98,13 +98,13 @@ HINTS = _counter(
 COMMITS = _counter(
     "tidings_commits_total",
     "commits by outcome: done, failed, fenced",
-    "fenced is normal at a rebalance; failed: the group coordinator is unwell",
+    "fenced is normal at a rebalance; failed: the group coordinator does not answer",
     "stage",
     "outcome",
 )
 LOOP_LAG_SECONDS = _gauge(
     "tidings_loop_lag_seconds",
-    "how late the event loop last woke up",
+    "how late the event loop last ran a timer",
     "above 1 s: the process is starved of CPU or blocked; at half the session time-out it drops its round",
 )
 CLOCK_SKEW_SECONDS = _gauge(
@@ -121,7 +121,7 @@ SERVER_SILENT_SECONDS = _gauge(
 )
 DECISIONS = _counter(
     "tidings_decisions_total",
-    "commands by what the persister decided: stored, duplicate, unchanged (nobody to add), or the code of the refusal",
+    "commands by decision of the persister: stored, duplicate, unchanged (no user to add), or the code of the refusal",
     "a wave of one code points to one client version",
     "outcome",
 )
@@ -136,7 +136,7 @@ WATERMARKS = _counter("tidings_watermarks_total", "watermarks that moved", "none
 STRANGERS_WATERMARKS = _counter(
     "tidings_strangers_watermarks_total",
     "watermarks dropped because their user is not in the group",
-    "a few after removals; many: a gateway that does not know its members",
+    "a few are normal after removals; many: a gateway has outdated members",
 )
 CONNECTIONS = _gauge("tidings_connections", "live connections of this gateway", "uneven: see the balancer")
 CONNECTIONS_MOST = _gauge(

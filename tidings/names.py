@@ -1,17 +1,17 @@
-"""What may be a name: of a group, of a file, of whatever gets one later. From Unicode properties. Pure.
+"""Checks names, such as those of groups and files, by Unicode properties. Pure.
 
-The properties are those of the library `regex`, whose version of Unicode is newer than Python's.
+The properties come from the library `regex`, whose Unicode version is newer than Python's.
 """
 
 import unicodedata
 
 import regex
 
-# Unicode calls these symbols and letters, yet they are drawn as nothing, and no property says so: BRAILLE PATTERN
+# Unicode classifies these as symbols and letters, but they are invisible, and no property states it: BRAILLE PATTERN
 # BLANK, MUSICAL SYMBOL NULL NOTEHEAD, EGYPTIAN HIEROGLYPH FULL BLANK and HALF BLANK.
 _BLANK = r"\u2800\U0001D159\U00013441\U00013442"
 
-# Characters without a shape of their own that belong where they stand, each with an example:
+# Characters without a shape of their own that are valid in these places, each with an example:
 _IN_PLACE = regex.compile(
     r"(?V1)"
     # a joiner between two emoji: a family
@@ -27,8 +27,8 @@ _IN_PLACE = regex.compile(
     # a place to break a line in scripts that write no spaces: Khmer, Thai
     r"|(?<=\p{Line_Break=Complex_Context})\u200B(?=\p{Line_Break=Complex_Context})"
 )
-# Controls, surrogates, private, unassigned (noncharacters among them), line ends, what is not drawn, marks of
-# direction, format characters but for the drawn ones of Arabic numbers, and the object that is not there.
+# Controls, surrogates, private use, unassigned (also noncharacters), line ends, invisible characters; marks of
+# direction, format characters except the visible ones of Arabic numbers, the object replacement character.
 _REFUSED = regex.compile(
     r"(?V1)[\p{Cc}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\uFFFC"
     r"[\p{Cf}--\p{Prepended_Concatenation_Mark}]]"
@@ -38,7 +38,7 @@ _VISIBLE = regex.compile(rf"(?V1)[[\p{{L}}\p{{N}}\p{{P}}\p{{S}}]--[{_BLANK}]]")
 
 
 def name_fault(text: str) -> str | None:
-    """What to change in a name of any length; None for a good one. 0.1 µs for ASCII, about 10 µs for anything else."""
+    """What to change in a name; None if it is valid. Takes 0.1 µs for ASCII and about 10 µs otherwise."""
     if text.isascii() and text.isprintable() and not text.isspace() and text:
         return None
     shown = _IN_PLACE.sub("", text)

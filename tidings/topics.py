@@ -1,4 +1,4 @@
-"""The topics: names, keeping, who groups around them. Declared here and nowhere else."""
+"""The topics, their retention and their consumer groups. They are declared only here."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _DAY_MS = 24 * _HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class TopicSizes:
-    """Partition counts, chosen once: another count means new topics and a higher epoch."""
+    """Partition counts, chosen once, because another count needs new topics and a higher epoch."""
 
     session_partitions: int = 8
     user_partitions: int = 8
@@ -27,7 +27,7 @@ class TopicSizes:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as `tidings init` creates it. `settings` are the broker's own names."""
+    """One topic as `tidings init` creates it. `settings` have the broker's own names."""
 
     name: str
     partitions: int
@@ -38,12 +38,12 @@ def _kept(retention_ms: int) -> dict[str, str]:
     return {"retention.ms": str(retention_ms), "cleanup.policy": "delete", **_LOG_TIME}
 
 
-# Log time is the broker's (law 1); a record holds up to 24 KiB of text, and a batch a round.
+# Log time is the broker's: law 1 (the log decides). A record holds up to 24 KiB of text, and a batch up to a round.
 _LOG_TIME = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(2 * 1024 * 1024)}
 
 
 def declared(sizes: TopicSizes) -> tuple[Topic, ...]:
-    """All topics. DESIGN section 3 has the table: who writes, who reads, how long."""
+    """All topics. The table in DESIGN section 3 has their producers, consumers and retention."""
     s, u = sizes.session_partitions, sizes.user_partitions
     return (
         Topic(MESSAGES_INBOUND, s, _kept(7 * _DAY_MS)),
@@ -59,11 +59,11 @@ def declared(sizes: TopicSizes) -> tuple[Topic, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A consumer group and what it reads; its first offsets are written by `tidings init`."""
+    """A consumer group and its topics. `tidings init` writes its first offsets."""
 
     name: str
     topics: tuple[str, ...]
-    # How long the broker may gather records before it answers: for a group that waits anyway, each answer costs.
+    # How long the broker may gather records before it answers. For a group that waits anyway, as each answer costs CPU.
     gather_ms: int = 0
 
 

@@ -79,8 +79,8 @@ BUGS = (
     bug(
         "a claim is told as it was said",
         "services/receipts/merge.py",
-        "(told or stored).copy()",
-        "(told or Watermarks()).copy()",
+        "(published or stored).copy()",
+        "(published or Watermarks()).copy()",
         by.TOLD_ANEW,
         by.STORED_ANEW,
     ),
@@ -141,8 +141,8 @@ BUGS = (
     bug(
         "a session's tail is read in one await",
         "services/persister/worker.py",
-        "firsts, above, work.ensure_still_assigned)",
-        "firsts, above)",
+        "firsts, ends, work.ensure_still_assigned)",
+        "firsts, ends)",
         by.SLOW_SESSION,
     ),
     bug(
@@ -162,15 +162,15 @@ BUGS = (
     bug(
         "live is answered while a pushed round is unconfirmed",
         "services/fanout/deliver_worker.py",
-        "if newcomer.partition in self._unconfirmed:",
+        "if pending.partition in self._unconfirmed:",
         "if False:",
         by.H14,
     ),
     bug(
-        "a newcomer that must wait keeps the loop busy",
+        "a pending connection that must wait keeps the loop busy",
         "services/fanout/deliver_worker.py",
-        "if self._presence.newcomers and (partitions or not self._unconfirmed):",
-        "if self._presence.newcomers:",
+        "if self._presence.pending and (partitions or not self._unconfirmed):",
+        "if self._presence.pending:",
         by.NO_EMPTY_ROUNDS,
     ),
     bug(

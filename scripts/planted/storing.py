@@ -44,8 +44,8 @@ BUGS = (
     bug(
         "seq from memory only",
         "services/persister/worker.py",
-        "tails = await history.tails_below(self._store, firsts, above, work.ensure_still_assigned) if firsts else {}",
-        "tails: dict[str, history.Tail | LostLogTail | None] = dict.fromkeys(firsts)",
+        "found = await history.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)",
+        "found = history.TailsAndRowsAbove(dict.fromkeys(firsts), [])",
         by.H6,
         by.H17,
         by.SIMULATED,

@@ -3,11 +3,12 @@
 consumes   messages.persisted (group tidings.fanout.expand), deliveries (group
            tidings.fanout.deliver), presence and gateways (without a group)
 produces   deliveries, push (message, live, receipts, replaced)
-reads      group_members, as of the seq in hand
+reads      group_members, as of the seq of the current message
 writes     inbox, inbox_buckets, user_sessions
 promises   each member's inbox holds each of its messages once, in seq order (G6);
-           a push is a hint (law 11): what is lost is found by a gap and synced
+           a push is a hint: a client finds a lost push by its gap and syncs
+           (law 11: a push is a hint, the tables are the truth)
 
-Two workers in one process: expand (per session: members.py and plan.py decide)
-and deliver (per user: inbox.py, pushes.py and presence.py decide).
+Two workers run in one process. Expand works per session: members.py and plan.py decide.
+Deliver works per user: inbox.py, pushes.py and presence.py decide.
 """

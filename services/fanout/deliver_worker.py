@@ -1,10 +1,10 @@
-"""Deliver's round: from `deliveries` into inboxes and to connections."""
+"""Deliver's round: from the topic `deliveries` into inboxes and to connections."""
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice
 
 from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, membership_rows, place
-from services.fanout.presence_reader import Newcomer, PresenceReader
+from services.fanout.presence_reader import PendingConnection, PresenceReader
 from services.fanout.pushes import Pushes
 from tidings import metrics
 from tidings.broker.base import Record, TopicPartition
@@ -22,17 +22,17 @@ from tidings.wire.deliveries_pb2 import Delivery, InboxItem
 from tidings.wire.push_pb2 import Live, Push, Replaced
 
 _TAILS_IN_MEMORY = 200_000
-# A gateway that comes back brings thousands; they must not make the rounds of the others long.
-_NEWCOMERS_IN_ROUND = 500
+# A gateway that restarts brings thousands of connections at once. The bound keeps rounds short for all other users.
+_PENDING_IN_ROUND = 500
 
 
 class DeliverStage:
-    """Numbers inboxes, writes them, and tells whoever is connected."""
+    """Numbers and writes inbox rows, and pushes messages to the connected users."""
 
     name = "deliver"
 
     def __init__(self, store: Store, hints: HintSender, presence: PresenceReader, epoch: int) -> None:
-        """`epoch` is that of the topics, part of every coordinate."""
+        """`epoch`: the topics' epoch, part of every coordinate."""
         self._store = store
         self._hints = hints
         self._presence = presence
@@ -40,48 +40,47 @@ class DeliverStage:
         self._tails: PartitionState[str, InboxTail, InboxTail] = PartitionState(
             finish=lambda tail: tail, most=_TAILS_IN_MEMORY
         )
-        # Up to which offset a partition's records were pushed: a repeated round does not push again.
+        # The last pushed offset of each partition, so that a repeated round does not push again.
         self._pushed: dict[int, int] = {}
         self._unconfirmed: set[int] = set()
 
     def decode(self, record: Record) -> Delivery:
-        """See Stage."""
         return decode_delivery(record.value)
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
-        """A partition is ready only when its presence has been read to the end."""
+        """Read the presence of these partitions to its end, so that no connection is missed."""
         await self._presence.follow({partition.partition for partition in partitions})
 
     async def run(self, work: Round[Delivery]) -> None:
         """One round, from deliveries to inbox rows and pushes."""
-        # 1. Drop repeats: at or below the mark, the rows are in the inboxes already (law 4).
+        # 1. Drop repeats by law 4 (every stage drops what it has seen): their rows are in the inboxes already.
         items = [(record, item) for _, record, item in work.fresh(_item_of, lambda item: item.source)]
-        # 2. Load the tails of inboxes that are not cached, as of what is confirmed (law 5).
-        waiting = tuple(islice(self._presence.newcomers, _NEWCOMERS_IN_ROUND))
+        # 2. Load the tails of inboxes that are not cached, as of the confirmed position: law 5 (a replay
+        #    ignores later rows).
+        waiting = tuple(islice(self._presence.pending, _PENDING_IN_ROUND))
         await self._load(work, {user_id: record.partition for record, item in items for user_id in item.recipient_ids})
-        # 3. Send `live` to connections that wait for it: up to the tail all is in the inbox, the rest will be pushed.
-        await self._welcome(work, waiting)
+        # 3. Send `live` to pending connections. Messages up to the tail are in the inbox; later ones are pushed.
+        await self._answer_pending(work, waiting)
         # 4. Place: each recipient's next inbox_seq, the rows in their order, and the pushes.
         writes = OrderedWrites()
         self._tails.begin()
         messages = self._place(items, writes).records()
         metrics.PUSHES.labels("write").inc(len(messages))
-        # 5. Push. Hints may run before the writes, because the message itself is stored (law 11).
+        # 5. Push. A push may come before its inbox row, because the persister has stored the message itself: law 11
+        #    (a push is a hint, the tables are the truth).
         for gateway, push in chain(messages, self._ephemeral(work)):
             self._hints.send(gateway, push)
         self._unconfirmed.update(partition.partition for partition in work.arrivals)
-        # 6. Write. Until all rows are confirmed, the round is not, and will be repeated with the same inbox_seqs.
+        # 6. Write. If a row is not confirmed, the round is repeated and gives the same inbox_seqs.
         await work.write(self._store, writes)
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
-        """See Stage."""
         self._tails.confirm(partitions)
         self._unconfirmed.difference_update(partition.partition for partition in partitions)
-        if self._presence.newcomers and (partitions or not self._unconfirmed):
+        if self._presence.pending and (partitions or not self._unconfirmed):
             self._presence.wake()
 
     def forget(self) -> None:
-        """See Stage."""
         self._tails.forget()
         self._pushed.clear()
         self._unconfirmed.clear()
@@ -89,7 +88,10 @@ class DeliverStage:
     # -- load ------------------------------------------------------------------------------------
 
     async def _load(self, work: Round[Delivery], wanted: Mapping[str, int]) -> None:
-        """Tails of users (and their partitions) who are not in memory, as of what is confirmed (law 5)."""
+        """Cache the missing tails as of the confirmed position: law 5 (a replay ignores later rows).
+
+        `wanted`: the user partition of each user.
+        """
         missing: dict[str, Position] = {}
         for user_id, number in wanted.items():
             position = work.positions.get(TopicPartition(DELIVERIES, number))
@@ -97,37 +99,39 @@ class DeliverStage:
                 missing[user_id] = position
         if missing:
             loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)
-            # Taken back and given again meanwhile, a partition has another past: none of it may enter the cache.
+            # A partition may have been revoked and assigned again during the read. No row of its old assignment
+            # may enter the cache.
             work.ensure_still_assigned()
             self._tails.learn({user_id: _tail_of(tail) for user_id, tail in loaded.items()})
 
-    # -- newcomers -------------------------------------------------------------------------------
+    # -- pending connections ----------------------------------------------------------------------
 
-    async def _welcome(self, work: Round[Delivery], waiting: Collection[Newcomer]) -> None:
-        """`live`: all up to the tail is in the inbox, all after it will be pushed."""
+    async def _answer_pending(self, work: Round[Delivery], waiting: Collection[PendingConnection]) -> None:
+        """Send `live`: messages up to the tail are in the inbox, and all later ones will be pushed."""
         try:
-            await self._load(work, {newcomer.connection.user_id: newcomer.partition for newcomer in waiting})
+            await self._load(work, {pending.connection.user_id: pending.partition for pending in waiting})
         except StoreUnavailable:
-            # A hint never holds up the truth (law 11): they say `here` again after 5 s.
+            # `live` is only a hint, so it must not delay the round: law 11 (a push is a hint, the tables are the
+            # truth). The gateway repeats `here` after 5 s.
             metrics.HINTS.labels(self.name, "lost").inc(len(waiting))
-            # What was in memory may have been forgotten meanwhile.
+            # `forget` may have dropped the cached tails during the read.
             work.ensure_still_assigned()
-        for newcomer in waiting:
-            self._presence.newcomers.popleft()
-            if newcomer.partition in self._unconfirmed:
-                # Its inbox is behind what was pushed before it came; later.
-                self._presence.newcomers.append(newcomer)
-            elif TopicPartition(DELIVERIES, newcomer.partition) in work.positions:
-                self._greet(newcomer)
+        for pending in waiting:
+            self._presence.pending.popleft()
+            if pending.partition in self._unconfirmed:
+                # The inbox rows of earlier pushes are not confirmed yet, so `live` waits for a later round.
+                self._presence.pending.append(pending)
+            elif TopicPartition(DELIVERIES, pending.partition) in work.positions:
+                self._send_live(pending)
 
-    def _greet(self, newcomer: Newcomer) -> None:
-        new, tail = newcomer.connection, self._tails.get(newcomer.connection.user_id)
+    def _send_live(self, pending: PendingConnection) -> None:
+        new, tail = pending.connection, self._tails.get(pending.connection.user_id)
         if not self._presence.presences.is_known(new):
-            return  # it has left, or was replaced itself, before it was greeted
+            return  # the connection ended or was replaced before `live` could be sent
         if tail is not None:
             live = Live(user_id=new.user_id, connection_id=new.connection_id, inbox_seq=tail.inbox_seq)
             self._hints.send(new.gateway, Push(gateway_epoch=new.gateway_epoch, live=live))
-        for old in newcomer.replaces:
+        for old in pending.replaces:
             replaced = Replaced(user_id=old.user_id, device_id=old.device_id, connection_id=old.connection_id)
             self._hints.send(old.gateway, Push(gateway_epoch=old.gateway_epoch, replaced=replaced))
 
@@ -154,7 +158,7 @@ class DeliverStage:
         return True
 
     def _ephemeral(self, work: Round[Delivery]) -> Iterator[tuple[int, Push]]:
-        """Receipts: no coordinates, nothing stored; a repeat is harmless since watermarks are maxima."""
+        """Pushes of receipts. They have no coordinates and no rows; a repeat is harmless, as watermarks are maxima."""
         for arrivals in work.arrivals.values():
             for arrival in arrivals:
                 delivery = arrival.content
@@ -179,7 +183,7 @@ def _tail_of(tail: history.InboxEnd | None) -> InboxTail:
         return InboxTail()
     bucket, row = tail.bucket, tail.row
     if row is None:
-        # Every number that the bucket can have held counts as given.
+        # All rows have expired, so every number that the bucket can have held counts as used.
         last = bucket.first_inbox_seq + MOST_BUCKET_ROWS - 1
         return InboxTail(last, bucket.bucket, bucket.first_inbox_seq, None)
     return InboxTail(row.inbox_seq, bucket.bucket, bucket.first_inbox_seq, row.delivery_at)

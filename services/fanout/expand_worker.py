@@ -1,10 +1,10 @@
-"""Expand's round: from `messages.persisted` to `deliveries` by user partition, and to gateways in read diffusion."""
+"""Expand's round: from `messages.persisted` to `deliveries` by user partition; in read diffusion to all gateways."""
 
 import asyncio
 from collections.abc import Collection, Iterator
 
 from services.fanout.members import Audience, Members, still_in
-from services.fanout.plan import check, deliveries, goes_to_all_members, read_pushes, recipients
+from services.fanout.plan import check, deliveries, goes_to_all_members, group_log_pushes, recipients
 from services.fanout.presence_reader import PresenceReader
 from tidings import metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
@@ -19,26 +19,26 @@ from tidings.topics import DELIVERIES
 from tidings.wire.persisted_pb2 import Persisted
 from tidings.wire.push_pb2 import Push, PushedMessage
 
-# Some 170 bytes each, as measured: 80 MiB of the 250 that a service may take.
+# About 170 bytes each, measured: 80 MiB of the 250 MiB that a service may take.
 _MEMBERS_IN_MEMORY = 500_000
 _PAGE_MEMBERS = 2_000
-# Groups that are read at a time; each holds at most a page beside what it has found.
+# Groups that are read at the same time. Each read holds the members found so far and at most one page of rows.
 _LOADS_AT_ONCE = 8
 
-# Where in a round a message that goes to all members stands: its offset names it within its partition.
+# (partition, offset) of a message that goes to all members.
 _Place = tuple[int, int]
 _Fresh = tuple[TopicPartition, Record, Persisted]
 
 
 class ExpandStage:
-    """Drops what it has seen, finds the members, plans, pushes and emits."""
+    """Drops repeats, finds the members of each message, and emits deliveries and pushes."""
 
     name = "expand"
 
     def __init__(
         self, store: Store, producer: Producer, hints: HintSender, presence: PresenceReader, user_partitions: int
     ) -> None:
-        """`presence` knows the gateways; `user_partitions`: the U of the deployment."""
+        """`presence` lists the running gateways. `user_partitions`: the U of the deployment."""
         self._store = store
         self._producer = producer
         self._hints = hints
@@ -49,49 +49,47 @@ class ExpandStage:
             most=_MEMBERS_IN_MEMORY,
             weigh=lambda members: len(members.audience.users),
         )
-        # Up to which offset a partition's records were pushed: a repeated round does not push again.
+        # The last pushed offset of each partition, so that a repeated round does not push again.
         self._pushed: dict[int, int] = {}
 
     def decode(self, record: Record) -> Persisted:
-        """See Stage. What cannot be read or planned stops the partition: skipping it loses a message (H19)."""
+        """A record that cannot be read or planned stops the partition: skipping it would lose a message (H19)."""
         persisted = decode_persisted(record.value)
         check(persisted)
         return persisted
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
-        """A partition is ready only when it is known which gateways there are."""
+        """Read the gateways to the end, so that no push misses a running gateway."""
         await self._presence.know_gateways()
 
     async def run(self, work: Round[Persisted]) -> None:
         """One round, from stored messages to the inboxes and gateways that they go to."""
-        # 1. Drop repeats: at or below the mark, the deliveries of a message are in the topic already (law 4).
+        # 1. Drop repeats by law 4 (every stage drops what it has seen): their deliveries are in the topic already.
         fresh = work.fresh(lambda persisted: persisted, lambda persisted: persisted.source)
         self._members.begin()
-        # 2. Load the members of groups that are not cached, as of each message's seq: they cannot change any more.
+        # 2. Load the members of groups that are not cached, as of each message's seq. They cannot change any more.
         loaded = await self._load(work, fresh)
-        # The partitions may have been taken back meanwhile, and the cache with them.
+        # `forget` may have revoked the partitions and emptied the cache during the read.
         work.ensure_still_assigned()
         # 3. Plan: deliveries by user partition; in read diffusion a push to every gateway, as a hint.
         outbox = Outbox()
         for partition, record, persisted in fresh:
             if not work.has_failed(partition.partition):
                 self._plan(work, outbox, (partition, record, persisted), loaded)
-        # 4. Hand on to deliver. Until this is confirmed, the round is not, and will be repeated.
+        # 4. Emit to deliver. If this is not confirmed, the round is repeated.
         await work.emit(self._producer, outbox)
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
-        """See Stage."""
         self._members.confirm(partitions)
 
     def forget(self) -> None:
-        """See Stage."""
         self._members.forget()
         self._pushed.clear()
 
     # -- members ---------------------------------------------------------------------------------
 
     async def _load(self, work: Round[Persisted], fresh: list[_Fresh]) -> dict[_Place, Members]:
-        """The members as of every message whose predecessor's are not in memory; by the message's place."""
+        """Members as of each message for whose previous seq no members are in memory, by partition and offset."""
         loaded: dict[_Place, Members] = {}
         turns = asyncio.Semaphore(_LOADS_AT_ONCE)
 
@@ -119,10 +117,11 @@ class ExpandStage:
             reached[session_id] = seq
 
     async def _members_as_of(self, work: Round[Persisted], persisted: Persisted) -> Members:
-        """Versions at or below the seq of a stored message cannot change any more (law 1).
+        """Read the members as of the message's seq.
 
-        Each page is an await of its own (law 12): a group whose members have very many versions takes long to read,
-        and would never be read if that counted as one.
+        Versions at or below the seq of a stored message cannot change any more: law 1 (the log decides). Each page
+        is a separate await for law 12 (a round that waited too long is dropped). A group whose members have very
+        many versions takes long to read. As a single await the read would drop the round each time.
         """
         session_id, seq = persisted.message.session_id, persisted.message.seq
         users: set[str] = set()
@@ -134,14 +133,14 @@ class ExpandStage:
         return Members(seq, Audience(users))
 
     def _members_after(self, place: _Place, persisted: Persisted, loaded: dict[_Place, Members]) -> Members | None:
-        """The members after this message, kept as a draft; None where it does not go to all of them."""
+        """The members after this message, kept as a draft. None for a message that does not go to all members."""
         if not goes_to_all_members(persisted):
             return None
         session_id, drafts = persisted.message.session_id, self._members.drafts(place[0])
         members = loaded.get(place)
         if members is None:
             before = drafts.get(session_id) or self._members.get(session_id)
-            assert before is not None  # _unknown names every message without one
+            assert before is not None  # _unknown yields every message without previous members
             members = before.after(persisted)
         drafts[session_id] = members
         return members
@@ -158,7 +157,7 @@ class ExpandStage:
             work.stop(partition, f"offset {record.offset}: {error}")
             return
         if self._is_first_push(record):
-            for pushed in read_pushes(persisted, members):
+            for pushed in group_log_pushes(persisted, members):
                 self._push(pushed)
         for target, delivery in deliveries(persisted, audience, self._user_partitions):
             outbox.add(source_partition, TopicPartition(DELIVERIES, target), NewRecord(delivery.SerializeToString()))
@@ -170,7 +169,7 @@ class ExpandStage:
         return True
 
     def _push(self, pushed: PushedMessage) -> None:
-        """In line: what is pushed to a gateway has the order of the log."""
+        """Push to every gateway. The pushes of a group have the order of its log at each gateway."""
         for gateway, epoch in self._presence.gateways.current():
             self._hints.send(gateway, Push(gateway_epoch=epoch, message=pushed))
             metrics.PUSHES.labels("read").inc()

@@ -1,4 +1,4 @@
-"""Deliver: the next place in each recipient's inbox, and what is written there. Pure."""
+"""Deliver: the next inbox_seq of each recipient, and the rows to write. Pure."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,17 +11,17 @@ from tidings.store.rows import BucketRow, InboxRow, SessionLeftRow, SessionModeR
 from tidings.wire.deliveries_pb2 import InboxItem
 
 _DAY_MS = 24 * 3600 * 1000
-# An inbox tail this far below the record's log time counts as not there; its rows live for
-# 100 days, so the answer never depends on when Cassandra sweeps (H31).
+# A tail that is older than this by log time counts as expired. Rows have a TTL of 100 days, so that the answer
+# never depends on when Cassandra removes expired rows (H31).
 TAIL_LIFE_MS = 90 * _DAY_MS
-# A bucket never held more, whatever was stamped: where the next one begins does not depend on rows that are gone.
+# No stamped limit is higher. So the start of the next bucket does not depend on rows that have expired.
 MOST_BUCKET_ROWS = 5_000
 
 
-# Named tuples: one of each is made for every inbox row, which is what write diffusion costs, and a frozen
+# Named tuples, because one of each is made for every inbox row, which is the cost of write diffusion. A frozen
 # dataclass takes three times as long to make.
 class InboxTail(NamedTuple):
-    """Where a user's inbox ends. `delivered_at`: log time of the last row; None where all rows have expired."""
+    """The end of a user's inbox. `delivered_at`: log time of the last row; None if all rows have expired."""
 
     inbox_seq: int = 0
     bucket: int = -1
@@ -39,7 +39,7 @@ class Placed(NamedTuple):
 def place(
     item: InboxItem, record: Record, epoch: int, tails: dict[str, InboxTail], writes: OrderedWrites
 ) -> list[Placed]:
-    """Give the message its place in every recipient's inbox; `tails` move on with it."""
+    """Give the message an inbox_seq in every recipient's inbox. Updates `tails` and appends the rows to `writes`."""
     message, source_partition, offset, at_ms = item.message, record.partition, record.offset, record.at_ms
     content = (message.session_id, message.seq, message.message_id, message.at_ms, epoch, offset, at_ms)
     bucket_rows = item.stamps.bucket_rows
@@ -57,10 +57,10 @@ def place(
 
 
 def following(tail: InboxTail, at_ms: int, bucket_rows: int) -> InboxTail:
-    """The place after this one: in the same bucket, or as the first of the next."""
+    """The tail after one more row: in the same bucket, or as the first row of the next bucket."""
     has_expired = tail.bucket >= 0 and (tail.delivered_at is None or at_ms - tail.delivered_at > TAIL_LIFE_MS)
     if has_expired:
-        # Numbers never start again (H9): whatever stood in the bucket had a lower one.
+        # An inbox_seq is never used twice (H9): every row that the bucket has held had a lower one.
         first = tail.bucket_first + MOST_BUCKET_ROWS
         return InboxTail(first, tail.bucket + 1, first, at_ms)
     inbox_seq = tail.inbox_seq + 1
@@ -70,7 +70,7 @@ def following(tail: InboxTail, at_ms: int, bucket_rows: int) -> InboxTail:
 
 
 def membership_rows(item: InboxItem, source_partition: int) -> Iterator[TaggedRow]:
-    """Rows of user_sessions for the recipients who join, leave, or are reached another way from here on."""
+    """Rows of user_sessions for recipients that join or leave, or whose group changes its delivery mode here."""
     message, joined = item.message, set(item.joined_ids)
     left = set(item.recipient_ids if item.dissolves else item.left_ids)
     if not (joined or left or item.mode_to):

@@ -1,6 +1,6 @@
-"""Expand: who is a member of a group at a seq, and which user partitions they live in. Pure.
+"""Expand: the members of a group at a seq, and their user partitions. Pure.
 
-Only messages that are written to everybody ask for it: a group in read
+Only messages that go to the inboxes of all members need them. So a group in read
 diffusion costs nothing here, however many members it has.
 """
 
@@ -12,17 +12,20 @@ from tidings.wire.persisted_pb2 import Persisted
 
 
 class Audience:
-    """Users who get the same messages, by user partition. Never changed."""
+    """Users that get the same message, by user partition. Immutable."""
 
     __slots__ = ("_by_partition", "users")
 
     def __init__(self, users: Iterable[str]) -> None:
-        """Order and repeats do not count."""
+        """Order and duplicates of `users` do not matter."""
         self.users = frozenset(users)
         self._by_partition: Sequence[tuple[int, Sequence[str]]] = ()
 
     def by_partition(self, user_partitions: int) -> Sequence[tuple[int, Sequence[str]]]:
-        """(partition, its users in order), sorted: every owner cuts the same parts (law 1). Made once."""
+        """(partition, its users in order), sorted, so that every process makes the same parts. Computed once.
+
+        Law 1 (the log decides) requires equal parts from every owner of the partition.
+        """
         if not self._by_partition and self.users:
             found: dict[int, list[str]] = {}
             for user_id in sorted(self.users):
@@ -32,12 +35,12 @@ class Audience:
 
 
 class Members:
-    """The members of a group after the message `as_of_seq`. Never changed: what follows is another one."""
+    """The members of a group after the message `as_of_seq`. Immutable: `after` returns a new instance."""
 
     __slots__ = ("as_of_seq", "audience")
 
     def __init__(self, as_of_seq: int, audience: Audience) -> None:
-        """`audience`: those who are members once the message has added and removed."""
+        """`audience`: the members after the message has added and removed users."""
         self.as_of_seq = as_of_seq
         self.audience = audience
 
@@ -49,12 +52,12 @@ class Members:
         return Members(persisted.message.seq, audience)
 
     def recipients(self, persisted: Persisted) -> Audience:
-        """Everyone whose inbox gets the message that made this state: also those whom it removes."""
+        """The recipients of the message that made this state: its members and the users that it removes."""
         if not persisted.left_ids:
             return self.audience
         return Audience(self.audience.users.union(persisted.left_ids))
 
 
 def still_in(rows: Iterable[MemberRow]) -> Iterable[str]:
-    """Those whose newest version says that they have not left."""
+    """The users that have not left, by their newest versions."""
     return (row.user_id for row in rows if row.left_seq == 0)

@@ -1,4 +1,4 @@
-"""Expand: which user partition gets a message, for whom, in which parts; and what goes to every gateway. Pure."""
+"""Expand: the deliveries of a message by user partition and part, and its pushes to every gateway. Pure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from tidings.wire.push_pb2 import PushedMessage
 
 
 def check(persisted: Persisted) -> None:
-    """Raises UnreadableRecord where nobody can be named, or no way to them (H19)."""
+    """Raises UnreadableRecord for a message whose recipients or delivery mode cannot be determined (H19)."""
     session_id = persisted.message.session_id
     if not ids.is_logged_session_id(session_id):
         raise UnreadableRecord(f"session {session_id!r} has no members that this version can name")
@@ -25,15 +25,15 @@ def check(persisted: Persisted) -> None:
 
 
 def goes_to_all_members(persisted: Persisted) -> bool:
-    """Whether every member of a group gets it in the inbox: then they have to be known."""
+    """Whether the message goes to the inbox of every member, so that the members have to be loaded."""
     is_written = persisted.mode == MODE_WRITE or persisted.mode_to != 0 or persisted.dissolves
     return is_written and ids.is_group_session(persisted.message.session_id)
 
 
 def recipients(persisted: Persisted, members: Members | None) -> Audience:
-    """Everyone whose inbox gets the message. `members`: after it, where it goes to all of them.
+    """The users whose inboxes get the message. `members`: those after it, if it goes to all members.
 
-    Raises UnreadableRecord where a group's message would reach nobody.
+    Raises UnreadableRecord if a group's message would have no recipient.
     """
     message = persisted.message
     if members is not None:
@@ -47,7 +47,7 @@ def recipients(persisted: Persisted, members: Members | None) -> Audience:
 
 
 def deliveries(persisted: Persisted, audience: Audience, user_partitions: int) -> Iterator[tuple[int, Delivery]]:
-    """(user partition, record) pairs; the message's bytes once per part (H5: parts have their own coordinates)."""
+    """(user partition, record) pairs. Each part holds the message once and has its own coordinates (H5)."""
     size = persisted.stamps.recipients_per_part
     for partition, users in audience.by_partition(user_partitions):
         for part, start in enumerate(range(0, len(users), size)):
@@ -71,23 +71,23 @@ def _delivery(persisted: Persisted, part: int, users: Sequence[str]) -> Delivery
     return Delivery(inbox_item=item)
 
 
-def read_pushes(persisted: Persisted, members: Members | None) -> Iterator[PushedMessage]:
-    """What every gateway is told of a group in line; nothing where inboxes are the only way.
+def group_log_pushes(persisted: Persisted, members: Members | None) -> Iterator[PushedMessage]:
+    """The pushes of a group's message to every gateway; none in write diffusion.
 
-    In read diffusion it hands the message to its own members. The message that ends read diffusion is not
-    to be handed out: else the first push of the next time in read diffusion could reach members who were
-    removed in between (H15). Nor is the one that begins it, which says who the members are: what follows
-    overtakes the inboxes. `members`: after the message, where it goes to all of them.
+    In read diffusion each gateway sends the message to its own members of the group. Gateways do not send the
+    message that ends read diffusion: otherwise the first push of a later read diffusion could reach members that
+    were removed in between (H15). They do not send the message that begins it either. It lists the members, because
+    later pushes can overtake the inboxes. `members`: those after the message, if it goes to all members.
     """
     if persisted.mode == MODE_READ or persisted.mode_to == MODE_WRITE:
-        yield _read_push(persisted, ())
+        yield _group_log_push(persisted, ())
     elif persisted.mode_to == MODE_READ and members is not None:
         users, size = sorted(members.audience.users), persisted.stamps.recipients_per_part
         for start in range(0, len(users), size):
-            yield _read_push(persisted, users[start : start + size])
+            yield _group_log_push(persisted, users[start : start + size])
 
 
-def _read_push(persisted: Persisted, member_ids: Sequence[str]) -> PushedMessage:
+def _group_log_push(persisted: Persisted, member_ids: Sequence[str]) -> PushedMessage:
     return PushedMessage(
         message=persisted.message,
         mode=persisted.mode,

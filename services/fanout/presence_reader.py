@@ -1,4 +1,4 @@
-"""Keeps `Presences` up to date from the log, beside the rounds of deliver."""
+"""Keeps `Presences` up to date from Kafka, in a task of its own next to deliver's rounds."""
 
 import asyncio
 from collections import deque
@@ -19,15 +19,15 @@ _POLL_MS = 500
 _POLL_RECORDS = 2_000
 _RETRY_S = 0.5
 _CAUGHT_UP_S = 20.0
-# Connections that wait for `live`; those dropped say `here` again after 5 s.
-_NEWCOMERS = 20_000
+# Connections that wait for `live`. When one is dropped, its gateway repeats `here` after 5 s.
+_MOST_PENDING = 20_000
 
 _GATEWAYS = TopicPartition(GATEWAYS, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
-    """A connection that waits for `live`, and the older ones of its device that it replaces."""
+class PendingConnection:
+    """A connection that waits for `live`, and the older connections of its device that it replaces."""
 
     partition: int
     connection: Connection
@@ -35,19 +35,19 @@ class Newcomer:
 
 
 class PresenceReader:
-    """Reads `gateways` and the presence of the user partitions in hand, without a group."""
+    """Reads `gateways` and the presence of the assigned user partitions, without a consumer group."""
 
     def __init__(self, reader: Reader) -> None:
-        """`wake` is to be set to what is called when a newcomer waits."""
+        """The caller sets `wake`; it is called when a connection waits."""
         self._reader = reader
-        self.wake: Callable[[], None] = _nobody_waits
+        self.wake: Callable[[], None] = _no_worker
         self.gateways = Gateways()
         self.presences = Presences(self.gateways)
-        self.newcomers: deque[Newcomer] = deque(maxlen=_NEWCOMERS)
-        # Where the history of each partition ended when it was assigned: nobody of before waits for `live`.
+        self.pending: deque[PendingConnection] = deque(maxlen=_MOST_PENDING)
+        # The end offset of each partition when it was assigned. Connections below it do not wait for `live`.
         self._history_ends: dict[TopicPartition, int] = {}
         self._followed: Collection[int] = ()
-        # Both workers' preparations come here, and each assigns anew.
+        # The preparations of both workers call `_assign`, and each replaces the assignment.
         self._assigning = asyncio.Lock()
         self._progress = asyncio.Event()
         self._log = logger("tidings.fanout.presence")
@@ -68,26 +68,26 @@ class PresenceReader:
     async def follow(self, partitions: Collection[int]) -> None:
         """Read these user partitions, and return when they have been read to the end.
 
-        Raises BrokerUnavailable when that takes too long; it can be called again.
+        Raises BrokerUnavailable when that takes longer than 20 s; the caller may try again.
         """
         async with self._assigning:
             ends = await self._assign(partitions)
         await self._read_to(ends)
 
     async def know_gateways(self) -> None:
-        """Return when every gateway that has started by now is known. Raises BrokerUnavailable as `follow` does."""
+        """Return when every gateway that has started by now was read. Raises BrokerUnavailable as `follow` does."""
         async with self._assigning:
             ends = await self._assign(self._followed)
         await self._read_to({_GATEWAYS: ends[_GATEWAYS]})
 
     async def _assign(self, partitions: Collection[int]) -> dict[TopicPartition, int]:
-        """Read these from now on; where each of them ends at this moment."""
+        """Read these partitions from now on. Returns the current end offset of each."""
         wanted = {TopicPartition(PRESENCE, number) for number in partitions} | {_GATEWAYS}
         fresh = wanted - self._history_ends.keys()
         ends = await self._reader.end_offsets(wanted)
         begins = await self._reader.beginning_offsets(fresh) if fresh else {}
         self._history_ends = {place: ends[place] if place in fresh else self._history_ends[place] for place in wanted}
-        # Together, without an await: who is forgotten here is read from the beginning next time.
+        # Without an await in between, because a dropped partition must be read from its beginning next time.
         self._followed = partitions
         self.presences.keep_only(partitions)
         self._reader.assign({place: begins.get(place, -1) for place in wanted})
@@ -105,7 +105,7 @@ class PresenceReader:
             await self._progress.wait()
 
     def _apply(self, record: Record) -> None:
-        # A record that cannot be read costs at most a push: presence is a hint.
+        # Presence is a hint: a record that cannot be read costs at most a push.
         try:
             if record.topic == GATEWAYS:
                 event = GatewayEvent.FromString(record.value or b"")
@@ -122,9 +122,9 @@ class PresenceReader:
         elif value.state == Presence.STATE_HERE:
             connection, older = self.presences.here(key, value, record.partition)
             if record.offset >= self._history_ends.get(TopicPartition(record.topic, record.partition), 0):
-                self.newcomers.append(Newcomer(record.partition, connection, tuple(older)))
+                self.pending.append(PendingConnection(record.partition, connection, tuple(older)))
                 self.wake()
 
 
-def _nobody_waits() -> None:
-    """Before the worker is there."""
+def _no_worker() -> None:
+    """The default of `wake` until the worker is built."""

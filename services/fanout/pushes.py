@@ -1,4 +1,4 @@
-"""Deliver: the push records of one round, a message once per gateway wherever its readers' order allows. Pure."""
+"""Deliver: the push records of one round. A gateway gets a message once, if the order of its users allows. Pure."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,30 +9,30 @@ from tidings.wire.push_pb2 import Push, PushedMessage
 
 _Gateway = tuple[int, int]
 
-# With the longest user ids this keeps a record near 100 KB, whatever the size of the group.
+# With the longest user ids this keeps a record near 100 KB for a group of any size.
 _MOST_USERS = 1_000
 
 
 class Pushes:
-    """Collects what a round has for connected users.
+    """Collects the pushes of a round for connected users.
 
-    The parts of a message, which come by user partition, share a record: the
-    gateway encodes it once. Every user's messages stay in the order of the
-    inbox, so a partition never adds to a record before its last one.
+    The parts of a message come by user partition. They share a record, so that the
+    gateway encodes the message once. A partition never adds users to a record before
+    its last one, so that every user's messages stay in the order of the inbox.
     """
 
     __slots__ = ("_by_gateway", "_open", "_presences", "_reached")
 
     def __init__(self, presences: Presences) -> None:
-        """`presences` says who is connected where."""
+        """`presences` maps users to the gateways of their connections."""
         self._presences = presences
         self._by_gateway: dict[_Gateway, list[Push]] = {}
-        # Which record of a gateway takes more users of a message; and how far a user partition has come there.
+        # The index of the record that takes more users of a message; the last record to which a partition added.
         self._open: dict[tuple[_Gateway, int], int] = {}
         self._reached: dict[tuple[_Gateway, int], int] = {}
 
     def add(self, item: InboxItem, placed: Collection[Placed], partition: int) -> None:
-        """One `deliveries` record as it was placed in the inboxes of that user partition."""
+        """Add one `deliveries` record with the inbox_seqs of its recipients in that user partition."""
         here: dict[_Gateway, PushedMessage] = {}
         for user_id, inbox_seq in placed:
             for gateway in self._presences.gateways_of(user_id):
@@ -54,7 +54,7 @@ class Pushes:
         return records[index].message
 
     def records(self) -> Sequence[tuple[int, Push]]:
-        """(gateway, record) pairs, those of each gateway in order."""
+        """(gateway, record) pairs. The records of each gateway are in order."""
         return [(gateway, push) for (gateway, _), pushes in self._by_gateway.items() for push in pushes]
 
 

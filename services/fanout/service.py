@@ -1,4 +1,4 @@
-"""Fanout put together from its ports; `__main__` brings the adapters. Two workers, one process."""
+"""Builds fanout's two workers from their ports, in one process. `__main__` builds the adapters."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -17,7 +17,7 @@ from tidings.runtime.worker import Worker
 from tidings.store.base import Store
 from tidings.topics import DELIVER, EXPAND
 
-# A recipient takes some 15 bytes of a record, and becomes an inbox row: at most 17,000 of them in a round, 2 s of work.
+# A recipient takes about 15 bytes of a record and becomes one inbox row: at most 17,000 rows in a round, 2 s of work.
 _DELIVER_ROUND_BYTES = 256 * 1024
 
 
@@ -35,7 +35,7 @@ async def serve(
         broker.producer(f"{name}-hints"),
         broker.reader(f"{name}-presence"),
     )
-    # Each stage has its own: what one loses or queues does not hold up the other.
+    # A sender per stage, so that lost or queued hints of one stage do not delay the other.
     read_hints = HintSender(read_producer, ExpandStage.name, kafka.push_partitions)
     hints = HintSender(hints_producer, DeliverStage.name, kafka.push_partitions)
     presence = PresenceReader(reader)
@@ -61,7 +61,7 @@ async def serve(
 async def _run_together(
     stopping: asyncio.Event, *works: Callable[[asyncio.Event], Coroutine[None, None, None]]
 ) -> None:
-    """All until `stopping`; whichever fails stops the process with it."""
+    """Run all until `stopping`. An error of any of them ends the process."""
     async with asyncio.TaskGroup() as group:
         for work in works:
             group.create_task(work(stopping))

@@ -6,7 +6,7 @@ from tidings.runtime.settings import CassandraSettings, KafkaSettings, ProcessSe
 
 
 class FanoutSettings(BaseModel):
-    """Everything that fanout can be told."""
+    """All settings of fanout."""
 
     model_config = ConfigDict(frozen=True)
 

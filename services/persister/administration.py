@@ -1,4 +1,4 @@
-"""Commands about what holds in a group: roles, mutes, owner, name, settings. Pure."""
+"""Commands that change a group but not its members: roles, mutes, owner, name, settings. Pure."""
 
 import orjson
 
@@ -20,20 +20,20 @@ from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER
 from tidings.wire.inbound_pb2 import Command
 
 
-def change_member(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
-    """Another role, or a mute until a time of the log; 0 lifts it."""
+def change_member(draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Rejected:
+    """Change a member's role, or mute the member until a log time (0 lifts the mute)."""
     asked = command.change_member
-    if not who.governs:
-        return forbidden("only the owner and admins change members")
+    if not actor.governs:
+        return forbidden("only the owner and admins may change members")
     member = draft.member(asked.user_id)
     if member is None:
         return not_member(asked.user_id)
-    if not who.may_act_on(member):
-        return forbidden("only the owner changes an admin, and nobody else the owner")
+    if not actor.may_act_on(member):
+        return forbidden("only the owner may change another admin or the owner")
     if member.role == ROLE_OWNER and asked.HasField("role"):
         return forbidden("the owner stays owner until the group is transferred")
-    if asked.HasField("muted_until_ms") and asked.user_id == command.sender_id and not who.is_owner:
-        return forbidden("an own mute is lifted by the owner, or ends at its time")
+    if asked.HasField("muted_until_ms") and asked.user_id == command.sender_id and not actor.is_owner:
+        return forbidden("you cannot change your own mute; ask the owner, or wait until it ends")
     event: dict[str, object] = {"event": "member_changed", "user_id": asked.user_id}
     columns = {}
     if asked.HasField("role"):
@@ -41,14 +41,14 @@ def change_member(draft: Draft, who: Acting, command: Command, place: Place) -> 
     if asked.HasField("muted_until_ms"):
         event["muted_until"] = columns["muted_until"] = asked.muted_until_ms
     change = Change(members=(member_version(member, place, **columns),), named_ids=(asked.user_id,))
-    return system_message(who.group.mode, event, change)
+    return system_message(actor.group.mode, event, change)
 
 
-def transfer_group(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
-    """Another member becomes the owner, the old one an admin."""
+def transfer_group(draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Rejected:
+    """Make another member the owner. The previous owner becomes an admin."""
     user_id = command.transfer_group.user_id
-    if not who.is_owner:
-        return forbidden("only the owner transfers the group")
+    if not actor.is_owner:
+        return forbidden("only the owner may transfer the group")
     if user_id == command.sender_id:
         return forbidden("the group is yours already; name another member")
     heir = draft.member(user_id)
@@ -56,22 +56,22 @@ def transfer_group(draft: Draft, who: Acting, command: Command, place: Place) ->
         return not_member(user_id)
     members = (
         member_version(heir, place, role=ROLE_OWNER),
-        member_version(who.member, place, role=ROLE_ADMIN),
+        member_version(actor.member, place, role=ROLE_ADMIN),
     )
-    change = Change(group=version(who.group, place, owner=user_id), members=members, named_ids=(user_id,))
-    return system_message(who.group.mode, {"event": "owner_changed", "user_id": user_id}, change)
+    change = Change(group=version(actor.group, place, owner=user_id), members=members, named_ids=(user_id,))
+    return system_message(actor.group.mode, {"event": "owner_changed", "user_id": user_id}, change)
 
 
-def change_group(_draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
-    """Another name, or settings laid over the old ones; the message says all settings that hold after it."""
+def change_group(_draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Rejected:
+    """Change the name or some settings. The message states all settings that hold after it."""
     asked = command.change_group
-    if not who.governs:
-        return forbidden("only the owner and admins change the group")
+    if not actor.governs:
+        return forbidden("only the owner and admins may change the group")
     event: dict[str, object] = {"event": "group_changed"}
     columns: dict[str, object] = {}
     if asked.HasField("name"):
         event["name"] = columns["name"] = asked.name
     if asked.settings.ListFields():
-        settings = merged_settings(orjson.loads(who.group.settings), asked.settings)
+        settings = merged_settings(orjson.loads(actor.group.settings), asked.settings)
         event["settings"], columns["settings"] = settings, settings_text(settings)
-    return system_message(who.group.mode, event, Change(group=version(who.group, place, **columns)))
+    return system_message(actor.group.mode, event, Change(group=version(actor.group, place, **columns)))

@@ -1,4 +1,4 @@
-"""What can become of one command. Pure."""
+"""The possible outcomes of one command. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from services.persister.state import Stored
 from tidings.store.rows import MODE_READ, MODE_WRITE, GroupRow, MemberRow
 from tidings.wire.common_pb2 import Kind
 
-# PROTOCOL: (user_id, code) of those whom a command asked for and did not take in.
+# PROTOCOL: (user_id, code) of the users that a command named but did not add.
 LeftOutIds = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a message does to its session besides standing in it.
+    """What a message changes in its session.
 
-    `mode`: the way this message goes. `group` and `members`: the versions that
-    begin with it. `mode_from` and `mode_to` differ from 0 only where it
-    changes the way of delivery (law 10). `named_ids`: whom it is about
-    although they neither join nor leave.
+    `mode` is the delivery mode of this message. `group` and `members` are the
+    versions that begin with it. `mode_from` and `mode_to` are 0 unless the
+    message changes the delivery mode of the group. `named_ids` are users that
+    the message concerns although they neither join nor leave.
     """
 
     mode: int = MODE_WRITE
@@ -33,13 +33,13 @@ class Change:
     left_out: LeftOutIds = ()
 
 
-# By mode, what most messages change: nothing. Made once, since every post needs it.
+# Most messages change nothing. One instance per mode is shared because every post needs one.
 NOTHING = {mode: Change(mode=mode) for mode in (MODE_WRITE, MODE_READ)}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message before it has its seq: what it says (`body` is canonical JSON), and what it changes."""
+    """A message without its seq: its content (`body` is canonical JSON) and what it changes."""
 
     kind: Kind
     body: bytes
@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The command is message `seq`. `opens_segment`: it is the first of a new one."""
+    """The command became a message. `opens_segment`: the message is the first of a new segment."""
 
     stored: Stored
     entry: Entry
@@ -63,21 +63,21 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The command is stored already: the first ack again."""
+    """The command is stored already. The persister repeats the first ack."""
 
     stored: Stored
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Nobody was there to be added: an answer without a message, and the same command may come again."""
+    """No named user could be added. The command is answered but not stored, so a repeat is decided again."""
 
     left_out: LeftOutIds
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The command takes no seq. `code` is PROTOCOL's."""
+    """The command is refused and takes no seq. `code` is one of PROTOCOL's codes."""
 
     code: str
     text: str
@@ -87,5 +87,5 @@ Decision = Accepted | Repeated | Unchanged | Rejected
 
 
 def not_found() -> Rejected:
-    """The one answer to a stranger, whether the session exists, existed or never did (G11)."""
+    """The answer to a non-member. It is the same whether or not the session exists or ever existed (G11)."""
     return Rejected("session_not_found", "there is no such session for you; check session_id")

@@ -1,8 +1,8 @@
-"""From decisions to rows, records and answers. Pure.
+"""Turns decisions into rows, records and answers. Pure.
 
-The order in which rows are written is part of the promise: directory before
-the first message of a segment, a segment's rows before the next directory row,
-and a user's own last message as a watermark before another's message can hide it.
+The order of the writes is part of the promise. A directory row comes before the
+first message of its segment. A segment's rows come before the next directory row.
+A user's sent watermark comes before another user's message can hide the last own message.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ from tidings.wire.inbound_pb2 import Command
 from tidings.wire.persisted_pb2 import Persisted
 from tidings.wire.push_pb2 import LeftOut, Push, SendAck, SendError
 
-# A mode as the tables number it, and as the wire does.
+# From the tables' number of a mode to the wire's.
 _MODES = {0: common_pb2.MODE_UNSPECIFIED, MODE_WRITE: common_pb2.MODE_WRITE, MODE_READ: common_pb2.MODE_READ}
 
 
 class _Placed(NamedTuple):
-    """An accepted command and where it stands in the log: all that its rows and records are built from."""
+    """An accepted command with its record and epoch. Its rows and records are built from these."""
 
     accepted: Accepted
     command: Command
@@ -47,12 +47,12 @@ class _Placed(NamedTuple):
     epoch: int
 
     def row(self, row: Row) -> TaggedRow:
-        """A row of the command's source partition."""
+        """Tag a row with the command's source partition."""
         return TaggedRow(self.record.partition, row)
 
 
 class Answer(NamedTuple):
-    """An ack or a refusal on its way to the gateway that the command came from."""
+    """An ack or a refusal for the gateway that the command came from."""
 
     session_id: str
     source_partition: int
@@ -62,32 +62,32 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """All that one round asks for."""
+    """Everything that one round writes, emits and answers."""
 
     outbox: Outbox = field(default_factory=Outbox)
     answers: list[Answer] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     _writes: OrderedWrites = field(default_factory=OrderedWrites)
     _messages: list[tuple[str, tuple[str, int], TaggedRow]] = field(default_factory=list)
-    # By session and sender, the newest countable message of each.
+    # The sent watermark of the newest countable message, by session and sender.
     _sent: dict[str, dict[str, TaggedRow]] = field(default_factory=dict)
-    # Sessions in which the round has other messages than countable ones of a single sender.
+    # Sessions whose messages in this round are not all countable, or not all of one sender.
     _mixed: set[str] = field(default_factory=set)
 
     def add(self, decision: Decision, command: Command, record: Record, epoch: int) -> None:
-        """What follows from one decided command."""
+        """Add the rows, records and answer of one decided command."""
         if isinstance(decision, Accepted):
             self._add_rows(_Placed(decision, command, record, epoch))
         self._add_answer(decision, command, record)
         self.outcomes.append(_outcome(decision))
 
     def ordered_writes(self) -> OrderedWrites:
-        """All rows of the round. Call it when everything is added.
+        """All rows of the round. Call it after the last `add`.
 
-        The versions of a group come before its messages: a reader that finds a message which removes a user, or one
-        after it, finds the removal in the tables too (G10). Law 5 makes versions of the future harmless to the
-        persister. Sent watermarks come first as well where another's message can hide the own last one (G9; ADR 23).
-        Of a single sender every message is the own last one for as long as it is the head.
+        The versions of a group come before its messages. So a reader that finds the message which removes a user, or
+        a later one, also finds the removal (G10). The persister ignores versions of a later offset by law 5
+        (a replay ignores later rows). Sent watermarks also come first where another user's message can hide the last
+        own message (G9, ADR 23). In a session with a single sender no other message can hide it.
         """
         self._write_sent()
         for session_id, mutation, row in self._messages:
@@ -97,7 +97,7 @@ class Effects:
         return self._writes
 
     def answers_after(self, wave: int) -> Sequence[Answer]:
-        """The answers of the sessions whose last rows are in this wave, in the order of the log."""
+        """The answers for sessions whose last rows are in this wave, in log order."""
         return [answer for answer in self.answers if self._writes.last_wave(answer.session_id) == wave]
 
     def _write_sent(self) -> None:
@@ -123,13 +123,13 @@ class Effects:
         self.outbox.add(source_partition, target, NewRecord(_persisted(placed).SerializeToString()))
 
     def _add_versions(self, placed: _Placed) -> None:
-        """Both tables make one mutation a session."""
+        """Member and group versions of a session share one mutation, because their tables share the partition key."""
         change = placed.accepted.entry.change
         for row in (*change.members, *((change.group,) if change.group else ())):
             self._writes.append_ordered(("versions", row.session_id), "versions", placed.row(row))
 
     def _add_sent(self, placed: _Placed) -> None:
-        """A system message is no user's own last one (G9), but it hides the one before."""
+        """A system message is not its sender's last own message (G9), but it can hide an earlier one."""
         accepted, session_id, sender_id = placed.accepted, placed.command.session_id, placed.command.sender_id
         sent = self._sent.setdefault(session_id, {})
         if accepted.entry.kind in COUNTABLE_KINDS:
@@ -252,7 +252,7 @@ def _send_ack(decision: Accepted | Repeated, command: Command) -> SendAck:
 
 
 def _nothing_ack(decision: Unchanged, command: Command) -> SendAck:
-    """seq 0: nothing was stored, and the same command is decided anew when it comes again."""
+    """An ack with seq 0: nothing was stored, so a repeat of the command is decided again."""
     return SendAck(
         origin=command.origin,
         session_id=command.session_id,

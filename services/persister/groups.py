@@ -1,7 +1,7 @@
-"""The rules of a group: settings, who may do what, and which way its messages go. Pure.
+"""The rules of a group: settings, rights, and the delivery mode of its messages. Pure.
 
-A group's state is the version rows themselves: the newest GroupRow, and of
-every user concerned the newest MemberRow (law 7).
+A group's state is its version rows: the newest GroupRow, and the newest MemberRow
+of every user concerned. Law 7 (nothing is overwritten) requires versions.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ ROLES = {"admin": ROLE_ADMIN, "member": ROLE_MEMBER}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the message of a command would stand: what a version row carries of it."""
+    """The seq, count and log coordinates that a command's message would have. A version row carries them."""
 
     seq: int
     count: int
@@ -35,33 +35,33 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """A current member who commands something to the group."""
+    """The current member that sent a group command."""
 
     group: GroupRow
     member: MemberRow
 
     @property
     def is_owner(self) -> bool:
-        """The owner may do everything."""
+        """Whether the sender owns the group. The owner has every right."""
         return self.member.role == ROLE_OWNER
 
     @property
     def governs(self) -> bool:
-        """The owner and the admins."""
+        """Whether the sender is the owner or an admin."""
         return self.member.role >= ROLE_ADMIN
 
     def may(self, setting: str) -> bool:
-        """Whether who_can_send or who_can_add lets the member do it."""
+        """Whether the setting (who_can_send or who_can_add) permits the action to this member."""
         return self.governs or orjson.loads(self.group.settings)[setting] == ALL
 
     def may_act_on(self, other: MemberRow) -> bool:
-        """PROTOCOL, rights: the owner on everyone; an admin on all but the owner and other admins."""
+        """PROTOCOL, rights: the owner may act on every member; an admin on all but the owner and other admins."""
         is_self = other.user_id == self.member.user_id
         return self.is_owner or (self.governs and (is_self or other.role == ROLE_MEMBER))
 
 
 def acting(draft: Draft, user_id: str) -> Acting | Rejected:
-    """The user as a member of the group at this place of the log; otherwise the answer to a stranger."""
+    """The user as a member of the group at this offset, or the refusal that a non-member gets."""
     member = draft.member(user_id)
     if draft.group is None or member is None:
         return not_found()
@@ -69,25 +69,25 @@ def acting(draft: Draft, user_id: str) -> Acting | Rejected:
 
 
 def forbidden(text: str) -> Rejected:
-    """A member without the right."""
+    """The refusal of a member without the right."""
     return Rejected("forbidden", text)
 
 
 def not_member(user_id: str) -> Rejected:
-    """The command names someone who is not there."""
+    """The refusal of a command that names a user outside the group."""
     return Rejected("not_member", f"{user_id} is not a member of the group; name a member")
 
 
 def post_to_group(draft: Draft, command: Command, record: Record) -> Change | Rejected:
-    """Whether the sender may post here at this place of the log, and which way the message goes."""
-    who = acting(draft, command.sender_id)
-    if isinstance(who, Rejected):
-        return who
-    if who.member.muted_until > record.at_ms:
-        return Rejected("muted", f"you are muted in this group until {who.member.muted_until}; send after that")
-    if not who.may("who_can_send"):
+    """The change of a post with the group's delivery mode, or the refusal when the sender may not post here."""
+    actor = acting(draft, command.sender_id)
+    if isinstance(actor, Rejected):
+        return actor
+    if actor.member.muted_until > record.at_ms:
+        return Rejected("muted", f"you are muted in this group until {actor.member.muted_until}; send after that")
+    if not actor.may("who_can_send"):
         return forbidden("who_can_send is admins in this group; ask an admin")
-    return NOTHING[who.group.mode]
+    return NOTHING[actor.group.mode]
 
 
 def version(row: GroupRow, place: Place, **columns: object) -> GroupRow:
@@ -105,10 +105,10 @@ def member_version(row: MemberRow, place: Place, **columns: int) -> MemberRow:
 def newcomer(
     session_id: str, user_id: str, place: Place, role: int = ROLE_MEMBER, before: MemberRow | None = None
 ) -> MemberRow:
-    """The version of a user who joins at this place. System messages do not count, so `count` stays as it was.
+    """The version of a user that joins at this place. System messages do not count, so `count` stays as it was.
 
-    `before`: the version with which the user had left. Its mute goes on until its time: else leaving and being
-    added again by a friend would end it.
+    `before` is the version with which the user had left. Its mute still applies, because otherwise a muted member
+    could end the mute by leaving and being added again.
     """
     return MemberRow(
         session_id=session_id,
@@ -125,18 +125,21 @@ def newcomer(
 
 
 def merged_settings(old: dict[str, object], asked: GroupSettings) -> dict[str, object]:
-    """The settings that hold when the fields that were given replace the old ones."""
+    """The settings after the given fields replace the old ones."""
     given = {name: getattr(asked, name) for name in DEFAULT_SETTINGS if asked.HasField(name)}
     return old | given
 
 
 def settings_text(settings: dict[str, object]) -> str:
-    """As a GroupRow keeps them."""
+    """The settings as a GroupRow stores them."""
     return canonical_json(settings).decode()
 
 
 def next_mode(mode: int, member_count: int, write_diffusion_max: int) -> int:
-    """Above the limit read; back to write at 80 % of it, so that one member does not switch it to and fro."""
+    """Read diffusion above the limit; write diffusion again at 80 % of it.
+
+    The margin prevents a mode switch each time a single member joins or leaves.
+    """
     if member_count > write_diffusion_max:
         return MODE_READ
     if mode == MODE_READ and member_count * 10 <= write_diffusion_max * 8:
@@ -145,7 +148,10 @@ def next_mode(mode: int, member_count: int, write_diffusion_max: int) -> int:
 
 
 def system_message(mode_before: int, event: Mapping[str, object], change: Change) -> Entry:
-    """The message of a group command. One that crosses the line says so and is itself write-diffused (law 10)."""
+    """The message of a group command. If the mode switches, the message states both modes and is write-diffused.
+
+    The switch is part of the message because of law 10 (one command, at most one message).
+    """
     mode = change.group.mode if change.group else mode_before
     if mode == mode_before:
         return Entry(KIND_SYSTEM, canonical_json(dict(event)), replace(change, mode=mode))

@@ -1,4 +1,4 @@
-"""Commands about who is in a group: create, add, remove or leave, dissolve. Pure."""
+"""Commands that change the members of a group: create, add, remove or leave, dissolve. Pure."""
 
 from services.persister.decisions import Change, Entry, LeftOutIds, Rejected, Unchanged
 from services.persister.groups import (
@@ -23,9 +23,9 @@ from tidings.wire.inbound_pb2 import Command
 
 
 def create_group(draft: Draft, command: Command, place: Place) -> Entry | Rejected:
-    """The group's first message, without those who block the creator.
+    """Create the group without the users that block the creator.
 
-    Its id is made of creator and client_msg_id, so a second one is no repeat.
+    The group's id is made of creator and client_msg_id, so a second creation is a conflict and not a repeat.
     """
     if draft.group is not None:
         return Rejected("conflict", "client_msg_id has made a group before; give the new group an id of its own")
@@ -53,14 +53,14 @@ def create_group(draft: Draft, command: Command, place: Place) -> Entry | Reject
     return system_message(MODE_WRITE, event, change)
 
 
-def add_members(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Unchanged | Rejected:
-    """Take in those who are not members and do not block the caller; the others are left out."""
-    if not who.may("who_can_add"):
+def add_members(draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Unchanged | Rejected:
+    """Add the named users. Current members and users that block the caller are left out."""
+    if not actor.may("who_can_add"):
         return forbidden("who_can_add is admins in this group; ask an admin")
     users, left_out = _sorted_out(draft, command)
     if not users:
         return Unchanged(left_out)
-    group, limits = who.group, command.stamps
+    group, limits = actor.group, command.stamps
     member_count = group.member_count + len(users)
     if member_count > limits.group_members_max:
         return _group_full(limits)
@@ -71,25 +71,25 @@ def add_members(draft: Draft, who: Acting, command: Command, place: Place) -> En
         joined_ids=users,
         left_out=left_out,
     )
-    # PROTOCOL: `mode` is the one that holds after it.
+    # PROTOCOL: `mode` is the mode after this message.
     event = {"event": "members_added", "user_ids": users, "mode": MODE_NAMES[mode]}
     return system_message(group.mode, event, change)
 
 
-def remove_member(draft: Draft, who: Acting, command: Command, place: Place) -> Entry | Rejected:
-    """End a membership, the caller's own or another's. This message is the last that the user gets."""
+def remove_member(draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Rejected:
+    """End the membership of the caller or of another member. The removed user receives no later message."""
     user_id = command.remove_member.user_id
     leaves = user_id == command.sender_id
-    if leaves and who.is_owner:
-        return forbidden("the owner transfers the group before leaving it, or dissolves it")
-    if not leaves and not who.governs:
-        return forbidden("only the owner and admins remove others")
+    if leaves and actor.is_owner:
+        return forbidden("the owner cannot leave; transfer the group first, or dissolve it")
+    if not leaves and not actor.governs:
+        return forbidden("only the owner and admins may remove other members")
     member = draft.member(user_id)
     if member is None:
         return not_member(user_id)
-    if not leaves and not who.may_act_on(member):
-        return forbidden("only the owner removes an admin, and nobody the owner")
-    group = who.group
+    if not leaves and not actor.may_act_on(member):
+        return forbidden("only the owner may remove an admin, and the owner cannot be removed")
+    group = actor.group
     member_count = group.member_count - 1
     mode = next_mode(group.mode, member_count, command.stamps.write_diffusion_max)
     change = Change(
@@ -100,16 +100,16 @@ def remove_member(draft: Draft, who: Acting, command: Command, place: Place) -> 
     return system_message(group.mode, {"event": "member_removed", "user_id": user_id}, change)
 
 
-def dissolve_group(_draft: Draft, who: Acting, _command: Command, place: Place) -> Entry | Rejected:
-    """The end of the group: no members left, which one version says for all of them."""
-    if not who.is_owner:
-        return forbidden("only the owner dissolves the group")
-    change = Change(group=version(who.group, place, member_count=0), dissolves=True)
-    return system_message(who.group.mode, {"event": "group_dissolved"}, change)
+def dissolve_group(_draft: Draft, actor: Acting, _command: Command, place: Place) -> Entry | Rejected:
+    """End the group. One group version with member_count 0 ends every membership."""
+    if not actor.is_owner:
+        return forbidden("only the owner may dissolve the group")
+    change = Change(group=version(actor.group, place, member_count=0), dissolves=True)
+    return system_message(actor.group.mode, {"event": "group_dissolved"}, change)
 
 
 def _sorted_out(draft: Draft, command: Command) -> tuple[tuple[str, ...], LeftOutIds]:
-    """Whom to add, and whom not and why, in the order asked; a name that comes twice counts once."""
+    """The users to add, and the others with the reason, in the order of the command and without duplicates."""
     asked, blocking = command.add_members, frozenset(command.add_members.blocking_ids)
     users, left_out = [], []
     for user_id in dict.fromkeys(asked.user_ids):

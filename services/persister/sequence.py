@@ -1,7 +1,7 @@
-"""The decision about one command: a seq, the seq it already has, or a refusal. Pure (law 1).
+"""The decision about one command: a new seq, the seq it already has, or a refusal. Pure.
 
-It depends on the records of the partition up to the one in hand, and on nothing
-else: no clock but the broker's, no limit but the stamped ones.
+Law 1 (the log decides): the decision depends only on the records of the partition up to
+the current one. It uses the broker's time and the stamped limits, and nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,13 +28,13 @@ from tidings.store.rows import MODE_WRITE
 from tidings.wire.inbound_pb2 import Command
 
 _DAY_MS = 24 * 3600 * 1000
-# The gateway judges ids by the clock that it tells its clients: 5 minutes and 90 days (PROTOCOL, Ids). The brokers'
-# clock may differ from it by so much before the persister refuses ids, too. Beyond that one of the clocks is broken,
-# and a session's `at` that runs ahead by days would stay there (ADR 0029).
+# The gateway checks ids by its own clock: at most 5 minutes ahead and 90 days old (PROTOCOL, Ids). The persister
+# refuses an id only when the broker's clock differs by more than this from the gateway's. Then one clock is wrong,
+# and a session's `at` that ran ahead by days would never come back (ADR 0029).
 CLOCKS_APART_MS = 12 * 3600 * 1000
 MOST_AHEAD_MS = SKEW_MS + CLOCKS_APART_MS
-# A key counts for 91 days of log time, longer than any id is taken, and its row lives for 100, so the answer never
-# depends on when Cassandra sweeps (H31).
+# A key counts for 91 days of log time, which is longer than any id is accepted. Its row has a TTL of 100 days, so
+# that the answer never depends on when Cassandra removes expired rows (H31).
 OLDEST_ID_MS = 90 * _DAY_MS + CLOCKS_APART_MS
 KEY_LIFE_MS = 91 * _DAY_MS
 
@@ -49,7 +49,7 @@ _MEMBER_COMMANDS: dict[str, Callable[[Draft, Acting, Command, Place], Entry | Un
 
 
 def decide(draft: Draft, command: Command, record: Record, epoch: int) -> Decision:
-    """Decide one command and advance the draft by it."""
+    """Decide one command and apply the decision to the draft."""
     known = _known(draft, command, record)
     if known is not None:
         return _repeat(known, command)
@@ -58,7 +58,7 @@ def decide(draft: Draft, command: Command, record: Record, epoch: int) -> Decisi
 
 
 def users_concerned(command: Command) -> tuple[str, ...]:
-    """The users of a group whose versions decide the command: who acts, and whom it names."""
+    """The users whose member versions decide the command: the sender and the named users."""
     named: Sequence[str] = ()
     match command.WhichOneof("action"):
         case "add_members":
@@ -79,35 +79,35 @@ def _known(draft: Draft, command: Command, record: Record) -> Stored | None:
 
 
 def _repeat(stored: Stored, command: Command) -> Repeated | Rejected:
-    """Acked again whatever rights have changed since; another content under the same id is a conflict."""
+    """Ack a repeat again even if the sender's rights have changed. Different content under the id is a conflict."""
     if stored.digest == command.digest:
         return Repeated(stored)
     return Rejected(
         "conflict",
-        f"client_msg_id is taken by seq {stored.seq} with another content; give this message an id of its own",
+        f"client_msg_id belongs to seq {stored.seq}, which has different content; use a new id for this message",
     )
 
 
 def _id_refusal(command: Command, record: Record) -> Rejected | None:
     id_time_ms = ids.uuid7_time_ms(command.client_msg_id)
     if id_time_ms is not None and id_time_ms > record.at_ms + MOST_AHEAD_MS:
-        return Rejected("clock_skew", "client_msg_id lies hours ahead of the log; compare the servers' clocks")
+        return Rejected("clock_skew", "client_msg_id is hours ahead of log time; compare the servers' clocks")
     if id_time_ms is not None and id_time_ms < record.at_ms - OLDEST_ID_MS:
-        return Rejected("too_old", "client_msg_id is older than 90 days; compose the message anew")
+        return Rejected("too_old", "client_msg_id is older than 90 days; send the message with a new id")
     return None
 
 
 def _entry(draft: Draft, command: Command, record: Record, epoch: int) -> Entry | Unchanged | Rejected:
-    """What the command would put into the log, if the sender may at this place of it."""
+    """The message of the command, if the sender has the right to it at this offset."""
     if command.HasField("post"):
         return _post(draft, command, record)
     place = Place(draft.seq + 1, draft.count, epoch, record.offset)
     if command.HasField("create_group"):
         return create_group(draft, command, place)
-    who = acting(draft, command.sender_id)
-    if isinstance(who, Rejected):
-        return who
-    return _MEMBER_COMMANDS[command.WhichOneof("action") or ""](draft, who, command, place)
+    actor = acting(draft, command.sender_id)
+    if isinstance(actor, Rejected):
+        return actor
+    return _MEMBER_COMMANDS[command.WhichOneof("action") or ""](draft, actor, command, place)
 
 
 def _post(draft: Draft, command: Command, record: Record) -> Entry | Rejected:
@@ -121,7 +121,7 @@ def _post(draft: Draft, command: Command, record: Record) -> Entry | Rejected:
 
 
 def _post_change(draft: Draft, command: Command, record: Record) -> Change | Rejected:
-    """A direct session is there for its two users, from its first message on; a group for its members."""
+    """A direct session begins with its first message, and only its two users may post. A group has its own rules."""
     if ids.is_group_session(command.session_id):
         return post_to_group(draft, command, record)
     users = ids.logged_direct_users(command.session_id)
@@ -133,7 +133,8 @@ def _post_change(draft: Draft, command: Command, record: Record) -> Change | Rej
 def _accept(draft: Draft, command: Command, record: Record, epoch: int, entry: Entry) -> Accepted:
     draft.seq += 1
     draft.count += entry.kind in COUNTABLE_KINDS
-    # A stored copy of a UUIDv7 has `at` >= its time - 5 min, whatever the broker's clock said: memory relies on it.
+    # `at` is never below the UUIDv7's own time - 5 min, even if the broker's clock is behind: `needs_lookup` relies
+    # on it.
     draft.at = max(record.at_ms, draft.at, (ids.uuid7_time_ms(command.client_msg_id) or 0) - SKEW_MS)
     opens_segment = _opens_segment(draft, command)
     if opens_segment:
@@ -156,6 +157,6 @@ def _accept(draft: Draft, command: Command, record: Record, epoch: int, entry: E
 
 
 def _opens_segment(draft: Draft, command: Command) -> bool:
-    """Segments roll at the stamped number of messages, or when the month of `at` changes."""
+    """A new segment begins at the stamped number of messages, or when the month of `at` changes."""
     is_full = draft.seq - draft.segment_first_seq >= command.stamps.segment_messages
     return draft.segment == 0 or is_full or ids.month_of(draft.at) != draft.segment_month

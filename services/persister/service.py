@@ -1,4 +1,4 @@
-"""The persister put together from its ports; `__main__` brings the adapters."""
+"""Builds the persister from its ports. `__main__` builds the adapters."""
 
 import asyncio
 

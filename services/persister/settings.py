@@ -6,7 +6,7 @@ from tidings.runtime.settings import CassandraSettings, KafkaSettings, ProcessSe
 
 
 class PersisterSettings(BaseModel):
-    """Everything that the persister can be told."""
+    """All settings of the persister."""
 
     model_config = ConfigDict(frozen=True)
 

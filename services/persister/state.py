@@ -1,4 +1,4 @@
-"""What the persister remembers of a session, and the draft that one round makes of it. Pure."""
+"""The cached state of a session, and the draft that one round makes of it. Pure."""
 
 import struct
 from collections.abc import Iterable
@@ -9,17 +9,17 @@ from tidings import ids
 from tidings.store.base import KeyBucket
 from tidings.store.rows import GroupRow, MemberRow
 
-# PROTOCOL: a UUIDv7 more than 5 min in the future is refused. `at` is raised to its time - 5 min where the broker's
-# clock is behind the gateway's, so a stored copy never has a lower one.
+# PROTOCOL: the gateway refuses a UUIDv7 more than 5 min in the future. The broker's clock may be behind the gateway's.
+# So `at` is raised to the UUIDv7's time - 5 min, and no stored message has a lower `at`.
 SKEW_MS = 5 * 60_000
-# Twice the skew: what a fresh id needs, and as much again for the time that messages wait in an outage.
+# Twice the skew: 5 min for a new id, and 5 min more for messages that wait during an outage.
 KEY_WINDOW_MS = 10 * 60_000
 
 _PACKED = struct.Struct("<qqq32s")
 
 
 class Stored(NamedTuple):
-    """A client_msg_id that has its seq."""
+    """The message that a client_msg_id became."""
 
     seq: int
     message_id: int
@@ -28,7 +28,7 @@ class Stored(NamedTuple):
 
 
 class MessageKey(NamedTuple):
-    """Who sent, and under which id."""
+    """The sender and the client_msg_id, which identify a repeat within a session."""
 
     sender_id: str
     client_msg_id: str
@@ -38,8 +38,8 @@ class MessageKey(NamedTuple):
 class SessionState:
     """A session as of the last confirmed record of its partition.
 
-    `known_from`: every key stored with a higher `at` is in memory. None: all
-    keys are, since the session had no message when it was loaded.
+    `known_from`: every key stored with a higher `at` is in memory. None means
+    that all keys are, because the session had no message when it was loaded.
     """
 
     seq: int = 0
@@ -49,15 +49,15 @@ class SessionState:
     segment_first_seq: int = 1
     segment_month: int = 0
     known_from: int | None = None
-    # Packed, 100 bytes a key less than tuples: ten minutes of 1,000 msg/s are 600,000 keys. In order of `at`.
+    # In order of `at`. Packed, because a tuple takes 100 bytes more: ten minutes of 1,000 msg/s are 600,000 keys.
     keys: dict[str, bytes] = field(default_factory=dict)
-    # The newest version of the group, None where no message has made one.
+    # The newest version of the group; None if no message has made one.
     group: GroupRow | None = None
-    # Some of the current members; who is not among them has to be loaded.
+    # Some of the current members. The persister loads any other user from the tables.
     members: dict[str, MemberRow] = field(default_factory=dict)
 
     def find(self, key: MessageKey) -> Stored | None:
-        """The key, if memory has it."""
+        """The message of a key that is in memory, or None."""
         packed = self.keys.get(_flat(key))
         return None if packed is None else Stored._make(_PACKED.unpack(packed))
 
@@ -66,7 +66,7 @@ class SessionState:
 class Draft:
     """One session during one round: the confirmed state, and what the round adds to it.
 
-    Nothing is dropped from memory before the round is confirmed (H30).
+    No key is dropped from memory before the round is confirmed (H30).
     """
 
     base: SessionState
@@ -80,7 +80,7 @@ class Draft:
     added: dict[MessageKey, Stored] = field(default_factory=dict)
     looked_up: dict[MessageKey, Stored] = field(default_factory=dict)
     group: GroupRow | None = None
-    # Versions made in this round, and those that it loaded: None for who never was a member.
+    # Versions made in this round, and versions that it loaded; None for a user that never was a member.
     members: dict[str, MemberRow] = field(default_factory=dict)
     loaded: dict[str, MemberRow | None] = field(default_factory=dict)
 
@@ -100,18 +100,18 @@ class Draft:
         )
 
     def find(self, key: MessageKey) -> Stored | None:
-        """The key among all that is stored below the record in hand."""
+        """The message that the key became below the current record, or None."""
         return self.added.get(key) or self.base.find(key) or self.looked_up.get(key)
 
     def member(self, user_id: str) -> MemberRow | None:
-        """The user's version, if a member at the record in hand. KeyError: the round has not loaded what it needs."""
+        """The user's version, if the user is a member at the current record. KeyError for a user not loaded."""
         row = self.newest(user_id)
         return row if row is not None and row.left_seq == 0 else None
 
     def newest(self, user_id: str) -> MemberRow | None:
-        """The user's newest version as of the record in hand, also one that ended; None where there is no group.
+        """The user's newest version as of the current record, also after leaving. None if there is no group.
 
-        KeyError for a user who was not loaded.
+        KeyError for a user that was not loaded.
         """
         if self.group is None or self.group.member_count == 0:
             return None
@@ -121,16 +121,19 @@ class Draft:
         return row
 
     def needs_member(self, user_id: str) -> bool:
-        """Whether memory lacks the user. Asked of groups that are not there too: a stranger's wait tells nothing."""
+        """Whether the user's version has to be loaded.
+
+        This also holds for groups that do not exist, so that the response time of a non-member is the same (G11).
+        """
         return user_id not in self.base.members
 
     def take(self, group: GroupRow | None, members: Iterable[MemberRow]) -> None:
-        """The versions that the record in hand has made."""
+        """Add the versions that the current record has made."""
         self.group = group or self.group
         self.members.update((row.user_id, row) for row in members)
 
     def confirmed(self) -> SessionState:
-        """The round is done: its additions become the state, and memory forgets what the tables know."""
+        """The round is confirmed: its additions become the state. Old keys are evicted, since the tables hold them."""
         base = self.base
         base.seq, base.count, base.at = self.seq, self.count, self.at
         base.segment, base.segment_first_seq = self.segment, self.segment_first_seq
@@ -143,7 +146,7 @@ class Draft:
         return base
 
     def _keep_members(self) -> None:
-        """Current members only: of strangers there is no end, and of a group that has ended nobody asks again."""
+        """Keep current members only: non-members are unbounded, and a dissolved group is not queried again."""
         kept = self.base.members
         kept.update((user_id, row) for user_id, row in self.loaded.items() if row is not None)
         kept.update(self.members)
@@ -153,7 +156,7 @@ class Draft:
 
 
 def needs_lookup(state: SessionState, key: MessageKey) -> bool:
-    """Whether only the tables can say if the key is stored (DESIGN section 4)."""
+    """Whether the key has to be looked up in the tables, because memory does not cover it (DESIGN section 4)."""
     if state.known_from is None:
         return False
     id_time_ms = ids.uuid7_time_ms(key.client_msg_id)
@@ -161,14 +164,14 @@ def needs_lookup(state: SessionState, key: MessageKey) -> bool:
 
 
 def key_bucket(session_id: str, client_msg_id: str) -> KeyBucket:
-    """Where a key is stored: by the month of a UUIDv7's own time, 0 for other ids."""
+    """The bucket of a key: by the month of a UUIDv7's own time, and month 0 for other ids."""
     id_time_ms = ids.uuid7_time_ms(client_msg_id)
     shard = ids.partition_of(client_msg_id, 16) if ids.is_group_session(session_id) else 0
     return KeyBucket(session_id, 0 if id_time_ms is None else ids.month_of(id_time_ms), shard)
 
 
 def _forget_old_keys(state: SessionState) -> None:
-    """`known_from` follows the newest message at ten minutes' distance and never goes back."""
+    """Evict keys more than ten minutes older than the newest message. `known_from` never goes back."""
     horizon = state.at - KEY_WINDOW_MS
     oldest = next(iter(state.keys.values()), None)
     if oldest is None or _at(oldest) > horizon:

@@ -1,4 +1,4 @@
-"""The persister's round. Read `PersisterStage.run`: it says in order why no acked message can be lost."""
+"""The persister's round. `PersisterStage.run` shows, step by step, why no acked message can be lost."""
 
 import asyncio
 from collections import Counter
@@ -21,10 +21,10 @@ from tidings.store.base import KeyBucket, Store
 from tidings.store.rows import GroupRow, MessageRow
 from tidings.wire.inbound_pb2 import Command
 
-# Of all sessions together. Ten minutes of 1,000 msg/s are 600,000 keys, or 170 MB; or five groups of the largest and
-# 400,000 keys; of the 250 MiB that a service may take.
+# For all sessions together, of the 250 MiB that a service may take. Ten minutes of 1,000 msg/s are 600,000 keys, or
+# 170 MB. The same bytes hold five groups of the largest size and 400,000 keys.
 _STATE_BYTES = 170_000_000
-# As measured.
+# Measured.
 _SESSION_BYTES, _KEY_BYTES, _MEMBER_BYTES = 500, 280, 400
 
 Arrived = tuple[TopicPartition, Record, Command]
@@ -32,14 +32,14 @@ _Loaded = history.Tail | LostLogTail | None
 
 
 class PersisterStage:
-    """Decides commands, stores messages, acks, and hands them on."""
+    """Decides commands, stores messages, acks them, and emits them to fanout and receipts."""
 
     name = "persister"
 
     def __init__(
         self, store: Store, producer: Producer, hints: HintSender, epoch: int, session_partitions: int
     ) -> None:
-        """`epoch` is that of the topics, part of every coordinate; `session_partitions` the S of the deployment."""
+        """`epoch`: the topics' epoch, part of every coordinate. `session_partitions`: the S of the deployment."""
         self._session_partitions = session_partitions
         self._store = store
         self._producer = producer
@@ -50,43 +50,41 @@ class PersisterStage:
         )
 
     def decode(self, record: Record) -> Command:
-        """See Stage."""
         command = decode_command(record.value)
         if ids.partition_of(command.session_id, self._session_partitions) != record.partition:
-            # Two owners of one session would overwrite each other's seqs.
-            raise PoisonRecord("the command does not stand on the partition of its session")
+            # Two persisters that own one session would overwrite each other's seqs.
+            raise PoisonRecord("the command is not on the partition of its session")
         return command
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
-        """Nothing: sessions are loaded when they are first written to."""
+        """Read nothing: a session is loaded by the round that first writes to it."""
 
     async def run(self, work: Round[Command]) -> None:
-        """One round, in the order that makes an ack a promise."""
-        # 1. The state of every session as of the round's first offset: what lies above was written
-        #    by a try that nobody confirmed, and is decided again (law 5).
+        """Run one round. The order of the steps is what makes an ack a promise."""
+        # 1. Load the state of every session as of the round's first offset. Rows at or above it come from an earlier
+        #    try that was not confirmed, and are decided again: law 5 (a replay ignores later rows).
         arrived = _commands(work)
         drafts = await self._load(work, arrived)
-        # 2. Decide. Pure: the same records give the same bytes, whichever process decides them (law 1).
+        # 2. Decide. By law 1 (the log decides) the same records give the same bytes in every process.
         effects = self._decide(work, arrived, drafts)
-        # 3. Write, in order within each session, each wave confirmed by a quorum before the next.
+        # 3. Write in order within each session. A quorum confirms each wave before the next begins.
         async for wave in work.write_waves(self._store, effects.ordered_writes()):
-            # 4. Only now the acks (law 8), of the sessions whose rows are all confirmed. They are hints: a client
-            #    that misses one repeats its message.
+            # 4. Ack the sessions whose rows are all confirmed, and not earlier: law 8 (an ack is a promise). An ack
+            #    is a hint, because a client that misses it repeats its message.
             self._answer(work, effects.answers_after(wave))
         _count_outcomes(effects.outcomes)
-        # 5. Hand on to fanout. Until this is confirmed too, the round is not, and will be repeated.
+        # 5. Emit to fanout and receipts. If this is not confirmed either, the round is repeated.
         await work.emit(self._producer, effects.outbox)
-        # 6. The worker confirms: drafts become the cache, offset and marks are committed.
+        # 6. The worker confirms: drafts become the cached state, and it commits offset and marks.
         self._sessions.begin()
         for session_id, draft in drafts.items():
             self._sessions.drafts(draft.partition)[session_id] = draft
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
-        """Drafts of confirmed partitions become the state; the others never happened."""
+        """Drafts of confirmed partitions become the cached state. All other drafts are dropped."""
         self._sessions.confirm(partitions)
 
     def forget(self) -> None:
-        """See Stage."""
         self._sessions.forget()
 
     # -- 1. load -----------------------------------------------------------------------------------
@@ -108,13 +106,15 @@ class PersisterStage:
     async def _load_missing(
         self, work: Round[Command], arrived: Sequence[Arrived], missing: Mapping[str, TopicPartition]
     ) -> dict[str, Draft]:
+        if not missing:
+            return {}
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
-        above = history.Above({session_id: work.end(partition) for session_id, partition in missing.items()})
-        tails = await history.tails_below(self._store, firsts, above, work.ensure_still_assigned) if firsts else {}
-        self._compare_with_log(work, arrived, missing, above.rows)
-        groups = await self._load_groups(tails)
+        ends = {session_id: work.end(partition) for session_id, partition in missing.items()}
+        found = await history.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)
+        self._compare_with_log(work, arrived, missing, found.rows_above)
+        groups = await self._load_groups(found.tails)
         drafts = {}
-        for session_id, tail in tails.items():
+        for session_id, tail in found.tails.items():
             partition = missing[session_id]
             state = _state_of(session_id, tail, groups.get(session_id))
             if isinstance(state, LostLogTail):
@@ -124,7 +124,7 @@ class PersisterStage:
         return drafts
 
     async def _load_groups(self, tails: Mapping[str, _Loaded]) -> Mapping[str, GroupRow]:
-        """The version of each group as of its tail: later ones are of this round's future (law 5)."""
+        """The version of each group as of its tail. Later versions are ignored: law 5 (a replay ignores later rows)."""
         seqs = {
             session_id: tail.message.seq
             for session_id, tail in tails.items()
@@ -133,7 +133,7 @@ class PersisterStage:
         return await self._store.groups_as_of(seqs) if seqs else {}
 
     async def _load_members(self, arrived: Sequence[Arrived], drafts: Mapping[str, Draft]) -> None:
-        """The versions of all who act or are named in the round, where memory has them not."""
+        """Load the member versions of all senders and named users of the round that are not in memory."""
         wanted: dict[str, dict[str, None]] = {}
         for _, _, command in arrived:
             draft = drafts.get(command.session_id)
@@ -159,7 +159,7 @@ class PersisterStage:
         partitions: Mapping[str, TopicPartition],
         above: Collection[MessageRow],
     ) -> None:
-        """A row made at an offset where the log now says something else: the log has lost its tail."""
+        """Stop a partition whose log now holds another command at the offset of a stored row: it has lost its tail."""
         says = {(partition, record.offset): command for partition, record, command in arrived} if above else {}
         for row in above:
             partition = partitions[row.session_id]
@@ -168,13 +168,13 @@ class PersisterStage:
                 work.stop(
                     partition,
                     f"{row.session_id} seq {row.seq} was decided by another command at offset {row.log_offset} "
-                    "than the one that stands there now: the log has lost its tail; raise the epoch",
+                    "than the one that is there now: the log has lost its tail; raise the epoch",
                 )
 
     async def _look_up_keys(
         self, work: Round[Command], arrived: Sequence[Arrived], drafts: Mapping[str, Draft]
     ) -> None:
-        """One read for all keys that memory cannot answer for; rows of this round's future do not count."""
+        """Look up, in one read, all keys that memory does not cover. Rows at or above the first offset are ignored."""
         wanted: dict[KeyBucket, set[MessageKey]] = {}
         firsts: dict[str, Position] = {}
         for partition, _, command in arrived:

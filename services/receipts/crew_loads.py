@@ -1,4 +1,7 @@
-"""Reads crews from the tables beside the rounds: twenty thousand members hold up nobody's watermark (law 11)."""
+"""Reads crews from the tables in tasks of their own, so that a group of 20,000 members delays no watermark.
+
+Counts may come later because they are hints: law 11 (a push is a hint, the tables are the truth).
+"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,12 +13,12 @@ from tidings.store.base import Store
 from tidings.store.rows import MODE_WRITE, NEWEST
 from tidings.wire.persisted_pb2 import Persisted
 
-# Rows of one answer: some 5 ms of this process's time, then the rounds go on.
+# Rows of one page: about 5 ms of this process's time, after which other tasks can run.
 _PAGE = 1_000
 _LOADS_AT_ONCE = 8
-# Loads that have begun or wait for their turn. The counts of others are still untold, and ask again in half a second.
+# Loads that have begun or wait for their turn. Counts of other sessions stay pending, and are tried again after 0.5 s.
 _LOADS = 500
-# Membership messages that come while a crew is read; with more of them it is read another time.
+# Membership messages that may arrive while a crew is read. With more of them the load is cancelled and read later.
 _CHANGES = 100
 
 _log = logger("tidings.receipts")
@@ -24,15 +27,15 @@ _log = logger("tidings.receipts")
 @dataclass(slots=True)
 class _Load:
     task: asyncio.Task[None]
-    # What the crew is to be told when its members are read; None once it is, and follows the log by itself.
+    # Changes to apply when the members are read. None after that, because the crew in memory then follows the log.
     changes: list[Persisted] | None = field(default_factory=list)
 
 
 class CrewLoads:
-    """Crews on their way into memory."""
+    """The crews that are being read into memory."""
 
     def __init__(self, store: Store, crews: Crews) -> None:
-        """`crews`: where they are put."""
+        """`crews` receives each crew when its members are read."""
         self._store = store
         self._crews = crews
         self._loads: dict[str, _Load] = {}
@@ -40,9 +43,10 @@ class CrewLoads:
         self._failure: BaseException | None = None
 
     def begin(self, session_id: str, seen_seq: int | None) -> None:
-        """Read a crew, or of one in memory the watermarks of its newcomers, unless it is being done.
+        """Begin to read a crew, or the watermarks of the newcomers of a crew in memory.
 
-        `seen_seq`: up to which seq the log of the group was seen. Raises what ended an earlier load unexpectedly.
+        Does nothing while the session is being read. `seen_seq`: the highest seq that was seen of the group's log.
+        Raises the unexpected error of an earlier load.
         """
         if self._failure is not None:
             raise self._failure
@@ -52,7 +56,7 @@ class CrewLoads:
             self._loads[session_id] = _Load(task)
 
     def follow(self, persisted: Persisted) -> None:
-        """A change of members or mode: it is to be in the crew that is being read."""
+        """Keep a change of members or mode for the crew that is being read."""
         load = self._loads.get(persisted.message.session_id)
         if load is not None and load.changes is not None:
             load.changes.append(persisted)
@@ -60,7 +64,7 @@ class CrewLoads:
                 self._loads.pop(persisted.message.session_id).task.cancel()
 
     def cancel(self) -> None:
-        """Nobody waits for them any more."""
+        """Cancel all loads."""
         for load in self._loads.values():
             load.task.cancel()
         self._loads.clear()
@@ -74,7 +78,7 @@ class CrewLoads:
             async with self._turns:
                 await self._load(session_id, seen_seq)
         except StoreUnavailable as error:
-            _log.warning("counts of a group are told later", session_id=session_id, reason=str(error))
+            _log.warning("counts of a group are delayed", session_id=session_id, reason=str(error))
         del self._loads[session_id]
 
     async def _load(self, session_id: str, seen_seq: int | None) -> None:
@@ -83,14 +87,18 @@ class CrewLoads:
             crew = await self._members(session_id, seen_seq)
             if not all(crew.follow(change) for change in load.changes or ()):
                 return
-            # From here on it follows the log by itself, and takes what is stored meanwhile.
+            # From here on the crew follows the log, and takes watermarks that are stored in the meantime.
             self._crews.put(session_id, crew)
         load.changes = None
         while crew.newcomers:
             await self._watermarks(session_id, crew)
 
     async def _members(self, session_id: str, seen_seq: int | None) -> Crew:
-        """As of a seq whose message was seen, so that no version at or below it is missing (laws 1 and 6)."""
+        """Read the members as of a seq whose message was seen, so that no version at or below it is missing.
+
+        Law 1 (the log decides) keeps such versions from changing; by law 6 (the round is the commit point) the
+        persister emits a message only after its versions are stored.
+        """
         as_of_seq = NEWEST if seen_seq is None else seen_seq
         group = (await self._store.groups_as_of({session_id: as_of_seq})).get(session_id)
         joined: dict[str, int] = {}
@@ -101,9 +109,9 @@ class CrewLoads:
         return Crew(joined, MODE_WRITE if group is None else group.mode, seen_seq)
 
     async def _watermarks(self, session_id: str, crew: Crew) -> None:
-        """Of all, in pages, where all are new; else of the newcomers, by their names."""
+        """Read the watermarks of all members in pages if all are newcomers; otherwise of the newcomers alone."""
         asked = dict(crew.newcomers)
-        if len(asked) == len(crew.marks):
+        if len(asked) == len(crew.watermarks):
             page_is_full, last = True, ""
             while page_is_full:
                 rows = await self._store.receipt_page(session_id, last, _PAGE)

@@ -1,9 +1,9 @@
-"""Groups as receipts needs them: who may have watermarks, and the crews whose counts are told.
+"""Groups as receipts needs them: the users that may have watermarks, and the crews for the counts.
 
-A watermark is no truth of the log, so for those whom no crew in memory has, or one
-that the log has not brought far enough, the newest versions in the tables decide
-(not those as of a seq). A crew is needed for
-counts alone: it is read beside the rounds (`crew_loads`) and follows the log.
+The log does not decide about a watermark. So the newest versions in the tables decide whether
+a user is a member, and not the versions as of a seq. They are not read if a crew in memory
+has the user and has followed the log far enough. A crew is needed for counts alone. It is
+read in a task of its own (`crew_loads`) and then follows the log.
 """
 
 import asyncio
@@ -12,31 +12,29 @@ from dataclasses import replace
 
 from services.receipts.crew_loads import CrewLoads
 from services.receipts.crews import MEMBERS_IN_MEMORY, Crew, Crews
-from services.receipts.merge import Claim
+from services.receipts.merge import Claim, UserOfSession
 from tidings import ids, metrics
 from tidings.store.base import Store
 from tidings.store.rows import MODE_READ, NEWEST, GroupRow
 from tidings.wire.persisted_pb2 import Persisted
 
-# Some 150 bytes each. Of a group that is forgotten here a crew is read twice, should its members change.
+# About 150 bytes each. If a group is evicted here and its members change, its crew is read twice.
 _SEEN_GROUPS = 50_000
-
-Place = tuple[str, str]
 
 
 class Groups:
-    """Raises StoreUnavailable where the tables are asked."""
+    """The groups of the assigned partitions. `permitted` raises StoreUnavailable."""
 
     def __init__(self, store: Store, most_members: int = MEMBERS_IN_MEMORY) -> None:
-        """Nothing is known. `most_members`: see Crews."""
+        """`most_members`: the bound of all crews together (see Crews)."""
         self._store = store
         self._crews = Crews(most_members)
         self._loads = CrewLoads(store, self._crews)
-        # Up to which seq the messages of a group have been seen in this assignment, without a hole after the first.
+        # The highest seq seen of each group in this assignment. After the first one there is no gap.
         self._seen: dict[str, int] = {}
 
     def see(self, persisted: Persisted) -> None:
-        """A stored message that is no repeat (one of long ago would take the crew back): its rows are stored too."""
+        """Take in a stored message, whose rows are stored too. Not for repeats: an old one would reset the crew."""
         session_id = persisted.message.session_id
         if not ids.is_group_session(session_id):
             return
@@ -46,24 +44,24 @@ class Groups:
         if persisted.joined_ids or persisted.left_ids or persisted.dissolves or persisted.mode_to:
             self._crews.follow(persisted)
             self._loads.follow(persisted)
-            # At once, not when counts are due: in a group that grows there would always be some.
+            # Read newcomers now and not when counts are due, because a growing group would always have some then.
             if (crew := self._crews.get(session_id)) is not None and crew.newcomers:
                 self._loads.begin(session_id, persisted.message.seq)
 
     def forget(self) -> None:
-        """The sessions are another's, and so is what is said of them meanwhile."""
+        """Drop all state: another process owns the sessions now, and this one misses their changes."""
         self._loads.cancel()
         self._crews.clear()
         self._seen.clear()
 
-    def raise_to(self, place: Place, delivered_seq: int, read_seq: int) -> None:
-        """A member's watermarks are stored."""
-        crew = self._crews.get(place[0])
+    def raise_to(self, pair: UserOfSession, delivered_seq: int, read_seq: int) -> None:
+        """Raise the stored watermarks of a member in its crew, if that is in memory."""
+        crew = self._crews.get(pair[0])
         if crew is not None:
-            crew.raise_to(place[1], delivered_seq, read_seq)
+            crew.raise_to(pair[1], delivered_seq, read_seq)
 
     def crew(self, session_id: str) -> Crew | None:
-        """The crew with all its watermarks; None while it is being read, which this begins."""
+        """The crew with all its watermarks. If it is not in memory, begin to read it and return None."""
         crew = self._crews.get(session_id)
         if crew is not None and not crew.newcomers:
             return crew
@@ -71,9 +69,10 @@ class Groups:
         return None
 
     async def permitted(self, claims: Collection[Claim], heads: Mapping[str, int]) -> list[Claim]:
-        """What counts: nothing of those who are not members now; in read diffusion only `read`.
+        """The claims of current members; in read diffusion without `delivered_seq`. All others are dropped.
 
-        `heads`, by session: read before, so that who was removed before one is told of nothing up to it (G10).
+        `heads`, by session, must be read before the membership check: a user removed before that head must not
+        receive updates up to it (G10).
         """
         modes = await self._modes([claim for claim in claims if ids.is_group_session(claim.session_id)], heads)
         kept = []
@@ -87,18 +86,18 @@ class Groups:
                 kept.append(replace(claim, delivered_seq=0) if mode == MODE_READ else claim)
         return kept
 
-    async def _modes(self, claims: Collection[Claim], heads: Mapping[str, int]) -> dict[Place, int]:
-        """Of those who claim and are in, how their group is delivered.
+    async def _modes(self, claims: Collection[Claim], heads: Mapping[str, int]) -> dict[UserOfSession, int]:
+        """The delivery mode of the group by claim, for users that are members.
 
-        The tables are asked where no crew has them, and where their crew may have them still: the head is one that
-        the log has not brought yet, nor a removal before it.
+        The tables are read for a user that no crew in memory has. They are also read if the head is above the highest
+        seq seen: then the log has not brought a removal at or below the head yet, and the crew may be out of date.
         """
-        modes: dict[Place, int] = {}
+        modes: dict[UserOfSession, int] = {}
         asked: dict[str, set[str]] = {}
         for claim in claims:
             crew = self._crews.get(claim.session_id)
             is_current = heads[claim.session_id] <= self._seen.get(claim.session_id, 0)
-            if crew is not None and is_current and claim.user_id in crew.marks:
+            if crew is not None and is_current and claim.user_id in crew.watermarks:
                 modes[claim.session_id, claim.user_id] = crew.mode
             else:
                 asked.setdefault(claim.session_id, set()).add(claim.user_id)
@@ -108,6 +107,6 @@ class Groups:
             modes |= found
         return modes
 
-    async def _modes_in(self, group: GroupRow, user_ids: Collection[str]) -> dict[Place, int]:
+    async def _modes_in(self, group: GroupRow, user_ids: Collection[str]) -> dict[UserOfSession, int]:
         rows = await self._store.members_as_of(group.session_id, NEWEST, user_ids)
         return {(group.session_id, row.user_id): group.mode for row in rows.values() if not row.left_seq}

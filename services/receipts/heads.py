@@ -1,6 +1,6 @@
-"""Recent messages of sessions in memory: the head, the count at a seq, and who wrote it. Pure.
+"""Recent messages of sessions in memory: the head, the count at a seq, and the author. Pure.
 
-Filled from `messages.persisted`; what is not here is read from the tables.
+They come from `messages.persisted`. What is not in memory is read from the tables.
 """
 
 from collections import OrderedDict
@@ -11,25 +11,24 @@ from tidings.codec import COUNTABLE_KINDS
 from tidings.wire.common_pb2 import Message
 
 _SESSIONS = 50_000
-# A watermark is mostly one of the newest messages.
+# A watermark is mostly at one of the newest messages.
 _COUNTS_PER_SESSION = 32
-# Of them authors are told counts, however the group is delivered; 50 messages of a group are some 10 KB.
+# Counts are published for these messages in both delivery modes. 50 messages of a group take about 10 KB.
 _GROUPS = 2_000
 _AUTHORS_PER_GROUP = 50
 
 
 class Heads:
-    """Bounded, least recently written session first out."""
+    """Bounded: the least recently written session is evicted first."""
 
     __slots__ = ("_authors", "_counts")
 
     def __init__(self) -> None:
-        """Nothing is known."""
         self._counts: OrderedDict[str, dict[int, int]] = OrderedDict()
         self._authors: OrderedDict[str, dict[int, str]] = OrderedDict()
 
     def see(self, message: Message) -> None:
-        """A message is stored: it is the head, unless a repeat of an older one."""
+        """Take in a stored message. It is the head, unless it repeats an older message."""
         self.learn(message.session_id, message.seq, message.count)
         if message.kind in COUNTABLE_KINDS and ids.is_group_session(message.session_id):
             authors = self._authors.setdefault(message.session_id, {})
@@ -41,7 +40,7 @@ class Heads:
                 self._authors.popitem(last=False)
 
     def learn(self, session_id: str, seq: int, count: int) -> None:
-        """The count at a seq, from the log or from the tables: it never changes."""
+        """Cache the count at a seq, from the log or the tables. It never changes."""
         counts = self._counts.setdefault(session_id, {})
         counts[seq] = count
         if len(counts) > _COUNTS_PER_SESSION:
@@ -51,14 +50,14 @@ class Heads:
             self._counts.popitem(last=False)
 
     def head(self, session_id: str) -> int:
-        """The highest seq known; 0 where nothing is."""
+        """The highest seq in memory, or 0."""
         return max(self._counts.get(session_id, {0: 0}))
 
     def count_at(self, session_id: str, seq: int) -> int | None:
-        """Countable messages up to seq; None where only the tables know."""
+        """Countable messages up to seq; None if the tables have to be read."""
         return self._counts.get(session_id, {}).get(seq)
 
     def authors(self, session_id: str, seqs: Iterable[int]) -> dict[int, str]:
-        """Who wrote these messages of a group, where that is known: of the newest ones that can be read."""
+        """The author by seq, for the messages of a group that are in memory: the newest countable ones."""
         authors = self._authors.get(session_id, {})
         return {seq: authors[seq] for seq in seqs if seq in authors}

@@ -1,10 +1,11 @@
 """Watermarks of a round merged into maxima. Pure.
 
-A watermark is written with itself as Cassandra write timestamp, so a lower one
-that is written late changes nothing (law 7, H26). What is told is the maximum
-of what is stored and said: a process that has just started has told nothing,
-and a claim alone may be lower than what clients were told before (G8). What
-was merely read is written and told again (law 5).
+A watermark is its own Cassandra write timestamp, so a lower one that is written
+late changes nothing: law 7 (nothing is overwritten), H26. Receipts publishes the
+maximum of the stored and the claimed watermark. A claim alone may be lower than
+what an earlier process published before this one started (G8). A watermark that
+was only read from the tables may be unconfirmed, so it is written and published
+again: law 5 (a replay ignores later rows).
 """
 
 from collections.abc import Iterable
@@ -13,12 +14,15 @@ from dataclasses import dataclass, field, replace
 from tidings import ids
 from tidings.store.rows import DeliveredRow, ReadRow, ReceiptRow
 
+# (session_id, user_id): a user in one session, who has one pair of watermarks there.
+UserOfSession = tuple[str, str]
+
 
 @dataclass(slots=True)
 class Watermarks:
-    """How far one user has come in one session: 0 where nothing.
+    """The watermarks of one user in one session; 0 where there is none.
 
-    `read_at`: log time at which `read_seq` was first said. `read_count`: countable messages up to it, 0 where unknown.
+    `read_at`: log time of the first claim of `read_seq`. `read_count`: countable messages up to it, 0 if unknown.
     """
 
     delivered_seq: int = 0
@@ -28,11 +32,11 @@ class Watermarks:
 
     @staticmethod
     def of_row(row: ReceiptRow) -> "Watermarks":
-        """What is stored; reading implies delivery."""
+        """From the stored row; reading implies delivery."""
         return Watermarks(max(row.delivered_seq, row.read_seq), row.read_seq, row.read_at, row.read_count)
 
     def raise_to(self, delivered_seq: int, read_seq: int, at_ms: int) -> bool:
-        """Take the maxima (reading implies delivery); whether anything rose."""
+        """Raise both to the maxima (reading implies delivery). Returns whether either rose."""
         rises = read_seq > self.read_seq
         if rises:
             self.read_seq, self.read_at, self.read_count = read_seq, at_ms, 0
@@ -48,7 +52,7 @@ class Watermarks:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one record says: up to where a user of a session holds and has read."""
+    """What one record claims: how far a user of a session holds and has read."""
 
     session_id: str
     user_id: str
@@ -61,46 +65,46 @@ class Claim:
 
 @dataclass(slots=True)
 class Merged:
-    """What a round changes."""
+    """The watermarks that a round changes."""
 
-    moved: dict[tuple[str, str], Watermarks] = field(default_factory=dict)
-    # Of which the peer is not told, by the last claim of the round.
-    hidden: set[tuple[str, str]] = field(default_factory=set)
+    moved: dict[UserOfSession, Watermarks] = field(default_factory=dict)
+    # Those that are not published to the peer, by the last claim of the round.
+    hidden: set[UserOfSession] = field(default_factory=set)
 
-    def claim(self, claim: Claim, head_seq: int, told: Watermarks | None, stored: Watermarks) -> None:
-        """Merge one claim; what lies beyond the head counts as the head.
+    def claim(self, claim: Claim, head_seq: int, published: Watermarks | None, stored: Watermarks) -> None:
+        """Merge one claim. A seq beyond the head counts as the head.
 
-        `told`: by this process. Where it has told nothing, what is `stored` is told again whatever is claimed.
+        `published`: by this process. If it is None, `stored` is published again even if the claim raises nothing.
         """
-        place = (claim.session_id, claim.user_id)
-        self.hidden.discard(place)
+        pair = (claim.session_id, claim.user_id)
+        self.hidden.discard(pair)
         if claim.is_hidden_from_peer:
-            self.hidden.add(place)
+            self.hidden.add(pair)
         delivered, read = min(claim.delivered_seq, head_seq), min(claim.read_seq, head_seq)
         if not (delivered or read):
             return
-        marks = self.moved.get(place) or (told or stored).copy()
-        rises = marks.raise_to(delivered, read, claim.at_ms)
-        if rises or told is None:
-            self.moved[place] = marks
+        watermarks = self.moved.get(pair) or (published or stored).copy()
+        rises = watermarks.raise_to(delivered, read, claim.at_ms)
+        if rises or published is None:
+            self.moved[pair] = watermarks
 
 
 def can_be_member(session_id: str, user_id: str) -> bool:
-    """Whether the user can ever have watermarks in the session; of a group only the tables know."""
+    """Whether the user can ever have watermarks in the session. For a group the tables decide later."""
     return ids.is_group_session(session_id) or user_id in ids.logged_direct_users(session_id)
 
 
-def told(place: tuple[str, str], *, is_hidden_from_peer: bool = False) -> tuple[str, ...]:
-    """Who is told of a watermark: all devices of the user, and the peer of a direct session."""
-    return (not is_hidden_from_peer and ids.logged_direct_users(place[0])) or place[1:]
+def recipients_of(pair: UserOfSession, *, is_hidden_from_peer: bool = False) -> tuple[str, ...]:
+    """The users that receive a watermark: its own user, and in a direct session the peer."""
+    return (not is_hidden_from_peer and ids.logged_direct_users(pair[0])) or pair[1:]
 
 
 def rows_of(
-    place: tuple[str, str], marks: Watermarks, known: Watermarks | None, read_count: int
+    pair: UserOfSession, watermarks: Watermarks, published: Watermarks | None, read_count: int
 ) -> Iterable[DeliveredRow | ReadRow]:
-    """The rows of what rose above `known`, which this process has written itself."""
-    before = known or Watermarks()
-    if marks.delivered_seq > before.delivered_seq:
-        yield DeliveredRow(*place, marks.delivered_seq)
-    if marks.read_seq > before.read_seq:
-        yield ReadRow(*place, marks.read_seq, read_count, marks.read_at)
+    """The rows of the watermarks that rose above `published`, which this process has written itself."""
+    before = published or Watermarks()
+    if watermarks.delivered_seq > before.delivered_seq:
+        yield DeliveredRow(*pair, watermarks.delivered_seq)
+    if watermarks.read_seq > before.read_seq:
+        yield ReadRow(*pair, watermarks.read_seq, read_count, watermarks.read_at)

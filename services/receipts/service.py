@@ -1,4 +1,4 @@
-"""Receipts put together from their ports; `__main__` brings the adapters."""
+"""Builds receipts from its ports. `__main__` builds the adapters."""
 
 import asyncio
 

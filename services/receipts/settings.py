@@ -7,7 +7,7 @@ from tidings.runtime.settings import CassandraSettings, KafkaSettings, ProcessSe
 
 
 class CoalesceSettings(BaseSettings):
-    """How long watermarks are gathered. TIDINGS_RECEIPTS_*."""
+    """How long receipts gathers watermarks before it writes them. TIDINGS_RECEIPTS_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_RECEIPTS_", frozen=True)
 
@@ -17,7 +17,7 @@ class CoalesceSettings(BaseSettings):
 
 
 class ReceiptsSettings(BaseModel):
-    """Everything that receipts can be told."""
+    """All settings of receipts."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,19 +1,27 @@
-"""The receipts' round: merge, write, tell. Broker and round gather for 250 ms, so that many acks make one write.
+"""The receipts' round: merge, write, publish. Broker and round gather for 250 ms, so that many acks make one write.
 
-Groups: a watermark is one row per member, and the member's own devices are told
-of it; authors are told counts, 500 ms after the first one changed, by a round of
-which the stage itself is the cause (`wake`). In read diffusion only `read` is
-kept, written in its round as everywhere (docs/adr/0015), and who has read a
-message counts as having received it, too.
+In a group a watermark is one row per member, and only the member's own devices
+receive it. Authors receive counts, 500 ms after the first change, from a round that
+the stage itself requests (`wake`). In read diffusion only `read_seq` is kept, and it is
+written in its round as in every session (docs/adr/0015). A member that has read a
+message also counts as having received it.
 """
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 
-from services.receipts.crews import Untold, changed_seqs
+from services.receipts.crews import PendingCounts, changed_seqs
 from services.receipts.groups import Groups
 from services.receipts.heads import Heads
-from services.receipts.merge import Claim, Merged, Watermarks, can_be_member, rows_of, told
+from services.receipts.merge import (
+    Claim,
+    Merged,
+    UserOfSession,
+    Watermarks,
+    can_be_member,
+    recipients_of,
+    rows_of,
+)
 from tidings import ids, metrics
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
 from tidings.codec import decode_persisted, decode_receipt
@@ -30,44 +38,43 @@ from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount, Waterma
 from tidings.wire.persisted_pb2 import Persisted
 
 _WATERMARKS_IN_MEMORY = 200_000
-# DESIGN section 5: counts are told at most once in this time and session.
+# DESIGN section 5: the counts of a session are published at most once in this time.
 _COUNTS_APART_S = 0.5
 
-Place = tuple[str, str]
 
-
-def _nobody_wakes() -> None:
-    """Until a worker is there."""
+def _no_worker() -> None:
+    """The default of `wake` until the worker is built."""
 
 
 class ReceiptsStage:
-    """Keeps watermarks and tells who is concerned."""
+    """Merges, stores and publishes watermarks, and publishes the counts of groups."""
 
     name = "receipts"
 
     def __init__(self, store: Store, producer: Producer, epoch: int, user_partitions: int) -> None:
-        """`epoch` is that of the topics; `user_partitions` the U of the deployment. `wake` is to be the worker's."""
-        self.wake: Callable[[], None] = _nobody_wakes
+        """`epoch`: the topics' epoch. `user_partitions`: the U of the deployment. The caller sets `wake`."""
+        self.wake: Callable[[], None] = _no_worker
         self._store = store
         self._producer = producer
         self._epoch = epoch
         self._user_partitions = user_partitions
         self._heads = Heads()
         self._groups = Groups(store)
-        self._untold = Untold(_COUNTS_APART_S)
+        self._pending_counts = PendingCounts(_COUNTS_APART_S)
         self._timer: asyncio.TimerHandle | None = None
-        # What this process has written and told: only that may be skipped, never what was merely read (law 5).
-        self._told: PartitionState[Place, Watermarks, Watermarks] = PartitionState(
-            finish=lambda marks: marks, most=_WATERMARKS_IN_MEMORY
+        # Watermarks that this process has written and published. Only these may be skipped. Watermarks that it has
+        # only read may be unconfirmed: law 5 (a replay ignores later rows).
+        self._published: PartitionState[UserOfSession, Watermarks, Watermarks] = PartitionState(
+            finish=lambda watermarks: watermarks, most=_WATERMARKS_IN_MEMORY
         )
 
     def decode(self, record: Record) -> Claim | Persisted:
-        """See Stage. receipts.inbound lies before any promise: poison goes aside."""
+        """Poison in receipts.inbound goes to dead-letters, because nothing was promised for these records yet."""
         if record.topic == MESSAGES_PERSISTED:
             return decode_persisted(record.value)
         receipt = decode_receipt(record.value)
         if not can_be_member(receipt.session_id, receipt.user_id):
-            raise PoisonRecord("the user is no member of the session")
+            raise PoisonRecord("the user is not a member of the session")
         return Claim(
             receipt.session_id,
             receipt.user_id,
@@ -78,54 +85,55 @@ class ReceiptsStage:
         )
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
-        """Nothing: heads come with the records or from the tables."""
+        """Read nothing: heads come with the records or from the tables."""
 
     async def run(self, work: Round[Claim | Persisted]) -> None:
         """One round: no watermark is published before a quorum has it."""
-        # 1. Gather the claims; learn heads and memberships from stored messages. Repeats are dropped (law 4).
-        source_partitions: dict[Place, int] = {}
+        # 1. Gather the claims, and take heads and memberships from stored messages. Repeats are dropped by law 4
+        #    (every stage drops what it has seen).
+        source_partitions: dict[UserOfSession, int] = {}
         merged, claims = Merged(), self._gather(work, source_partitions)
         outbox = self._persisted_and_poison(work)
         # 2. Load: heads that claims pass, memberships, and the stored watermarks of users without a cached one.
         heads = await self._known_heads(claims)
         claims = await self._groups.permitted(claims, heads)
-        stored = await self._stored_marks(claims)
+        stored = await self._stored_watermarks(claims)
         work.ensure_still_assigned()
-        # 3. Merge: each watermark becomes the maximum of what is stored and what is claimed, up to the head.
+        # 3. Merge: each watermark becomes the maximum of the stored and the claimed one, up to the head.
         for claim in claims:
-            place = (claim.session_id, claim.user_id)
-            merged.claim(claim, heads[claim.session_id], self._told.get(place), stored.get(place) or Watermarks())
+            pair = (claim.session_id, claim.user_id)
+            merged.claim(claim, heads[claim.session_id], self._published.get(pair), stored.get(pair) or Watermarks())
         counts = await self._read_counts(merged)
-        # 4. Write. Every column is its own maximum, so a repeated or late write changes nothing (law 5).
+        # 4. Write. A repeated or late write changes nothing, because each column keeps its maximum: law 7 (a
+        #    watermark is its own write timestamp).
         await work.write(self._store, self._writes(merged, counts, source_partitions))
-        # 5. Publish what is stored, and the counts of groups that are due.
-        self._tell(outbox, work, merged, source_partitions)
-        # A round that is dropped must not take the counts that are due with it.
+        # 5. Publish the stored watermarks, and the counts of groups that are due.
+        self._publish_watermarks(outbox, work, merged, source_partitions)
+        # Checked before the counts are removed from the pending ones, so that a dropped round does not lose them.
         work.ensure_still_assigned()
-        due = self._tell_counts(outbox)
+        due = self._publish_counts(outbox)
         await work.emit(self._producer, outbox)
-        self._tell_again({name: told for name, told in due.items() if work.has_failed(told[0])})
-        # 6. The worker confirms: drafts become the cache, offset and marks are committed.
-        self._told.begin()
-        for place, marks in merged.moved.items():
-            self._told.drafts(source_partitions[place])[place] = marks
+        self._publish_later({name: counted for name, counted in due.items() if work.has_failed(counted[0])})
+        # 6. The worker confirms: drafts become the cache, and it commits offset and marks.
+        self._published.begin()
+        for pair, watermarks in merged.moved.items():
+            self._published.drafts(source_partitions[pair])[pair] = watermarks
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
-        """See Stage."""
-        for source_partition, place, before, marks in self._told.confirm(partitions):
-            self._count(place, source_partition, before or Watermarks(), marks)
+        for source_partition, pair, before, watermarks in self._published.confirm(partitions):
+            self._count(pair, source_partition, before or Watermarks(), watermarks)
             metrics.WATERMARKS.inc()
         self._wake_when_due()
 
     def forget(self) -> None:
-        """See Stage. Heads stay: the log's counts never change."""
-        self._told.forget()
+        """Heads stay in memory, because the counts of the log never change."""
+        self._published.forget()
         self._groups.forget()
-        self._untold.clear()
+        self._pending_counts.clear()
 
     # -- gather ------------------------------------------------------------------------------------
 
-    def _gather(self, work: Round[Claim | Persisted], source_partitions: dict[Place, int]) -> list[Claim]:
+    def _gather(self, work: Round[Claim | Persisted], source_partitions: dict[UserOfSession, int]) -> list[Claim]:
         claims = []
         for partition, arrivals in work.arrivals.items():
             for arrival in arrivals:
@@ -147,10 +155,10 @@ class ReceiptsStage:
             self._groups.see(persisted)
         return outbox
 
-    # -- what only the tables know -----------------------------------------------------------------
+    # -- read from the tables ----------------------------------------------------------------------
 
     async def _known_heads(self, claims: Collection[Claim]) -> dict[str, int]:
-        """A claim above the known head is checked against the tables: an ack can overtake the record (H25)."""
+        """The heads by session. A claim above the cached head causes a read, as an ack can overtake a record (H25)."""
         heads = {claim.session_id: self._heads.head(claim.session_id) for claim in claims}
         unknown = {
             claim.session_id for claim in claims if max(claim.delivered_seq, claim.read_seq) > heads[claim.session_id]
@@ -161,79 +169,84 @@ class ReceiptsStage:
             heads[session_id] = max(heads[session_id], message.seq)
         return heads
 
-    async def _stored_marks(self, claims: Collection[Claim]) -> dict[Place, Watermarks]:
-        """What is stored of those of whom this process has told nothing."""
-        places = {(claim.session_id, claim.user_id) for claim in claims}
-        unknown = {place for place in places if place not in self._told}
+    async def _stored_watermarks(self, claims: Collection[Claim]) -> dict[UserOfSession, Watermarks]:
+        """The stored watermarks of the users for whom this process has not published any."""
+        pairs = {(claim.session_id, claim.user_id) for claim in claims}
+        unknown = {pair for pair in pairs if pair not in self._published}
         stored = await self._store.receipts(unknown) if unknown else {}
-        return {place: Watermarks.of_row(row) for place, row in stored.items()}
+        return {pair: Watermarks.of_row(row) for pair, row in stored.items()}
 
-    async def _read_counts(self, merged: Merged) -> dict[Place, int]:
-        """The count of messages up to each read watermark that rose, or was read."""
-        moved = {place: marks for place, marks in merged.moved.items() if self._has_read_on(place, marks)}
-        reads = {place: marks.read_seq for place, marks in moved.items()}
+    async def _read_counts(self, merged: Merged) -> dict[UserOfSession, int]:
+        """The count of messages up to each read watermark that rose, or that was read from the tables."""
+        moved = {pair: watermarks for pair, watermarks in merged.moved.items() if self._has_read_on(pair, watermarks)}
+        reads = {pair: watermarks.read_seq for pair, watermarks in moved.items()}
         counts = {
-            place: marks.read_count or self._heads.count_at(place[0], marks.read_seq) for place, marks in moved.items()
+            pair: watermarks.read_count or self._heads.count_at(pair[0], watermarks.read_seq)
+            for pair, watermarks in moved.items()
         }
         wanted: dict[str, set[int]] = {}
-        for place, count in counts.items():
+        for pair, count in counts.items():
             if count is None:
-                wanted.setdefault(place[0], set()).add(reads[place])
+                wanted.setdefault(pair[0], set()).add(reads[pair])
         rows = await history.rows_at(self._store, wanted) if wanted else {}
         for (session_id, seq), row in rows.items():
             self._heads.learn(session_id, seq, row.count)
-        # Out of the rows themselves: memory keeps the newest counts of a session, and these may be older.
+        # Taken from the rows, because memory keeps only the newest counts of a session and may not keep these.
         found = {
-            place: rows[place[0], reads[place]].count if count is None and (place[0], reads[place]) in rows else count
-            for place, count in counts.items()
+            pair: rows[pair[0], reads[pair]].count if count is None and (pair[0], reads[pair]) in rows else count
+            for pair, count in counts.items()
         }
         if None in found.values():
             raise StoreUnavailable("a message at or below the head of its session was not found")
-        return {place: count for place, count in found.items() if count is not None}
+        return {pair: count for pair, count in found.items() if count is not None}
 
-    def _has_read_on(self, place: Place, marks: Watermarks) -> bool:
-        known = self._told.get(place)
-        return marks.read_seq > (known.read_seq if known is not None else 0)
+    def _has_read_on(self, pair: UserOfSession, watermarks: Watermarks) -> bool:
+        published = self._published.get(pair)
+        return watermarks.read_seq > (published.read_seq if published is not None else 0)
 
     # -- write -------------------------------------------------------------------------------------
 
     def _writes(
-        self, merged: Merged, counts: Mapping[Place, int], source_partitions: Mapping[Place, int]
+        self, merged: Merged, counts: Mapping[UserOfSession, int], source_partitions: Mapping[UserOfSession, int]
     ) -> OrderedWrites:
-        """No order among the rows is needed: each column is its own maximum."""
+        """The rows need no order, because each column keeps its maximum."""
         writes = OrderedWrites()
-        for place, marks in merged.moved.items():
-            for row in rows_of(place, marks, self._told.get(place), counts.get(place, 0)):
-                writes.append_unordered(TaggedRow(source_partitions[place], row))
+        for pair, watermarks in merged.moved.items():
+            for row in rows_of(pair, watermarks, self._published.get(pair), counts.get(pair, 0)):
+                writes.append_unordered(TaggedRow(source_partitions[pair], row))
         return writes
 
-    # -- tell --------------------------------------------------------------------------------------
+    # -- publish -----------------------------------------------------------------------------------
 
-    def _tell(
-        self, outbox: Outbox, work: Round[Claim | Persisted], merged: Merged, source_partitions: Mapping[Place, int]
+    def _publish_watermarks(
+        self,
+        outbox: Outbox,
+        work: Round[Claim | Persisted],
+        merged: Merged,
+        source_partitions: Mapping[UserOfSession, int],
     ) -> None:
-        for place, marks in merged.moved.items():
-            if work.has_failed(source_partitions[place]):
+        for pair, watermarks in merged.moved.items():
+            if work.has_failed(source_partitions[pair]):
                 continue
             by_partition: dict[int, list[str]] = {}
-            for user_id in told(place, is_hidden_from_peer=place in merged.hidden):
+            for user_id in recipients_of(pair, is_hidden_from_peer=pair in merged.hidden):
                 by_partition.setdefault(ids.partition_of(user_id, self._user_partitions), []).append(user_id)
             for number, users in by_partition.items():
-                record = NewRecord(_watermark(place, marks, users).SerializeToString())
-                outbox.add(source_partitions[place], TopicPartition(DELIVERIES, number), record)
+                record = NewRecord(_watermark(pair, watermarks, users).SerializeToString())
+                outbox.add(source_partitions[pair], TopicPartition(DELIVERIES, number), record)
 
     # -- counts of groups --------------------------------------------------------------------------
 
-    def _count(self, place: Place, source_partition: int, before: Watermarks, after: Watermarks) -> None:
-        if ids.is_group_session(place[0]):
-            self._groups.raise_to(place, after.delivered_seq, after.read_seq)
+    def _count(self, pair: UserOfSession, source_partition: int, before: Watermarks, after: Watermarks) -> None:
+        if ids.is_group_session(pair[0]):
+            self._groups.raise_to(pair, after.delivered_seq, after.read_seq)
             seqs = changed_seqs((before.delivered_seq, before.read_seq), (after.delivered_seq, after.read_seq))
-            self._untold.add(place[0], source_partition, seqs, asyncio.get_running_loop().time())
-            if self._heads.authors(place[0], seqs):
-                self._groups.crew(place[0])  # so that it is there when the counts are due
+            self._pending_counts.add(pair[0], source_partition, seqs, asyncio.get_running_loop().time())
+            if self._heads.authors(pair[0], seqs):
+                self._groups.crew(pair[0])  # begins to read it, so that it is in memory when the counts are due
 
     def _wake_when_due(self) -> None:
-        due_s = self._untold.next_due_s()
+        due_s = self._pending_counts.next_due_s()
         if due_s is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_at(due_s, self._ring)
 
@@ -241,28 +254,28 @@ class ReceiptsStage:
         self._timer = None
         self.wake()
 
-    def _tell_again(self, due: Mapping[str, tuple[int, list[int]]]) -> None:
+    def _publish_later(self, due: Mapping[str, tuple[int, list[int]]]) -> None:
         now_s = asyncio.get_running_loop().time()
         for session_id, (source_partition, seqs) in due.items():
-            self._untold.add(session_id, source_partition, seqs, now_s)
+            self._pending_counts.add(session_id, source_partition, seqs, now_s)
 
-    def _tell_counts(self, outbox: Outbox) -> Mapping[str, tuple[int, list[int]]]:
-        """What is told in this round. A group whose crew is still being read holds up nothing: it is told later."""
-        due = self._untold.due(asyncio.get_running_loop().time())
+    def _publish_counts(self, outbox: Outbox) -> Mapping[str, tuple[int, list[int]]]:
+        """Add the counts that are due to the outbox and return them. Counts of a crew that is being read wait."""
+        due = self._pending_counts.due(asyncio.get_running_loop().time())
         authors = {session_id: self._heads.authors(session_id, seqs) for session_id, (_, seqs) in due.items()}
         crews = {session_id: self._groups.crew(session_id) for session_id, known in authors.items() if known}
-        self._tell_again({session_id: due.pop(session_id) for session_id, crew in crews.items() if crew is None})
+        self._publish_later({session_id: due.pop(session_id) for session_id, crew in crews.items() if crew is None})
         for session_id, crew in crews.items():
             if crew is not None:
                 self._add_counts(outbox, due[session_id][0], session_id, crew.counts(authors[session_id]))
         return due
 
     def _add_counts(
-        self, outbox: Outbox, source_partition: int, session_id: str, told: Mapping[str, list[SeqCount]]
+        self, outbox: Outbox, source_partition: int, session_id: str, by_author: Mapping[str, list[SeqCount]]
     ) -> None:
-        for author, counts in told.items():
-            told_counts = GroupCounts(session_id=session_id, recipient_id=author, counts=counts)
-            record = NewRecord(Delivery(group_counts=told_counts).SerializeToString())
+        for author, counts in by_author.items():
+            group_counts = GroupCounts(session_id=session_id, recipient_id=author, counts=counts)
+            record = NewRecord(Delivery(group_counts=group_counts).SerializeToString())
             number = ids.partition_of(author, self._user_partitions)
             outbox.add(source_partition, TopicPartition(DELIVERIES, number), record)
 
@@ -271,13 +284,13 @@ def _persisted_of(content: Claim | Persisted) -> Persisted | None:
     return content if isinstance(content, Persisted) else None
 
 
-def _watermark(place: Place, marks: Watermarks, recipient_ids: list[str]) -> Delivery:
+def _watermark(pair: UserOfSession, watermarks: Watermarks, recipient_ids: list[str]) -> Delivery:
     watermark = Watermark(
-        session_id=place[0],
-        user_id=place[1],
-        delivered_seq=marks.delivered_seq,
-        read_seq=marks.read_seq,
-        at_ms=marks.read_at,
+        session_id=pair[0],
+        user_id=pair[1],
+        delivered_seq=watermarks.delivered_seq,
+        read_seq=watermarks.read_seq,
+        at_ms=watermarks.read_at,
         recipient_ids=recipient_ids,
     )
     return Delivery(watermark=watermark)

@@ -1,4 +1,4 @@
-"""The log, as a port. Adapters: broker/kafka.py and broker/memory.py; one contract suite for both."""
+"""The log as a port. Adapters: broker/kafka.py and broker/memory.py. One contract suite tests both."""
 
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class TopicPartition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as read. `at_ms` is the broker's append time: log time."""
+    """A record as read. `at_ms`: the broker's append time, which is log time."""
 
     topic: str
     partition: int
@@ -36,7 +36,7 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a group has committed for a partition: the next offset to read, and its metadata (the marks)."""
+    """A group's commit for a partition: the next offset to read, and its metadata (the marks)."""
 
     offset: int
     metadata: str
@@ -45,13 +45,14 @@ class Committed:
 class Producer(Protocol):
     """Appends to the log, acks=all.
 
-    After any error the adapter has thrown its connection away and built a new
-    one before the next call is served (FIELD-NOTES: its sequence numbers are
-    out of step for good); what was in flight fails with it, outcome unknown.
+    After any error the adapter resets: it closes its connection, and opens a new
+    one before it serves the next call. The reason is that the old connection's
+    sequence numbers are out of step for good (FIELD-NOTES). Records in flight
+    fail with the old connection, outcome unknown.
     """
 
     async def start(self) -> None:
-        """Connect; raises BrokerUnavailable."""
+        """Connect. Raises BrokerUnavailable."""
         ...
 
     async def stop(self) -> None:
@@ -59,86 +60,86 @@ class Producer(Protocol):
         ...
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
-        """Append in explicit batches, one after the other; the offset of the first record.
+        """Append in explicit batches, one after the other. Returns the offset of the first record.
 
         Returns when the broker has confirmed all of them. Raises
-        BrokerUnavailable (outcome unknown) after `timeout` seconds of the
-        adapter or at an error. One caller per target partition at a time.
-        Raises ConfigurationError for a record that the log never takes (size).
+        BrokerUnavailable (outcome unknown) at an error or after the adapter's
+        time-out. Raises ConfigurationError for a record that is too large for
+        the log. One caller per target partition at a time.
         """
         ...
 
     def send(self, topic: str, partition: int, record: NewRecord) -> Awaitable[int]:
-        """Hand one record over without waiting; awaiting the answer gives its offset.
+        """Queue one record without waiting. The awaitable gives its offset.
 
         Records of one partition keep the order of the calls. Raises
         Backpressure at once when the bound of unconfirmed records or bytes is
-        reached; the awaitable raises BrokerUnavailable (outcome unknown) or
-        ConfigurationError as `produce` does, and need not be awaited.
+        reached. The awaitable raises BrokerUnavailable (outcome unknown) or
+        ConfigurationError as `produce` does. The caller need not await it.
         """
         ...
 
 
 class AssignmentListener(Protocol):
-    """Is told of assignments. `epoch` rises with every assignment of this member."""
+    """Receives the assignments of a group member. `epoch` rises with every assignment of this member."""
 
     async def assigned(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are ours now. Records may be handed out before this returns: gate them."""
+        """These partitions are assigned to this member. `poll` may return their records before this call returns."""
         ...
 
     async def revoked(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
-        """All partitions of that epoch are taken back; others may own them once this returns.
+        """All partitions of that epoch are revoked. Other members may own them once this call returns.
 
-        Commits of that epoch are taken until then. `assigned` of that epoch is over, or was cancelled by `stop`.
+        Until then commits of that epoch are accepted. `assigned` of that epoch has returned, or `stop` cancelled it.
         """
         ...
 
 
 class GroupConsumer(Protocol):
-    """A member of a consumer group. Rebalances are eager: all is revoked, then assigned anew."""
+    """A member of a consumer group. Rebalances are eager: all partitions are revoked and then assigned again."""
 
     async def start(self, listener: AssignmentListener) -> None:
-        """Join; raises BrokerUnavailable."""
+        """Join. Raises BrokerUnavailable."""
         ...
 
     async def stop(self) -> None:
-        """Leave the group, so that others take over at once. `revoked` is called before."""
+        """Call `revoked` and leave the group, so that other members take over at once."""
         ...
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """What has arrived, in order within each partition. Keeps the membership alive.
+        """The records that have arrived, in order within each partition. Keeps the membership alive.
 
-        Raises PositionOutOfRange with the attribute `partitions` for those whose position the log
-        no longer holds (they are left out of later polls until `seek`), BrokerUnavailable otherwise.
-        A partition whose group has no committed offset gives nothing until `seek`: `committed` tells why.
-        What a listener's callback raised is raised here, now and at every later poll.
+        Raises PositionOutOfRange, with the attribute `partitions`, if the log no longer holds the position
+        of some partitions. Later polls leave them out until `seek`. Raises BrokerUnavailable otherwise.
+        A partition without a committed offset gives no records until `seek`; `committed` raises the reason.
+        An error of a listener's callback is raised here, now and at every later poll.
         """
         ...
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Read on from there; what was fetched before is forgotten. Nothing happens where it is not assigned."""
+        """Read on from `offset` and drop prefetched records. Does nothing if the partition is not assigned."""
         ...
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Fetch no more of these; throws away what was fetched ahead. Lost at a rebalance."""
+        """Stop fetching these partitions and drop their prefetched records. A rebalance ends all pauses."""
         ...
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
-        """Fetch these again."""
+        """Fetch these partitions again."""
         ...
 
     async def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Committed]:
-        """Offset and metadata in one answer, for every partition asked for.
+        """Offset and metadata of every given partition, in one answer.
 
-        Raises BrokerUnavailable when the coordinator is loading, answers with
-        an error, or leaves one out: that is never "a new group" (H18).
+        Raises BrokerUnavailable if the coordinator is loading, answers with an
+        error, or leaves a partition out. None of these means "a new group" (H18).
         """
         ...
 
     async def commit(self, epoch: int, positions: Mapping[TopicPartition, Committed]) -> bool:
-        """Commit for an assignment; False when it is no longer the current one (nothing was sent).
+        """Commit for an assignment. False if it is no longer the current one, or if the broker refuses its generation.
 
-        Raises BrokerUnavailable when it can be tried again.
+        Raises BrokerUnavailable if the caller can try again.
         """
         ...
 
@@ -151,7 +152,7 @@ class Reader(Protocol):
     """Reads chosen partitions without a group."""
 
     async def start(self) -> None:
-        """Connect; raises BrokerUnavailable."""
+        """Connect. Raises BrokerUnavailable."""
         ...
 
     async def stop(self) -> None:
@@ -159,18 +160,18 @@ class Reader(Protocol):
         ...
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read these from these offsets on, instead of whatever was read before.
+        """Read these partitions from these offsets on, and no other partitions.
 
-        Partitions that were assigned already and ask for the offset -1 go on where they are.
+        A partition that was assigned already and has the offset -1 goes on at its current position.
         """
         ...
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """What has arrived; an offset out of range goes on at the log's beginning."""
+        """The records that have arrived. A partition whose offset is out of range goes on at its beginning."""
         ...
 
     async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """The first offset that the log still holds of each."""
+        """The first offset of each partition that the log still holds."""
         ...
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -178,15 +179,15 @@ class Reader(Protocol):
         ...
 
     def position(self, partition: TopicPartition) -> int:
-        """The offset of the next record that poll would give."""
+        """The offset of the next record that `poll` returns."""
         ...
 
 
 class Admin(Protocol):
-    """What `tidings init` and the start checks need."""
+    """The operations of `tidings init` and of the checks at the start."""
 
     async def start(self) -> None:
-        """Connect; raises BrokerUnavailable."""
+        """Connect. Raises BrokerUnavailable."""
         ...
 
     async def stop(self) -> None:
@@ -194,34 +195,34 @@ class Admin(Protocol):
         ...
 
     async def create_topics(self, topics: Sequence[Topic], replication: int) -> Sequence[str]:
-        """Create those that are missing; the names of those created."""
+        """Create the missing topics, and return their names."""
         ...
 
     async def partition_counts(self, names: Collection[str]) -> Mapping[str, int]:
-        """Partitions of each existing topic; missing ones are left out."""
+        """The number of partitions of each existing topic. Missing topics are left out."""
         ...
 
     async def write_first_offsets(
         self, group: Group, sizes: Mapping[str, int], metadata: str
     ) -> Sequence[TopicPartition]:
-        """Commit offset 0 with `metadata` where the group has no commit; those written.
+        """Commit offset 0 with `metadata` for partitions without a commit, and return these partitions.
 
-        Raises BrokerUnavailable when the group cannot be read for certain.
+        Raises BrokerUnavailable if the group's commits cannot be read for certain.
         """
         ...
 
     async def committed(
         self, group: Group, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
-        """As in GroupConsumer, for operators; partitions without a commit are left out."""
+        """Like GroupConsumer.committed, but partitions without a commit are left out. For operators."""
         ...
 
 
 class Broker(Protocol):
-    """Makes the parts above. Only composition roots hold one."""
+    """Makes the parts above. Only composition roots hold a broker."""
 
     def producer(self, client_id: str) -> Producer:
-        """A producer of its own: it fails and is rebuilt alone."""
+        """A new producer with its own connection, so that it fails and resets alone."""
         ...
 
     def group_consumer(self, client_id: str, group: Group) -> GroupConsumer:
@@ -233,5 +234,5 @@ class Broker(Protocol):
         ...
 
     def admin(self) -> Admin:
-        """Administration."""
+        """A new admin client."""
         ...

@@ -1,4 +1,4 @@
-"""The broker's clock against ours: log time decides about ids, mutes and order, so a clock that is off must be seen."""
+"""Compares the broker's clock with ours. Log time decides about ids, mutes and order, so a wrong clock must be seen."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tidings import metrics
 
-# Clients are refused at 5 minutes; NTP keeps clocks within milliseconds. Below this a pause may be mistaken for skew.
+# Gateways refuse ids at 5 minutes of skew; NTP keeps clocks within milliseconds. Below 2 s a pause can look like skew.
 WORTH_SAYING_S = 2.0
 _SAY_AGAIN_S = 60.0
 
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 
 def skew_ms(sent_ms: int, stamped_ms: int, confirmed_ms: int) -> int:
-    """How far the broker's clock is ahead (behind: negative) of ours, at least.
+    """How far the broker's clock is at least ahead of ours (negative: behind).
 
-    The broker stamped the record between our sending and its confirmation: inside of that nothing is known.
+    The broker stamped the record between sending and confirmation. A timestamp within that time shows no skew.
     """
     if stamped_ms < sent_ms:
         return stamped_ms - sent_ms
@@ -24,14 +24,14 @@ def skew_ms(sent_ms: int, stamped_ms: int, confirmed_ms: int) -> int:
 
 
 class BrokerClock:
-    """Looks at every confirmed batch of a producer; says what is off in a metric, and now and then in a line."""
+    """Compares the clocks at every confirmed batch. Sets a metric, and logs a large skew at most once a minute."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._said_at_s = -_SAY_AGAIN_S
 
     def compare(self, sent_ms: int, stamped_ms: int | None, confirmed_ms: int) -> None:
-        """`stamped_ms`: the broker's append time; None or below 0 where the topic has none."""
+        """`stamped_ms`: the broker's append time; None or negative if the topic has none."""
         if stamped_ms is None or stamped_ms < 0:
             return
         skew_s = skew_ms(sent_ms, stamped_ms, confirmed_ms) / 1000

@@ -1,4 +1,4 @@
-"""The log on Kafka. What aiokafka 0.14 does not keep of the port's promises is made up for in the parts."""
+"""The log on Kafka. The parts work around the promises of the port that aiokafka 0.14 does not keep."""
 
 from tidings.broker.kafka_admin import KafkaAdmin
 from tidings.broker.kafka_config import KafkaConfig
@@ -9,23 +9,19 @@ from tidings.topics import Group
 
 
 class KafkaBroker:
-    """See Broker."""
+    """Implements Broker."""
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
 
     def producer(self, client_id: str) -> KafkaProducer:
-        """See Broker."""
         return KafkaProducer(self._config, client_id)
 
     def group_consumer(self, client_id: str, group: Group) -> KafkaGroupConsumer:
-        """See Broker."""
         return KafkaGroupConsumer(self._config, client_id, group)
 
     def reader(self, client_id: str) -> KafkaReader:
-        """See Broker."""
         return KafkaReader(self._config, client_id)
 
     def admin(self) -> KafkaAdmin:
-        """See Broker."""
         return KafkaAdmin(self._config)

@@ -25,12 +25,12 @@ from tidings.topics import Group, Topic
 _Answer = TypeVar("_Answer")
 _NO_GENERATION = -1
 _PAUSE_S = 0.05
-# A new cluster makes its topic of offsets at the first question, and answers when that is ready.
+# A new cluster creates its offsets topic at the first request, and answers when that topic is ready.
 _COORDINATOR_PATIENCE_S = 30.0
 
 
 class KafkaAdmin:
-    """See Admin."""
+    """Implements Admin."""
 
     def __init__(self, config: KafkaConfig, client_id: str = "tidings-admin") -> None:
         self._config = config
@@ -38,18 +38,16 @@ class KafkaAdmin:
         self._client_id = client_id
 
     async def start(self) -> None:
-        """See Admin."""
         self._admin = AIOKafkaAdminClient(**self._config.client_settings(self._client_id))
         await self._bounded("connect", self._admin.start())
 
     async def stop(self) -> None:
-        """See Admin."""
         admin, self._admin = self._admin, None
         if admin is not None:
             await admin.close()
 
     async def create_topics(self, topics: Sequence[Topic], replication: int) -> Sequence[str]:
-        """See Admin. Returns when every partition of every topic has a leader. Raises ConfigurationError if refused."""
+        """Returns when every partition has a leader. Raises ConfigurationError if the broker refuses a topic."""
         there = await self.partition_counts([topic.name for topic in topics])
         missing = [topic for topic in topics if topic.name not in there]
         wanted = [NewTopic(each.name, each.partitions, replication, topic_configs=each.settings) for each in missing]
@@ -63,13 +61,12 @@ class KafkaAdmin:
         return created
 
     async def partition_counts(self, names: Collection[str]) -> Mapping[str, int]:
-        """See Admin."""
         return {name: len(rows) for name, rows in (await self._describe(names)).items()}
 
     async def write_first_offsets(
         self, group: Group, sizes: Mapping[str, int], metadata: str
     ) -> Sequence[TopicPartition]:
-        """See Admin. A group that has members but no commits cannot be written to, and is BrokerUnavailable."""
+        """Raises BrokerUnavailable also for a group with members but no commits, because it cannot be written to."""
         offsets = GroupOffsets(self._started()._client, group.name)
         wanted = [TopicPartition(topic, number) for topic in group.topics for number in range(sizes[topic])]
         there = await self._patiently("read committed offsets", lambda: offsets.fetch(wanted))
@@ -84,7 +81,6 @@ class KafkaAdmin:
     async def committed(
         self, group: Group, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
-        """See Admin."""
         offsets = GroupOffsets(self._started()._client, group.name)
         return await self._patiently("read committed offsets", lambda: offsets.fetch(partitions))
 

@@ -1,8 +1,8 @@
-"""Closing aiokafka's clients in bounded time, also when Kafka does not answer.
+"""Closes aiokafka's clients in bounded time, also when Kafka does not answer.
 
-Their own `stop` flushes first, which with a silent broker never ends, and it
-goes on sending what its caller has given up. So this reaches into aiokafka
-0.14's private parts; the version is pinned for it.
+Their own `stop` flushes first. With a silent broker that never ends, and it goes
+on sending records that the caller has given up. So this module uses private parts
+of aiokafka 0.14, whose version is pinned for that reason.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _STEP_S = 0.01
 
 
 async def bury_producer(producer: AIOKafkaProducer) -> None:
-    """Send nothing more, and close. What was in flight may still land."""
+    """Send no more records, and close. Records in flight may still be appended."""
     producer._closed = True  # its destructor would warn otherwise
     sender = producer._sender.sender_task
     if sender is not None:
@@ -26,13 +26,13 @@ async def bury_producer(producer: AIOKafkaProducer) -> None:
     for _ in range(_STEPS_MAX):
         if sender is None or sender.done():
             break
-        _end_metadata_wait(producer.client)  # the requests wait for metadata that nobody fetches any more
+        _end_metadata_wait(producer.client)  # the requests wait for metadata that the client no longer fetches
         await asyncio.sleep(_STEP_S)
     await _end(sender)
 
 
 async def bury_consumer(consumer: AIOKafkaConsumer, timeout_s: float) -> None:
-    """Leave the group if it answers in time, and close."""
+    """Leave the group if the coordinator answers in time, and close."""
     with suppress(KafkaError, OSError, TimeoutError, LookupError, AssertionError):
         async with asyncio.timeout(timeout_s):
             await consumer.stop()
@@ -49,7 +49,7 @@ async def bury_consumer(consumer: AIOKafkaConsumer, timeout_s: float) -> None:
 
 
 def is_dead(consumer: AIOKafkaConsumer) -> bool:
-    """True when one of its tasks has ended by an error: it will never fetch or never be a member again."""
+    """Whether one of its tasks has ended by an error, so that it will never fetch or never rejoin."""
     tasks = (
         getattr(consumer._coordinator, "_coordination_task", None),
         getattr(consumer._coordinator, "_reset_committed_task", None),
@@ -76,4 +76,4 @@ async def _end(task: "asyncio.Task[None] | None") -> None:
         task.cancel()
         await asyncio.sleep(0)
     if task is not None and task.done() and not task.cancelled():
-        task.exception()  # looked at: it is the reason why the client is closed
+        task.exception()  # retrieved, so that asyncio does not warn: the client is closed because of it

@@ -1,4 +1,4 @@
-"""What the Kafka adapter is told, and how aiokafka's errors become ours."""
+"""The settings of the Kafka adapter, and the mapping of aiokafka's errors to ours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tidings.runtime.settings import KafkaSettings
 
 @dataclass(frozen=True, slots=True)
 class KafkaConfig:
-    """Settings of every part. Times are chosen so that 4 lost heartbeats, and nothing less, cost a membership."""
+    """Settings of every part. The times are such that a member loses its membership after 4 lost heartbeats."""
 
     bootstrap: str
     request_timeout_s: float = 5.0  # also: how long a record may wait for its confirmation
@@ -22,10 +22,10 @@ class KafkaConfig:
     record_bytes: int = 1024 * 1024  # a round's bound; half of the topics' max.message.bytes
     unconfirmed_records: int = 20_000
     unconfirmed_bytes: int = 32 * 1024 * 1024
-    # What an idle consumer asks, ten times a second: at 20 ms the idle stack took half a core. It delays nothing while
-    # everything fetched is drained at once, as our loops do; a partition left undrained for 100 ms may wait as long.
+    # An idle consumer sends ten fetch requests a second; at 20 ms the idle stack took half a core. It causes no delay
+    # while fetched records are drained at once, as our loops do. A partition left undrained may wait up to 100 ms.
     fetch_max_wait_ms: int = 100
-    gather_bytes: int = 128 * 1024  # a group that lets the broker gather is answered at once above this
+    gather_bytes: int = 128 * 1024  # above this the broker answers at once, also to a group with `gather_ms`
     session_timeout_ms: int = 8_000
     heartbeat_ms: int = 2_000
     rebalance_timeout_ms: int = 30_000
@@ -52,10 +52,10 @@ class KafkaConfig:
 
 @contextmanager
 def unavailable(doing: str) -> Iterator[None]:
-    """Turns what aiokafka raises when a broker does not answer into BrokerUnavailable.
+    """Turn the errors that aiokafka raises for an unreachable broker into BrokerUnavailable.
 
-    LookupError: its client looks a connection up that another task has just dropped.
-    AssertionError: it asserts that partitions are known and that it is bootstrapped.
+    LookupError: the client looks up a connection that another task has just dropped.
+    AssertionError: the client asserts that it has the partitions' metadata and is bootstrapped.
     """
     try:
         yield

@@ -20,7 +20,7 @@ from tidings.topics import Group
 
 _log = logging.getLogger(__name__)
 
-# During a rebalance aiokafka's getmany waits for the assignment, however long; poll returns this much late at most.
+# During a rebalance aiokafka's getmany waits for the assignment without a bound. `poll` returns at most this late.
 _POLL_GRACE_MS = 250
 
 
@@ -36,7 +36,7 @@ class _Callbacks(ConsumerRebalanceListener):  # type: ignore[misc]  # untyped; a
 
 
 class KafkaGroupConsumer:
-    """See GroupConsumer. Joins anew by itself when aiokafka's consumer has died of an error."""
+    """Implements GroupConsumer. Rejoins on its own when an error has ended aiokafka's consumer."""
 
     def __init__(self, config: KafkaConfig, client_id: str, group: Group) -> None:
         self._config = config
@@ -55,17 +55,16 @@ class KafkaGroupConsumer:
         self._failure: Exception | None = None
 
     async def start(self, listener: AssignmentListener) -> None:
-        """See GroupConsumer."""
         self._listener = listener
         await self._join()
 
     async def stop(self) -> None:
-        """See GroupConsumer. Bounded by the request time-out, beside what `revoked` takes."""
+        """Takes at most the request time-out plus the time of `revoked`."""
         await self._end_membership()
         self._listener = None
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """See GroupConsumer. An exception of a listener's callback is raised here, for good."""
+        """Raises an error of a listener's callback, now and at every later call."""
         self._raise_failure()
         consumer = await self._living()
         try:
@@ -80,7 +79,6 @@ class KafkaGroupConsumer:
         return as_records(fetched)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """See GroupConsumer."""
         if self._consumer is None or not self._is_assigned(partition):
             return
         self._consumer.seek(KafkaTopicPartition(*partition), offset)
@@ -89,19 +87,16 @@ class KafkaGroupConsumer:
             self.resume([name for name in (partition,) if name not in self._paused])
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """See GroupConsumer."""
         self._paused.update(partitions)
         self._pause(partitions)
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
-        """See GroupConsumer."""
         self._paused.difference_update(partitions)
         if self._consumer is not None:
             wanted = [name for name in partitions if self._is_assigned(name) and name not in self._set_aside]
             self._consumer.resume(*(KafkaTopicPartition(*name) for name in wanted))
 
     async def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Committed]:
-        """See GroupConsumer."""
         offsets = self._joined_offsets()
         with unavailable("read committed offsets"):
             async with asyncio.timeout(self._config.request_timeout_s):
@@ -112,7 +107,7 @@ class KafkaGroupConsumer:
         return found
 
     async def commit(self, epoch: int, positions: Mapping[TopicPartition, Committed]) -> bool:
-        """See GroupConsumer. The broker is told the generation of that epoch, and refuses a later one's."""
+        """Sends the generation of that epoch. The broker refuses it after a later rebalance."""
         if epoch != self._epoch or self._held is None:
             return False
         offsets, membership = self._joined_offsets(), self._membership
@@ -121,21 +116,20 @@ class KafkaGroupConsumer:
                 return await offsets.commit(*membership, positions)
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """See GroupConsumer."""
         if self._consumer is None:
             raise BrokerUnavailable("the consumer is not a member of its group")
         return await end_offsets(self._consumer, partitions, self._config.request_timeout_s)
 
     async def give_up(self) -> None:
-        """What is held is revoked; the membership's heartbeats go on meanwhile."""
+        """Revoke the held partitions. The heartbeats of the membership go on during the call."""
         async with self._one_call:
             if self._held is None or self._listener is None:
                 return
-            await self._tell(self._listener.revoked(self._epoch, self._held))
+            await self._notify(self._listener.revoked(self._epoch, self._held))
             self._held = None
 
     def take_over(self, partitions: tuple[TopicPartition, ...]) -> None:
-        """A new assignment. The listener runs in a task of its own: aiokafka sends no heartbeat before this returns."""
+        """Take a new assignment. The listener runs in its own task: aiokafka sends no heartbeat until this returns."""
         if self._listener is None or self._consumer is None:
             return
         coordinator = self._consumer._coordinator
@@ -145,16 +139,16 @@ class KafkaGroupConsumer:
         self._paused.clear()
         self._set_aside.clear()
         call = self._listener.assigned(self._epoch, partitions)
-        self._assigning = asyncio.get_running_loop().create_task(self._tell_in_turn(call))
+        self._assigning = asyncio.get_running_loop().create_task(self._notify_in_turn(call))
 
-    async def _tell_in_turn(self, call: Awaitable[None]) -> None:
+    async def _notify_in_turn(self, call: Awaitable[None]) -> None:
         async with self._one_call:
-            await self._tell(call)
+            await self._notify(call)
 
-    async def _tell(self, call: Awaitable[None]) -> None:
+    async def _notify(self, call: Awaitable[None]) -> None:
         try:
             await call
-        except Exception as error:  # noqa: BLE001 - aiokafka would swallow it; poll raises it
+        except Exception as error:  # noqa: BLE001 - aiokafka would swallow the error, so `poll` raises it
             self._failure = error
 
     def _raise_failure(self) -> None:
@@ -254,7 +248,7 @@ class KafkaGroupConsumer:
 async def end_offsets(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition], timeout_s: float
 ) -> dict[TopicPartition, int]:
-    """The offset after the last record of each; raises BrokerUnavailable."""
+    """The offset after the last record of each partition. Raises BrokerUnavailable."""
     with unavailable("read end offsets"):
         async with asyncio.timeout(timeout_s):
             found = await consumer.end_offsets([KafkaTopicPartition(*name) for name in partitions])
@@ -262,7 +256,7 @@ async def end_offsets(
 
 
 def as_records(fetched: Mapping[KafkaTopicPartition, Sequence[object]]) -> list[Record]:
-    """aiokafka's records as ours; with LogAppendTime their timestamp is the broker's."""
+    """Convert aiokafka's records to ours. With LogAppendTime their timestamp is the broker's."""
     return [
         Record(each.topic, each.partition, each.offset, each.timestamp, each.key, each.value)  # type: ignore[attr-defined]
         for records in fetched.values()

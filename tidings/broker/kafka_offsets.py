@@ -1,8 +1,8 @@
-"""A group's committed offsets with their metadata, in one answer whose every error code is looked at (H18).
+"""A group's committed offsets and metadata in one answer, with every error code checked (H18).
 
-aiokafka's own ways lose the metadata (`committed`), overlook the answer's
-error code (`list_consumer_group_offsets`), or retry for ever and commit under
-a newer generation than the caller's (`commit`).
+aiokafka's own methods do not suffice. `committed` loses the metadata, and
+`list_consumer_group_offsets` ignores the error code of the answer. `commit`
+retries without end and commits under a newer generation than the caller's.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ _MEMBERSHIP_IS_OVER = (IllegalGenerationError, UnknownMemberIdError, RebalanceIn
 
 
 class GroupOffsets:
-    """Of one group, through an aiokafka client. The callers bound the time."""
+    """The committed offsets of one group, through an aiokafka client. The caller bounds the time."""
 
     def __init__(self, client: AIOKafkaClient, group: str) -> None:
         self._client = client
@@ -29,7 +29,7 @@ class GroupOffsets:
         self._coordinator: int | None = None
 
     async def fetch(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """Those that have a commit; raises KafkaError or BrokerUnavailable unless that is certain for all."""
+        """The partitions that have a commit. Raises KafkaError or BrokerUnavailable unless this is certain for all."""
         wanted = _by_topic({name: name.partition for name in partitions})
         answer = await self._ask(OffsetFetchRequest(self._group, wanted))
         if answer.API_VERSION < 2:
@@ -47,7 +47,7 @@ class GroupOffsets:
         return found
 
     async def commit(self, member_id: str, generation: int, positions: Mapping[TopicPartition, Committed]) -> bool:
-        """False when the broker says that this membership is over; raises KafkaError otherwise."""
+        """False if the broker answers that this membership is over. Raises KafkaError for any other error."""
         rows = {name: (name.partition, place.offset, place.metadata) for name, place in positions.items()}
         request = OffsetCommitRequest(
             self._group, generation, member_id, OffsetCommitRequest.DEFAULT_RETENTION_TIME, _by_topic(rows)

@@ -1,4 +1,4 @@
-"""Producer on aiokafka: explicit batches, one in flight per partition, thrown away whole at any error."""
+"""Producer on aiokafka: explicit batches, one in flight per partition. Any error resets the whole producer."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class _Delivery:
-    """Records of one call, confirmed together."""
+    """The records of one call. The call is answered when all are confirmed."""
 
     records: Sequence[NewRecord]
     size_bytes: int
@@ -33,7 +33,7 @@ class _Delivery:
     first_offset: int = -1
 
     def confirm(self, count: int, offset: int) -> bool:
-        """The next `count` records stand at `offset` and after; True when all are confirmed."""
+        """Confirm the next `count` records, which begin at `offset`. Returns whether all are confirmed."""
         if self.confirmed == 0:
             self.first_offset = offset
         self.confirmed += count
@@ -42,14 +42,14 @@ class _Delivery:
 
 @dataclass(eq=False, slots=True)
 class _Lane:
-    """What waits for one partition, in order, and the task that carries it over."""
+    """The queue of one partition, in order, and the task that sends it."""
 
     queue: deque[_Delivery] = field(default_factory=deque)
     carrier: asyncio.Task[None] | None = None
 
 
 class KafkaProducer:
-    """See Producer. `produce` and `send` share one queue per partition, so their order is that of the calls."""
+    """Implements Producer. `produce` and `send` share a queue per partition, so records keep the order of the calls."""
 
     def __init__(self, config: KafkaConfig, client_id: str) -> None:
         self._config = config
@@ -64,12 +64,12 @@ class KafkaProducer:
         self._clock = BrokerClock()
 
     async def start(self) -> None:
-        """See Producer. One try, within the request time-out."""
+        """Tries once, within the request time-out."""
         self._client = await self._connect()
         self._is_open = True
 
     async def stop(self) -> None:
-        """See Producer. At most twice the request time-out."""
+        """Takes at most twice the request time-out."""
         self._is_open = False
         carriers = [lane.carrier for lane in self._lanes.values() if lane.carrier]
         if carriers:
@@ -77,16 +77,14 @@ class KafkaProducer:
         if self._connector is not None:
             self._connector.cancel()
             await asyncio.wait([self._connector])
-        self._throw_away(BrokerUnavailable("the producer was stopped"))
+        self._reset(BrokerUnavailable("the producer was stopped"))
         while self._burials:
             await asyncio.wait(self._burials)
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
-        """See Producer."""
         return await self._enqueue(TopicPartition(topic, partition), records)
 
     def send(self, topic: str, partition: int, record: NewRecord) -> asyncio.Future[int]:
-        """See Producer."""
         config = self._config
         if self._unconfirmed_records >= config.unconfirmed_records:
             raise Backpressure(f"{config.unconfirmed_records} records wait for the log's confirmation")
@@ -117,14 +115,14 @@ class KafkaProducer:
             lane.carrier = asyncio.get_running_loop().create_task(self._carry_over(name, lane))
 
     async def _carry_over(self, name: TopicPartition, lane: _Lane) -> None:
-        # What arrives while a batch is under way is the next batch: batching comes from load.
+        # Records that arrive while a batch is in flight become the next batch, so batches grow with the load.
         try:
             while lane.queue:
                 with unavailable(f"produce to {name.topic}-{name.partition}"):
                     async with asyncio.timeout_at(lane.queue[0].deadline_s):
                         await self._send_batch(name, lane)
-        except Exception as error:  # noqa: BLE001 - handed to everyone who waits
-            self._throw_away(error)
+        except Exception as error:  # noqa: BLE001 - every waiting caller gets it
+            self._reset(error)
         else:
             lane.carrier = None
             del self._lanes[name]
@@ -140,7 +138,7 @@ class KafkaProducer:
             self._fail(lane.queue.popleft(), _too_large(batch.size()))
             raise
         offset = confirmed.offset
-        if offset < 0:  # a repeat that the broker has dropped, having forgotten the first one's offset
+        if offset < 0:  # a repeated batch: the broker dropped it, and no longer has the offset of the first one
             raise BrokerUnavailable(f"the offset of a batch for {name.topic}-{name.partition} is not known")
         self._clock.compare(sent_ms, confirmed.timestamp, time.time_ns() // 1_000_000)
         for delivery, count in shares:
@@ -151,7 +149,7 @@ class KafkaProducer:
             offset += count
 
     async def _connected(self) -> AIOKafkaProducer:
-        # A task of its own: a record that waits no longer must not interrupt what the next one needs.
+        # In its own task, because a record that times out must not cancel the connection that the next one needs.
         while self._client is None:
             if self._connector is None or self._connector.done():
                 self._connector = asyncio.get_running_loop().create_task(self._connect_in_the_end())
@@ -182,8 +180,8 @@ class KafkaProducer:
             raise
         return client
 
-    def _throw_away(self, error: Exception) -> None:
-        """The connection, and everything in flight with it: its sequence numbers are out of step for good."""
+    def _reset(self, error: Exception) -> None:
+        """Drop the connection and fail everything in flight, as its sequence numbers are out of step for good."""
         lanes, self._lanes = self._lanes, {}
         client, self._client = self._client, None
         if client is not None:
@@ -214,9 +212,9 @@ class KafkaProducer:
 
 
 def _fill(batch: BatchBuilder, queue: deque[_Delivery]) -> list[tuple[_Delivery, int]]:
-    """Fill the batch from the front of the queue; how many records of which delivery are in it.
+    """Fill the batch from the front of the queue. Returns the deliveries in it with their numbers of records.
 
-    aiokafka takes the first record whatever its size, so a batch is never empty.
+    aiokafka accepts a first record of any size, so a batch is never empty.
     """
     shares = []
     for delivery in queue:
@@ -234,9 +232,9 @@ def _fill(batch: BatchBuilder, queue: deque[_Delivery]) -> list[tuple[_Delivery,
 
 
 def _too_large(size_bytes: int) -> ConfigurationError:
-    return ConfigurationError(f"a record of {size_bytes} bytes is above what the topic takes (max.message.bytes)")
+    return ConfigurationError(f"a record of {size_bytes} bytes is too large for the topic (max.message.bytes)")
 
 
 def _look_at(answer: asyncio.Future[int]) -> None:
     if not answer.cancelled():
-        answer.exception()  # nobody has to await a `send`: its error is not an unseen one
+        answer.exception()  # a caller need not await a `send`, so asyncio must not report its error as unretrieved

@@ -15,7 +15,7 @@ from tidings.errors import BrokerUnavailable
 
 
 class KafkaReader:
-    """See Reader. Connects anew by itself when aiokafka's consumer has died of an error."""
+    """Implements Reader. Reconnects on its own when an error has ended aiokafka's consumer."""
 
     def __init__(self, config: KafkaConfig, client_id: str) -> None:
         self._config = config
@@ -25,7 +25,6 @@ class KafkaReader:
         self._assigned = asyncio.Event()
 
     async def start(self) -> None:
-        """See Reader."""
         consumer = AIOKafkaConsumer(
             **self._config.client_settings(self._client_id),
             group_id=None,
@@ -44,13 +43,11 @@ class KafkaReader:
         self.assign(self._positions)
 
     async def stop(self) -> None:
-        """See Reader."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await bury_consumer(consumer, self._config.request_timeout_s)
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """See Reader."""
         kept = {name: self.position(name) for name, offset in positions.items() if offset < 0}
         self._positions = {**positions, **kept}
         if self._positions:
@@ -63,7 +60,6 @@ class KafkaReader:
                 self._consumer.seek(KafkaTopicPartition(*name), offset)
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """See Reader."""
         if not await self._has_assignment(timeout_ms):
             return []
         consumer = await self._living()
@@ -71,7 +67,7 @@ class KafkaReader:
             with unavailable("poll"):
                 fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
         except BrokerUnavailable as error:
-            await self._begin_anew(error)
+            await self._go_to_beginnings(error)
             return []
         wanted = {name: records for name, records in fetched.items() if TopicPartition(*name) in self._positions}
         for name, records in wanted.items():
@@ -79,7 +75,6 @@ class KafkaReader:
         return as_records(wanted)
 
     async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """See Reader."""
         consumer = await self._living()
         with unavailable("read beginning offsets"):
             async with asyncio.timeout(self._config.request_timeout_s):
@@ -87,11 +82,9 @@ class KafkaReader:
         return {TopicPartition(*name): offset for name, offset in found.items()}
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """See Reader."""
         return await end_offsets(await self._living(), partitions, self._config.request_timeout_s)
 
     def position(self, partition: TopicPartition) -> int:
-        """See Reader."""
         return self._positions.get(partition, 0)
 
     async def _has_assignment(self, timeout_ms: int) -> bool:
@@ -102,7 +95,7 @@ class KafkaReader:
             return False
         return True
 
-    async def _begin_anew(self, error: BrokerUnavailable) -> None:
+    async def _go_to_beginnings(self, error: BrokerUnavailable) -> None:
         if not isinstance(error.__cause__, OffsetOutOfRangeError):
             raise error
         lost = [TopicPartition(*name) for name in error.__cause__.args[0]]

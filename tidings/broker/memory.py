@@ -1,7 +1,7 @@
-"""The log in memory: the same promises as Kafka's adapter, a clock and faults to be set by tests.
+"""The log in memory: the same promises as Kafka's adapter, with a clock and faults that tests set.
 
-Used by unit tests, simulations and the embedded mode. Nothing is kept. All
-parts of one MemoryBroker live on one event loop; waiting is by events only.
+Unit tests, simulations and the embedded mode use it. Its records end with the
+process. All parts of one MemoryBroker run on one event loop and wait by events only.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tidings.topics import Group, Topic
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimits:
-    """Bounds of the memory adapter. `keep_records` per partition (the embedded mode has no retention by time)."""
+    """Bounds of the memory adapter. `keep_records` is per partition, because there is no retention by time."""
 
     keep_records: int = 50_000
     timeout_s: float = 5.0
@@ -29,7 +29,7 @@ class MemoryLimits:
 
 
 class MemoryBroker:
-    """Makes the parts, and holds the levers of tests: faults, stalls, retention, lost tails."""
+    """Makes the parts. Tests control it by faults, stalls, retention and lost tails."""
 
     def __init__(
         self,
@@ -44,51 +44,47 @@ class MemoryBroker:
         self._late: list[_Late] = []
 
     def producer(self, client_id: str) -> "MemoryProducer":
-        """See Broker."""
         return MemoryProducer(self)
 
     def group_consumer(self, client_id: str, group: Group) -> MemoryGroupConsumer:
-        """See Broker."""
         return MemoryGroupConsumer(client_id, self.group(group), group.topics, self.log)
 
     def reader(self, client_id: str) -> "MemoryReader":
-        """See Broker."""
         return MemoryReader(self.log)
 
     def admin(self) -> "MemoryAdmin":
-        """See Broker."""
         return MemoryAdmin(self)
 
     def group(self, group: Group) -> MemoryGroup:
-        """The coordinator's side of a group; tests look at its `commits`."""
+        """The coordinator's side of a group. Tests read its `commits`."""
         return self._groups.setdefault(group.name, MemoryGroup(group, self.log, self.faults))
 
     def partition(self, name: TopicPartition) -> Partition:
-        """One partition; tests delete its head or lose its tail."""
+        """One partition. Tests delete its first records or lose its tail."""
         return self.log.partition(name)
 
     def records(self, topic: str) -> list[Record]:
-        """All records of a topic, by partition and offset; for assertions."""
+        """All records of a topic, by partition and offset. For assertions."""
         partitions = [self.partition(TopicPartition(topic, number)) for number in range(self.log.count(topic))]
         return [record for part in partitions for record in part.read(part.first_offset, part.end_offset)]
 
     def stall(self, partitions: Collection[TopicPartition] | None = None) -> None:
-        """These partitions, or the whole broker, answer nothing: produces time out, and land at `heal`."""
+        """Stop the answers of these partitions, or of the whole broker. Appends time out, and land at `heal`."""
         self.log.stall(partitions)
 
     def heal(self) -> None:
-        """The end of `stall`. What was sent meanwhile is appended, confirmed only if its sender still waits."""
+        """End `stall`. Batches sent in the meantime are appended, and confirmed only if their senders still wait."""
         self.log.heal()
         self.land_late()
 
     def land_late(self) -> None:
-        """All batches that were delayed land now."""
+        """Append all delayed batches now."""
         late, self._late = self._late, []
         for batch in late:
             batch.land(self.log)
 
     def submit(self, batch: "_Batch") -> None:
-        """Append a batch, or do what the fault says."""
+        """Append a batch, or apply the next fault."""
         if self.log.is_stalled(batch.name):
             self._late.append(_Late(batch, None))
             batch.time_out_after(self.limits.timeout_s)
@@ -115,7 +111,7 @@ class MemoryBroker:
 
 
 class _Batch:
-    """Records on their way, and who waits for them."""
+    """Records in flight, and the future that the caller awaits."""
 
     def __init__(self, producer: "MemoryProducer", name: TopicPartition, records: Sequence[NewRecord]) -> None:
         self.name = name
@@ -127,23 +123,23 @@ class _Batch:
         self._timer: asyncio.TimerHandle | None = None
 
     def confirm(self, offset: int) -> None:
-        """Tell the offset to whoever still waits."""
+        """Set the offset, if the caller still waits."""
         self._done()
         if not self.answer.done():
             self.answer.set_result(offset)
 
     def fail(self) -> None:
-        """An error, outcome unknown: all that the producer has in flight fails with it."""
+        """Fail with outcome unknown. All records that the producer has in flight fail with it."""
         self._producer.fail_all()
 
     def abandon(self) -> None:
-        """Nobody waits any more."""
+        """Fail this batch alone, outcome unknown."""
         self._done()
         if not self.answer.done():
             self.answer.set_exception(BrokerUnavailable(f"{self.name.topic}-{self.name.partition} did not confirm"))
 
     def time_out_after(self, seconds: float) -> None:
-        """Fail then, unless confirmed before."""
+        """Fail after this time, unless the batch is confirmed before."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self.fail)
 
     def _done(self) -> None:
@@ -160,18 +156,18 @@ class _Late:
         self._calls = calls
 
     def is_due(self) -> bool:
-        """Counts one produce call."""
+        """Count one produce call. Returns whether the batch lands now."""
         if self._calls is not None:
             self._calls -= 1
         return self._calls == 0
 
     def land(self, log: MemoryLog) -> None:
-        """Append it, wanted or not."""
+        """Append the batch, also if its caller no longer waits."""
         self._batch.confirm(log.append(self._batch.name, self._batch.records))
 
 
 class MemoryProducer:
-    """See Producer."""
+    """Implements Producer."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self.in_flight: dict[_Batch, None] = {}
@@ -179,21 +175,17 @@ class MemoryProducer:
         self._broker = broker
 
     async def start(self) -> None:
-        """See Producer."""
         await self._broker.log.reached()
 
     async def stop(self) -> None:
-        """See Producer."""
         answers = [batch.answer for batch in self.in_flight]
         if answers:
             await asyncio.wait(answers, timeout=self._broker.limits.timeout_s)
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
-        """See Producer."""
         return await self._submit(TopicPartition(topic, partition), records).answer
 
     def send(self, topic: str, partition: int, record: NewRecord) -> asyncio.Future[int]:
-        """See Producer."""
         limits = self._broker.limits
         if len(self.in_flight) >= limits.unconfirmed_records:
             raise Backpressure(f"{limits.unconfirmed_records} records wait for the log's confirmation")
@@ -202,12 +194,12 @@ class MemoryProducer:
         return self._submit(TopicPartition(topic, partition), (record,)).answer
 
     def fail_all(self) -> None:
-        """An error of one batch throws the connection away: what was in flight fails with it."""
+        """Fail all batches in flight, because an error of any batch resets the producer."""
         for batch in tuple(self.in_flight):
             batch.abandon()
 
     def forget(self, batch: _Batch) -> None:
-        """It is in flight no more."""
+        """Remove a batch that is no longer in flight."""
         if batch in self.in_flight:
             del self.in_flight[batch]
             self._in_flight_bytes -= batch.size_bytes
@@ -224,68 +216,58 @@ class MemoryProducer:
 
 
 class MemoryReader:
-    """See Reader."""
+    """Implements Reader."""
 
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
         self._fetcher = Fetcher(log)
 
     async def start(self) -> None:
-        """See Reader."""
         await self._log.reached()
 
     async def stop(self) -> None:
-        """See Reader."""
         self._fetcher.assign({})
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """See Reader."""
         kept = {name: self._fetcher.position(name) for name, offset in positions.items() if offset < 0}
         self._fetcher.assign({**positions, **kept})
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """See Reader."""
-        return await self._fetcher.poll(max_records, timeout_ms, self._begin_anew)
+        return await self._fetcher.poll(max_records, timeout_ms, self._go_to_beginnings)
 
     async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """See Reader."""
         await self._log.reached()
         return {name: self._log.partition(name).first_offset for name in partitions}
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """See Reader."""
         await self._log.reached()
         return self._log.end_offsets(partitions)
 
     def position(self, partition: TopicPartition) -> int:
-        """See Reader."""
         return self._fetcher.position(partition)
 
-    def _begin_anew(self) -> None:
+    def _go_to_beginnings(self) -> None:
         for name in self._fetcher.out_of_range():
             self._fetcher.seek(name, self._log.partition(name).first_offset)
 
 
 class MemoryAdmin:
-    """See Admin."""
+    """Implements Admin."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
 
     async def start(self) -> None:
-        """See Admin."""
         await self._broker.log.reached()
 
     async def stop(self) -> None:
-        """See Admin."""
+        """There is no connection to close."""
 
     async def create_topics(self, topics: Sequence[Topic], replication: int) -> Sequence[str]:
-        """See Admin."""
         await self._broker.log.reached()
         return [topic.name for topic in topics if self._broker.log.create(topic)]
 
     async def partition_counts(self, names: Collection[str]) -> Mapping[str, int]:
-        """See Admin."""
         await self._broker.log.reached()
         counts = {name: self._broker.log.count(name) for name in names}
         return {name: count for name, count in counts.items() if count}
@@ -293,7 +275,6 @@ class MemoryAdmin:
     async def write_first_offsets(
         self, group: Group, sizes: Mapping[str, int], metadata: str
     ) -> Sequence[TopicPartition]:
-        """See Admin."""
         state = self._broker.group(group)
         wanted = [TopicPartition(topic, number) for topic in group.topics for number in range(sizes[topic])]
         there = await state.read(wanted)
@@ -304,7 +285,6 @@ class MemoryAdmin:
     async def committed(
         self, group: Group, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
-        """See Admin."""
         return await self._broker.group(group).read(partitions)
 
 
@@ -314,4 +294,4 @@ def _size(record: NewRecord) -> int:
 
 def _look_at(answer: asyncio.Future[int]) -> None:
     if not answer.cancelled():
-        answer.exception()  # nobody has to await a `send`: its error is not an unseen one
+        answer.exception()  # a caller need not await a `send`, so asyncio must not report its error as unretrieved

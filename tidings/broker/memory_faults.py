@@ -1,4 +1,4 @@
-"""What can go wrong with the log. The same seed, or the same script of a test, gives the same faults."""
+"""Faults of the log. The same seed, or the same script of a test, gives the same faults."""
 
 import random
 from collections import deque
@@ -10,7 +10,7 @@ _Fault = TypeVar("_Fault")
 
 
 class ProduceFault(Enum):
-    """What becomes of one produce call. All but NONE are answered with BrokerUnavailable."""
+    """The outcome of one produce call. All but NONE raise BrokerUnavailable."""
 
     NONE = "applied and confirmed"
     LOST = "not applied"
@@ -20,7 +20,7 @@ class ProduceFault(Enum):
 
 
 class CommitFault(Enum):
-    """What becomes of one commit."""
+    """The outcome of one commit."""
 
     NONE = "stored and confirmed"
     LOST = "confirmed, yet not stored"
@@ -30,7 +30,7 @@ class CommitFault(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FaultRates:
-    """Probabilities per call, 0 to 1. `late_calls_max`: a late batch lands after 1 to that many later calls."""
+    """Probabilities per call, 0 to 1. A late batch lands after 1 to `late_calls_max` later calls."""
 
     produce_lost: float = 0.0
     produce_unconfirmed: float = 0.0
@@ -44,7 +44,7 @@ class FaultRates:
 
 
 class Faults:
-    """The next fault of each kind; scripted ones come first. The same seed and calls give the same faults."""
+    """Draws the next fault of each kind; scripted faults come first. The same seed and calls give the same faults."""
 
     def __init__(self, seed: int = 0, rates: FaultRates = FaultRates()) -> None:
         self.rates = rates
@@ -54,19 +54,19 @@ class Faults:
         self._next_loading = 0
 
     def script_produce(self, *faults: ProduceFault) -> None:
-        """The next produce and send calls go like this, one each."""
+        """Set the outcomes of the next produce and send calls, one each."""
         self._next_produces.extend(faults)
 
     def script_commit(self, *faults: CommitFault) -> None:
-        """The next commits go like this, one each."""
+        """Set the outcomes of the next commits, one each."""
         self._next_commits.extend(faults)
 
     def script_loading(self, answers: int) -> None:
-        """So many of the next questions for committed offsets meet a coordinator that is loading (H18)."""
+        """For so many of the next reads of committed offsets the coordinator is loading (H18)."""
         self._next_loading += answers
 
     def produce(self) -> ProduceFault:
-        """What becomes of this produce call."""
+        """The outcome of this produce call."""
         if self._next_produces:
             return self._next_produces.popleft()
         rates = self.rates
@@ -79,7 +79,7 @@ class Faults:
         )
 
     def commit(self) -> CommitFault:
-        """What becomes of this commit."""
+        """The outcome of this commit."""
         if self._next_commits:
             return self._next_commits.popleft()
         rates = self.rates
@@ -91,14 +91,14 @@ class Faults:
         )
 
     def is_loading(self) -> bool:
-        """True when the coordinator cannot say yet what was committed."""
+        """Whether the coordinator is loading and cannot answer yet."""
         if self._next_loading:
             self._next_loading -= 1
             return True
         return self._random.random() < self.rates.coordinator_loading
 
     def late_calls(self) -> int:
-        """After how many later produce calls a late batch lands."""
+        """The number of later produce calls after which a late batch lands."""
         return self._random.randint(1, self.rates.late_calls_max)
 
     def _draw(self, *chances: tuple[_Fault, float], otherwise: _Fault) -> _Fault:

@@ -1,4 +1,4 @@
-"""Consumer groups of the memory adapter: eager rebalances, commits, and zombies for tests."""
+"""Consumer groups of the memory adapter: eager rebalances, commits, and zombie members for tests."""
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ def assign_by_range(members: Sequence[str], counts: Mapping[str, int]) -> dict[s
 
 
 class MemoryGroup:
-    """The coordinator's side: who is a member, and what was committed."""
+    """The coordinator's side of a group: its members and its commits."""
 
     def __init__(self, group: Group, log: MemoryLog, faults: Faults) -> None:
         self.commits: dict[TopicPartition, Committed] = {}
@@ -37,7 +37,7 @@ class MemoryGroup:
         self._rebalancing: asyncio.Task[None] | None = None
 
     def join(self, member: "MemoryGroupConsumer", client_id: str) -> str:
-        """The member's new id; a rebalance follows."""
+        """Add a member and return its new id. A rebalance follows."""
         self._joined += 1
         member_id = f"{client_id}-{self._joined:06d}"
         self._members[member_id] = member
@@ -45,28 +45,28 @@ class MemoryGroup:
         return member_id
 
     def drop(self, member_id: str) -> None:
-        """The member left, or its session ran out; a rebalance follows."""
+        """Remove a member that left or whose session timed out. A rebalance follows."""
         if self._members.pop(member_id, None):
             self._rebalance()
 
     def is_member(self, member_id: str) -> bool:
-        """False once it was dropped."""
+        """Whether the member was not dropped."""
         return member_id in self._members
 
     async def emptied(self) -> None:
-        """Once the last member has left: returns when its rebalance is over too."""
+        """Wait until the rebalance is over, if the last member has left."""
         if self._rebalancing and not self._members:
             await self._rebalancing
 
     async def read(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """Those that have a commit. Raises BrokerUnavailable where that cannot be said."""
+        """The partitions that have a commit. Raises BrokerUnavailable while the coordinator cannot answer."""
         await self._log.reached()
         if self._faults.is_loading():
             raise BrokerUnavailable("the group's coordinator is loading")
         return {name: self.commits[name] for name in partitions if name in self.commits}
 
     async def write(self, member_id: str, positions: Mapping[TopicPartition, Committed]) -> bool:
-        """False for one that is no member any more."""
+        """Store the commits. False if the caller is no longer a member."""
         await self._log.reached()
         if not self.is_member(member_id):
             return False
@@ -96,7 +96,7 @@ class MemoryGroup:
 
 
 class MemoryGroupConsumer:
-    """A member. `expire` and `rejoin` make a zombie of it and bring it back."""
+    """A member of a group. `expire` makes it a zombie, and `rejoin` makes it a member again."""
 
     def __init__(self, client_id: str, group: MemoryGroup, topics: Sequence[str], log: MemoryLog) -> None:
         self._client_id = client_id
@@ -115,7 +115,7 @@ class MemoryGroupConsumer:
         self._steps: set[asyncio.Future[None]] = set()
 
     async def start(self, listener: AssignmentListener) -> None:
-        """See GroupConsumer. Returns with the first assignment made; `assigned` may still run."""
+        """Returns with the first assignment made; `assigned` may still run."""
         await self._log.reached()
         for topic in self._topics:
             self._log.partition(TopicPartition(topic, 0))
@@ -123,7 +123,6 @@ class MemoryGroupConsumer:
         await self.rejoin()
 
     async def stop(self) -> None:
-        """See GroupConsumer."""
         if self._listener is None:
             return
         await self._revoke()
@@ -133,15 +132,15 @@ class MemoryGroupConsumer:
         await self._group.emptied()
 
     def expire(self) -> None:
-        """The session ran out (a paused process): others get its partitions, and nobody tells it.
+        """Time out the session, as of a paused process: other members get its partitions, without a callback here.
 
-        It goes on reading and producing like any zombie; its commits are refused. `rejoin` is its waking up.
+        The member goes on reading and producing as a zombie, and its commits are refused. `rejoin` ends that state.
         """
         self._group.drop(self._member_id)
         self._dropped.set()
 
     async def rejoin(self) -> None:
-        """Notice that the group went on: what was held is revoked, then it joins anew."""
+        """Revoke the held partitions, and join the group again."""
         await self._revoke()
         self._assigned.clear()
         self._dropped.clear()
@@ -149,23 +148,19 @@ class MemoryGroupConsumer:
         await self._assigned.wait()
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """See GroupConsumer. An exception of a listener's callback is raised here, for good."""
+        """Raises an error of a listener's callback, now and at every later call."""
         return await self._fetcher.poll(max_records, timeout_ms, self._check)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """See GroupConsumer."""
         self._fetcher.seek(partition, offset)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """See GroupConsumer."""
         self._fetcher.pause(partitions)
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
-        """See GroupConsumer."""
         self._fetcher.resume(partitions)
 
     async def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Committed]:
-        """See GroupConsumer."""
         answer = await self._group.read(partitions)
         missing = [name for name in partitions if name not in answer]
         if missing:
@@ -173,27 +168,25 @@ class MemoryGroupConsumer:
         return answer
 
     async def commit(self, epoch: int, positions: Mapping[TopicPartition, Committed]) -> bool:
-        """See GroupConsumer."""
         if epoch != self._epoch or self._held is None:
             return False
         return await self._group.write(self._member_id, positions)
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """See GroupConsumer."""
         await self._log.reached()
         return self._log.end_offsets(partitions)
 
     async def give_up(self) -> None:
-        """The group asks for everything back. A member that is dropped meanwhile is not waited for."""
+        """Revoke all partitions for the group. Returns early if the member is dropped in the meantime."""
         await self._unless_dropped(self._revoke())
 
     async def take_over(self, partitions: Sequence[TopicPartition]) -> None:
-        """The group hands these over; records may be read before the listener is through."""
+        """Assign these partitions for the group. Records may be read before the listener returns."""
         await self._unless_dropped(self._assign(tuple(partitions)))
 
     async def _unless_dropped(self, step: Awaitable[None]) -> None:
         running = asyncio.ensure_future(step)
-        self._steps.add(running)  # a zombie's step goes on, and somebody has to hold it
+        self._steps.add(running)  # a zombie's step goes on, and asyncio itself holds no reference to it
         running.add_done_callback(self._steps.discard)
         dropped = asyncio.ensure_future(self._dropped.wait())
         await asyncio.wait([running, dropped], return_when=asyncio.FIRST_COMPLETED)
@@ -208,21 +201,21 @@ class MemoryGroupConsumer:
             commits = self._group.commits
             self._fetcher.assign({name: commits[name].offset if name in commits else None for name in partitions})
             self._assigned.set()
-            await self._tell(self._listener.assigned(self._epoch, partitions))
+            await self._notify(self._listener.assigned(self._epoch, partitions))
 
     async def _revoke(self) -> None:
         async with self._one_call:
             if self._held is None or self._listener is None:
                 return
             self._fetcher.pause(self._held)
-            await self._tell(self._listener.revoked(self._epoch, self._held))
+            await self._notify(self._listener.revoked(self._epoch, self._held))
             self._fetcher.assign({})
             self._held = None
 
-    async def _tell(self, call: Awaitable[None]) -> None:
+    async def _notify(self, call: Awaitable[None]) -> None:
         try:
             await call
-        except Exception as error:  # noqa: BLE001 - poll raises it, where the worker can see it
+        except Exception as error:  # noqa: BLE001 - `poll` raises it to the worker
             self._failure = error
             self._fetcher.wake()
 

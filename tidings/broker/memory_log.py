@@ -1,4 +1,4 @@
-"""The memory adapter's log: partitions with offsets and broker time, and what reads along them."""
+"""The memory adapter's log: partitions with offsets and broker time, and the fetcher that reads them."""
 
 import asyncio
 from bisect import bisect_left
@@ -24,35 +24,35 @@ class Partition:
         self._records: list[Record] = []
 
     def append(self, records: Sequence[NewRecord], at_ms: int) -> int:
-        """The offset of the first; wakes whoever watches."""
+        """Append records and call the watchers. Returns the offset of the first record."""
         first = self.end_offset
         for offset, record in enumerate(records, start=first):
             self._records.append(Record(*self.name, offset, at_ms, record.key, record.value))
         self.end_offset += len(records)
-        if len(self._records) > 2 * self._keep_records:  # twice: so that trimming costs O(1) a record
+        if len(self._records) > 2 * self._keep_records:  # twice, so that trimming costs O(1) per record
             self._trim()
         for wake in tuple(self.watchers):
             wake()
         return first
 
     def read(self, offset: int, max_records: int) -> list[Record]:
-        """Up to so many records at or above the offset."""
+        """Up to `max_records` records at or above the offset."""
         if offset >= self.end_offset:
             return []
         start = bisect_left(self._records, offset, key=lambda record: record.offset)
         return list(islice(self._records, start, start + max_records))
 
     def holds(self, offset: int) -> bool:
-        """True where a fetch at this offset is not out of range."""
+        """Whether a fetch at this offset is in range."""
         return self.first_offset <= offset <= self.end_offset
 
     def delete_before(self, offset: int) -> None:
-        """What retention does: the log begins at `offset`."""
+        """Let the log begin at `offset`, as retention does."""
         self._records = self.read(offset, len(self._records))
         self.first_offset = max(self.first_offset, min(offset, self.end_offset))
 
     def lose_from(self, offset: int) -> None:
-        """What an unclean election does: the log's tail from `offset` on is gone, and offsets are given again."""
+        """Lose the tail from `offset` on, as an unclean election does. New records get the same offsets again."""
         self._records = [record for record in self._records if record.offset < offset]
         self.end_offset = max(self.first_offset, min(offset, self.end_offset))
 
@@ -65,7 +65,7 @@ class Partition:
 
 
 class MemoryLog:
-    """All topics, and whether they can be reached."""
+    """All topics, and whether the broker answers."""
 
     def __init__(self, clock: Clock, keep_records: int, timeout_s: float) -> None:
         self.timeout_s = timeout_s
@@ -77,7 +77,7 @@ class MemoryLog:
         self._answers.set()
 
     def create(self, topic: Topic) -> bool:
-        """False when it is there already."""
+        """Create a topic. False if it exists already."""
         if topic.name in self._topics:
             return False
         is_compacted = "compact" in topic.settings.get("cleanup.policy", "")
@@ -88,15 +88,15 @@ class MemoryLog:
         return True
 
     def count(self, topic: str) -> int:
-        """Partitions of the topic; 0 when there is no such topic."""
+        """The number of partitions of the topic; 0 if it does not exist."""
         return len(self._topics.get(topic, ()))
 
     def has(self, name: TopicPartition) -> bool:
-        """True when it was created."""
+        """Whether the partition exists."""
         return 0 <= name.partition < self.count(name.topic)
 
     def partition(self, name: TopicPartition) -> Partition:
-        """Raises BrokerUnavailable for one that does not exist, as a client without metadata does."""
+        """The partition. Raises BrokerUnavailable if it does not exist, as a client without metadata does."""
         if not self.has(name):
             raise BrokerUnavailable(
                 f"the log has no partition {name.topic}-{name.partition}; `tidings init` creates it"
@@ -104,7 +104,7 @@ class MemoryLog:
         return self._topics[name.topic][name.partition]
 
     def append(self, name: TopicPartition, records: Sequence[NewRecord]) -> int:
-        """The offset of the first record; all carry the broker's time."""
+        """Append records with the broker's time. Returns the offset of the first record."""
         return self.partition(name).append(records, self._clock.wall_ms())
 
     def end_offsets(self, names: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -112,18 +112,18 @@ class MemoryLog:
         return {name: self.partition(name).end_offset for name in names}
 
     def is_stalled(self, name: TopicPartition) -> bool:
-        """True when neither produce nor fetch gets an answer there."""
+        """Whether neither produce nor fetch gets an answer from the partition."""
         return name in self._stalled or not self._answers.is_set()
 
     def stall(self, names: Collection[TopicPartition] | None) -> None:
-        """These partitions, or (None) the whole broker, answer nothing until `heal`."""
+        """Stop the answers of these partitions, or of the whole broker (None), until `heal`."""
         if names is None:
             self._answers.clear()
         else:
             self._stalled.update(names)
 
     def heal(self) -> None:
-        """Everything answers again."""
+        """Let every partition answer again."""
         self._stalled.clear()
         self._answers.set()
         for partitions in self._topics.values():
@@ -132,7 +132,7 @@ class MemoryLog:
                     wake()
 
     async def reached(self) -> None:
-        """Returns once the broker answers; raises BrokerUnavailable after the time-out."""
+        """Wait until the broker answers. Raises BrokerUnavailable after the time-out."""
         if self._answers.is_set():
             return
         try:
@@ -143,61 +143,61 @@ class MemoryLog:
 
 
 class Fetcher:
-    """Reads along a set of partitions, fair between them. Woken by appends; it never polls."""
+    """Reads a set of partitions in fair turns. Appends resume a waiting `poll`."""
 
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
         self._positions: dict[TopicPartition, int | None] = {}
         self._paused: set[TopicPartition] = set()
-        self._told: set[TopicPartition] = set()
+        self._reported: set[TopicPartition] = set()
         self._turn = 0
         self._news = asyncio.Event()
         self.wake = self._news.set
 
     def assign(self, positions: Mapping[TopicPartition, int | None]) -> None:
-        """Read these instead; None: nothing until a `seek`. Ends all pauses."""
+        """Read these partitions and no others. None: no records until a `seek`. Ends all pauses."""
         for name in self._positions:
             self._log.partition(name).watchers.discard(self.wake)
         self._positions = dict(sorted(positions.items()))
         self._paused.clear()
-        self._told.clear()
+        self._reported.clear()
         for name in self._positions:
             self._log.partition(name).watchers.add(self.wake)
         self.wake()
 
     def seek(self, name: TopicPartition, offset: int) -> None:
-        """Nothing happens for a partition that is not assigned: a rebalance was faster."""
+        """Read on from `offset`. Does nothing if the partition is not assigned (any more)."""
         if name in self._positions:
             self._positions[name] = offset
-            self._told.discard(name)
+            self._reported.discard(name)
             self.wake()
 
     def position(self, name: TopicPartition) -> int:
-        """The offset of the next record; -1 where there is none."""
+        """The offset of the next record; -1 if the partition has no position."""
         position = self._positions.get(name)
         return -1 if position is None else position
 
     def pause(self, names: Collection[TopicPartition]) -> None:
-        """Leave these out."""
+        """Stop reading these partitions."""
         self._paused.update(names)
 
     def resume(self, names: Collection[TopicPartition]) -> None:
-        """Take these in again."""
+        """Read these partitions again."""
         self._paused.difference_update(names)
         self.wake()
 
     def out_of_range(self) -> list[TopicPartition]:
-        """Those whose position the log does not hold, each told once until the next `seek`."""
+        """The partitions whose position the log does not hold. Each is reported once until its next `seek`."""
         found = [
             name
             for name, position in self._readable()
-            if position is not None and name not in self._told and not self._log.partition(name).holds(position)
+            if position is not None and name not in self._reported and not self._log.partition(name).holds(position)
         ]
-        self._told.update(found)
+        self._reported.update(found)
         return found
 
     def take(self, max_records: int) -> list[Record]:
-        """What is there, in order within each partition; another partition comes first each time."""
+        """The records at hand, in order within each partition. Each call begins with another partition."""
         readable = self._readable()
         self._turn += 1
         start = self._turn % len(readable) if readable else 0
@@ -212,8 +212,8 @@ class Fetcher:
         return taken
 
     async def poll(self, max_records: int, timeout_ms: int, check: Callable[[], None]) -> list[Record]:
-        """What is there, or else what comes first within the time. `check` is asked at each look, and may raise."""
-        await asyncio.sleep(0)  # a caller that always finds something must not keep the loop to itself
+        """The records at hand, or the first that arrive within the time. Each pass calls `check`, which may raise."""
+        await asyncio.sleep(0)  # a caller that always finds records must let other tasks run
         deadline = asyncio.get_running_loop().time() + timeout_ms / 1000
         while True:
             self._news.clear()

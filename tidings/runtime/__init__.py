@@ -1,1 +1,1 @@
-"""The one loop that persister, fanout and receipts share, and what every process needs around it."""
+"""The loop that persister, fanout and receipts share, and the start, health and settings of every process."""

@@ -1,4 +1,7 @@
-"""Where poison goes: to `dead-letters`, with coordinates, reason and bytes (law 9)."""
+"""Puts poison records aside: to `dead-letters`, with coordinates, reason and bytes.
+
+Law 9 (fail in three words: backpressure, poison, retryable).
+"""
 
 import hashlib
 
@@ -10,13 +13,13 @@ from tidings.runtime.outbox import Outbox
 from tidings.topics import DEAD_LETTERS
 from tidings.wire.dead_letters_pb2 import DeadLetter
 
-# With everything around them below the largest record that our producers append.
+# Together with the other fields these stay below the largest record that our producers append.
 _VALUE_BYTES = 512 * 1024
 _KEY_BYTES = 4 * 1024
 
 
 def put_aside(outbox: Outbox, stage: str, epoch: int, record: Record, poison: PoisonRecord) -> None:
-    """Add the record's dead letter to what the round emits; its key makes repeats recognisable."""
+    """Add a dead letter for the record to the round's outbox. Copies from repeated rounds have the same key."""
     value, reason = record.value or b"", str(poison)
     if len(value) > _VALUE_BYTES:
         reason += f" (cut: {len(value)} bytes, SHA-256 {hashlib.sha256(value).hexdigest()})"

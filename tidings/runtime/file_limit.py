@@ -1,14 +1,14 @@
-"""The process's limit of open files, each socket being one."""
+"""The process's limit of open files. Each socket is an open file."""
 
 import contextlib
 import resource
 
-# More than any gateway takes; some machines have no limit at all, and the kernel's own (fs.nr_open) is this.
+# More than any gateway needs. Some machines have no limit, and then the kernel's own limit (fs.nr_open) is this.
 _MOST = 1_048_576
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit to the hard one, where that is possible; the limit that holds now."""
+    """Raise the soft limit to the hard limit where possible. Returns the limit that holds now."""
     soft, hard = (_bounded(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     if soft < hard:
         with contextlib.suppress(OSError, ValueError):

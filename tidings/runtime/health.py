@@ -1,4 +1,4 @@
-"""The admin port: /metrics, /healthz, /readyz, /readyz/self. Never on the public port."""
+"""The admin port: /metrics, /healthz, /readyz, /readyz/self. The public port never serves these paths."""
 
 import asyncio
 import contextlib
@@ -16,29 +16,29 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Health:
-    """What the process says of itself: ready when told. It is alive as long as it answers."""
+    """The readiness of the process, part by part. The process is alive as long as it answers."""
 
     __slots__ = ("_parts", "_servers")
 
     def __init__(self) -> None:
-        """Not ready: no part has reported."""
+        """Not ready, because no part has reported yet."""
         self._parts: dict[str, str] = {"process": "starting"}
         self._servers: dict[str, str] = {}
 
     def set_ready(self, is_ready: bool, why: str = "", part: str = "process") -> None:
-        """One part of the process is ready, or is not, for a reason."""
+        """Report that one part of the process is ready, or why it is not."""
         self._parts[part] = "" if is_ready else why or "not ready"
 
     def set_server(self, server: str, problem: str) -> None:
-        """A server that the process needs answers (no problem), or has not answered for a while."""
+        """Report a server that the process needs: `problem` is empty while it answers."""
         self._servers[server] = problem
 
     def readiness(self) -> str:
-        """Empty when every part is ready and the servers answer, otherwise what is missing."""
+        """Empty when every part is ready and the servers answer; otherwise the list of what is missing."""
         return _listed({**self._parts, **self._servers})
 
     def own_readiness(self) -> str:
-        """The same without the servers."""
+        """Like `readiness`, without the servers."""
         return _listed(self._parts)
 
 
@@ -48,16 +48,16 @@ def _listed(parts: Mapping[str, str]) -> str:
 
 @contextlib.asynccontextmanager
 async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int]:
-    """Serve the admin port while the block runs; yields the port in use. ConfigurationError when it cannot be had."""
+    """Serve the admin port while the block runs; yields the port in use. ConfigurationError if it is not available."""
     listener = bound(host, port, "TIDINGS_ADMIN_HOST, TIDINGS_ADMIN_PORT")
     listen(listener, "TIDINGS_ADMIN_HOST, TIDINGS_ADMIN_PORT")
     config = uvicorn.Config(_admin_app(health), lifespan="off", access_log=False, log_config=None, ws="none")
     server = uvicorn.Server(config)
-    # The process owns its signals; uvicorn would close every socket at the first one.
+    # The process handles its own signals, because uvicorn would close every socket at the first one.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by a flag only
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn sets only a flag
             await asyncio.sleep(0.01)
         if serving.done():
             serving.result()

@@ -1,4 +1,7 @@
-"""Push records: hints on a producer of their own, never in the way of the truth (law 11)."""
+"""Push records: hints, sent by a producer of their own so that they never delay a round.
+
+Law 11 (a push is a hint, the tables are the truth).
+"""
 
 import asyncio
 import time
@@ -13,11 +16,11 @@ from tidings.topics import PUSH
 from tidings.wire.push_pb2 import Push, Resync
 
 _AWAITED_S = 1.0
-# The most that `stop` takes.
+# The longest time that `stop` takes.
 STOP_S = 2 * _AWAITED_S
-# From the second failure on a partition is left alone for this long; then its gateway gets a `resync`.
+# From the second failure on, nothing is sent to a partition for this long. Then its gateway gets a `resync`.
 _QUIET = Backoff(first_ms=1_000, most_ms=30_000)
-# Per gateway, whichever is reached first. A gateway that reads nothing for this long asks again by `resync`.
+# Bounds per gateway; the first one reached counts. Hints above it are lost, and the gateway gets a `resync`.
 _QUEUE_RECORDS = 10_000
 _QUEUE_BYTES = 16 * 1024 * 1024
 _BATCH_RECORDS = 500
@@ -41,17 +44,16 @@ class _Lane:
         self.queued_bytes += len(value)
 
     def take(self) -> list[tuple[int, bytes]]:
-        """The next batch."""
         batch = [self.queue.popleft() for _ in range(min(len(self.queue), _BATCH_RECORDS))]
         self.queued_bytes -= sum(len(value) for _, value in batch)
         return batch
 
 
 class HintSender:
-    """One sending task per gateway, so that a partition without a leader holds up only itself (H20)."""
+    """Sends hints with one task per gateway, so that a partition without a leader delays no other gateway (H20)."""
 
     def __init__(self, producer: Producer, stage: str, gateways: int) -> None:
-        """`gateways`: the partitions of push; hints to higher ordinals are dropped and counted."""
+        """`gateways`: the number of partitions of push. Hints to higher ordinals are dropped and counted."""
         self._producer = producer
         self._stage = stage
         self._gateways = gateways
@@ -59,7 +61,7 @@ class HintSender:
         self._log = logger(f"tidings.hints.{stage}")
 
     def send(self, gateway: int, push: Push) -> None:
-        """Hand one hint over; returns at once. What is lost is counted and followed by a `resync`."""
+        """Queue one hint; returns at once. A lost hint is counted and followed by a `resync`."""
         if not 0 <= gateway < self._gateways:
             metrics.HINTS.labels(self._stage, "lost").inc()
             return
@@ -72,7 +74,7 @@ class HintSender:
             lane.task = asyncio.create_task(self._drain(gateway, lane))
 
     async def stop(self) -> None:
-        """Send what is queued, for a bounded time."""
+        """Send the queued hints, for at most STOP_S."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=STOP_S)
@@ -90,10 +92,11 @@ class HintSender:
                 lane.is_lossy = False
             try:
                 await asyncio.wait_for(self._producer.produce(PUSH, gateway, records), _AWAITED_S)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the lane goes on and its gateway asks anew
+            except Exception as error:  # noqa: BLE001 - after any error the lane goes on, and its gateway resyncs
                 self._lose(lane, len(batch))
                 lane.failures += 1
-                # What is given up still ages in the producer, and its end takes the others' hints with it.
+                # A record that timed out here is still in the producer. Its time-out there resets the producer, and
+                # the hints of all other gateways fail with it.
                 lane.quiet_until_s = time.monotonic() + _QUIET.wait_ms(lane.failures - 1) / 1000
                 self._log.warning("hints lost", gateway=gateway, records=len(batch), reason=repr(error))
             else:

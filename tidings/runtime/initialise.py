@@ -1,4 +1,4 @@
-"""What `tidings init` does to the log: topics, and the groups' first offsets. Over the port; may be repeated."""
+"""The part of `tidings init` for Kafka: topics, and the groups' first offsets. It may be repeated."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,21 +11,21 @@ from tidings.runtime.start import started
 from tidings.topics import GROUPS, PUSH, Topic, TopicSizes, declared
 from tidings.wire.push_pb2 import Push
 
-# A record that was confirmed is there to be read; a reader's first answer takes a second on a busy machine.
+# A confirmed record can be read at once, but the first answer to a reader takes a second on a busy machine.
 _READ_BACK_S = 10.0
-# No gateway has this epoch: each drops the record unread.
+# No gateway has this epoch, so every gateway drops the record.
 _NO_GATEWAY = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Initialised:
-    """What was missing and is there now."""
+    """The topics and first offsets that this run has created."""
 
     topics_created: tuple[str, ...]
     offsets_written: Mapping[str, int]
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The result as lines for a terminal."""
         names = ", ".join(self.topics_created)
         written = sum(self.offsets_written.values())
         return [
@@ -35,10 +35,11 @@ class Initialised:
 
 
 async def initialise(admin: Admin, sizes: TopicSizes, replication: int) -> Initialised:
-    """Create missing topics, then write the first offsets, with empty marks, where a group has none (law 4).
+    """Create missing topics, then write first offsets with empty marks where a group has none.
 
-    Raises ConfigurationError, before anything is changed, when a topic has another number of partitions or
-    the marks of so many would not fit into a commit; BrokerUnavailable when it can be tried again.
+    Law 4 (every stage drops what it has seen) needs marks from the first commit on. Raises ConfigurationError before
+    any change: if a topic has another number of partitions, or if the marks of so many do not fit into a commit.
+    Raises BrokerUnavailable if the caller can try again.
     """
     if not fits_metadata(sizes.session_partitions):
         raise ConfigurationError(
@@ -48,7 +49,7 @@ async def initialise(admin: Admin, sizes: TopicSizes, replication: int) -> Initi
     topics = declared(sizes)
     await _refuse_other_counts(admin, topics)
     created = await admin.create_topics(topics, replication)
-    await _refuse_other_counts(admin, topics)  # somebody may have created them while we did
+    await _refuse_other_counts(admin, topics)  # another process may have created them at the same time
     counts = {topic.name: topic.partitions for topic in topics}
     empty = Marks().encoded()
     written = {group.name: len(await admin.write_first_offsets(group, counts, empty)) for group in GROUPS}
@@ -56,9 +57,9 @@ async def initialise(admin: Admin, sizes: TopicSizes, replication: int) -> Initi
 
 
 async def log_time_ms(broker: Broker) -> int:
-    """The time now by the clock that stamps messages, which is the broker's: that of a record made for it.
+    """The current log time, which is the broker's: the timestamp of a record that is appended for it.
 
-    Raises BrokerUnavailable when it can be tried again.
+    Raises BrokerUnavailable if the caller can try again.
     """
     producer, reader = broker.producer("init"), broker.reader("init")
     async with started(producer, reader):

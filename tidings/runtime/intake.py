@@ -1,4 +1,7 @@
-"""From the log into the lanes: in offset order, without a hole, never more than a lane may hold (law 12)."""
+"""Moves records from the log into the lanes, in offset order and without gaps.
+
+A full lane is paused: law 12 (everything is bounded).
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -18,7 +21,7 @@ _RETRY_S = 0.05
 
 
 class Intake(Generic[T]):
-    """Polls, decodes, queues; stops the partitions that cannot be read on."""
+    """Polls, decodes and queues records. Stops partitions that cannot be read any further."""
 
     def __init__(
         self,
@@ -28,22 +31,22 @@ class Intake(Generic[T]):
         arrived: asyncio.Event,
         stop: Callable[[Lane[T], str], None],
     ) -> None:
-        """`lanes` are those of the assignment in hand; `arrived` is set when one has got a record."""
+        """`lanes`: those of the current assignment. `arrived` is set when a record is queued."""
         self._stage = stage
         self._consumer = consumer
         self._lanes = lanes
         self._arrived = arrived
         self._stop = stop
-        self._holes: dict[TopicPartition, int] = {}
+        self._gaps: dict[TopicPartition, int] = {}
         self._reread: set[TopicPartition] = set()
         self._log = logger(f"tidings.intake.{stage.name}")
 
     def forget(self) -> None:
-        """The lanes are those of a new assignment."""
-        self._holes.clear()
+        """Forget the gaps of the previous assignment."""
+        self._gaps.clear()
 
     async def poll(self) -> None:
-        """Take in what comes within half a second."""
+        """Queue the records that arrive within half a second."""
         self._reread.clear()
         try:
             for record in await self._consumer.poll(_POLL_RECORDS, _POLL_MS):
@@ -53,11 +56,14 @@ class Intake(Generic[T]):
                 if isinstance(partition, TopicPartition) and partition in self._lanes:
                     self._stop(self._lanes[partition], str(error))
         except BrokerUnavailable as error:
-            self._log.warning("the log does not answer", reason=str(error))
+            self._log.warning("Kafka is not reachable", reason=str(error))
             await asyncio.sleep(_RETRY_S)
 
     def balance(self) -> bool:
-        """Hold a source whose queue is full; read again when there is room (hysteresis). Whether any changed."""
+        """Pause the partitions whose queues are full, and resume those with room again (with hysteresis).
+
+        Returns whether any changed.
+        """
         full = [lane for lane in self._lanes.values() if lane.wants_pause]
         roomy = [lane for lane in self._lanes.values() if lane.wants_resume and lane.gate is Gate.READY]
         for lanes, paused in ((full, True), (roomy, False)):
@@ -76,8 +82,8 @@ class Intake(Generic[T]):
         admission = lane.admission(record)
         if admission is Admission.TAKEN:
             self._take(lane, record)
-        elif admission is Admission.HOLE:
-            self._hole(lane, record)
+        elif admission is Admission.GAP:
+            self._gap(lane, record)
 
     def _take(self, lane: Lane[T], record: Record) -> None:
         content: T | PoisonRecord
@@ -90,10 +96,10 @@ class Intake(Generic[T]):
         lane.put(Arrival(record, content))
         self._arrived.set()
 
-    def _hole(self, lane: Lane[T], record: Record) -> None:
-        """The log never skips an offset: read again from where we are, and stop if it is still missing."""
-        if self._holes.get(lane.partition) == lane.next_offset:
+    def _gap(self, lane: Lane[T], record: Record) -> None:
+        """Read again from the missing offset, because a log has no gaps. Stop the partition if it is still missing."""
+        if self._gaps.get(lane.partition) == lane.next_offset:
             return self._stop(lane, f"offsets {lane.next_offset}..{record.offset - 1} are missing from the log")
-        self._holes[lane.partition] = lane.next_offset
-        self._reread.add(lane.partition)  # what came with it lies above the hole too
+        self._gaps[lane.partition] = lane.next_offset
+        self._reread.add(lane.partition)  # later records of this poll are above the gap too
         self._consumer.seek(lane.partition, lane.next_offset)

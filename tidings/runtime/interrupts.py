@@ -1,7 +1,7 @@
-"""Signals before a loop listens for them.
+"""Signals that arrive before an event loop handles them.
 
-The kernel drops SIGTERM for process 1 of a container that has no handler, so a pod that is deleted while Python
-loads the drivers would be killed at the end of its grace period.
+The kernel drops SIGTERM for process 1 of a container if it has no handler. A pod that is deleted while Python loads
+the drivers would then run until the end of its grace period.
 """
 
 import os
@@ -12,9 +12,9 @@ _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
 def end_at_signals(exit_code: int | None = None) -> None:
-    """From now on SIGTERM and SIGINT end the process at once, whatever its threads do.
+    """From now on SIGTERM and SIGINT end the process at once, even if threads are still running.
 
-    For code that may stop anywhere. Without `exit_code` it is 128 + the number of the signal, as shells have it.
+    For code that may stop at any point. Without `exit_code` the code is 128 + the signal's number, as in shells.
     """
 
     def end(number: int, _frame: FrameType | None) -> None:

@@ -1,8 +1,8 @@
-"""A lane: one partition of one assignment, from its ready gate to its bounded queue. Pure.
+"""A lane: one partition of one assignment, with its ready gate and its bounded queue. Pure.
 
-A record enters only through an open gate (the position and the marks were read
-back together and the consumer was sent there), in offset order without a hole.
-It leaves when its round is confirmed.
+A record enters only through an open gate, in offset order and without gaps. The
+gate opens when position and marks were read back together and the consumer has
+seeked to the position. A record leaves when its round is confirmed.
 """
 
 from collections import deque
@@ -17,8 +17,8 @@ from tidings.runtime.marks import Marks
 
 T = TypeVar("T")
 
-# A lane holds up to two full rounds before its source is paused, and is read
-# again below half a round: pausing throws away what the client fetched ahead.
+# The partition is paused at two full rounds and resumed below half a round. The
+# distance is large because a pause drops the records that the client prefetched.
 PAUSE_RECORDS = 1_000
 RESUME_RECORDS = 250
 PAUSE_BYTES = 2 * 1024 * 1024
@@ -26,7 +26,7 @@ RESUME_BYTES = 512 * 1024
 
 
 class Gate(Enum):
-    """What a lane lets through."""
+    """Whether a lane admits records."""
 
     LOADING = "loading"
     READY = "ready"
@@ -35,19 +35,19 @@ class Gate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival(Generic[T]):
-    """A record and what it says, or why it says nothing."""
+    """A record and its content, or the error if it cannot be decoded."""
 
     record: Record
     content: T | PoisonRecord
 
 
 class Admission(Enum):
-    """What became of an arriving record."""
+    """Whether an arriving record enters the lane, and if not, why."""
 
     TAKEN = "taken"
     NOT_READY = "not_ready"
     BEHIND = "behind"
-    HOLE = "hole"
+    GAP = "gap"
 
 
 @dataclass(slots=True)
@@ -68,27 +68,27 @@ class Lane(Generic[T]):
     _queue_bytes: int = 0
 
     def open(self, offset: int, marks: Marks) -> None:
-        """Position and marks are known; the consumer reads from `offset` on."""
+        """Open the gate: position and marks are read back, and the consumer reads from `offset` on."""
         self.gate = Gate.READY
         self.marks = marks
         self.confirmed_offset = self.committed_offset = self._next_offset = offset
 
     def stop(self) -> None:
-        """Nothing more enters. What is queued before the trouble is still worked off."""
+        """Admit no more records. Records that are queued already are still processed."""
         self.gate = Gate.STOPPED
 
     def abandon(self) -> None:
-        """The trouble lies in what is queued: work on none of it."""
+        """Drop the queue, because the fault is in one of the queued records."""
         self._queue.clear()
         self._queue_bytes = 0
 
     def admission(self, record: Record) -> Admission:
-        """Whether this record is the one that follows."""
+        """Whether this record has the next offset."""
         if self.gate is not Gate.READY:
             return Admission.NOT_READY
         if record.offset == self._next_offset:
             return Admission.TAKEN
-        return Admission.BEHIND if record.offset < self._next_offset else Admission.HOLE
+        return Admission.BEHIND if record.offset < self._next_offset else Admission.GAP
 
     def put(self, arrival: Arrival[T]) -> None:
         """Queue a record whose admission is TAKEN."""
@@ -103,15 +103,14 @@ class Lane(Generic[T]):
 
     @property
     def queued_records(self) -> int:
-        """How many are queued."""
         return len(self._queue)
 
     def has_work(self, now_s: float) -> bool:
-        """Something is queued, and no wait after a failure holds it back."""
+        """Whether a record is queued and no backoff after a failure is running."""
         return bool(self._queue) and now_s >= self.retry_at_s
 
     def head(self, most_records: int, most_bytes: int) -> Sequence[Arrival[T]]:
-        """The oldest records within the bounds, at least one; they stay until confirmed."""
+        """The oldest records within the bounds, at least one. They stay queued until they are confirmed."""
         taken: list[Arrival[T]] = []
         size = 0
         for arrival in self._queue:
@@ -122,7 +121,7 @@ class Lane(Generic[T]):
         return taken
 
     def confirm(self, count: int, marks: Marks) -> None:
-        """The oldest `count` records are done for good, and this is how far the stage has come."""
+        """Remove the oldest `count` records, which are confirmed, and keep the stage's new marks."""
         for _ in range(count):
             done = self._queue.popleft()
             self._queue_bytes -= _size(done.record)
@@ -133,22 +132,22 @@ class Lane(Generic[T]):
 
     @property
     def wants_pause(self) -> bool:
-        """The queue is full and its source still flows."""
+        """Whether the queue is full and the partition is not paused yet."""
         return not self.is_paused and (len(self._queue) >= PAUSE_RECORDS or self._queue_bytes >= PAUSE_BYTES)
 
     @property
     def wants_resume(self) -> bool:
-        """The queue has room again."""
+        """Whether the partition is paused and its queue has room again."""
         return self.is_paused and len(self._queue) <= RESUME_RECORDS and self._queue_bytes <= RESUME_BYTES
 
     @property
     def was_opened(self) -> bool:
-        """Position and marks were read back in this assignment."""
+        """Whether position and marks were read back in this assignment."""
         return self.committed_offset >= 0
 
     @property
     def wants_commit(self) -> bool:
-        """There is progress that is not committed. A lane that never opened has none, whatever stopped it."""
+        """Whether there is progress that is not committed. A lane that never opened has none, even if it stopped."""
         return 0 <= self.committed_offset < self.confirmed_offset
 
 

@@ -16,17 +16,17 @@ from tidings.errors import ConfigurationError
 from tidings.runtime.settings import ProcessSettings
 from tidings.runtime.start import StoppedEarly
 
-# Net new objects before a collection; every 4th looks at older objects too, and the next one at all (ADR 21).
+# Net new objects before a collection. Every 4th one includes older objects, and the one after it all objects (ADR 21).
 _COLLECTOR = (50_000, 2, 0)
-# After `main` has ended: a driver's thread may still wait for a server (5 s a try), and holds nothing of value.
+# The wait after `main` has ended. A driver's thread may still wait for a server (5 s a try), but it holds no data.
 _THREADS_S = 2.0
-# After the second signal: the gateway's flush and goodbye take 2 s each, closing its clients the rest.
+# The wait after the second signal: the gateway's flush and goodbye take 2 s each, and closing its clients the rest.
 _HURRY_S = 8.0
 REFUSED, FAILED = 2, 1
 
 
 def run_service(name: str, process: ProcessSettings, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run `main` until it returns; it is to return soon after the event is set (SIGTERM, SIGINT).
+    """Run `main` until it returns, which it must do soon after the event is set (by SIGTERM or SIGINT).
 
     A second signal cancels `main`, a third ends the process at once. Exits with 1 when main raises, with 2 when it
     raises ConfigurationError, with 0 when it returns or raises StoppedEarly.
@@ -40,7 +40,7 @@ def run_service(name: str, process: ProcessSettings, main: Callable[[asyncio.Eve
 
 
 def refuse_start(name: str, error: ConfigurationError) -> None:
-    """Exit with 2, for what is found out before there are settings to log by."""
+    """Log the error and exit with 2. For errors that are found before the log settings are read."""
     logging.configure(name, "INFO", readable=False)
     _log_refusal(error)
     sys.exit(REFUSED)
@@ -58,7 +58,7 @@ def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     except asyncio.CancelledError:
         log.warning("stopped by a second signal")
     except Exception:
-        # The one place where a process ends for any reason (law 9).
+        # Any unexpected error ends the process here, and only here: law 9 (fail in three words).
         log.exception("process stops")
         return FAILED
     else:
@@ -102,7 +102,7 @@ def _end_now(exit_code: int) -> None:
 
 
 def _calm_collector() -> None:
-    """Few cycles are made here, and by default each round's thousands of objects are searched for them many times."""
+    """Collect less often. The code makes few cycles, and by default each round's objects are scanned many times."""
     gc.collect()
-    gc.freeze()  # modules: they stay
+    gc.freeze()  # modules stay for the life of the process
     gc.set_threshold(*_COLLECTOR)

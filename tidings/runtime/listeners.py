@@ -1,4 +1,4 @@
-"""Listening sockets, opened by us and not by uvicorn, so that a port in use is told from a fault of ours."""
+"""Listening sockets. We open them ourselves, because uvicorn does not report a port in use as a configuration error."""
 
 import socket
 
@@ -10,7 +10,7 @@ _BACKLOG = 2_048
 def bound(host: str, port: int, variables: str, *options: tuple[int, int, int]) -> socket.socket:
     """A TCP socket bound to the address, not listening yet. Accepted sockets inherit `options` (as for setsockopt).
 
-    ConfigurationError names `variables` when the address cannot be had.
+    Raises ConfigurationError, which names `variables`, if the address is not available.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -26,7 +26,7 @@ def bound(host: str, port: int, variables: str, *options: tuple[int, int, int]) 
 
 
 def listen(listener: socket.socket, variables: str) -> None:
-    """Begin to listen. Raises as `bound` does: of two sockets bound to one address only one can listen."""
+    """Begin to listen. Raises as `bound` does, because only one of two sockets bound to one address can listen."""
     host, port = listener.getsockname()[:2]
     try:
         listener.listen(_BACKLOG)

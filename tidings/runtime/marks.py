@@ -1,4 +1,7 @@
-"""Marks: how far a stage has come in each partition of messages.inbound (law 4)."""
+"""Marks: how far a stage has come in each partition of messages.inbound.
+
+Law 4 (every stage drops what it has seen) compares each record with them.
+"""
 
 import base64
 import binascii
@@ -13,7 +16,7 @@ _VERSION = 1
 
 # The broker refuses commit metadata above offset.metadata.max.bytes, 4,096 by default.
 METADATA_MAX_BYTES = 4096
-# A mark: tag, length, and four varints with their tags, of which the offset takes up to 7 bytes.
+# One mark: tag, length, and four varints with their tags. The offset takes up to 7 bytes.
 _MARK_MAX_BYTES = 2 + (1 + 2) + (1 + 1) + (1 + 7) + (1 + 3)
 
 
@@ -23,23 +26,22 @@ class Marks:
     __slots__ = ("_highest",)
 
     def __init__(self, highest: dict[int, tuple[int, int, int]] | None = None) -> None:
-        """Start from these marks; none means that nothing was finished yet."""
+        """Start from these marks. None: the stage has finished with no record yet."""
         self._highest = highest or {}
 
     def copy(self) -> "Marks":
-        """An independent copy, for one round."""
         return Marks(dict(self._highest))
 
     def is_repeat(self, source: Coordinates) -> bool:
-        """True at or below the mark of its source partition."""
+        """Whether the coordinates are at or below the mark of their source partition."""
         return (source.epoch, source.offset, source.part) <= self._highest.get(source.partition, (-1, -1, -1))
 
     def advance(self, source: Coordinates) -> None:
-        """The stage has decided this one. Never called for a repeat."""
+        """Raise the mark to a record that the stage has decided. Never called for a repeat."""
         self._highest[source.partition] = (source.epoch, source.offset, source.part)
 
     def encoded(self) -> str:
-        """As commit metadata. Without any mark it is still not empty."""
+        """The marks as commit metadata. It is not empty even if there is no mark."""
         marks = [
             Mark(partition=partition, epoch=epoch, offset=offset, part=part)
             for partition, (epoch, offset, part) in sorted(self._highest.items())
@@ -49,7 +51,7 @@ class Marks:
 
     @staticmethod
     def decoded(metadata: str) -> "Marks":
-        """From commit metadata; ValueError where it is not marks, which is never "no marks" (H18)."""
+        """Marks from commit metadata. ValueError if it holds none, because that never means "no marks" (H18)."""
         try:
             record = MarksRecord.FromString(base64.b64decode(metadata, validate=True))
         except (binascii.Error, DecodeError) as error:

@@ -1,8 +1,8 @@
-"""Rows of a round in an order that a crash cannot make wrong (law 2, H10).
+"""Orders the rows of a round so that a crash leaves no row without the rows before it (H10).
 
-What belongs to one key (a session, a user) is written one mutation at a time.
-The n-th mutations of all keys share a wave; a wave begins when the one before
-is confirmed.
+Law 2 (what belongs to one key is written in order): the rows of one session or user
+are written one mutation at a time. The n-th mutations of all keys share a wave. A
+wave begins when the previous wave is confirmed.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from tidings.store.base import TaggedRow
 from tidings.store.rows import row_bytes
 
-# Law 2: the largest mutation, by `row_bytes`.
+# The largest mutation, measured by `row_bytes`: law 2 (what belongs to one key is written in order).
 MUTATION_BYTES = 512 * 1024
-# Unlike every mutation's name.
+# Different from the name of every mutation.
 _NOTHING = object()
 
 
@@ -30,16 +30,15 @@ class OrderedWrites:
     __slots__ = ("_last", "_waves")
 
     def __init__(self) -> None:
-        """No rows yet."""
         self._waves: list[list[TaggedRow]] = []
         self._last: dict[Hashable, _Last] = {}
 
     def append_ordered(self, key: Hashable, mutation: Hashable, row: TaggedRow) -> None:
-        """The key's next row.
+        """Append the key's next row.
 
-        It joins the key's last mutation while `mutation` names the same one
-        and it stays within MUTATION_BYTES; otherwise it waits until that one is
-        confirmed.
+        The row joins the key's last mutation if `mutation` is the same and the
+        mutation stays within MUTATION_BYTES. Otherwise it is written after that
+        mutation is confirmed.
         """
         last, size_bytes = self._last.get(key), row_bytes(row.row)
         if last is None:
@@ -50,22 +49,22 @@ class OrderedWrites:
         self._wave(last.wave).append(row)
 
     def start_after(self, key: Hashable, other: Hashable) -> None:
-        """The key's rows, of which there are none yet, begin only when those of the other key are confirmed."""
+        """Begin the key's rows only when the rows of the other key are confirmed. For a key without rows."""
         before = self._last.get(other)
         if before is not None and key not in self._last:
             self._last[key] = _Last(before.wave, _NOTHING, 0)
 
     def append_unordered(self, row: TaggedRow) -> None:
-        """A side row, in no order to anything (law 6); the round waits for it all the same."""
+        """Append a row that needs no order. The round still waits for it: law 6 (the round is the commit point)."""
         self._wave(0).append(row)
 
     def last_wave(self, key: Hashable) -> int:
-        """The number of the wave that holds the key's last rows, 0 where it has none."""
+        """The number of the wave that holds the key's last rows; 0 if it has none."""
         last = self._last.get(key)
         return last.wave if last is not None else 0
 
     def waves(self) -> Iterator[Sequence[TaggedRow]]:
-        """The waves, first to last: at least one, which may be empty."""
+        """The waves in order. There is at least one, which may be empty."""
         return iter(self._waves or [[]])
 
     def _wave(self, index: int) -> list[TaggedRow]:

@@ -1,4 +1,4 @@
-"""When the next round begins, and which partitions take part. Pure: every call takes the time."""
+"""When the next round begins, and which partitions take part. Pure: every call gets the time as an argument."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tidings.runtime.lanes import Lane
 
 T = TypeVar("T")
 
-# A failure is repeated together with its neighbours once: mostly the server failed, and so for all of them.
+# A failed partition is repeated once together with the others, because mostly the server failed for all of them.
 FAILURES_TOGETHER = 2
 
 
@@ -17,9 +17,9 @@ FAILURES_TOGETHER = 2
 class Spacing:
     """How far apart rounds begin.
 
-    At least `least_ms`, and twice as far as the last round took, but never more than `most_ms`: a lone record waits for
-    nothing, and under load fewer, larger rounds leave the cores to their neighbours (ADR 14). `linger_ms` is waited
-    before every round, for services that gather.
+    The distance is at least `least_ms` and twice the time of the last round, but at most `most_ms`. So a single record
+    does not wait, and under load fewer, larger rounds leave more CPU to other processes (ADR 14). A stage that gathers
+    records waits `linger_ms` before every round.
     """
 
     least_ms: int = 10
@@ -29,7 +29,7 @@ class Spacing:
 
 @dataclass(slots=True)
 class Pacing:
-    """Keeps when the last round began, and how long it took."""
+    """Keeps the begin of the last round and the time that it took."""
 
     spacing: Spacing = field(default_factory=Spacing)
     began_s: float = -math.inf
@@ -44,19 +44,19 @@ class Pacing:
         self.took_s = now_s - self.began_s
 
     def wait_s(self, now_s: float) -> float:
-        """How long the next round waits for more records, 0 or more."""
+        """The time until the next round may begin, 0 or more."""
         apart_s = min(max(self.spacing.least_ms / 1000, 2 * self.took_s), self.spacing.most_ms / 1000)
         return max(0.0, self.spacing.linger_ms / 1000, self.began_s + apart_s - now_s)
 
 
 @dataclass(slots=True)
 class Turns:
-    """A partition that keeps failing runs alone, every other round, so that it fails no other partition."""
+    """Runs a partition that keeps failing alone in every second round, so that it fails no other partition."""
 
     _is_of_failing: bool = False
 
     def next(self, busy: Sequence[Lane[T]]) -> list[Lane[T]]:
-        """The lanes of the next round, out of those with work."""
+        """The lanes of the next round. `busy`: the lanes with work."""
         failing = [lane for lane in busy if lane.failures >= FAILURES_TOGETHER]
         healthy = [lane for lane in busy if lane.failures < FAILURES_TOGETHER]
         self._is_of_failing = not self._is_of_failing

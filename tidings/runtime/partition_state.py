@@ -1,4 +1,7 @@
-"""What a stage caches from confirmed rounds, and the drafts of the round in hand (laws 5 and 6). Pure."""
+"""The values that a stage caches from confirmed rounds, and the drafts of the current round. Pure.
+
+Law 5 (a replay ignores later rows) and law 6 (the round is the commit point) keep drafts out of the cache.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Generic, NamedTuple, TypeVar
@@ -15,7 +18,7 @@ def _one(_value: object) -> int:
 
 
 class Confirmed(NamedTuple, Generic[K, V]):
-    """A draft that has become a value; `before` is the value that was cached until then, None without one."""
+    """A draft that has become a value. `before`: the value that was cached until then, or None."""
 
     source_partition: int
     key: K
@@ -24,18 +27,18 @@ class Confirmed(NamedTuple, Generic[K, V]):
 
 
 class PartitionState(Generic[K, D, V]):
-    """Values by key, the least recently confirmed evicted first.
+    """Values by key. The least recently confirmed value is evicted first.
 
-    A draft belongs to a source partition, and becomes a value when the round is confirmed for that partition; the
-    drafts of all others are dropped, so that a repeated round decides from the state before.
+    A draft belongs to a source partition and becomes a value when the round is confirmed for that partition. All
+    other drafts are dropped, so that a repeated round decides from the state before.
     """
 
     __slots__ = ("_drafts", "_finish", "_most", "_values", "_weigh", "_weight")
 
     def __init__(self, finish: Callable[[D], V], most: int, weigh: Callable[[V], int] = _one) -> None:
-        """`finish` makes the value of a draft. `most`: the weight of all values together, their number by default.
+        """`finish` makes a draft's value. `most` bounds the weight of all values together, by default their number.
 
-        A value may change in `finish` only.
+        Only `finish` may change a value, because the weight is computed when the value is cached.
         """
         self._finish = finish
         self._most = most
@@ -57,21 +60,21 @@ class PartitionState(Generic[K, D, V]):
         return self._values.get(key)
 
     def learn(self, values: Mapping[K, V]) -> None:
-        """Cache what was read as of a confirmed position. Evicts nothing, because the round in hand needs it."""
+        """Cache values that were read as of a confirmed position. Evicts none, as the current round needs them."""
         for key, value in values.items():
             self._drop(key)
             self._put(key, value)
 
     def begin(self) -> None:
-        """A round begins, without drafts."""
+        """Begin a round without drafts."""
         self._drafts = {}
 
     def drafts(self, source_partition: int) -> dict[K, D]:
-        """The drafts of one partition, to be read and changed."""
+        """The drafts of one partition. The caller may change them."""
         return self._drafts.setdefault(source_partition, {})
 
     def confirm(self, partitions: Collection[TopicPartition]) -> list[Confirmed[K, V]]:
-        """The round is done for these: their drafts become values, which are returned. All others are dropped."""
+        """Turn the drafts of these partitions into values, and return them. All other drafts are dropped."""
         done: list[Confirmed[K, V]] = []
         for number in {partition.partition for partition in partitions}:
             for key, draft in self._drafts.pop(number, {}).items():
@@ -83,7 +86,7 @@ class PartitionState(Generic[K, D, V]):
         return done
 
     def forget(self) -> None:
-        """The partitions were taken back."""
+        """Drop all values and drafts, because the partitions were revoked."""
         self._values.clear()
         self._drafts = {}
         self._weight = 0

@@ -1,4 +1,4 @@
-"""Whether Kafka and Cassandra answer this process: a small question every few seconds, and what /readyz says of it."""
+"""Whether Kafka and Cassandra answer this process: a small request every few seconds, whose result /readyz shows."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,10 @@ from tidings.runtime.start import STOP_S
 from tidings.topics import MESSAGES_INBOUND
 
 ASK_EVERY_S = 3.0
-# As long as an append may take.
+# The same time as an append may take.
 ASK_WITHIN_S = 5.0
-# A failover takes 9 s until the broker is missed, and an election: that is no reason to be taken from a balancer.
+# A failover takes 9 s until Kafka notices the lost broker, plus an election. A process that waits for that must stay
+# in the load balancer.
 AWAY_AFTER_S = 15.0
 _SAY_AGAIN_S = 30.0
 
@@ -24,10 +25,10 @@ Question = Callable[[], Awaitable[object]]
 
 
 class Reach:
-    """What the answers of one server mean. Pure: time comes from outside."""
+    """The reachability of one server, from its answers. Pure: every call gets the time as an argument."""
 
     def __init__(self, server: str, health: Health, now_s: float) -> None:
-        """The server is taken for reachable until AWAY_AFTER_S have passed."""
+        """The server counts as reachable until AWAY_AFTER_S have passed without an answer."""
         self.server = server
         self._health = health
         self._answered_at_s = now_s
@@ -37,7 +38,7 @@ class Reach:
         self._log = logger("tidings.reach")
 
     def answered(self, now_s: float) -> None:
-        """It has answered just now."""
+        """The server has answered."""
         if self._is_away:
             silent_s = round(now_s - self._answered_at_s)
             self._log.info("a server answers again", server=self.server, silent_s=silent_s)
@@ -47,7 +48,7 @@ class Reach:
         self._health.set_server(self.server, "")
 
     def silent(self, now_s: float, reason: str) -> None:
-        """It has not answered a question, for this reason."""
+        """The server has not answered a request, for this reason."""
         silent_s = now_s - self._answered_at_s
         self._silence.set(silent_s)
         if silent_s < AWAY_AFTER_S:
@@ -61,7 +62,7 @@ class Reach:
 
 
 class LogQuestion:
-    """Asks Kafka for one topic, over a connection that is made anew after each failure."""
+    """Asks Kafka for one topic. Each failure closes the connection, and the next request opens a new one."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -89,7 +90,7 @@ class LogQuestion:
 
 @contextlib.asynccontextmanager
 async def watching(broker: Broker, ask_tables: Question, health: Health) -> AsyncIterator[None]:
-    """Ask both servers while the block runs, also while it waits for them at the start."""
+    """Ask both servers while the block runs. This includes the start, while the block waits for them."""
     log = LogQuestion(broker)
     tasks = [
         asyncio.create_task(_watch(Reach("kafka", health, time.monotonic()), log)),
@@ -109,7 +110,7 @@ async def _watch(reach: Reach, ask: Question) -> None:
         try:
             async with asyncio.timeout(ASK_WITHIN_S):
                 await ask()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server has not answered
+        except Exception as error:  # noqa: BLE001 - any error means that the server has not answered
             reach.silent(time.monotonic(), str(error) or f"nothing within {ASK_WITHIN_S:g} s")
         else:
             reach.answered(time.monotonic())

@@ -1,4 +1,4 @@
-"""Settings from the environment; what does not fit is named as the operator knows it: by its variable."""
+"""Settings from the environment. An error names the environment variable, because that is what the operator sets."""
 
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ _SHOWN_CHARACTERS = 80
 
 
 def read_settings(kind: type[Model]) -> Model:
-    """All groups of a service from the environment. ConfigurationError names every variable that does not fit."""
+    """All groups of a service from the environment. ConfigurationError names every variable that is not valid."""
     groups, faults = {}, []
     for name, field in kind.model_fields.items():
         group = field.annotation
@@ -40,7 +40,7 @@ def read_group(kind: type[Group]) -> Group:
 
 
 def faults_of(kind: type[BaseSettings], error: ValidationError) -> list[str]:
-    """One text a variable: its name, its value unless it is a secret, and what is wrong with it."""
+    """One text per variable: its name, its value unless it is a secret, and the fault."""
     return [_fault(kind, str(fault["loc"][0]), fault["input"], fault["msg"]) for fault in error.errors()]
 
 

@@ -1,4 +1,4 @@
-"""One round of a stage: what was gathered, and the steps that may fail partition by partition."""
+"""One round of a stage: the gathered records, and the steps that may fail partition by partition."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -17,20 +17,24 @@ from tidings.wire.common_pb2 import Coordinates
 T = TypeVar("T")
 C = TypeVar("C")
 
-# Rows that are handed to the tables at a time. At 2,000 rows/s, a quarter of what one node takes, this is 1 s of the
-# 4 s that an await may last: a round of 500 records to 60 users each is long, yet never dropped for it (law 12).
+# Rows of one write call. At 2,000 rows/s, a quarter of what one node takes, this is 1 s of the 4 s that an await may
+# last. So a long round (500 records to 60 users each) is never dropped by law 12 (a round that waited too long is
+# dropped).
 _WRITE_ROWS = 2_000
 
 
 class RoundDropped(Retryable):
-    """The round must not write any more: its partitions may belong to another process by now (law 12)."""
+    """The round must not write any more, because its partitions may belong to another process by now.
+
+    Law 12 (a round that waited too long is dropped).
+    """
 
 
 class Round(Generic[T]):
-    """What a stage works on at one time.
+    """The records that a stage works on at one time.
 
-    A partition fails alone: what is not confirmed for it is repeated in a later round from the state before, while the
-    others go on. A source partition is named by its number: two topics of one group are co-partitioned and share it.
+    A partition fails alone: its records are repeated in a later round from the state before, while the others go on.
+    A source partition is named by its number, because the topics of a group are co-partitioned and share it.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class Round(Generic[T]):
         positions: Mapping[TopicPartition, Position],
         is_still_assigned: Callable[[], bool],
     ) -> None:
-        """`positions`: up to where each ready partition is confirmed. `is_still_assigned`: asked before every write."""
+        """`positions`: the confirmed position of each ready partition. Each write calls `is_still_assigned` first."""
         self.arrivals = arrivals
         self.marks = {partition: mark.copy() for partition, mark in marks.items()}
         self.positions = positions
@@ -50,20 +54,21 @@ class Round(Generic[T]):
         self.repeat_count = 0
 
     def first(self, partition: TopicPartition) -> Position:
-        """Where the round begins: rows made at or above it count as not there (law 5)."""
+        """The position of the first record. Rows at or above it are ignored: law 5 (a replay ignores later rows)."""
         return self.positions[partition]
 
     def end(self, partition: TopicPartition) -> Position:
-        """The place after its last record, where the next round begins."""
+        """The position after the last record, where the next round begins."""
         return Position(self.first(partition).epoch, self.arrivals[partition][-1].record.offset + 1)
 
     def fresh(
         self, pick: Callable[[T], C | None], source_of: Callable[[C], Coordinates]
     ) -> list[tuple[TopicPartition, Record, C]]:
-        """What a stage has not decided yet, in log order; the marks advance with it (law 4).
+        """The records that the stage has not decided yet, in log order. Advances the marks to them.
 
-        `pick` returns what an arrival carries for this stage, None for nothing; `source_of` its coordinates. At or
-        below the mark it is a repeat, which is counted and left out. Call it once a round.
+        Law 4 (every stage drops what it has seen): a record at or below the mark is a repeat, which is counted and
+        left out. `pick` returns the content for this stage, or None if a record has none. `source_of` returns its
+        coordinates. Call it once a round.
         """
         fresh = []
         for partition, arrivals in self.arrivals.items():
@@ -86,27 +91,27 @@ class Round(Generic[T]):
         return source_partition in self.failed
 
     def fail(self, source_partitions: Iterable[int], reason: str) -> None:
-        """These partitions are to be repeated."""
+        """Mark these partitions as failed, so that their records are repeated."""
         for source_partition in source_partitions:
             self.failed.setdefault(source_partition, reason)
 
     def stop(self, partition: TopicPartition, reason: str) -> None:
-        """This partition stands still from here on, nothing of this round committed."""
+        """Stop this partition until an operator acts. Its records of this round are not committed."""
         self.stopped[partition] = reason
         self.fail([partition.partition], reason)
 
     def ensure_still_assigned(self) -> None:
-        """Raises RoundDropped after an await that took too long, or when the assignment has gone."""
+        """Raises RoundDropped if an await took too long or the assignment has changed."""
         if not self._is_still_assigned():
             raise RoundDropped("the assignment has gone, or an await took longer than half the session time-out")
 
     async def write(self, store: Store, writes: OrderedWrites) -> None:
-        """Write wave after wave, large ones in pieces; the next begins when the one before is confirmed by a quorum."""
+        """Write wave after wave, large waves in pieces. A wave begins when a quorum has confirmed the previous one."""
         async for _ in self.write_waves(store, writes):
             pass
 
     async def write_waves(self, store: Store, writes: OrderedWrites) -> AsyncIterator[int]:
-        """As `write`; yields the number of each wave when it is confirmed for all partitions that have not failed."""
+        """Like `write`. Yields the number of each wave when it is confirmed for all partitions that have not failed."""
         for number, wave in enumerate(writes.waves()):
             for start in range(0, len(wave), _WRITE_ROWS):
                 rows = [row for row in wave[start : start + _WRITE_ROWS] if not self.has_failed(row.source_partition)]
@@ -116,7 +121,7 @@ class Round(Generic[T]):
             yield number
 
     async def emit(self, producer: Producer, outbox: Outbox) -> None:
-        """Append to all targets, each one in order; a target that fails fails every partition it serves."""
+        """Append to all targets, in order for each. If a target fails, all source partitions of its records fail."""
         self.ensure_still_assigned()
         await asyncio.gather(*(self._emit(producer, target, sourced) for target, sourced in outbox.targets()))
 

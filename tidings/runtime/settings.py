@@ -41,14 +41,14 @@ def _is_address(text: str) -> bool:
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach the log. TIDINGS_KAFKA_*."""
+    """How to reach Kafka. TIDINGS_KAFKA_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_KAFKA_", frozen=True)
 
     bootstrap: Annotated[str, AfterValidator(_brokers)] = Field(
         "127.0.0.1:9092", description="host:port of brokers, comma separated"
     )
-    epoch: int = Field(0, ge=0, le=63, description="raised by hand when topics are created anew")
+    epoch: int = Field(0, ge=0, le=63, description="raised by hand when topics are created again")
     session_partitions: int = Field(8, ge=1, le=1024, description="partitions of the session topics (S)")
     user_partitions: int = Field(8, ge=1, le=1024, description="partitions of the user topics (U)")
     push_partitions: int = Field(16, ge=1, le=1024, description="partitions of push: the most gateways there can be")
@@ -57,12 +57,12 @@ class KafkaSettings(BaseSettings):
     session_timeout_ms: int = Field(8000, ge=6000, description="a worker silent for this long loses its partitions")
 
     def sizes(self) -> TopicSizes:
-        """The partition counts as topics.py takes them."""
+        """The partition counts for topics.py."""
         return TopicSizes(self.session_partitions, self.user_partitions, self.push_partitions)
 
 
 class CassandraSettings(BaseSettings):
-    """How to reach the tables. TIDINGS_CASSANDRA_*."""
+    """How to reach Cassandra. TIDINGS_CASSANDRA_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_CASSANDRA_", frozen=True)
 
@@ -80,7 +80,10 @@ class CassandraSettings(BaseSettings):
 
 
 class LimitSettings(BaseSettings):
-    """Limits that decide something; the gateway stamps them on every command (law 1). TIDINGS_LIMIT_*."""
+    """Limits that decisions depend on. TIDINGS_LIMIT_*.
+
+    The gateway stamps them on every command, because law 1 (the log decides) lets no other limit count.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_LIMIT_", frozen=True)
 
@@ -93,12 +96,12 @@ class LimitSettings(BaseSettings):
 
 
 class ProcessSettings(BaseSettings):
-    """What every process has. TIDINGS_*."""
+    """Settings of every process. TIDINGS_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_", frozen=True)
 
     ordinal: int = Field(0, ge=0, le=1023, description="number of this process among its kind")
-    development: bool = Field(False, description="development mode: tokens for the asking, readable logs")
+    development: bool = Field(False, description="development mode: the gateway issues tokens, logs are readable text")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
     admin_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz listen")
     admin_port: int = Field(0, ge=0, le=65535, description="their port; 0 picks a free one")

@@ -1,4 +1,4 @@
-"""What a service brings to the worker, and the bounds within which the worker runs it."""
+"""The interface between a service and the worker, and the worker's bounds."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Stage(Protocol[T]):
-    """What a service brings: how to read a record, and what to do with a round of them.
+    """What a service implements: how to decode a record, and how to process a round of records.
 
     The worker calls all of it on one event loop. One round runs at a time: `run` is not called again before `confirmed`
     was called for the round before, or the round was dropped. `decode`, `prepare` and `forget` may be called while
@@ -31,7 +31,7 @@ class Stage(Protocol[T]):
         ...
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
-        """Read what has to be known before the first round of newly assigned partitions.
+        """Read what the first round of newly assigned partitions needs.
 
         Called after `forget`, and repeated with a backoff while it raises Retryable. It may take as long as it needs:
         the partitions are not ready before. It is cancelled when the assignment changes.
@@ -41,34 +41,34 @@ class Stage(Protocol[T]):
     async def run(self, work: Round[T]) -> None:
         """Load, decide, write, emit, in this order.
 
-        A partition that fails is named in `work.failed`, one that must stand still in `work.stopped`; the others go
-        on. Raises Retryable where all partitions have to be repeated. Any other error ends the process (law 9).
-        After each await that may be long, call `work.ensure_still_assigned`: partitions may have been taken back
-        meanwhile, and `forget` been called. State enters the stage's cache in `confirmed` only, because a repeated
-        round has to decide from the state before (law 5).
+        Names a partition that fails in `work.failed`, and one that must stand still in `work.stopped`; the others go
+        on. Raises Retryable if all partitions have to be repeated. Any other error ends the process: law 9 (fail in
+        three words). After each await that may be long, call `work.ensure_still_assigned`: the partitions may have
+        been revoked and `forget` called in the meantime. State enters the stage's cache in `confirmed` only, because
+        a repeated round has to decide from the state before: law 5 (a replay ignores later rows).
         """
         ...
 
     def confirmed(self, partitions: Collection[TopicPartition]) -> None:
-        """The round is done for these partitions: its drafts become the cache. The drafts of others are dropped.
+        """Cache the drafts of these partitions, whose round is done. Drop all other drafts.
 
-        Called right after each `run` whose assignment still holds, with no await between; never after a dropped round.
-        May not block. The worker commits offset and marks after it.
+        Called right after each `run` whose assignment still holds, with no await in between. Never called after a
+        dropped round. May not block. The worker commits offset and marks after it.
         """
         ...
 
     def forget(self) -> None:
-        """All partitions were taken back, or given anew: drop every state of them.
+        """Drop all state, because the partitions were revoked or newly assigned.
 
-        Called in a rebalance, after the round in hand has ended or 5 s have passed. So `run` may still be awaiting; its
-        next `ensure_still_assigned` raises, and nothing of it is confirmed. May not block.
+        Called in a rebalance, after the current round has ended or 5 s have passed. So `run` may still be awaiting. Its
+        next `ensure_still_assigned` raises, and its round is not confirmed. May not block.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Bounds of a worker. The arithmetic: DESIGN law 12 and FIELD-NOTES."""
+    """Bounds of a worker. The arithmetic is in DESIGN, law 12 (everything is bounded), and in FIELD-NOTES."""
 
     log_epoch: int
     session_timeout_ms: int

@@ -1,4 +1,4 @@
-"""Starting in the right order, with patience: the servers may come up after us."""
+"""Starts the parts of a process in order, and waits for servers that are not up yet."""
 
 import asyncio
 import contextlib
@@ -15,23 +15,23 @@ from tidings.runtime.marks import fits_metadata
 from tidings.topics import TopicSizes
 
 _BACKOFF = Backoff(first_ms=200, most_ms=2_000)
-# Stopping must not hang on a server that is gone.
+# A stop must not wait longer for a server that does not answer.
 STOP_S = 5.0
-# While a server is away its waiting clients say so at once and then twice a minute.
+# A process that waits for a server logs it at once and then twice a minute.
 _SAY_AGAIN_S = 30.0
 
 Answer = TypeVar("Answer")
 
 
 class StoppedEarly(TidingsError):
-    """SIGTERM or SIGINT came while the process was starting: it ends without having served."""
+    """SIGTERM or SIGINT came while the process was starting, so it ends without having served."""
 
 
 class Part(Protocol):
-    """Something with a start and a stop: a producer, a reader, the store."""
+    """A part with a start and a stop: a producer, a reader, the store."""
 
     async def start(self) -> None:
-        """Connect; raises Retryable while the server is not there."""
+        """Connect. Raises Retryable while the server is not reachable."""
         ...
 
     async def stop(self) -> None:
@@ -41,7 +41,7 @@ class Part(Protocol):
 
 @contextlib.asynccontextmanager
 async def unless(stopping: asyncio.Event | None) -> AsyncIterator[None]:
-    """Run the block; where `stopping` is set before its end, cancel it and raise StoppedEarly."""
+    """Run the block. If `stopping` is set before it ends, cancel it and raise StoppedEarly."""
     if stopping is None:
         yield
         return
@@ -65,9 +65,9 @@ async def _cut_off(block: asyncio.Timeout, stopping: asyncio.Event) -> None:
 
 @contextlib.asynccontextmanager
 async def started(*parts: Part, stopping: asyncio.Event | None = None) -> AsyncIterator[None]:
-    """Start the parts one after the other, trying again until each is up; stop them in reverse.
+    """Start the parts one after the other, and retry until each is up. Stop them in reverse order.
 
-    Raises StoppedEarly when `stopping` is set before all are up, ConfigurationError when one never will be.
+    Raises StoppedEarly if `stopping` is set before all are up, and ConfigurationError if a part can never start.
     """
     up: list[Part] = []
     try:
@@ -83,7 +83,7 @@ async def started(*parts: Part, stopping: asyncio.Event | None = None) -> AsyncI
 
 
 async def patiently(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answer:
-    """The answer of the first attempt that does not raise Retryable. Waits for ever, and says so now and then."""
+    """The result of the first attempt that does not raise Retryable. Waits without end, and logs it twice a minute."""
     failures, said_at_s = 0, -_SAY_AGAIN_S
     while True:
         try:
@@ -98,7 +98,10 @@ async def patiently(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answ
 
 
 async def check_topics(broker: Broker, sizes: TopicSizes, stopping: asyncio.Event | None = None) -> None:
-    """Waits for the broker. ConfigurationError unless its partition counts are the configured ones; StoppedEarly."""
+    """Wait for the broker and compare its partition counts with the configured ones.
+
+    Raises ConfigurationError if they differ, and StoppedEarly if `stopping` is set first.
+    """
     if not fits_metadata(sizes.session_partitions):
         raise ConfigurationError(
             f"TIDINGS_KAFKA_SESSION_PARTITIONS={sizes.session_partitions}: the marks of so many do not fit into a"
@@ -119,7 +122,7 @@ async def check_topics(broker: Broker, sizes: TopicSizes, stopping: asyncio.Even
 
 
 async def _partition_counts(broker: Broker, names: Collection[str]) -> Mapping[str, int]:
-    """A connection of its own each time: one that has failed is not used again."""
+    """Read the counts with a new connection each time, because a connection that failed is not used again."""
     admin = broker.admin()
     try:
         await admin.start()

@@ -1,8 +1,8 @@
-"""The one loop that persister, fanout and receipts share (DESIGN, laws 2-5, 9, 12).
+"""The loop that persister, fanout and receipts share (DESIGN, laws 2-5, 9, 12).
 
-Read `Worker._round` first: gather, run, confirm. Around it stand the gate that
-opens a partition (`_open`), the intake that fills its queue (intake.py), and
-the background commit (`_commit_all`). What a service brings is in stage.py.
+Read `Worker._round` first: gather, run, confirm. `_open` opens the gate of a
+partition, intake.py fills its queue, and `_commit_all` commits in the background.
+stage.py has the interface that a service implements.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ from tidings.runtime.start import StoppedEarly, patiently, unless
 T = TypeVar("T")
 
 _WATCH_S = 0.25
-# With the backoff's most of 1 s, this is half a minute.
+# With the longest backoff of 1 s this is half a minute.
 _FAILURES_ALARMING = 30
 _LAG_WARNING_S = 1.0
-# A round that is under way when partitions are taken back may end within this; well inside the 30 s of the rebalance.
+# A running round gets this time to end when partitions are revoked. It is far below the 30 s of a rebalance.
 DRAIN_S = 5.0
 
 
 class Worker(Generic[T]):
-    """Runs one stage over all the partitions that its group gives to this process."""
+    """Runs one stage over all partitions that its consumer group assigns to this process."""
 
     def __init__(self, stage: Stage[T], consumer: GroupConsumer, config: WorkerConfig, health: Health) -> None:
-        """Nothing is read before `run`."""
+        """No record is read before `run`."""
         self._stage = stage
         self._consumer = consumer
         self._config = config
@@ -60,12 +60,12 @@ class Worker(Generic[T]):
         self._log = logger(f"tidings.worker.{stage.name}")
 
     def wake(self) -> None:
-        """Run a round soon even if nothing has arrived: the stage has work of another source."""
+        """Run a round soon even if no record has arrived, because the stage has other work."""
         self._is_woken = True
         self._arrived.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping` is set, then finish the round in hand, commit, and leave the group."""
+        """Work until `stopping` is set. Then finish the current round, commit, and leave the group."""
         self._health.set_ready(False, "joining the group", self._stage.name)
         try:
             async with unless(stopping):
@@ -100,7 +100,7 @@ class Worker(Generic[T]):
     # -- the assignment --------------------------------------------------------------------------
 
     async def assigned(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
-        """New lanes, all gates closed. They open when position and marks are read back."""
+        """Make new lanes with closed gates. `_open` opens them when position and marks are read back."""
         self._cancel_opening()
         self._stage.forget()
         self._epoch = epoch
@@ -113,7 +113,7 @@ class Worker(Generic[T]):
         self._report()
 
     async def revoked(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
-        """End the round in hand (bounded), commit what is confirmed, let go of everything."""
+        """End the current round (within DRAIN_S), commit what is confirmed, and drop all state."""
         self._cancel_opening()
         await self._drain()
         await self._commit_all()
@@ -126,7 +126,7 @@ class Worker(Generic[T]):
         try:
             await asyncio.wait_for(self._round_done.wait(), DRAIN_S)
         except TimeoutError:
-            self._log.warning("the round in hand did not end in time and is dropped")
+            self._log.warning("the current round did not end in time and is dropped")
 
     def _cancel_opening(self) -> None:
         if self._opening is not None:
@@ -134,7 +134,7 @@ class Worker(Generic[T]):
             self._opening = None
 
     async def _open(self, epoch: int, partitions: Sequence[TopicPartition]) -> None:
-        """The ready gate: read back offset and marks in one answer, seek there, then let records in."""
+        """The ready gate: read back offset and marks in one answer, seek to the offset, then admit records."""
         failures = 0
         while epoch == self._epoch and partitions:
             try:
@@ -149,7 +149,7 @@ class Worker(Generic[T]):
         self._arrived.set()
 
     def _opened(self, opening: asyncio.Task[None]) -> None:
-        """Whatever is no matter of trying again ends the process (law 9)."""
+        """Keep an error that no retry can fix. It ends the process: law 9 (fail in three words)."""
         if not opening.cancelled():
             self._failure = opening.exception()
 
@@ -223,10 +223,10 @@ class Worker(Generic[T]):
         self._confirm(work)
 
     def _gather(self) -> Round[T]:
-        """What is queued on all partitions, within the bounds of a round, shared fairly."""
+        """Gather the queued records of all partitions, within the bounds of a round and in fair shares."""
         left_records, left_bytes = self._config.round_records, self._config.round_bytes
         arrivals: dict[TopicPartition, Sequence[Arrival[T]]] = {}
-        # The shortest queues first: what they leave of their share goes to the longer ones.
+        # The shortest queues come first, so that longer queues get the unused part of their shares.
         busy = sorted(self._turns.next(self._busy()), key=lambda lane: lane.queued_records)
         for index, lane in enumerate(busy):
             lanes_left = len(busy) - index
@@ -252,7 +252,7 @@ class Worker(Generic[T]):
         return Round(arrivals, marks, positions, is_still_assigned)
 
     def _confirm(self, work: Round[T]) -> None:
-        """Each source partition is confirmed or repeated on its own."""
+        """Confirm or repeat each source partition on its own."""
         confirmed = [partition for partition in work.arrivals if not work.has_failed(partition.partition)]
         self._stage.confirmed(confirmed)
         now_ms = time.time() * 1000
@@ -289,7 +289,7 @@ class Worker(Generic[T]):
             await self._commit_all()
 
     async def _commit_all(self) -> None:
-        """Offset and marks together, for every partition with progress."""
+        """Commit offset and marks together, for every partition with progress."""
         lanes = [lane for lane in self._lanes.values() if lane.wants_commit]
         if not lanes:
             return
@@ -298,7 +298,7 @@ class Worker(Generic[T]):
             is_current = await self._consumer.commit(lanes[0].epoch, positions)
         except BrokerUnavailable as error:
             metrics.COMMITS.labels(self._stage.name, "failed").inc()
-            self._log.warning("commit failed, to be tried again", reason=str(error))
+            self._log.warning("commit failed and will be retried", reason=str(error))
             return
         metrics.COMMITS.labels(self._stage.name, "done" if is_current else "fenced").inc()
         if is_current:
@@ -306,7 +306,7 @@ class Worker(Generic[T]):
                 lane.committed_offset = positions[lane.partition].offset
 
     def _stop(self, lane: Lane[T], reason: str) -> None:
-        """Law 9: this partition stands still, the others go on."""
+        """Stop this partition until an operator acts. The others go on: law 9 (fail in three words)."""
         if lane.gate is Gate.STOPPED:
             return
         lane.stop()
@@ -321,7 +321,7 @@ class Worker(Generic[T]):
         self._report()
 
     async def _watch(self) -> None:
-        """How late the loop wakes up: a blocked loop loses its membership."""
+        """Measure how late the event loop runs a timer, because a blocked loop loses its group membership."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(_WATCH_S)

@@ -1,8 +1,8 @@
-"""The tables, as a port. Adapters: store/cassandra.py and store/memory.py; one contract suite for both.
+"""The tables as a port. Adapters: store/cassandra.py and store/memory.py. One contract suite tests both.
 
-Everything is read and written at LOCAL_QUORUM. Every call raises
-StoreUnavailable when the tables do not answer in time; what a write did is then
-unknown, and the same rows are to be written again (law 8).
+All reads and writes are at LOCAL_QUORUM. Every call raises StoreUnavailable if the
+tables do not answer in time. The outcome of a write is then unknown, and the caller
+writes the same rows again: law 8 (a time-out is unknown, never failed).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ from tidings.store.rows import (
 
 
 class TaggedRow(NamedTuple):
-    """A row and the source partition that made it: what is repeated is decided per source partition."""
+    """A row and the source partition that made it, because rounds are repeated per source partition."""
 
     source_partition: int
     row: Row
@@ -54,11 +54,11 @@ class UserBucket(NamedTuple):
 
 
 class Store(Protocol):
-    """One method per question that a stage or the gateway asks."""
+    """The reads and writes of the stages and the gateway, one method for each."""
 
     @property
     def deployment(self) -> Deployment:
-        """Which life of the tables this is, as it was when the store was started."""
+        """The life of the tables, as read when the store was started."""
         ...
 
     async def start(self) -> None:
@@ -70,16 +70,17 @@ class Store(Protocol):
         ...
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        """Write rows, in batches that may group keys; the source_partitions of which any row is unconfirmed.
+        """Write rows in batches that may group keys. Returns the source_partitions with an unconfirmed row.
 
-        No order among the rows of one call: what has to come after goes into
-        a later call. The rows of one partition key make one mutation; the
-        caller keeps it at or below 512 KiB (law 2).
+        The rows of one call have no order; a row that has to come later goes into
+        a later call. The rows of one partition key make one mutation, which the
+        caller keeps at or below 512 KiB: law 2 (what belongs to one key is written
+        in order).
         """
         ...
 
     async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:
-        """Up to `limit` newest segments of each session, newest first; sessions without any are left out."""
+        """Up to `limit` newest segments of each session, newest first. Sessions without segments are left out."""
         ...
 
     async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
@@ -89,11 +90,11 @@ class Store(Protocol):
     async def newest_messages(
         self, segments: Collection[SessionSegment], limit: int
     ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
-        """Up to `limit` newest messages of each segment, newest first; empty segments are left out."""
+        """Up to `limit` newest messages of each segment, newest first. Empty segments are left out."""
         ...
 
     async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
-        """The messages first_seq..last_seq (both included, at most 10,000) that stand in this segment, ascending."""
+        """The messages first_seq..last_seq (both included, at most 10,000) of this segment, ascending."""
         ...
 
     async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
@@ -101,19 +102,19 @@ class Store(Protocol):
         ...
 
     async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
-        """Of each session the newest version at or below its seq; sessions without one are left out."""
+        """The newest version of each group at or below its seq. Sessions without one are left out."""
         ...
 
     async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
-        """Of each user the newest version at or below `seq`, also of those who have left; strangers are left out."""
+        """The newest version of each user at or below `seq`, also after leaving. Users without one are left out."""
         ...
 
     async def member_page(
         self, session_id: str, seq: int, after: str, limit: int
     ) -> tuple[Sequence[MemberRow], str | None]:
-        """Newest versions at or below `seq` of users above `after`, by user_id, also of those who have left.
+        """The newest versions at or below `seq` of users above `after`, by user_id. Users that have left are included.
 
-        About `limit` of them; the second value is the next `after`, None at the end.
+        Returns about `limit` of them, and the next `after`, which is None at the end.
         """
         ...
 
@@ -122,13 +123,13 @@ class Store(Protocol):
         ...
 
     async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
-        """Up to `limit` newest buckets of each user, newest first; users without any are left out."""
+        """Up to `limit` newest buckets of each user, newest first. Users without buckets are left out."""
         ...
 
     async def newest_inbox_rows(
         self, buckets: Collection[UserBucket], limit: int
     ) -> Mapping[UserBucket, Sequence[InboxRow]]:
-        """Up to `limit` newest rows of each bucket, newest first; empty buckets are left out."""
+        """Up to `limit` newest rows of each bucket, newest first. Empty buckets are left out."""
         ...
 
     async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
@@ -136,21 +137,21 @@ class Store(Protocol):
         ...
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
-        """Every session the user is or was in, by session_id."""
+        """Every session that the user is or was a member of, by session_id."""
         ...
 
     async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
-        """The watermarks of these (session_id, user_id); those without any are left out."""
+        """The watermarks of these (session_id, user_id) pairs. Pairs without watermarks are left out."""
         ...
 
     async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
-        """The stored list of each of these users; users without one are left out."""
+        """The stored list of each user. Users without a list are left out."""
         ...
 
     async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
-        """Store a list where the stored version is still the one that was seen (0: none); False where it is not.
+        """Store a list if the stored version is still `seen_version` (0: no list). Returns whether it was.
 
-        Calls for one user are in one order everywhere: `block_lists` called after a True shows this list or a later
-        one, and a try of unknown outcome never takes effect after a later try was answered.
+        All processes see the calls for one user in the same order. A `block_lists` call after a True returns this list
+        or a later one. A try of unknown outcome never takes effect after a later try was answered.
         """
         ...

@@ -1,4 +1,4 @@
-"""The tables in Cassandra. Every method is one or a few statements of statements.py, sent at once."""
+"""The tables in Cassandra. Every method sends one or a few statements of statements.py, concurrently."""
 
 import asyncio
 from collections import defaultdict
@@ -28,30 +28,28 @@ from tidings.store.rows import (
     UserSessionRow,
 )
 
-# Refused above this: the largest batch with the largest mutation on top (cassandra_batches), and room to spare.
+# The least batch_size_fail_threshold: the largest batch plus the largest mutation (cassandra_batches), and a margin.
 _LEAST_BATCH_THRESHOLD = 4 * BATCH_BYTES
-# Up to so many members of one group are read one by one: a caller and whom a command names, whose versions may be many.
+# Up to so many members of one group are read one by one: a caller and the named users, as each may have many versions.
 _MEMBERS_ALONE = 4
 
 T = TypeVar("T")
 
 
 class CassandraStore:
-    """See Store."""
+    """Implements Store."""
 
     def __init__(self, config: CassandraConfig, session: CassandraSession | None = None) -> None:
-        """`session`: another driver behind the same tables."""
+        """`session`: another driver for the same tables."""
         self._session = session or DriverSession(config)
         self._deployment: Deployment | None = None
 
     @property
     def deployment(self) -> Deployment:
-        """See Store."""
         assert self._deployment is not None  # the store was started
         return self._deployment
 
     async def start(self) -> None:
-        """See Store."""
         await self._session.start()
         try:
             await self._check_schema()
@@ -62,7 +60,6 @@ class CassandraStore:
             raise
 
     async def stop(self) -> None:
-        """See Store."""
         await self._session.stop()
 
     async def ping(self) -> None:
@@ -88,7 +85,6 @@ class CassandraStore:
         raise ConfigurationError("the tables have no name (table deployments is empty): run `tidings init`")
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        """See Store."""
         unconfirmed = await asyncio.gather(*map(self._write_batch, batches(rows, self._session.replica_set)))
         return frozenset(chain.from_iterable(unconfirmed))
 
@@ -100,7 +96,6 @@ class CassandraStore:
         return ()
 
     async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:
-        """See Store."""
         rows = await self._many(statements.SEGMENTS, ([chunk, limit] for chunk in _chunks(session_ids)))
         found: defaultdict[str, list[SegmentRow]] = defaultdict(list)
         for row in rows:
@@ -108,14 +103,12 @@ class CassandraStore:
         return dict(found)
 
     async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
-        """See Store."""
         rows = await self._session.execute(statements.SEGMENTS_BELOW, (session_id, segment, limit))
         return [SegmentRow(*row) for row in rows]
 
     async def newest_messages(
         self, segments: Collection[SessionSegment], limit: int
     ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
-        """See Store."""
         asked = ([chunk, number, limit] for number, chunk in _by_number(segments))
         found: defaultdict[SessionSegment, list[MessageRow]] = defaultdict(list)
         for row in await self._many(statements.NEWEST_MESSAGES, asked):
@@ -123,22 +116,18 @@ class CassandraStore:
         return dict(found)
 
     async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
-        """See Store."""
         rows = await self._session.execute(statements.MESSAGES, (*segment, first_seq, last_seq))
         return [_message(row) for row in reversed(rows)]
 
     async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
-        """See Store."""
         asked = ([*bucket, chunk] for bucket, keys in wanted.items() for chunk in _chunks(keys))
         return [KeyRow(*row) for row in await self._many(statements.KEYS, asked)]
 
     async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
-        """See Store."""
         asked = ([chunk, seq] for seq, chunk in _by_number(seqs.items()))
         return {row[0]: GroupRow(*row) for row in await self._many(statements.GROUPS_AS_OF, asked)}
 
     async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
-        """See Store."""
         if len(user_ids) <= _MEMBERS_ALONE:
             each = ([session_id, user_id, seq] for user_id in user_ids)
             rows = await self._many(statements.MEMBER_AS_OF, each)
@@ -150,7 +139,6 @@ class CassandraStore:
     async def member_page(
         self, session_id: str, seq: int, after: str, limit: int
     ) -> tuple[Sequence[MemberRow], str | None]:
-        """See Store."""
         rows = await self._session.execute(statements.MEMBER_VERSIONS, (session_id, after, limit))
         newest: dict[str, MemberRow] = {}
         for version in (MemberRow(*row) for row in rows):
@@ -159,12 +147,11 @@ class CassandraStore:
         if len(rows) < limit:
             return list(newest.values()), None
         last: str = rows[-1][1]
-        if last not in newest:  # its older versions may stand beyond the limit
+        if last not in newest:  # the user's older versions may be beyond the limit
             newest.update(await self.members_as_of(session_id, seq, [last]))
         return list(newest.values()), last
 
     async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
-        """See Store."""
         rows = await self._many(statements.INBOX_BUCKETS, ([chunk, limit] for chunk in _chunks(user_ids)))
         found: defaultdict[str, list[BucketRow]] = defaultdict(list)
         for row in rows:
@@ -174,7 +161,6 @@ class CassandraStore:
     async def newest_inbox_rows(
         self, buckets: Collection[UserBucket], limit: int
     ) -> Mapping[UserBucket, Sequence[InboxRow]]:
-        """See Store."""
         asked = ([chunk, number, limit] for number, chunk in _by_number(buckets))
         found: defaultdict[UserBucket, list[InboxRow]] = defaultdict(list)
         for row in await self._many(statements.NEWEST_INBOX_ROWS, asked):
@@ -182,17 +168,14 @@ class CassandraStore:
         return dict(found)
 
     async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
-        """See Store."""
         rows = await self._session.execute(statements.INBOX_ROWS, (*bucket, first, last))
         return [InboxRow(*row) for row in reversed(rows)]
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
-        """See Store."""
         rows = await self._session.execute(statements.USER_SESSIONS, (user_id,))
         return [UserSessionRow(*row) for row in rows if None not in row]
 
     async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
-        """See Store."""
         wanted = set(pairs)
         direct = {session_id for session_id, _ in wanted if not is_group_session(session_id)}
         groups: defaultdict[str, list[str]] = defaultdict(list)
@@ -208,24 +191,21 @@ class CassandraStore:
         return {pair: row for pair, row in found.items() if pair in wanted}
 
     async def receipt_page(self, session_id: str, after: str, limit: int) -> Sequence[ReceiptRow]:
-        """See Store."""
         return [
             _receipt(row) for row in await self._session.execute(statements.RECEIPT_PAGE, (session_id, after, limit))
         ]
 
     async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
-        """See Store."""
         rows = await self._many(statements.BLOCK_LISTS, ([chunk] for chunk in _chunks(user_ids)))
         return {user_id: block_list(user_id, blocked, version) for user_id, blocked, version in rows}
 
     async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
-        """See Store."""
         values = (joined_ids(changed), changed.version, changed.user_id, seen_version or None)
         ((is_applied, *_),) = await self._session.execute(statements.REPLACE_BLOCK_LIST, values)
         return bool(is_applied)
 
     async def _many(self, statement: str, asked: Iterator[list[Any]]) -> list[tuple[Any, ...]]:
-        """All rows of one statement with many values, in no order between the requests."""
+        """All rows of one statement with many values. The requests have no order."""
         pages = await asyncio.gather(*(self._session.execute(statement, values) for values in asked))
         return list(chain.from_iterable(pages))
 
@@ -237,7 +217,7 @@ def _chunks(keys: Collection[T]) -> Iterator[list[T]]:
 
 
 def _by_number(partitions: Collection[tuple[str, int]]) -> Iterator[tuple[int, list[str]]]:
-    """Partitions by the number of their segment or bucket: IN on both columns would ask for all combinations."""
+    """Partitions by the number of their segment or bucket, because IN on both columns would read all combinations."""
     by_number: defaultdict[int, list[str]] = defaultdict(list)
     for name, number in partitions:
         by_number[number].append(name)
@@ -246,7 +226,7 @@ def _by_number(partitions: Collection[tuple[str, int]]) -> Iterator[tuple[int, l
 
 def _message(row: tuple[Any, ...]) -> MessageRow:
     mentions = row[-1]
-    # A list, and rows are immutable.
+    # The driver returns a list, and rows are immutable.
     return MessageRow(*row) if mentions is None else MessageRow(*(*row[:-1], tuple(mentions)))
 
 
@@ -255,7 +235,7 @@ def _receipt(row: tuple[Any, ...]) -> ReceiptRow:
 
 
 def _bytes(text: str) -> int:
-    """A size as Cassandra shows it: `1MiB`, `50KiB`, `640B`."""
+    """The bytes of a size as Cassandra writes it: `1MiB`, `50KiB`, `640B`."""
     units = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "B": 1}
     unit = next(unit for unit in units if text.endswith(unit))
     return int(text.removesuffix(unit)) * units[unit]

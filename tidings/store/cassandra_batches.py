@@ -1,7 +1,7 @@
-"""How the rows of one write become batches. Pure.
+"""Groups the rows of one write into batches. Pure.
 
-Per-request overhead is the cost that matters (FIELD-NOTES), so a batch groups
-partitions, as long as they share their replicas. It never cuts a mutation of rows in an order.
+The overhead per request is the main cost (FIELD-NOTES). So a batch groups partitions
+that share their replicas. A mutation of ordered rows is never cut.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -12,11 +12,11 @@ from tidings.store.base import TaggedRow
 from tidings.store.rows import Row, row_bytes
 from tidings.store.statements import ROW_CLASSES
 
-# Well below the server's threshold of 1 MiB also when a mutation of 512 KiB comes on top.
+# Well below the server's threshold of 1 MiB, even with a mutation of 512 KiB on top.
 BATCH_BYTES = 256 * 1024
 BATCH_ROWS = 100
-# Above what rows in an order have by law 2 (MUTATION_BYTES, by the same measure), so that only side rows are ever
-# cut. One row stays one.
+# Above the bound of ordered rows (MUTATION_BYTES, by the same measure), so that only unordered rows are ever cut. A
+# single row is never cut. The bound is part of law 2 (what belongs to one key is written in order).
 _MUTATION_BYTES = 768 * 1024
 
 _PARTITION_KEY: dict[type[Row], Callable[[Any], Hashable]] = {
@@ -27,7 +27,7 @@ _PARTITION_KEY: dict[type[Row], Callable[[Any], Hashable]] = {
 def batches(rows: Sequence[TaggedRow], replica_set: Callable[[Row], Hashable]) -> Iterator[list[TaggedRow]]:
     """The batches of one write: rows of one replica set, whole mutations, bounded in bytes and rows.
 
-    `replica_set` is asked once a mutation.
+    `replica_set` is called once per mutation.
     """
     groups: dict[Hashable, list[list[TaggedRow]]] = {}
     for mutation in _mutations(rows):
@@ -37,7 +37,7 @@ def batches(rows: Sequence[TaggedRow], replica_set: Callable[[Row], Hashable]) -
 
 
 def _mutations(rows: Sequence[TaggedRow]) -> Iterator[list[TaggedRow]]:
-    """Rows by partition key value: two tables with the same one make one mutation."""
+    """Rows by partition key value. Rows of two tables with the same value make one mutation."""
     by_key: dict[Hashable, list[TaggedRow]] = {}
     for tagged in rows:
         by_key.setdefault(_PARTITION_KEY[type(tagged.row)](tagged.row), []).append(tagged)

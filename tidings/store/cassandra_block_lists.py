@@ -1,4 +1,4 @@
-"""Block lists as they stand in Cassandra, and the copy out of the table that held a row a block (ADR 35)."""
+"""Block lists as stored in Cassandra, and the copy from the old table that held a row per block (ADR 35)."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
@@ -13,7 +13,7 @@ from tidings.errors import StoreUnavailable
 from tidings.store import statements
 from tidings.store.rows import COPIED_VERSION, BlockList
 
-# Ids hold no spaces (PROTOCOL, Ids). One string is decoded 100 times as fast as a list of 1,000.
+# Ids hold no spaces (PROTOCOL, Ids). One string is decoded 100 times as fast as a list of 1,000 ids.
 _BETWEEN = " "
 _USERS_AT_ONCE = 100
 _WRITES_AT_ONCE = 16
@@ -25,21 +25,21 @@ def joined_ids(found: BlockList) -> str:
 
 
 def block_list(user_id: str, blocked: str, version: int) -> BlockList:
-    """A row of `block_lists`."""
+    """The list of a row of `block_lists`."""
     return BlockList(user_id, tuple(blocked.split()), version)
 
 
 def replacing(session: Session) -> PreparedStatement:
-    """REPLACE_BLOCK_LIST. Every process reads and writes in its own data centre, and so do its transactions."""
+    """The prepared REPLACE_BLOCK_LIST. Its transaction stays in the process's own data centre, like all other calls."""
     replace = session.prepare(statements.REPLACE_BLOCK_LIST)
     replace.serial_consistency_level = ConsistencyLevel.LOCAL_SERIAL
     return replace
 
 
 def copy_old_blocks(session: Session) -> int:
-    """Copy the lists of `blocks` that no gateway has changed in `block_lists`; how many users had one to copy.
+    """Copy the lists of `blocks` that no gateway has changed in `block_lists`. Returns the number of users copied.
 
-    Blocks. May be repeated: what an older gateway has written since is taken over, too. Raises StoreUnavailable.
+    Blocks. May be repeated, and then also copies what an older gateway has written since. Raises StoreUnavailable.
     """
     copied = 0
     try:
@@ -48,14 +48,14 @@ def copy_old_blocks(session: Session) -> int:
             copied += _copy(session, some)
     except (ReadFailure, ReadTimeout) as error:
         raise StoreUnavailable(
-            "Cassandra cannot read the old table `blocks`, probably for its deleted rows: lower its gc_grace_seconds,"
-            f" run `nodetool compact` for it, and `tidings init` again ({error})"
+            "Cassandra cannot read the old table `blocks`, probably because of its deleted rows: lower its"
+            f" gc_grace_seconds, run `nodetool compact` for it, and run `tidings init` again ({error})"
         ) from error
     return copied
 
 
 def _old_lists(session: Session) -> Iterator[BlockList]:
-    """The rows of a user follow each other."""
+    """The old lists. Grouping works because the rows of a user follow each other."""
     rows = session.execute(statements.OLD_BLOCKS)
     for user_id, some in groupby(rows, key=itemgetter(0)):
         yield BlockList(user_id, tuple(row[1] for row in some), COPIED_VERSION)

@@ -1,4 +1,4 @@
-"""cassandra-driver as we want it: reactor, protocol, policies (FIELD-NOTES, section cassandra-driver)."""
+"""The configuration of cassandra-driver: reactor, protocol, policies (FIELD-NOTES, section cassandra-driver)."""
 
 import logging
 import socket
@@ -29,29 +29,29 @@ from cassandra.query import tuple_factory
 from tidings.errors import ConfigurationError, StoreUnavailable
 from tidings.store.cassandra_config import CassandraConfig
 
-# v5 frames cost 60 µs of client CPU a request more, measured (FIELD-NOTES).
+# v5 frames cost 60 µs more client CPU per request, measured (FIELD-NOTES).
 _PROTOCOL_VERSION = 4
-# A paused node keeps its sockets open: a connection is given up after 5 s of quiet and 5 s without an answer.
+# A paused node keeps its sockets open. So the driver closes a connection after 5 s idle and 5 s without an answer.
 _HEARTBEAT_S = 5
 _CONNECT_TIMEOUT_S = 5
 _RETRY_START_S = 0.5
-# 1,000 rows of the longest body are 24 MiB, of the usual one 0.6 MiB.
+# 1,000 rows take 24 MiB with the longest body, and 0.6 MiB with the usual body.
 _PAGE_ROWS = 1000
-# The driver's own pieces are 4 KiB: a hundred system calls for a batch.
+# The driver's default is 4 KiB, which means a hundred system calls for a batch.
 _SOCKET_BYTES = 64 * 1024
 
-# The statement is wrong, or may not be sent: no retry helps.
+# The statement is wrong or not permitted, so no retry helps.
 PROGRAMMING_ERRORS = (InvalidRequest, SyntaxException, Unauthorized, ConfigurationException)
-# Servers or network fail, or do not answer in time. Those above are among them: catch them first.
+# Servers or the network fail, or do not answer in time. PROGRAMMING_ERRORS are subclasses: catch them first.
 SERVER_ERRORS = (NoHostAvailable, DriverException, ErrorMessage, ConnectionException, OSError)
 
 
 def connect(
     config: CassandraConfig, request_timeout_s: float | None = None, given_up: threading.Event | None = None
 ) -> Session:
-    """A session without a keyspace. Blocks, retries until `start_timeout_s` or `given_up`: StoreUnavailable.
+    """A session without a keyspace. Blocks and retries. Raises StoreUnavailable at `start_timeout_s` or `given_up`.
 
-    ConfigurationError when no repeat can help: the data centre is not there, the credentials are refused.
+    Raises ConfigurationError if no retry can help: the data centre does not exist, or the credentials are refused.
     """
     deadline = time.monotonic() + config.start_timeout_s
     given_up = given_up or threading.Event()
@@ -77,10 +77,10 @@ def connect(
 
 
 def refusal_of(error: BaseException, data_centres: set[str], config: CassandraConfig) -> str:
-    """What the operator has to change, where a repeat cannot help; else empty. `data_centres`: those of the cluster."""
+    """What the operator has to change if no retry can help; otherwise empty. `data_centres`: those of the cluster."""
     causes = _causes(error)
     refused = [cause for cause in causes if isinstance(cause, AuthenticationFailed)]
-    # With its own tables away a node says so in the same error: that heals.
+    # A node that cannot reach its own auth tables raises the same error with this text. A retry can help then.
     if refused and not any("Unable to perform authentication" in str(cause) for cause in refused):
         return f"TIDINGS_CASSANDRA_USERNAME and TIDINGS_CASSANDRA_PASSWORD: Cassandra refuses them ({refused[0]})"
     if data_centres and config.local_dc not in data_centres:
@@ -90,7 +90,7 @@ def refusal_of(error: BaseException, data_centres: set[str], config: CassandraCo
 
 
 def _causes(error: BaseException) -> list[object]:
-    """One for each node that was tried; the driver has a mapping where it tried any, and else a list."""
+    """The error of each node that was tried. The driver has a mapping if it tried any node, and otherwise a list."""
     if not isinstance(error, NoHostAvailable):
         return [error]
     errors: Any = error.errors
@@ -98,7 +98,7 @@ def _causes(error: BaseException) -> list[object]:
 
 
 def _data_centres(cluster: Cluster | None) -> set[str]:
-    """As the node that answered knows the cluster; empty before the first answer."""
+    """The data centres, from the metadata of the node that answered. Empty before the first answer."""
     hosts = cluster.metadata.all_hosts() if cluster is not None else ()
     return {host.datacenter for host in hosts if host.datacenter}
 
@@ -109,10 +109,10 @@ def _shut_down(cluster: Cluster | None) -> None:
 
 
 def use_keyspace(session: Session, keyspace: str) -> None:
-    """Blocks. ConfigurationError when the keyspace is not there."""
+    """Switch the session to the keyspace. Blocks. Raises ConfigurationError if the keyspace does not exist."""
     if keyspace not in session.cluster.metadata.keyspaces:
         raise ConfigurationError(
-            f"TIDINGS_CASSANDRA_KEYSPACE={keyspace!r}: there is none of that name; run `tidings init`"
+            f"TIDINGS_CASSANDRA_KEYSPACE={keyspace!r}: the keyspace does not exist; run `tidings init`"
         )
     session.set_keyspace(keyspace)
 
@@ -120,8 +120,8 @@ def use_keyspace(session: Session, keyspace: str) -> None:
 def _cluster(config: CassandraConfig, request_timeout_s: float) -> Cluster:
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(config.local_dc)),
-        # Never downgrades; tries the next host where the first did not take the request at all. That a write is
-        # then sent twice is harmless: the same bytes.
+        # Never downgrades the consistency. Tries the next host if the first did not accept the request. A write that
+        # is sent twice is harmless, because it has the same bytes.
         retry_policy=RetryPolicy(),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
         request_timeout=request_timeout_s,
@@ -136,21 +136,21 @@ def _cluster(config: CassandraConfig, request_timeout_s: float) -> Cluster:
         compression=False,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         auth_provider=PlainTextAuthProvider(config.username, config.password) if config.username else None,
-        # The driver's own gives up after 64 attempts. 5 s: flow has to be back within 15 s of the heal, and the
-        # rounds have a backoff of their own.
+        # The driver's default stops after 64 attempts. 5 s, because rounds have to run again within 15 s after the
+        # servers are back, and rounds have their own backoff.
         reconnection_policy=ExponentialReconnectionPolicy(0.5, 5, max_attempts=None),
         idle_heartbeat_interval=_HEARTBEAT_S,
         idle_heartbeat_timeout=_HEARTBEAT_S,
         connect_timeout=_CONNECT_TIMEOUT_S,
-        # With Nagle's algorithm the last piece of a batch waits 40 ms for the acknowledgement of those before it
-        # (measured: a batch of 30 rows in 50 ms with it, 3 ms without).
+        # With Nagle's algorithm the last packet of a batch waits 40 ms for the acknowledgement of earlier packets
+        # (measured: a batch of 30 rows takes 50 ms with it and 3 ms without).
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
 
 
 @cache
 def _libev() -> Any:
-    """The driver falls back to slower reactors in silence; we do not."""
+    """The libev reactor. Raises ConfigurationError without it, because the driver would silently use a slower one."""
     try:
         from cassandra.io.libevreactor import LibevConnection
     except ImportError as error:
@@ -159,8 +159,8 @@ def _libev() -> Any:
     class Connection(LibevConnection):  # type: ignore[misc]
         """Queues requests while the send buffer of its socket is full.
 
-        The driver's own refuses them (100 rows of 64 KB at once are enough) and never frees their stream ids. The
-        session bounds the queue: `_REQUESTS_IN_FLIGHT`.
+        The driver's own class refuses them (100 rows of 64 KB at once are enough) and never frees their stream ids.
+        The session bounds the queue by `_REQUESTS_IN_FLIGHT`.
         """
 
         in_buffer_size = out_buffer_size = _SOCKET_BYTES
@@ -180,5 +180,5 @@ def _is_no_server_warning(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Server warning")
 
 
-# Large batches over many partitions are meant; the server warns about each.
+# Large batches over many partitions are intended, but the server warns about each of them.
 logging.getLogger("cassandra.protocol").addFilter(_is_no_server_warning)

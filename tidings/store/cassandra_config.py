@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 
 from tidings.runtime.settings import CassandraSettings
 
-# A service waits for ever, by one start after the other, and says why after each.
+# A service retries the start without end and logs the reason after each try, so a single try is short.
 _START_TRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class CassandraConfig:
-    """One cluster as one service sees it. The composition root builds it from its settings.
+    """How one service reaches one cluster. The composition root builds it from the settings.
 
-    `replication` is CQL, used only where the keyspace is created. After
-    `start_timeout_s` without an answer `start` gives up.
+    `replication` is CQL, used only when the keyspace is created. `start` raises
+    StoreUnavailable after `start_timeout_s` without an answer.
     """
 
     hosts: tuple[str, ...] = ("127.0.0.1",)

@@ -1,6 +1,6 @@
-"""The session interface that the store stands on, and cassandra-driver behind it.
+"""The session interface that the store uses, and its implementation on cassandra-driver.
 
-acsylla could be a second implementation: nothing above this file knows the driver.
+acsylla could be a second implementation, because the store itself does not import the driver.
 """
 
 import asyncio
@@ -21,15 +21,18 @@ from tidings.store.cassandra_encoding import RowEncoder
 from tidings.store.rows import Row
 from tidings.store.threads import in_daemon_thread
 
-# One connection takes 32,768; more than this in flight only makes each slower (FIELD-NOTES).
+# One connection accepts 32,768. More than this in flight only makes each request slower (FIELD-NOTES).
 _REQUESTS_IN_FLIGHT = 512
 
 
 class CassandraSession(Protocol):
-    """What a driver has to do. Time-outs and all errors of servers and network: StoreUnavailable, outcome unknown."""
+    """The operations of a driver.
+
+    Time-outs and errors of servers or network raise StoreUnavailable, and the outcome is unknown.
+    """
 
     async def start(self) -> None:
-        """Connect, in bounded time, and prepare all statements. StoreUnavailable, ConfigurationError."""
+        """Connect in bounded time and prepare all statements. Raises StoreUnavailable, ConfigurationError."""
         ...
 
     async def stop(self) -> None:
@@ -37,7 +40,7 @@ class CassandraSession(Protocol):
         ...
 
     async def execute(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """One statement of statements.py; all rows of all pages."""
+        """Execute one statement of statements.py. Returns all rows of all pages."""
         ...
 
     async def execute_batch(self, rows: Iterable[Row]) -> None:
@@ -45,12 +48,12 @@ class CassandraSession(Protocol):
         ...
 
     def replica_set(self, row: Row) -> Hashable:
-        """Equal for rows whose partitions have the same replicas."""
+        """A value that is equal for rows whose partitions have the same replicas."""
         ...
 
 
 class DriverSession:
-    """CassandraSession over cassandra-driver. Its callbacks come from the driver's thread; ours never blocks."""
+    """Implements CassandraSession on cassandra-driver, whose callbacks run in its thread. Our thread never blocks."""
 
     def __init__(self, config: CassandraConfig) -> None:
         self._config = config
@@ -63,7 +66,6 @@ class DriverSession:
         self._has_one_replica_set = False
 
     async def start(self) -> None:
-        """See CassandraSession."""
         self._answers = _Answers(asyncio.get_running_loop())
         given_up = threading.Event()
         try:
@@ -72,20 +74,17 @@ class DriverSession:
             given_up.set()
 
     async def stop(self) -> None:
-        """See CassandraSession."""
         if self._session is not None:
             session, self._session = self._session, None
             await in_daemon_thread(session.cluster.shutdown)
 
     async def execute(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """See CassandraSession."""
-        self._connected()  # before the start nothing is prepared
+        self._connected()  # raises before the start, when no statement is prepared
         return await self._request(self._prepared[statement].bind(values))
 
     async def execute_batch(self, rows: Iterable[Row]) -> None:
-        """See CassandraSession."""
         batch = BatchStatement(BatchType.UNLOGGED)
-        # Not batch.add(): it binds each row and computes its routing key, ten times the cost of encoding it.
+        # Not batch.add(), which binds each row and computes its routing key: ten times the cost of encoding the row.
         entries = batch._statements_and_parameters
         for row in rows:
             encoder = self._encoders[type(row)]
@@ -96,7 +95,6 @@ class DriverSession:
         await self._request(batch)
 
     def replica_set(self, row: Row) -> Hashable:
-        """See CassandraSession."""
         metadata = self._connected().cluster.metadata
         if metadata.token_map is not self._ring:
             self._ring = metadata.token_map
@@ -134,7 +132,7 @@ class DriverSession:
             self._session = session
 
     def _all_share_replicas(self) -> bool:
-        """True on one node, or where every node holds everything."""
+        """Whether there is a single node, or every node holds all data."""
         ring = self._connected().cluster.metadata.token_map
         if ring is None:
             return False
@@ -150,7 +148,7 @@ class DriverSession:
             try:
                 return await answer
             finally:
-                # An error holds this frame, and the frame the error: a batch is too large to wait for the collector.
+                # An error and this frame refer to each other. A batch is too large to wait for the garbage collector.
                 del answer, statement
 
 
@@ -164,7 +162,7 @@ _Outcome = _Rows | BaseException
 
 
 class _Request:
-    """One statement on its way; follows the pages in the driver's thread."""
+    """One statement in flight. It fetches the further pages in the driver's thread."""
 
     __slots__ = ("_answer", "_pending", "_put", "_rows")
 
@@ -178,7 +176,7 @@ class _Request:
         self._answer = answer
         self._put = put
         self._rows: _Rows = []
-        # In this order: a page that is there already is taken by the second call, after which nothing is added.
+        # In this order, because add_callback may run at once with a page that has arrived, and may end the request.
         pending.add_errback(self._on_error)
         pending.add_callback(self._on_page)
 
@@ -193,36 +191,36 @@ class _Request:
         self._end(error)
 
     def _end(self, outcome: _Outcome) -> None:
-        # The driver's future, its timer and these callbacks hold each other; undone here, the rows of a batch need no
-        # collector (ADR 21).
+        # The driver's future, its timer and these callbacks refer to each other. Without the references the rows of a
+        # batch are freed without the garbage collector (ADR 21).
         self._pending.clear_callbacks()
         self._pending._timer = None
         self._put(self._answer, outcome)
 
 
 class _Answers:
-    """From the driver's thread to the loop: one wake-up for all answers that have come."""
+    """Passes answers from the driver's thread to the event loop, with one callback for all answers at hand."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._come: deque[tuple[asyncio.Future[_Rows], _Outcome]] = deque()
-        self._is_woken = False
+        self._arrived: deque[tuple[asyncio.Future[_Rows], _Outcome]] = deque()
+        self._is_scheduled = False
 
     def expect(self) -> "asyncio.Future[_Rows]":
-        """Where one answer will come."""
+        """The future of one answer."""
         return self._loop.create_future()
 
     def put(self, answer: "asyncio.Future[_Rows]", outcome: _Outcome) -> None:
-        """From any thread. `_drain` lowers the flag before it looks, so nothing is left lying."""
-        self._come.append((answer, outcome))
-        if not self._is_woken:
-            self._is_woken = True
+        """Add an answer, from any thread. `_drain` clears the flag before it reads, so no answer is left behind."""
+        self._arrived.append((answer, outcome))
+        if not self._is_scheduled:
+            self._is_scheduled = True
             self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
-        self._is_woken = False
-        while self._come:
-            answer, outcome = self._come.popleft()
+        self._is_scheduled = False
+        while self._arrived:
+            answer, outcome = self._arrived.popleft()
             if answer.done():
                 continue
             if not isinstance(outcome, BaseException):

@@ -1,14 +1,14 @@
-"""Questions that take more than one read: heads, ranges across segments, state as of a position. Over any Store.
+"""Results that need more than one read: heads, ranges across segments, state as of a position. Over any Store.
 
-Segments and buckets are listed before their first row is written, so the newest
-one listed may be empty (H8). All calls raise StoreUnavailable.
+A segment or bucket is listed before its first row is written, so the newest listed
+one may be empty (H8). All calls raise StoreUnavailable.
 """
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tidings.errors import LostLogTail
 from tidings.ids import Position
@@ -16,19 +16,20 @@ from tidings.store.base import SessionSegment, Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow, MessageRow, SegmentRow
 
 D = TypeVar("D", SegmentRow, BucketRow)
-# Raises where the answer is of no use any more: what takes many reads is many awaits, not one (law 12).
+# Raises when the answer is no longer needed. Called after each read, so that a long search counts as many awaits and
+# not as one: law 12 (a round that waited too long is dropped).
 Check = Callable[[], None]
 
-# One more than one, since the newest may be listed but still empty.
+# Two, because the newest listed one may still be empty.
 _FIRST_DIRECTORY_ROWS = 2
 _DIRECTORY_PAGE = 100
 _ABOVE_ALL_SEGMENTS = 2**31 - 1
 _END_OF_LOG = Position(2**31, 2**63)
-# DESIGN section 5: a round's rows above its first offset are mostly within the newest 20; then pages of that many
-# rows, at the longest body (24 KiB) 5 MiB.
+# DESIGN section 5: a round's rows above its first offset are mostly among the newest 20. After those the search reads
+# pages of 200 rows, which take 5 MiB with the longest body (24 KiB).
 _NEWEST_ROWS = 20
 _PAGE_ROWS = 200
-# Rows between two wanted ones are read with them when they are fewer than this: cheaper than another request.
+# Up to so many seqs apart, two wanted rows are read in one request with the rows between them, which is cheaper.
 _RUN_GAP = 16
 
 
@@ -38,7 +39,7 @@ def _unchecked() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A session's newest message and the segment in which it stands."""
+    """A session's newest message and its segment."""
 
     segment: SegmentRow
     message: MessageRow
@@ -46,49 +47,58 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class InboxEnd:
-    """A user's newest bucket and its newest row; None when all rows of the bucket have expired (H9)."""
+    """A user's newest bucket and its newest row, which is None if all rows of the bucket have expired (H9)."""
 
     bucket: BucketRow
     row: InboxRow | None
 
 
-@dataclass(frozen=True, slots=True)
-class Above:
-    """What a look for tails meets at or above the positions, of each session below its end; the rest is let go."""
+class TailsAndRowsAbove(NamedTuple):
+    """`rows_above`: the rows that were read at or above a session's position and below its end."""
 
-    ends: Mapping[str, Position]
-    rows: list[MessageRow] = field(default_factory=list)
+    tails: dict[str, Tail | LostLogTail | None]
+    rows_above: list[MessageRow]
 
 
 # -- sessions --------------------------------------------------------------------------------------
 
 
 async def heads(store: Store, session_ids: Collection[str]) -> dict[str, MessageRow]:
-    """The newest stored message of each session; sessions without one are left out."""
-    # Not tails_below: comparing positions where there is none to compare with took a fifth of a gateway's time for it.
+    """The newest stored message of each session. Sessions without messages are left out."""
+    # Not by tails_below, because its comparison of positions took a fifth of this function's time in a gateway.
     listed = await store.segments(session_ids, 1) if session_ids else {}
     found = await _newest_messages(store, [rows[0] for rows in listed.values()])
     unclear = [session_id for session_id in listed if session_id not in found]
-    nothing = Above({})
     tails = await asyncio.gather(
-        *(_tail_below(store, session_id, _END_OF_LOG, nothing, _unchecked) for session_id in unclear)
+        *(_tail_below(store, session_id, _END_OF_LOG, _END_OF_LOG, _unchecked) for session_id in unclear)
     )
-    return found | {name: tail.message for name, tail in zip(unclear, tails, strict=True) if isinstance(tail, Tail)}
+    return found | {
+        name: tail.message for name, (tail, _) in zip(unclear, tails, strict=True) if isinstance(tail, Tail)
+    }
 
 
 async def tails_below(
+    store: Store, positions: Mapping[str, Position], check: Check = _unchecked
+) -> dict[str, Tail | LostLogTail | None]:
+    """Like `tails_and_rows_above`, and returns only the tails."""
+    return (await tails_and_rows_above(store, positions, {}, check)).tails
+
+
+async def tails_and_rows_above(
     store: Store,
     positions: Mapping[str, Position],
-    above: Above | None = None,
+    ends: Mapping[str, Position],
     check: Check = _unchecked,
-) -> dict[str, Tail | LostLogTail | None]:
-    """The newest message of each session made below its position (law 5), of the newest segment that has one.
+) -> TailsAndRowsAbove:
+    """The newest message of each session that was made below its position, from the newest segment that has one.
 
-    None: the session had not begun. LostLogTail, as a value, since only the
-    session's partition stops: segments were opened below the position, so
-    their messages are confirmed, yet none can be read (DESIGN section 6).
-    `above` is given the rows at or above the positions and below its ends that were met on the way; `check` is
-    called after each read.
+    Law 5 (a replay ignores later rows) needs the state as of a position. A tail is None
+    if the session had not begun. It is a LostLogTail if segments were opened below the
+    position, so that their messages are confirmed, but none can be read (DESIGN section 6).
+    LostLogTail is a value and is not raised, because only the session's partition stops.
+    The search also returns the rows that it read at or above the position and below the
+    session's end. The persister needs them to detect a log that lost its tail.
+    `check` is called after each read.
     """
     listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}
     check()
@@ -103,12 +113,14 @@ async def tails_below(
             tails[session_id] = Tail(segment, message)
         else:
             unclear.append(session_id)
-    met = above or Above({})
     found = await asyncio.gather(
-        *(_tail_below(store, session_id, positions[session_id], met, check) for session_id in unclear)
+        *(
+            _tail_below(store, session_id, positions[session_id], ends.get(session_id, positions[session_id]), check)
+            for session_id in unclear
+        )
     )
-    tails.update(zip(unclear, found, strict=True))
-    return tails
+    tails.update((session_id, tail) for session_id, (tail, _) in zip(unclear, found, strict=True))
+    return TailsAndRowsAbove(tails, [row for _, rows in found for row in rows])
 
 
 async def read_range(
@@ -116,10 +128,10 @@ async def read_range(
 ) -> list[MessageRow]:
     """Up to `limit` messages of first_seq..last_seq (both included) across segments.
 
-    Without `descending` the lowest, ascending; with it the highest, newest first.
+    Without `descending` the lowest ones in ascending order; with it the highest ones, newest first.
     """
     if descending and last_seq - first_seq >= limit:
-        # Seqs have no gaps (G3): clipped to the head, the limit is arithmetic.
+        # Seqs have no gaps (G3), so below the head the limit gives the first seq to read.
         head = (await heads(store, [session_id])).get(session_id)
         last_seq = min(last_seq, head.seq if head else 0)
         first_seq = max(first_seq, last_seq - limit + 1)
@@ -132,7 +144,7 @@ async def read_range(
 
 
 async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], MessageRow]:
-    """The messages at these seqs of each session; those that are not stored are left out."""
+    """The messages at these seqs of each session. Seqs that are not stored are left out."""
     asked = {session_id: sorted(seqs) for session_id, seqs in wanted.items() if seqs}
     directories = await _directories_from(store, {session_id: seqs[0] for session_id, seqs in asked.items()})
     spans = [
@@ -146,36 +158,41 @@ async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[t
 
 
 async def _tail_below(
-    store: Store, session_id: str, position: Position, above: Above, check: Check
-) -> Tail | LostLogTail | None:
-    """Segment by segment, newest first: the way for what the first look did not settle.
+    store: Store, session_id: str, position: Position, end: Position, check: Check
+) -> tuple[Tail | LostLogTail | None, list[MessageRow]]:
+    """The tail of one session, and the rows in [position, end) that were read in the search.
 
-    However far the commits are behind what was stored: of segments that were opened later nothing is read.
+    Searches segment by segment, newest first, for sessions whose newest row alone does not give the tail. Segments
+    that were opened at or above `end` are not read, so the cost does not depend on how far commits are behind.
     """
     below, lowest = 0, _ABOVE_ALL_SEGMENTS
-    end = above.ends.get(session_id, position)
+    rows_above: list[MessageRow] = []
     while page := await store.segments_below(session_id, lowest, _DIRECTORY_PAGE):
         check()
         for segment in page:
             if segment.made_at >= end:
                 continue
-            message = await _newest_message_below(store, segment, position, above, check)
+            message, above = await _newest_message_below(store, segment, position, end, check)
+            rows_above += above
             if segment.made_at < position:
                 below += 1
                 if message is not None:
-                    return Tail(segment, message)
+                    return Tail(segment, message), rows_above
         lowest = page[-1].segment
     if below:
-        return LostLogTail(
+        lost = LostLogTail(
             f"{session_id}: {below} segments were opened below epoch {position.epoch} offset {position.offset}, "
             "yet no message can be read; restore the messages or the log before this partition goes on"
         )
-    return None
+        return lost, rows_above
+    return None, rows_above
 
 
 async def _newest_message_below(
-    store: Store, segment: SegmentRow, position: Position, above: Above, check: Check
-) -> MessageRow | None:
+    store: Store, segment: SegmentRow, position: Position, end: Position, check: Check
+) -> tuple[MessageRow | None, list[MessageRow]]:
+    """The newest message of the segment below the position, and the rows in [position, end) before it."""
+    rows_above: list[MessageRow] = []
     name = SessionSegment(segment.session_id, segment.segment)
     rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
     upper = rows[-1].seq if rows else segment.first_seq
@@ -183,19 +200,19 @@ async def _newest_message_below(
         check()
         for row in rows:
             if row.made_at < position:
-                return row
-            if row.made_at < above.ends.get(segment.session_id, position):
-                above.rows.append(row)
+                return row, rows_above
+            if row.made_at < end:
+                rows_above.append(row)
         if upper <= segment.first_seq:
-            return None
-        # An empty page is no end: below a hole of what was never confirmed stand messages that were.
+            return None, rows_above
+        # An empty page is not the end: confirmed messages may be below a gap of unconfirmed ones.
         lower = max(segment.first_seq, upper - _PAGE_ROWS)
         rows = (await store.messages(name, lower, upper - 1))[::-1]
         upper = lower
 
 
 async def _newest_messages(store: Store, segments: Sequence[SegmentRow]) -> dict[str, MessageRow]:
-    """The newest message of one segment a session."""
+    """The newest message of each segment, by session. `segments`: at most one per session."""
     names = [SessionSegment(row.session_id, row.segment) for row in segments]
     newest = await store.newest_messages(names, 1) if names else {}
     return {name.session_id: rows[0] for name, rows in newest.items()}
@@ -206,7 +223,7 @@ async def _newest_messages(store: Store, segments: Sequence[SegmentRow]) -> dict
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Seqs of one segment, both included."""
+    """A range of seqs of one segment, both included."""
 
     name: SessionSegment
     first_seq: int
@@ -237,7 +254,7 @@ async def _down_to(store: Store, session_id: str, seq: int, newest: Sequence[Seg
 
 
 def _split(run: tuple[int, int], directory: Sequence[SegmentRow]) -> list[_Span]:
-    """A run of seqs cut where segments begin; `directory` ascending."""
+    """Cut a run of seqs where segments begin. `directory` is ascending."""
     first, last = run
     ends = [following.first_seq - 1 for _, following in pairwise(directory)]
     spans = []
@@ -249,7 +266,7 @@ def _split(run: tuple[int, int], directory: Sequence[SegmentRow]) -> list[_Span]
 
 
 def _runs(seqs: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending seqs as runs, small gaps read through; none longer than a page."""
+    """Join ascending seqs into runs with small gaps, each at most a page long."""
     runs: list[tuple[int, int]] = []
     for seq in seqs:
         if runs and seq - runs[-1][1] <= _RUN_GAP and seq - runs[-1][0] < _PAGE_ROWS:
@@ -260,7 +277,7 @@ def _runs(seqs: Iterable[int]) -> list[tuple[int, int]]:
 
 
 async def _read_runs(store: Store, spans: Sequence[_Span]) -> list[MessageRow]:
-    """All rows of the spans, in their order."""
+    """All rows of the spans, in the order of the spans."""
     pages = await asyncio.gather(*(store.messages(span.name, span.first_seq, span.last_seq) for span in spans))
     return [row for page in pages for row in page]
 
@@ -271,11 +288,12 @@ async def _read_runs(store: Store, spans: Sequence[_Span]) -> list[MessageRow]:
 async def inbox_tails_below(
     store: Store, positions: Mapping[str, Position], check: Check = _unchecked
 ) -> dict[str, InboxEnd | None]:
-    """The newest bucket of each user opened below the position, with its newest row made below it (law 5).
+    """The newest bucket of each user that was opened below the position, with its newest row below the position.
 
-    None: nothing was ever written below it. A bucket opened below the position
-    held a confirmed row below it; where none can be read, all have expired,
-    and those of older buckets before them: then the row is None (H9). `check` is called after each read.
+    Law 5 (a replay ignores later rows) needs the state as of a position. None: no bucket was
+    opened below it. A bucket that was opened below the position held a confirmed row below it.
+    If no such row can be read, all of them have expired, and those of older buckets too. Then
+    the row is None (H9). `check` is called after each read.
     """
     buckets = await _buckets_below(store, positions, check)
     names = {user_id: UserBucket(user_id, bucket.bucket) for user_id, bucket in buckets.items()}
@@ -302,9 +320,9 @@ async def inbox_tails_below(
 
 
 async def inbox_tails(store: Store, user_ids: Collection[str]) -> dict[str, int]:
-    """The newest inbox_seq that can be read for each user, 0 for an empty inbox.
+    """The newest readable inbox_seq of each user, 0 for an empty inbox.
 
-    One whose rows have all expired ends where its newest bucket begins, minus one.
+    If all rows have expired, it is the seq before the first one of the newest bucket.
     """
     listed = await store.inbox_buckets(user_ids, _FIRST_DIRECTORY_ROWS) if user_ids else {}
     names = [UserBucket(user_id, row.bucket) for user_id, rows in listed.items() for row in rows]
@@ -318,7 +336,7 @@ async def inbox_tails(store: Store, user_ids: Collection[str]) -> dict[str, int]
 
 
 async def _buckets_below(store: Store, positions: Mapping[str, Position], check: Check) -> dict[str, BucketRow]:
-    """The newest bucket of each user that was opened below the position, if there is one."""
+    """The newest bucket of each user that was opened below the position. Users without one are left out."""
     found: dict[str, BucketRow] = {}
     pending: Collection[str] = positions
     limit = _FIRST_DIRECTORY_ROWS
@@ -339,7 +357,7 @@ async def _buckets_below(store: Store, positions: Mapping[str, Position], check:
 async def _inbox_row_below(
     store: Store, bucket: BucketRow, position: Position, rows: Sequence[InboxRow], check: Check
 ) -> InboxRow | None:
-    """The newest one made below the position; `rows` are the newest of the bucket, and often hold it."""
+    """The newest row made below the position, or None. `rows`: the newest rows of the bucket, which often hold it."""
     name = UserBucket(bucket.user_id, bucket.bucket)
     while rows:
         for row in rows:

@@ -1,7 +1,7 @@
-"""The tables in memory: the same promises as Cassandra's adapter, with a clock and faults to be set by tests.
+"""The tables in memory: the same promises as Cassandra's adapter, with a clock and faults that tests set.
 
-Used by unit tests, simulations and the embedded mode. Nothing is kept beyond
-the process, and nothing is thrown away in it but what has expired.
+Unit tests, simulations and the embedded mode use it. The rows end with the process.
+Within it only expired rows are removed.
 """
 
 import asyncio
@@ -41,17 +41,17 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class _Late:
-    """A mutation that lands after so many later write calls."""
+    """A mutation that lands after `calls` later write calls."""
 
     rows: Sequence[Row]
     calls: int
 
 
 class MemoryStore:
-    """See Store. `calls` counts calls by method, `rows_written` rows by table, for tests that assert on I/O."""
+    """Implements Store. Tests assert on `calls` (calls by method) and `rows_written` (rows by table)."""
 
     def __init__(self, clock: Clock | None = None, faults: Faults | None = None) -> None:
-        """Without a clock nothing expires. New tables, and so a new deployment."""
+        """New tables with a new deployment. Without a clock no row expires."""
         self.deployment = Deployment.new(uuid.uuid4().hex, clock.wall_ms() if clock else 0)
         self.faults = faults or Faults()
         self.calls: Counter[str] = Counter()
@@ -63,39 +63,38 @@ class MemoryStore:
         self._is_stalled = False
 
     async def start(self) -> None:
-        """See Store."""
+        """There is no server to connect to."""
 
     async def stop(self) -> None:
-        """See Store. The rows stay: a store that is started again finds them."""
+        """The rows stay, so a store that is started again still has them."""
 
-    # -- levers of tests ---------------------------------------------------------------------------
+    # -- controls of tests -------------------------------------------------------------------------
 
     def stall(self) -> None:
-        """Answer nothing: reads raise StoreUnavailable, writes are unconfirmed and land at `heal`."""
+        """Stop answering: reads raise StoreUnavailable, writes are unconfirmed and land at `heal`."""
         self._is_stalled = True
 
     def heal(self) -> None:
-        """The end of `stall`."""
+        """End `stall`."""
         self._is_stalled = False
         self.land_late()
 
     def land_late(self) -> None:
-        """All mutations that were delayed land now."""
+        """Apply all delayed mutations now."""
         late, self._late = self._late, []
         for mutation in late:
             self._apply(mutation.rows)
 
     def rows(self, table: str) -> list[Row | ReceiptRow]:
-        """All rows of a table, by partition key and clustering key; for assertions. Counts no call."""
+        """All rows of a table, by partition key and clustering key. For assertions; not counted in `calls`."""
         names = sorted((name for name in self._partitions if name.table == table), key=lambda name: str(name.key))
         return [slot.row for name in names for slot in self._partitions[name].ascending()]
 
     # -- writing -----------------------------------------------------------------------------------
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        """See Store."""
         self.calls["write"] += 1
-        await asyncio.sleep(0)  # as with a real server others run meanwhile
+        await asyncio.sleep(0)  # lets other tasks run, as with a real server
         self._count_down_late()
         mutations: dict[object, list[TaggedRow]] = {}
         for tagged in rows:
@@ -107,7 +106,7 @@ class MemoryStore:
         return frozenset(unconfirmed)
 
     def _mutate(self, rows: Sequence[Row]) -> bool:
-        """Apply one mutation, or do what the fault says; whether it is confirmed."""
+        """Apply one mutation, or apply the next fault. Returns whether it is confirmed."""
         if self._is_stalled:
             self._late.append(_Late(rows, -1))
             return False
@@ -140,7 +139,7 @@ class MemoryStore:
                 self._apply(late.rows)
 
     async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
-        """See Store. Whatever the fault, it takes effect now or never: later calls are behind it."""
+        """With every fault the change takes effect now or never, so that it cannot follow a later call."""
         await self._answer("replace_block_list")
         self._check_partition(PartitionName(BlockList.table, changed.user_id))
         fault = self.faults.write()
@@ -155,12 +154,10 @@ class MemoryStore:
     # -- reading -----------------------------------------------------------------------------------
 
     async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:
-        """See Store."""
         await self._answer("segments")
         return self._newest("segments", {session_id: session_id for session_id in session_ids}, limit, SegmentRow)
 
     async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
-        """See Store."""
         await self._answer("segments_below")
         slots = self._partition("segments", session_id).descending(below=segment)
         return list(islice(self._visible(slots, SegmentRow), limit))
@@ -168,18 +165,15 @@ class MemoryStore:
     async def newest_messages(
         self, segments: Collection[SessionSegment], limit: int
     ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
-        """See Store."""
         await self._answer("newest_messages")
         return self._newest("messages", {segment: tuple(segment) for segment in segments}, limit, MessageRow)
 
     async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
-        """See Store."""
         await self._answer("messages")
         slots = self._partition("messages", tuple(segment)).ascending(first_seq, last_seq)
         return list(self._visible(slots, MessageRow))
 
     async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
-        """See Store."""
         await self._answer("keys")
         slots = (
             slot for bucket, keys in wanted.items() for slot in self._partition("message_keys", tuple(bucket)).at(keys)
@@ -187,7 +181,6 @@ class MemoryStore:
         return list(self._visible(slots, KeyRow))
 
     async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
-        """See Store."""
         await self._answer("groups_as_of")
         versions = {
             session_id: self._partition("groups", session_id).descending(below=seq + 1)
@@ -197,7 +190,6 @@ class MemoryStore:
         return {session_id: row for session_id, row in newest if row is not None}
 
     async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
-        """See Store."""
         await self._answer("members_as_of")
         partition = self._partition("group_members", session_id)
         slots = (slot for user_id in user_ids for slot in partition.ascending((user_id, 0), (user_id, seq)))
@@ -206,7 +198,6 @@ class MemoryStore:
     async def member_page(
         self, session_id: str, seq: int, after: str, limit: int
     ) -> tuple[Sequence[MemberRow], str | None]:
-        """See Store."""
         await self._answer("member_page")
         slots = self._partition("group_members", session_id).ascending((after, 2**63))
         newest: dict[str, MemberRow | None] = {}
@@ -217,30 +208,25 @@ class MemoryStore:
         return [one for one in newest.values() if one], None
 
     async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
-        """See Store."""
         await self._answer("inbox_buckets")
         return self._newest("inbox_buckets", {user_id: user_id for user_id in user_ids}, limit, BucketRow)
 
     async def newest_inbox_rows(
         self, buckets: Collection[UserBucket], limit: int
     ) -> Mapping[UserBucket, Sequence[InboxRow]]:
-        """See Store."""
         await self._answer("newest_inbox_rows")
         return self._newest("inbox", {bucket: tuple(bucket) for bucket in buckets}, limit, InboxRow)
 
     async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
-        """See Store."""
         await self._answer("inbox_rows")
         return list(self._visible(self._partition("inbox", tuple(bucket)).ascending(first, last), InboxRow))
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
-        """See Store."""
         await self._answer("user_sessions")
         rows = self._visible(self._partition("user_sessions", user_id).ascending(), UserSessionRow)
         return [row for row in rows if row.joined_seq]
 
     async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
-        """See Store."""
         await self._answer("receipts")
         slots = (
             slot for session_id, user_id in pairs for slot in self._partition("receipts", session_id).at([user_id])
@@ -248,13 +234,11 @@ class MemoryStore:
         return {(row.session_id, row.user_id): row for row in self._visible(slots, ReceiptRow)}
 
     async def receipt_page(self, session_id: str, after: str, limit: int) -> Sequence[ReceiptRow]:
-        """See Store."""
         await self._answer("receipt_page")
         slots = self._partition("receipts", session_id).ascending(after + "\0")  # the lowest string above
         return list(islice(self._visible(slots, ReceiptRow), limit))
 
     async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
-        """See Store."""
         await self._answer("block_lists")
         for user_id in user_ids:
             self._check_partition(PartitionName(BlockList.table, user_id))
@@ -272,7 +256,7 @@ class MemoryStore:
         return self._partitions.get(name) or Partition()
 
     def _check_partition(self, name: PartitionName) -> None:
-        """As with IN: one partition that cannot be read fails the whole call."""
+        """Raise for a partition that cannot be read. It fails the whole call, as with IN."""
         if name in self.faults.unreadable:
             raise StoreUnavailable(f"{name.table}: the partition {name.key} cannot be read")
 

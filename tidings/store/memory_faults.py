@@ -1,4 +1,4 @@
-"""What can go wrong with the tables. The same seed, or the same script of a test, gives the same faults."""
+"""Faults of the tables. The same seed, or the same script of a test, gives the same faults."""
 
 import random
 from collections import deque
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class WriteFault(Enum):
-    """What becomes of one mutation. All but NONE are answered as unconfirmed."""
+    """The outcome of one mutation. All but NONE are answered as unconfirmed."""
 
     NONE = "applied and confirmed"
     LOST = "not applied"
@@ -19,7 +19,7 @@ class WriteFault(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FaultRates:
-    """Probabilities, 0 to 1; of writes per mutation, of reads per call. A late one lands after 1..late_writes_max."""
+    """Probabilities, 0 to 1: of writes per mutation, of reads per call. A late one lands after 1..late_writes_max."""
 
     write_lost: float = 0.0
     write_unconfirmed: float = 0.0
@@ -30,26 +30,26 @@ class FaultRates:
 
 
 class Faults:
-    """The next fault of each kind; scripted ones come first. The same seed and calls give the same faults."""
+    """Draws the next fault of each kind; scripted faults come first. The same seed and calls give the same faults."""
 
     def __init__(self, seed: int = 0, rates: FaultRates = FaultRates()) -> None:
         self.rates = rates
         self._random = random.Random(seed)
         self._next_writes: deque[WriteFault] = deque()
         self._next_failed_reads = 0
-        # (table, partition key): every read of one of these fails, and with it whatever is read in the same call.
+        # (table, partition key): a call that reads one of these fails as a whole.
         self.unreadable: set[tuple[str, Hashable]] = set()
 
     def script_write(self, *faults: WriteFault) -> None:
-        """The next mutations go like this, one each, in the order in which their first rows were handed over."""
+        """Set the outcomes of the next mutations, one each, in the order of their first rows in the call."""
         self._next_writes.extend(faults)
 
     def script_failed_reads(self, reads: int) -> None:
-        """So many of the next reads raise StoreUnavailable."""
+        """Let so many of the next reads raise StoreUnavailable."""
         self._next_failed_reads += reads
 
     def write(self) -> WriteFault:
-        """What becomes of this mutation."""
+        """The outcome of this mutation."""
         if self._next_writes:
             return self._next_writes.popleft()
         rates = self.rates
@@ -66,7 +66,7 @@ class Faults:
         return WriteFault.NONE
 
     def read_fails(self) -> bool:
-        """True when this read is not answered."""
+        """Whether this read fails."""
         if self._next_failed_reads:
             self._next_failed_reads -= 1
             return True
@@ -77,5 +77,5 @@ class Faults:
         return self._random.random() < 0.5
 
     def late_writes(self) -> int:
-        """After how many later write calls a late mutation lands."""
+        """The number of later write calls after which a late mutation lands."""
         return self._random.randint(1, self.rates.late_writes_max)

@@ -1,4 +1,4 @@
-"""Partitions of rows in clustering order, merged as Cassandra merges: what MemoryStore keeps."""
+"""The partitions of MemoryStore: rows in clustering order, merged as Cassandra merges them."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -44,7 +44,7 @@ _CLUSTERING: dict[type[Row], Callable[[Any], Any]] = {
     ReadRow: attrgetter("user_id"),
     SentRow: attrgetter("user_id"),
 }
-# The tables of which several row classes write some columns each.
+# Tables with several row classes, each of which writes some of the columns.
 _READ_AS: dict[str, type[ReceiptRow | UserSessionRow]] = {"receipts": ReceiptRow, "user_sessions": UserSessionRow}
 _PARTITION = {row_class: attrgetter(*row_class.partition_key) for row_class in _CLUSTERING}
 
@@ -81,7 +81,7 @@ class Partition:
         self._slots: dict[Any, Slot] = {}
 
     def put(self, row: Row, expires_ms: int | None, *, is_flickering: bool) -> None:
-        """Merge a row in. One that was confirmed before does not begin to flicker."""
+        """Merge a row in. A row that was confirmed before does not start to flicker."""
         key = _CLUSTERING[type(row)](row)
         slot = self._slots.get(key)
         if slot is None:
@@ -92,31 +92,31 @@ class Partition:
         slot.is_flickering &= is_flickering
 
     def ascending(self, first: object = None, last: object = None) -> Iterator[Slot]:
-        """The slots with first <= key <= last, where given."""
+        """The slots with first <= key <= last. A bound of None does not apply."""
         start = 0 if first is None else bisect_left(self._order, first)
         end = len(self._order) if last is None else bisect_right(self._order, last)
         return (self._slots[key] for key in self._order[start:end])
 
     def descending(self, below: object = None) -> Iterator[Slot]:
-        """The slots with key < below, where given, newest first."""
+        """The slots with key < below (None: all), newest first."""
         end = len(self._order) if below is None else bisect_left(self._order, below)
         return (self._slots[self._order[index]] for index in range(end - 1, -1, -1))
 
     def at(self, keys: Iterable[object]) -> Iterator[Slot]:
-        """The slots with these keys that are there."""
+        """The slots with these keys. Missing keys are left out."""
         return (self._slots[key] for key in keys if key in self._slots)
 
 
 def partition_of(row: Row) -> PartitionName:
-    """Where a row belongs."""
+    """The table and partition key of a row."""
     return PartitionName(row.table, _PARTITION[type(row)](row))
 
 
 def _merged(cells: dict[str, Cell], row: Row) -> StoredRow:
-    """What stands after a row with a write timestamp was written over `cells`, which this changes.
+    """Write a row with a write timestamp over `cells`, and return the merged row. Changes `cells`.
 
-    As Cassandra does, column by column: the later timestamp wins, at equal
-    ones the larger value. What nobody wrote is read as 0.
+    As in Cassandra, the later timestamp wins for each column, and at equal
+    timestamps the larger value. A column that was never written is read as 0.
     """
     stamp = attrgetter("write_timestamp")(row)
     for name in columns(type(row)):

@@ -1,7 +1,7 @@
-"""Numbered .cql files, applied once each, in order, by one runner at a time.
+"""Applies numbered .cql files, each once and in order, by one runner at a time.
 
-A file `NNNN_words.cql` holds statements that may be repeated (IF NOT EXISTS): a
-runner that dies in the middle is followed by one that begins the file anew.
+A file `NNNN_words.cql` holds statements that may be repeated (IF NOT EXISTS). After a
+runner that crashed, the next runner starts the file from its beginning.
 """
 
 import asyncio
@@ -57,9 +57,9 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What the tables are to be called where they have no name, or `is_restored`: anew in any case.
+    """How to name the tables if they have no name yet. `is_restored`: give them a new name in any case.
 
-    `at_ms`: log time now; without one the clock of this machine.
+    `at_ms`: the current log time; if it is None, the clock of this machine counts.
     """
 
     at_ms: int | None = None
@@ -74,7 +74,7 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What a run has done. `deployment` is None for tables of before there were names, as tests make them."""
+    """The result of a run. `deployment` is None if the migrations make no table `deployments`, as in tests."""
 
     applied: list[str]
     deployment: Deployment | None
@@ -82,7 +82,7 @@ class Migrated:
 
 
 def migrations(directory: Path = DIRECTORY) -> list[Migration]:
-    """The files by version. ConfigurationError unless they are numbered 1, 2, 3 …"""
+    """The files by version. Raises ConfigurationError unless they are numbered 1, 2, 3 …"""
     found = [_read(path) for path in sorted(directory.glob("*.cql"))]
     if [migration.version for migration in found] != list(range(1, len(found) + 1)):
         raise ConfigurationError(f"migrations in {directory.name} are not numbered 1, 2, 3 …")
@@ -96,22 +96,22 @@ def newest_version() -> int:
 
 
 async def migrate(config: CassandraConfig, directory: Path = DIRECTORY) -> list[str]:
-    """Make the keyspace and apply what is missing; the names of what was applied. See `migrate_and_name`."""
+    """Like `migrate_and_name`, and returns only the names of the applied migrations."""
     return (await migrate_and_name(config, Naming(), directory)).applied
 
 
 async def migrate_and_name(config: CassandraConfig, naming: Naming, directory: Path = DIRECTORY) -> Migrated:
-    """Make the keyspace, apply what is missing, copy old block lists, and name the tables where they have no name.
+    """Create the keyspace, apply missing migrations, copy old block lists, and name the tables if they have no name.
 
-    Safe to run again and from several processes at once. Raises
-    StoreUnavailable, and ConfigurationError when a file differs from what was
-    applied under its number or Cassandra refuses a statement.
+    Safe to run again, and in several processes at once. Raises StoreUnavailable. Raises
+    ConfigurationError if a file differs from the applied one of its number, or if
+    Cassandra refuses a statement.
     """
     return await asyncio.to_thread(_migrate, config, migrations(directory), naming)
 
 
 async def current_version(config: CassandraConfig) -> int:
-    """The newest version applied in the keyspace, 0 if there is none. StoreUnavailable."""
+    """The newest version applied in the keyspace, or 0. Raises StoreUnavailable."""
     return await asyncio.to_thread(_current_version, config)
 
 
@@ -152,7 +152,7 @@ def _current_version(config: CassandraConfig) -> int:
 
 
 class _Runner:
-    """One run. Blocks."""
+    """One run of the migrations. Its methods block."""
 
     def __init__(self, session: Session, config: CassandraConfig) -> None:
         self._session = session
@@ -176,7 +176,7 @@ class _Runner:
             self._execute(statements.RELEASE_LOCK, self._holder)
 
     def tables(self) -> set[str]:
-        """Asked of the server: the driver's own picture of the schema may be older than what another runner made."""
+        """The names of the tables, from the server, because the driver's metadata may lack another runner's changes."""
         return {name for (name,) in self._execute(statements.TABLE_NAMES, self._config.keyspace)}
 
     def _missing(self, wanted: list[Migration]) -> list[Migration]:
@@ -197,7 +197,7 @@ class _Runner:
         return True
 
     def _name(self, naming: Naming) -> tuple[Deployment | None, bool]:
-        """The life of the tables, and whether it was named now."""
+        """The life of the tables, and whether this run has named it."""
         if "deployments" not in self.tables():
             return None, False
         known = next((Deployment.of_row(row) for row in self._execute(statements.DEPLOYMENT)), None)
@@ -221,7 +221,7 @@ class _Runner:
             time.sleep(_LOCK_POLL_S)
 
     def _change(self, statement: str) -> None:
-        """A schema change, agreed upon by all nodes before the next."""
+        """Make a schema change, and wait until all nodes agree on it."""
         result = self._session.execute(statement)
         if not result.response_future.is_schema_agreed:
             raise StoreUnavailable("the nodes do not agree on the schema; run again")
@@ -231,5 +231,5 @@ class _Runner:
         return list(self._session.execute(prepared, values))
 
     def _is_applied(self, statement: str, *values: object) -> bool:
-        """Whether a lightweight transaction was; its first column says so."""
+        """Whether a lightweight transaction was applied, which is its first column."""
         return bool(self._execute(statement, *values)[0][0])

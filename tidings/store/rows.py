@@ -1,7 +1,7 @@
-"""The rows of every table, as data. The names are the columns' (DESIGN section 6).
+"""The rows of every table, as data. Field names are column names (DESIGN section 6).
 
-Each class names its table and the columns of its partition key, which is all
-that the adapters need to group rows into batches and mutations.
+Each class names its table and the columns of its partition key. The adapters need
+both to group rows into batches and mutations.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ MODE_READ = 2
 ROLE_MEMBER = 1
 ROLE_ADMIN = 2
 ROLE_OWNER = 3
-# Above every seq: asked for as of it, the tables answer with the newest versions.
+# Above every seq: a read as of it returns the newest versions.
 NEWEST = 2**62
-# Of a block list that `tidings init` copied from the table of before.
+# The version of a block list that `tidings init` copied from the old table.
 COPIED_VERSION = -1
 
 
@@ -45,13 +45,13 @@ class MessageRow:
 
     @property
     def made_at(self) -> Position:
-        """Where on messages.inbound the row was decided."""
+        """The position on messages.inbound of the command that made the row."""
         return Position(self.log_epoch, self.log_offset)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A client_msg_id that was stored: TTL 100 days, counts for 91 by log time."""
+    """A client_msg_id that was stored. Its TTL is 100 days, and it counts for 91 days of log time."""
 
     table: ClassVar[str] = "message_keys"
     partition_key: ClassVar[tuple[str, ...]] = ("session_id", "key_month", "shard")
@@ -70,7 +70,7 @@ class KeyRow:
 
     @property
     def made_at(self) -> Position:
-        """Where on messages.inbound the row was decided."""
+        """The position on messages.inbound of the command that made the row."""
         return Position(self.log_epoch, self.log_offset)
 
 
@@ -90,7 +90,7 @@ class SegmentRow:
 
     @property
     def made_at(self) -> Position:
-        """Where on messages.inbound the segment was opened."""
+        """The position on messages.inbound of the segment's first message."""
         return Position(self.opened_epoch, self.opened_offset)
 
 
@@ -109,7 +109,10 @@ class SegmentByMonthRow:
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """A group from `as_of_seq` on; never overwritten (law 7). `settings`: canonical JSON. No members: dissolved."""
+    """The version of a group from `as_of_seq` on. `settings`: canonical JSON. `member_count` 0: dissolved.
+
+    Never overwritten: law 7 (nothing is overwritten).
+    """
 
     table: ClassVar[str] = "groups"
     partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
@@ -127,7 +130,7 @@ class GroupRow:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """One user in one group from `as_of_seq` on. `left_seq` 0: still in; `muted_until` 0: not muted; times in ms."""
+    """The version of a member from `as_of_seq` on. `left_seq` 0: still a member. `muted_until` in ms, 0: not muted."""
 
     table: ClassVar[str] = "group_members"
     partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
@@ -146,7 +149,7 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """One place in a user's inbox. TTL 100 days. `delivery_*` stand for the record on `deliveries`."""
+    """One entry of a user's inbox. TTL 100 days. `delivery_*`: coordinates and time of the record on `deliveries`."""
 
     table: ClassVar[str] = "inbox"
     partition_key: ClassVar[tuple[str, ...]] = ("user_id", "bucket")
@@ -164,13 +167,13 @@ class InboxRow:
 
     @property
     def made_at(self) -> Position:
-        """Where on deliveries the row was decided."""
+        """The position on deliveries of the record that made the row."""
         return Position(self.delivery_epoch, self.delivery_offset)
 
 
 @dataclass(frozen=True, slots=True)
 class BucketRow:
-    """The directory of a user's inbox buckets: no TTL, so that numbers never start again."""
+    """The directory of a user's inbox buckets. It has no TTL, so that an inbox_seq is never used twice."""
 
     table: ClassVar[str] = "inbox_buckets"
     partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
@@ -183,13 +186,13 @@ class BucketRow:
 
     @property
     def made_at(self) -> Position:
-        """Where on deliveries the bucket was opened."""
+        """The position on deliveries of the bucket's first row."""
         return Position(self.opened_epoch, self.opened_offset)
 
 
 @dataclass(frozen=True, slots=True)
 class UserSessionRow:
-    """A session of a user; written with the membership's seq as write timestamp, so of each column the newest wins."""
+    """A session of a user. The write timestamp is the membership's seq, so that the newest value of a column wins."""
 
     table: ClassVar[str] = "user_sessions"
     partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
@@ -203,13 +206,13 @@ class UserSessionRow:
 
     @property
     def write_timestamp(self) -> int:
-        """Microseconds to Cassandra; to us the seq that decided."""
+        """The seq that joined or removed the user. Cassandra takes it as microseconds."""
         return max(self.joined_seq, self.left_seq)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLeftRow:
-    """The end of a membership, over what stands of its beginning."""
+    """The end of a membership, written over the row of its beginning."""
 
     table: ClassVar[str] = "user_sessions"
     partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
@@ -226,7 +229,7 @@ class SessionLeftRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionModeRow:
-    """The way a session's messages go from the seq `write_timestamp` on, which is no column."""
+    """The delivery mode of a session from the seq `write_timestamp` on, which is not a column."""
 
     table: ClassVar[str] = "user_sessions"
     partition_key: ClassVar[tuple[str, ...]] = ("user_id",)
@@ -239,7 +242,10 @@ class SessionModeRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredRow:
-    """The delivered watermark, written with itself as timestamp: last write wins is max (law 7)."""
+    """The delivered watermark. As it is its own write timestamp, "last write wins" keeps the maximum.
+
+    Law 7 (a watermark is its own write timestamp).
+    """
 
     table: ClassVar[str] = "receipts"
     partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
@@ -275,7 +281,7 @@ class ReadRow:
 
 @dataclass(frozen=True, slots=True)
 class SentRow:
-    """A user's own last message: lowers unread, sends no read receipt."""
+    """The sent watermark: a user's last own message. It lowers unread and sends no read receipt."""
 
     table: ClassVar[str] = "receipts"
     partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
@@ -293,7 +299,7 @@ class SentRow:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRow:
-    """All watermarks of one user in one session, as read. 0 where nothing was written."""
+    """All watermarks of one user in one session, as read. 0 if a column was never written."""
 
     session_id: str
     user_id: str
@@ -307,10 +313,10 @@ class ReceiptRow:
 
 @dataclass(frozen=True, slots=True)
 class BlockList:
-    """Whom `user_id` refuses, sorted: one row a user, overwritten as a whole (ADR 35).
+    """The users that `user_id` blocks, sorted. One row per user, overwritten as a whole (ADR 35).
 
-    Each change stores a version one higher. 0: no list is stored. COPIED_VERSION: copied by `tidings init`, never
-    changed since.
+    Each change stores a version one higher. Version 0: no list is stored. COPIED_VERSION: `tidings init` copied the
+    list, and no change followed.
     """
 
     table: ClassVar[str] = "block_lists"
@@ -320,7 +326,7 @@ class BlockList:
     version: int = 0
 
     def changed(self, blocked_ids: Iterable[str]) -> "BlockList":
-        """The list that follows this one."""
+        """The next version of the list."""
         return BlockList(self.user_id, tuple(sorted(blocked_ids)), max(self.version, 0) + 1)
 
 
@@ -341,17 +347,18 @@ Row = (
     | SentRow
 )
 
-# All columns but those below, with ids and names of columns at their longest.
+# All columns except body, mentions and name, with the longest ids and column names.
 _COLUMNS_BYTES = 512
-# A user id at its longest, and what stands around it.
+# The longest user id, and its overhead.
 _MENTION_BYTES = 64 + 8
 
 
 def row_bytes(row: Row) -> int:
-    """What a row adds to a mutation at most.
+    """The most bytes that a row adds to a mutation.
 
-    The one measure for whoever bounds mutations and for the adapter that must not cut them (law 2): by two,
-    rows that a crash may not part can come into batches of which one is stored and the other lost.
+    Both OrderedWrites, which bounds mutations, and the adapter, which must not cut them, use this measure. With two
+    measures a mutation could be cut into two batches, of which a crash stores only one. Law 2 (what belongs to one
+    key is written in order) forbids that.
     """
     if isinstance(row, MessageRow):
         return _COLUMNS_BYTES + len(row.body) + _MENTION_BYTES * len(row.mentions or ())

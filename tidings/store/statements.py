@@ -1,7 +1,7 @@
-"""Every CQL statement of the project. Names are the tables' and the Store port's.
+"""Every CQL statement of the project, named after the tables and the Store port.
 
-An INSERT names all columns of its row class in the order of the class; `?` of
-optional columns without a value stay unset, so no null (a tombstone) is written.
+An INSERT names all columns of its row class, in the order of the class. Optional
+columns without a value stay unset, so that no null (a tombstone) is written.
 """
 
 from dataclasses import fields
@@ -47,12 +47,12 @@ ROW_CLASSES: tuple[type[Row], ...] = (
 
 
 def columns(row_class: type[Row] | type[ReceiptRow]) -> tuple[str, ...]:
-    """The columns of a row class, in its order; its write timestamp is none."""
+    """The columns of a row class, in its order. The write timestamp is not a column."""
     return tuple(field.name for field in fields(row_class) if field.name != "write_timestamp")
 
 
 def has_write_timestamp(row_class: type[Row]) -> bool:
-    """True when the row says with which timestamp it is written."""
+    """Whether rows of the class define their write timestamp."""
     return hasattr(row_class, "write_timestamp")
 
 
@@ -74,22 +74,22 @@ NEWEST_MESSAGES = _select(MessageRow, "session_id IN ? AND segment = ? PER PARTI
 MESSAGES = _select(MessageRow, "session_id = ? AND segment = ? AND seq >= ? AND seq <= ?")
 KEYS = _select(KeyRow, "session_id = ? AND key_month = ? AND shard = ? AND (sender_id, client_msg_id) IN ?")
 GROUPS_AS_OF = _select(GroupRow, "session_id IN ? AND as_of_seq <= ? PER PARTITION LIMIT 1")
-# Versions stand newest first. This stops at the first one.
+# Versions are clustered newest first, and this statement reads only the first one.
 MEMBER_AS_OF = _select(MemberRow, "session_id = ? AND user_id = ? AND as_of_seq <= ? LIMIT 1")
-# A group is answered with its first row, after all versions of it were read: 100,000 of one member take a second.
+# GROUP BY returns the first row after it has read all versions: 100,000 versions of one member take a second.
 MEMBERS_AS_OF = _select(MemberRow, "session_id = ? AND user_id IN ? AND as_of_seq <= ? GROUP BY session_id, user_id")
 MEMBER_VERSIONS = _select(MemberRow, "session_id = ? AND user_id > ? LIMIT ?")
 INBOX_BUCKETS = _select(BucketRow, "user_id IN ? PER PARTITION LIMIT ?")
 NEWEST_INBOX_ROWS = _select(InboxRow, "user_id IN ? AND bucket = ? PER PARTITION LIMIT ?")
 INBOX_ROWS = _select(InboxRow, "user_id = ? AND bucket = ? AND inbox_seq >= ? AND inbox_seq <= ?")
 USER_SESSIONS = _select(UserSessionRow, "user_id = ?")
-# A direct session has at most two rows: its whole partition is read.
+# A direct session has at most two rows, so its whole partition is read.
 DIRECT_RECEIPTS = _select(ReceiptRow, "session_id IN ?", "receipts")
 GROUP_RECEIPTS = _select(ReceiptRow, "session_id = ? AND user_id IN ?", "receipts")
 RECEIPT_PAGE = _select(ReceiptRow, "session_id = ? AND user_id > ? LIMIT ?", "receipts")
-# One small row a partition, never deleted: no read of a hundred of them meets a tombstone (ADR 35).
+# One small row per partition, never deleted, so that a read of a hundred of them meets no tombstone (ADR 35).
 BLOCK_LISTS = "SELECT user_id, blocked, version FROM block_lists WHERE user_id IN ?"
-# A lightweight transaction: the clocks of gateways play no part in which change of a list wins.
+# A lightweight transaction, so that the order of changes does not depend on the clocks of the gateways.
 REPLACE_BLOCK_LIST = "UPDATE block_lists SET blocked = ?, version = ? WHERE user_id = ? IF version = ?"
 
 READS = (
@@ -131,8 +131,8 @@ RECORD_MIGRATION = "INSERT INTO schema_migrations (version, name, checksum, appl
 TAKE_LOCK = "INSERT INTO schema_lock (name, holder) VALUES ('migrations', ?) IF NOT EXISTS USING TTL ?"
 KEEP_LOCK = "UPDATE schema_lock USING TTL ? SET holder = ? WHERE name = 'migrations' IF holder = ?"
 RELEASE_LOCK = "DELETE FROM schema_lock WHERE name = 'migrations' IF holder = ?"
-# The table of before migration 2, a row a block.
+# The table before migration 2, with a row per block.
 OLD_BLOCKS = "SELECT user_id, blocked_id FROM blocks"
 TABLE_NAMES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?"
-# Under the lock of the migrations, so that a first name is given once.
+# Runs under the lock of the migrations, so that the first name is given only once.
 NAME_DEPLOYMENT = "INSERT INTO deployments (name, id, origin, since, restored) VALUES ('tables', ?, ?, ?, ?)"

@@ -1,4 +1,4 @@
-"""Blocking calls of a driver, in threads that no process waits for at its end."""
+"""Runs blocking calls of a driver in threads that do not delay the end of the process."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ Answer = TypeVar("Answer")
 
 
 async def in_daemon_thread(call: Callable[[], Answer]) -> Answer:
-    """As asyncio.to_thread; but the end of the loop and of the process do not wait for a call that was cancelled."""
+    """Like asyncio.to_thread, but neither the loop nor the process waits at its end for a cancelled call."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Answer] = loop.create_future()
 
@@ -26,9 +26,9 @@ async def in_daemon_thread(call: Callable[[], Answer]) -> Answer:
         result, failure = None, None
         try:
             result = call()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller
+        except BaseException as error:  # noqa: BLE001 - raised in the caller
             failure = error
-        with suppress(RuntimeError):  # the loop is closed: the caller is gone
+        with suppress(RuntimeError):  # the loop is closed, so no caller waits
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=run, name="cassandra-call", daemon=True).start()

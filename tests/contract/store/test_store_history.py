@@ -95,10 +95,10 @@ async def test_of_what_stands_above_the_position_only_the_rows_below_the_end_are
     store: Store, session_id: str
 ) -> None:
     await write_confirmed(store, session(session_id, *[10] * 30))
-    above = history.Above({session_id: Position(0, 37)})
-    tails = await history.tails_below(store, {session_id: Position(0, 24)}, above)
+    position, end = {session_id: Position(0, 24)}, {session_id: Position(0, 37)}
+    tails, rows_above = await history.tails_and_rows_above(store, position, end)
     assert tails == {session_id: Tail(segment(session_id, 3, 21), message(session_id, 23, 3))}
-    assert sorted(row.seq for row in above.rows) == list(range(24, 37))
+    assert sorted(row.seq for row in rows_above) == list(range(24, 37))
 
 
 async def test_a_lower_epoch_is_below_every_offset_of_a_higher_one(store: Store, session_id: str) -> None:

@@ -88,4 +88,4 @@ async def test_a_replay_that_nobody_reads_is_told_after_a_bounded_wait(monkeypat
     monkeypatch.setattr(dead_letters, "POLL_MS", 0)
     broker = await broker_with(dead(3))
     async with asyncio.timeout(10):
-        assert "nobody has read it yet" in await outcome(broker, INBOUND, 0, SIZES.session_partitions)
+        assert "its service has not read it yet" in await outcome(broker, INBOUND, 0, SIZES.session_partitions)

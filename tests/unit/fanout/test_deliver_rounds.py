@@ -6,7 +6,7 @@ import pytest
 
 from services.fanout.deliver_worker import DeliverStage
 from services.fanout.presence import Connection
-from services.fanout.presence_reader import Newcomer, PresenceReader
+from services.fanout.presence_reader import PendingConnection, PresenceReader
 from tests.unit.fanout.test_inbox import item, record
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory import MemoryBroker
@@ -98,10 +98,10 @@ async def test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_roun
         patched.setattr(store, "write", unwritten)
         await deliver.run(work(1, is_ours=[True]))
         deliver.confirmed(())
-    presence.newcomers.append(Newcomer(PARTITION.partition, Connection("bob", "phone", 0, 7, "c1"), ()))
+    presence.pending.append(PendingConnection(PARTITION.partition, Connection("bob", "phone", 0, 7, "c1"), ()))
     await deliver.run(Round({}, {}, {PARTITION: Position(0, 1)}, lambda: True))
     deliver.confirmed(())
-    assert len(presence.newcomers) == 1
+    assert len(presence.pending) == 1
     assert not wakes
     await deliver.run(work(1, is_ours=[True]))
     deliver.confirmed([PARTITION])
@@ -122,6 +122,6 @@ async def test_state_that_is_taken_back_while_a_newcomer_s_cannot_be_read_drops_
         raise StoreUnavailable("not now")
 
     monkeypatch.setattr(store, "inbox_buckets", taken_while_reading)
-    presence.newcomers.append(Newcomer(PARTITION.partition, Connection("zoe", "phone", 0, 7, "c1"), ()))
+    presence.pending.append(PendingConnection(PARTITION.partition, Connection("zoe", "phone", 0, 7, "c1"), ()))
     with pytest.raises(RoundDropped):
         await deliver.run(work(2, is_ours=is_ours))

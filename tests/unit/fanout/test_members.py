@@ -4,7 +4,7 @@ import pytest
 
 from services.fanout.inbox import membership_rows
 from services.fanout.members import Audience, Members
-from services.fanout.plan import check, deliveries, read_pushes, recipients
+from services.fanout.plan import check, deliveries, group_log_pushes, recipients
 from tests.unit.fanout.groups import GroupLog
 from tests.unit.fanout.test_inbox import persisted
 from tidings import ids
@@ -49,7 +49,7 @@ def test_in_read_diffusion_only_those_whom_the_message_is_about_get_it_in_the_in
     group.add(0, USERS[:6])
     added, said, removed = group.add(1, USERS[6:8]), group.say(2), group.remove(3, USERS[0])
     assert [recipients(one, None).users for one in (added, said, removed)] == [set(USERS[6:8]), set(), {USERS[0]}]
-    assert [len(list(read_pushes(one, None))) for one in (added, said, removed)] == [1] * 3
+    assert [len(list(group_log_pushes(one, None))) for one in (added, said, removed)] == [1] * 3
 
 
 def test_in_read_diffusion_whom_a_message_names_has_it_in_the_inbox_too_and_the_list_of_sessions_stays() -> None:
@@ -58,7 +58,7 @@ def test_in_read_diffusion_whom_a_message_names_has_it_in_the_inbox_too_and_the_
     named = group.name(1, USERS[2])
     audience = recipients(named, None)
     assert audience.users == {USERS[2]}
-    assert len(list(read_pushes(named, None))) == 1
+    assert len(list(group_log_pushes(named, None))) == 1
     ((_, delivery),) = deliveries(named, audience, user_partitions=1)
     assert not list(membership_rows(delivery.inbox_item, source_partition=0))
 
@@ -88,7 +88,7 @@ def test_the_message_that_crosses_the_line_tells_gateways_all_members_in_line_in
     group.add(0, USERS[:4])
     crossing = group.add(1, [USERS[4]])
     crossing.stamps.recipients_per_part = 3
-    told = list(read_pushes(crossing, members(4).after(crossing)))
+    told = list(group_log_pushes(crossing, members(4).after(crossing)))
     assert [list(one.member_ids) for one in told] == [USERS[:3], USERS[3:5]]
     assert {(one.mode, one.mode_to, tuple(one.user_ids)) for one in told} == {(MODE_WRITE, MODE_READ, ())}
 
@@ -97,7 +97,7 @@ def test_in_write_diffusion_gateways_are_told_nothing_in_line() -> None:
     group = GroupLog(write_diffusion_max=4)
     group.add(0, USERS[:3])
     said = group.say(1)
-    assert not list(read_pushes(said, members(3).after(said)))
+    assert not list(group_log_pushes(said, members(3).after(said)))
 
 
 def _with(change: str) -> Persisted:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.receipts.crews import SEQS_TOLD, Crew, Crews, Untold, changed_seqs
+from services.receipts.crews import SEQS_PUBLISHED, Crew, Crews, PendingCounts, changed_seqs
 from services.receipts.heads import Heads
-from services.receipts.merge import told
+from services.receipts.merge import recipients_of
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, MODE_READ, MODE_UNSPECIFIED, MODE_WRITE, Message, Mode
 from tidings.wire.persisted_pb2 import Persisted
 
@@ -73,7 +73,7 @@ def test_a_late_lower_watermark_lowers_no_count() -> None:
     crew = crew_of(USERS)
     crew.raise_to("bob", 5, 5)
     crew.raise_to("bob", 2, 1)
-    assert crew.marks["bob"] == (5, 5)
+    assert crew.watermarks["bob"] == (5, 5)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_late_lower_watermark_lowers_no_count() -> None:
         ((0, 0), (2, 0), {1, 2}),
         ((5, 2), (5, 4), {3, 4}),
         ((5, 2), (7, 3), {3, 6, 7}),
-        ((0, 0), (1_000, 0), set(range(1_001 - SEQS_TOLD, 1_001))),
+        ((0, 0), (1_000, 0), set(range(1_001 - SEQS_PUBLISHED, 1_001))),
     ],
 )
 def test_what_changed_lies_between_the_old_and_the_new_watermark(
@@ -92,20 +92,20 @@ def test_what_changed_lies_between_the_old_and_the_new_watermark(
 
 
 def test_counts_of_a_session_are_due_half_a_second_after_the_first_change_and_told_once() -> None:
-    untold = Untold(0.5)
-    untold.add("g:1", 3, {7}, now_s=10.0)
-    untold.add("g:1", 3, {5, 9}, now_s=10.4)
-    assert untold.next_due_s() == 10.5
-    assert untold.due(10.4) == {}
-    assert untold.due(10.5) == {"g:1": (3, [5, 7, 9])}
-    assert untold.due(20.0) == {}
-    assert untold.next_due_s() is None
+    pending = PendingCounts(0.5)
+    pending.add("g:1", 3, {7}, now_s=10.0)
+    pending.add("g:1", 3, {5, 9}, now_s=10.4)
+    assert pending.next_due_s() == 10.5
+    assert pending.due(10.4) == {}
+    assert pending.due(10.5) == {"g:1": (3, [5, 7, 9])}
+    assert pending.due(20.0) == {}
+    assert pending.next_due_s() is None
 
 
 def test_only_the_newest_seqs_are_told() -> None:
-    untold = Untold(0.5)
-    untold.add("g:1", 3, range(1, 200), now_s=0)
-    assert untold.due(1)["g:1"] == (3, list(range(200 - SEQS_TOLD, 200)))
+    pending = PendingCounts(0.5)
+    pending.add("g:1", 3, range(1, 200), now_s=0)
+    assert pending.due(1)["g:1"] == (3, list(range(200 - SEQS_PUBLISHED, 200)))
 
 
 def test_crews_are_bounded_in_members_and_the_least_used_goes_first() -> None:
@@ -167,7 +167,7 @@ def test_a_crew_follows_the_log_from_wherever_it_was_read_and_whatever_is_repeat
     crew = crew_of(states[loaded], as_of_seq=loaded)
     for persisted in [*log, *log[repeated:]]:
         assert crew.follow(persisted)
-    assert crew.marks.keys() == members
+    assert crew.watermarks.keys() == members
     assert crew.newcomers.keys() <= members
 
 
@@ -205,5 +205,5 @@ def test_authors_are_remembered_of_countable_messages_of_groups_and_only_the_new
 
 
 def test_in_a_group_only_the_own_devices_are_told_of_a_watermark() -> None:
-    assert told(("g:1", "bob")) == ("bob",)
-    assert told(("d:alice:bob", "bob")) == ("alice", "bob")
+    assert recipients_of(("g:1", "bob")) == ("bob",)
+    assert recipients_of(("d:alice:bob", "bob")) == ("alice", "bob")

@@ -67,24 +67,24 @@ ROWS: tuple[GroupRow | MemberRow, ...] = (
 async def test_a_crew_is_read_as_of_the_last_message_seen_and_what_follows_is_added() -> None:
     groups = Groups(await tables(*ROWS))
     groups.see(said(2))
-    assert (await read(groups)).marks.keys() == {"alice", "bob"}
+    assert (await read(groups)).watermarks.keys() == {"alice", "bob"}
     groups.see(changed(3, left="bob"))
     groups.see(changed(4, joined="carl"))
-    assert (await read(groups)).marks.keys() == {"alice", "carl"}
+    assert (await read(groups)).watermarks.keys() == {"alice", "carl"}
     groups.see(changed(5, left="carl"))
     groups.see(changed(4, joined="carl"))
-    assert (await read(groups)).marks.keys() == {"alice"}
+    assert (await read(groups)).watermarks.keys() == {"alice"}
 
 
 @simulated
 async def test_a_crew_that_was_read_before_anything_was_seen_does_not_survive_an_old_change() -> None:
     store = await tables(*ROWS)
     groups = Groups(store)
-    assert (await read(groups)).marks.keys() == {"alice"}
+    assert (await read(groups)).watermarks.keys() == {"alice"}
     groups.see(changed(4, joined="carl"))
-    assert (await read(groups)).marks.keys() == {"alice", "carl"}
+    assert (await read(groups)).watermarks.keys() == {"alice", "carl"}
     groups.see(changed(5, left="carl"))
-    assert (await read(groups)).marks.keys() == {"alice"}
+    assert (await read(groups)).watermarks.keys() == {"alice"}
     assert store.calls["receipt_page"] == 2
 
 
@@ -95,7 +95,7 @@ async def test_changes_that_come_while_the_members_are_read_are_in_the_crew() ->
     groups.see(changed(3, left="bob"))
     groups.see(changed(4, joined="carl"))
     answers.set()
-    assert (await read(groups)).marks.keys() == {"alice", "carl"}
+    assert (await read(groups)).watermarks.keys() == {"alice", "carl"}
     assert store.calls["member_page"] == 1
 
 
@@ -107,7 +107,7 @@ async def test_after_too_many_changes_meanwhile_the_members_are_read_again(chang
     for seq in range(2, 2 + changes):
         groups.see(changed(seq, joined="bob") if seq % 2 else changed(seq, left="bob"))
     answers.set()
-    assert (await read(groups)).marks.keys() >= {"alice"}
+    assert (await read(groups)).watermarks.keys() >= {"alice"}
     assert store.calls["member_page"] == (2 if changes > 100 else 1)
 
 
@@ -118,7 +118,7 @@ async def test_however_many_changes_come_while_watermarks_are_read_they_are_read
     for seq in range(2, 202):
         groups.see(changed(seq, joined="bob") if seq % 2 else changed(seq, left="bob"))
     answers.set()
-    assert (await read(groups)).marks.keys() == {"alice", "bob"}
+    assert (await read(groups)).watermarks.keys() == {"alice", "bob"}
     assert (store.calls["member_page"], store.calls["receipt_page"]) == (1, 1)
 
 
@@ -133,7 +133,7 @@ async def test_a_crew_that_had_to_make_room_is_read_again_with_all_that_is_store
     for name in ("g:1", "g:2", "g:1"):
         groups.see(said(7, name))
         crew = await read(groups, name)
-        assert crew.marks.keys() == {"alice", "bob", "carl"}
+        assert crew.watermarks.keys() == {"alice", "bob", "carl"}
     assert crew.counts({7: "alice"})["alice"][0].read == 1
     assert store.calls["receipt_page"] == 3
 
@@ -148,7 +148,7 @@ async def test_a_watermark_that_is_stored_while_those_of_all_are_read_counts() -
     await asyncio.sleep(1)
     groups.raise_to(("g:1", "bob"), 2, 2)
     answers.set()
-    assert (await read(groups)).marks["bob"] == (2, 2)
+    assert (await read(groups)).watermarks["bob"] == (2, 2)
 
 
 @simulated
@@ -157,7 +157,7 @@ async def test_of_a_group_that_nobody_is_in_any_more_the_tables_are_not_asked_fo
     groups = Groups(store)
     groups.see(said(2))
     for name in ("g:1", "g:2"):
-        assert not (await read(groups, name)).marks
+        assert not (await read(groups, name)).watermarks
         assert not (await read(groups, name)).counts({1: "alice"})
     assert store.calls["groups_as_of"] == 2
 
@@ -170,7 +170,7 @@ async def test_tables_that_do_not_answer_are_asked_again_and_whatever_else_goes_
     assert groups.crew("g:1") is None
     await asyncio.sleep(1)
     store.heal()
-    assert (await read(groups)).marks.keys() == {"alice"}
+    assert (await read(groups)).watermarks.keys() == {"alice"}
     del store._partitions
     assert groups.crew("g:2") is None
     await asyncio.sleep(1)
@@ -186,7 +186,7 @@ async def test_what_is_still_being_read_when_the_sessions_go_to_another_is_not_k
     answers.set()
     await asyncio.sleep(1)
     groups.see(said(5))
-    assert (await read(groups)).marks.keys() == {"alice"}
+    assert (await read(groups)).watermarks.keys() == {"alice"}
     assert store.calls["member_page"] == 2
 
 

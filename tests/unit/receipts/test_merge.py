@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.receipts.heads import Heads
-from services.receipts.merge import Claim, Merged, Watermarks, rows_of, told
+from services.receipts.merge import Claim, Merged, Watermarks, recipients_of, rows_of
 from tidings.store.rows import DeliveredRow, ReadRow, ReceiptRow
 from tidings.wire.common_pb2 import Message
 
@@ -18,13 +18,13 @@ def claim(delivered: int = 0, read: int = 0, at_ms: int = 1) -> Claim:
 
 def test_reading_implies_delivery() -> None:
     merged = Merged()
-    merged.claim(claim(read=5), head_seq=9, told=Watermarks(), stored=Watermarks())
+    merged.claim(claim(read=5), head_seq=9, published=Watermarks(), stored=Watermarks())
     assert merged.moved[PLACE] == Watermarks(5, 5, 1)
 
 
 def test_beyond_the_head_counts_as_the_head() -> None:
     merged = Merged()
-    merged.claim(claim(delivered=1_000, read=50), head_seq=9, told=Watermarks(), stored=Watermarks())
+    merged.claim(claim(delivered=1_000, read=50), head_seq=9, published=Watermarks(), stored=Watermarks())
     assert merged.moved[PLACE] == Watermarks(9, 9, 1)
 
 
@@ -33,17 +33,17 @@ def test_a_peer_is_told_by_the_last_claim_of_a_round() -> None:
     for claims, is_hidden in (((open_claim, hidden), True), ((hidden, open_claim), False), ((hidden, hidden), True)):
         merged = Merged()
         for one in claims:
-            merged.claim(one, head_seq=9, told=None, stored=Watermarks())
+            merged.claim(one, head_seq=9, published=None, stored=Watermarks())
         assert merged.moved[PLACE].read_seq == max(one.read_seq for one in claims)
         assert (PLACE in merged.hidden) is is_hidden
-    assert told(PLACE) == ("alice", "bob")
-    assert told(PLACE, is_hidden_from_peer=True) == ("bob",)
-    assert told(("g:1", "bob"), is_hidden_from_peer=True) == ("bob",)
+    assert recipients_of(PLACE) == ("alice", "bob")
+    assert recipients_of(PLACE, is_hidden_from_peer=True) == ("bob",)
+    assert recipients_of(("g:1", "bob"), is_hidden_from_peer=True) == ("bob",)
 
 
 def test_h26_a_late_lower_watermark_moves_nothing() -> None:
     merged = Merged()
-    merged.claim(claim(delivered=3, read=2), head_seq=9, told=Watermarks(5, 5, 1), stored=Watermarks())
+    merged.claim(claim(delivered=3, read=2), head_seq=9, published=Watermarks(5, 5, 1), stored=Watermarks())
     assert not merged.moved
 
 
@@ -51,7 +51,7 @@ def test_h26_a_late_lower_watermark_moves_nothing() -> None:
 def test_what_is_stored_is_written_and_told_again_by_a_new_owner(said: Claim) -> None:
     """Law 5, and G8: a process that has told nothing tells the maximum of what is stored and said."""
     merged = Merged()
-    merged.claim(said, head_seq=9, told=None, stored=Watermarks.of_row(ReceiptRow(*PLACE, 0, 7, 4, 2)))
+    merged.claim(said, head_seq=9, published=None, stored=Watermarks.of_row(ReceiptRow(*PLACE, 0, 7, 4, 2)))
     assert merged.moved[PLACE] == Watermarks(7, 7, 2, 4)
     assert list(rows_of(PLACE, merged.moved[PLACE], None, 4)) == [DeliveredRow(*PLACE, 7), ReadRow(*PLACE, 7, 4, 2)]
 
@@ -59,7 +59,7 @@ def test_what_is_stored_is_written_and_told_again_by_a_new_owner(said: Claim) ->
 def test_a_claim_of_nothing_tells_nothing() -> None:
     """In read diffusion only `read` counts: an ack of what is delivered must not make a new owner tell all again."""
     merged = Merged()
-    merged.claim(claim(), head_seq=9, told=None, stored=Watermarks(7, 7, 2, 4))
+    merged.claim(claim(), head_seq=9, published=None, stored=Watermarks(7, 7, 2, 4))
     assert not merged.moved
 
 
@@ -78,13 +78,13 @@ def test_any_order_and_repetition_of_claims_ends_at_the_same_watermarks(
     said: list[tuple[int, int]],
 ) -> None:
     def end(claims: list[tuple[int, int]]) -> tuple[int, int]:
-        marks = Watermarks()
+        watermarks = Watermarks()
         for delivered, read in claims:
-            before = (marks.delivered_seq, marks.read_seq)
-            marks.raise_to(delivered, read, 1)
-            assert (marks.delivered_seq, marks.read_seq) >= before
-            assert marks.read_seq <= marks.delivered_seq
-        return marks.delivered_seq, marks.read_seq
+            before = (watermarks.delivered_seq, watermarks.read_seq)
+            watermarks.raise_to(delivered, read, 1)
+            assert (watermarks.delivered_seq, watermarks.read_seq) >= before
+            assert watermarks.read_seq <= watermarks.delivered_seq
+        return watermarks.delivered_seq, watermarks.read_seq
 
     assert end(said) == end(sorted(said)) == end(said + said[::-1])
 
