@@ -5,12 +5,12 @@ import os
 import signal
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
 from deploy.local.downloads import JarsMissing, jars, missing_tools
-from deploy.local.ports import Ports, block
+from deploy.local.ports import port_settings, ports_asked
 from deploy.local.process import StartFailed
 from deploy.local.stack import DEFAULT_JARS_CACHE, DEFAULT_RUN_DIR, Counts, Stack, split
 from deploy.local.welcome import print_first_steps, print_table
@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local",
         description="Kafka, Cassandra and our services on this machine.",
-        epilog=USAGE + " ".join(_port_settings()),
+        epilog=USAGE + " ".join(port_settings()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("verb", choices=("up", "down", "run", "status", "jars"))
@@ -82,7 +82,10 @@ def status(run_dir: Path) -> int:
         return 1
     names = stack.names() + [name for name in stack.running() if name not in stack.names()]
     health = {name: stack.health(name) for name in names}
-    rows = [(name, str(stack.process(name).pid() or "-"), _ports_of(stack, name), health[name]) for name in names]
+    rows = [
+        (name, str(stack.process(name).pid() or "-"), " ".join(map(str, stack.ports_of(name))) or "-", health[name])
+        for name in names
+    ]
     print_table(("name", "pid", "ports", "health"), rows)
     return 0 if set(health.values()) == {"ready"} else 1
 
@@ -97,18 +100,11 @@ def fetch(run_dir: Path) -> int:
 def _wanted(run_dir: Path) -> Stack:
     """The stack the environment asks for. Raises StartFailed if one runs here on other ports."""
     counts = Counts(**{name.name: int(os.environ.get(name.name.upper()) or 1) for name in fields(Counts)})
-    base = os.environ.get("PORT_BASE")
-    chosen = {field: int(os.environ[name]) for name, field in _port_settings().items() if os.environ.get(name)}
-    stack = Stack(run_dir, replace(block(int(base)) if base else Ports(), **chosen), counts)
+    stack = Stack(run_dir, ports_asked(os.environ), counts)
     stored = Stack.stored(run_dir)
     if stored is not None and stored.ports != stack.ports and stored.running():
         raise StartFailed(f"a stack runs below {run_dir} on other ports: `make down` first, or set RUN_DIR")
     return stack
-
-
-def _port_settings() -> dict[str, str]:
-    """Setting to field: GATEWAY_PORT to gateway, GATEWAY_ADMIN_PORT to gateway_admin …"""
-    return {f"{field.name.upper()}_PORT": field.name for field in fields(Ports)}
 
 
 def _tools_are_missing() -> bool:
@@ -145,18 +141,6 @@ def _print_welcome(stack: Stack) -> None:
     print_table(("name", "url", ""), [*clients, *admin, *servers])
     print(f"\nlogs: {stack.run_dir}/<name>.log")
     print_first_steps(stack.url())
-
-
-def _ports_of(stack: Stack, name: str) -> str:
-    kind, ordinal = split(name)
-    if kind == "kafka":
-        return f"{stack.ports.kafka} {stack.ports.kafka_controller}"
-    if kind == "cassandra":
-        return f"{stack.ports.cassandra} {stack.ports.cassandra_storage}"
-    if kind == "echo":
-        return "-"
-    clients = f"{stack.ports.gateway + ordinal} " if kind == "gateway" else ""
-    return f"{clients}{stack.ports.admin(kind, ordinal)}"
 
 
 if __name__ == "__main__":

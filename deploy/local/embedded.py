@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from deploy.local.ports import Ports
+from deploy.local.ports import is_free, ports_asked
 from deploy.local.probes import HOST
 from deploy.local.stack import DEFAULT_RUN_DIR
 from deploy.local.welcome import print_first_steps, print_table
@@ -40,19 +40,24 @@ BANNER = """
 
 
 def main() -> None:
-    """Entry point. GATEWAY_PORT, GATEWAY_ADMIN_PORT and RUN_DIR as for the real stack."""
-    defaults = Ports()
-    port = int(os.environ.get("GATEWAY_PORT") or defaults.gateway)
-    admin_port = int(os.environ.get("GATEWAY_ADMIN_PORT") or defaults.gateway_admin)
+    """Entry point. PORT_BASE, GATEWAY_PORT, GATEWAY_ADMIN_PORT and RUN_DIR as for the real stack."""
+    ports = ports_asked(os.environ)
+    taken = [port for port in (ports.gateway, ports.gateway_admin) if not is_free(port)]
+    if taken:
+        raise SystemExit(f"error: port {taken[0]} is in use by another program; `make run EMBEDDED=1 PORT_BASE=21000`")
     process = ProcessSettings(ordinal=0, development=True, log_level="WARNING")
 
     metric_series.begin(*metric_series.SERVICES)
 
     async def run(stopping: asyncio.Event) -> None:
         health = Health()
-        async with serve_admin(HOST, admin_port, health) as admin, embedded(process, port, health, stopping) as url:
+        async with (
+            serve_admin(HOST, ports.gateway_admin, health) as admin,
+            embedded(process, ports.gateway, health, stopping) as url,
+        ):
             _print_welcome(url, admin)
             await stopping.wait()
+            print("\nstopping", flush=True)
 
     run_service("embedded", process, run)
 
@@ -67,7 +72,8 @@ async def embedded(process: ProcessSettings, port: int, health: Health, stopping
     kafka = KafkaSettings()
     await initialise(broker.admin(), kafka.sizes(), kafka.replication)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    clients = HttpSettings(http_host=HOST, http_port=port)
+    # Far below the limit of open files of a desktop, which would be warned about.
+    clients = HttpSettings(http_host=HOST, http_port=port, max_connections=500)
     tokens = TokenSettings(dev_key_file=str(_token_key_file()))
     gateway_settings = GatewaySettings(process=process, http=clients, tokens=tokens, kafka=kafka)
     async with asyncio.TaskGroup() as group:

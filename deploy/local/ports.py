@@ -2,7 +2,8 @@
 
 import random
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 from deploy.local.probes import HOST
 
@@ -35,7 +36,7 @@ def free_ports() -> Ports:
     """Ports that nobody listens on now, all in one block. Raises OSError when 200 blocks are all in use."""
     for _ in range(200):
         base = random.randrange(FIRST_FREE, LAST_FREE - BLOCK, BLOCK)
-        if all(_is_free(port) for port in range(base, base + BLOCK)):
+        if all(is_free(port) for port in range(base, base + BLOCK)):
             return block(base)
     raise OSError(f"no {BLOCK} neighbouring free ports found between {FIRST_FREE} and {LAST_FREE}")
 
@@ -55,7 +56,20 @@ def block(base: int) -> Ports:
     )
 
 
-def _is_free(port: int) -> bool:
+def ports_asked(environment: Mapping[str, str]) -> Ports:
+    """PORT_BASE, and above it each port singly; the defaults without either."""
+    base = environment.get("PORT_BASE")
+    chosen = {field: int(environment[name]) for name, field in port_settings().items() if environment.get(name)}
+    return replace(block(int(base)) if base else Ports(), **chosen)
+
+
+def port_settings() -> dict[str, str]:
+    """Setting to field: GATEWAY_PORT to gateway, GATEWAY_ADMIN_PORT to gateway_admin …"""
+    return {f"{field.name.upper()}_PORT": field.name for field in fields(Ports)}
+
+
+def is_free(port: int) -> bool:
+    """Whether no process listens there now."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -16,15 +16,15 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deploy.local.cassandra import start_cassandra
 from deploy.local.kafka import start_kafka
-from deploy.local.ports import Ports
+from deploy.local.ports import Ports, is_free
 from deploy.local.probes import HOST, cassandra_answers, kafka_answers, service_health
-from deploy.local.process import ROOT, Process, StartFailed
+from deploy.local.process import ROOT, STOP_GRACE_S, Process, StartFailed
 
 DEFAULT_RUN_DIR = ROOT / ".run"
 DEFAULT_JARS_CACHE = Path(os.environ.get("TIDINGS_JARS_DIR", DEFAULT_RUN_DIR / "jars"))
@@ -95,6 +95,7 @@ class Stack:
 
     def up(self) -> None:
         """Start what is not running and wait until all of it is ready. Raises StartFailed, JarsMissing."""
+        self.check_ports()
         self._store()
         self.start_servers()
         if services := self.counts.names():
@@ -105,6 +106,30 @@ class Stack:
                 for name in group:
                     self.start(name)
                 self.wait_ready(group)
+
+    def check_ports(self) -> None:
+        """Raises StartFailed where another program has a port of a process that is to be started."""
+        wanted = {port: name for name in self.names() if not self.process(name).pid() for port in self.ports_of(name)}
+        taken = [f"{port} ({name})" for port, name in wanted.items() if not is_free(port)]
+        if taken:
+            raise StartFailed(
+                f"in use by another program: port {', '.join(taken)}. Stop that program, or take other ports:"
+                " `make run PORT_BASE=21000` (`python -m deploy.local --help` lists the settings)"
+            )
+
+    def ports_of(self, name: str) -> Sequence[int]:
+        """The ports on which a process listens, that of its clients first."""
+        kind, ordinal = split(name)
+        match kind:
+            case "kafka":
+                return (self.ports.kafka, self.ports.kafka_controller)
+            case "cassandra":
+                return (self.ports.cassandra, self.ports.cassandra_storage)
+            case "echo":
+                return ()
+            case "gateway":
+                return (self.ports.gateway + ordinal, self.ports.admin(kind, ordinal))
+        return (self.ports.admin(kind, ordinal),)
 
     def start_servers(self) -> None:
         for name in SERVERS:
@@ -141,9 +166,8 @@ class Stack:
             if gently:
                 process.begin_stop()
         for process in processes:
-            if gently:
-                process.stop()
-            else:
+            # Not `stop`: a second SIGTERM would cut the drain of a gateway and the round of a stage short.
+            if not gently or not process.await_end(STOP_GRACE_S):
                 process.kill()
 
     # --- one process ------------------------------------------------------------------------------

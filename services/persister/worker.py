@@ -1,4 +1,7 @@
-"""The persister's round. `PersisterStage.run` shows, step by step, why no acked message can be lost."""
+"""The persister's round. `PersisterStage.run` shows, step by step, why no acked message can be lost.
+
+The laws are in docs/SEMANTICS.md.
+"""
 
 import asyncio
 from collections import Counter
@@ -69,13 +72,14 @@ class PersisterStage:
         effects = self._decide(work, arrived, drafts)
         # 3. Write in order within each session. A quorum confirms each wave before the next begins.
         async for wave in work.write_waves(self._store, effects.ordered_writes()):
-            # 4. Ack the sessions whose rows are all confirmed, and not earlier: law 8 (an ack is a promise). An ack
-            #    is a hint, because a client that misses it repeats its message.
+            # 4. Ack the sessions whose rows are all confirmed, and not earlier: law 8 (an ack is a promise). A
+            #    partition that has failed gets no ack. An ack is a hint: a client that misses it repeats its message.
             self._answer(work, effects.answers_after(wave))
         _count_outcomes(effects.outcomes)
         # 5. Emit to fanout and receipts. If this is not confirmed either, the round is repeated.
         await work.emit(self._producer, effects.outbox)
-        # 6. The worker confirms: drafts become the cached state, and it commits offset and marks.
+        # 6. Keep the drafts. The worker calls `confirmed` next, for the partitions that have not failed, and commits
+        #    their offsets and marks.
         self._sessions.begin()
         for session_id, draft in drafts.items():
             self._sessions.drafts(draft.partition)[session_id] = draft
