@@ -269,6 +269,8 @@ class Stack:
             settings |= {"TIDINGS_ADMIN_HOST": HOST, "TIDINGS_ADMIN_PORT": str(self.ports.admin(kind, ordinal))}
         if kind == "gateway":
             settings |= {"TIDINGS_HTTP_HOST": HOST, "TIDINGS_HTTP_PORT": str(self.ports.gateway + ordinal)}
+            # Clients on this machine connect again at once, and `make down` is to be quick.
+            settings |= {"TIDINGS_DRAIN_S": os.environ.get("TIDINGS_DRAIN_S", "1")}
         return {**os.environ, "PYTHONUNBUFFERED": "1", **settings, **self.env.get(name, {})}
 
     def url(self, ordinal: int = 0) -> str:
