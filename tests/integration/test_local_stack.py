@@ -148,7 +148,7 @@ def test_down_stops_what_runs_and_forgets_what_has_ended(tmp_path: Path) -> None
 
 
 def test_a_service_that_ends_while_starting_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
-    stack = Stack(tmp_path)
+    stack = Stack(tmp_path, free_ports())
     stack.process("persister-0").start([sys.executable, "-c", "raise SystemExit('no such setting')"], dict(os.environ))
     with pytest.raises(StartFailed, match="no such setting"):
         stack.wait_ready(["persister-0"])
