@@ -66,7 +66,7 @@ BUGS = (
         "a lower watermark overwrites (write timestamp dropped)",
         "tidings/store/memory_tables.py",
         (("max(cells.get(name, new), new)", "new"),),
-        (by.H26, by.H26_LATE, by.SIMULATED),
+        (by.H26, by.H26_LATE),
     ),
     bug(
         "the last claim of a round wins",
