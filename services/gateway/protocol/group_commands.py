@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from services.gateway.protocol.commands import check_id_time, usable_client_msg_id
 from services.gateway.protocol.frames import is_given, whole
 from tidings import ids
-from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, canonical_json
+from tidings.codec import canonical_json
 from tidings.errors import Refused
+from tidings.groups import COMMAND_USERS, GIVEN_ROLES, GROUP_NAME_POINTS, WHO
 from tidings.names import name_fault
 from tidings.wire.inbound_pb2 import (
     AddMembers,
@@ -26,8 +27,6 @@ from tidings.wire.inbound_pb2 import (
 # do not move with the clock, so that a repeat is judged as the first try was.
 LEAST_TIME_MS = 100_000_000_000  # March 1973
 MOST_TIME_MS = 253_402_300_799_999  # the end of 9999
-_WHO = ("all", "admins")
-_ROLES = ("admin", "member")
 
 Body = Mapping[str, object]
 
@@ -201,8 +200,8 @@ def _checked_settings(value: object) -> GroupSettings | None:
         raise _invalid("settings.share_history is true or false")
     settings = GroupSettings(
         share_history=shares if isinstance(shares, bool) else None,
-        who_can_send=_checked_choice(value.get("who_can_send"), "settings.who_can_send", _WHO),
-        who_can_add=_checked_choice(value.get("who_can_add"), "settings.who_can_add", _WHO),
+        who_can_send=_checked_choice(value.get("who_can_send"), "settings.who_can_send", WHO),
+        who_can_add=_checked_choice(value.get("who_can_add"), "settings.who_can_add", WHO),
     )
     return settings if _given(settings) else None
 
@@ -218,7 +217,7 @@ def _checked_choice(value: object, name: str, choices: Sequence[str]) -> str | N
 def _checked_role(value: object) -> str | None:
     if value == "owner":
         raise _invalid("the role owner is given by POST …/transfer")
-    return _checked_choice(value, "role", _ROLES)
+    return _checked_choice(value, "role", GIVEN_ROLES)
 
 
 def _checked_time(value: object) -> int | None:
