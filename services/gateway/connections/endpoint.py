@@ -177,7 +177,9 @@ class WebSocketEndpoint:
         try:
             tails = await self._inbox.tails((connection.user_id,))
         except StoreUnavailable:
-            connection.failed(Refused("unavailable", "storage is temporarily unavailable; send the ack again"), effect.ref)
+            connection.failed(
+                Refused("unavailable", "storage is temporarily unavailable; send the ack again"), effect.ref
+            )
         else:
             connection.ack_checked(effect.inbox_seq, tails.get(connection.user_id, 0), effect.ref)
 

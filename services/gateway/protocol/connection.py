@@ -131,7 +131,7 @@ class Connection:
         if identity is None:
             return ()
         self.state = State.SIGNED_IN
-        self.user_id, self.device_id = identity.user_id, hello.device_id
+        self.user_id, self.device_id = identity.user_id, hello.device_id or ""
         self._announce_due_ms = now_ms + ANNOUNCE_EVERY_MS
         self._heartbeat_due_ms = now_ms + first_beat_ms(self.connection_id, self._rules.heartbeat_s)
         self._welcome(hello.ref, identity, now_ms, wall_ms)
