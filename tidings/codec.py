@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from tidings import ids, json_numbers
 from tidings.errors import PoisonRecord, UnknownRules, UnreadableRecord
+from tidings.groups import COMMAND_USERS, GIVEN_ROLES, GROUP_NAME_POINTS, SHARE_HISTORY, WHO, WHO_CAN_ADD, WHO_CAN_SEND
 from tidings.wire.common_pb2 import (
     KIND_CUSTOM,
     KIND_EDIT,
@@ -51,11 +52,6 @@ KINDS = {name: kind for kind, name in KIND_NAMES.items()}
 COMMAND_BYTES = 256 * 1024
 POSTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
 COUNTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
-# PROTOCOL: the number of users that a group command may name besides its sender.
-COMMAND_USERS = 500
-GROUP_NAME_POINTS = 128
-_ROLES = frozenset({"admin", "member"})
-_WHO = frozenset({"all", "admins"})
 
 _M = TypeVar("_M", bound=Message)
 
@@ -175,8 +171,8 @@ def _users_problem(user_ids: Sequence[str], least: int) -> str | None:
 def _change_member_problem(change: ChangeMember) -> str | None:
     if not (change.HasField("role") or change.HasField("muted_until_ms")):
         return "neither role nor mute is given"
-    if change.HasField("role") and change.role not in _ROLES:
-        return "role is not admin or member"
+    if change.HasField("role") and change.role not in GIVEN_ROLES:
+        return f"role is not {' or '.join(GIVEN_ROLES)}"
     if change.muted_until_ms < 0:
         return "muted_until_ms is negative"
     return _users_problem([change.user_id], least=1)
@@ -194,8 +190,10 @@ def _name_problem(name: str) -> str | None:
 
 
 def _settings_problem(settings: GroupSettings) -> str | None:
-    given = [value for field, value in settings.ListFields() if field.name != "share_history"]
-    return None if all(value in _WHO for value in given) else "who_can_send or who_can_add is not all or admins"
+    given = [value for field, value in settings.ListFields() if field.name != SHARE_HISTORY]
+    return (
+        None if all(value in WHO for value in given) else f"{WHO_CAN_SEND} or {WHO_CAN_ADD} is not {' or '.join(WHO)}"
+    )
 
 
 def _stamps_make_sense(stamps: Stamps) -> bool:

@@ -4,7 +4,6 @@ import orjson
 
 from services.persister.decisions import Change, Entry, Rejected
 from services.persister.groups import (
-    ROLES,
     Acting,
     Place,
     forbidden,
@@ -16,6 +15,7 @@ from services.persister.groups import (
     version,
 )
 from services.persister.state import Draft
+from tidings.groups import ROLES
 from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER
 from tidings.wire.inbound_pb2 import Command
 

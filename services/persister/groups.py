@@ -13,14 +13,10 @@ from services.persister.decisions import NOTHING, Change, Entry, Rejected, not_f
 from services.persister.state import Draft
 from tidings.broker.base import Record
 from tidings.codec import canonical_json
+from tidings.groups import ADMINS, ALL, DEFAULT_SETTINGS, MODE_NAMES, WHO_CAN_SEND
 from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, GroupRow, MemberRow
 from tidings.wire.common_pb2 import KIND_SYSTEM
 from tidings.wire.inbound_pb2 import Command, GroupSettings
-
-ALL = "all"
-DEFAULT_SETTINGS: dict[str, object] = {"share_history": False, "who_can_send": ALL, "who_can_add": ALL}
-MODE_NAMES = {MODE_WRITE: "write", MODE_READ: "read"}
-ROLES = {"admin": ROLE_ADMIN, "member": ROLE_MEMBER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +69,11 @@ def forbidden(text: str) -> Rejected:
     return Rejected("forbidden", text)
 
 
+def forbidden_by(setting: str) -> Rejected:
+    """A member to whom who_can_send or who_can_add does not give the right."""
+    return forbidden(f"{setting} is {ADMINS} in this group; ask an admin")
+
+
 def not_member(user_id: str) -> Rejected:
     """The refusal of a command that names a user outside the group."""
     return Rejected("not_member", f"{user_id} is not a member of the group; name a member")
@@ -85,8 +86,8 @@ def post_to_group(draft: Draft, command: Command, record: Record) -> Change | Re
         return actor
     if actor.member.muted_until > record.at_ms:
         return Rejected("muted", f"you are muted in this group until {actor.member.muted_until}; send after that")
-    if not actor.may("who_can_send"):
-        return forbidden("who_can_send is admins in this group; ask an admin")
+    if not actor.may(WHO_CAN_SEND):
+        return forbidden_by(WHO_CAN_SEND)
     return NOTHING[actor.group.mode]
 
 
@@ -124,10 +125,10 @@ def newcomer(
     )
 
 
-def merged_settings(old: dict[str, object], asked: GroupSettings) -> dict[str, object]:
+def merged_settings(old: Mapping[str, object], asked: GroupSettings) -> dict[str, object]:
     """The settings after the given fields replace the old ones."""
     given = {name: getattr(asked, name) for name in DEFAULT_SETTINGS if asked.HasField(name)}
-    return old | given
+    return {**old, **given}
 
 
 def settings_text(settings: dict[str, object]) -> str:

@@ -2,11 +2,10 @@
 
 from services.persister.decisions import Change, Entry, LeftOutIds, Rejected, Unchanged
 from services.persister.groups import (
-    DEFAULT_SETTINGS,
-    MODE_NAMES,
     Acting,
     Place,
     forbidden,
+    forbidden_by,
     member_version,
     merged_settings,
     newcomer,
@@ -17,6 +16,7 @@ from services.persister.groups import (
     version,
 )
 from services.persister.state import Draft
+from tidings.groups import DEFAULT_SETTINGS, MODE_NAMES, WHO_CAN_ADD
 from tidings.store.rows import MODE_WRITE, ROLE_MEMBER, ROLE_OWNER, GroupRow
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import Command
@@ -55,8 +55,8 @@ def create_group(draft: Draft, command: Command, place: Place) -> Entry | Reject
 
 def add_members(draft: Draft, actor: Acting, command: Command, place: Place) -> Entry | Unchanged | Rejected:
     """Add the named users. Current members and users that block the caller are left out."""
-    if not actor.may("who_can_add"):
-        return forbidden("who_can_add is admins in this group; ask an admin")
+    if not actor.may(WHO_CAN_ADD):
+        return forbidden_by(WHO_CAN_ADD)
     users, left_out = _sorted_out(draft, command)
     if not users:
         return Unchanged(left_out)

@@ -1,36 +1,33 @@
 """What a message may hold: PROTOCOL's table of kinds, judged before anything is published. Pure."""
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
+
+from services.gateway.protocol.field_types import MAX_MENTIONS, MAX_URL
 from services.gateway.protocol.frames import is_given, whole
 from services.gateway.protocol.limits import MAX_NUMBER
 from services.gateway.protocol.origins import normal_host
+from services.gateway.protocol.requests import (
+    CustomBody,
+    FileBody,
+    ImageBody,
+    TextBody,
+    read,
+)
 from tidings import ids
 from tidings.codec import KINDS, canonical_json
 from tidings.errors import Refused
-from tidings.names import name_fault
 from tidings.wire.inbound_pb2 import Post
 
-MAX_TEXT_POINTS = 8_000
 MAX_TEXT_BYTES = 24 * 1024
-MAX_SIDE = 16_384
-MAX_NAME = 255
 MAX_CUSTOM_BYTES = 8 * 1024
-MAX_MENTIONS = 50
-# PROTOCOL leaves these open; they keep a body well inside a frame.
-MAX_URL = 2_048
-MAX_CONTENT_TYPE = 127
-MAX_CUSTOM_TYPE = 128
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-# RFC 9110, section 8.3.1: token "/" token, and parameters.
-_CONTENT_TYPE = re.compile(
-    rf'{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|"(?:[\t !#-\[\]-~]|\\[\t -~])*"))*', re.ASCII
-)
-_CUSTOM_TYPE = re.compile(r"[!-~]+")
+
+_B = TypeVar("_B", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,47 +81,29 @@ def _checked_mentions(value: object) -> Collection[str]:
 
 
 def _text(body: Mapping[str, object], _rules: BodyRules) -> dict[str, object]:
-    text = body.get("text")
-    if not isinstance(text, str) or not 1 <= len(text) <= MAX_TEXT_POINTS:
-        raise _invalid(f"text is a string of 1-{MAX_TEXT_POINTS} code points")
-    if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
+    text = _read(TextBody, body)
+    if len(text.text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
         raise _invalid(f"text is at most {MAX_TEXT_BYTES} bytes of UTF-8")
-    return {"text": text}
+    return _fields(text)
 
 
 def _image(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
-    checked: dict[str, object] = {name: _url(body, name, rules) for name in ("url", "thumb_url")}
-    checked.update({name: _number(body, name, 1, MAX_SIDE) for name in ("width", "height")})
-    if is_given(body.get("size")):
-        checked["size"] = _number(body, "size", 0, MAX_NUMBER)
-    if is_given(body.get("content_type")):
-        checked["content_type"] = _content_type(body)
-    return checked
+    image = _read(ImageBody, body)
+    _check_url(image.url, "url", rules)
+    _check_url(image.thumb_url, "thumb_url", rules)
+    return _fields(image)
 
 
 def _file(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
-    name = body.get("name")
-    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
-        raise _invalid(f"name is a string of 1-{MAX_NAME} characters")
-    if (fault := name_fault(name)) is not None:
-        raise _invalid(f"name: {fault}")
-    if "/" in name or "\\" in name or name.strip() in (".", ".."):
-        raise _invalid("name is that of a file, without path separators")
-    return {
-        "name": name,
-        "url": _url(body, "url", rules),
-        "size": _number(body, "size", 0, MAX_NUMBER),
-        "content_type": _content_type(body),
-    }
+    file = _read(FileBody, body)
+    _check_url(file.url, "url", rules)
+    return _fields(file)
 
 
 def _custom(body: Mapping[str, object], _rules: BodyRules) -> dict[str, object]:
-    if "data" not in body:
-        raise _invalid("data is missing (any JSON value)")
-    name = body.get("type")
-    if not isinstance(name, str) or len(name) > MAX_CUSTOM_TYPE or not _CUSTOM_TYPE.fullmatch(name):
-        raise _invalid(f"type is 1-{MAX_CUSTOM_TYPE} characters of visible ASCII, without spaces")
-    return {"type": name, "data": body["data"]}
+    custom = _read(CustomBody, body)
+    # Not by to_builtins: `data` may hold numbers that only `canonical_json` judges.
+    return {"type": custom.type, "data": custom.data}
 
 
 _CHECKS: dict[str, Callable[[Mapping[str, object], BodyRules], dict[str, object]]] = {
@@ -135,23 +114,19 @@ _CHECKS: dict[str, Callable[[Mapping[str, object], BodyRules], dict[str, object]
 }
 
 
-def _number(body: Mapping[str, object], name: str, least: int, most: int) -> int:
-    number = whole(body.get(name))
-    if number is None or not least <= number <= most:
-        raise _invalid(f"{name} is a whole number from {least} to {most}")
-    return number
+def _read(model: type[_B], body: Mapping[str, object]) -> _B:
+    return read(model, body, "invalid_body")
 
 
-def _content_type(body: Mapping[str, object]) -> str:
-    text = body.get("content_type")
-    if not isinstance(text, str) or len(text) > MAX_CONTENT_TYPE or not _CONTENT_TYPE.fullmatch(text):
-        raise _invalid(f"content_type is a media type of at most {MAX_CONTENT_TYPE} characters, such as image/png")
-    return text
+def _fields(body: TextBody | ImageBody | FileBody) -> dict[str, object]:
+    """Those that are there."""
+    fields: dict[str, object] = msgspec.to_builtins(body)
+    return fields
 
 
-def _url(body: Mapping[str, object], name: str, rules: BodyRules) -> str:
-    url = body.get(name)
-    if not isinstance(url, str) or not 1 <= len(url) <= MAX_URL or not url.isprintable() or " " in url:
+def _check_url(url: str, name: str, rules: BodyRules) -> None:
+    """Hold a URL to what its model cannot say; raises Refused."""
+    if not url.isprintable() or " " in url:
         raise _invalid(f"{name} is a URL of at most {MAX_URL} printable characters without spaces")
     if url.startswith("/v1/media/"):
         raise Refused("media_not_found", f"{name} is not an upload of yours")
@@ -164,4 +139,3 @@ def _url(body: Mapping[str, object], name: str, rules: BodyRules) -> str:
         raise _invalid(f"{name} is an http(s) URL without user information")
     if normal_host(host) not in rules.media_hosts:
         raise _invalid(f"{name} is on a host that is not allowed; the setting TIDINGS_MEDIA_HOSTS lists them")
-    return url

@@ -1,15 +1,23 @@
 """From what a REST call says about a group to the command that the log carries. Pure."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.gateway.protocol.commands import check_id_time, usable_client_msg_id
-from services.gateway.protocol.frames import is_given, whole
+from services.gateway.protocol.requests import (
+    AddMembersRequest,
+    ChangeGroupRequest,
+    ChangeMemberRequest,
+    CreateGroupRequest,
+    TransferRequest,
+    given,
+    or_none,
+    read,
+)
 from tidings import ids
-from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, canonical_json
+from tidings.codec import canonical_json
 from tidings.errors import Refused
-from tidings.names import name_fault
 from tidings.wire.inbound_pb2 import (
     AddMembers,
     ChangeGroup,
@@ -21,13 +29,6 @@ from tidings.wire.inbound_pb2 import (
     RemoveMember,
     TransferGroup,
 )
-
-# A time of today in seconds is one of January 1970 in milliseconds, in microseconds one of the year 57,000. The bounds
-# do not move with the clock, so that a repeat is judged as the first try was.
-LEAST_TIME_MS = 100_000_000_000  # March 1973
-MOST_TIME_MS = 253_402_300_799_999  # the end of 9999
-_WHO = ("all", "admins")
-_ROLES = ("admin", "member")
 
 Body = Mapping[str, object]
 
@@ -71,43 +72,38 @@ def checked_group(session_id: str) -> str:
     return session_id
 
 
-def checked_user(value: object, name: str = "user_id") -> str:
-    """One user id; raises Refused."""
-    if not isinstance(value, str) or not ids.is_user_id(value):
-        raise _invalid(f"{name} is a user id of {ids.USER_ID_TEXT}")
-    return value
+def checked_user(user_id: str) -> str:
+    """The user id of a path; raises Refused."""
+    if not ids.is_user_id(user_id):
+        raise _invalid(f"user_id is a user id of {ids.USER_ID_TEXT}")
+    return user_id
 
 
 # -- the commands ----------------------------------------------------------------------------------
 
 
 def creating(asker: Asker, key: bytes, body: Body) -> Command:
-    """A new group; the caller is a member without being named. Who blocks the caller is read as when adding."""
-    name = _checked_name(body.get("name"))
-    members = body.get("members")
-    named = _checked_users(members if is_given(members) else [], "members", least=0)
-    settings = _checked_settings(body.get("settings"))
-    member_ids = sorted({*named, asker.user_id})
-    content = {"name": name, "members": member_ids, "settings": _given(settings)}
-    action = CreateGroup(name=name, member_ids=member_ids, settings=settings)
+    """A new group; the caller is a member without being named. Users who block the caller: as in `adding`."""
+    asked = read(CreateGroupRequest, body)
+    settings = given(asked.settings)
+    member_ids = sorted({*asked.members, asker.user_id})
+    content = {"name": asked.name, "members": member_ids, "settings": settings}
+    action = CreateGroup(name=asked.name, member_ids=member_ids, settings=_settings(settings))
     return _command(asker, group_id(key, asker), Command(create_group=action), content)
 
 
 def changing(asker: Asker, session_id: str, body: Body) -> Command:
     """Another name, other settings, or both."""
-    name = _checked_name(body.get("name")) if is_given(body.get("name")) else None
-    settings = _checked_settings(body.get("settings"))
-    given = _given(settings)
-    if name is None and not given:
-        raise _invalid("nothing to change: give name, or settings with at least one of them")
-    content = {"name": name, "settings": given}
-    action = ChangeGroup(name=name, settings=settings)
+    asked = read(ChangeGroupRequest, body)
+    name, settings = or_none(asked.name), given(asked.settings)
+    content = {"name": name, "settings": settings}
+    action = ChangeGroup(name=name, settings=_settings(settings))
     return _command(asker, session_id, Command(change_group=action), content)
 
 
 def adding(asker: Asker, session_id: str, body: Body) -> Command:
     """More members. Which of them block the caller is read when the command is published."""
-    user_ids = sorted(_checked_users(body.get("user_ids"), "user_ids", least=1))
+    user_ids = sorted(set(read(AddMembersRequest, body).user_ids))
     action = AddMembers(user_ids=user_ids)
     return _command(asker, session_id, Command(add_members=action), {"user_ids": user_ids})
 
@@ -122,10 +118,8 @@ def removing(asker: Asker, session_id: str, user_id: str) -> Command:
 def changing_member(asker: Asker, session_id: str, user_id: str, body: Body) -> Command:
     """Another role, or mute until a time; 0 lifts the mute."""
     user_id = checked_user(user_id)
-    role = _checked_role(body.get("role"))
-    muted_until = _checked_time(body.get("muted_until"))
-    if role is None and muted_until is None:
-        raise _invalid("nothing to change: give role, muted_until, or both")
+    asked = read(ChangeMemberRequest, body)
+    role, muted_until = or_none(asked.role), or_none(asked.muted_until)
     content = {"user_id": user_id, "role": role, "muted_until": muted_until}
     action = ChangeMember(user_id=user_id, role=role, muted_until_ms=muted_until)
     return _command(asker, session_id, Command(change_member=action), content)
@@ -133,7 +127,7 @@ def changing_member(asker: Asker, session_id: str, user_id: str, body: Body) -> 
 
 def transferring(asker: Asker, session_id: str, body: Body) -> Command:
     """Another owner."""
-    user_id = checked_user(body.get("user_id"))
+    user_id = read(TransferRequest, body).user_id
     action = TransferGroup(user_id=user_id)
     return _command(asker, session_id, Command(transfer_group=action), {"user_id": user_id})
 
@@ -165,73 +159,10 @@ def _command(asker: Asker, session_id: str, action: Command, content: Body) -> C
     return action
 
 
-# -- their fields ----------------------------------------------------------------------------------
+def _settings(given_settings: Mapping[str, object]) -> GroupSettings | None:
+    """As the log carries them; None when there are none."""
+    return GroupSettings(**given_settings) if given_settings else None  # type: ignore[arg-type]  # checked by the model
 
 
 def _invalid(text: str) -> Refused:
     return Refused("invalid_frame", text)
-
-
-def _checked_name(value: object) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= GROUP_NAME_POINTS:
-        raise _invalid(f"name is a string of 1-{GROUP_NAME_POINTS} characters")
-    if (fault := name_fault(value)) is not None:
-        raise _invalid(f"name: {fault}")
-    return value
-
-
-def _checked_users(value: object, name: str, least: int) -> set[str]:
-    """User ids, each once."""
-    if not isinstance(value, list):
-        raise _invalid(f"{name} is a list of user ids")
-    user_ids = {checked_user(user_id, f"each of {name}") for user_id in value}
-    if not least <= len(user_ids) <= COMMAND_USERS:
-        raise _invalid(f"{name} is a list of {least}-{COMMAND_USERS} user ids; add more in another call")
-    return user_ids
-
-
-def _checked_settings(value: object) -> GroupSettings | None:
-    """Those that are given; unknown ones are ignored. None when there is nothing."""
-    if not is_given(value):
-        return None
-    if not isinstance(value, dict):
-        raise _invalid("settings is an object with share_history, who_can_send, who_can_add, or some of them")
-    shares = value.get("share_history")
-    if is_given(shares) and not isinstance(shares, bool):
-        raise _invalid("settings.share_history is true or false")
-    settings = GroupSettings(
-        share_history=shares if isinstance(shares, bool) else None,
-        who_can_send=_checked_choice(value.get("who_can_send"), "settings.who_can_send", _WHO),
-        who_can_add=_checked_choice(value.get("who_can_add"), "settings.who_can_add", _WHO),
-    )
-    return settings if _given(settings) else None
-
-
-def _checked_choice(value: object, name: str, choices: Sequence[str]) -> str | None:
-    if not is_given(value):
-        return None
-    if not isinstance(value, str) or value not in choices:
-        raise _invalid(f"{name} is {' or '.join(choices)}")
-    return value
-
-
-def _checked_role(value: object) -> str | None:
-    if value == "owner":
-        raise _invalid("the role owner is given by POST …/transfer")
-    return _checked_choice(value, "role", _ROLES)
-
-
-def _checked_time(value: object) -> int | None:
-    if not is_given(value):
-        return None
-    number = whole(value)
-    if number == 0 or (number is not None and LEAST_TIME_MS <= number <= MOST_TIME_MS):
-        return number
-    raise _invalid(
-        "muted_until is a time in milliseconds since 1970, not in seconds or parts of a millisecond, "
-        "from the year 1973 to 9999; 0 lifts a mute"
-    )
-
-
-def _given(settings: GroupSettings | None) -> dict[str, object]:
-    return {} if settings is None else {field.name: value for field, value in settings.ListFields()}

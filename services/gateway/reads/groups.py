@@ -6,15 +6,14 @@ import orjson
 
 from services.gateway.reads.membership import is_member
 from tidings.errors import StoreUnavailable
+from tidings.groups import DEFAULT_SETTINGS, mode_name, role_name
 from tidings.store import history
 from tidings.store.base import Store
-from tidings.store.rows import MODE_READ, NEWEST, ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER, GroupRow, MemberRow
+from tidings.store.rows import NEWEST, GroupRow, MemberRow
 
 MAX_MEMBERS_PAGE = 500
 # Pages of the store read for one answer: a page is short, not endless, where that many in a row have left.
 _MAX_READS = 10
-_ROLE_NAMES = {ROLE_MEMBER: "member", ROLE_ADMIN: "admin", ROLE_OWNER: "owner"}
-_DEFAULTS = {"share_history": False, "who_can_send": "all", "who_can_add": "all"}
 
 
 class GroupReads:
@@ -64,16 +63,16 @@ def described(group: GroupRow) -> dict[str, object]:
         "session_id": group.session_id,
         "name": group.name,
         "owner": group.owner,
-        "mode": "read" if group.mode == MODE_READ else "write",
+        "mode": mode_name(group.mode),
         "member_count": group.member_count,
-        "settings": _DEFAULTS | orjson.loads(group.settings),
+        "settings": {**DEFAULT_SETTINGS, **orjson.loads(group.settings)},
     }
 
 
 def _member(row: MemberRow) -> dict[str, object]:
     member: dict[str, object] = {
         "user_id": row.user_id,
-        "role": _ROLE_NAMES.get(row.role, "member"),
+        "role": role_name(row.role),
         "joined_seq": row.joined_seq,
     }
     if row.muted_until:

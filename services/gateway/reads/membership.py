@@ -10,6 +10,7 @@ from services.gateway.protocol.commands import session_not_found
 from services.gateway.reads.batching import Batched
 from tidings import ids
 from tidings.errors import StoreUnavailable
+from tidings.groups import SHARE_HISTORY
 from tidings.store.base import Store
 from tidings.store.rows import MODE_WRITE, NEWEST, ROLE_MEMBER, GroupRow, MemberRow
 
@@ -116,6 +117,6 @@ def _membership(group: GroupRow, member: MemberRow) -> Membership:
         member.joined_count,
         member.role,
         group.mode,
-        orjson.loads(group.settings).get("share_history") is True,
+        orjson.loads(group.settings).get(SHARE_HISTORY) is True,
         group,
     )

@@ -16,9 +16,10 @@ from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.previews import preview
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
+from tidings.groups import mode_name
 from tidings.store import history
 from tidings.store.base import Store
-from tidings.store.rows import MODE_READ, MessageRow, ReceiptRow
+from tidings.store.rows import MessageRow, ReceiptRow
 
 # In place of the watermarks of a peer that blocks the reader: they are absent, so that nothing shown before goes back.
 HIDDEN = ReceiptRow("", "")
@@ -219,7 +220,7 @@ def _session(member: Membership, head: MessageRow | None, found: Watermarks) -> 
     answer: dict[str, object] = {
         "session_id": session_id,
         "session_kind": "direct" if group is None else "group",
-        "mode": "read" if member.mode == MODE_READ else "write",
+        "mode": mode_name(member.mode),
         "head": _head(head) if head else {"seq": 0},
         "unread": unread(head, own, member.joined_count) if head else 0,
         "read_seq": min(own.read_seq, head_seq),

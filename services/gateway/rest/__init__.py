@@ -1,4 +1,5 @@
-"""REST: one class per group of calls, `app` with the routes, `edges` around them.
+"""REST: one class per group of calls, `routes` with every call and its models, `app` and `edges` around them.
 
-To add a call: a method in `messages`, `sessions`, `groups` or `blocks`, its route in `app`, its body in `openapi`.
+To add a call: its request in `protocol.requests`, its query and answer in `models`, a method in `messages`, `sessions`,
+`groups` or `blocks`, and its route in `routes`. The check, /openapi.json and /docs follow from these.
 """

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from services.gateway.reads.block_lists import BlockLists
 from services.gateway.rest.authenticator import Authenticator
+from services.gateway.rest.models import BlockList
 from services.gateway.rest.wire import answer
 from tidings import ids
 from tidings.errors import Refused
@@ -32,8 +33,8 @@ class BlockCalls:
         return Response(status_code=204)
 
     async def list_blocks(self, request: Request) -> Response:
-        """Whom the caller blocks."""
-        return answer({"blocks": list(await self.blocks.listed(self.authenticator.user(request)))})
+        """The users whom the caller blocks."""
+        return answer(BlockList(list(await self.blocks.listed(self.authenticator.user(request)))))
 
 
 def _other_user(caller: str, user_id: str) -> str:

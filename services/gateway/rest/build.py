@@ -7,12 +7,13 @@ from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.reads.build import Reads
-from services.gateway.rest.app import NO_ORIGINS, RestCalls, rest_app
+from services.gateway.rest.app import NO_ORIGINS, rest_app
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.edges import App
 from services.gateway.rest.groups import GroupCalls
 from services.gateway.rest.messages import MessageCalls
+from services.gateway.rest.routes import RestCalls
 from services.gateway.rest.sessions import SessionCalls
 from services.gateway.rest.tokens import TokenCalls
 from services.gateway.submit.build import Submit

@@ -3,24 +3,26 @@
 import os
 from collections.abc import Sequence
 
+import orjson
 from fastapi import Request
+from msgspec import UNSET
 from starlette.responses import Response
 
 from services.gateway.protocol import group_commands as commands
 from services.gateway.protocol.commands import session_not_found
+from services.gateway.protocol.requests import or_none
 from services.gateway.reads import groups as group_reads
 from services.gateway.reads.groups import MAX_MEMBERS_PAGE, GroupReads
 from services.gateway.reads.membership import Memberships
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.client_msg_ids import client_msg_id_of, required_client_msg_id
-from services.gateway.rest.wire import MOST_READS, answer, changes_too_often, json_object, limit_from
+from services.gateway.rest.models import AddedMembers, CreatedGroup, GroupChange, LeftOut, MembersQuery
+from services.gateway.rest.wire import MOST_READS, answer, changes_too_often, json_object, query_of
 from services.gateway.submit.command_calls import CommandCalls
 from tidings.clock import Clock
 from tidings.store.rows import GroupRow
 from tidings.wire.inbound_pb2 import Command
 from tidings.wire.push_pb2 import SendAck
-
-MEMBERS_DEFAULT = 200
 
 
 class GroupCalls:
@@ -53,13 +55,12 @@ class GroupCalls:
         given = required_client_msg_id(body, request)
         asker = commands.checked_asker(user_id, given, self._clock.wall_ms())
         ack = await self._decided(commands.creating(asker, self._group_key, body))
-        left_out = {"left_out": _left_out(ack)} if ack.left_out else {}
-        return answer({**_done(ack), **left_out}, 201)
+        return answer(CreatedGroup(ack.session_id, ack.seq, _left_out(ack) or UNSET), 201)
 
     async def get_group(self, request: Request, group_id: str) -> Response:
         """Name, owner, mode, size and settings, for members."""
         group, _ = await self._group_of(request, group_id)
-        return answer(group_reads.described(group))
+        return answer(orjson.dumps(group_reads.described(group)))
 
     async def change_group(self, request: Request, group_id: str) -> Response:
         """Rename, or change settings."""
@@ -71,13 +72,11 @@ class GroupCalls:
         asker, _ = await self._asked(request)
         return await self._answered(commands.dissolving(asker, commands.checked_group(group_id)))
 
-    async def list_members(
-        self, request: Request, group_id: str, after: str | None = None, limit: str | None = None
-    ) -> Response:
+    async def list_members(self, request: Request, group_id: str) -> Response:
         """The members by user_id; `after` takes `next` of the page before."""
         group, _ = await self._group_of(request, group_id)
-        page_limit = limit_from(limit, MEMBERS_DEFAULT, MAX_MEMBERS_PAGE)
-        above = commands.checked_user(after, "after") if after else ""
+        query = query_of(request, MembersQuery)
+        above, page_limit = or_none(query.after) or "", min(query.limit, MAX_MEMBERS_PAGE)
         for _ in range(MOST_READS):
             page = await self._groups.members(group, above, page_limit)
             # Again: who was removed before the page was read must not see who came after that, nor who was added
@@ -93,7 +92,7 @@ class GroupCalls:
         command = commands.adding(asker, commands.checked_group(group_id), body)
         ack = await self._decided(command)
         added = await self._added(command.add_members.user_ids, ack)
-        return answer({**_done(ack), "added": added, "left_out": _left_out(ack)})
+        return answer(AddedMembers(ack.session_id, list(added), _left_out(ack), ack.seq or UNSET))
 
     async def remove_member(self, request: Request, group_id: str, user_id: str) -> Response:
         """Remove a member, or leave oneself."""
@@ -127,7 +126,8 @@ class GroupCalls:
         return membership.group, membership.joined_seq
 
     async def _answered(self, command: Command) -> Response:
-        return answer(_done(await self._decided(command)))
+        ack = await self._decided(command)
+        return answer(GroupChange(ack.session_id, ack.seq))
 
     async def _decided(self, command: Command) -> SendAck:
         """The persister's answer; raises Refused, with `timeout` after 5 s."""
@@ -141,13 +141,5 @@ class GroupCalls:
         return await self._groups.added_at(ack.session_id, ack.seq)
 
 
-def _done(ack: SendAck) -> dict[str, object]:
-    """Without `seq` where nothing was stored: nobody was added."""
-    done: dict[str, object] = {"session_id": ack.session_id}
-    if ack.seq:
-        done["seq"] = ack.seq
-    return done
-
-
-def _left_out(ack: SendAck) -> list[dict[str, str]]:
-    return [{"user_id": left.user_id, "code": left.code} for left in ack.left_out]
+def _left_out(ack: SendAck) -> list[LeftOut]:
+    return [LeftOut(left.user_id, left.code) for left in ack.left_out]

@@ -3,25 +3,28 @@
 import asyncio
 from collections.abc import Mapping
 
+import orjson
 from fastapi import Request
+from msgspec import UNSET
 from starlette.responses import Response
 
 from services.gateway.protocol.batch_bodies import Broken, entries_of, entry_of
 from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.commands import checked_draft, command_of, usable_client_msg_id
+from services.gateway.protocol.field_types import MAX_BATCH
 from services.gateway.protocol.frames import Send
 from services.gateway.protocol.limits import MAX_PAGE
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.client_msg_ids import required_client_msg_id
-from services.gateway.rest.wire import BATCH_BYTES, answer, content_of, json_object, limit_from, number_from
+from services.gateway.rest.models import BatchAnswer, InboxQuery, RefusedMessage, SentMessage
+from services.gateway.rest.wire import BATCH_BYTES, answer, content_of, json_object, query_of
 from services.gateway.submit.command_calls import CommandCalls
 from services.gateway.submit.pending_calls import Ticket
 from tidings.clock import Clock
 from tidings.errors import Refused
 from tidings.wire.push_pb2 import SendAck
 
-MAX_BATCH = 100
 Posted = tuple[object, Ticket | Refused]
 
 _FIELDS = ("client_msg_id", "session_id", "to", "kind", "body", "reply_to", "mentions", "attempt")
@@ -64,14 +67,14 @@ class MessageCalls:
         posted = [await self._post_one(user_id, entry_of(entry)) for entry in entries]
         posted = self._waiting_alike(user_id, posted)
         results = await asyncio.gather(*(self._result(client_msg_id, ticket) for client_msg_id, ticket in posted))
-        return answer({"results": results})
+        return answer(BatchAnswer(results))
 
-    async def read_inbox(self, request: Request, after: str | None = None, limit: str | None = None) -> Response:
+    async def read_inbox(self, request: Request) -> Response:
         """A page of the inbox after a cursor: a `sync_page` without its type, and the life of the tables."""
         user_id = self._authenticator.user(request)
-        page_limit = limit_from(limit, MAX_PAGE)
-        page = await self._inbox.page(user_id, number_from(after, "after", 0) or 0, page_limit)
-        return answer({**page.fields(), "deployment": self._deployment})
+        asked = query_of(request, InboxQuery)
+        page = await self._inbox.page(user_id, asked.after, min(asked.limit, MAX_PAGE))
+        return answer(orjson.dumps({**page.fields(), "deployment": self._deployment}))
 
     async def _post(self, user_id: str, body: Mapping[str, object]) -> Ticket:
         """Publish; raises Refused when nothing was published."""
@@ -102,7 +105,7 @@ class MessageCalls:
             for client_msg_id, ticket in posted
         ]
 
-    async def _result(self, client_msg_id: object, ticket: Ticket | Refused) -> dict[str, object]:
+    async def _result(self, client_msg_id: object, ticket: Ticket | Refused) -> SentMessage | RefusedMessage:
         try:
             if isinstance(ticket, Refused):
                 raise ticket
@@ -111,26 +114,22 @@ class MessageCalls:
             return _refused(client_msg_id, refused)
 
 
-def _acked(ack: SendAck) -> dict[str, object]:
-    return {
-        "client_msg_id": ack.client_msg_id,
-        "message_id": str(ack.message_id),
-        "session_id": ack.session_id,
-        "seq": ack.seq,
-        "at": ack.at_ms,
-        "duplicate": ack.duplicate,
-    }
+def _acked(ack: SendAck) -> SentMessage:
+    return SentMessage(
+        client_msg_id=ack.client_msg_id,
+        message_id=str(ack.message_id),
+        session_id=ack.session_id,
+        seq=ack.seq,
+        at=ack.at_ms,
+        duplicate=ack.duplicate,
+    )
 
 
-def _refused(given: object, refused: Refused) -> dict[str, object]:
-    result: dict[str, object] = {
-        "code": refused.code,
-        "message": refused.text,
-        "retryable": refused.is_retryable,
-    }
-    client_msg_id = usable_client_msg_id(given)
-    if client_msg_id is not None:
-        result["client_msg_id"] = client_msg_id
-    if refused.retry_after_ms is not None:
-        result["retry_after_ms"] = refused.retry_after_ms
-    return result
+def _refused(given: object, refused: Refused) -> RefusedMessage:
+    return RefusedMessage(
+        code=refused.code,
+        message=refused.text,
+        retryable=refused.is_retryable,
+        client_msg_id=usable_client_msg_id(given) or UNSET,
+        retry_after_ms=UNSET if refused.retry_after_ms is None else refused.retry_after_ms,
+    )

@@ -1,120 +1,192 @@
-"""What /openapi.json says beyond the routes themselves, and a page of it that loads nothing from elsewhere."""
+"""The OpenAPI document, made of the routes and their models, and a page of it that loads nothing from elsewhere."""
 
 import html
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
-_ID = {"type": "string", "minLength": 1, "maxLength": 64}
-_SEQ = {"type": "integer", "minimum": 1}
-_MESSAGE: dict[str, Any] = {
-    "type": "object",
-    "required": ["client_msg_id", "kind", "body"],
-    "properties": {
-        "client_msg_id": {**_ID, "description": "a UUIDv7, unique per session and sender"},
-        "session_id": {"type": "string", "description": "or `to`"},
-        "to": {**_ID, "description": "a user: the direct session with them"},
-        "kind": {"enum": ["text", "image", "file", "custom"]},
-        "body": {"type": "object"},
-        "reply_to": _SEQ,
-        "mentions": {"type": "array", "maxItems": 50, "items": _ID},
-    },
-}
-_USERS: dict[str, Any] = {"type": "array", "maxItems": 500, "items": _ID}
-_AGAIN = {**_ID, "description": "makes a repeat safe; or the header Idempotency-Key"}
-_NAME = {"type": "string", "minLength": 1, "maxLength": 128}
-_SETTINGS: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "share_history": {"type": "boolean", "description": "members read what was said before they joined"},
-        "who_can_send": {"enum": ["all", "admins"]},
-        "who_can_add": {"enum": ["all", "admins"]},
-    },
-}
+import msgspec
+from msgspec import Struct
 
-_GROUP = {"client_msg_id": _AGAIN, "name": _NAME, "settings": _SETTINGS}
-_TIME = {"type": "integer", "minimum": 0, "description": "ms since 1970; 0 lifts a mute"}
+from services.gateway.protocol.requests import CustomBody, FileBody, ImageBody, MessageRequest, TextBody
+from services.gateway.rest.error_codes import MEANINGS
+from services.gateway.rest.models import PathFields, Problem, RefusedMessage, SentMessage
+from services.gateway.rest.routes import Route
+from tidings.errors import RETRYABLE_CODES
 
+Schema = dict[str, Any]
 
-def _object(required: Sequence[str], **properties: Any) -> dict[str, Any]:
-    return {"type": "object", "required": list(required), "properties": properties}
-
-
-_BODIES: dict[str, dict[str, Any]] = {
-    "issue_token": {
-        "type": "object",
-        "required": ["user_id"],
-        "properties": {"user_id": _ID, "ttl_s": {"type": "integer", "minimum": 1}},
-    },
-    "send_message": _MESSAGE,
-    "send_batch": {
-        "type": "object",
-        "required": ["messages"],
-        "properties": {"messages": {"type": "array", "minItems": 1, "maxItems": 100, "items": _MESSAGE}},
-    },
-    "mark_read": {"type": "object", "required": ["seq"], "properties": {"seq": _SEQ}},
-    "create_group": _object(("client_msg_id", "name", "members"), **_GROUP, members=_USERS),
-    "change_group": _object((), **_GROUP),
-    "add_members": _object(("user_ids",), client_msg_id=_AGAIN, user_ids={**_USERS, "minItems": 1}),
-    "change_member": _object((), client_msg_id=_AGAIN, role={"enum": ["admin", "member"]}, muted_until=_TIME),
-    "transfer_group": _object(("user_id",), client_msg_id=_AGAIN, user_id=_ID),
-}
-_STATUS = {"send_message": 201, "create_group": 201, "block": 204, "unblock": 204}
-# Calls of the log; without a body, or instead of client_msg_id in it.
-_LOG_CALLS = frozenset(
-    {"send_message", "create_group", "change_group", "dissolve_group", "transfer_group"}
-    | {"add_members", "remove_member", "change_member"}
+_REFERENCE = "#/components/schemas/{name}"
+# Models that the others name by reference alone.
+_NAMED_ONLY = (TextBody, ImageBody, FileBody, CustomBody, SentMessage, RefusedMessage, Problem)
+_ABOUT = (
+    "Errors are problems (RFC 9457) with a `code` and `retryable`. Unknown fields are ignored. Null and empty count as "
+    "absent. A path that is no call is answered 404, another method 405, a head that is too long 431, all with the "
+    "code `invalid_frame`. docs/PROTOCOL.md is the contract."
 )
-_KEY_HEADER = {"name": "Idempotency-Key", "in": "header", "description": "the client_msg_id", "schema": _ID}
-_PROBLEM: dict[str, Any] = {
-    "description": "a problem (RFC 9457) with PROTOCOL's `code` and `retryable`",
-    "content": {
-        "application/problem+json": {
-            "schema": {
-                "type": "object",
-                "required": ["title", "status", "detail", "code", "retryable"],
-                "properties": {
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string", "description": "what to change"},
-                    "code": {"type": "string"},
-                    "retryable": {"type": "boolean"},
-                    "retry_after_ms": {"type": "integer"},
-                },
-            }
-        }
-    },
-}
+_KEY_HEADER = "the client_msg_id, bare or as a quoted string; in place of the one in the body"
+# Optional fields that examples leave out: alternatives to others, and what is seldom there.
+_SELDOM = frozenset(
+    {"session_id", "reply_to", "attempt", "ahead", "restored", "name", "joined_seq", "left_out"}
+    | {"muted_until", "retry_after_ms"}
+)
+_EXAMPLES_BY_TYPE: Mapping[str, object] = {"string": "…", "integer": 1, "boolean": False, "object": {}}
 
 
-def described(name: str) -> dict[str, Any]:
-    """Arguments of add_api_route for one call: status, errors, the shape of its body."""
-    extra: dict[str, Any] = {} if name == "issue_token" else {"security": [{"bearer": []}]}
-    if name in _BODIES:
-        content = {"application/json": {"schema": _BODIES[name]}}
-        extra["requestBody"] = {"required": True, "content": content}
-    if name in _LOG_CALLS:
-        extra["parameters"] = [_KEY_HEADER]
+def document(routes: Sequence[Route]) -> Schema:
+    """OpenAPI 3.1."""
+    shown = {model for route in routes for model in (route.request, route.answer) if model is not None}
+    schemas = _schemas(sorted({*shown, *_NAMED_ONLY}, key=lambda model: model.__name__))
+    paths: dict[str, Schema] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     return {
-        "operation_id": name,
-        "status_code": _STATUS.get(name, 200),
-        "responses": {"4XX": _PROBLEM, "5XX": _PROBLEM},
-        "response_model": None,
-        "openapi_extra": extra,
+        "openapi": "3.1.0",
+        "info": {"title": "Tidings", "version": "1", "description": _ABOUT},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "examples": _problem_examples(routes),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
     }
+
+
+def _schemas(models: Iterable[type[Struct]]) -> dict[str, Schema]:
+    return msgspec.json.schema_components(models, ref_template=_REFERENCE)[1]
+
+
+def _properties(model: type[Struct]) -> dict[str, Schema]:
+    properties: dict[str, Schema] = _schemas([model])[model.__name__]["properties"]
+    return properties
+
+
+def _operation(route: Route, schemas: Mapping[str, Schema]) -> Schema:
+    described = " ".join((route.call.__doc__ or "").split())
+    operation: Schema = {
+        "operationId": route.name,
+        "description": described,
+        "parameters": _parameters(route),
+        "responses": _responses(route, schemas),
+    }
+    if route.needs_token:
+        operation["security"] = [{"bearer": []}]
+    if route.request is not None:
+        operation["requestBody"] = {"required": True, "content": _content(route.request, schemas)}
+    return operation
+
+
+def _parameters(route: Route) -> list[Schema]:
+    paths = _properties(PathFields)
+    found = [_parameter(name, "path", paths[name]) for name in re.findall(r"{(\w+)}", route.path)]
+    if route.query is not None:
+        found += [_parameter(name, "query", schema) for name, schema in _properties(route.query).items()]
+    if route.is_of_log:
+        schema = _properties(MessageRequest)["client_msg_id"] | {"description": _KEY_HEADER}
+        found.append(_parameter("Idempotency-Key", "header", schema))
+    return found
+
+
+def _parameter(name: str, place: str, schema: Schema) -> Schema:
+    description = schema.get("description", "")
+    return {"name": name, "in": place, "required": place == "path", "description": description, "schema": schema}
+
+
+def _content(model: type[Struct], schemas: Mapping[str, Schema]) -> Schema:
+    reference = {"$ref": _REFERENCE.format(name=model.__name__)}
+    return {"application/json": {"schema": reference, "example": example(reference, schemas)}}
+
+
+def _responses(route: Route, schemas: Mapping[str, Schema]) -> Schema:
+    done: Schema = {"description": HTTPStatus(route.status).phrase}
+    if route.answer is not None:
+        done["content"] = _content(route.answer, schemas)
+    failed = {str(status): _problem(status, codes) for status, codes in route.codes_by_status().items()}
+    return {str(route.status): done, **failed}
+
+
+def _problem(status: int, codes: Sequence[str]) -> Schema:
+    """The errors of one status, each code with its example."""
+    only = {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}}
+    content = {
+        "schema": {"allOf": [{"$ref": _REFERENCE.format(name=Problem.__name__)}, only]},
+        "examples": {code: {"$ref": f"#/components/examples/{code}.{status}"} for code in codes},
+    }
+    described: Schema = {
+        "description": "; ".join(f"`{code}`: {MEANINGS[code]}" for code in codes),
+        "content": {"application/problem+json": content},
+    }
+    if "rate_limited" in codes:
+        header = {"description": "whole seconds, rounded up", "schema": {"type": "integer", "minimum": 0}}
+        described["headers"] = {"Retry-After": header}
+    return described
+
+
+def _problem_examples(routes: Sequence[Route]) -> Schema:
+    """An example of each code with each status that it has, named once for all calls."""
+    found = {(code, status) for route in routes for status, codes in route.codes_by_status().items() for code in codes}
+    return {f"{code}.{status}": {"value": _problem_example(status, code)} for code, status in sorted(found)}
+
+
+def _problem_example(status: int, code: str) -> Schema:
+    shown: Schema = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": MEANINGS[code],
+        "code": code,
+        "retryable": code in RETRYABLE_CODES,
+    }
+    return shown | ({"retry_after_ms": 250} if code == "rate_limited" else {})
+
+
+def example(schema: Schema, schemas: Mapping[str, Schema]) -> object:
+    """A value of this schema, from the examples of its fields."""
+    if "$ref" in schema:
+        return example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    for source in ("examples", "enum", "anyOf"):
+        if source in schema:
+            first = schema[source][0]
+            return example(first, schemas) if source == "anyOf" else first
+    if "properties" in schema:
+        required = schema["required"]
+        shown = {name: field for name, field in schema["properties"].items() if name in required or name not in _SELDOM}
+        return {name: example(field, schemas) for name, field in shown.items()}
+    if schema.get("type") == "array":
+        return [example(schema["items"], schemas)]
+    return _EXAMPLES_BY_TYPE[schema["type"]]
 
 
 def page(openapi: Mapping[str, Any]) -> str:
     """All calls as one HTML page without scripts."""
-    rows = [
-        f"<tr><td><code>{method.upper()} {html.escape(path)}</code></td>"
-        f"<td>{html.escape(call['description'])}</td></tr>"
-        for path, calls in openapi["paths"].items()
-        for method, call in calls.items()
-    ]
+    rows = [_row(method, path, call) for path, calls in openapi["paths"].items() for method, call in calls.items()]
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>Tidings: REST calls</title>"
-        "<style>body{font:16px/1.5 sans-serif;margin:2em auto;max-width:60em}td{padding:.3em 1em .3em 0;"
-        "vertical-align:top}</style><h1>Tidings: REST calls</h1>"
+        "<style>body{font:16px/1.5 sans-serif;margin:2em auto;max-width:72em}td{padding:.3em 1em .3em 0;"
+        "vertical-align:top}pre{margin:0}</style><h1>Tidings: REST calls</h1>"
         "<p>Machine-readable: <a href=/openapi.json>/openapi.json</a>. WebSocket: <code>/v1/ws</code>, subprotocol "
         f"<code>tidings.v1.json</code>.</p><table>{''.join(rows)}</table></html>"
     )
+
+
+def _row(method: str, path: str, call: Mapping[str, Any]) -> str:
+    """A call, what it does, an example of its body and its answer, and its codes."""
+    done, *failed = call["responses"].items()
+    codes = [f"{status} {', '.join(_codes(answer))}" for status, answer in failed]
+    parts = [
+        f"<code>{method.upper()} {html.escape(path)}</code>",
+        html.escape(call["description"]) + _shown("", call.get("requestBody", {})) + _shown(f"{done[0]} ", done[1]),
+        html.escape("; ".join(codes)),
+    ]
+    return "<tr>" + "".join(f"<td>{part}</td>" for part in parts) + "</tr>"
+
+
+def _codes(answer: Mapping[str, Any]) -> Iterable[str]:
+    return [code for content in answer["content"].values() for code in content["examples"]]
+
+
+def _shown(before: str, body: Mapping[str, Any]) -> str:
+    """The example of a body, if it has one."""
+    examples = [content["example"] for content in body.get("content", {}).values()]
+    return "".join(f"<br><code>{html.escape(before + msgspec.json.encode(one).decode())}</code>" for one in examples)

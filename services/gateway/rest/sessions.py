@@ -3,28 +3,18 @@
 from fastapi import Request
 from starlette.responses import Response
 
-from services.gateway.protocol.frames import whole
-from services.gateway.protocol.group_commands import checked_user
-from services.gateway.protocol.limits import MAX_NUMBER
+from services.gateway.protocol.limits import MAX_PAGE
+from services.gateway.protocol.requests import ReadRequest, or_none, read
 from services.gateway.reads.membership import Membership, Memberships
 from services.gateway.reads.receipts import ReceiptReads
 from services.gateway.reads.session_list import SessionLists
 from services.gateway.reads.sessions import HistoryRange, SessionReads
 from services.gateway.rest.authenticator import Authenticator
-from services.gateway.rest.wire import (
-    MOST_READS,
-    answer,
-    changes_too_often,
-    json_object,
-    limit_from,
-    number_from,
-)
+from services.gateway.rest.models import HistoryQuery, ReadMark, ReceiptsQuery, SessionsQuery
+from services.gateway.rest.wire import MOST_READS, answer, changes_too_often, json_object, path_number, query_of
 from services.gateway.submit.read_marks import ReadMarks
 from tidings import ids
 from tidings.errors import Refused
-
-HISTORY_DEFAULT = 50
-SESSIONS_DEFAULT = 50
 
 
 class SessionCalls:
@@ -47,33 +37,26 @@ class SessionCalls:
         self._receipts = receipts
         self._read_marks = read_marks
 
-    async def list_sessions(self, request: Request, limit: str | None = None, before: str | None = None) -> Response:
+    async def list_sessions(self, request: Request) -> Response:
         """The caller's sessions, newest activity first; `before` takes `next` of the page before."""
         user_id = self._authenticator.user(request)
-        return answer(await self._lists.page(user_id, limit_from(limit, SESSIONS_DEFAULT), before))
+        asked = query_of(request, SessionsQuery)
+        return answer(await self._lists.page(user_id, min(asked.limit, MAX_PAGE), or_none(asked.before)))
 
     async def get_session(self, request: Request, session_id: str) -> Response:
         """One session of the caller."""
         member = await self._member(request, session_id)
         return answer(await self._sessions.session(member.user_id, session_id))
 
-    async def read_history(
-        self,
-        request: Request,
-        session_id: str,
-        before_seq: str | None = None,
-        after_seq: str | None = None,
-        limit: str | None = None,
-    ) -> Response:
+    async def read_history(self, request: Request, session_id: str) -> Response:
         """Messages of a session, ascending; the newest when neither bound is given."""
         await self._member(request, session_id)
+        query = query_of(request, HistoryQuery)
         asked = HistoryRange(
-            number_from(before_seq, "before_seq", 1),
-            number_from(after_seq, "after_seq", 0),
-            limit_from(limit, HISTORY_DEFAULT),
+            before_seq=or_none(query.before_seq),
+            after_seq=or_none(query.after_seq),
+            limit=min(query.limit, MAX_PAGE),
         )
-        if asked.before_seq is not None and asked.after_seq is not None:
-            raise Refused("invalid_frame", "give before_seq or after_seq, not both")
         head_seq = await self._sessions.head_seq(session_id)
         # Again: who was removed before this head was read must not see up to it (G10).
         member = await self._member(request, session_id)
@@ -85,9 +68,7 @@ class SessionCalls:
         Answered when it is stored: no later call shows less.
         """
         user_id = (await self._member(request, session_id)).user_id
-        seq = whole((await json_object(request)).get("seq"))
-        if seq is None or not 1 <= seq <= MAX_NUMBER:
-            raise Refused("invalid_frame", "seq is a whole number, 1 or more")
+        seq = read(ReadRequest, await json_object(request)).seq
         read_seq = min(seq, await self._sessions.head_seq(session_id))
         # Again: who was removed before this head was read must not be told of it (G10).
         await self._member(request, session_id)
@@ -99,16 +80,14 @@ class SessionCalls:
                 await self._member(request, session_id)
             raise
         delivered_seq = max(stored.read_seq, stored.delivered_seq)
-        return answer({"session_id": session_id, "read_seq": stored.read_seq, "delivered_seq": delivered_seq})
+        return answer(ReadMark(session_id, stored.read_seq, delivered_seq))
 
-    async def message_receipts(
-        self, request: Request, session_id: str, seq: str, after: str | None = None, limit: str | None = None
-    ) -> Response:
-        """Who has received and read a message: for its author, and admins of the group."""
+    async def message_receipts(self, request: Request, session_id: str, seq: str) -> Response:
+        """The members who have received and read a message: for its author, and admins of the group."""
         member = await self._member(request, session_id)
-        page_limit = limit_from(limit, HISTORY_DEFAULT)
-        number = number_from(seq, "seq", 1) or 0
-        above = checked_user(after, "after") if after else ""
+        query = query_of(request, ReceiptsQuery)
+        number = path_number(ReadRequest, "seq", seq).seq
+        above, page_limit = or_none(query.after) or "", min(query.limit, MAX_PAGE)
         for _ in range(MOST_READS):
             page = await self._receipts.of_message(member, number, above, page_limit)
             # Again: who was removed before the page was read must not see what came after that, and who was added

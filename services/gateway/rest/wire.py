@@ -3,21 +3,27 @@
 import codecs
 import re
 from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar
 
-import orjson
+import msgspec
+from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from services.gateway.protocol.json_values import json_value
-from services.gateway.protocol.limits import FRAME_BYTES, MAX_NUMBER
+from services.gateway.protocol.limits import FRAME_BYTES
+from services.gateway.protocol.requests import read
 from tidings.errors import Refused
 
 # A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
 BATCH_BYTES = 1024 * 1024
 # A page is read again when the caller's membership has changed since its start (G10).
 MOST_READS = 8
-# Of MAX_NUMBER: longer digits are not even converted.
+# Of MAX_NUMBER: longer digits are not converted but count as a number above it.
 MAX_DIGITS = 16
+
+_M = TypeVar("_M", bound=Struct)
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\"';\s]+)", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
@@ -28,9 +34,9 @@ class UnreadableBody(Exception):
     """The body is compressed or in a charset that is not taken (415); the text says which."""
 
 
-def answer(value: object, status: int = 200) -> Response:
-    """JSON; bytes are taken for JSON already."""
-    content = value if isinstance(value, bytes) else orjson.dumps(value)
+def answer(value: Struct | bytes, status: int = 200) -> Response:
+    """One of `models` as JSON; bytes are JSON already."""
+    content = value if isinstance(value, bytes) else msgspec.json.encode(value)
     return Response(content, status, media_type="application/json")
 
 
@@ -89,23 +95,27 @@ async def content_of(request: Request, limit: int) -> bytes:
     return _plain(b"".join(chunks))
 
 
-def number_from(text: str | None, name: str, least: int) -> int | None:
-    """A whole number of the query; None when absent or empty. Raises Refused."""
-    if not text:
-        return None
-    digits = _digits(text)
-    if not digits or len(digits) > MAX_DIGITS or not least <= int(digits) <= MAX_NUMBER:
-        raise Refused("invalid_frame", f"{name} is a whole number, {least} or more")
-    return int(digits)
+def query_of(request: Request, model: type[_M]) -> _M:
+    """The query as its model has it; an empty value counts as absent. Raises Refused(`invalid_frame`)."""
+    given = {name: request.query_params.get(name) for name in model.__struct_fields__}
+    numbers = _numbers_of(model)
+    return read(model, {name: _number(text) if name in numbers else text for name, text in given.items() if text})
 
 
-def limit_from(text: str | None, default: int, most: int = 200) -> int:
-    """A limit of the query: more than `most` is cut; raises Refused for 0 and less."""
-    if len(_digits(text or "")) > MAX_DIGITS:
-        return most
-    return min(number_from(text, "limit", 1) or default, most)
+def path_number(model: type[_M], name: str, text: str) -> _M:
+    """A number of the path, as a model. Raises Refused(`invalid_frame`)."""
+    return read(model, {name: _number(text)})
 
 
-def _digits(text: str) -> str:
-    """Without leading zeros; empty for what is no number."""
-    return (text.lstrip("0") or "0") if text.isascii() and text.isdecimal() else ""
+def _number(text: str) -> int | str:
+    """By its value; what is no number is left for the model to refuse."""
+    if not (text.isascii() and text.isdecimal()):
+        return text
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= MAX_DIGITS else 10**MAX_DIGITS
+
+
+@cache
+def _numbers_of(model: type[Struct]) -> frozenset[str]:
+    properties = msgspec.json.schema_components([model])[1][model.__name__]["properties"]
+    return frozenset(name for name, schema in properties.items() if schema["type"] == "integer")

@@ -9,12 +9,13 @@ from starlette.requests import Request
 
 from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.origins import parsed_origins
-from services.gateway.rest.app import RestCalls, rest_app
+from services.gateway.rest.app import rest_app
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.edges import App
 from services.gateway.rest.groups import GroupCalls
 from services.gateway.rest.messages import MessageCalls
+from services.gateway.rest.routes import RestCalls
 from services.gateway.rest.sessions import SessionCalls
 from services.gateway.rest.tokens import TokenCalls
 from tidings.clock import SystemClock
@@ -58,8 +59,8 @@ class Answer:
         return cast(dict[str, Any], orjson.loads(self.body))
 
 
-def noting_app(origins: str = APP, signing: bytes | None = None) -> tuple[App, Noting]:
-    """The application, and what it will have noted."""
+def noting_calls(signing: bytes | None = None) -> tuple[RestCalls, Noting]:
+    """All calls, with nothing behind them, and what they will have noted."""
     noting = Noting()
     first, other = cast(Authenticator, noting), cast(Any, None)
     calls = RestCalls(
@@ -69,6 +70,12 @@ def noting_app(origins: str = APP, signing: bytes | None = None) -> tuple[App, N
         groups=GroupCalls(first, other, other, other, b"", SystemClock()),
         blocks=BlockCalls(first, other),
     )
+    return calls, noting
+
+
+def noting_app(origins: str = APP, signing: bytes | None = None) -> tuple[App, Noting]:
+    """The application, and what it will have noted."""
+    calls, noting = noting_calls(signing)
     return rest_app(calls, parsed_origins(origins, "TIDINGS_ALLOWED_ORIGINS")), noting
 
 

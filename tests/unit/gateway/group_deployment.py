@@ -20,6 +20,7 @@ from services.persister import service as persister
 from services.persister.settings import PersisterSettings
 from services.receipts import service as receipts
 from services.receipts.settings import ReceiptsSettings
+from tests.unit.gateway.documented import Document
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock
 from tidings.runtime.health import Health
@@ -63,6 +64,7 @@ class Deployment:
     store: MemoryStore
     urls: list[str]
     clients: dict[tuple[str, int], httpx2.AsyncClient] = field(default_factory=dict)
+    document: Document | None = None
 
     async def client(self, user_id: str, number: int = 0) -> httpx2.AsyncClient:
         """A REST client of a user at a gateway."""
@@ -76,10 +78,15 @@ class Deployment:
         return client
 
     async def call(self, user_id: str, method: str, path: str, body: Any = None, *, at: int = 0) -> tuple[int, Any]:
-        """Status and JSON of one call."""
+        """Status and JSON of one call, whose answer is held against /openapi.json."""
         options = {} if body is None else {"json": body}
-        response = await (await self.client(user_id, at)).request(method, path, **options)
-        return response.status_code, response.json()
+        client = await self.client(user_id, at)
+        response = await client.request(method, path, **options)
+        if self.document is None:
+            self.document = Document.of((await client.get("/openapi.json")).json())
+        if path.startswith("/v1/"):
+            self.document.check(method, path, response)
+        return response.status_code, response.json() if response.content else None
 
     async def answers(self, user_id: str, *frames: dict[str, Any]) -> list[dict[str, Any]]:
         """What a connection of the user is answered to each frame, in the order of the frames' refs."""

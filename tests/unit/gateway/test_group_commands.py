@@ -11,8 +11,9 @@ from services.gateway.protocol import group_commands as commands
 from services.gateway.protocol.commands import stamps_of
 from services.gateway.protocol.group_commands import Asker
 from tidings import ids
-from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, decode_command
+from tidings.codec import decode_command
 from tidings.errors import Refused
+from tidings.groups import COMMAND_USERS, GROUP_NAME_POINTS
 from tidings.runtime.settings import LimitSettings
 from tidings.wire.inbound_pb2 import Command
 

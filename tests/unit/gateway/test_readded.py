@@ -23,7 +23,7 @@ from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_WRITE, ROLE_ADMIN, ROLE_MEMBER, GroupRow, MemberRow, ReadRow, Row, UserSessionRow
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT
 
-REQUEST = cast(Request, None)  # who asks is bob, whatever it says
+REQUEST = Request({"type": "http", "query_string": b"", "headers": []})  # of bob, whatever it says
 Call = Callable[[SessionCalls, GroupCalls], Awaitable[Response]]
 CALLS: dict[str, Call] = {
     "group": lambda _, groups: groups.get_group(REQUEST, GROUP),

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.unit.persister.builders import GROUP, SESSION, GroupAction, group_command
-from tidings.codec import COMMAND_USERS, GROUP_NAME_POINTS, decode_command
+from tidings.codec import decode_command
 from tidings.errors import PoisonRecord
+from tidings.groups import COMMAND_USERS, GROUP_NAME_POINTS
 from tidings.wire.inbound_pb2 import (
     AddMembers,
     ChangeGroup,
