@@ -115,6 +115,69 @@ async def test_handshake_with_an_empty_body_is_one(tmp_path: Path) -> None:
             assert answer.status == 101
 
 
+@pytest.mark.field_case("31")
+@pytest.mark.parametrize(
+    ("target", "headers", "status", "says"),
+    [
+        ("/v1/ws", UPGRADE + f"Cookie: {'y' * 8_200}\r\n", 431, "8 KiB a line"),
+        ("/v1/ws", UPGRADE + "".join(f"X{number}: y\r\n" for number in range(127)), 431, "128 headers"),
+        (f"/v1/ws?x={'y' * 8_200}", UPGRADE, 431, "8 KiB a line"),
+        ("/v1/ws", UPGRADE.replace("Version: 13", "Version: 12"), 400, "Sec-WebSocket-Version"),
+        ("/v1/ws", UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "AAAA"), 400, "Sec-WebSocket-Key"),
+        ("/v1/ws", UPGRADE.replace("Sec-WebSocket-Key", "X-Key"), 400, "Sec-WebSocket-Key"),
+        ("/v1/ws", UPGRADE + "Upgrade: websocket\r\n", 426, "Upgrade"),
+        ("/v1/ws", UPGRADE + 'Sec-WebSocket-Protocol: "\r\n', 400, "Sec-WebSocket-Protocol"),
+    ],
+)
+async def test_a_handshake_that_cannot_be_taken_is_answered(
+    tmp_path: Path, target: str, headers: str, status: int, says: str
+) -> None:
+    """The WebSocket library neither answers nor closes what it cannot parse, and answers the rest in plain text."""
+    async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
+        answer = await wired(gateway.port, f"GET {target} HTTP/1.1\r\n{PAGE}{headers}\r\n")
+        assert (answer.status, answer.problem["code"]) == (status, "invalid_frame")
+        assert says in answer.problem["detail"]
+        assert answer.headers["access-control-allow-origin"] == APP
+        assert answer.headers["sec-websocket-version"] == "13"
+
+
+@pytest.mark.field_case("31")
+@pytest.mark.parametrize(
+    ("version", "headers"),
+    [
+        ("1.1", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"),
+        ("1.0", "Transfer-Encoding: chunked\r\n"),
+    ],
+)
+async def test_a_body_of_ambiguous_length_is_refused_and_the_connection_closed(
+    tmp_path: Path, version: str, headers: str
+) -> None:
+    async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
+        request = f"POST /v1/messages HTTP/{version}\r\n{PAGE}{headers}\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        answer = await wired(gateway.port, request, until_closed=True)
+        assert (answer.status, answer.is_closed) == (400, True)
+        assert "ambiguous" in answer.problem["detail"]
+
+
+@pytest.mark.field_case("31")
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "Transfer-Encoding: gzip\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 1\r\nContent-Length: 2\r\n",
+        "X: a\0b\r\n",
+        f"X: {'y' * 100_000}\r\n",
+    ],
+)
+async def test_a_refused_head_has_the_headers_for_pages_and_the_date(tmp_path: Path, broken: str) -> None:
+    async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
+        answer = await wired(gateway.port, f"POST /v1/messages HTTP/1.1\r\n{PAGE}{broken}\r\n")
+        assert answer.status in (400, 431, 501)
+        assert answer.headers["access-control-allow-origin"] == APP
+        assert answer.headers["date"].endswith("GMT")
+
+
 @pytest.mark.usefixtures("_hurried")
 @pytest.mark.parametrize("parts", [1, 2])
 async def test_a_websocket_outlives_the_times_of_requests(tmp_path: Path, parts: int) -> None:

@@ -7,6 +7,7 @@ sent it. Its h11 variant is the one that is extended here.
 import asyncio
 import sys
 from collections.abc import Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.gateway.http.cors import CrossOrigin
+from services.gateway.http.handshake import handshake_fault
 from services.gateway.http.headers import has_body, headers_so_far
 from services.gateway.http.problems import problem
 from tidings.errors import Refused
@@ -24,6 +26,8 @@ HEAD_S = 10.0
 BODY_S = 60.0
 # To close at once would reset the connection under the answer if the client is still sending.
 LINGER_S = 2.0
+# Longer heads are refused by h11.
+_HEAD_BYTES = 16_384
 
 _TEXTS = {
     400: "this is not HTTP/1.1 as RFC 9112 has it; the connection is closed",
@@ -45,6 +49,8 @@ class BoundedProtocol(H11Protocol):
         self._awaited: object = None
         self._is_refused = False
         self._is_upgraded = False
+        # The head as it came: of one that it refuses h11 keeps nothing.
+        self._head = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection on which no request begins ends like one on which none follows."""
@@ -60,12 +66,15 @@ class BoundedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came; see how long the rest may take."""
         if not self._is_refused:
+            if self.conn.their_state is h11.IDLE:
+                self._head = (self._head + data)[:_HEAD_BYTES]
             super().data_received(data)
             self._watch()
 
     def on_response_complete(self) -> None:
         """An answer was sent; the next request may have begun already."""
         super().on_response_complete()
+        self._head = b""
         self._watch()
 
     def send_400_response(self, _msg: str) -> None:
@@ -82,8 +91,12 @@ class BoundedProtocol(H11Protocol):
             super().shutdown()
 
     def _should_upgrade(self) -> bool:
-        """A handshake has no body; a body that is announced would never be read."""
-        return not has_body(self.headers) and self.scope["method"] == "GET" and super()._should_upgrade()
+        """Whether the WebSocket library gets the connection. Anything else is answered by REST's edges."""
+        if has_body(self.headers) or self.scope["method"] != "GET" or not super()._should_upgrade():
+            return False
+        query = self.scope["query_string"]
+        target = self.scope["raw_path"] + (b"?" + query if query else b"")
+        return handshake_fault(target, self.headers) is None
 
     def _unsupported_upgrade_warning(self) -> None:
         """Clients offer h2c as they like; it is answered over HTTP/1.1, without a line in the log."""
@@ -123,7 +136,7 @@ class BoundedProtocol(H11Protocol):
 
     def _headers_so_far(self) -> Sequence[tuple[bytes, bytes]]:
         """Origin and Host of a request that h11 does not take, as far as they have arrived."""
-        return headers_so_far(self.conn.trailing_data[0])
+        return headers_so_far(self.conn.trailing_data[0] or self._head)
 
     def _refuse(self, status: int, request: Sequence[tuple[bytes, bytes]]) -> None:
         """Answer if nothing was answered yet, and close. The application hears that the client is gone."""
@@ -132,7 +145,8 @@ class BoundedProtocol(H11Protocol):
         self._unset_keepalive_if_required()
         code = "timeout" if status == 408 else "invalid_frame"
         answer = problem(Refused(code, _TEXTS.get(status, _TEXTS[400])), status, {"Connection": "close"})
-        headers = [*answer.raw_headers, *self.cross_origin.headers(request)]
+        date = (b"date", formatdate(usegmt=True).encode())
+        headers = [date, *answer.raw_headers, *self.cross_origin.headers(request)]
         try:
             for event in (
                 h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),

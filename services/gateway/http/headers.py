@@ -16,6 +16,12 @@ def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     )
 
 
+def is_ambiguous(http_version: str, headers: Headers) -> bool:
+    """Whether a proxy on the way may have read another length of the body (RFC 9112, section 6.1)."""
+    names = {name for name, _ in headers}
+    return b"transfer-encoding" in names and (b"content-length" in names or http_version == "1.0")
+
+
 def headers_so_far(begun: bytes) -> list[tuple[bytes, bytes]]:
     """Origin and Host of a request that is not parsed, as far as they have arrived."""
     return [(name.lower(), value.strip()) for name, value in _HEAD_LINE.findall(begun)]

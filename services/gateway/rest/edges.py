@@ -7,7 +7,8 @@ from typing import Any
 from starlette.responses import Response
 
 from services.gateway.http.cors import CrossOrigin
-from services.gateway.http.headers import Headers, has_body, values
+from services.gateway.http.handshake import handshake_fault
+from services.gateway.http.headers import has_body, is_ambiguous, values
 from services.gateway.http.problems import problem
 from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
 from services.gateway.rest.paths import routed_path
@@ -63,8 +64,11 @@ class HttpEdges:
             scope["path"] = routed_path(scope["raw_path"].decode("ascii"))
         except Refused as refused:
             return problem(refused)
+        if is_ambiguous(scope["http_version"], scope["headers"]):
+            text = "the length of the body is ambiguous: send Content-Length, or Transfer-Encoding with HTTP/1.1"
+            return problem(Refused("invalid_frame", text), 400, {"Connection": "close"})
         if scope["path"] == SOCKET_PATH:
-            return no_handshake(scope["headers"])
+            return no_handshake(scope)
         match scope["method"]:
             case "OPTIONS":
                 return self._cross_origin.preflight(scope["headers"]) or self._options(scope)
@@ -106,16 +110,27 @@ def allow(methods: set[str]) -> str:
     return ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
-def no_handshake(request: Headers) -> Response:
-    """For the path of the WebSocket without a handshake: browsers and proxies show the text to who has to act."""
+def no_handshake(scope: Scope) -> Response:
+    """For the path of the WebSocket without a handshake that can be taken. Browsers and proxies show the text."""
+    request = scope["headers"]
     if has_body(request):
         # It is not waited for: whoever announces it may send nothing more before an answer.
         return problem(Refused("invalid_frame", f"{SOCKET_PATH} is a WebSocket; a handshake is a GET without a body"))
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": SUBPROTOCOL,
+    }
+    if values(request, b"upgrade") and scope["method"] == "GET":
+        query = scope["query_string"]
+        fault = handshake_fault(scope["raw_path"] + (b"?" + query if query else b""), request)
+        if fault is not None:
+            return problem(Refused("invalid_frame", fault.text), fault.status, headers)
     text = (
         f"{SOCKET_PATH} is a WebSocket; a handshake is a GET"
         if values(request, b"upgrade")
         else f"{SOCKET_PATH} is a WebSocket, and no Upgrade header has arrived: a proxy on the way probably drops it "
         "(nginx needs proxy_http_version 1.1 and the headers Upgrade and Connection passed on)"
     )
-    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": SUBPROTOCOL}
     return problem(Refused("invalid_frame", text), 426, headers)

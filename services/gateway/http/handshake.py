@@ -1,0 +1,39 @@
+"""Whether a WebSocket handshake is one that the WebSocket library takes.
+
+The library gets the socket only after this: what it cannot parse it would neither answer nor close, and what it refuses
+it answers in plain text, which a page of another origin cannot read.
+"""
+
+from dataclasses import dataclass
+
+from websockets.exceptions import InvalidHandshake, InvalidUpgrade, SecurityError
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from services.gateway.http.headers import Headers
+
+_TOO_LONG = "the head of a handshake has at most 128 headers and 8 KiB a line; send fewer or smaller cookies"
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFault:
+    """Why a handshake is refused, and the status of the answer."""
+
+    status: int
+    text: str
+
+
+def handshake_fault(target: bytes, headers: Headers) -> HandshakeFault | None:
+    """None for a handshake that will be accepted. `target`: path and query as they were sent; names in lower case."""
+    lines = [b"GET " + target + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
+    library = ServerProtocol()
+    library.receive_data(b"\r\n".join(lines) + b"\r\n\r\n")
+    events = library.events_received()
+    if not events or not isinstance(events[0], Request):
+        is_too_long = isinstance(library.handshake_exc or library.parser_exc, SecurityError) or len(headers) > 128
+        return HandshakeFault(431, _TOO_LONG) if is_too_long else HandshakeFault(400, "this is no WebSocket handshake")
+    if library.accept(events[0]).status_code == 101:
+        return None
+    error = library.handshake_exc
+    status = 426 if isinstance(error, InvalidUpgrade) else 400
+    return HandshakeFault(status, str(error) if isinstance(error, InvalidHandshake) else "this is no handshake")
