@@ -9,10 +9,13 @@ import orjson
 from services.gateway.protocol.commands import session_not_found
 from services.gateway.reads.batching import Batched
 from tidings import ids
-from tidings.errors import StoreUnavailable
+from tidings.errors import Refused, StoreUnavailable
 from tidings.groups import SHARE_HISTORY
 from tidings.store.base import Store
 from tidings.store.rows import MODE_WRITE, NEWEST, ROLE_MEMBER, GroupRow, MemberRow
+
+# A page is read again when the caller's membership has changed since its start (G10).
+MOST_READS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +123,8 @@ def _membership(group: GroupRow, member: MemberRow) -> Membership:
         orjson.loads(group.settings).get(SHARE_HISTORY) is True,
         group,
     )
+
+
+def changes_too_often() -> Refused:
+    """After MOST_READS reads of one page."""
+    return Refused("unavailable", "your membership changes faster than the page can be read; try again")

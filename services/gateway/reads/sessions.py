@@ -11,7 +11,7 @@ from services.gateway.protocol.limits import PAGE_BYTES
 from services.gateway.reads.batching import Batched
 from services.gateway.reads.block_lists import BlockLists
 from services.gateway.reads.known_heads import KnownHeads
-from services.gateway.reads.membership import Membership, Memberships
+from services.gateway.reads.membership import MOST_READS, Membership, Memberships, changes_too_often
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.previews import preview
 from tidings import ids
@@ -133,12 +133,23 @@ class SessionReads:
 
     async def session(self, user_id: str, session_id: str) -> bytes:
         """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
-        head = (await self.heads((session_id,))).get(session_id)
-        member = await self._memberships.check(user_id, session_id)
-        head = head if head and _may_see(member, head) else None
+        member, head = await self._visible_head(user_id, session_id)
         found: Watermarks = await self.watermarks_of(user_id, [session_id])
         found = await self._within({session_id: member}, [head] if head else [], found)
         return orjson.dumps(_session(member, head, found))
+
+    async def _visible_head(self, user_id: str, session_id: str) -> tuple[Membership, MessageRow | None]:
+        """The head, read before the membership, so that a removed member gets no later one (G10).
+
+        A member who was removed and added again between the two reads may not see that head, but has a later one, which
+        is read then: an answer without it would show watermarks that go back (G8).
+        """
+        for _ in range(MOST_READS):
+            head = (await self.heads((session_id,))).get(session_id)
+            member = await self._memberships.check(user_id, session_id)
+            if head is None or _may_see(member, head):
+                return member, head
+        raise changes_too_often()
 
     async def _within(
         self, members: Mapping[str, Membership], heads: Sequence[MessageRow], found: Watermarks

@@ -13,11 +13,11 @@ from services.gateway.protocol.commands import session_not_found
 from services.gateway.protocol.requests import or_none
 from services.gateway.reads import groups as group_reads
 from services.gateway.reads.groups import MAX_MEMBERS_PAGE, GroupReads
-from services.gateway.reads.membership import Memberships
+from services.gateway.reads.membership import MOST_READS, Memberships, changes_too_often
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.client_msg_ids import client_msg_id_of, required_client_msg_id
 from services.gateway.rest.models import AddedMembers, CreatedGroup, GroupChange, LeftOut, MembersQuery
-from services.gateway.rest.wire import MOST_READS, answer, changes_too_often, json_object, query_of
+from services.gateway.rest.wire import answer, json_object, query_of
 from services.gateway.submit.command_calls import CommandCalls
 from tidings.clock import Clock
 from tidings.store.rows import GroupRow

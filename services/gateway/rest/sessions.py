@@ -5,13 +5,13 @@ from starlette.responses import Response
 
 from services.gateway.protocol.limits import MAX_PAGE
 from services.gateway.protocol.requests import ReadRequest, or_none, read
-from services.gateway.reads.membership import Membership, Memberships
+from services.gateway.reads.membership import MOST_READS, Membership, Memberships, changes_too_often
 from services.gateway.reads.receipts import ReceiptReads
 from services.gateway.reads.session_list import SessionLists
 from services.gateway.reads.sessions import HistoryRange, SessionReads
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.models import HistoryQuery, ReadMark, ReceiptsQuery, SessionsQuery
-from services.gateway.rest.wire import MOST_READS, answer, changes_too_often, json_object, path_number, query_of
+from services.gateway.rest.wire import answer, json_object, path_number, query_of
 from services.gateway.submit.read_marks import ReadMarks
 from tidings import ids
 from tidings.errors import Refused

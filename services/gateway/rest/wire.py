@@ -18,8 +18,6 @@ from tidings.errors import Refused
 
 # A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
 BATCH_BYTES = 1024 * 1024
-# A page is read again when the caller's membership has changed since its start (G10).
-MOST_READS = 8
 # Of MAX_NUMBER: longer digits are not converted but count as a number above it.
 MAX_DIGITS = 16
 
@@ -38,11 +36,6 @@ def answer(value: Struct | bytes, status: int = 200) -> Response:
     """One of `models` as JSON; bytes are JSON already."""
     content = value if isinstance(value, bytes) else msgspec.json.encode(value)
     return Response(content, status, media_type="application/json")
-
-
-def changes_too_often() -> Refused:
-    """After MOST_READS reads of one page."""
-    return Refused("unavailable", "your membership changes faster than the page can be read; try again")
 
 
 async def json_object(

@@ -114,3 +114,22 @@ async def test_who_was_out_for_a_part_of_a_call_is_told_nothing_of_that_time(cal
             answers.add(told)
     if call is not CALLS["receipts of then"]:
         assert len(answers) > 1
+
+
+@pytest.mark.parametrize("shares", [False, True])
+async def test_a_session_is_shown_with_its_head_though_its_member_was_added_again(*, shares: bool) -> None:
+    """Without a head its watermarks would be 0, and so go back (G8)."""
+    shown = 0
+    for removed_at in range(1, MOST_READS + 1):
+        for back_at in range(removed_at, MOST_READS + 2):
+            store = MemoryStore(FakeClock())
+            await write_confirmed(store, before(shares=shares))
+            calls = calls_of(store)
+            before_read(store, back_at, lambda store=store: write_confirmed(store, bob_again()))  # type: ignore[misc]
+            before_read(store, removed_at, lambda store=store: write_confirmed(store, without_bob(shares=shares)))  # type: ignore[misc]
+            told = await answer_of(CALLS["session"](*calls))
+            if told:
+                session = orjson.loads(told)
+                assert session["head"]["seq"] >= session["joined_seq"], (removed_at, back_at, session)
+                shown += 1
+    assert shown
