@@ -14,6 +14,7 @@ from services.gateway.reads.message_cache import block_of
 from services.gateway.reads.messages import MessageReads
 from tidings import ids
 from tidings.errors import StoreUnavailable
+from tidings.logging import logger
 from tidings.store import history
 from tidings.store.base import Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow
@@ -26,6 +27,8 @@ _MANY_BUCKETS = 10_000
 # Wider than any bucket (LimitSettings: at most 5,000 rows), and as much as the port reads at once.
 _BUCKET_SPAN = 10_000
 _ABOVE_ALL = 2**62
+
+_log = logger("tidings.gateway.inbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,14 @@ class InboxReads:
             for row in part:
                 message = stored.get((row.session_id, row.seq))
                 if message is None and not items:
+                    _log.error(
+                        "a message that is in an inbox cannot be read",
+                        session=row.session_id,
+                        seq=row.seq,
+                        user=row.user_id,
+                        inbox_seq=row.inbox_seq,
+                        action="Cassandra has lost a confirmed row; see docs/OPERATIONS.md, Message lost by Cassandra",
+                    )
                     raise StoreUnavailable(f"{row.session_id}: seq {row.seq} is in an inbox but cannot be read")
                 if message is None:
                     return items

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+from structlog.testing import capture_logs
+
 from services.gateway.protocol.limits import PAGE_BYTES
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.reads.messages import MessageReads
 from tests.contract.store.making import bucket, inbox_row, message, segment, write_confirmed
 from tidings.clock import SystemClock
+from tidings.errors import StoreUnavailable
 from tidings.store.base import SessionSegment
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import MessageRow, Row
@@ -62,3 +66,15 @@ async def test_a_page_ends_before_what_cannot_be_read() -> None:
     await write_confirmed(store, [replace(inbox_row("bob", 2 * 40 + 1), session_id=GROUPS[40], seq=STORED + 9)])
     page = await reads(store).page("bob", 0, 200)
     assert [number for number, _ in page.items] == list(range(1, 2 * 40 + 1))
+
+
+async def test_a_message_that_cassandra_lost_is_logged_and_not_skipped() -> None:
+    """A row that is only late must not be missed, so a client waits; the operator learns the place."""
+    store = CountingStore()
+    lost = [bucket("bob", 0, 1), segment("d:alice:bob", 1, 1), message("d:alice:bob", 2)]
+    await write_confirmed(store, [*lost, *(replace(inbox_row("bob", seq), seq=seq) for seq in (1, 2))])
+    with capture_logs() as logs, pytest.raises(StoreUnavailable):
+        await reads(store).page("bob", 0, 10)
+    (line,) = logs
+    assert (line["log_level"], line["session"], line["seq"], line["inbox_seq"]) == ("error", "d:alice:bob", 1, 1)
+    assert [item[0] for item in (await reads(store).page("bob", 1, 10)).items] == [2]
