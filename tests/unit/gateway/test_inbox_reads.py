@@ -71,8 +71,8 @@ async def test_a_page_ends_before_what_cannot_be_read() -> None:
 async def test_a_message_that_cassandra_lost_is_logged_and_not_skipped() -> None:
     """A row that is only late must not be missed, so a client waits; the operator learns the place."""
     store = CountingStore()
-    lost = [bucket("bob", 0, 1), segment("d:alice:bob", 1, 1), message("d:alice:bob", 2)]
-    await write_confirmed(store, [*lost, *(replace(inbox_row("bob", seq), seq=seq) for seq in (1, 2))])
+    rows: list[Row] = [bucket("bob", 0, 1), segment("d:alice:bob", 1, 1), message("d:alice:bob", 2)]
+    await write_confirmed(store, [*rows, *(replace(inbox_row("bob", seq), seq=seq) for seq in (1, 2))])
     with capture_logs() as logs, pytest.raises(StoreUnavailable):
         await reads(store).page("bob", 0, 10)
     (line,) = logs
