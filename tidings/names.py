@@ -27,11 +27,10 @@ _IN_PLACE = regex.compile(
     # a joiner inside a word, beside a letter that joins: Persian, also behind a number or a Latin acronym
     rf"|(?<={_JOINING}\p{{M}}*)\p{{Join_Control}}(?=[\p{{L}}\p{{N}}])"
     rf"|(?<=[\p{{L}}\p{{M}}\p{{N}}])\p{{Join_Control}}(?={_JOINING})"
-    # a joiner inside a word, after a virama or before it: Sinhala, Telugu, Bengali
-    rf"|(?<={_INDIC}\p{{M}}*{_VIRAMA})\p{{Join_Control}}(?={_INDIC})"
+    # a joiner after a virama, as in domain names (RFC 5892, A.1 and A.2): Sinhala, Malayalam's chillu, and Telugu, whose
+    # keyboards end words with it; or before a virama inside a word: Bengali
+    rf"|(?<={_INDIC}\p{{M}}*{_VIRAMA})\p{{Join_Control}}(?!\p{{M}})"
     rf"|(?<={_INDIC}\p{{M}}*)\u200D(?={_VIRAMA}{_INDIC})"
-    # a chillu as Malayalam wrote it before Unicode 5.1, also at the end of a word; no property names its letters
-    rf"|(?<=[\u0D15\u0D23\u0D28\u0D30\u0D32\u0D33]{_VIRAMA})\u200D(?!\p{{M}})"
     # a non-joiner beside a sign that moves with the vowel: Khmer
     rf"|(?<={_INDIC}\p{{M}}*)\u200C(?={_SHIFTER})|(?<={_INDIC}\p{{M}}*{_SHIFTER})\u200C(?=\p{{M}})"
     # a variant of an emoji, as text or picture; a digit varies in a keycap only
@@ -43,6 +42,8 @@ _IN_PLACE = regex.compile(
     r"|(?<=[\p{Script=Mongolian}&&\p{L}])[\u180B-\u180D\u180F]"
     r"|(?<=[[\p{Script=Myanmar}\p{Script=Phags_Pa}\p{Script=Manichaean}\p{Script=Egyptian_Hieroglyphs}]&&\p{L}])"
     r"[\uFE00-\uFE06]"
+    # a place to break a line in scripts that write no spaces, which their keyboards insert: Khmer, Thai
+    r"|(?<=\p{Line_Break=Complex_Context})\u200B(?=\p{Line_Break=Complex_Context})"
     # the flag of a part of a country: England
     r"|(?<=\U0001F3F4)[\U000E0030-\U000E0039\U000E0061-\U000E007A]{3,6}\U000E007F"
     r")"
