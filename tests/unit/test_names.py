@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,13 +27,22 @@ GOOD = {
     "Persian ordinal": "۵\u200cام",
     "Malayalam with ZWJ at its end": "അവന്\u200d",
     "Telugu with ZWNJ at its end": "జాక్\u200c",
+    "Devanagari with ZWJ at its end": "क्\u200d",
+    "Khmer with a break": "ខ្ញុំ\u200bទៅ",
+    "Telugu with ZWNJ inside": "బ్యాక్\u200cఅప్",
+    "Sinhala with ZWJ": "ශ්\u200dරී",
+    "Devanagari with ZWNJ": "क्\u200cष",
+    "Persian after a Latin acronym": "CD\u200cها",
+    "Persian after a letter that does not join": "برادر\u200cها",
+    "heart on fire": "❤️\u200d🔥",
     "Bengali ya": "র\u200d্য",
     "combining accent": "e\u0301",
     "Hebrew with points": "שָׁלוֹם",
     "Han with a variant": "葛\U000e0100",
-    "Khmer with a break": "ខ្ញុំ\u200bទៅ",
+    "mathematical variant": "∩\ufe00",
     "Mongolian with a variant": "ᠠ᠋ᠨ",
     "Arabic sign before a number": "\u0601١",
+    "Arabic number sign before a number": "\u0600١",
     "Hangul": "한국",
     "symbol": "₿",
     "number": "①",
@@ -84,6 +94,23 @@ BAD = {
     "tag without an end": "\U0001f3f4\U000e0067\U000e0062",
     "byte order mark": "\ufeffa",
     "musical format": "a\U0001d173",
+    "Braille blank at the end": "a\u2800",
+    "Braille blank at the begin": "\u2800a",
+    "Braille blank inside": "a\u2800b",
+    "null notehead at the end": "a\U0001d159",
+    "hieroglyph blanks inside": "a\U00013441\U00013442b",
+    "Khitan filler": "a\U00016fe4",
+    "grapheme joiner inside": "a\u034fb",
+    "grapheme joiners inside": "a\u034f\u034fb",
+    "Persian with ZWNJ at its end": "نامه\u200c",
+    "Persian with ZWNJ at its begin": "\u200cنامه",
+    "Persian with ZWJ at its end": "نامه\u200d",
+    "Persian with ZWNJ before a blank": "نامه\u200c ما",
+    "ZWNJ inside a Latin word": "ad\u200cmin",
+    "ZWJ between emoji and letter": "😀\u200da",
+    "variant of a digit": "1\ufe0f",
+    "variant of punctuation": "a!\ufe00",
+    "two variation selectors": "葛\U000e0100\U000e0101",
 }
 NOT_DRAWN = frozenset("\u2800\u3164\u115f\u1160\uffa0\U0001d159\U00013441\U00013442\ufffc")
 TURNING = frozenset(["LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"])
@@ -112,6 +139,20 @@ def test_a_name_of_one_code_point_is_a_visible_one() -> None:
     assert not wrong
 
 
+def test_what_is_not_drawn_is_refused_in_plain_words() -> None:
+    every = "".join(map(chr, range(0x110000)))
+    hidden = [*regex.findall(r"\p{Default_Ignorable_Code_Point}", every), *"\u2800\U0001d159\U00013441\U00013442"]
+    places = ("{}ab", "a{}b", "ab{}", "a{} b", "a {}b", "é{}1", "1{}.", "!{}")
+    assert [ascii(one) for one in hidden for place in places if name_fault(place.format(one)) is None] == []
+
+
+@given(st.text(st.characters(categories=["L"])), st.sampled_from("\u200c\u200d"), st.sampled_from(["", " ", "."]))
+def test_a_joiner_at_the_edge_of_a_word_is_refused(word: str, joiner: str, after: str) -> None:
+    assert name_fault(joiner + word)
+    assert name_fault(word + joiner + after)
+    assert name_fault(word + joiner + joiner + word)
+
+
 @settings(max_examples=500)
 @given(st.text(min_size=1))
 def test_a_name_that_is_taken_holds_nothing_dangerous(name: str) -> None:
@@ -134,4 +175,4 @@ def test_good_names_join_and_a_control_spoils_them(one: str, other: str, control
 
 def test_a_fault_names_the_character_to_take_out() -> None:
     assert "U+202E (RIGHT-TO-LEFT OVERRIDE)" in (name_fault("a\u202eb") or "")
-    assert "visible character" in (name_fault("\u2800") or "")
+    assert "visible character" in (name_fault(" ") or "")
