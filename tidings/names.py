@@ -27,8 +27,8 @@ _IN_PLACE = regex.compile(
     # a joiner inside a word, beside a letter that joins: Persian, also behind a number or a Latin acronym
     rf"|(?<={_JOINING}\p{{M}}*)\p{{Join_Control}}(?=[\p{{L}}\p{{N}}])"
     rf"|(?<=[\p{{L}}\p{{M}}\p{{N}}])\p{{Join_Control}}(?={_JOINING})"
-    # a joiner after a virama, as in domain names (RFC 5892, A.1 and A.2): Sinhala, Malayalam's chillu, and Telugu, whose
-    # keyboards end words with it; or before a virama inside a word: Bengali
+    # a joiner after a virama, as in domain names (RFC 5892, A.1 and A.2): Sinhala, Malayalam's chillu, and Telugu,
+    # whose keyboards end words with it; or before a virama inside a word: Bengali
     rf"|(?<={_INDIC}\p{{M}}*{_VIRAMA})\p{{Join_Control}}(?!\p{{M}})"
     rf"|(?<={_INDIC}\p{{M}}*)\u200D(?={_VIRAMA}{_INDIC})"
     # a non-joiner beside a sign that moves with the vowel: Khmer
