@@ -140,7 +140,7 @@ BUGS = (
         by.OWN_HEADS,
     ),
     bug(
-        "a joining after the head vouches for it",
+        "a joining after the head confirms the membership at it",
         "services/gateway/large_groups/heads.py",
         "if is_member(group, member) and member.joined_seq <= heads[name]:",
         "if is_member(group, member):",

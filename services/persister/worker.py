@@ -64,6 +64,7 @@ class PersisterStage:
 
     async def run(self, work: Round[Command]) -> None:
         """Run one round. The order of the steps is what makes an ack a promise."""
+        self._sessions.begin()
         # 1. Load the state of every session as of the round's first offset. Rows at or above it come from an earlier
         #    try that was not confirmed, and are decided again: law 5 (a replay ignores later rows).
         arrived = _commands(work)
@@ -80,7 +81,6 @@ class PersisterStage:
         await work.emit(self._producer, effects.outbox)
         # 6. Keep the drafts. The worker calls `confirmed` next, for the partitions that have not failed, and commits
         #    their offsets and marks.
-        self._sessions.begin()
         for session_id, draft in drafts.items():
             self._sessions.drafts(draft.partition)[session_id] = draft
 

@@ -89,6 +89,7 @@ class ReceiptsStage:
 
     async def run(self, work: Round[Claim | Persisted]) -> None:
         """One round: no watermark is published before a quorum has it."""
+        self._published.begin()
         # 1. Gather the claims, and take heads and memberships from stored messages. Repeats are dropped by law 4
         #    (every stage drops what it has seen).
         source_partitions: dict[UserOfSession, int] = {}
@@ -115,7 +116,6 @@ class ReceiptsStage:
         await work.emit(self._producer, outbox)
         self._publish_later({name: counted for name, counted in due.items() if work.has_failed(counted[0])})
         # 6. The worker confirms: drafts become the cache, and it commits offset and marks.
-        self._published.begin()
         for pair, watermarks in merged.moved.items():
             self._published.drafts(source_partitions[pair])[pair] = watermarks
 

@@ -69,18 +69,19 @@ class LiveAnswers:
             links = list(self._waiting)[:USERS_AT_ONCE]
             seqs = {link: self._waiting.pop(link) for link in links}
             users = {link.connection.user_id for link in links}
-            visits = {user_id: self._registry.group_tracker.generation(user_id) for user_id in users}
+            generations = {user_id: self._registry.group_tracker.generation(user_id) for user_id in users}
             learned = await self._learn_all(users.union(again))
             self._beat_soon(learned.intersection(again))
             self._announce(set(again) - learned)
             heads, unread = await self._heads.of_users(users & learned)
             for link, inbox_seq in seqs.items():
-                if link.connection.user_id not in heads or link.connection.user_id in unread:
+                user_id = link.connection.user_id
+                if user_id not in heads or user_id in unread:
                     continue
-                if self._registry.group_tracker.generation(link.connection.user_id) != visits[link.connection.user_id]:
+                if self._registry.group_tracker.generation(user_id) != generations[user_id]:
                     # Pushes were lost meanwhile, so this read does not count: presence is due and leads to a new one.
                     continue
-                link.connection.went_live(inbox_seq, heads[link.connection.user_id], self._clock.monotonic_ms())
+                link.connection.went_live(inbox_seq, heads[user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
                 self._registry.settle(link)
 
@@ -113,12 +114,12 @@ class LiveAnswers:
     async def _learn(self, user_id: str) -> None:
         """Raises StoreUnavailable."""
         groups = self._registry.group_tracker
-        visit = groups.generation(user_id)
+        generation = groups.generation(user_id)
         rows = await self._store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
         asked = {name for name in listed.union(groups.tracked_sessions(user_id)) if ids.is_group_session(name)}
-        groups.begin_load(visit, user_id, asked)
+        groups.begin_load(generation, user_id, asked)
         # Before the versions: what they say holds at least up to there.
         heads = await self._sessions.head_seqs(asked)
         versions = await self._memberships.versions(user_id, asked)
-        groups.apply_versions(visit, versions.values(), heads)
+        groups.apply_versions(generation, versions.values(), heads)

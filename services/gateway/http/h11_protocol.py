@@ -26,8 +26,8 @@ HEAD_S = 10.0
 BODY_S = 60.0
 # To close at once would reset the connection under the answer if the client is still sending.
 LINGER_S = 2.0
-# Longer heads are refused by h11.
-_HEAD_BYTES = 16_384
+# As much of a head is kept: h11 may refuse longer ones, and Origin and Host come early.
+HEAD_BYTES = 16_384
 
 _TEXTS = {
     400: "this is not HTTP/1.1 as RFC 9112 has it; the connection is closed",
@@ -67,7 +67,7 @@ class BoundedProtocol(H11Protocol):
         """Bytes came; see how long the rest may take."""
         if not self._is_refused:
             if self.conn.their_state is h11.IDLE:
-                self._head = (self._head + data)[:_HEAD_BYTES]
+                self._head = (self._head + data)[:HEAD_BYTES]
             super().data_received(data)
             self._watch()
 
@@ -94,9 +94,7 @@ class BoundedProtocol(H11Protocol):
         """Whether the WebSocket library gets the connection. Anything else is answered by REST's edges."""
         if has_body(self.headers) or self.scope["method"] != "GET" or not super()._should_upgrade():
             return False
-        query = self.scope["query_string"]
-        target = self.scope["raw_path"] + (b"?" + query if query else b"")
-        return handshake_fault(target, self.headers) is None
+        return handshake_fault(self.scope) is None
 
     def _unsupported_upgrade_warning(self) -> None:
         """Clients offer h2c as they like; it is answered over HTTP/1.1, without a line in the log."""

@@ -4,15 +4,18 @@ The library gets the socket only after this: what it cannot parse it would neith
 it answers in plain text, which a page of another origin cannot read.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from websockets.exceptions import InvalidHandshake, InvalidUpgrade, SecurityError
-from websockets.http11 import Request
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request
 from websockets.server import ServerProtocol
 
-from services.gateway.http.headers import Headers
-
-_TOO_LONG = "the head of a handshake has at most 128 headers and 8 KiB a line; send fewer or smaller cookies"
+_TOO_LONG = (
+    f"the head of a handshake has at most {MAX_NUM_HEADERS} headers and {MAX_LINE_LENGTH // 1024} KiB a line;"
+    " send fewer or smaller cookies"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,18 @@ class HandshakeFault:
     text: str
 
 
-def handshake_fault(target: bytes, headers: Headers) -> HandshakeFault | None:
-    """None for a handshake that will be accepted. `target`: path and query as they were sent; names in lower case."""
+def handshake_fault(scope: Mapping[str, Any]) -> HandshakeFault | None:
+    """None for a handshake that will be accepted. `scope`: of a GET, as ASGI has it."""
+    headers, query = scope["headers"], scope["query_string"]
+    target = scope["raw_path"] + (b"?" + query if query else b"")
     lines = [b"GET " + target + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
     library = ServerProtocol()
     library.receive_data(b"\r\n".join(lines) + b"\r\n\r\n")
     events = library.events_received()
     if not events or not isinstance(events[0], Request):
-        is_too_long = isinstance(library.handshake_exc or library.parser_exc, SecurityError) or len(headers) > 128
+        is_too_long = (
+            isinstance(library.handshake_exc or library.parser_exc, SecurityError) or len(headers) > MAX_NUM_HEADERS
+        )
         return HandshakeFault(431, _TOO_LONG) if is_too_long else HandshakeFault(400, "this is no WebSocket handshake")
     if library.accept(events[0]).status_code == 101:
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.gateway.http.cors import CrossOrigin
-from services.gateway.http.h11_protocol import LINGER_S
+from services.gateway.http.h11_protocol import HEAD_BYTES, LINGER_S
 from services.gateway.http.headers import Headers, headers_so_far
 from tidings import metrics
 from tidings.errors import HTTP_STATUS, ConfigurationError
@@ -25,8 +25,6 @@ CALL_SOCKETS = 24
 # Sockets above the limit that wait for their request to be answered 503; those above are closed at once.
 REFUSED_AT_ONCE = 32
 REFUSED_WITHIN_S = 1.0
-# More of a head is not waited for: Origin and Host are in it.
-_HEAD_BYTES = 16_384
 _VARIABLE = "TIDINGS_MAX_CONNECTIONS"
 
 _log = logger("tidings.gateway.sockets")
@@ -93,7 +91,7 @@ class Refusals:
         """A part of its request; what comes after the answer is not looked at."""
         if transport in self._heads:
             self._heads[transport] += data
-            if b"\r\n\r\n" in self._heads[transport] or len(self._heads[transport]) > _HEAD_BYTES:
+            if b"\r\n\r\n" in self._heads[transport] or len(self._heads[transport]) > HEAD_BYTES:
                 self.answer(transport)
 
     def answer(self, transport: asyncio.Transport) -> None:

@@ -325,11 +325,7 @@ def _reason(model: type[Struct], found: str) -> str:
     path, is_item, _ = place.partition("[")
     if is_item and f"{path}[]" in described:
         return f"each of {path} is {described[f'{path}[]']}"
-    return _is(model, path) if path in described else what
-
-
-def _is(model: type[Struct], path: str) -> str:
-    return f"{path} is {_descriptions(model)[path]}"
+    return f"{path} is {described[path]}" if path in described else what
 
 
 @cache

@@ -122,14 +122,12 @@ def no_handshake(scope: Scope) -> Response:
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Protocol": SUBPROTOCOL,
     }
-    if values(request, b"upgrade") and scope["method"] == "GET":
-        query = scope["query_string"]
-        fault = handshake_fault(scope["raw_path"] + (b"?" + query if query else b""), request)
-        if fault is not None:
-            return problem(Refused("invalid_frame", fault.text), fault.status, headers)
+    has_upgrade = bool(values(request, b"upgrade"))
+    if has_upgrade and scope["method"] == "GET" and (fault := handshake_fault(scope)) is not None:
+        return problem(Refused("invalid_frame", fault.text), fault.status, headers)
     text = (
         f"{SOCKET_PATH} is a WebSocket; a handshake is a GET"
-        if values(request, b"upgrade")
+        if has_upgrade
         else f"{SOCKET_PATH} is a WebSocket, and no Upgrade header has arrived: a proxy on the way probably drops it "
         "(nginx needs proxy_http_version 1.1 and the headers Upgrade and Connection passed on)"
     )
