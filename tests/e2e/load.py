@@ -1,6 +1,7 @@
 """A steady flow of messages between pairs of users, and what it was told, to be checked against the tables."""
 
 import asyncio
+import itertools
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -122,12 +123,13 @@ class Load:
             await self._send()
 
     async def _send(self) -> None:
-        start, number = time.perf_counter(), 0
-        while self._is_flowing:
+        start = time.perf_counter()
+        for number in itertools.count():
             due = start + number / RATE_PER_S
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            if not self._is_flowing:  # asked after the wait: nothing may be sent once the check has begun
+                return
             self._pairs[number % PAIRS].send(number // PAIRS, due)
-            number += 1
 
     async def flows(self, since: float | None = None) -> Healed:
         """Wait until every session has stored and delivered a message scheduled since then (now)."""

@@ -126,6 +126,8 @@ class SessionLists:
         news = await self._news(user_id, order)
         if order is None or news.rows is None or not order.follow(news.after, news.tail, news.rows):
             return news.tail, False, _NOTHING
+        for row in news.rows:  # a row follows its message: without this `_also` would read the watermarks twice
+            self._sessions.known_heads.see(row.session_id, row.seq)
         expected = asked.names(order.ats)[: asked.limit]
         return news.tail, True, await self._also(user_id, expected, _NOTHING)
 

@@ -1,0 +1,262 @@
+"""`python -m benchmarks.beside CHECKOUT`: this checkout beside another one, on the same machine in the same minutes.
+
+Both run at once, each with servers of its own, and are measured in turns, step by step: what the machine does to
+one it does to the other. Each side is driven by its own checkout's benchmark and its own `.venv` (`make env`). The
+figure is the ratio of this checkout to the other one, each the median of its rounds. README.md has the method.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROUNDS, STEP_S, WARM_S = 6, 10.0, 25.0
+STEADY_RATE = 200
+CLIMB = range(2_000, 4_001, 500)
+SESSIONS, LISTS, GATEWAY_STARTS = 1_000, 25, 5
+IDLE_CONNECTIONS = 2_000
+# Name, members, connected, rates.
+GROUPS = (
+    ("h", 100, 100, (84.0, 140.0)),
+    ("w", 500, 100, (12.0, 30.0)),
+    ("r", 5_000, 1_000, (15.0, 26.0)),
+    ("few", 600, 500, (10.0,)),
+    ("many", 8_000, 500, (10.0,)),
+)
+LATENCIES = ("ack_p50_ms", "ack_p99_ms", "delivery_p50_ms", "delivery_p99_ms", "everybody_p50_ms")
+
+
+class Side:
+    """One checkout's deployment, and what is done in it. Runs with that checkout's own modules."""
+
+    def __init__(self, run_name: str) -> None:
+        """Starts everything."""
+        from benchmarks.processes import GeneratorProcess  # noqa: PLC0415 - of the checkout that this process runs in
+        from deploy.local.ports import free_ports  # noqa: PLC0415
+        from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack  # noqa: PLC0415
+
+        self._stack = Stack(DEFAULT_RUN_DIR / run_name, free_ports(), Counts(gateways=2, echoes=0))
+        self._stack.up()
+        self._direct = GeneratorProcess(self._stack.token_key_file, "127.0.0.1")
+        self._groups = GeneratorProcess(self._stack.token_key_file, "127.0.0.1", "benchmarks.group_generator")
+        self._session_ids: dict[str, str] = {}
+
+    def connect(self, sessions: int) -> dict[str, Any]:
+        """The pairs of the direct part."""
+        return self._direct.do("connect", port=self._stack.ports.gateway, sessions=sessions)
+
+    def direct(self, rate: float, seconds: float) -> dict[str, Any]:
+        """One step of direct messages."""
+        return self._measured(lambda: self._direct.do("run", rate=rate, seconds=seconds))
+
+    def make(self, name: str, members: int, online: int) -> dict[str, Any]:
+        """A group, and its connected members."""
+        self._session_ids[name] = self._groups.do("make", ports=self._ports(), name=name, members=members)["session_id"]
+        return self._groups.do("join", ports=self._ports(), name=name, online=online)
+
+    def group(self, name: str, rate: float, seconds: float) -> dict[str, Any]:
+        """One step of messages to it."""
+        session_id = self._session_ids[name]
+        return self._measured(
+            lambda: self._groups.do("run", name=name, session_id=session_id, rate=rate, seconds=seconds)
+        )
+
+    def befriend(self, sessions: int) -> dict[str, Any]:
+        """A user with so many direct sessions."""
+        return self._groups.do("befriend", port=self._stack.ports.gateway, user_id="popular", sessions=sessions)
+
+    def sessions(self, times: int) -> dict[str, Any]:
+        """Lists of that user's sessions, one after the other."""
+        port = self._stack.ports.gateway
+        took_s = self._groups.do("sessions", port=port, user_id="popular", limit=50, times=times)["took_s"]
+        return {"first_ms": took_s[0] * 1000, "median_ms": median(took_s[1:] or took_s) * 1000}
+
+    def restart(self, name: str) -> dict[str, Any]:
+        """A process of the deployment is stopped and started."""
+        self._stack.stop(name)
+        self._stack.start(name)
+        self._stack.wait_ready([name])
+        return {}
+
+    def idle(self, connections: int) -> dict[str, Any]:
+        """Resident memory of a gateway that has just been started, for each connection that does nothing."""
+        self.restart("gateway-1")
+        time.sleep(2)
+        before = self._usages()["gateway-1"].resident_bytes
+        self._direct.do("idle", port=self._stack.ports.gateway + 1, connections=connections)
+        time.sleep(5)
+        after = self._usages()["gateway-1"].resident_bytes
+        return {"kib_per_connection": (after - before) / 1024 / connections}
+
+    def end(self) -> dict[str, Any]:
+        """Stop everything."""
+        self._direct.quit()
+        self._groups.quit()
+        self._stack.down()
+        return {}
+
+    def _ports(self) -> list[int]:
+        return [self._stack.ports.gateway, self._stack.ports.gateway + 1]
+
+    def _usages(self) -> dict[str, Any]:
+        from benchmarks.__main__ import usages  # noqa: PLC0415
+
+        return usages(self._stack, self._direct)
+
+    def _measured(self, run: Any) -> dict[str, Any]:
+        """What the step says, and the CPU of the services for each message, without servers and generator."""
+        before = self._usages()
+        result: dict[str, Any] = run()
+        after = self._usages()
+        ours = [name for name in after if name.split("-")[0] in ("gateway", "persister", "fanout", "receipts")]
+        taken = {name: after[name].cpu_s - before[name].cpu_s for name in ours}
+        return result | {"services_cpu_ms": sum(taken.values()) / result["sent"] * 1000}
+
+
+def serve_side(run_name: str) -> None:
+    """One command a line, one answer a line, until `end`."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    side = Side(run_name)
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        command = json.loads(line)
+        what = command.pop("do")
+        print(json.dumps(getattr(side, what)(**command)), file=answers, flush=True)
+        if what == "end":
+            return
+
+
+class Beside:
+    """The two sides, this checkout's second, and the figures of each."""
+
+    def __init__(self, checkouts: tuple[Path, Path]) -> None:
+        """Starts both."""
+        self._processes = [_started(path, number) for number, path in enumerate(checkouts)]
+        for process in self._processes:
+            _answer_of(process)
+        self.figures: dict[str, tuple[list[float], list[float]]] = {}
+
+    def both(self, what: str, **arguments: Any) -> list[dict[str, Any]]:
+        """In turns; who is first changes every time, so that neither is always the one that finds things warm."""
+        self._processes.reverse()
+        answers = [(process, _asked(process, what, arguments)) for process in self._processes]
+        return [answer for _, answer in sorted(answers, key=lambda one: self._number(one[0]))]
+
+    def take(self, name: str, answers: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+        """One round's figures."""
+        for key in (key for key in keys if key in answers[0]):
+            lists = self.figures.setdefault(f"{name} {key}", ([], []))
+            for values, answer in zip(lists, answers, strict=True):
+                values.append(answer[key])
+        shown = [{key: round(answer[key], 2) for key in keys if key in answer} for answer in answers]
+        print(f"{time.strftime('%H:%M:%S')} {name}: {json.dumps(shown)}", flush=True)
+
+    def end(self) -> None:
+        """Stop both, also after a failure."""
+        for process in self._processes:
+            if process.poll() is None:
+                _asked(process, "end", {})
+                process.wait(60)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Medians, and the ratio of this checkout to the other."""
+        rows = []
+        for name, (other, this) in self.figures.items():
+            before, after = median(other), median(this)
+            rows.append({"figure": name, "other": round(before, 2), "this": round(after, 2)})
+            rows[-1]["ratio"] = round(after / before, 3)
+        return rows
+
+    def _number(self, process: subprocess.Popen[str]) -> int:
+        return int(process.args[-1])  # type: ignore[index,arg-type]
+
+
+def measure(sides: Beside, rounds: int) -> None:
+    """Everything that is measured, in the order in which it is."""
+    keys = (*LATENCIES, "services_cpu_ms")
+    sides.both("connect", sessions=200)
+    sides.both("direct", rate=500, seconds=WARM_S)
+    for _ in range(rounds):
+        sides.take("direct 200/s", sides.both("direct", rate=STEADY_RATE, seconds=STEP_S), keys)
+    highest = [0.0, 0.0]
+    for rate in CLIMB:
+        answers = sides.both("direct", rate=rate, seconds=STEP_S)
+        for number, one in enumerate(answers):
+            if one["acked_within_1s"] >= 0.999 and one["delivered"] >= one["acked"] == one["sent"]:
+                highest[number] = rate
+        sides.take(f"direct {rate}/s", answers, ("ack_p50_ms", "services_cpu_ms"))
+    sides.take("direct", [{"highest_held": rate} for rate in highest], ("highest_held",))
+    for name, members, online, rates in GROUPS:
+        sides.both("make", name=name, members=members, online=online)
+        sides.both("group", name=name, rate=rates[0], seconds=WARM_S)
+        for rate in rates:
+            for _ in range(rounds):
+                sides.take(
+                    f"{name} {members}/{online} {rate}/s",
+                    sides.both("group", name=name, rate=rate, seconds=STEP_S),
+                    keys,
+                )
+    sides.both("befriend", sessions=SESSIONS)
+    for _ in range(rounds + 1):
+        sides.take("session list, warm,", sides.both("sessions", times=LISTS), ("median_ms",))
+    for _ in range(GATEWAY_STARTS):
+        sides.both("restart", name="gateway-0")
+        sides.take("session list, cold,", sides.both("sessions", times=1), ("first_ms",))
+    sides.take("idle", sides.both("idle", connections=IDLE_CONNECTIONS), ("kib_per_connection",))
+
+
+def main() -> None:
+    """The comparison with the checkout of the first argument; a second one sets the rounds."""
+    here = Path(__file__).parents[1]
+    sides = Beside((Path(sys.argv[1]).resolve(), here))
+    try:
+        measure(sides, int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS)
+    finally:
+        sides.end()
+    rows = sides.table()
+    results = here / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    (results / "beside.json").write_text(json.dumps(rows, indent=1) + "\n")
+    for row in rows:
+        print(f"{row['ratio']:6.3f}  {row['other']:10.2f} -> {row['this']:10.2f}  {row['figure']}")
+
+
+def _started(checkout: Path, number: int) -> subprocess.Popen[str]:
+    """This file again, in the other role, with the checkout's interpreter and modules (-P: and not ours)."""
+    command = [str(checkout / ".venv/bin/python"), "-P", str(Path(__file__)), "side", str(number)]
+    environment = {"PYTHONPATH": str(checkout), "PATH": _path()}
+    return subprocess.Popen(
+        command, cwd=checkout, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def _path() -> str:
+    import os  # noqa: PLC0415
+
+    return os.environ["PATH"]
+
+
+def _asked(process: subprocess.Popen[str], what: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
+    process.stdin.flush()
+    return _answer_of(process)
+
+
+def _answer_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"{process.args}: ended with {process.wait(60)}")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["side"]:
+        serve_side(f"bench-side-{sys.argv[2]}")
+    else:
+        main()
