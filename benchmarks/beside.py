@@ -6,6 +6,7 @@ figure is the ratio of this checkout to the other one, each the median of its ro
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -134,9 +135,10 @@ class Beside:
 
     def __init__(self, checkouts: tuple[Path, Path]) -> None:
         """Starts both."""
-        self._processes = [_started(path, number) for number, path in enumerate(checkouts)]
-        for process in self._processes:
-            _answer_of(process)
+        self._processes: list[subprocess.Popen[str]] = []
+        for number, path in enumerate(checkouts):
+            self._processes.append(_started(path, number))
+            _answer_of(self._processes[-1])  # one after the other: each looks for free ports
         self.figures: dict[str, tuple[list[float], list[float]]] = {}
 
     def both(self, what: str, **arguments: Any) -> list[dict[str, Any]]:
@@ -227,16 +229,10 @@ def main() -> None:
 def _started(checkout: Path, number: int) -> subprocess.Popen[str]:
     """This file again, in the other role, with the checkout's interpreter and modules (-P: and not ours)."""
     command = [str(checkout / ".venv/bin/python"), "-P", str(Path(__file__)), "side", str(number)]
-    environment = {"PYTHONPATH": str(checkout), "PATH": _path()}
+    environment = {"PYTHONPATH": str(checkout), "PATH": os.environ["PATH"]}
     return subprocess.Popen(
         command, cwd=checkout, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-
-
-def _path() -> str:
-    import os  # noqa: PLC0415
-
-    return os.environ["PATH"]
 
 
 def _asked(process: subprocess.Popen[str], what: str, arguments: dict[str, Any]) -> dict[str, Any]:
