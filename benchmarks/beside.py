@@ -7,9 +7,11 @@ figure is the ratio of this checkout to the other one, each the median of its ro
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +29,7 @@ GROUPS = (
     ("few", 600, 500, (10.0,)),
     ("many", 8_000, 500, (10.0,)),
 )
+SERVICES = ("gateway", "persister", "fanout", "receipts")
 LATENCIES = ("ack_p50_ms", "ack_p99_ms", "delivery_p50_ms", "delivery_p99_ms", "everybody_p50_ms")
 
 
@@ -39,6 +42,7 @@ class Side:
         from deploy.local.ports import free_ports  # noqa: PLC0415
         from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack  # noqa: PLC0415
 
+        shutil.rmtree(DEFAULT_RUN_DIR / run_name, ignore_errors=True)
         self._stack = Stack(DEFAULT_RUN_DIR / run_name, free_ports(), Counts(gateways=2, echoes=0))
         self._stack.up()
         self._direct = GeneratorProcess(self._stack.token_key_file, "127.0.0.1")
@@ -112,9 +116,12 @@ class Side:
         before = self._usages()
         result: dict[str, Any] = run()
         after = self._usages()
-        ours = [name for name in after if name.split("-")[0] in ("gateway", "persister", "fanout", "receipts")]
+        ours = [name for name in after if name.split("-")[0] in SERVICES]
         taken = {name: after[name].cpu_s - before[name].cpu_s for name in ours}
-        return result | {"services_cpu_ms": sum(taken.values()) / result["sent"] * 1000}
+        cpu_ms: Counter[str] = Counter()
+        for name, taken_s in taken.items():
+            cpu_ms[f"{name.split('-')[0]}_cpu_ms"] += taken_s / result["sent"] * 1000
+        return result | cpu_ms | {"services_cpu_ms": cpu_ms.total()}
 
 
 def serve_side(run_name: str) -> None:
@@ -178,7 +185,7 @@ class Beside:
 
 def measure(sides: Beside, rounds: int) -> None:
     """Everything that is measured, in the order in which it is."""
-    keys = (*LATENCIES, "services_cpu_ms")
+    keys = (*LATENCIES, *(f"{name}_cpu_ms" for name in (*SERVICES, "services")))
     sides.both("connect", sessions=200)
     sides.both("direct", rate=500, seconds=WARM_S)
     for _ in range(rounds):

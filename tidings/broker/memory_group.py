@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from contextvars import Context
 
 from tidings.broker.base import AssignmentListener, Committed, Record, TopicPartition
 from tidings.broker.memory_faults import CommitFault, Faults
@@ -80,7 +81,10 @@ class MemoryGroup:
     def _rebalance(self) -> None:
         self._changed = True
         if self._rebalancing is None or self._rebalancing.done():
-            self._rebalancing = asyncio.get_running_loop().create_task(self._rebalance_while_changed())
+            self._rebalancing = asyncio.get_running_loop().create_task(
+                self._rebalance_while_changed(),
+                context=Context(),  # the coordinator acts for itself, whoever has joined or left
+            )
 
     async def _rebalance_while_changed(self) -> None:
         while self._changed:

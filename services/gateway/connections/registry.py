@@ -45,7 +45,7 @@ class ConnectionRegistry:
         self.group_tracker = GroupTracker()
         # Of the sessions that were pushed or read here.
         self.known_heads = known_heads or KnownHeads()
-        self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
+        self._slices: tuple[dict[Link, None], ...] = tuple({} for _ in range(SLICES))
         # Set while this gateway drains: each new connection gets its time to leave.
         self.on_sign_in: Callable[[Link], None] | None = None
 
@@ -63,7 +63,7 @@ class ConnectionRegistry:
         connection = Connection(f"{self._gateway_name}-{number:x}", self._rules, self._clock.monotonic_ms())
         link = Link(connection, send)
         self._links[connection.connection_id] = link
-        self._slice_of(link).add(link)
+        self._slice_of(link)[link] = None
         metrics.CONNECTIONS.set(len(self._links))
         return link
 
@@ -119,7 +119,7 @@ class ConnectionRegistry:
         connection = link.connection
         if self._links.pop(connection.connection_id, None) is None:
             return
-        self._slice_of(link).discard(link)
+        self._slice_of(link).pop(link, None)
         metrics.CONNECTIONS.set(len(self._links))
         metrics.CLOSES.labels(str(int(connection.closing[0] if connection.closing else NOT_OURS))).inc()
         if connection.user_id:
@@ -151,5 +151,5 @@ class ConnectionRegistry:
         if not any(other.connection.device_id == connection.device_id for other in others):
             self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=False)
 
-    def _slice_of(self, link: Link) -> set[Link]:
+    def _slice_of(self, link: Link) -> dict[Link, None]:
         return self._slices[hash(link.connection.connection_id) % SLICES]

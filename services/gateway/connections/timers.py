@@ -29,7 +29,7 @@ class Timers:
         self._inbox = inbox
         self._lives = lives
         self._clock = clock
-        self._due: set[Link] = set()
+        self._due: dict[Link, None] = {}
         self._beating: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -53,7 +53,7 @@ class Timers:
 
     async def beat(self) -> None:
         """Send the heartbeats that are due, with tails and heads read in batches; the last known ones if unread."""
-        links, self._due = self._due, set()
+        links, self._due = self._due, {}
         users = {link.connection.user_id for link in links}
         tails, heads = await asyncio.gather(_if_read(self._inbox.tails(users)), _if_read(self._lives.heads(users)))
         for link in links:
@@ -67,7 +67,7 @@ class Timers:
                 case Announce():
                     self._registry.announce(link)
                 case HeartbeatDue():
-                    self._due.add(link)
+                    self._due[link] = None
         self._registry.settle(link)
 
 

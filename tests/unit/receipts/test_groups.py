@@ -8,7 +8,7 @@ import pytest
 from services.receipts.crews import Crew
 from services.receipts.groups import Groups
 from services.receipts.merge import Claim
-from tests.unit.hazards.simulation import SimulatedClock, simulated
+from tests.simulation.virtual_time import VirtualClock, simulated
 from tests.unit.hazards.test_group_counts_hazards import held_up
 from tests.unit.receipts.test_crews import changed
 from tidings.store.base import TaggedRow
@@ -27,7 +27,7 @@ def group(as_of_seq: int, members: int, session_id: str = "g:1") -> GroupRow:
 
 
 async def tables(*rows: GroupRow | MemberRow | ReadRow) -> MemoryStore:
-    store = MemoryStore(SimulatedClock())
+    store = MemoryStore(VirtualClock())
     await store.write([TaggedRow(0, row) for row in rows])
     return store
 
