@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.protocol.bodies import BodyRules
@@ -24,7 +24,7 @@ from tidings.runtime.settings import (
     CassandraSettings,
     KafkaSettings,
     LimitSettings,
-    ProcessSettings,
+    ServiceSettings,
 )
 
 _ORIGINS = "TIDINGS_ALLOWED_ORIGINS"
@@ -138,12 +138,9 @@ def _checked(parse: Callable[[str, str], object], text: str, setting: str) -> No
         raise ValueError(str(error)) from None
 
 
-class GatewaySettings(BaseModel):
+class GatewaySettings(ServiceSettings):
     """Everything that the gateway can be told."""
 
-    model_config = ConfigDict(frozen=True)
-
-    process: ProcessSettings = Field(default_factory=ProcessSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
     groups: GroupIdSettings = Field(default_factory=GroupIdSettings)
