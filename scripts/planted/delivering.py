@@ -108,7 +108,7 @@ BUGS = (
     ),
     bug(
         "who joined after a message is its reader",
-        "services/receipts/crews.py",
+        "services/receipts/group_receipts.py",
         "        if first_seq <= last_seq:\n",
         "        first_seq = 0\n        if first_seq <= last_seq:\n",
         by.LATE_READER,
