@@ -87,8 +87,8 @@ BUGS = (
     bug(
         "a lower watermark that comes late is told as it comes",
         "services/gateway/push/router.py",
-        "told = self._told.risen(recipient_id, moved)",
-        "told = moved",
+        "highest = self._sent.risen(recipient_id, moved)",
+        "highest = moved",
         by.LATE_RECEIPT,
     ),
     bug(
