@@ -138,7 +138,7 @@ class MemoryGroupConsumer:
     def expire(self) -> None:
         """Time out the session, as of a paused process: other members get its partitions, without a callback here.
 
-        The member goes on reading and producing as a zombie, and its commits are refused. `rejoin` ends that state.
+        The member continues to read and produce as a zombie, and its commits are refused. `rejoin` ends that state.
         """
         self._group.drop(self._member_id)
         self._dropped.set()
@@ -190,7 +190,7 @@ class MemoryGroupConsumer:
 
     async def _unless_dropped(self, step: Awaitable[None]) -> None:
         running = asyncio.ensure_future(step)
-        self._steps.add(running)  # a zombie's step goes on, and asyncio itself holds no reference to it
+        self._steps.add(running)  # a zombie's step continues, and asyncio itself holds no reference to it
         running.add_done_callback(self._steps.discard)
         dropped = asyncio.ensure_future(self._dropped.wait())
         await asyncio.wait([running, dropped], return_when=asyncio.FIRST_COMPLETED)
