@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.client.test_client_receiving import ME, message
+from tests.unit.client.test_client_receiving import ME, Device, message
 from tidings_client.acks import Acks
 from tidings_client.claims import Claims
-from tidings_client.effects import Effect, FetchOwnMarks, SendFrame
+from tidings_client.effects import Cursor, Effect, FetchOwnMarks, SendFrame
 from tidings_client.frames import Ack, Message, Position, Read
 
 SESSION = "d:alice:bob"
@@ -194,3 +194,57 @@ def test_positions_are_said_per_session() -> None:
     (frame,) = [effect.frame for effect in acks.ready() if isinstance(effect, SendFrame)]
     assert isinstance(frame, Ack)
     assert set(frame.delivered) == {Position("d:alice:bob", 1), Position("d:bob:carol", 1)}
+
+
+def restarted(cursor: Cursor, *new: Message, before: int = 2, **rest: object) -> Device:
+    """A device that had `before` messages of the session in an earlier process, all of them the user's own."""
+    old = [message(SESSION, seq, ME) for seq in range(1, before + 1)]
+    device = Device(inbox=[*old, *new], cursor=cursor, **rest)  # type: ignore[arg-type]
+    device.open()
+    device.connect()
+    device.advance(0)
+    device.answer()
+    device.advance(1_000)
+    return device
+
+
+def last_delivered(device: Device) -> dict[str, int]:
+    return {place.session_id: place.seq for ack in device.acks for place in ack.delivered}
+
+
+def test_claims_of_a_restarted_device_join_its_cursor() -> None:
+    """All before the cursor was the user's own, so nothing was ever said of it that the server could answer with."""
+    device = restarted(Cursor(2, is_whole=True), message(SESSION, 3, "alice"))
+    assert last_delivered(device) == {SESSION: 3}
+
+
+def test_a_restarted_device_that_is_not_whole_claims_nothing_by_its_cursor() -> None:
+    device = restarted(Cursor(2), message(SESSION, 3, "alice"))
+    assert last_delivered(device) == {}
+
+
+def test_a_device_that_began_with_live_stays_not_whole() -> None:
+    device = Device(inbox=[message(SESSION, seq, "alice") for seq in (1, 2)], from_live=True)
+    device.open()
+    device.connect()
+    device.advance(2_000)
+    assert device.cursor == Cursor(2)
+
+
+def test_a_device_whose_rows_have_expired_is_not_whole_any_more() -> None:
+    device = restarted(Cursor(0, is_whole=True), message(SESSION, 3, "alice"), expired=2)
+    device.take(device.core.handled(device.now_ms, device.tickets[-1]))
+    device.advance(2_000)
+    assert (device.cursor, last_delivered(device)) == (Cursor(3), {})
+
+
+def test_claims_of_a_restarted_device_join_its_place_in_a_group_log() -> None:
+    log = [message("g:x", seq, "alice") for seq in range(1, 5)]
+    device = Device(log={"g:x": log}, cursor=Cursor(0, {"g:x": 3}, is_whole=True))
+    device.open()
+    device.connect()
+    device.advance(0)
+    device.answer_history()
+    device.take(device.core.mark_read(device.now_ms, "g:x", 4))
+    device.advance(1_000)
+    assert last_delivered(device) == {"g:x": 4}

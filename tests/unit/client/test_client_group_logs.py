@@ -482,7 +482,7 @@ def test_a_push_of_the_next_log_does_not_overtake_the_inbox_at_a_switch_to_write
 def test_what_was_pushed_again_after_a_restart_is_not_shown_again() -> None:
     member = settled("join", "switch", "say")
     cursor = member.device.cursor
-    assert cursor == Cursor(2, {GROUP: 3})
+    assert cursor == Cursor(2, {GROUP: 3}, is_whole=True)
     device = Device(member.log.inbox, Cursor(0, {GROUP: 3}))
     device.open()
     device.connect(live=False)
@@ -502,10 +502,10 @@ def test_the_inbox_does_not_pass_a_switch_that_the_log_has_shown_and_nobody_has_
     device.push(len(log.inbox))
     device.advance(1_000)
     assert member.shown == [1, 2, 3, 4, 5]
-    assert device.cursor == Cursor(2, {GROUP: 3})
+    assert device.cursor == Cursor(2, {GROUP: 3}, is_whole=True)
     device.handle(2)
     device.advance(1_000)
-    assert device.cursor == Cursor(3, {})
+    assert device.cursor == Cursor(3, {}, is_whole=True)
 
 
 def test_logs_are_read_no_faster_than_the_application_takes_them() -> None:

@@ -94,7 +94,7 @@ def test_a_cursor_without_a_life_above_the_tail_begins_again() -> None:
     device.inbox += said(7, T0, first=4)
     device.settle_down()
     assert device.words == [str(seq) for seq in range(1, 11)]
-    assert (device.cursor, device.complaints) == (Cursor(10, deployment=FIRST), ["other_life"])
+    assert (device.cursor, device.complaints) == (Cursor(10, deployment=FIRST, is_whole=True), ["other_life"])
 
 
 @pytest.mark.field_case("3")
@@ -141,7 +141,7 @@ def test_after_a_wipe_everything_is_shown_once(count: int) -> None:
     new = [f"new {seq}" for seq in range(1, count + 3)]
     assert device.words == ["1", "2", "3", "4", "5", *new]
     assert device.complaints == ["other_life"]
-    assert device.cursor == Cursor(count + 2, deployment=WIPED)
+    assert device.cursor == Cursor(count + 2, deployment=WIPED, is_whole=True)
 
 
 @given(kept=st.integers(0, 8), shown=st.integers(0, 8), new=st.integers(0, 8), restarts=st.booleans())

@@ -340,7 +340,7 @@ def test_the_cursor_follows_what_is_handled_and_not_what_is_shown() -> None:
     assert device.cursor is None
     device.take(device.core.handled(device.now_ms, device.tickets[0]))
     device.advance(1_000)
-    assert device.cursor == Cursor(2)
+    assert device.cursor == Cursor(2, is_whole=True)
 
 
 def test_acks_are_joined_and_name_the_sessions_delivered() -> None:
@@ -581,7 +581,7 @@ def test_any_interleaving_of_lost_repeated_and_reordered_pushes_shows_each_messa
         act(device, name, number)
     device.settle_down()
     assert device.positions == [(m.session_id, m.seq) for m in device.inbox]
-    assert device.cursor == (Cursor(len(device.inbox)) if device.inbox else None)
+    assert device.cursor == (Cursor(len(device.inbox), is_whole=True) if device.inbox else None)
 
 
 @settings(max_examples=200, deadline=None)

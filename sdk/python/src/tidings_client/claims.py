@@ -83,6 +83,10 @@ class Claims:
             session.is_requested = False  # another device may have received the messages of the gap
         yield from self._send(now_ms, session_id)
 
+    def had_before(self, session_id: str, seq: int) -> None:
+        """This device has had everything below `seq` that the user may have, perhaps in an earlier process."""
+        self._session(session_id).have_before(seq)
+
     def had(self, now_ms: int, session_id: str, first: int, last: int) -> Iterator[Effect]:
         """The application has fetched the messages from `first` to `last`."""
         self._session(session_id).have(first, last)

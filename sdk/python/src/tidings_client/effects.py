@@ -42,12 +42,14 @@ class Earlier:
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a device resumes: the inbox_seq up to which all messages were handled, and the last handled seq of each
-    read-diffusion group. `deployment` is the life that they belong to."""
+    read-diffusion group. `deployment` is the life that they belong to. `is_whole`: the device began at the start of its
+    inbox and nothing had expired, so it has had every message before these places."""
 
     inbox_seq: int
     groups: dict[str, int] = field(default_factory=dict)
     deployment: Deployment | None = None
     earlier: tuple[Earlier, ...] = ()
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

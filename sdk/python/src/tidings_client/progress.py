@@ -29,6 +29,7 @@ class _Shown:
 class Progress:
     inbox_seq: int = 0
     groups: dict[str, int] = field(default_factory=dict)
+    is_whole: bool = False
     _last: int = 0
     _inbox: OrderedDict[int, int] = field(default_factory=OrderedDict)
     _shown: OrderedDict[int, _Shown] = field(default_factory=OrderedDict)
@@ -45,11 +46,11 @@ class Progress:
 
     @property
     def cursor(self) -> Cursor:
-        return Cursor(self.inbox_seq, dict(self.groups))
+        return Cursor(self.inbox_seq, dict(self.groups), is_whole=self.is_whole)
 
     def begin_again(self) -> None:
         """Begin another life. Earlier tickets become invalid, and no ticket number is used twice."""
-        self.inbox_seq, self.groups = 0, {}
+        self.inbox_seq, self.groups, self.is_whole = 0, {}, True
         for places in (self._inbox, self._shown):
             places.clear()
         self._handled.clear()

@@ -72,9 +72,13 @@ class Receiving:
         if cursor is not None:
             self._progress.inbox_seq = cursor.inbox_seq
             self._progress.groups.update(cursor.groups)
+            self._progress.is_whole = cursor.is_whole
             for session_id, seq in cursor.groups.items():
                 self._begin_after(session_id, seq)
+                if cursor.is_whole:
+                    self.claims.had_before(session_id, seq + 1)
         elif not from_live:
+            self._progress.is_whole = True
             self.groups.patience_ms = 0  # a new device has shown nothing, so it cannot show a message twice
         self._cursor = None if self._from_live else self._progress.inbox_seq
 
@@ -310,6 +314,7 @@ class Receiving:
         if self._cursor is not None and inbox_seq > self._cursor:
             self._cursor = inbox_seq
             self._held = {held: message for held, message in self._held.items() if held > inbox_seq}
+            self._progress.is_whole = False
             if self._progress.skip(inbox_seq):
                 self._persist_soon(now_ms)
 
@@ -372,6 +377,10 @@ class Receiving:
         ticket = self._progress.issue(None) if ticket is None else ticket
         follows, inbox_seq = self.groups.follows(session_id), self._progress.inbox_seq_of(ticket)
         self._progress.shown(ticket, session_id, seq, in_group_log=follows)
+        if self._progress.is_whole and inbox_seq is not None and not follows:
+            # The inbox has each message of the session once and in order, so this device has had all before this one,
+            # also in an earlier process.
+            self.claims.had_before(session_id, seq)
         yield from self.claims.shown(now_ms, message, self._user_id, is_read_mode=follows)
         if self._lives.was_shown(inbox_seq, message):
             if self._progress.handled(ticket):
