@@ -1,9 +1,11 @@
 """Deliver's round: from the topic `deliveries` into inboxes and to connections."""
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice
 
 from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, membership_rows, place
+from services.fanout.presence import Connection
 from services.fanout.presence_reader import PendingConnection, PresenceReader
 from services.fanout.pushes import Pushes
 from tidings import metrics
@@ -24,6 +26,8 @@ from tidings.wire.push_pb2 import Live, Push, Replaced
 _TAILS_IN_MEMORY = 200_000
 # A gateway that restarts brings thousands of connections at once. The bound keeps rounds short for all other users.
 _PENDING_IN_ROUND = 500
+# More than the time in which a `hello` is followed by the end of its connection, and within PROTOCOL's 5 s.
+_REPLACES_AFTER_S = 1.0
 
 
 class DeliverStage:
@@ -132,6 +136,15 @@ class DeliverStage:
             live = Live(user_id=new.user_id, connection_id=new.connection_id, inbox_seq=tail.inbox_seq)
             self._hints.send(new.gateway, Push(gateway_epoch=new.gateway_epoch, live=live))
         for old in pending.replaces:
+            asyncio.get_running_loop().call_later(_REPLACES_AFTER_S, self._replace, old, new)
+
+    def _replace(self, old: Connection, new: Connection) -> None:
+        """Close the older connection of a device, if the newer one still exists.
+
+        A device that gives up a connection whose `hello` is still on its way connects again at another gateway. That
+        `hello` then comes last, and its end a moment later: it must not close the connection that the device uses.
+        """
+        if self._presence.presences.is_known(new):
             replaced = Replaced(user_id=old.user_id, device_id=old.device_id, connection_id=old.connection_id)
             self._hints.send(old.gateway, Push(gateway_epoch=old.gateway_epoch, replaced=replaced))
 

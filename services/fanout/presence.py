@@ -5,7 +5,7 @@ higher epoch of the same ordinal starts, or at its goodbye; never by a clock (H1
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.presence_pb2 import Presence, PresenceKey
@@ -20,6 +20,8 @@ class Connection:
     gateway: int
     gateway_epoch: int
     connection_id: str
+    # When the device signed in, by the gateway's clock; 0 where the gateway does not say.
+    since_ms: int = field(default=0, compare=False)
 
 
 class Gateways:
@@ -64,7 +66,8 @@ class Presences:
 
     def here(self, key: PresenceKey, value: Presence, partition: int) -> tuple[Connection, Collection[Connection]]:
         """Add a device's connection. Returns it and the older connections of the device that it replaces."""
-        new = Connection(key.user_id, key.device_id, key.gateway, value.gateway_epoch, value.connection_id)
+        names = (key.user_id, key.device_id, key.gateway)
+        new = Connection(*names, value.gateway_epoch, value.connection_id, value.since_ms)
         if not self._gateways.is_current(new.gateway, new.gateway_epoch):
             return new, []  # no gateway reads pushes for this epoch
         connections = self._by_user.setdefault(key.user_id, {})
@@ -78,8 +81,14 @@ class Presences:
         return new, [] if is_known else [older for older in connections.values() if self._is_replaced(older, new)]
 
     def _is_replaced(self, older: Connection, new: Connection) -> bool:
+        """A device that moves fast may be announced in the wrong order, because its gateways append independently.
+
+        Then no connection is replaced: a client whose newest connection was closed as replaced would not come back
+        (H11). The older one ends by itself.
+        """
         is_same_device = older.device_id == new.device_id and older.connection_id != new.connection_id
-        return is_same_device and self._gateways.is_current(older.gateway, older.gateway_epoch)
+        is_in_order = older.since_ms <= new.since_ms
+        return is_same_device and is_in_order and self._gateways.is_current(older.gateway, older.gateway_epoch)
 
     def gone(self, key: PresenceKey, value: Presence) -> None:
         """Remove the connection of a device that left a gateway. A newer connection of the device stays."""

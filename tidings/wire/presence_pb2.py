@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tidings/v1/presence.proto\x12\ntidings.v1\"B\n\x0bPresenceKey\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0f\n\x07gateway\x18\x03 \x01(\r\"\xa3\x01\n\x08Presence\x12\x15\n\rgateway_epoch\x18\x01 \x01(\x03\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tidings.v1.Presence.State\">\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_HERE\x10\x01\x12\x0e\n\nSTATE_GONE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tidings/v1/presence.proto\x12\ntidings.v1\"B\n\x0bPresenceKey\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0f\n\x07gateway\x18\x03 \x01(\r\"\xb5\x01\n\x08Presence\x12\x15\n\rgateway_epoch\x18\x01 \x01(\x03\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.tidings.v1.Presence.State\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\">\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_HERE\x10\x01\x12\x0e\n\nSTATE_GONE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRESENCEKEY']._serialized_start=41
   _globals['_PRESENCEKEY']._serialized_end=107
   _globals['_PRESENCE']._serialized_start=110
-  _globals['_PRESENCE']._serialized_end=273
-  _globals['_PRESENCE_STATE']._serialized_start=211
-  _globals['_PRESENCE_STATE']._serialized_end=273
+  _globals['_PRESENCE']._serialized_end=291
+  _globals['_PRESENCE_STATE']._serialized_start=229
+  _globals['_PRESENCE_STATE']._serialized_end=291
 # @@protoc_insertion_point(module_scope)

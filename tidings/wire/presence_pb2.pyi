@@ -16,7 +16,7 @@ class PresenceKey(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., device_id: _Optional[str] = ..., gateway: _Optional[int] = ...) -> None: ...
 
 class Presence(_message.Message):
-    __slots__ = ("gateway_epoch", "connection_id", "state")
+    __slots__ = ("gateway_epoch", "connection_id", "state", "since_ms")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Presence.State]
@@ -28,7 +28,9 @@ class Presence(_message.Message):
     GATEWAY_EPOCH_FIELD_NUMBER: _ClassVar[int]
     CONNECTION_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     gateway_epoch: int
     connection_id: str
     state: Presence.State
-    def __init__(self, gateway_epoch: _Optional[int] = ..., connection_id: _Optional[str] = ..., state: _Optional[_Union[Presence.State, str]] = ...) -> None: ...
+    since_ms: int
+    def __init__(self, gateway_epoch: _Optional[int] = ..., connection_id: _Optional[str] = ..., state: _Optional[_Union[Presence.State, str]] = ..., since_ms: _Optional[int] = ...) -> None: ...

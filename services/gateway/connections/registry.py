@@ -90,7 +90,8 @@ class ConnectionRegistry:
     def announce(self, link: Link) -> None:
         """Publish presence `here`."""
         connection = link.connection
-        self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=True)
+        names = (connection.user_id, connection.device_id, connection.connection_id)
+        self._publisher.presence(*names, connection.signed_in_at_ms)
 
     def of_user(self, user_id: str) -> Collection[Link]:
         """The signed-in connections of a user."""
@@ -149,7 +150,7 @@ class ConnectionRegistry:
         # Presence has one key per device and gateway. A `gone` after the `here` of a newer connection would be the
         # only record that compaction keeps.
         if not any(other.connection.device_id == connection.device_id for other in others):
-            self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=False)
+            self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, None)
 
     def _slice_of(self, link: Link) -> dict[Link, None]:
         return self._slices[hash(link.connection.connection_id) % SLICES]

@@ -65,6 +65,7 @@ class Connection:
         "device_id",
         "due_ms",
         "inbox_tail",
+        "signed_in_at_ms",
         "state",
         "user_id",
     )
@@ -77,6 +78,7 @@ class Connection:
         self.device_id = ""
         self.closing: tuple[CloseCode, str] | None = None
         self.inbox_tail = 0
+        self.signed_in_at_ms = 0
         self.due_ms = self._expires_ms = now_ms + HELLO_WITHIN_MS
         self._rules = rules
         self._send_queue = SendQueue(rules.send_queue)
@@ -132,6 +134,7 @@ class Connection:
             return ()
         self.state = State.SIGNED_IN
         self.user_id, self.device_id = identity.user_id, hello.device_id or ""
+        self.signed_in_at_ms = wall_ms
         self._announce_due_ms = now_ms + ANNOUNCE_EVERY_MS
         self._heartbeat_due_ms = now_ms + first_beat_ms(self.connection_id, self._rules.heartbeat_s)
         self._welcome(hello.ref, identity, now_ms, wall_ms)

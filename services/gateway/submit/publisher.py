@@ -162,11 +162,18 @@ class Publisher:
         with contextlib.suppress(Refused):
             self.watermark_soon(receipt)
 
-    def presence(self, user_id: str, device_id: str, connection_id: str, is_here: bool) -> None:
-        """Publish presence. A lost `here` is repeated until `live` comes; a lost `gone` ends with the epoch."""
+    def presence(self, user_id: str, device_id: str, connection_id: str, here_since_ms: int | None) -> None:
+        """Publish `here` with the wall time of the sign-in, or `gone` (None).
+
+        A lost `here` is repeated until `live` comes; a lost `gone` ends with the epoch.
+        """
         key = PresenceKey(user_id=user_id, device_id=device_id, gateway=self._identity.ordinal)
-        state = Presence.STATE_HERE if is_here else Presence.STATE_GONE
-        value = Presence(gateway_epoch=self._identity.epoch, connection_id=connection_id, state=state)
+        value = Presence(
+            gateway_epoch=self._identity.epoch,
+            connection_id=connection_id,
+            state=Presence.STATE_GONE if here_since_ms is None else Presence.STATE_HERE,
+            since_ms=here_since_ms or 0,
+        )
         record = NewRecord(value.SerializeToString(), key.SerializeToString())
         partition = ids.partition_of(user_id, self._sizes.user_partitions)
         with contextlib.suppress(Refused):

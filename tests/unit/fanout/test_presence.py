@@ -9,8 +9,8 @@ def key(gateway: int, device: str = "phone") -> PresenceKey:
     return PresenceKey(user_id="alice", device_id=device, gateway=gateway)
 
 
-def value(connection: str, epoch: int) -> Presence:
-    return Presence(gateway_epoch=epoch, connection_id=connection, state=Presence.STATE_HERE)
+def value(connection: str, epoch: int, since_ms: int = 0) -> Presence:
+    return Presence(gateway_epoch=epoch, connection_id=connection, state=Presence.STATE_HERE, since_ms=since_ms)
 
 
 def started(gateways: Gateways, ordinal: int, offset: int) -> None:
@@ -143,3 +143,20 @@ def test_of_a_gateway_that_crashed_nothing_is_kept_once_it_has_started_again() -
     known.void(2)
     assert not known._by_user
     assert not known._partitions
+
+
+def test_a_newer_connection_replaces_the_older_one() -> None:
+    known = presences((1, 10), (2, 11))
+    older, _ = known.here(key(1), value("c1", 10, since_ms=1_000), 0)
+    _, replaced = known.here(key(2), value("c2", 11, since_ms=2_000), 0)
+    assert list(replaced) == [older]
+
+
+def test_an_older_connection_announced_late_replaces_none() -> None:
+    """The device has left gateway 1 for gateway 2, whose record was appended first."""
+    known = presences((1, 10), (2, 11))
+    known.here(key(2), value("c2", 11, since_ms=2_000), 0)
+    _, replaced = known.here(key(1), value("c1", 10, since_ms=1_000), 0)
+    assert list(replaced) == []
+    known.gone(key(1), value("c1", 10))
+    assert known.gateways_of("alice") == {(2, 11)}
