@@ -35,7 +35,7 @@ from tidings_client.echo import run as run_echo
 
 BANNER = """
   EMBEDDED: all services run in this one process, with broker and tables in memory.
-  No message is kept when it ends. For real servers: make run (needs JDK 17 and Maven).
+  Nothing is kept: all messages are lost when it ends. For real servers: make run (needs JDK 17 and Maven).
 """
 
 
