@@ -3,15 +3,13 @@
 The tests are found by their mark `field_case`, so a test can be renamed or moved without touching the page.
 """
 
-import argparse
-import ast
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.marks import tests_by_number
+from scripts.pages import ROOT, write_or_check
+
 PAGE = ROOT / "docs" / "FIELD-CASES.md"
-TESTS = ROOT / "tests"
 MARK = "field_case"
 
 # Number, input, and what must come back. The numbers are those of the reports and have gaps.
@@ -63,71 +61,13 @@ Each case began as a public bug report of some messenger. A case stands for its 
 """
 
 
-def marked(files: Iterable[Path]) -> dict[str, list[str]]:
-    """The names of the tests that hold each case, in the order of files and lines."""
-    found: dict[str, list[str]] = {}
-    for file in files:
-        for name, numbers in marks_of(file.read_text()):
-            for number in numbers:
-                found.setdefault(number, []).append(name)
-    return found
-
-
-def marks_of(source: str) -> Iterator[tuple[str, list[str]]]:
-    """Each function with its cases, those of its module and class (`pytestmark`, or a mark on the class) among them."""
-    yield from _marks_below(ast.parse(source).body, [])
-
-
-def _marks_below(body: Sequence[ast.stmt], outer: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    shared = [*outer, *(number for one in body for number in _numbers(_assigned(one)))]
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            yield from _marks_below(node.body, [*shared, *_numbers(node.decorator_list)])
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
-            yield node.name, list(dict.fromkeys([*shared, *_numbers(node.decorator_list)]))
-
-
-def _assigned(node: ast.stmt) -> Sequence[ast.expr]:
-    """The marks that `pytestmark` gives to all that stand beside it."""
-    match node:
-        case (
-            ast.Assign(targets=[ast.Name(id="pytestmark")], value=value)
-            | ast.AnnAssign(target=ast.Name(id="pytestmark"), value=ast.expr() as value)
-        ):
-            return value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
-    return ()
-
-
-def _numbers(expressions: Iterable[ast.expr]) -> list[str]:
-    marks = [one for one in expressions if isinstance(one, ast.Call) and _is_mark(one.func)]
-    return [str(arg.value) for mark in marks for arg in mark.args if isinstance(arg, ast.Constant)]
-
-
-def _is_mark(called: ast.expr) -> bool:
-    return isinstance(called, ast.Attribute) and called.attr == MARK
-
-
 def page() -> str:
     """The page as the tests are now. Raises KeyError for a mark whose number is no case."""
-    tests = marked(sorted(TESTS.rglob("test_*.py")))
     rows = {number: f"| {number} | {given} | {right} | " for number, (given, right) in CASES.items()}
-    for number, names in tests.items():
-        rows[number] += " · ".join(f"`{name}`" for name in names)
+    for number, tests in tests_by_number(MARK).items():
+        rows[number] += " · ".join(f"`{test.name}`" for test in tests)
     return HEAD + "".join(f"{row} |\n" for row in rows.values())
 
 
-def main() -> int:
-    """Write the page, or say that it is stale."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is stale")
-    if not parser.parse_args().check:
-        PAGE.write_text(page())
-        return 0
-    is_stale = page() != PAGE.read_text()
-    if is_stale:
-        print("docs/FIELD-CASES.md is stale: run `python -m scripts.field_cases`", file=sys.stderr)
-    return int(is_stale)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page, "scripts.field_cases", __doc__))

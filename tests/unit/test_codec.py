@@ -95,6 +95,7 @@ def test_a_command_larger_than_any_gateway_publishes_is_poison() -> None:
         decode_command(command("m", text="x" * COMMAND_BYTES).SerializeToString())
 
 
+@pytest.mark.hazard("H17")
 def test_h17_rules_of_another_day_stop_the_partition_instead_of_being_guessed() -> None:
     sent = command("m")
     sent.stamps.rules = 99

@@ -45,6 +45,7 @@ async def test_a_partition_without_a_commit_is_left_out() -> None:
     assert await offsets.fetch([ZERO, ONE]) == {ONE: Committed(3, "m")}
 
 
+@pytest.mark.hazard("H18")
 async def test_a_loading_coordinator_is_an_error_although_its_rows_look_like_those_of_a_new_group() -> None:
     client = Coordinator(fetched((0, -1, "", 0), error=LOADING), fetched((0, 5, "m", 0)))
     offsets = GroupOffsets(client, "g")

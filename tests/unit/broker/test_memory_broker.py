@@ -95,6 +95,7 @@ async def test_every_produce_fault_is_an_unknown_outcome(fault: ProduceFault, ap
     assert len(stored(log)) == applied
 
 
+@pytest.mark.hazard("H28")
 async def test_a_late_batch_lands_after_its_repeat() -> None:
     log = await broker()
     log.faults.script_produce(ProduceFault.LATE)
@@ -155,6 +156,7 @@ async def test_a_stalled_broker_answers_nobody() -> None:
     await consumer.stop()
 
 
+@pytest.mark.hazard("H18")
 async def test_a_loading_coordinator_is_an_error_and_not_a_new_group() -> None:
     log = await broker()
     consumer = await member(log, Worker())
@@ -167,6 +169,7 @@ async def test_a_loading_coordinator_is_an_error_and_not_a_new_group() -> None:
     await consumer.stop()
 
 
+@pytest.mark.hazard("H23")
 @pytest.mark.parametrize(
     ("fault", "answer", "offset"),
     [(CommitFault.LOST, True, 0), (CommitFault.FAILED, None, 0), (CommitFault.UNCONFIRMED, None, 7)],
@@ -185,6 +188,7 @@ async def test_a_commit_can_be_lost_in_each_way(fault: CommitFault, answer: bool
     await consumer.stop()
 
 
+@pytest.mark.hazard("H22")
 async def test_a_zombie_reads_on_and_commits_nothing_until_it_notices() -> None:
     log = await broker()
     sleeper, heir = Worker(), Worker()

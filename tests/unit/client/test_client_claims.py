@@ -166,6 +166,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.promise("G8")
 @given(steps)
 def test_any_order_claims_only_what_some_device_has_had(done: list[Step]) -> None:
     desk, had = Desk(), set[int]()

@@ -177,6 +177,7 @@ def started(count: int, **rest: object) -> Device:
     return device
 
 
+@pytest.mark.hazard("H14")
 def test_a_new_device_syncs_its_whole_inbox_after_live() -> None:
     device = Device(inbox=numbered(5))
     device.open()
@@ -320,6 +321,7 @@ def test_an_empty_truncated_page_moves_the_cursor_to_next() -> None:
     assert device.positions == [("d:alice:bob", 11)]
 
 
+@pytest.mark.hazard("H16")
 def test_the_same_seq_under_two_inbox_numbers_is_shown_once() -> None:
     device = started(0)
     device.inbox += [message("d:alice:bob", 1), message("d:alice:bob", 1), message("d:alice:bob", 2)]
@@ -448,6 +450,7 @@ def test_a_group_push_before_its_switch_of_mode_waits_for_the_sync() -> None:
     assert [seq for _, seq in device.positions] == [1, 2, 3]
 
 
+@pytest.mark.hazard("H16")
 @pytest.mark.parametrize("last", [1, 2])
 def test_after_a_switch_back_to_write_history_comes_before_the_inbox(last: int) -> None:
     device = Device(log=group_log(4), cursor=Cursor(0, {"g:x": last}))
@@ -571,6 +574,7 @@ def act(device: Device, name: str, number: int) -> Device:
     return device
 
 
+@pytest.mark.promise("G6")
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ACTIONS, max_size=60))
 def test_any_interleaving_of_lost_repeated_and_reordered_pushes_shows_each_message_once_in_order(

@@ -124,6 +124,7 @@ def test_a_message_goes_from_sending_through_sent_and_delivered_to_read() -> Non
     assert author.statuses["a"] == [Status.SENDING, Status.SENT, Status.DELIVERED, Status.READ]
 
 
+@pytest.mark.hazard("H25")
 def test_a_receipt_that_overtakes_the_ack_counts_and_no_step_is_left_out() -> None:
     author = online()
     author.send("a")

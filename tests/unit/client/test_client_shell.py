@@ -254,6 +254,7 @@ async def test_a_refused_message_raises_with_its_code(server: Server) -> None:
         assert sent.status is Status.FAILED
 
 
+@pytest.mark.promise("G5")
 async def test_a_thousand_messages_at_once_keep_their_order(server: Server) -> None:
     async with Client(server.url, "alice") as alice, Client(server.url, "bob") as bob:
         texts = [str(n) for n in range(1_000)]
@@ -262,6 +263,7 @@ async def test_a_thousand_messages_at_once_keep_their_order(server: Server) -> N
         assert [(await handle.acked()).seq for handle in handles] == list(range(1, 1_001))
 
 
+@pytest.mark.promise("G7")
 async def test_after_a_lost_connection_the_client_resumes_without_gap_or_repeat(server: Server) -> None:
     async with Client(server.url, "bob") as bob:
         text_to(server, "bob", 3)

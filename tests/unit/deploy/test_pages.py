@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from scripts import field_cases, reference_tables
+from scripts.marks import tests_by_number
 from scripts.planted.tables import BUGS
 from tidings.topics import TopicSizes, declared
 
@@ -51,8 +52,7 @@ def test_page_of_field_cases_is_that_of_the_marks() -> None:
 
 
 def test_every_field_case_has_a_test() -> None:
-    held = field_cases.marked(sorted(field_cases.TESTS.rglob("test_*.py")))
-    assert field_cases.CASES.keys() - held.keys() == set()
+    assert field_cases.CASES.keys() - tests_by_number(field_cases.MARK).keys() == set()
 
 
 def test_every_bug_that_can_be_planted_fits_the_source_and_names_tests_that_exist() -> None:

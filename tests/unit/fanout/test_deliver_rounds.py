@@ -83,6 +83,7 @@ async def test_state_that_is_taken_back_while_another_user_s_is_read_drops_the_r
         )
 
 
+@pytest.mark.hazard("H14")
 async def test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_rounds_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,6 +184,7 @@ class Expanding:
         return seqs
 
 
+@pytest.mark.promise("G10")
 @settings(max_examples=300)
 @given(steps, cuts, st.integers(1, 3))
 def test_everybody_gets_exactly_the_messages_of_the_own_intervals_once_and_in_order(

@@ -1,5 +1,6 @@
 """Where a delivery lands in an inbox."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def waves(writes: OrderedWrites) -> list[list[object]]:
     return [[tagged.row for tagged in wave] for wave in writes.waves()]
 
 
+@pytest.mark.promise("G6")
 def test_every_recipient_gets_the_next_place_of_the_own_inbox() -> None:
     tails = {"alice": InboxTail(7, 0, 1, NOON_MS), "bob": InboxTail()}
     placed = place(item(1), record(5), 0, tails, OrderedWrites())
@@ -58,6 +60,7 @@ def test_every_recipient_gets_the_next_place_of_the_own_inbox() -> None:
     assert tails["alice"].inbox_seq == 8
 
 
+@pytest.mark.hazard("H10")
 def test_h10_a_bucket_is_listed_before_it_is_filled_and_after_the_last_one_is_complete() -> None:
     tails, writes = {"alice": InboxTail()}, OrderedWrites()
     for seq in range(1, 4):
@@ -66,11 +69,13 @@ def test_h10_a_bucket_is_listed_before_it_is_filled_and_after_the_last_one_is_co
     assert kinds == [["BucketRow"], ["InboxRow", "InboxRow"], ["BucketRow"], ["InboxRow"]]
 
 
+@pytest.mark.hazard("H9")
 def test_h9_numbers_go_on_after_all_rows_of_an_idle_user_have_expired() -> None:
     expired = InboxTail(MOST_BUCKET_ROWS, 0, 1, None)
     assert following(expired, NOON_MS, 5_000) == InboxTail(5_001, 1, 5_001, NOON_MS)
 
 
+@pytest.mark.hazard("H31")
 @given(st.integers(1, MOST_BUCKET_ROWS), st.integers(1, MOST_BUCKET_ROWS), st.integers(1, 1_000_000))
 def test_h31_an_expired_tail_decides_the_same_whether_its_rows_are_swept_or_not(
     rows: int, bucket_rows: int, first: int
@@ -118,6 +123,7 @@ def persisted(recipients_per_part: int = 1_000) -> Persisted:
     )
 
 
+@pytest.mark.hazard("H5", "H34")
 def test_h5_and_h34_parts_of_one_message_have_coordinates_of_their_own_by_the_stamped_size() -> None:
     users = [f"user{number}" for number in range(10)]
     planned = [

@@ -1,5 +1,7 @@
 """Who counts as connected."""
 
+import pytest
+
 from services.fanout.presence import Gateways, Presences
 from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.presence_pb2 import Presence, PresenceKey
@@ -24,6 +26,7 @@ def presences(*epochs: tuple[int, int]) -> Presences:
     return Presences(gateways)
 
 
+@pytest.mark.hazard("H11")
 def test_h11_a_late_gone_of_the_old_gateway_leaves_the_device_online_at_the_new_one() -> None:
     known = presences((1, 10), (2, 11))
     known.here(key(1), value("c1", 10), 0)
@@ -32,6 +35,7 @@ def test_h11_a_late_gone_of_the_old_gateway_leaves_the_device_online_at_the_new_
     assert known.gateways_of("alice") == {(2, 11)}
 
 
+@pytest.mark.hazard("H11")
 def test_a_gone_takes_back_only_its_own_connection() -> None:
     known = presences((1, 10))
     known.here(key(1), value("c1", 10), 0)
@@ -40,6 +44,7 @@ def test_a_gone_takes_back_only_its_own_connection() -> None:
     assert known.gateways_of("alice") == {(1, 10)}
 
 
+@pytest.mark.hazard("H12")
 def test_h12_no_clock_ends_a_presence() -> None:
     """There is no time in this module: only a higher start or a goodbye makes an epoch void."""
     gateways = Gateways()

@@ -53,6 +53,7 @@ async def published(there: Deployment, count: int) -> list[tuple[int, int]]:
     return [(claim.delivered_seq, claim.read_seq) for claim in claims]
 
 
+@pytest.mark.promise("G8")
 @pytest.mark.field_case("6")
 @pytest.mark.parametrize(("claim", "counts"), [(read, (5, 5)), (ack, (5, 0))])
 @pytest.mark.parametrize("is_group", [False, True])
@@ -70,6 +71,7 @@ async def test_a_claim_beyond_the_head_leaves_out_what_comes_later(
             assert await published(there, 1) == [counts]
 
 
+@pytest.mark.promise("G8")
 async def test_a_claim_beyond_the_head_comes_before_later_frames(tmp_path: Path) -> None:
     async with deployed(tmp_path, has_receipts=False) as there:
         await said(there, DIRECT, 2)

@@ -76,6 +76,7 @@ def verify(_token: str, _wall_ms: int) -> Identity:
     return Identity("alice", 3_600_000)
 
 
+@pytest.mark.bad_input("B1")
 @given(lines)
 def test_any_line_is_a_frame_or_is_told_what_is_wrong(line: str) -> None:
     decoded = decode_line(line)
@@ -90,6 +91,7 @@ def test_depth_is_counted_outside_of_strings(depth: int) -> None:
     assert isinstance(decode_line(deep), Malformed) == (depth > MAX_DEPTH)
 
 
+@pytest.mark.bad_input("B1")
 @given(st.lists(st.lists(lines, max_size=4).map("\n".join), max_size=6))
 def test_a_signed_in_connection_survives_any_messages_and_answers_in_json(messages: list[str]) -> None:
     connection = Connection("c", ConnectionRules(verify), 0)
@@ -104,6 +106,7 @@ def test_a_signed_in_connection_survives_any_messages_and_answers_in_json(messag
 events = st.sampled_from(["deliver", "push", "tick", "ack", "take", "sync", "live", "beat"])
 
 
+@pytest.mark.bad_input("B5")
 @given(st.lists(st.tuples(events, st.integers(0, 20)), max_size=200))
 def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) -> None:
     limits = SendQueueLimits(deliveries=10, buffered_bytes=2_000)
@@ -136,6 +139,7 @@ def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) ->
         assert outbox._unacked_bytes == sum(len(delivery.message_json) for delivery in outbox._unacked)
 
 
+@pytest.mark.bad_input("B1")
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda b: b.decode("latin-1")))
 def test_any_token_is_refused_with_a_code(token: str) -> None:
     tokens = Tokens([secret_key(SECRET)], "tidings")
@@ -177,6 +181,7 @@ pushes = st.builds(Push, gateway_epoch=st.just(7) | int64) | st.one_of(
 records = st.none() | st.binary(max_size=60) | pushes.map(lambda push: push.SerializeToString())
 
 
+@pytest.mark.bad_input("B4")
 @given(st.lists(records, max_size=8))
 def test_any_push_record_leaves_the_connection_with_whole_frames(values: list[bytes | None]) -> None:
     asyncio.run(_route(values))
@@ -287,6 +292,7 @@ queries = st.tuples(
 )
 
 
+@pytest.mark.bad_input("B1")
 @settings(max_examples=20)
 @given(st.lists(requests, max_size=12), st.lists(queries, max_size=12), st.lists(small_text, max_size=3))
 def test_any_call_is_answered_without_a_crash(

@@ -314,6 +314,7 @@ def test_a_refused_send_is_answered_by_send_error(changes: dict[str, object], co
     assert error["client_msg_id"] == changes.get("client_msg_id", "m1")
 
 
+@pytest.mark.promise("G11")
 def test_a_send_to_any_group_goes_to_the_log_which_knows_the_members() -> None:
     connection = signed_in()
     (effect,) = receive(connection, send(to=None, session_id="g:guessed"))
@@ -385,6 +386,7 @@ def test_whether_a_group_is_ones_own_is_for_the_tables_to_say() -> None:
 # -- deliveries ------------------------------------------------------------------------------------
 
 
+@pytest.mark.bad_input("B5")
 def test_an_unacknowledged_delivery_is_repeated_after_5_15_and_35_s_and_closes_at_45() -> None:
     connection = signed_in()
     connection.deliver(1, MESSAGE, 1_000)
@@ -438,6 +440,7 @@ def test_repeats_wait_while_the_socket_takes_nothing() -> None:
     assert len([frame for frame in sent(connection) if frame["type"] == "message"]) == 1
 
 
+@pytest.mark.bad_input("B5")
 def test_a_full_outbox_closes_at_once() -> None:
     connection = signed_in(send_queue=SendQueueLimits(deliveries=3))
     for inbox_seq in range(1, 5):

@@ -161,6 +161,7 @@ def calls_on(name: str) -> list[Call]:
     ]
 
 
+@pytest.mark.promise("G11")
 async def test_whoever_is_no_member_is_told_by_every_call_that_there_is_no_such_session(there: Deployment) -> None:
     never, left, removed = await there.group("alice", "bob"), await there.group("alice", "bob", "eve"), ""
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
@@ -226,6 +227,7 @@ async def test_who_is_muted_reads_but_does_not_send(there: Deployment) -> None:
     assert (status, answer["seq"]) == (201, 4)
 
 
+@pytest.mark.promise("G11")
 async def test_a_send_frame_of_a_stranger_is_refused_alike_in_every_group(there: Deployment) -> None:
     never, left = await there.group("alice", "bob"), await there.group("alice", "bob", "eve")
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")

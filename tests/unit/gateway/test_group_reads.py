@@ -42,6 +42,7 @@ async def listed(there: Deployment, user: str, count: int) -> list[Any]:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.promise("G10")
 async def test_history_begins_where_the_member_joined_unless_it_is_shared(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "bob")
@@ -60,6 +61,7 @@ async def test_history_begins_where_the_member_joined_unless_it_is_shared(tmp_pa
         assert await history(there, "carol", name, "?after_seq=0&limit=2") == ([1, 2], True)
 
 
+@pytest.mark.promise("G10")
 async def test_who_left_and_came_back_reads_from_the_second_joining_only(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "bob")

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
+
 from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import SLICES, ConnectionRegistry
 from services.gateway.connections.timers import Timers
@@ -116,6 +118,7 @@ async def test_a_loss_of_pushes_while_live_is_answered_voids_it_and_presence_is_
         assert len(here.told("live")) == 1
 
 
+@pytest.mark.promise("G6")
 async def test_who_cannot_be_read_again_announces_itself_since_no_push_may_ever_ask_again() -> None:
     async with world() as here:
         here.store.go.set()

@@ -132,6 +132,7 @@ def test_a_heartbeat_is_not_below_what_was_pushed() -> None:
 # -- pages -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("G7")
 @pytest.mark.field_case("3")
 async def test_a_page_after_a_cursor_above_the_tail_says_so() -> None:
     page = await inbox_of(await stored(3)).page("bob", FAR, 200)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from services.gateway.submit.publisher import GATHER_S, GatewayIdentity, Publisher
 from tidings.broker.base import NewRecord
 from tidings.errors import BrokerUnavailable
@@ -53,6 +55,7 @@ async def tried(producer: FailingProducer, times: int) -> None:
             await asyncio.sleep(GATHER_S / 10)
 
 
+@pytest.mark.promise("G8")
 async def test_a_watermark_that_the_log_did_not_take_is_said_again_with_what_came_since() -> None:
     producer = FailingProducer()
     to_log = publisher(producer)

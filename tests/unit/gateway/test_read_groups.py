@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,7 @@ def test_who_joins_is_handed_that_message_and_none_before_it() -> None:
     assert groups.apply_push(push(9)) == ["ann"]
 
 
+@pytest.mark.hazard("H35")
 def test_a_removal_pushed_while_the_tables_are_read_is_not_taken_back_by_what_they_said() -> None:
     groups = GroupTracker()
     groups.add_user("bob")
@@ -95,6 +97,7 @@ def test_pushes_that_come_after_the_tables_told_of_the_leaving_are_handed_up_to_
     assert groups.apply_push(push(9)) == []
 
 
+@pytest.mark.hazard("H15")
 def test_a_removal_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
     groups = learned("ann", "bob")
     for _ in range(2):
@@ -226,6 +229,8 @@ def test_the_crossing_message_names_who_reads_the_log_from_there_on() -> None:
     assert groups.read_sessions_of("ann") == [GROUP]
 
 
+@pytest.mark.promise("G6")
+@pytest.mark.hazard("H15")
 def test_the_crossing_message_in_line_names_all_members_so_that_what_follows_may_overtake_the_inboxes() -> None:
     groups = GroupTracker()
     groups.add_user("ann")
@@ -500,6 +505,8 @@ def play(world: World, taken: list[tuple[str, ...]]) -> None:
         world.check_what_is_sure()
 
 
+@pytest.mark.promise("G10")
+@pytest.mark.hazard("H35")
 @settings(max_examples=500)
 @given(st.lists(steps, max_size=60))
 @example([("part", "bob"), ("lose_log",), ("message",), ("hand_log",)])

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import cycle
 
+import pytest
+
 from services.gateway.large_groups.heads import GroupHeads
 from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.reads.membership import Memberships
@@ -91,6 +93,7 @@ async def test_where_pushes_have_come_to_the_head_nothing_is_asked() -> None:
     assert here.reads_of_members() == 0
 
 
+@pytest.mark.promise("G10")
 async def test_who_was_removed_before_the_head_is_not_told_of_it_though_no_push_has_said_so() -> None:
     here = await world()
     await write_confirmed(here.store, [large("g:a", 2), member("g:a", "ann", 2, 1, 2)])
@@ -121,6 +124,7 @@ async def test_members_of_one_group_are_asked_about_in_one_request() -> None:
     assert here.reads_of_members() == len(GROUPS)
 
 
+@pytest.mark.promise("G6")
 async def test_under_a_bound_everybody_has_a_turn_though_every_group_goes_on() -> None:
     here = await world()
     never_told = {(user_id, name) for user_id in USERS for name in GROUPS}

@@ -97,6 +97,7 @@ async def answer_of(call: Awaitable[Response]) -> str:
         return ""
 
 
+@pytest.mark.promise("G10")
 @pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
 async def test_who_was_out_for_a_part_of_a_call_is_told_nothing_of_that_time(call: Call, *, shares: bool) -> None:

@@ -342,6 +342,7 @@ async def test_the_inbox_is_followed_into_its_next_bucket() -> None:
     assert {name: count - before[name] for name, count in outcomes().items()} == {"kept": 2, "read": 0}
 
 
+@pytest.mark.promise("G9")
 async def test_every_head_that_is_shown_is_fresh_although_the_inbox_does_not_know_of_it_yet() -> None:
     world = await world_with(3)
     await world.page()

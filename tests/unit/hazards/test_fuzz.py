@@ -260,6 +260,9 @@ async def one_run(seed: int) -> None:
         schedule.check_watermarks()
 
 
+@pytest.mark.promise("G1", "G2", "G3", "G4", "G6", "G8", "G9")
+@pytest.mark.hazard("H1", "H2", "H3", "H17", "H22", "H27", "H28", "H29", "H36")
+@pytest.mark.bad_input("B2")
 @pytest.mark.parametrize("seed", seeds())
 def test_no_schedule_breaks_a_promise(seed: int) -> None:
     run(lambda: one_run(seed))

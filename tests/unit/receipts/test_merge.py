@@ -22,6 +22,7 @@ def test_reading_implies_delivery() -> None:
     assert merged.moved[PLACE] == Watermarks(5, 5, 1)
 
 
+@pytest.mark.promise("G8")
 def test_beyond_the_head_counts_as_the_head() -> None:
     merged = Merged()
     merged.claim(claim(delivered=1_000, read=50), head_seq=9, published=Watermarks(), stored=Watermarks())
@@ -41,6 +42,7 @@ def test_a_peer_is_told_by_the_last_claim_of_a_round() -> None:
     assert recipients_of(("g:1", "bob"), is_hidden_from_peer=True) == ("bob",)
 
 
+@pytest.mark.hazard("H26")
 def test_h26_a_late_lower_watermark_moves_nothing() -> None:
     merged = Merged()
     merged.claim(claim(delivered=3, read=2), head_seq=9, published=Watermarks(5, 5, 1), stored=Watermarks())
@@ -73,6 +75,7 @@ def test_only_what_rose_is_written() -> None:
     assert rows == [DeliveredRow(*PLACE, 9)]
 
 
+@pytest.mark.promise("G8")
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1))
 def test_any_order_and_repetition_of_claims_ends_at_the_same_watermarks(
     said: list[tuple[int, int]],

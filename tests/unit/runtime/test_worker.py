@@ -156,6 +156,7 @@ async def test_the_gate_lets_nothing_in_before_marks_and_position_are_read_back(
     assert stage.marks_seen == [True, False]
 
 
+@pytest.mark.hazard("H18")
 async def test_a_commit_without_marks_is_an_error_to_retry_and_never_a_new_group() -> None:
     broker, stage = await broker_with(), RecordingStage()
     good = committed(broker, 0)
@@ -213,6 +214,7 @@ async def test_a_fault_while_the_gate_opens_ends_the_process() -> None:
         await asyncio.wait_for(worker.run(asyncio.Event()), PATIENCE_S)
 
 
+@pytest.mark.hazard("H21")
 async def test_h21_a_mark_never_passes_a_record_whose_round_failed() -> None:
     broker, stage = await broker_with(1), RecordingStage(fail_partition=0)
     await put(broker, 0, "a")
@@ -226,6 +228,8 @@ async def test_h21_a_mark_never_passes_a_record_whose_round_failed() -> None:
     assert not any(stage.marks_seen)
 
 
+@pytest.mark.hazard("H19", "H32")
+@pytest.mark.bad_input("B3")
 async def test_h19_and_h32_an_unreadable_record_stops_its_partition_and_no_other() -> None:
     broker, stage = await broker_with(), RecordingStage()
     await put(broker, 0, "a", "unreadable", "b")
@@ -238,6 +242,7 @@ async def test_h19_and_h32_an_unreadable_record_stops_its_partition_and_no_other
     assert (0, "b") not in stage.seen
 
 
+@pytest.mark.bad_input("B2")
 async def test_poison_reaches_the_stage_in_its_place() -> None:
     broker, stage = await broker_with(), RecordingStage()
     await put(broker, 0, "a", "poison", "b")
@@ -269,6 +274,7 @@ async def test_a_position_that_the_log_no_longer_holds_stops_the_partition() -> 
     assert stage.seen == [(1, "x")]
 
 
+@pytest.mark.hazard("H23")
 async def test_a_lost_commit_means_a_replay_and_nothing_worse() -> None:
     """H23: the commit was confirmed yet not stored; the next owner starts from the one before."""
     faults = Faults()
@@ -305,6 +311,7 @@ async def _work_until(broker: MemoryBroker, stage: RecordingStage, is_so: Callab
         await until(is_so)
 
 
+@pytest.mark.hazard("H22")
 async def test_h22_a_zombie_drops_its_round_and_commits_nothing() -> None:
     """A paused process: its partition is given away while a round is in hand; it wakes up and goes on."""
     broker, stage = await broker_with(1), RecordingStage(hold=asyncio.Event())

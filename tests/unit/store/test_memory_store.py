@@ -60,6 +60,7 @@ async def test_only_the_mutation_that_failed_is_unconfirmed() -> None:
     assert await _read(store) == [1, 2]
 
 
+@pytest.mark.hazard("H27")
 async def test_a_late_write_lands_after_later_ones() -> None:
     store = MemoryStore(faults=Faults(rates=FaultRates(late_writes_max=1)))
     store.faults.script_write(WriteFault.LATE)
@@ -69,6 +70,7 @@ async def test_a_late_write_lands_after_later_ones() -> None:
     assert await _read(store) == [1, 2]
 
 
+@pytest.mark.hazard("H1")
 async def test_a_flickering_row_is_seen_by_some_reads_until_it_is_confirmed() -> None:
     store = MemoryStore(faults=Faults(seed=3))
     store.faults.script_write(WriteFault.FLICKERING)
