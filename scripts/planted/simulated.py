@@ -1,18 +1,20 @@
 """Laws whose loss the seeded simulation notices."""
 
 from scripts.planted import noticed_by as by
-from scripts.planted.bug import Bug, bug
+from scripts.planted.bug import Bug, Noticed, bug
 
 BUGS = (
     bug(
-        "members cached past a change: expand",
+        "expand keeps the members from before a change",
         "services/fanout/members.py",
         "        if persisted.joined_ids or persisted.left_ids:\n            audience = Audience",
         "        if False:\n            audience = Audience",
         by.SIMULATED,
+        hazards=("H3", "H15"),
+        noticed=Noticed(0, "G6: an inbox too much or too few"),
     ),
     Bug(
-        "members cached past a change: persister",
+        "the persister drops members that have left",
         "services/persister/state.py",
         (
             (
@@ -22,6 +24,8 @@ BUGS = (
             ("if has_ended or row.left_seq]", "if has_ended]"),
         ),
         (by.SIMULATED,),
+        hazards=("H3",),
+        noticed=Noticed(4, "G1, G2: acked before its key is stored"),
     ),
     bug(
         "member rows are overwritten instead of versioned",
@@ -29,37 +33,47 @@ BUGS = (
         '    """The member\'s next version, with these columns changed."""\n    at = {"as_of_seq": place.seq, ',
         '    """The member\'s next version, with these columns changed."""\n    at = {',
         by.SIMULATED,
+        hazards=("H3",),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
-        "the mode is that of the newest group row on a replay",
+        "a replay reads the newest group row",
         "services/persister/worker.py",
         "            session_id: tail.message.seq\n",
         "            session_id: 2**62\n",
         by.SIMULATED,
+        hazards=("H3", "H22"),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
-        "a replay sees members of its future",
+        "a replay reads members of later rounds",
         "services/persister/worker.py",
         "members_as_of(session_id, draft.base.seq, user_ids)",
         "members_as_of(session_id, 2**62, user_ids)",
         by.SIMULATED,
+        hazards=("H3", "H22"),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
-        "expand asks for the members as of now",
+        "expand reads the members as of now",
         "services/fanout/expand_worker.py",
         "member_page(session_id, seq, after",
         "member_page(session_id, 2**62, after",
         by.SIMULATED,
+        hazards=("H15", "H22"),
+        noticed=Noticed(0, "G6, G10: an inbox has [1, 2, 13], should have [2, 13]"),
     ),
     bug(
-        "inbox_seq from memory only",
+        "inbox_seq comes from memory only",
         "services/fanout/deliver_worker.py",
         "loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)",
         "loaded: dict[str, history.InboxEnd | None] = dict.fromkeys(missing)",
         by.SIMULATED,
+        hazards=("H22",),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     Bug(
-        "ack before the side rows are confirmed",
+        "an ack goes out before the side rows are confirmed",
         "services/persister/worker.py",
         (
             (
@@ -76,13 +90,16 @@ BUGS = (
             ),
         ),
         (by.SIMULATED,),
+        hazards=("H1",),
+        noticed=Noticed(0, "G1, G2: acked before its key is stored"),
     ),
     bug(
-        "whoever is removed is not told",
+        "a removed member does not receive the removal",
         "services/fanout/members.py",
         "        if not persisted.left_ids:\n            return self.audience\n",
         "        return self.audience\n",
         by.SIMULATED,
+        noticed=Noticed(1, "G6, G10: an inbox lacks the message that says so"),
     ),
     bug(
         "a system message counts as its author's own last one",
@@ -90,9 +107,10 @@ BUGS = (
         "        if accepted.entry.kind in COUNTABLE_KINDS:\n            sent",
         "        if True:\n            sent",
         by.SIMULATED,
+        noticed=Noticed(5, "G9: the last own message is another"),
     ),
     bug(
-        "the own last message is taken from receipts only",
+        "the sender's own last message is taken from receipts only",
         "services/persister/effects.py",
         "        self._add_sent(placed)\n",
         "",
@@ -101,7 +119,7 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "a sent watermark is written beside what hides its message",
+        "a sent watermark is written in one wave with its message",
         "services/persister/effects.py",
         "                if session_id in self._mixed:\n",
         "                if False:\n",
@@ -116,7 +134,7 @@ BUGS = (
         by.UNREAD,
     ),
     Bug(
-        "the process's write_diffusion_max instead of the stamped one",
+        "the persister uses its own `write_diffusion_max` (4), not the stamp",
         "services/persister/membership.py",
         (
             ("len(users), limits.write_diffusion_max", "len(users), 4"),
@@ -124,30 +142,34 @@ BUGS = (
             ("command.stamps.write_diffusion_max", "4"),
         ),
         (by.SIMULATED,),
+        hazards=("H17",),
+        noticed=Noticed(0, "H4: a message does not switch where its log says it must"),
     ),
     bug(
-        "heads are told without asking the tables",
+        "heads are sent without a membership read",
         "services/gateway/large_groups/heads.py",
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
+        noticed=Noticed(31, "G10: a removed member was told how far the group has come"),
     ),
     bug(
-        "a head is told to who was out when it was written",
+        "a head is sent to a member who was out when it was written",
         "services/gateway/large_groups/tracker.py",
         "if view is None or not view.is_member_now or seq < view.joined_seq:",
         "if view is None or not view.is_member_now:",
         by.OWN_HEADS,
+        noticed=Noticed(507, "G10: a member added again was told how far it had come"),
     ),
     bug(
-        "a joining after the head confirms the membership at it",
+        "a joining after the head confirms the membership at the head",
         "services/gateway/large_groups/heads.py",
         "if is_member(group, member) and member.joined_seq <= heads[name]:",
         "if is_member(group, member):",
         by.ADDED_AFTER_HEAD,
     ),
     bug(
-        "pushes after a gap say nothing of what was in it",
+        "pushes after a gap count as complete",
         "services/gateway/large_groups/tracker.py",
         " and not view.may_have_missed(range_.first)\n        return is_contiguous",
         "\n        return is_contiguous",
