@@ -125,9 +125,7 @@ async def test_an_empty_newest_segment_gives_the_tail_of_the_one_before(store: S
 
 
 @pytest.mark.hazard("H8")
-async def test_segments_without_any_message_below_the_position_are_a_lost_log_tail(
-    store: Store, name: str
-) -> None:
+async def test_segments_without_any_message_below_the_position_are_a_lost_log_tail(store: Store, name: str) -> None:
     one, two, fine = (f"d:{name}:{number}" for number in (1, 2, 3))
     await write_confirmed(
         store, [segment(one, 1, 1), segment(two, 1, 1), message(two, 1, offset=90), *session(fine, 1)]

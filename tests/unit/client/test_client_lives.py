@@ -164,7 +164,7 @@ def test_after_a_restore_nothing_is_twice_or_missing(kept: int, shown: int, new:
     assert words == [*before, *expected]
 
 
-def test_of_a_second_restore_what_the_first_life_showed_counts() -> None:
+def test_second_restore_keeps_messages_shown_in_the_first_life() -> None:
     # Shown in the first life: 1–6. The backup has 1–4; in the second life came 5' and 6'. Then restored once more.
     cursor = Cursor(6, deployment=FIRST)
     twice = Deployment(id="c", origin="a", since=T2, restored=(T1, T2))
@@ -172,7 +172,7 @@ def test_of_a_second_restore_what_the_first_life_showed_counts() -> None:
     assert phone(inbox, cursor, twice).words == ["second 5", "second 6", "third 7"]
 
 
-def test_what_a_restored_group_log_has_kept_is_not_shown_again() -> None:
+def test_kept_messages_of_a_restored_group_are_not_shown_again() -> None:
     added = stamped(message(GROUP, 1, event="members_added", user_ids=[ME], mode="read"), T0, "")
     old = [stamped(message(GROUP, seq), T0, "") for seq in range(2, 6)]
     new = [stamped(message(GROUP, seq), T1, "new ") for seq in range(6, 9)]

@@ -78,7 +78,7 @@ def verify(_token: str, _wall_ms: int) -> Identity:
 
 @pytest.mark.bad_input("B1")
 @given(lines)
-def test_any_line_is_a_frame_or_is_told_what_is_wrong(line: str) -> None:
+def test_any_line_is_a_frame_or_gets_an_error(line: str) -> None:
     decoded = decode_line(line)
     assert not isinstance(decoded, Malformed) or decoded.text
 
@@ -93,7 +93,7 @@ def test_depth_is_counted_outside_of_strings(depth: int) -> None:
 
 @pytest.mark.bad_input("B1")
 @given(st.lists(st.lists(lines, max_size=4).map("\n".join), max_size=6))
-def test_a_signed_in_connection_survives_any_messages_and_answers_in_json(messages: list[str]) -> None:
+def test_signed_in_connection_answers_any_message_in_json(messages: list[str]) -> None:
     connection = Connection("c", ConnectionRules(verify), 0)
     connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
     for text in messages:
@@ -215,7 +215,7 @@ async def _route(values: list[bytes | None]) -> None:
     await publisher.flush(1)
 
 
-async def test_a_connection_that_fails_in_the_message_of_its_hello_is_not_kept() -> None:
+async def test_connection_that_fails_with_its_hello_is_not_registered() -> None:
     async def send(_event: Any) -> None:
         pass
 
@@ -348,7 +348,7 @@ async def test_a_wrong_method_names_the_right_ones() -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-async def test_a_message_without_an_id_is_told_of_both_ways_to_give_it() -> None:
+async def test_message_without_an_id_gets_both_ways_to_give_it() -> None:
     answer = await answer_to("POST", "/v1/messages", json={"to": "bob"})
     assert "Idempotency-Key" in answer.json()["detail"]
 

@@ -56,7 +56,7 @@ async def tried(producer: FailingProducer, times: int) -> None:
 
 
 @pytest.mark.promise("G8")
-async def test_a_watermark_that_the_log_did_not_take_is_said_again_with_what_came_since() -> None:
+async def test_rejected_watermark_is_published_again_with_newer_ones() -> None:
     producer = FailingProducer()
     to_log = publisher(producer)
     to_log.watermark_soon(read_up_to(4))
@@ -69,7 +69,7 @@ async def test_a_watermark_that_the_log_did_not_take_is_said_again_with_what_cam
     await to_log.flush(1)
 
 
-async def test_a_gateway_that_leaves_says_nothing_again() -> None:
+async def test_stopping_gateway_retries_no_watermark() -> None:
     producer = FailingProducer()
     to_log = publisher(producer)
     to_log.watermark_soon(read_up_to(4))

@@ -161,7 +161,7 @@ async def test_without_receipts_a_put_times_out(tmp_path: Path) -> None:
 @pytest.mark.promise("G9")
 @pytest.mark.field_case("5")
 @pytest.mark.parametrize("has_receipts", [True, False])
-async def test_the_own_last_message_counts_as_read_at_once(tmp_path: Path, *, has_receipts: bool) -> None:
+async def test_own_last_message_counts_as_read_at_once(tmp_path: Path, *, has_receipts: bool) -> None:
     async with deployed(tmp_path, gateways=2, has_receipts=has_receipts) as there:
         await sent(there, 1)
         await sent(there, 1, "bob")

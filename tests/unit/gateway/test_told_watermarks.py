@@ -37,7 +37,7 @@ def test_a_late_watermark_keeps_the_time_of_the_highest_read() -> None:
     assert memory.risen("ann", watermark("bob", 7, 6, at_ms=60)) == watermark("bob", 7, 6, at_ms=60)
 
 
-def test_a_recipient_is_told_nothing_that_only_another_was_told() -> None:
+def test_maxima_are_kept_for_each_recipient() -> None:
     """Of a user who blocks the peer only the own devices are told."""
     memory = ToldWatermarks()
     memory.risen("bob", watermark("bob", 9, 9))

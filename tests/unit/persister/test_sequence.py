@@ -51,7 +51,7 @@ def test_a_repeat_with_the_same_content_gets_the_first_seq() -> None:
 
 
 @pytest.mark.promise("G2")
-def test_a_repeat_with_another_content_is_a_conflict_and_takes_no_seq() -> None:
+def test_repeat_with_other_content_is_a_conflict_without_seq() -> None:
     draft = fresh()
     decided(draft, command("m", text="one"), offset=1)
     assert refused_code(decided(draft, command("m", text="two"), offset=2)) == "conflict"
@@ -78,16 +78,16 @@ def test_a_uuid_at_the_border_is_accepted(distance_ms: int) -> None:
 
 
 @pytest.mark.promise("G11")
-def test_a_stranger_is_told_that_there_is_no_such_session() -> None:
+def test_stranger_gets_session_not_found() -> None:
     assert refused_code(decided(fresh(), command("m", sender="mallory"), offset=1)) == "session_not_found"
 
 
 @pytest.mark.promise("G11")
-def test_a_group_that_nobody_made_looks_the_same() -> None:
+def test_group_that_does_not_exist_looks_the_same() -> None:
     assert refused_code(decided(fresh(), command("m", session_id="g:guess"), offset=1)) == "session_not_found"
 
 
-def test_a_reply_to_what_does_not_exist_is_refused() -> None:
+def test_reply_to_a_missing_message_is_refused() -> None:
     draft = fresh()
     decided(draft, command("m1"), offset=1)
     assert refused_code(decided(draft, command("m2", reply_to=2), offset=2)) == "invalid_body"
@@ -175,7 +175,7 @@ def test_a_segment_rolls_when_the_month_changes() -> None:
 
 
 @pytest.mark.hazard("H6")
-def test_h6_a_late_second_copy_is_a_repeat_although_a_segment_rolled_between() -> None:
+def test_late_second_copy_is_a_repeat_in_a_new_segment() -> None:
     draft = fresh()
     first = accepted(decided(draft, command("m0", segment_messages=2), offset=0))
     for i in range(1, 6):
@@ -184,7 +184,7 @@ def test_h6_a_late_second_copy_is_a_repeat_although_a_segment_rolled_between() -
 
 
 @pytest.mark.hazard("H7")
-def test_h7_a_copy_that_comes_ten_thousand_messages_late_is_still_known() -> None:
+def test_copy_ten_thousand_messages_late_is_a_repeat() -> None:
     draft = fresh()
     sent = command(uuid7(NOON_MS))
     first = accepted(decided(draft, sent, offset=0))
@@ -195,7 +195,7 @@ def test_h7_a_copy_that_comes_ten_thousand_messages_late_is_still_known() -> Non
 
 
 @pytest.mark.hazard("H30")
-def test_h30_a_round_longer_than_the_key_window_keeps_its_own_keys() -> None:
+def test_round_longer_than_the_key_window_keeps_its_keys() -> None:
     draft = fresh()
     sent = command("not-a-uuid")
     first = accepted(decided(draft, sent, offset=0, at_ms=NOON_MS))
@@ -203,7 +203,7 @@ def test_h30_a_round_longer_than_the_key_window_keeps_its_own_keys() -> None:
     assert decided(draft, sent, offset=2, at_ms=NOON_MS + 3 * KEY_WINDOW_MS) == Repeated(first.stored)
 
 
-def test_memory_forgets_keys_only_when_the_round_is_confirmed_and_then_asks_the_tables() -> None:
+def test_keys_are_evicted_only_after_the_round_is_confirmed() -> None:
     draft = fresh()
     decided(draft, command("old"), offset=0, at_ms=NOON_MS)
     decided(draft, command("new"), offset=1, at_ms=NOON_MS + KEY_WINDOW_MS + 1)
@@ -228,7 +228,7 @@ def test_a_session_without_messages_needs_no_lookup() -> None:
 
 
 @pytest.mark.hazard("H29")
-def test_h29_a_fast_gateway_clock_does_not_hide_a_stored_copy() -> None:
+def test_fast_gateway_clock_does_not_hide_a_stored_copy() -> None:
     """The id is 4 minutes ahead of the log; the tail is newer than the copy. Memory must not decide alone."""
     id_time = NOON_MS + 4 * 60_000
     state = SessionState(seq=2, at=NOON_MS + 60_000, known_from=NOON_MS + 60_000)
@@ -241,7 +241,7 @@ def test_h29_a_fast_gateway_clock_does_not_hide_a_stored_copy() -> None:
 
 
 @pytest.mark.hazard("H31")
-def test_h31_a_key_expires_by_log_time_whether_or_not_its_row_is_still_there() -> None:
+def test_key_expires_by_log_time_with_or_without_its_row() -> None:
     sent = command("no uuid")
     there, swept = Draft.of(SessionState(seq=1, known_from=0), 0), Draft.of(SessionState(seq=1, known_from=0), 0)
     there.looked_up[MessageKey("alice", "no uuid")] = Stored(1, 500, NOON_MS, sent.digest)

@@ -48,7 +48,7 @@ def test_a_round_works_on_a_copy() -> None:
 
 @pytest.mark.hazard("H18")
 @pytest.mark.parametrize("metadata", ["", "!", "AAAA", "bm90IG1hcmtz"])
-def test_h18_what_is_not_marks_is_an_error_and_never_no_marks(metadata: str) -> None:
+def test_metadata_without_marks_is_an_error(metadata: str) -> None:
     with pytest.raises(ValueError, match="commit metadata"):
         Marks.decoded(metadata)
 
@@ -70,7 +70,7 @@ def test_marks_survive_the_way_through_a_commit(highest: dict[int, tuple[int, in
         assert not back.is_repeat(at(offset, part + 1, epoch, partition))
 
 
-def test_more_partitions_than_fit_are_known_beforehand() -> None:
+def test_metadata_that_does_not_fit_is_known_in_advance() -> None:
     assert fits_metadata(96)
     assert not fits_metadata(1_000)
 
@@ -86,7 +86,7 @@ def row(name: str) -> TaggedRow:
 
 @pytest.mark.promise("G3")
 @pytest.mark.hazard("H10")
-def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_waves() -> None:
+def test_mutations_of_a_key_are_ordered_and_keys_share_waves() -> None:
     writes = OrderedWrites()
     writes.append_ordered("a", 1, row("a1"))
     writes.append_ordered("a", 1, row("a1+"))
@@ -97,7 +97,7 @@ def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_wa
 
 
 @pytest.mark.hazard("H24")
-def test_h24_no_mutation_grows_past_the_largest() -> None:
+def test_no_mutation_grows_past_the_largest() -> None:
     writes = OrderedWrites()
     for number in range(5):
         body = bytes(MUTATION_BYTES // 2 - row_bytes(message("a", 1, body=b"")))
