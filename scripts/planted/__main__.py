@@ -88,7 +88,7 @@ def _print_other_seed(one: Bug, seen: Failure | None) -> None:
 
 
 def _failing(tree: Path, tests: tuple[str, ...] | list[str]) -> dict[str, Failure]:
-    """The tests that fail. Of a parametrised one, the first case that fails by an assertion, or the first that fails."""
+    """The tests that fail. Of a parametrised one, the first case that fails by an assertion, or else the first."""
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     finished = subprocess.run(
         [*command, f"--timeout={TEST_TIMEOUT_S}", *tests],
