@@ -6,7 +6,7 @@ The tests are found by their mark `field_case`, so a test can be renamed or move
 import sys
 from collections.abc import Mapping
 
-from scripts.marks import tests_by_number
+from scripts.marks import marked_tests
 from scripts.pages import ROOT, write_or_check
 
 PAGE = ROOT / "docs" / "FIELD-CASES.md"
@@ -64,7 +64,7 @@ Each case began as a public bug report of some messenger. A case stands for its 
 def page() -> str:
     """The page as the tests are now. Raises KeyError for a mark whose number is no case."""
     rows = {number: f"| {number} | {given} | {right} | " for number, (given, right) in CASES.items()}
-    for number, tests in tests_by_number(MARK).items():
+    for number, tests in marked_tests(MARK).items():
         rows[number] += " · ".join(f"`{test.name}`" for test in tests)
     return HEAD + "".join(f"{row} |\n" for row in rows.values())
 

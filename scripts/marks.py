@@ -21,7 +21,7 @@ class MarkedTest:
     name: str
 
 
-def tests_by_number(mark: str) -> dict[str, list[MarkedTest]]:
+def marked_tests(mark: str) -> dict[str, list[MarkedTest]]:
     """The tests that carry the mark, by each number it is given, in the order of files and lines."""
     found: dict[str, list[MarkedTest]] = {}
     for file in sorted(TESTS.rglob("test_*.py")):

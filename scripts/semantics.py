@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from scripts.marks import TESTS, MarkedTest, tests_by_number
+from scripts.marks import TESTS, MarkedTest, marked_tests
 from scripts.pages import ROOT, filled, table, write_or_check
 from scripts.planted.bug import Bug
 from scripts.planted.tables import BUGS
@@ -23,7 +23,7 @@ def tests_of_rows() -> dict[str, list[MarkedTest]]:
     """The tests of each promise, hazard and bad input. Raises ValueError for a mark with the number of another kind."""
     found: dict[str, list[MarkedTest]] = {}
     for letter, mark in MARKS.items():
-        tests = tests_by_number(mark)
+        tests = marked_tests(mark)
         foreign = [number for number in tests if not number.startswith(letter)]
         if foreign:
             raise ValueError(f"the mark {mark} takes numbers such as {letter}1, not {foreign}")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from scripts import field_cases, reference_tables, semantics
-from scripts.marks import tests_by_number
+from scripts.marks import marked_tests
 from scripts.planted.tables import BUGS
 from tidings.topics import TopicSizes, declared
 
@@ -63,7 +63,7 @@ def test_page_of_field_cases_is_that_of_the_marks() -> None:
 
 
 def test_every_field_case_has_a_test() -> None:
-    assert field_cases.CASES.keys() - tests_by_number(field_cases.MARK).keys() == set()
+    assert field_cases.CASES.keys() - marked_tests(field_cases.MARK).keys() == set()
 
 
 def test_planted_bugs_fit_the_source_and_name_existing_tests() -> None:
