@@ -43,7 +43,7 @@ BUGS = (
         "            session_id: 2**62\n",
         by.SIMULATED,
         hazards=("H3", "H22"),
-        noticed=Noticed(0, "G4: two owners wrote different rows"),
+        noticed=Noticed(7, "G4: two owners wrote different rows"),
     ),
     bug(
         "a replay reads members of later rounds",
@@ -61,7 +61,7 @@ BUGS = (
         "member_page(session_id, 2**62, after",
         by.SIMULATED,
         hazards=("H15", "H22"),
-        noticed=Noticed(0, "G6, G10: an inbox has [1, 2, 13], should have [2, 13]"),
+        noticed=Noticed(1, "G6, G10: an inbox has [2, 4], should have [1, 2, 4]"),
     ),
     bug(
         "inbox_seq comes from memory only",
@@ -99,7 +99,7 @@ BUGS = (
         "        if not persisted.left_ids:\n            return self.audience\n",
         "        return self.audience\n",
         by.SIMULATED,
-        noticed=Noticed(1, "G6, G10: an inbox lacks the message that says so"),
+        noticed=Noticed(0, "G6, G10: an inbox lacks the message that says so"),
     ),
     bug(
         "a system message counts as its author's own last one",
@@ -107,7 +107,7 @@ BUGS = (
         "        if accepted.entry.kind in COUNTABLE_KINDS:\n            sent",
         "        if True:\n            sent",
         by.SIMULATED,
-        noticed=Noticed(5, "G9: the last own message is another"),
+        noticed=Noticed(0, "G9: the last own message is another"),
     ),
     bug(
         "the sender's own last message is taken from receipts only",
@@ -117,6 +117,7 @@ BUGS = (
         by.UNREAD,
         by.OWN_LAST,
         by.SIMULATED,
+        noticed=Noticed(0, "G9: the last own message is another"),
     ),
     bug(
         "a sent watermark is written in one wave with its message",
@@ -151,7 +152,7 @@ BUGS = (
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
-        noticed=Noticed(31, "G10: a removed member was told how far the group has come"),
+        noticed=Noticed(22, "G10: a removed member was told how far the group has come"),
     ),
     bug(
         "a head is sent to a member who was out when it was written",
@@ -159,7 +160,6 @@ BUGS = (
         "if view is None or not view.is_member_now or seq < view.joined_seq:",
         "if view is None or not view.is_member_now:",
         by.OWN_HEADS,
-        noticed=Noticed(507, "G10: a member added again was told how far it had come"),
     ),
     bug(
         "a joining after the head confirms the membership at the head",
