@@ -90,7 +90,7 @@ BUGS = (
         noticed=Noticed(3, "G8: read above delivered"),
     ),
     bug(
-        "a claim is published as it came, not as the maximum",
+        "a claim is published without the stored maximum",
         "services/receipts/merge.py",
         "(published or stored).copy()",
         "(published or Watermarks()).copy()",
@@ -99,7 +99,7 @@ BUGS = (
         hazards=("H26",),
     ),
     bug(
-        "a late, lower watermark is pushed to connections",
+        "a late lower watermark is sent unchanged",
         "services/gateway/push/router.py",
         "told = self._told.risen(recipient_id, moved)",
         "told = moved",
@@ -121,7 +121,7 @@ BUGS = (
         by.BEYOND_HEAD,
     ),
     bug(
-        "a member counts as reader of messages before the joining",
+        "a member that joined after a message counts as its reader",
         "services/receipts/crews.py",
         "        if first_seq <= last_seq:\n",
         "        first_seq = 0\n        if first_seq <= last_seq:\n",
@@ -129,7 +129,7 @@ BUGS = (
         by.COUNTED_AGAIN,
     ),
     bug(
-        "a watermark above the known head is clamped without a read",
+        "a watermark above the cached head is clamped without a read",
         "services/receipts/worker.py",
         "stored = await history.heads(self._store, unknown) if unknown else {}",
         "stored: dict[str, history.MessageRow] = {}",
@@ -165,7 +165,7 @@ BUGS = (
         hazards=("H24",),
     ),
     bug(
-        "a watermark that Kafka did not take is dropped",
+        "a watermark that Kafka did not confirm is forgotten",
         "services/gateway/submit/publisher.py",
         ".add_done_callback(partial(self._gather_again, receipt))",
         "",
@@ -195,14 +195,14 @@ BUGS = (
         hazards=("H14",),
     ),
     bug(
-        "heads are always read from the same position",
+        "memberships of heads are read from the same position every time",
         "services/gateway/large_groups/heads.py",
         "start = random.randrange(len(unsure))",
         "start = 0",
         by.HEADS_IN_TIME,
     ),
     bug(
-        "an evicted user does not announce presence again",
+        "a user whose groups cannot be read again is not announced",
         "services/gateway/connections/live.py",
         "            self._announce(set(again) - learned)\n",
         "",
@@ -225,7 +225,7 @@ BUGS = (
         hazards=("H3", "H15"),
     ),
     bug(
-        "expand reads the members of the newest seq",
+        "current members instead of those at the seq",
         "services/fanout/expand_worker.py",
         "member_page(session_id, seq, after",
         "member_page(session_id, 2**62, after",
@@ -249,7 +249,7 @@ BUGS = (
         by.TOLD_ONCE,
     ),
     bug(
-        "a `gone` removes whatever connection the device has",
+        "`gone` removes any connection of the device",
         "services/fanout/presence.py",
         "known = connections.get((key.device_id, key.gateway))\n"
         "        if known is not None and known.connection_id == value.connection_id:",

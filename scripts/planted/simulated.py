@@ -94,7 +94,7 @@ BUGS = (
         noticed=Noticed(0, "G1, G2: acked before its key is stored"),
     ),
     bug(
-        "a removed member does not receive the removal",
+        "a removed member does not get the removal",
         "services/fanout/members.py",
         "        if not persisted.left_ids:\n            return self.audience\n",
         "        return self.audience\n",
@@ -110,7 +110,7 @@ BUGS = (
         noticed=Noticed(0, "G9: the last own message is another"),
     ),
     bug(
-        "the sender's own last message is taken from receipts only",
+        "the own last message is read from receipts only",
         "services/persister/effects.py",
         "        self._add_sent(placed)\n",
         "",
@@ -120,7 +120,7 @@ BUGS = (
         noticed=Noticed(0, "G9: the last own message is another"),
     ),
     bug(
-        "a sent watermark is written in one wave with its message",
+        "a sent watermark is written concurrently with the message that hides it",
         "services/persister/effects.py",
         "                if session_id in self._mixed:\n",
         "                if False:\n",
@@ -147,7 +147,7 @@ BUGS = (
         noticed=Noticed(0, "H4: a message does not switch where its log says it must"),
     ),
     bug(
-        "heads are sent without a membership read",
+        "heads are sent without a read of the tables",
         "services/gateway/large_groups/heads.py",
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
@@ -155,7 +155,7 @@ BUGS = (
         noticed=Noticed(22, "G10: a removed member was told how far the group has come"),
     ),
     bug(
-        "a head is sent to a member who was out when it was written",
+        "a head is sent to a user that was not a member at it",
         "services/gateway/large_groups/tracker.py",
         "if view is None or not view.is_member_now or seq < view.joined_seq:",
         "if view is None or not view.is_member_now:",
@@ -169,7 +169,7 @@ BUGS = (
         by.ADDED_AFTER_HEAD,
     ),
     bug(
-        "pushes after a gap count as complete",
+        "pushes after a gap count as contiguous",
         "services/gateway/large_groups/tracker.py",
         " and not view.may_have_missed(range_.first)\n        return is_contiguous",
         "\n        return is_contiguous",

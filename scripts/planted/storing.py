@@ -28,7 +28,7 @@ BUGS = (
         noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     Bug(
-        "the commit covers records that are not confirmed",
+        "the commit covers taken records instead of confirmed ones",
         "tidings/runtime/worker.py",
         (
             ("if lane.wants_commit]", "if 0 <= lane.committed_offset < lane.next_offset]"),
@@ -71,7 +71,7 @@ BUGS = (
         noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     Bug(
-        "a row that was read counts as acked",
+        "a row that was read counts as acked (law 5)",
         "services/persister/worker.py",
         (
             ("work.first(partition) for session_id, partition", "Position(99, 0) for session_id, partition"),
@@ -82,7 +82,7 @@ BUGS = (
         noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     bug(
-        "a key of a later round decides",
+        "a key that was read decides, even above the first offset",
         "services/persister/worker.py",
         "firsts[command.session_id] = work.first(partition)",
         "firsts[command.session_id] = Position(99, 0)",
@@ -109,7 +109,7 @@ BUGS = (
         by.TOO_HIGH,
     ),
     bug(
-        "the key window is trusted right after a load",
+        "the dedupe window is trusted right after a load",
         "services/persister/worker.py",
         "        known_from=message.at,\n",
         "        known_from=None,\n",
@@ -120,7 +120,7 @@ BUGS = (
         noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
-        "memory decides about keys that it no longer holds",
+        "memory decides about evicted keys",
         "services/persister/state.py",
         "    state.known_from = horizon if state.known_from is None else max(state.known_from, horizon)\n",
         "",
@@ -269,7 +269,7 @@ BUGS = (
         noticed=Noticed(5, "G6, G10: an inbox has [], should have [1]"),
     ),
     bug(
-        "records of a round are sent in parallel calls",
+        "records of a round are sent concurrently",
         "tidings/runtime/round.py",
         "            await producer.produce(target.topic, target.partition, [record for _, record in left])\n",
         "            await asyncio.gather(*(producer.produce(*target, [record]) for _, record in left))\n",
