@@ -39,7 +39,7 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert dead == []
 
 
-def test_tests_and_planted_bugs_of_semantics_are_those_of_sources() -> None:
+def test_generated_parts_of_semantics_match_the_sources() -> None:
     text = semantics.PAGE.read_text()
     assert text == semantics.page(text), "stale: run `python -m scripts.semantics`"
     assert "<!-- end of planted -->" in text
@@ -73,7 +73,7 @@ def test_planted_bugs_fit_the_source_and_name_existing_tests() -> None:
     assert {(file, name) for file, name in named if f"def {name}(" not in (ROOT / file).read_text()} == set()
 
 
-def test_the_architecture_page_names_every_topic_and_every_table() -> None:
+def test_architecture_page_names_every_topic_and_table() -> None:
     text = (DOCS / "ARCHITECTURE.md").read_text()
     migrations = "".join(path.read_text() for path in (ROOT / "tidings/store/migrations").glob("*.cql"))
     tables = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", migrations))
