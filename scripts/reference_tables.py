@@ -1,25 +1,23 @@
-"""Write the generated tables of docs/OPERATIONS.md: settings and metrics. With --check, only compare.
+"""Write the tables of docs/OPERATIONS.md that come from the code: settings and metrics; --check only says if fresh.
 
-Each table is between two marker lines. The text between them is never edited by hand.
+Each table stands between two marker lines; what is between them is never edited by hand.
 """
 
-import argparse
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from scripts.pages import ROOT, filled, table, write_or_check
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
 from services.persister.settings import PersisterSettings
 from services.receipts.settings import ReceiptsSettings
 from tidings.metrics import CATALOGUE
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "OPERATIONS.md"
+PAGE = ROOT / "docs" / "OPERATIONS.md"
 SERVICES: Mapping[str, type[BaseModel]] = {
     "gateway": GatewaySettings,
     "persister": PersisterSettings,
@@ -29,7 +27,7 @@ SERVICES: Mapping[str, type[BaseModel]] = {
 
 
 def settings_table() -> str:
-    """Every setting of every service: variable, default, reading services, meaning."""
+    """Every setting of every service: variable, default, who reads it, meaning."""
     readers: dict[str, list[str]] = {}
     rows: dict[str, tuple[str, str]] = {}
     for service, settings in SERVICES.items():
@@ -43,13 +41,13 @@ def settings_table() -> str:
         (f"`{variable}`", default, _readers(readers[variable]), meaning)
         for variable, (default, meaning) in rows.items()
     ]
-    return _table(("variable", "default", "read by", "meaning"), lines)
+    return table(("variable", "default", "read by", "meaning"), lines)
 
 
 def metrics_table() -> str:
     """Every metric: name, kind, meaning, what to do."""
     lines = [(f"`{metric.name}`", metric.kind, metric.meaning, metric.action) for metric in CATALOGUE]
-    return _table(("metric", "kind", "meaning", "what to do"), lines)
+    return table(("metric", "kind", "meaning", "what to do"), lines)
 
 
 def _groups(settings: type[BaseModel]) -> Iterable[type[BaseSettings]]:
@@ -75,33 +73,10 @@ def _readers(services: Sequence[str]) -> str:
     return "all" if len(services) == len(SERVICES) else ", ".join(services)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '∣') for cell in line)} |" for line in lines)
-
-
 def page(text: str) -> str:
-    """The page with its tables for the current code. Raises KeyError for an unknown marker."""
-    tables = {"settings": settings_table, "metrics": metrics_table}
-
-    def fill(found: re.Match[str]) -> str:
-        return f"{found[1]}\n\n{tables[found[2]]()}\n\n{found[3]}"
-
-    return re.sub(r"(<!-- generated: (\w+) .*?-->).*?(<!-- end of \2 -->)", fill, text, flags=re.DOTALL)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is stale")
-    text = PAGE.read_text()
-    fresh = page(text)
-    if not parser.parse_args().check:
-        PAGE.write_text(fresh)
-        return 0
-    if fresh != text:
-        print("docs/OPERATIONS.md is stale: run `python -m scripts.reference_tables`", file=sys.stderr)
-    return int(fresh != text)
+    """The page with its tables as the code is now."""
+    return filled(text, {"settings": settings_table, "metrics": metrics_table})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, lambda: page(PAGE.read_text()), "scripts.reference_tables", __doc__))

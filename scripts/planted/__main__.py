@@ -1,4 +1,4 @@
-"""`python -m scripts.planted [WORD]`."""
+"""See the package."""
 
 import os
 import re
@@ -6,21 +6,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.planted import noticed_by
 from scripts.planted.bug import Bug
 from scripts.planted.tables import BUGS
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("cli", "tidings", "services", "tests", "deploy", "sdk", "pyproject.toml")
-# Enough for every bug of the tables. docs/SEMANTICS.md names the first seed that finds each.
+# Enough for every bug that names the simulation; docs/SEMANTICS.md has the first seed that notices each.
 SIMULATED_SEEDS = "0-59"
-# A bug that makes a test hang counts as caught. Simulated time needs a second, the gateway's tests a few.
+# A bug that makes a test hang has been noticed too. Simulated time needs a second, the gateway's tests a few.
 TEST_TIMEOUT_S = 40
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One case of a test that failed: its parameters, empty where it has none, and the reason that pytest printed."""
+
+    case: str
+    reason: str
+
+
 def main() -> int:
-    """Plant the bugs whose names contain the given word, or all without one."""
+    """Plant each bug whose name has the given word in it; all of them without one."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [one for one in BUGS if word in one.name]
     worst = 0
@@ -29,8 +39,8 @@ def main() -> int:
         _copy_to(tree)
         tests = sorted({test for one in chosen for test in one.tests})
         broken = _failing(tree, tests)
-        for test, reason in broken.items():
-            print(f"fails without any bug: {test}: {reason}")
+        for test, failure in broken.items():
+            print(f"fails without any bug: {test}: {failure.reason}")
             worst = 2
         for one in chosen:
             worst = max(worst, _try(tree, one))
@@ -63,13 +73,22 @@ def _try(tree: Path, one: Bug) -> int:
     print(one.name)
     for test in one.tests:
         print(f"    {'failed as it should' if test in failing else 'NOT CAUGHT         '}  {test.split('::')[1]}")
-        print(f"        {failing.get(test, '')}")
+        if test in failing:
+            print(f"        {failing[test].case} {failing[test].reason}")
+    _print_other_seed(one, failing.get(noticed_by.SIMULATED))
     sys.stdout.flush()
     return 0 if failing.keys() >= set(one.tests) else 1
 
 
-def _failing(tree: Path, tests: tuple[str, ...] | list[str]) -> dict[str, str]:
-    """The failing tests with their reasons. A parametrised test fails with one case; assertions are preferred."""
+def _print_other_seed(one: Bug, seen: Failure | None) -> None:
+    """Print when the bug's record, which docs/SEMANTICS.md shows, does not name the seed that noticed it now."""
+    recorded = "none" if one.noticed is None else str(one.noticed.seed)
+    if seen is not None and seen.case != recorded:
+        print(f"    first noticed by seed {seen.case}; the record of the bug has {recorded}")
+
+
+def _failing(tree: Path, tests: tuple[str, ...] | list[str]) -> dict[str, Failure]:
+    """The tests that fail. Of a parametrised one, the first case that fails by an assertion, or else the first."""
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     finished = subprocess.run(
         [*command, f"--timeout={TEST_TIMEOUT_S}", *tests],
@@ -81,16 +100,17 @@ def _failing(tree: Path, tests: tuple[str, ...] | list[str]) -> dict[str, str]:
     )
     if finished.returncode not in (0, 1):
         raise SystemExit(f"pytest could not run the tests:\n{finished.stdout[-2000:]}{finished.stderr[-2000:]}")
-    reasons: dict[str, str] = {}
+    failures: dict[str, Failure] = {}
     for test, reason in re.findall(r"^FAILED (\S+)(.*)", finished.stdout, re.MULTILINE):
-        name, reason = test.split("[")[0], reason.removeprefix(" - ")
-        if name not in reasons or (_asserts(reason) and not _asserts(reasons[name])):
-            reasons[name] = reason
-    return reasons
+        name, _, case = test.partition("[")
+        failure = Failure(case.removesuffix("]"), reason.removeprefix(" - "))
+        if name not in failures or (_asserts(failure) and not _asserts(failures[name])):
+            failures[name] = failure
+    return failures
 
 
-def _asserts(reason: str) -> bool:
-    return reason.startswith(("assert", "AssertionError"))
+def _asserts(failure: Failure) -> bool:
+    return failure.reason.startswith(("assert", "AssertionError"))
 
 
 if __name__ == "__main__":

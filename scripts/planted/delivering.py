@@ -1,7 +1,7 @@
 """Bugs behind the ack: in fanout, receipts and gateways."""
 
 from scripts.planted import noticed_by as by
-from scripts.planted.bug import Bug, bug
+from scripts.planted.bug import Bug, Noticed, bug
 
 BUGS = (
     bug(
@@ -13,9 +13,11 @@ BUGS = (
         by.H22_LAGS,
         by.REPLAY,
         by.SIMULATED,
+        hazards=("H10", "H22"),
+        noticed=Noticed(0, "G6, G10: an inbox has [… 5, 5, 6 …], should have [… 5, 6 …]"),
     ),
     bug(
-        "marks not checked",
+        "marks are not checked, at any stage",
         "tidings/runtime/round.py",
         "if marks.is_repeat(source):",
         "if False:",
@@ -24,15 +26,19 @@ BUGS = (
         by.H23,
         by.NOTHING_TWICE,
         by.SIMULATED,
+        hazards=("H28",),
+        noticed=Noticed(0, "law 4: emitted again although a mark stands above it"),
     ),
     bug(
-        "parts with equal coordinates",
+        "parts of one message have equal coordinates",
         "services/fanout/plan.py",
         "part=part)",
         "part=0)",
         by.H5,
         by.H34,
         by.SIMULATED,
+        hazards=("H5",),
+        noticed=Noticed(0, "G6, G10: an inbox has [1, 4, 5 …], should have [1, 2, 3, 4 …]"),
     ),
     bug(
         "an inbox without rows starts at 1",
@@ -40,41 +46,48 @@ BUGS = (
         "    if row is None:\n",
         "    if row is None:\n        return InboxTail()\n",
         by.H9,
+        hazards=("H9",),
     ),
     bug(
-        "an inbox tail expires when Cassandra sweeps",
+        "an inbox tail expires when Cassandra removes it",
         "services/fanout/inbox.py",
         "at_ms - tail.delivered_at > TAIL_LIFE_MS",
         "at_ms < 0",
         by.H9,
+        hazards=("H9", "H31"),
     ),
     bug(
-        "stamped limits ignored: buckets",
+        "buckets ignore the stamped limit",
         "services/fanout/inbox.py",
         "bucket_rows = item.stamps.bucket_rows",
         "bucket_rows = MOST_BUCKET_ROWS",
         by.H17_INBOX,
+        hazards=("H17",),
     ),
     bug(
-        "stamped limits ignored: parts",
+        "parts ignore the stamped limit",
         "services/fanout/plan.py",
         "size = persisted.stamps.recipients_per_part",
         "size = 1_000",
         by.H5,
+        hazards=("H34",),
     ),
     Bug(
-        "a lower watermark overwrites (write timestamp dropped)",
+        "a lower watermark overwrites a higher one",
         "tidings/store/memory_tables.py",
         (("max(cells.get(name, new), new)", "new"),),
         (by.H26, by.H26_LATE),
+        hazards=("H26",),
     ),
     bug(
-        "the last claim of a round wins",
+        "the last claim of a round wins, not the highest",
         "services/receipts/merge.py",
         "self.delivered_seq = max(self.delivered_seq, delivered_seq)",
         "self.delivered_seq = delivered_seq",
         by.LOWER_CLAIM,
         by.SIMULATED,
+        hazards=("H26",),
+        noticed=Noticed(3, "G8: read above delivered"),
     ),
     bug(
         "a claim is published without the stored maximum",
@@ -83,6 +96,7 @@ BUGS = (
         "(published or Watermarks()).copy()",
         by.TOLD_ANEW,
         by.STORED_ANEW,
+        hazards=("H26",),
     ),
     bug(
         "a late lower watermark is sent unchanged",
@@ -92,7 +106,7 @@ BUGS = (
         by.LATE_RECEIPT,
     ),
     bug(
-        "a read mark is answered before it is stored",
+        "a `PUT …/read` is answered before it is stored",
         "services/gateway/submit/read_marks.py",
         "return await self._until_stored(session_id, user_id, read_seq)",
         "return ReceiptRow(session_id, user_id, read_seq, read_seq)",
@@ -100,7 +114,7 @@ BUGS = (
         by.READ_YOUR_WRITES,
     ),
     bug(
-        "a claim beyond the head is left to receipts",
+        "a claim beyond the head goes to receipts unchecked",
         "services/gateway/submit/watermarks.py",
         "        if not beyond:\n",
         "        if True:\n",
@@ -121,29 +135,34 @@ BUGS = (
         "stored: dict[str, history.MessageRow] = {}",
         by.H25,
         by.SIMULATED,
+        hazards=("H25",),
+        noticed=Noticed(3, "G8: (1, 1) where the maxima of what was said are (2, 1)"),
     ),
     Bug(
-        "tails of an older assignment enter memory",
+        "tails of an older assignment enter the cache",
         "services/fanout/deliver_worker.py",
         (
             ("missing, work.ensure_still_assigned)", "missing)"),
             ("may enter the cache.\n            work.ensure_still_assigned()\n", "may enter the cache.\n"),
         ),
         (by.H22_OUTLIVED,),
+        hazards=("H22",),
     ),
     bug(
-        "an inbox's place is read in one await",
+        "an inbox tail is read in one await",
         "services/fanout/deliver_worker.py",
         "missing, work.ensure_still_assigned)",
         "missing)",
         by.SLOW_INBOX,
+        hazards=("H24",),
     ),
     bug(
-        "a session's tail is read in one await",
+        "a session tail is read in one await",
         "services/persister/worker.py",
         "firsts, ends, work.ensure_still_assigned)",
         "firsts, ends)",
         by.SLOW_SESSION,
+        hazards=("H24",),
     ),
     bug(
         "a watermark that Kafka did not confirm is forgotten",
@@ -153,25 +172,27 @@ BUGS = (
         by.SAID_AGAIN,
     ),
     bug(
-        "a page of an inbox reads the blocks of all its rows at once",
+        "an inbox page reads the blocks of all its rows at once",
         "services/gateway/reads/inbox.py",
         "            yield rows[start:index]\n            start, blocks = index, set()\n",
         "            pass\n",
         by.PAGE_READS,
     ),
     bug(
-        "live is answered while a pushed round is unconfirmed",
+        "`live` is sent while a pushed round is unconfirmed",
         "services/fanout/deliver_worker.py",
         "if pending.partition in self._unconfirmed:",
         "if False:",
         by.H14,
+        hazards=("H14",),
     ),
     bug(
-        "a pending connection that must wait keeps the loop busy",
+        "a waiting connection makes deliver run empty rounds",
         "services/fanout/deliver_worker.py",
         "if self._presence.pending and (partitions or not self._unconfirmed):",
         "if self._presence.pending:",
         by.NO_EMPTY_ROUNDS,
+        hazards=("H14",),
     ),
     bug(
         "memberships of heads are read from the same position every time",
@@ -195,12 +216,13 @@ BUGS = (
         by.PUSHED_ONCE,
     ),
     bug(
-        "members cached past a change",
+        "expand caches members past a change",
         "services/fanout/members.py",
         "        if persisted.joined_ids or persisted.left_ids:\n",
         "        if False:\n",
         by.OWN_INTERVALS,
         by.REMOVED_STILL_TOLD,
+        hazards=("H3", "H15"),
     ),
     bug(
         "current members instead of those at the seq",
@@ -209,6 +231,7 @@ BUGS = (
         "member_page(session_id, 2**62, after",
         by.OWN_INTERVALS,
         by.H16,
+        hazards=("H15", "H16"),
     ),
     bug(
         "cached members are used for any seq",
@@ -216,6 +239,7 @@ BUGS = (
         "!= seq - 1:",
         "== -1:",
         by.H16,
+        hazards=("H16",),
     ),
     bug(
         "a repeated round pushes to the gateways again",
@@ -231,6 +255,7 @@ BUGS = (
         "        if known is not None and known.connection_id == value.connection_id:",
         "known = next(reversed(connections.values()), None)\n        if known is not None:",
         by.H11,
+        hazards=("H11",),
     ),
     Bug(
         "the gateway announces itself before its push position is fixed",
@@ -248,6 +273,7 @@ BUGS = (
             ),
         ),
         (by.H13,),
+        hazards=("H13",),
     ),
     bug(
         "a gateway ignores a later start of its ordinal",
@@ -255,6 +281,7 @@ BUGS = (
         "record.offset > identity.epoch:",
         "record.offset < 0:",
         by.H33,
+        hazards=("H33",),
     ),
     bug(
         "a WebSocket keeps the time-out of a request's body",

@@ -1,18 +1,20 @@
 """Bugs that the seeded simulation detects."""
 
 from scripts.planted import noticed_by as by
-from scripts.planted.bug import Bug, bug
+from scripts.planted.bug import Bug, Noticed, bug
 
 BUGS = (
     bug(
-        "members cached past a change: expand",
+        "expand keeps the members from before a change",
         "services/fanout/members.py",
         "        if persisted.joined_ids or persisted.left_ids:\n            audience = Audience",
         "        if False:\n            audience = Audience",
         by.SIMULATED,
+        hazards=("H3", "H15"),
+        noticed=Noticed(0, "G6: an inbox too much or too few"),
     ),
     Bug(
-        "members cached past a change: persister",
+        "the persister drops members that have left",
         "services/persister/state.py",
         (
             (
@@ -22,6 +24,8 @@ BUGS = (
             ("if has_ended or row.left_seq]", "if has_ended]"),
         ),
         (by.SIMULATED,),
+        hazards=("H3",),
+        noticed=Noticed(4, "G1, G2: acked before its key is stored"),
     ),
     bug(
         "member rows are overwritten instead of versioned",
@@ -29,37 +33,47 @@ BUGS = (
         '    """The member\'s next version, with these columns changed."""\n    at = {"as_of_seq": place.seq, ',
         '    """The member\'s next version, with these columns changed."""\n    at = {',
         by.SIMULATED,
+        hazards=("H3",),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
-        "the mode is that of the newest group row on a replay",
+        "a replay reads the newest group row",
         "services/persister/worker.py",
         "            session_id: tail.message.seq\n",
         "            session_id: 2**62\n",
         by.SIMULATED,
+        hazards=("H3", "H22"),
+        noticed=Noticed(7, "G4: two owners wrote different rows"),
     ),
     bug(
-        "a replay sees members of its future",
+        "a replay reads members of later rounds",
         "services/persister/worker.py",
         "members_as_of(session_id, draft.base.seq, user_ids)",
         "members_as_of(session_id, 2**62, user_ids)",
         by.SIMULATED,
+        hazards=("H3", "H22"),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
-        "expand asks for the members as of now",
+        "expand reads the members as of now",
         "services/fanout/expand_worker.py",
         "member_page(session_id, seq, after",
         "member_page(session_id, 2**62, after",
         by.SIMULATED,
+        hazards=("H15", "H22"),
+        noticed=Noticed(1, "G6, G10: an inbox has [2, 4], should have [1, 2, 4]"),
     ),
     bug(
-        "inbox_seq from memory only",
+        "inbox_seq comes from memory only",
         "services/fanout/deliver_worker.py",
         "loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)",
         "loaded: dict[str, history.InboxEnd | None] = dict.fromkeys(missing)",
         by.SIMULATED,
+        hazards=("H22",),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     Bug(
-        "ack before the side rows are confirmed",
+        "an ack goes out before the side rows are confirmed",
         "services/persister/worker.py",
         (
             (
@@ -76,6 +90,8 @@ BUGS = (
             ),
         ),
         (by.SIMULATED,),
+        hazards=("H1",),
+        noticed=Noticed(0, "G1, G2: acked before its key is stored"),
     ),
     bug(
         "a removed member does not get the removal",
@@ -83,6 +99,7 @@ BUGS = (
         "        if not persisted.left_ids:\n            return self.audience\n",
         "        return self.audience\n",
         by.SIMULATED,
+        noticed=Noticed(0, "G6, G10: an inbox lacks the message that says so"),
     ),
     bug(
         "a system message counts as its author's own last one",
@@ -90,6 +107,7 @@ BUGS = (
         "        if accepted.entry.kind in COUNTABLE_KINDS:\n            sent",
         "        if True:\n            sent",
         by.SIMULATED,
+        noticed=Noticed(0, "G9: the last own message is another"),
     ),
     bug(
         "the own last message is read from receipts only",
@@ -99,6 +117,7 @@ BUGS = (
         by.UNREAD,
         by.OWN_LAST,
         by.SIMULATED,
+        noticed=Noticed(0, "G9: the last own message is another"),
     ),
     bug(
         "a sent watermark is written concurrently with the message that hides it",
@@ -116,7 +135,7 @@ BUGS = (
         by.UNREAD,
     ),
     Bug(
-        "the process's write_diffusion_max instead of the stamped one",
+        "the persister uses its own `write_diffusion_max` (4), not the stamp",
         "services/persister/membership.py",
         (
             ("len(users), limits.write_diffusion_max", "len(users), 4"),
@@ -124,6 +143,8 @@ BUGS = (
             ("command.stamps.write_diffusion_max", "4"),
         ),
         (by.SIMULATED,),
+        hazards=("H17",),
+        noticed=Noticed(0, "H4: a message does not switch where its log says it must"),
     ),
     bug(
         "heads are sent without a read of the tables",
@@ -131,6 +152,7 @@ BUGS = (
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
+        noticed=Noticed(22, "G10: a removed member was told how far the group has come"),
     ),
     bug(
         "a head is sent to a user that was not a member at it",
@@ -140,7 +162,7 @@ BUGS = (
         by.OWN_HEADS,
     ),
     bug(
-        "a joining after the head confirms the membership at it",
+        "a joining after the head confirms the membership at the head",
         "services/gateway/large_groups/heads.py",
         "if is_member(group, member) and member.joined_seq <= heads[name]:",
         "if is_member(group, member):",

@@ -1,11 +1,11 @@
 """Bugs of rounds and of the persister, up to the ack and its record on messages.persisted."""
 
 from scripts.planted import noticed_by as by
-from scripts.planted.bug import Bug, bug
+from scripts.planted.bug import Bug, Noticed, bug
 
 BUGS = (
     bug(
-        "ack before the write",
+        "an ack goes out before the write",
         "services/persister/worker.py",
         "        async for wave in work.write_waves(self._store, effects.ordered_writes()):\n",
         "        self._answer(work, effects.answers)\n        effects.answers.clear()\n"
@@ -14,14 +14,18 @@ BUGS = (
         by.NOTHING_COMMITTED,
         by.H1,
         by.SIMULATED,
+        hazards=("H1",),
+        noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     bug(
-        "all acks after the first wave",
+        "all acks go out after the first wave",
         "services/persister/worker.py",
         "self._answer(work, effects.answers_after(wave))",
         "self._answer(work, effects.answers if wave == 0 else ())",
         by.SIMULATED,
         by.ACKS_BY_WAVE,
+        hazards=("H1",),
+        noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     Bug(
         "the commit covers taken records instead of confirmed ones",
@@ -33,22 +37,26 @@ BUGS = (
         (by.NOTHING_COMMITTED,),
     ),
     bug(
-        "a round is confirmed although a write is not",
+        "a round is confirmed although a write failed",
         "tidings/runtime/round.py",
         'self.fail(await store.write(rows), "the tables did not confirm a write")',
         "await store.write(rows)",
         by.NOTHING_COMMITTED,
         by.H27,
         by.SIMULATED,
+        hazards=("H27",),
+        noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     bug(
-        "seq from memory only",
+        "seq comes from memory only",
         "services/persister/worker.py",
         "found = await history.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)",
         "found = history.TailsAndRowsAbove(dict.fromkeys(firsts), [])",
         by.H6,
         by.H17,
         by.SIMULATED,
+        hazards=("H6",),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
         "state enters the cache before the round is confirmed",
@@ -59,6 +67,8 @@ BUGS = (
         by.FAILED_ROUND,
         by.H27,
         by.SIMULATED,
+        hazards=("H27",),
+        noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     Bug(
         "a row that was read counts as acked (law 5)",
@@ -68,6 +78,8 @@ BUGS = (
             ("firsts[command.session_id] = work.first(partition)", "firsts[command.session_id] = Position(99, 0)"),
         ),
         (by.H1, by.H2, by.SIMULATED),
+        hazards=("H1", "H2"),
+        noticed=Noticed(0, "G1: acked before its message is stored"),
     ),
     bug(
         "a key that was read decides, even above the first offset",
@@ -77,14 +89,17 @@ BUGS = (
         by.H3,
         by.H8_EMPTY,
         by.SIMULATED,
+        hazards=("H3",),
+        noticed=Noticed(1, "G1, G2: acked before its key is stored"),
     ),
     bug(
-        "ready gate missing",
+        "records enter before the marks are read back",
         "tidings/runtime/lanes.py",
         "if self.gate is not Gate.READY:",
         "if self.gate is Gate.STOPPED:",
-        "tests/unit/runtime/test_worker.py::test_a_commit_without_marks_is_an_error_to_retry_and_never_a_new_group",
+        "tests/unit/runtime/test_worker.py::test_commit_without_marks_is_retried_and_no_new_group",
         by.H18,
+        hazards=("H18",),
     ),
     bug(
         "a batch that begins too high stops its partition",
@@ -101,6 +116,8 @@ BUGS = (
         by.H6,
         by.H29,
         by.SIMULATED,
+        hazards=("H6", "H29"),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
         "memory decides about evicted keys",
@@ -109,9 +126,11 @@ BUGS = (
         "",
         by.H7,
         by.SIMULATED,
+        hazards=("H7",),
+        noticed=Noticed(11, "G4: two owners wrote different rows"),
     ),
     Bug(
-        "directory row after the messages",
+        "a directory row is written after its messages",
         "services/persister/effects.py",
         (
             (
@@ -126,14 +145,17 @@ BUGS = (
             ),
         ),
         (by.H10,),
+        hazards=("H10",),
     ),
     bug(
-        "waves unordered",
+        "all rows of a round are written in one wave",
         "tidings/runtime/ordered_writes.py",
         "last.wave, last.mutation, last.size_bytes = last.wave + 1, mutation, 0",
         "last.mutation, last.size_bytes = mutation, 0",
         by.H10,
         by.H10_INBOX,
+        hazards=("H10",),
+        noticed=Noticed(68, "G3: a session is read with a hole"),
     ),
     bug(
         "a mutation grows without bound",
@@ -141,6 +163,7 @@ BUGS = (
         "elif last.mutation != mutation or last.size_bytes + size_bytes > MUTATION_BYTES:",
         "elif last.mutation != mutation:",
         by.H24,
+        hazards=("H24",),
     ),
     bug(
         "a session without a readable tail starts at 1",
@@ -148,9 +171,10 @@ BUGS = (
         "    if below:\n",
         "    if below < 0:\n",
         by.H8,
+        hazards=("H8",),
     ),
     bug(
-        "wall clock instead of log time",
+        "the wall clock decides instead of log time",
         "services/persister/sequence.py",
         "draft.at = max(record.at_ms, draft.at, (ids.uuid7_time_ms(command.client_msg_id) or 0) - SKEW_MS)",
         'draft.at = max(__import__("time").time_ns() // 1_000_000, draft.at)',
@@ -158,13 +182,16 @@ BUGS = (
         by.H22_LAGS,
         by.REPLAY,
         by.SIMULATED,
+        hazards=("H22", "H29"),
+        noticed=Noticed(0, "G4: two owners wrote different rows"),
     ),
     bug(
-        "stamped limits ignored: segments",
+        "segments ignore the stamped limit",
         "services/persister/sequence.py",
         ">= command.stamps.segment_messages",
         ">= 10_000",
         by.H17,
+        hazards=("H17",),
     ),
     bug(
         "commands with unknown rules are decided",
@@ -172,18 +199,21 @@ BUGS = (
         "    _check_rules(command.stamps)\n",
         "",
         by.H17_RULES,
+        hazards=("H17",),
     ),
     bug(
-        "eager eviction within the round",
+        "keys are evicted within the round",
         "services/persister/sequence.py",
         "] = stored\n",
         "] = stored\n    draft.added = {key: one for key, one in draft.added.items() if one.at > draft.at - 600_000}\n",
         by.H30,
-        "tests/unit/persister/test_sequence.py::test_h30_a_round_longer_than_the_key_window_keeps_its_own_keys",
+        "tests/unit/persister/test_sequence.py::test_round_longer_than_the_key_window_keeps_its_keys",
         by.SIMULATED,
+        hazards=("H30",),
+        noticed=Noticed(20, "G4: two owners wrote different rows"),
     ),
     bug(
-        "hints awaited in the round",
+        "hints are awaited in the round",
         "services/persister/worker.py",
         "            self._answer(work, effects.answers_after(wave))\n",
         "            from tidings.broker.base import NewRecord\n"
@@ -191,13 +221,15 @@ BUGS = (
         "                record = NewRecord(one.push.SerializeToString())\n"
         '                effects.outbox.add(one.source_partition, TopicPartition("push", one.gateway), record)\n',
         by.H20,
+        hazards=("H20",),
     ),
     bug(
-        "no resync after lost hints",
+        "lost hints are followed by no resync",
         "tidings/runtime/hints.py",
         "            if lane.is_lossy:\n",
         "            if False:\n",
         by.H20,
+        hazards=("H20",),
     ),
     bug(
         "an unreadable record is skipped",
@@ -206,6 +238,7 @@ BUGS = (
         "            lane._next_offset = record.offset + 1\n            return None\n",
         by.H19,
         by.H32,
+        hazards=("H19", "H32"),
     ),
     bug(
         "an unreadable record ends the process",
@@ -214,9 +247,10 @@ BUGS = (
         "            raise\n",
         by.H19,
         by.H32,
+        hazards=("H19", "H32"),
     ),
     bug(
-        "poison stops the partition",
+        "a poison record stops the partition",
         "tidings/runtime/intake.py",
         "            content = error\n",
         "            return self._stop(lane, str(error))\n",
@@ -224,13 +258,15 @@ BUGS = (
         by.POISON_RECEIPT,
     ),
     bug(
-        "emission failure ignored",
+        "a failed emission is ignored",
         "tidings/runtime/round.py",
         "            self.fail({source for source, _ in left}, reason)",
         "            str(reason)",
         by.H21,
         by.FAILED_ROUND,
         by.SIMULATED,
+        hazards=("H21",),
+        noticed=Noticed(5, "G6, G10: an inbox has [], should have [1]"),
     ),
     bug(
         "records of a round are sent concurrently",
@@ -239,5 +275,7 @@ BUGS = (
         "            await asyncio.gather(*(producer.produce(*target, [record]) for _, record in left))\n",
         by.H36,
         by.SIMULATED,
+        hazards=("H36",),
+        noticed=Noticed(0, "two produce calls at once for one partition"),
     ),
 )

@@ -214,6 +214,7 @@ async def test_these_are_answered_and_the_connection_goes_on(
 # -- anything --------------------------------------------------------------------------------------
 
 
+@pytest.mark.bad_input("B1")
 async def test_a_gateway_survives_whatever_is_thrown_at_its_socket(stack: Stack) -> None:
     chance = random.Random(3)
     before = stack.process("gateway-0").pid()
@@ -229,6 +230,7 @@ async def test_a_gateway_survives_whatever_is_thrown_at_its_socket(stack: Stack)
     assert stack.process("gateway-0").pid() == before
 
 
+@pytest.mark.bad_input("B1")
 async def test_rest_never_answers_5xx_to_anything(stack: Stack) -> None:
     chance = random.Random(4)
     calls = sorted({(method, path.partition("?")[0]) for method, path, *_ in BAD_CALLS})

@@ -100,6 +100,7 @@ def test_nobody_there_means_delivered_is_not_reached_and_that_is_said(embedded: 
     assert done.stderr == "error: the message is stored (sent), but there was no delivered within 1 s\n"
 
 
+@pytest.mark.promise("G2")
 def test_the_same_id_is_stored_once_and_another_content_under_it_is_refused(embedded: Embedded) -> None:
     first, again = (embedded.tidings("send", "--from", "bob", "--to", "dora", "--id", "one", "hi") for _ in range(2))
     assert first.stdout == again.stdout

@@ -42,6 +42,7 @@ async def test_the_statuses_of_a_message_come_in_order_and_a_refused_one_fails(
         assert _statuses(alice, failed["client_msg_id"]) == ["sending", "failed"]
 
 
+@pytest.mark.promise("G5")
 async def test_a_thousand_messages_sent_at_once_arrive_in_their_order(
     stack: Stack, tmp_path: Path, names: tuple[str, str]
 ) -> None:
@@ -58,6 +59,7 @@ async def test_a_thousand_messages_sent_at_once_arrive_in_their_order(
         assert [told["seq"] for told in alice.heard("status", status="sent")] == list(range(1, AT_ONCE + 1))
 
 
+@pytest.mark.promise("G1", "G7")
 async def test_who_was_away_gets_everything_missed_once_and_in_order(
     stack: Stack, tmp_path: Path, names: tuple[str, str]
 ) -> None:
@@ -77,6 +79,7 @@ async def test_who_was_away_gets_everything_missed_once_and_in_order(
             assert _places(bob.heard("message")) == list(enumerate([*missed, "after"], start=2))
 
 
+@pytest.mark.promise("G8", "G9")
 async def test_two_devices_of_one_user_agree_on_messages_watermarks_and_unread(
     stack: Stack, tmp_path: Path, names: tuple[str, str]
 ) -> None:

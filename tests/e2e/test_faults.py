@@ -21,6 +21,7 @@ CASSANDRA_AWAY_S = 20.0
 BACK_S = 25.0
 
 
+@pytest.mark.promise("G1", "G3", "G6")
 @pytest.mark.parametrize("kind", ["gateway", "persister", "fanout"])
 async def test_a_service_killed_as_a_whole_comes_back_and_no_message_is_lost_or_doubled(
     stack: Stack, kind: str, figures: list[str]
@@ -55,6 +56,8 @@ async def test_receipts_killed_as_a_whole_write_every_watermark_when_they_come_b
     await asyncio.to_thread(stack.wait_ready)
 
 
+@pytest.mark.promise("G1", "G3", "G6")
+@pytest.mark.hazard("H22")
 async def test_a_persister_and_a_fanout_that_sleep_wake_up_as_zombies_and_harm_nothing(
     stack: Stack, figures: list[str]
 ) -> None:
@@ -70,6 +73,7 @@ async def test_a_persister_and_a_fanout_that_sleep_wake_up_as_zombies_and_harm_n
         await load.watermarks_arrive()
 
 
+@pytest.mark.promise("G1", "G3", "G6")
 @pytest.mark.parametrize(("name", "seconds"), [("kafka-0", KAFKA_AWAY_S), ("cassandra-0", CASSANDRA_AWAY_S)])
 async def test_while_a_server_hangs_nothing_is_acked_and_afterwards_nothing_is_lost_or_doubled(
     stack: Stack, name: str, seconds: float, figures: list[str]
@@ -85,6 +89,7 @@ async def test_while_a_server_hangs_nothing_is_acked_and_afterwards_nothing_is_l
         await load.watermarks_arrive()
 
 
+@pytest.mark.promise("G1", "G3", "G6")
 async def test_kafka_may_be_stopped_and_started(stack: Stack, figures: list[str]) -> None:
     async with flowing(stack) as load:
         await asyncio.to_thread(stack.stop, "kafka-0")

@@ -186,6 +186,7 @@ def pushed_share(told: Story, log: Log) -> str:
     return f"{wanted} messages to connected members, {ways}"
 
 
+@pytest.mark.promise("G10")
 async def test_a_group_grows_and_shrinks_through_both_switches_and_every_member_sees_exactly_its_intervals(
     stack: Stack, figures: list[str]
 ) -> None:
@@ -230,6 +231,7 @@ def records_of(stack: Stack, name: str, stage: str) -> float:
     return float(line.split()[-1])
 
 
+@pytest.mark.promise("G10")
 @pytest.mark.parametrize("kind", ["persister", "fanout"])
 async def test_the_switches_survive_the_death_and_the_sleep_of_a_stage(
     stack: Stack, kind: str, figures: list[str]

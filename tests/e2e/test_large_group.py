@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from benchmarks.__main__ import pid_of
 from deploy.local.stack import Stack, split
@@ -144,6 +145,7 @@ async def crowd(stack: Stack) -> AsyncIterator[Crowd]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@pytest.mark.promise("G6")
 async def test_twenty_thousand_are_added_in_forty_calls_and_the_group_works_in_little_memory(
     stack: Stack, figures: list[str]
 ) -> None:

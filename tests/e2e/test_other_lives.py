@@ -62,6 +62,7 @@ async def complaints(client: Client) -> list[str]:
     return heard
 
 
+@pytest.mark.promise("G7")
 @pytest.mark.field_case("3")
 async def test_a_kept_cursor_survives_a_new_life(port: int, tmp_path: Path) -> None:
     cursor = tmp_path / "bob.cursor"
@@ -144,6 +145,7 @@ async def test_what_lies_above_the_tail_is_answered(port: int) -> None:
         assert (page["ahead"], log["ahead"]) == (True, True)
 
 
+@pytest.mark.promise("G8")
 @pytest.mark.field_case("7")
 async def test_a_device_from_live_delivers_nothing_of_before(port: int) -> None:
     async with life(port) as url:

@@ -133,6 +133,7 @@ async def sweeping(stack: Stack) -> AsyncIterator[Sweep]:
         yield Sweep(names, rest, bobs, eves)
 
 
+@pytest.mark.promise("G11")
 async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -> None:
     async with httpx2.AsyncClient(base_url=stack.url()) as http:
         paths = (await http.get("/openapi.json")).json()["paths"]
@@ -140,6 +141,7 @@ async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -
     assert routes == {(one.method, one.route) for one in CALLS} | ABOUT_THE_CALLER
 
 
+@pytest.mark.promise("G10", "G11")
 async def test_to_who_is_no_member_a_group_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
     stack: Stack, figures: list[str]
 ) -> None:
@@ -167,6 +169,7 @@ async def test_to_who_is_no_member_a_group_and_none_look_the_same_at_every_call_
         figures.append(f"no such session, or not for you: {times(sweep, groups, guessed)}")
 
 
+@pytest.mark.promise("G11")
 async def test_to_a_stranger_a_direct_session_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
     stack: Stack,
 ) -> None:
@@ -180,6 +183,7 @@ async def test_to_a_stranger_a_direct_session_and_none_look_the_same_at_every_ca
         await nothing_came_of_it(store, sweep, before)
 
 
+@pytest.mark.promise("G10")
 @pytest.mark.parametrize("what", list(STANDINGS))
 async def test_a_member_is_denied_what_is_not_theirs_and_nothing_else(stack: Stack, what: str) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
@@ -209,6 +213,7 @@ async def test_a_member_is_denied_what_is_not_theirs_and_nothing_else(stack: Sta
                 assert (ack["type"], ack["duplicate"]) == ("send_ack", False)
 
 
+@pytest.mark.bad_input("B1")
 async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) -> None:
     many = [f"user-{number}" for number in range(501)]
     text = {"client_msg_id": "wrong", "kind": "text", "body": {"text": "x"}}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+import pytest
 
 from deploy.local.stack import Stack
 from tests.e2e.group_people import call
@@ -123,6 +124,7 @@ async def talking(stack: Stack, chance: random.Random) -> AsyncIterator[tuple[Ta
         yield talk, made["session_id"]
 
 
+@pytest.mark.promise("G8", "G9")
 async def test_watermarks_never_go_back_all_devices_agree_and_unread_is_what_a_recount_says(
     stack: Stack, figures: list[str]
 ) -> None:

@@ -182,6 +182,7 @@ BAD_CALLS: list[tuple[str, str, Any, int, str]] = [
 ]
 
 
+@pytest.mark.bad_input("B1")
 async def test_every_malformed_call_gets_its_code_and_a_text(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway, gateway.rest("alice") as rest:
         for method, path, body, status, code in BAD_CALLS:
@@ -190,6 +191,7 @@ async def test_every_malformed_call_gets_its_code_and_a_text(tmp_path: Path) -> 
             assert is_problem(response, status, code), (method, path)
 
 
+@pytest.mark.promise("G11")
 async def test_a_stranger_cannot_tell_a_session_that_exists_from_one_that_does_not(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_session(store, [1], "d:bob:carol")
@@ -268,6 +270,7 @@ async def test_a_page_of_long_messages_ends_before_256_kib(tmp_path: Path) -> No
         assert oldest.json()["has_more"] is True
 
 
+@pytest.mark.promise("G7")
 async def test_the_inbox_is_paged_across_buckets_and_tells_what_has_expired(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_inbox(store, "alice", range(41, 51), first=1)
@@ -287,6 +290,7 @@ async def test_the_inbox_is_paged_across_buckets_and_tells_what_has_expired(tmp_
         assert await page(9000) == ([], 5003, 5003, False, False)
 
 
+@pytest.mark.hazard("H9")
 async def test_an_inbox_whose_rows_have_all_expired_says_where_to_go_on(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_inbox(store, "alice", [], first=1)
@@ -297,6 +301,7 @@ async def test_an_inbox_whose_rows_have_all_expired_says_where_to_go_on(tmp_path
         assert body == {"after": 12, "items": [], "next": 5000, "tail": 5000, "more": False, "truncated": True}
 
 
+@pytest.mark.promise("G9")
 async def test_sessions_are_listed_newest_first_with_unread_and_watermarks(tmp_path: Path) -> None:
     store = MemoryStore()
     for number, peer in enumerate(("bob", "carol", "dave")):

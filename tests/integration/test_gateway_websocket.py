@@ -53,6 +53,7 @@ async def test_a_send_becomes_a_command_and_its_ack_comes_back_to_the_connection
         }
 
 
+@pytest.mark.hazard("H14")
 async def test_presence_is_announced_and_live_passed_on(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
         (record,) = await gateway.records(PRESENCE, 1)
@@ -181,6 +182,7 @@ async def test_fanout_can_replace_a_connection_that_moved_to_another_gateway(tmp
         assert await socket.closed() == 4409
 
 
+@pytest.mark.promise("G8")
 async def test_acks_and_reads_become_receipts_and_watermarks_come_back(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_inbox(store, "alice", [1, 2, 3])
@@ -221,6 +223,7 @@ async def test_a_resync_announces_every_connection_again(tmp_path: Path) -> None
         assert sorted(again) == ["alice", "bob"]
 
 
+@pytest.mark.promise("G7")
 async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_inbox(store, "alice", range(1, 6))
@@ -272,6 +275,7 @@ async def test_a_blocked_user_is_refused_but_a_repeat_of_a_stored_message_is_not
         assert command.client_msg_id == "m-old"
 
 
+@pytest.mark.hazard("H33")
 async def test_a_second_start_of_the_same_ordinal_ends_the_first_gateway(tmp_path: Path) -> None:
     broker = MemoryBroker()
     async with running(settings(tmp_path), broker) as first, running(settings(tmp_path), broker):
@@ -313,6 +317,7 @@ class WatchedReader(MemoryReader):
         super().assign(positions)
 
 
+@pytest.mark.hazard("H13")
 async def test_a_gateway_fixes_its_push_position_before_anybody_can_know_of_it(tmp_path: Path) -> None:
     """H13."""
     broker = WatchedBroker()
@@ -354,6 +359,7 @@ async def test_sigterm_drains_with_goaway_close_1001_and_a_goodbye(tmp_path: Pat
         assert (started.state, goodbye.state) == (GatewayEvent.STATE_STARTED, GatewayEvent.STATE_GOODBYE)
 
 
+@pytest.mark.bad_input("B4")
 async def test_garbage_on_the_push_partition_is_dropped_and_the_next_record_routed(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
         (record,) = await gateway.records(PRESENCE, 1)

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections import Counter
 
+import pytest
 from structlog.testing import capture_logs
 
 from deploy.local.stack import Stack
@@ -17,6 +18,7 @@ from tidings.topics import EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, RECEIPT
 JUNK = b"\xff\xff nobody can read this"
 
 
+@pytest.mark.bad_input("B3")
 async def test_an_unreadable_record_stops_its_partition_alone_and_once_it_is_passed_nothing_is_lost(
     servers: Stack,
 ) -> None:

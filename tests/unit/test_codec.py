@@ -83,9 +83,7 @@ def broken(change: Callable[[Command], object]) -> bytes:
         (lambda c: c.ClearField("stamps"), "no rules"),
     ],
 )
-def test_a_command_that_makes_no_sense_is_poison_and_the_reason_says_why(
-    change: Callable[[Command], object], reason: str
-) -> None:
+def test_inconsistent_command_is_poison_with_a_reason(change: Callable[[Command], object], reason: str) -> None:
     with pytest.raises(PoisonRecord, match=reason):
         decode_command(broken(change))
 
@@ -95,7 +93,8 @@ def test_a_command_larger_than_any_gateway_publishes_is_poison() -> None:
         decode_command(command("m", text="x" * COMMAND_BYTES).SerializeToString())
 
 
-def test_h17_rules_of_another_day_stop_the_partition_instead_of_being_guessed() -> None:
+@pytest.mark.hazard("H17")
+def test_unknown_rules_stop_the_partition() -> None:
     sent = command("m")
     sent.stamps.rules = 99
     with pytest.raises(UnknownRules, match="deploy"):
@@ -129,7 +128,7 @@ def test_a_receipt_of_nothing_is_poison() -> None:
         decode_receipt(Receipt(session_id="d:a:b", user_id="a").SerializeToString())
 
 
-def test_a_message_behind_the_ack_without_coordinates_is_unreadable() -> None:
+def test_persisted_record_without_coordinates_is_unreadable() -> None:
     persisted = Persisted(stamps=stamps(), message=Message(session_id="d:a:b", seq=1))
     with pytest.raises(UnreadableRecord):
         decode_persisted(persisted.SerializeToString())
@@ -147,7 +146,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=6), JSON, max_size=4))
-def test_equal_content_has_equal_bytes_whatever_the_order_of_its_keys(body: dict[str, object]) -> None:
+def test_equal_content_has_equal_bytes_in_any_key_order(body: dict[str, object]) -> None:
     backwards = dict(reversed(list(body.items())))
     assert canonical_json(body) == canonical_json(backwards)
 

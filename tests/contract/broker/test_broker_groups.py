@@ -91,6 +91,7 @@ async def test_offset_and_metadata_come_back_together_and_a_new_member_reads_on_
     assert values(await read(await stage.member(Watch()), 1)) == ["c"]
 
 
+@pytest.mark.hazard("H23")
 async def test_a_commit_of_an_older_epoch_is_dropped(stage: Stage) -> None:
     watch = Watch()
     member = await stage.member(watch)

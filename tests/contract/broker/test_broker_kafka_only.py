@@ -48,6 +48,7 @@ async def test_a_member_whose_aiokafka_died_joins_anew_and_reads_on(
     assert [word for word, _, _ in watch.told] == ["assigned", "revoked", "assigned"]
 
 
+@pytest.mark.hazard("H23")
 async def test_the_broker_refuses_a_commit_of_an_older_generation(stage: Stage, config: KafkaConfig) -> None:
     watch = Watch()
     member = KafkaGroupConsumer(config, "elder", stage.group)

@@ -39,6 +39,7 @@ async def test_a_tombstone_and_a_record_without_key_come_back_as_they_went(stage
     assert [(record.key, record.value) for record in await read(reader, 2)] == [(b"gone", None), (None, b"")]
 
 
+@pytest.mark.promise("G5")
 async def test_send_keeps_the_order_of_the_calls(stage: Stage) -> None:
     producer, reader = await stage.producer(), await stage.reader()
     answers = [producer.send(stage.left, number % 2, *new(str(number))) for number in range(1000)]

@@ -19,7 +19,8 @@ async def test_the_head_is_the_newest_message_of_the_newest_segment(store: Store
     assert {key: row.seq for key, row in heads.items()} == {one: 5, two: 8}
 
 
-async def test_a_listed_but_empty_segment_does_not_hide_the_head(store: Store, name: str) -> None:  # H8
+@pytest.mark.hazard("H8")
+async def test_a_listed_but_empty_segment_does_not_hide_the_head(store: Store, name: str) -> None:
     one, new = f"d:{name}:1", f"d:{name}:2"
     await write_confirmed(store, [*session(one, 5), segment(one, 2, 6), segment(one, 3, 6), segment(new, 1, 1)])
     heads = await history.heads(store, [one, new])
@@ -60,6 +61,7 @@ async def test_rows_are_found_by_seq_over_many_sessions_and_segments(store: Stor
 # -- state as of a position (law 5) ----------------------------------------------------------------
 
 
+@pytest.mark.hazard("H1", "H2")
 async def test_a_tail_is_the_newest_message_below_the_position(store: Store, name: str) -> None:
     rows = {f"d:{name}:{length}": session(f"d:{name}:{length}", 30, length) for length in (5, 40)}
     await write_confirmed(store, [row for some in rows.values() for row in some])
@@ -115,15 +117,15 @@ async def test_a_session_that_begins_at_or_above_the_position_has_not_begun(stor
     assert await history.tails_below(store, positions) == dict.fromkeys(positions)
 
 
-async def test_an_empty_newest_segment_gives_the_tail_of_the_one_before(store: Store, session_id: str) -> None:  # H8
+@pytest.mark.hazard("H8")
+async def test_an_empty_newest_segment_gives_the_tail_of_the_one_before(store: Store, session_id: str) -> None:
     await write_confirmed(store, [*session(session_id, 5), segment(session_id, 2, 6)])
     tails = await history.tails_below(store, {session_id: Position(0, 100)})
     assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 5))}
 
 
-async def test_segments_without_any_message_below_the_position_are_a_lost_log_tail(
-    store: Store, name: str
-) -> None:  # H8
+@pytest.mark.hazard("H8")
+async def test_segments_without_any_message_below_the_position_are_a_lost_log_tail(store: Store, name: str) -> None:
     one, two, fine = (f"d:{name}:{number}" for number in (1, 2, 3))
     await write_confirmed(
         store, [segment(one, 1, 1), segment(two, 1, 1), message(two, 1, offset=90), *session(fine, 1)]
@@ -156,7 +158,8 @@ async def test_an_inbox_that_begins_at_or_above_the_position_has_not_begun(store
     assert await history.inbox_tails_below(store, positions) == dict.fromkeys(positions)
 
 
-async def test_an_inbox_whose_rows_have_all_expired_ends_with_its_newest_bucket(store: Store, name: str) -> None:  # H9
+@pytest.mark.hazard("H9")
+async def test_an_inbox_whose_rows_have_all_expired_ends_with_its_newest_bucket(store: Store, name: str) -> None:
     await write_confirmed(store, [bucket(name, 0, 1), bucket(name, 1, 5001, offset=70)])
     ends = await history.inbox_tails_below(store, {name: Position(0, 100)})
     assert ends == {name: InboxEnd(bucket(name, 1, 5001, offset=70), None)}

@@ -113,7 +113,9 @@ async def test_a_session_of_a_user_is_that_of_the_newest_membership_seq(store: S
     assert await store.user_sessions(name) == [other, again]
 
 
-async def test_watermarks_never_go_back_and_move_apart_from_each_other(store: Store, session_id: str) -> None:  # H26
+@pytest.mark.promise("G8")
+@pytest.mark.hazard("H26")
+async def test_watermarks_never_go_back_and_move_apart_from_each_other(store: Store, session_id: str) -> None:
     await write_confirmed(store, [ReadRow(session_id, "a", 5, 4, 1000), DeliveredRow(session_id, "a", 7)])
     await write_confirmed(store, [ReadRow(session_id, "a", 3, 3, 2000), DeliveredRow(session_id, "a", 6)])
     await write_confirmed(store, [SentRow(session_id, "a", 9, 8)])
@@ -137,6 +139,7 @@ async def test_receipts_of_many_sessions_and_members_are_those_asked_for(store: 
     assert set(await store.receipts(asked)) == set(asked)
 
 
+@pytest.mark.promise("G4")
 async def test_writing_the_same_rows_again_changes_nothing(store: Store, session_id: str) -> None:
     rows = [*session(session_id, 20), SegmentByMonthRow(202611, 3, session_id, 1)]
     for _ in range(3):
@@ -144,6 +147,7 @@ async def test_writing_the_same_rows_again_changes_nothing(store: Store, session
     assert await store.messages(SessionSegment(session_id, 1), 1, 100) == rows[1:21]
 
 
+@pytest.mark.hazard("H24")
 async def test_the_largest_mutation_is_written_beside_many_small_ones(store: Store, name: str) -> None:
     bodies = bytes(24 * 1024)
     large = [message(f"d:{name}:large", seq, body=bodies) for seq in range(1, 21)]

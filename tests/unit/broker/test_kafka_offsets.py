@@ -45,7 +45,8 @@ async def test_a_partition_without_a_commit_is_left_out() -> None:
     assert await offsets.fetch([ZERO, ONE]) == {ONE: Committed(3, "m")}
 
 
-async def test_a_loading_coordinator_is_an_error_although_its_rows_look_like_those_of_a_new_group() -> None:
+@pytest.mark.hazard("H18")
+async def test_loading_coordinator_with_empty_rows_is_an_error() -> None:
     client = Coordinator(fetched((0, -1, "", 0), error=LOADING), fetched((0, 5, "m", 0)))
     offsets = GroupOffsets(client, "g")
     with pytest.raises(CoordinatorLoadInProgressError):
@@ -70,7 +71,7 @@ async def test_an_answer_that_cannot_tell_loading_from_new_is_an_error() -> None
 
 
 @pytest.mark.parametrize("code", [ILLEGAL_GENERATION, UNKNOWN_MEMBER, REBALANCING])
-async def test_a_membership_that_is_over_commits_nothing(code: int) -> None:
+async def test_ended_membership_commits_nothing(code: int) -> None:
     assert not await GroupOffsets(Coordinator(committed(code)), "g").commit("m", 1, {ZERO: Committed(1, "")})
 
 

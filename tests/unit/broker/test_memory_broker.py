@@ -95,6 +95,7 @@ async def test_every_produce_fault_is_an_unknown_outcome(fault: ProduceFault, ap
     assert len(stored(log)) == applied
 
 
+@pytest.mark.hazard("H28")
 async def test_a_late_batch_lands_after_its_repeat() -> None:
     log = await broker()
     log.faults.script_produce(ProduceFault.LATE)
@@ -106,7 +107,7 @@ async def test_a_late_batch_lands_after_its_repeat() -> None:
     assert sorted(value or b"" for value in stored(log)) == [b"late", b"repeat"]
 
 
-async def test_a_stalled_partition_times_out_lands_at_heal_and_leaves_the_others_alone() -> None:
+async def test_stalled_partition_times_out_and_lands_at_heal() -> None:
     log = await broker()
     stalled, other = log.producer("p"), log.producer("q")
     log.stall([FIRST])
@@ -132,7 +133,7 @@ async def test_an_error_fails_whatever_the_producer_has_in_flight() -> None:
         await waiting
 
 
-async def test_backpressure_comes_at_the_bound_and_goes_with_the_confirmations() -> None:
+async def test_backpressure_starts_at_the_bound_and_ends_confirmed() -> None:
     log = await broker(limits=MemoryLimits(timeout_s=60.0, unconfirmed_records=2))
     producer = log.producer("p")
     log.stall()
@@ -144,7 +145,7 @@ async def test_backpressure_comes_at_the_bound_and_goes_with_the_confirmations()
     assert await producer.send("t", 0, ONE[0]) == 2
 
 
-async def test_a_stalled_broker_answers_nobody() -> None:
+async def test_stalled_broker_answers_no_call() -> None:
     log = await broker()
     consumer = await member(log, Worker())
     log.stall()
@@ -155,6 +156,7 @@ async def test_a_stalled_broker_answers_nobody() -> None:
     await consumer.stop()
 
 
+@pytest.mark.hazard("H18")
 async def test_a_loading_coordinator_is_an_error_and_not_a_new_group() -> None:
     log = await broker()
     consumer = await member(log, Worker())
@@ -167,6 +169,7 @@ async def test_a_loading_coordinator_is_an_error_and_not_a_new_group() -> None:
     await consumer.stop()
 
 
+@pytest.mark.hazard("H23")
 @pytest.mark.parametrize(
     ("fault", "answer", "offset"),
     [(CommitFault.LOST, True, 0), (CommitFault.FAILED, None, 0), (CommitFault.UNCONFIRMED, None, 7)],
@@ -185,7 +188,8 @@ async def test_a_commit_can_be_lost_in_each_way(fault: CommitFault, answer: bool
     await consumer.stop()
 
 
-async def test_a_zombie_reads_on_and_commits_nothing_until_it_notices() -> None:
+@pytest.mark.hazard("H22")
+async def test_zombie_reads_on_and_commits_nothing() -> None:
     log = await broker()
     sleeper, heir = Worker(), Worker()
     zombie = await member(log, sleeper, "zombie")
@@ -205,7 +209,7 @@ async def test_a_zombie_reads_on_and_commits_nothing_until_it_notices() -> None:
     await successor.stop()
 
 
-async def test_a_member_that_hangs_in_revoked_holds_the_others_up_only_until_it_expires() -> None:
+async def test_member_hanging_in_revoked_delays_others_until_expiry() -> None:
     log = await broker()
     hanging, waiting = Worker(), Worker()
     first = await member(log, hanging, "first")
@@ -223,7 +227,7 @@ async def test_a_member_that_hangs_in_revoked_holds_the_others_up_only_until_it_
     await first.stop()
 
 
-def test_range_keeps_topics_together_and_leaves_nobody_out_by_more_than_one() -> None:
+def test_range_assignment_keeps_topics_together_and_is_balanced() -> None:
     plan = assign_by_range(["b", "a", "c"], {"x": 8, "y": 8})
     assert sorted(name for names in plan.values() for name in names) == [
         TopicPartition(topic, number) for topic in ("x", "y") for number in range(8)

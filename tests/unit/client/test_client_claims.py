@@ -80,7 +80,7 @@ def test_history_closes_the_gap_and_all_is_delivered() -> None:
     assert (desk.delivered, desk.read_seq) == (6, 6)
 
 
-def test_what_another_device_has_had_is_no_gap() -> None:
+def test_messages_of_another_device_are_no_gap() -> None:
     desk = Desk()
     desk.show(message(SESSION, 6))
     desk.stored(5)
@@ -89,7 +89,7 @@ def test_what_another_device_has_had_is_no_gap() -> None:
     assert (desk.delivered, desk.asked) == (7, [SESSION])
 
 
-def test_from_the_first_message_on_nobody_is_asked() -> None:
+def test_session_held_from_seq_1_needs_no_lookup() -> None:
     desk = Desk()
     for seq in range(1, 5):
         desk.show(message(SESSION, seq))
@@ -97,14 +97,14 @@ def test_from_the_first_message_on_nobody_is_asked() -> None:
     assert (desk.delivered, desk.read_seq, desk.asked) == (4, 4, [])
 
 
-def test_what_was_before_the_joining_is_not_missing() -> None:
+def test_messages_before_the_joining_are_no_gap() -> None:
     desk = Desk()
     desk.show(message("g:x", 11, event="members_added", user_ids=[ME], mode="write"))
     desk.show(message("g:x", 12))
     assert (desk.delivered, desk.asked) == (12, [])
 
 
-def test_own_messages_are_had_too() -> None:
+def test_own_messages_count_as_held() -> None:
     desk = Desk()
     desk.show(message(SESSION, 1))
     desk.show(message(SESSION, 2, sender_id=ME))
@@ -112,7 +112,7 @@ def test_own_messages_are_had_too() -> None:
     assert desk.delivered == 3
 
 
-def test_in_read_mode_only_a_read_is_asked_about() -> None:
+def test_in_read_diffusion_only_a_read_is_looked_up() -> None:
     desk = Desk()
     desk.show(message(SESSION, 6), is_read_mode=True)
     assert desk.asked == []
@@ -120,7 +120,7 @@ def test_in_read_mode_only_a_read_is_asked_about() -> None:
     assert desk.asked == [SESSION]
 
 
-def test_a_user_may_dismiss_what_was_never_seen() -> None:
+def test_user_may_dismiss_unseen_messages() -> None:
     desk = Desk()
     desk.read(6, even_unseen=True)
     assert (desk.read_seq, desk.asked) == (6, [])
@@ -134,7 +134,7 @@ def test_without_an_answer_the_next_message_asks_again() -> None:
     assert desk.asked == [SESSION, SESSION]
 
 
-def test_after_live_what_waits_is_asked_about_again() -> None:
+def test_waiting_claims_are_looked_up_again_after_live() -> None:
     desk = Desk()
     desk.show(message(SESSION, 6))
     desk.stored(0)
@@ -166,6 +166,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.promise("G8")
 @given(steps)
 def test_any_order_claims_only_what_some_device_has_had(done: list[Step]) -> None:
     desk, had = Desk(), set[int]()

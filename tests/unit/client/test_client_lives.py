@@ -132,6 +132,7 @@ def test_a_head_read_before_a_push_is_no_other_life() -> None:
     assert (device.positions, device.complaints) == ([], [])
 
 
+@pytest.mark.promise("G7")
 @pytest.mark.parametrize("count", [0, 2, 9])
 def test_after_a_wipe_everything_is_shown_once(count: int) -> None:
     device = phone(said(5, T0))
@@ -144,6 +145,7 @@ def test_after_a_wipe_everything_is_shown_once(count: int) -> None:
     assert device.cursor == Cursor(count + 2, deployment=WIPED, is_whole=True)
 
 
+@pytest.mark.promise("G7")
 @given(kept=st.integers(0, 8), shown=st.integers(0, 8), new=st.integers(0, 8), restarts=st.booleans())
 def test_after_a_restore_nothing_is_twice_or_missing(kept: int, shown: int, new: int, restarts: bool) -> None:
     old, later = said(8, T0), said(new, T1, first=kept + 1, word="new ")
@@ -162,7 +164,7 @@ def test_after_a_restore_nothing_is_twice_or_missing(kept: int, shown: int, new:
     assert words == [*before, *expected]
 
 
-def test_of_a_second_restore_what_the_first_life_showed_counts() -> None:
+def test_second_restore_keeps_messages_shown_in_the_first_life() -> None:
     # Shown in the first life: 1–6. The backup has 1–4; in the second life came 5' and 6'. Then restored once more.
     cursor = Cursor(6, deployment=FIRST)
     twice = Deployment(id="c", origin="a", since=T2, restored=(T1, T2))
@@ -170,7 +172,7 @@ def test_of_a_second_restore_what_the_first_life_showed_counts() -> None:
     assert phone(inbox, cursor, twice).words == ["second 5", "second 6", "third 7"]
 
 
-def test_what_a_restored_group_log_has_kept_is_not_shown_again() -> None:
+def test_kept_messages_of_a_restored_group_are_not_shown_again() -> None:
     added = stamped(message(GROUP, 1, event="members_added", user_ids=[ME], mode="read"), T0, "")
     old = [stamped(message(GROUP, seq), T0, "") for seq in range(2, 6)]
     new = [stamped(message(GROUP, seq), T1, "new ") for seq in range(6, 9)]
@@ -184,6 +186,7 @@ def test_what_a_restored_group_log_has_kept_is_not_shown_again() -> None:
     assert device.cursor.groups == {GROUP: 8}
 
 
+@pytest.mark.promise("G7")
 def test_a_push_whose_write_is_late_is_no_other_life() -> None:
     device = phone(said(3, T0))
     late = said(1, T0, first=4)

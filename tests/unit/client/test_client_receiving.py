@@ -177,6 +177,7 @@ def started(count: int, **rest: object) -> Device:
     return device
 
 
+@pytest.mark.hazard("H14")
 def test_a_new_device_syncs_its_whole_inbox_after_live() -> None:
     device = Device(inbox=numbered(5))
     device.open()
@@ -199,7 +200,7 @@ def test_without_live_the_cold_start_syncs_after_ten_seconds() -> None:
     assert device.syncs == [frames.Sync(after=0, limit=200)]
 
 
-def test_a_device_that_begins_with_live_shows_only_what_comes_later() -> None:
+def test_device_from_live_shows_only_later_messages() -> None:
     device = started(3, from_live=True)
     device.inbox.append(message("d:alice:bob", 4))
     device.push(4)
@@ -220,7 +221,7 @@ def test_a_gap_is_synced_after_200_ms_and_again_every_second() -> None:
     assert device.syncs == []
 
 
-def test_while_an_answer_is_awaited_nothing_makes_the_device_ask_again_within_the_second() -> None:
+def test_pending_request_is_not_repeated_within_a_second() -> None:
     device = started(0)
     device.inbox += numbered(5)
     device.push(3)
@@ -233,7 +234,7 @@ def test_while_an_answer_is_awaited_nothing_makes_the_device_ask_again_within_th
     assert [seq for _, seq in device.positions] == [1, 2, 3, 4, 5]
 
 
-def test_pushes_that_do_not_fit_above_a_gap_are_acked_and_synced_later() -> None:
+def test_pushes_beyond_the_gap_buffer_are_acked_and_synced_later() -> None:
     device = started(0)
     device.inbox += numbered(receiving.MAX_HELD + 5)
     for inbox_seq in range(2, receiving.MAX_HELD + 6):
@@ -262,7 +263,7 @@ def test_a_gap_that_closes_by_itself_is_not_synced() -> None:
     assert device.sync_times == []
 
 
-def test_a_sync_whose_answer_is_lost_does_not_end_the_repair_of_later_gaps() -> None:
+def test_lost_sync_answer_does_not_stop_repair_of_later_gaps() -> None:
     device = started(0)
     device.inbox += numbered(3)
     device.push(2)
@@ -295,7 +296,7 @@ def test_expired_numbers_are_skipped() -> None:
     assert [seq for _, seq in device.positions] == [8, 9, 10]
 
 
-def test_a_truncated_page_that_finds_less_room_than_it_needs_skips_only_what_has_expired(
+def test_truncated_page_in_a_full_queue_skips_only_expired_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = Device(inbox=numbered(6), expired=1)
@@ -320,6 +321,7 @@ def test_an_empty_truncated_page_moves_the_cursor_to_next() -> None:
     assert device.positions == [("d:alice:bob", 11)]
 
 
+@pytest.mark.hazard("H16")
 def test_the_same_seq_under_two_inbox_numbers_is_shown_once() -> None:
     device = started(0)
     device.inbox += [message("d:alice:bob", 1), message("d:alice:bob", 1), message("d:alice:bob", 2)]
@@ -328,7 +330,7 @@ def test_the_same_seq_under_two_inbox_numbers_is_shown_once() -> None:
     assert [seq for _, seq in device.positions] == [1, 2]
 
 
-def test_the_cursor_follows_what_is_handled_and_not_what_is_shown() -> None:
+def test_cursor_follows_handled_messages_not_shown_ones() -> None:
     device = started(0)
     device.inbox += numbered(3)
     for inbox_seq in (1, 2, 3):
@@ -366,7 +368,7 @@ def test_a_new_connection_hears_the_latest_ack_again() -> None:
     assert device.acks == [frames.Ack(inbox_seq=2, delivered=(Position("d:alice:bob", 2),))]
 
 
-def test_a_client_that_takes_no_messages_ends_the_repeats_but_says_nothing_is_delivered() -> None:
+def test_client_without_a_reader_acks_but_claims_no_delivery() -> None:
     device = Device()
     device.connect()
     device.inbox += numbered(2)
@@ -409,7 +411,7 @@ def group_log(count: int) -> dict[str, list[Message]]:
     return {"g:x": [message("g:x", seq) for seq in range(1, count + 1)]}
 
 
-def test_a_groups_log_is_read_from_the_last_seq_shown_to_the_head() -> None:
+def test_group_log_is_read_from_the_last_shown_seq_to_the_head() -> None:
     device = Device(log=group_log(8), cursor=Cursor(0, {"g:x": 2}))
     device.open()
     device.connect()
@@ -434,7 +436,7 @@ def test_a_gap_in_group_pushes_is_filled_from_history() -> None:
     assert [seq for _, seq in device.positions] == [4, 5, 6]
 
 
-def test_a_group_push_before_its_switch_of_mode_waits_for_the_sync() -> None:
+def test_group_push_before_its_mode_switch_waits_for_the_sync() -> None:
     device = started(0)
     device.log = {"g:x": []}
     device.inbox = [
@@ -448,8 +450,9 @@ def test_a_group_push_before_its_switch_of_mode_waits_for_the_sync() -> None:
     assert [seq for _, seq in device.positions] == [1, 2, 3]
 
 
+@pytest.mark.hazard("H16")
 @pytest.mark.parametrize("last", [1, 2])
-def test_after_a_switch_back_to_write_history_comes_before_the_inbox(last: int) -> None:
+def test_history_precedes_the_inbox_after_a_switch_to_write(last: int) -> None:
     device = Device(log=group_log(4), cursor=Cursor(0, {"g:x": last}))
     switch = message("g:x", 5, event="member_removed", user_id="zoe", mode_from="read", mode_to="write")
     device.log["g:x"].append(switch)
@@ -471,14 +474,14 @@ def test_after_a_switch_back_to_write_history_comes_before_the_inbox(last: int) 
     assert device.cursor == Cursor(2, {})
 
 
-def test_joining_again_where_the_leaving_has_expired_does_not_wait_either() -> None:
+def test_rejoining_after_an_expired_leaving_does_not_wait() -> None:
     device = started(0, cursor=Cursor(0, {"g:x": 3}))
     device.inbox = [message("g:x", 9, event="members_added", user_ids=[ME], mode="read")]
     device.push(1)
     assert device.positions == [("g:x", 9)]
 
 
-def test_joining_again_does_not_wait_for_what_came_between() -> None:
+def test_rejoining_does_not_wait_for_messages_in_between() -> None:
     device = Device(log=group_log(3), cursor=Cursor(0, {"g:x": 3}))
     device.open()
     device.connect()
@@ -492,7 +495,7 @@ def test_joining_again_does_not_wait_for_what_came_between() -> None:
     assert [seq for _, seq in device.positions] == [4, 9, 10]
 
 
-def test_of_a_group_that_is_closed_to_the_user_what_the_inbox_holds_is_shown_and_the_cursor_passes() -> None:
+def test_inbox_rows_of_a_closed_group_are_shown() -> None:
     device = Device(log=group_log(4), cursor=Cursor(0, {"g:x": 2}))
     device.open()
     device.connect()
@@ -507,7 +510,7 @@ def test_of_a_group_that_is_closed_to_the_user_what_the_inbox_holds_is_shown_and
     assert device.cursor == Cursor(2, {})
 
 
-def test_a_group_push_that_found_no_room_is_read_from_history_when_there_is_some(
+def test_dropped_group_push_is_read_from_history_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(receiving, "WINDOW", 2)
@@ -571,9 +574,10 @@ def act(device: Device, name: str, number: int) -> Device:
     return device
 
 
+@pytest.mark.promise("G6")
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ACTIONS, max_size=60))
-def test_any_interleaving_of_lost_repeated_and_reordered_pushes_shows_each_message_once_in_order(
+def test_each_message_is_shown_once_under_any_push_faults(
     schedule: list[tuple[str, int]],
 ) -> None:
     device = started(0)
@@ -586,7 +590,7 @@ def test_any_interleaving_of_lost_repeated_and_reordered_pushes_shows_each_messa
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(ACTIONS, max_size=60))
-def test_a_restart_shows_everything_that_was_not_handled_and_nothing_before_the_cursor(
+def test_restart_shows_every_message_after_the_cursor(
     schedule: list[tuple[str, int]],
 ) -> None:
     device = started(0)
@@ -615,7 +619,7 @@ LOG_ACTIONS = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(LOG_ACTIONS, max_size=50))
-def test_a_groups_log_is_shown_once_in_order_however_its_pushes_and_pages_come(
+def test_group_log_is_shown_once_in_order_under_any_interleaving(
     schedule: list[tuple[str, int]],
 ) -> None:
     device = Device(log=group_log(12), cursor=Cursor(0, {"g:x": 0}))

@@ -115,7 +115,7 @@ def online(**rest: object) -> Author:
     return author
 
 
-def test_a_message_goes_from_sending_through_sent_and_delivered_to_read() -> None:
+def test_message_status_goes_from_sending_to_read() -> None:
     author = online()
     author.send("a")
     author.ack("a", 1)
@@ -124,7 +124,8 @@ def test_a_message_goes_from_sending_through_sent_and_delivered_to_read() -> Non
     assert author.statuses["a"] == [Status.SENDING, Status.SENT, Status.DELIVERED, Status.READ]
 
 
-def test_a_receipt_that_overtakes_the_ack_counts_and_no_step_is_left_out() -> None:
+@pytest.mark.hazard("H25")
+def test_receipt_before_the_ack_counts_and_skips_no_status() -> None:
     author = online()
     author.send("a")
     author.receipt(1, 1)
@@ -180,7 +181,7 @@ def answers_from(session_id: str) -> list[frames.ServerFrame]:
     ]
 
 
-def test_what_is_said_of_the_same_id_in_another_session_is_not_about_our_message() -> None:
+def test_same_id_in_another_session_does_not_touch_the_message() -> None:
     author = online()
     author.send("a")
     for frame in answers_from(OTHER_SESSION):
@@ -208,7 +209,7 @@ def test_a_failed_message_does_not_turn_up_in_another_session() -> None:
     assert author.statuses["a"] == [Status.SENDING, Status.FAILED]
 
 
-def test_a_silent_server_is_tried_nine_times_with_doubling_pauses_and_then_the_message_has_failed() -> None:
+def test_silent_server_is_tried_nine_times_with_doubling_pauses() -> None:
     author = online()
     started = author.now_ms
     author.send("a")
@@ -231,7 +232,7 @@ def test_a_failed_message_that_turns_up_after_all_is_sent() -> None:
     assert author.statuses["a"] == [Status.SENDING, Status.FAILED, Status.SENT]
 
 
-def test_a_refusal_that_is_not_retryable_fails_the_message_at_once() -> None:
+def test_final_refusal_fails_the_message_at_once() -> None:
     author = online()
     author.send("a")
     author.refuse("a", "user_blocked", retryable=False)
@@ -248,7 +249,7 @@ def sized(client_msg_id: str, frame_bytes: int) -> Draft:
     return Draft(client_msg_id, "text", {"text": text}, to="bob")
 
 
-def test_a_message_above_the_frame_limit_fails_at_once_and_alone_and_is_never_tried() -> None:
+def test_message_above_the_frame_limit_fails_alone_untried() -> None:
     author = online(limits=Limits(frame_bytes=1_000))
     author.send("a")
     author.take(author.core.submit(author.now_ms, sized("big", 1_001)))
@@ -259,14 +260,14 @@ def test_a_message_above_the_frame_limit_fails_at_once_and_alone_and_is_never_tr
     assert [name for _, name, _ in author.sends] == ["a", "fits"]
 
 
-def test_before_the_first_welcome_the_frame_limit_is_the_protocols() -> None:
+def test_frame_limit_before_welcome_is_that_of_the_protocol() -> None:
     author = Author()
     author.take(author.core.submit(author.now_ms, sized("big", frames.MAX_CLIENT_MESSAGE_BYTES + 1)))
     author.take(author.core.submit(author.now_ms, sized("fits", frames.MAX_CLIENT_MESSAGE_BYTES)))
     assert author.statuses == {"big": [Status.SENDING, Status.FAILED], "fits": [Status.SENDING]}
 
 
-def test_a_message_that_waited_for_a_server_with_a_lower_limit_fails_and_the_others_go() -> None:
+def test_lower_frame_limit_fails_only_the_waiting_large_message() -> None:
     author = Author(limits=Limits(frame_bytes=1_000))
     author.take(author.core.submit(author.now_ms, sized("big", 1_001)))
     author.send("a")
@@ -276,7 +277,7 @@ def test_a_message_that_waited_for_a_server_with_a_lower_limit_fails_and_the_oth
 
 
 @pytest.mark.field_case("12")
-def test_a_message_that_closes_the_connection_alone_fails_for_good() -> None:
+def test_message_that_closes_the_connection_alone_has_failed() -> None:
     author = online()
     author.send("big")
     author.close(1009)
@@ -326,7 +327,7 @@ def test_after_the_suspects_are_settled_many_are_in_flight_again() -> None:
     assert len(author.sends) == before + 10
 
 
-def test_a_retryable_error_is_repeated_not_before_the_server_allows() -> None:
+def test_retryable_error_is_repeated_after_retry_after() -> None:
     author = online()
     started = author.now_ms
     author.send("a")
@@ -335,7 +336,7 @@ def test_a_retryable_error_is_repeated_not_before_the_server_allows() -> None:
     assert author.sent_after(started) == [0, 7_000]
 
 
-def test_a_late_answer_to_a_try_given_up_does_not_count_as_another_failure() -> None:
+def test_late_answer_to_an_abandoned_try_is_no_second_failure() -> None:
     author = online()
     author.send("a")
     author.advance(5_000)
@@ -345,7 +346,7 @@ def test_a_late_answer_to_a_try_given_up_does_not_count_as_another_failure() -> 
     assert len(author.sends) == 2
 
 
-def test_after_a_reconnect_everything_unanswered_goes_again_in_the_first_order() -> None:
+def test_reconnect_resends_unanswered_messages_in_first_order() -> None:
     author = Author()
     names = [f"m{n}" for n in range(20)]
     for name in names[:10]:
@@ -362,7 +363,7 @@ def test_after_a_reconnect_everything_unanswered_goes_again_in_the_first_order()
     assert [name for _, name, _ in author.sends] == [name for name in names if name != "m3"] + ["late"]
 
 
-def test_a_message_whose_connections_keep_ending_fails_after_the_last_repeat() -> None:
+def test_message_whose_connections_end_fails_at_the_last_repeat() -> None:
     author = online()
     author.send("a")
     for _ in range(9):
@@ -372,7 +373,7 @@ def test_a_message_whose_connections_keep_ending_fails_after_the_last_repeat() -
     assert author.statuses["a"] == [Status.SENDING, Status.FAILED]
 
 
-def test_sends_are_paced_within_the_servers_limits_and_keep_their_order() -> None:
+def test_sends_are_paced_within_server_limits_in_order() -> None:
     author = online(limits=Limits(messages_per_s=100, burst=20))
     started = author.now_ms
     for n in range(200):
@@ -426,7 +427,7 @@ def test_reconnects_follow_the_backoff_and_a_welcome_resets_it() -> None:
     assert author.dials[-1] - closed_at == 1_000
 
 
-def test_without_a_heartbeat_for_two_periods_the_client_reconnects() -> None:
+def test_client_reconnects_after_two_periods_without_heartbeat() -> None:
     author = online()
     author.advance(39_999, heartbeats=False)
     assert author.core.link == "ready"
@@ -536,7 +537,7 @@ def test_a_token_that_stays_as_it_is_stops_at_the_first_4401() -> None:
     assert author.core.link == "stopped"
 
 
-def test_a_token_is_renewed_a_minute_before_its_end_and_the_connection_goes_on() -> None:
+def test_token_is_renewed_a_minute_before_its_end() -> None:
     author = Author()
     author.connect(expires_in_ms=3_600_000)
     author.take(author.core.mark_read(author.now_ms, SESSION, 1))
@@ -560,7 +561,7 @@ def test_reads_are_said_at_once_and_again_on_a_new_connection() -> None:
     assert frames.Read(session_id=SESSION, seq=4) in author.frames
 
 
-def test_however_many_sessions_were_read_without_a_connection_each_is_said() -> None:
+def test_every_session_read_while_offline_is_claimed() -> None:
     author = online()
     author.close()
     author.frames.clear()
@@ -582,7 +583,7 @@ def test_a_clock_that_is_fast_renews_no_token_without_pause() -> None:
     assert any(isinstance(effect, RenewToken) for effect in author.effects)
 
 
-def test_after_live_the_watermarks_of_unread_sessions_are_fetched() -> None:
+def test_live_fetches_watermarks_of_unread_sessions() -> None:
     author = online()
     author.send("a")
     author.ack("a", 1)
@@ -595,7 +596,7 @@ def test_after_live_the_watermarks_of_unread_sessions_are_fetched() -> None:
     assert author.effects == []
 
 
-def test_a_message_of_ours_that_is_found_in_a_group_s_history_is_sent() -> None:
+def test_own_message_found_in_group_history_is_sent() -> None:
     author = online()
     author.take(author.core.submit(author.now_ms, Draft("a", "text", {"text": "x"}, session_id="g:x")))
     place = {"message_id": "m", "session_id": "g:x", "seq": 3, "sender_id": "alice", "client_msg_id": "a"}
@@ -604,7 +605,7 @@ def test_a_message_of_ours_that_is_found_in_a_group_s_history_is_sent() -> None:
     assert author.statuses["a"] == [Status.SENDING, Status.SENT]
 
 
-def test_after_live_the_counts_of_the_newest_unread_group_message_are_fetched() -> None:
+def test_live_fetches_counts_of_the_newest_unread_group_message() -> None:
     author = online()
     for seq in (1, 2):
         author.take(author.core.submit(author.now_ms, Draft(f"{seq}", "text", {"text": "x"}, session_id="g:x")))
@@ -615,7 +616,7 @@ def test_after_live_the_counts_of_the_newest_unread_group_message_are_fetched() 
     assert [author.statuses[name][-1] for name in ("1", "2")] == [Status.DELIVERED, Status.DELIVERED]
 
 
-def test_counts_of_a_large_group_move_the_statuses_of_our_messages_up_to_theirs() -> None:
+def test_group_counts_move_statuses_of_own_messages() -> None:
     author = online()
     for seq in (1, 2, 3):
         author.take(author.core.submit(author.now_ms, Draft(f"{seq}", "text", {"text": "x"}, session_id="g:x")))
@@ -630,7 +631,7 @@ def test_counts_of_a_large_group_move_the_statuses_of_our_messages_up_to_theirs(
 
 
 @pytest.mark.parametrize(("announced", "kept"), [(4_096, 4_096), (1 << 20, 65_536)])
-def test_frames_are_joined_up_to_what_the_server_takes_and_protocol_allows(announced: int, kept: int) -> None:
+def test_frames_are_joined_up_to_server_and_protocol_limits(announced: int, kept: int) -> None:
     assert LimitMessages(kept) in online(limits=Limits(frame_bytes=announced)).effects
 
 
@@ -640,12 +641,12 @@ for _ in range(31):
 
 
 @pytest.mark.parametrize("data", [float("nan"), b"x", {1, 2}, object(), "\ud800", {(1, 2): 3}, NESTED])
-def test_what_no_frame_can_carry_is_named(data: object) -> None:
+def test_body_that_no_frame_can_carry_is_named(data: object) -> None:
     assert fault_of(Draft("a", "custom", {"type": "t", "data": data}, to="bob"))
 
 
 @pytest.mark.parametrize("data", [None, 1.5, [1, {"a": "ß"}], NESTED[0]])
-def test_what_json_holds_has_no_fault(data: object) -> None:
+def test_valid_json_has_no_fault(data: object) -> None:
     assert fault_of(Draft("a", "custom", {"type": "t", "data": data}, to="bob")) is None
 
 
@@ -659,7 +660,7 @@ def test_a_ping_is_answered() -> None:
 
 
 @given(st.integers(0, 100), st.floats(-1, 1))
-def test_a_pause_is_a_power_of_two_seconds_within_a_fifth_and_never_above_thirty(repeat: int, jitter: float) -> None:
+def test_backoff_is_a_power_of_two_with_jitter_up_to_30_s(repeat: int, jitter: float) -> None:
     plain_ms = min(1_000 * 2**repeat, 1 << 40)
     pause_ms = backoff.delay_ms(repeat, jitter)
     assert pause_ms <= 30_000

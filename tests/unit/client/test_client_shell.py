@@ -230,7 +230,7 @@ async def test_a_sender_sees_its_message_acked_delivered_and_read(server: Server
         assert sent.status is Status.READ
 
 
-async def test_the_same_id_in_two_sessions_is_two_messages_each_with_its_own_statuses(server: Server) -> None:
+async def test_same_id_in_two_sessions_has_two_statuses(server: Server) -> None:
     async with Client(server.url, "alice") as alice:
         events = alice.events()
         seen = asyncio.ensure_future(anext(events))
@@ -254,6 +254,7 @@ async def test_a_refused_message_raises_with_its_code(server: Server) -> None:
         assert sent.status is Status.FAILED
 
 
+@pytest.mark.promise("G5")
 async def test_a_thousand_messages_at_once_keep_their_order(server: Server) -> None:
     async with Client(server.url, "alice") as alice, Client(server.url, "bob") as bob:
         texts = [str(n) for n in range(1_000)]
@@ -262,7 +263,8 @@ async def test_a_thousand_messages_at_once_keep_their_order(server: Server) -> N
         assert [(await handle.acked()).seq for handle in handles] == list(range(1, 1_001))
 
 
-async def test_after_a_lost_connection_the_client_resumes_without_gap_or_repeat(server: Server) -> None:
+@pytest.mark.promise("G7")
+async def test_client_resumes_without_gap_or_repeat(server: Server) -> None:
     async with Client(server.url, "bob") as bob:
         text_to(server, "bob", 3)
         assert await take(bob, 3) == ["1", "2", "3"]
@@ -273,7 +275,7 @@ async def test_after_a_lost_connection_the_client_resumes_without_gap_or_repeat(
         assert server.hellos == 2
 
 
-async def test_messages_without_an_answer_go_again_on_the_next_connection_under_the_same_id(server: Server) -> None:
+async def test_unanswered_messages_are_resent_under_the_same_id(server: Server) -> None:
     async with Client(server.url, "alice") as alice:
         server.answers_sends = False
         handles = [await alice.send(text, to="bob") for text in "abc"]
@@ -304,7 +306,7 @@ async def test_a_replaced_client_stops_and_does_not_come_back(server: Server) ->
     assert server.hellos == 1
 
 
-async def test_an_expired_token_makes_the_client_ask_its_provider_again(server: Server) -> None:
+async def test_expired_token_is_requested_again_from_the_provider(server: Server) -> None:
     asked = 0
 
     async def provider() -> str:
@@ -340,7 +342,7 @@ async def test_a_provider_that_cannot_be_reached_is_asked_again_later(server: Se
     assert asked == 3
 
 
-async def test_a_network_that_fails_while_a_token_is_renewed_does_not_end_the_connection(
+async def test_network_failure_in_token_renewal_keeps_the_connection(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
@@ -361,7 +363,7 @@ async def test_a_network_that_fails_while_a_token_is_renewed_does_not_end_the_co
         assert server.hellos == 1
 
 
-async def test_an_error_of_the_provider_itself_stops_the_client_and_is_named() -> None:
+async def test_token_provider_error_stops_the_client_and_is_named() -> None:
     async def provider() -> str:
         raise KeyError("secret store")
 
@@ -370,7 +372,7 @@ async def test_an_error_of_the_provider_itself_stops_the_client_and_is_named() -
             await client.connected()
 
 
-async def test_what_was_delivered_while_the_receipts_were_lost_is_known_after_live(server: Server) -> None:
+async def test_live_shows_deliveries_whose_receipts_were_lost(server: Server) -> None:
     async with Client(server.url, "alice") as alice:
         sent = await alice.send("x", to="bob")
         await sent.acked()
@@ -392,7 +394,7 @@ async def test_events_tell_the_statuses_in_order(server: Server) -> None:
         assert statuses == [Status.SENDING, Status.SENT]
 
 
-async def test_an_outbox_survives_a_restart_and_sends_again_under_the_same_id(server: Server, tmp_path: Path) -> None:
+async def test_outbox_survives_a_restart_and_keeps_message_ids(server: Server, tmp_path: Path) -> None:
     server.answers_sends = False
     async with Client(server.url, "alice", outbox=FileOutbox(tmp_path / "outbox")) as alice:
         sent = await alice.send("kept", to="bob")
@@ -409,9 +411,7 @@ async def test_an_outbox_survives_a_restart_and_sends_again_under_the_same_id(se
     ]
 
 
-async def test_a_message_too_large_fails_without_the_server_and_leaves_the_outbox(
-    server: Server, tmp_path: Path
-) -> None:
+async def test_too_large_message_fails_locally_and_leaves_the_outbox(server: Server, tmp_path: Path) -> None:
     kept = FileOutbox(tmp_path / "outbox")
     await kept.load()
     await kept.add([Draft("old", "text", {"text": "x" * 70_000}, to="bob")])
@@ -428,7 +428,7 @@ async def test_a_message_too_large_fails_without_the_server_and_leaves_the_outbo
 
 
 @pytest.mark.parametrize("fault", [float("nan"), "\ud83d", 10**5_000], ids=["NaN", "half surrogate", "digits"])
-async def test_what_json_cannot_hold_fails_alone(server: Server, fault: object) -> None:
+async def test_data_that_json_cannot_hold_fails_alone(server: Server, fault: object) -> None:
     async with Client(server.url, "alice") as alice:
         bad = await alice.send_body("custom", {"type": "t", "data": fault}, to="bob")
         good = await alice.send("good 😀", to="bob")
@@ -438,7 +438,7 @@ async def test_what_json_cannot_hold_fails_alone(server: Server, fault: object) 
     assert [frame["client_msg_id"] for frame in server.sends] == [good.client_msg_id]
 
 
-async def test_a_cursor_file_resumes_after_the_last_message_that_was_handled(server: Server, tmp_path: Path) -> None:
+async def test_cursor_file_resumes_after_the_last_handled_message(server: Server, tmp_path: Path) -> None:
     text_to(server, "bob", 3)
     store = FileCursorStore(tmp_path / "cursor")
     async with Client(server.url, "bob", cursors=store) as bob:
@@ -447,7 +447,7 @@ async def test_a_cursor_file_resumes_after_the_last_message_that_was_handled(ser
         assert await take(bob, 1) == ["3"]
 
 
-async def test_leaving_with_an_exception_does_not_count_the_message_in_hand_as_handled(server: Server) -> None:
+async def test_message_whose_handler_raises_is_not_handled(server: Server) -> None:
     text_to(server, "bob", 1)
     store = MemoryCursorStore()
 
@@ -480,7 +480,7 @@ async def test_the_echo_answers_each_message_once_across_restarts(server: Server
     assert server.marks["d:alice:echo", "echo"][1] == 5
 
 
-async def test_the_echo_does_not_pass_a_message_whose_reply_is_not_stored(server: Server) -> None:
+async def test_echo_waits_until_its_reply_is_stored(server: Server) -> None:
     text_to(server, "echo", 1)
     server.answers_sends = False
     cursors = MemoryCursorStore()
@@ -525,7 +525,7 @@ class Markup(str):
 
 @pytest.mark.parametrize("data", [object(), Markup("<b>"), {None: 1}])
 @pytest.mark.parametrize("is_kept_in_a_file", [True, False])
-async def test_a_body_that_json_cannot_hold_fails_by_itself_and_the_client_goes_on(
+async def test_body_that_json_cannot_hold_fails_alone(
     server: Server, tmp_path: Path, data: object, is_kept_in_a_file: bool
 ) -> None:
     outbox = FileOutbox(tmp_path / "outbox") if is_kept_in_a_file else None
@@ -543,7 +543,7 @@ class BrokenOutbox(MemoryOutbox):
         raise RuntimeError("no such table")
 
 
-async def test_whatever_an_outbox_raises_is_told_to_the_sender_and_the_client_goes_on(server: Server) -> None:
+async def test_outbox_errors_reach_the_sender_and_the_client_goes_on(server: Server) -> None:
     async with asyncio.timeout(20), Client(server.url, "alice", outbox=BrokenOutbox()) as alice:
         for _ in range(2):
             with pytest.raises(RuntimeError, match="no such table"):
@@ -569,9 +569,7 @@ def group_calls(request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(200, json={"members": members})
 
 
-async def test_a_404_of_something_between_is_no_reason_to_forget_a_group(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_404_of_a_proxy_does_not_drop_a_group(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     added = {"event": "members_added", "user_ids": ["bob"], "mode": "read"}
     frames = [{"client_msg_id": "a1", "kind": "system", "body": added}]
     frames += [{"client_msg_id": f"a{seq}", "kind": "text", "body": {"text": f"{seq}"}} for seq in (2, 3)]

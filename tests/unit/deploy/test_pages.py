@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from scripts import field_cases, reference_tables
+from scripts import field_cases, reference_tables, semantics
+from scripts.marks import marked_tests
 from scripts.planted.tables import BUGS
 from tidings.topics import TopicSizes, declared
 
@@ -38,12 +39,23 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert dead == []
 
 
-def test_every_test_that_the_semantics_page_names_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (DOCS / "SEMANTICS.md").read_text()))
-    files = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
-    written = {name for text in files for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
-    assert named - written == set()
-    assert len(named) > 50
+def test_generated_parts_of_semantics_match_the_sources() -> None:
+    text = semantics.PAGE.read_text()
+    assert text == semantics.page(text), "stale: run `python -m scripts.semantics`"
+    assert "<!-- end of planted -->" in text
+
+
+def test_every_promise_and_hazard_has_a_row_and_a_test() -> None:
+    rows = semantics.rows(semantics.PAGE.read_text())
+    assert len(rows) == len(set(rows))
+    wanted = {f"G{number}" for number in range(1, 12)} | {f"H{number}" for number in range(1, 37)}
+    assert wanted - set(rows) == set()
+    assert set(rows) ^ semantics.tests_of_rows().keys() == set()
+
+
+def test_every_law_is_a_heading_of_semantics() -> None:
+    laws = re.findall(r"^### Law (\d+): ", semantics.PAGE.read_text(), re.MULTILINE)
+    assert laws == [str(number) for number in range(1, 13)]
 
 
 def test_page_of_field_cases_is_that_of_the_marks() -> None:
@@ -51,24 +63,17 @@ def test_page_of_field_cases_is_that_of_the_marks() -> None:
 
 
 def test_every_field_case_has_a_test() -> None:
-    held = field_cases.marked(sorted(field_cases.TESTS.rglob("test_*.py")))
-    assert field_cases.CASES.keys() - held.keys() == set()
+    assert field_cases.CASES.keys() - marked_tests(field_cases.MARK).keys() == set()
 
 
-def test_every_bug_that_can_be_planted_fits_the_source_and_names_tests_that_exist() -> None:
+def test_planted_bugs_fit_the_source_and_name_existing_tests() -> None:
     unfit = [(one.name, old) for one in BUGS for old, _ in one.edits if old not in (ROOT / one.file).read_text()]
     assert unfit == []
     named = {tuple(test.split("::")) for one in BUGS for test in one.tests}
     assert {(file, name) for file, name in named if f"def {name}(" not in (ROOT / file).read_text()} == set()
 
 
-def test_every_promise_and_every_hazard_has_a_row() -> None:
-    text = (DOCS / "SEMANTICS.md").read_text()
-    wanted = {f"G{number}" for number in range(1, 12)} | {f"H{number}" for number in range(1, 37)}
-    assert wanted - set(re.findall(r"^\| ([GH]\d+) \|", text, re.MULTILINE)) == set()
-
-
-def test_the_architecture_page_names_every_topic_and_every_table() -> None:
+def test_architecture_page_names_every_topic_and_table() -> None:
     text = (DOCS / "ARCHITECTURE.md").read_text()
     migrations = "".join(path.read_text() for path in (ROOT / "tidings/store/migrations").glob("*.cql"))
     tables = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", migrations))

@@ -37,7 +37,7 @@ def work(*seqs: int, is_ours: list[bool]) -> Round[Delivery]:
     return Round({PARTITION: arrivals}, {PARTITION: Marks()}, {PARTITION: Position(0, seqs[0])}, lambda: is_ours[-1])
 
 
-async def test_what_was_read_before_the_partitions_were_taken_back_is_not_used_after(
+async def test_tails_read_before_a_revocation_are_not_used_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, is_ours = MemoryStore(), [True]
@@ -61,7 +61,7 @@ async def test_what_was_read_before_the_partitions_were_taken_back_is_not_used_a
     assert [(row.inbox_seq, row.seq) for row in rows] == [(1, 1), (2, 2), (3, 3)]
 
 
-async def test_state_that_is_taken_back_while_another_user_s_is_read_drops_the_round(
+async def test_revocation_during_a_tail_read_drops_the_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, is_ours = MemoryStore(), [True]
@@ -83,7 +83,8 @@ async def test_state_that_is_taken_back_while_another_user_s_is_read_drops_the_r
         )
 
 
-async def test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_rounds_meanwhile(
+@pytest.mark.hazard("H14")
+async def test_pending_connection_causes_no_empty_rounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, presence = MemoryStore(), PresenceReader(MemoryBroker().reader("test"))
@@ -108,7 +109,7 @@ async def test_a_newcomer_that_waits_for_a_repeated_round_asks_for_no_empty_roun
     assert len(wakes) == 1
 
 
-async def test_state_that_is_taken_back_while_a_newcomer_s_cannot_be_read_drops_the_round(
+async def test_revocation_during_a_failing_read_drops_the_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, presence, is_ours = MemoryStore(), PresenceReader(MemoryBroker().reader("test")), [True]

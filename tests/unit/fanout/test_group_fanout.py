@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,9 +184,10 @@ class Expanding:
         return seqs
 
 
+@pytest.mark.promise("G10")
 @settings(max_examples=300)
 @given(steps, cuts, st.integers(1, 3))
-def test_everybody_gets_exactly_the_messages_of_the_own_intervals_once_and_in_order(
+def test_members_get_exactly_the_messages_of_their_intervals(
     script: Steps, rounds: Cuts, recipients_per_part: int
 ) -> None:
     groups, log = played(script, recipients_per_part)
@@ -204,7 +206,7 @@ def test_everybody_gets_exactly_the_messages_of_the_own_intervals_once_and_in_or
 
 @settings(max_examples=200)
 @given(steps, cuts_of_one_owner)
-def test_a_gateway_is_told_once_and_in_line_what_its_members_read_from_the_log(script: Steps, rounds: Cuts) -> None:
+def test_gateway_gets_each_group_log_push_once_and_in_order(script: Steps, rounds: Cuts) -> None:
     groups, log = played(script, 1_000)
     expanding = Expanding(groups)
     asyncio.run(expanding.run(log, rounds))
@@ -214,9 +216,7 @@ def test_a_gateway_is_told_once_and_in_line_what_its_members_read_from_the_log(s
 
 @settings(max_examples=200)
 @given(steps, cuts, st.integers(1, 3))
-def test_expand_emits_nothing_a_second_time_and_every_owner_emits_the_same(
-    script: Steps, rounds: Cuts, recipients_per_part: int
-) -> None:
+def test_expand_emits_once_and_alike_at_every_owner(script: Steps, rounds: Cuts, recipients_per_part: int) -> None:
     groups, log = played(script, recipients_per_part)
     expanding = Expanding(groups)
     asyncio.run(expanding.run(log, rounds))

@@ -1,5 +1,6 @@
 """Where a delivery lands in an inbox."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,14 +52,16 @@ def waves(writes: OrderedWrites) -> list[list[object]]:
     return [[tagged.row for tagged in wave] for wave in writes.waves()]
 
 
-def test_every_recipient_gets_the_next_place_of_the_own_inbox() -> None:
+@pytest.mark.promise("G6")
+def test_recipients_get_their_next_inbox_seq() -> None:
     tails = {"alice": InboxTail(7, 0, 1, NOON_MS), "bob": InboxTail()}
     placed = place(item(1), record(5), 0, tails, OrderedWrites())
     assert [(one.user_id, one.inbox_seq) for one in placed] == [("alice", 8), ("bob", 1)]
     assert tails["alice"].inbox_seq == 8
 
 
-def test_h10_a_bucket_is_listed_before_it_is_filled_and_after_the_last_one_is_complete() -> None:
+@pytest.mark.hazard("H10")
+def test_bucket_is_listed_before_its_rows_and_after_the_last() -> None:
     tails, writes = {"alice": InboxTail()}, OrderedWrites()
     for seq in range(1, 4):
         place(item(seq, ("alice",), bucket_rows=2), record(seq), 0, tails, writes)
@@ -66,15 +69,15 @@ def test_h10_a_bucket_is_listed_before_it_is_filled_and_after_the_last_one_is_co
     assert kinds == [["BucketRow"], ["InboxRow", "InboxRow"], ["BucketRow"], ["InboxRow"]]
 
 
-def test_h9_numbers_go_on_after_all_rows_of_an_idle_user_have_expired() -> None:
+@pytest.mark.hazard("H9")
+def test_inbox_seq_continues_after_all_rows_have_expired() -> None:
     expired = InboxTail(MOST_BUCKET_ROWS, 0, 1, None)
     assert following(expired, NOON_MS, 5_000) == InboxTail(5_001, 1, 5_001, NOON_MS)
 
 
+@pytest.mark.hazard("H31")
 @given(st.integers(1, MOST_BUCKET_ROWS), st.integers(1, MOST_BUCKET_ROWS), st.integers(1, 1_000_000))
-def test_h31_an_expired_tail_decides_the_same_whether_its_rows_are_swept_or_not(
-    rows: int, bucket_rows: int, first: int
-) -> None:
+def test_expired_tail_decides_alike_whether_swept_or_not(rows: int, bucket_rows: int, first: int) -> None:
     there = InboxTail(first + rows - 1, 3, first, NOON_MS)
     swept = InboxTail(first + MOST_BUCKET_ROWS - 1, 3, first, None)
     late = NOON_MS + TAIL_LIFE_MS + 1
@@ -94,7 +97,7 @@ def test_numbers_only_rise_by_one_unless_rows_expired(steps: list[tuple[int, int
         tail = after
 
 
-def test_the_first_message_of_a_direct_session_lists_it_for_both_users() -> None:
+def test_first_direct_message_lists_the_session_for_both_users() -> None:
     rows = [tagged.row for tagged in membership_rows(item(1), source_partition=0)]
     assert rows == [UserSessionRow(user, "d:alice:bob", 1, 0, 0, MODE_WRITE) for user in ("alice", "bob")]
     assert not list(membership_rows(item(2), source_partition=0))
@@ -118,7 +121,8 @@ def persisted(recipients_per_part: int = 1_000) -> Persisted:
     )
 
 
-def test_h5_and_h34_parts_of_one_message_have_coordinates_of_their_own_by_the_stamped_size() -> None:
+@pytest.mark.hazard("H5", "H34")
+def test_parts_of_the_stamped_size_have_own_coordinates() -> None:
     users = [f"user{number}" for number in range(10)]
     planned = [
         (delivery.inbox_item.source.part, len(delivery.inbox_item.recipient_ids))
@@ -127,7 +131,7 @@ def test_h5_and_h34_parts_of_one_message_have_coordinates_of_their_own_by_the_st
     assert planned == [(0, 4), (1, 4), (2, 2)]
 
 
-def test_both_users_of_a_direct_session_are_reached_wherever_they_live() -> None:
+def test_direct_message_reaches_both_user_partitions() -> None:
     reached = {
         user: partition
         for partition, delivery in deliveries(persisted(), Audience(["alice", "bob"]), 8)

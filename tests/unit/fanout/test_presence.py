@@ -1,5 +1,7 @@
 """Who counts as connected."""
 
+import pytest
+
 from services.fanout.presence import Gateways, Presences
 from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.presence_pb2 import Presence, PresenceKey
@@ -24,7 +26,8 @@ def presences(*epochs: tuple[int, int]) -> Presences:
     return Presences(gateways)
 
 
-def test_h11_a_late_gone_of_the_old_gateway_leaves_the_device_online_at_the_new_one() -> None:
+@pytest.mark.hazard("H11")
+def test_late_gone_of_the_old_gateway_keeps_the_device_online() -> None:
     known = presences((1, 10), (2, 11))
     known.here(key(1), value("c1", 10), 0)
     known.here(key(2), value("c2", 11), 0)
@@ -32,7 +35,8 @@ def test_h11_a_late_gone_of_the_old_gateway_leaves_the_device_online_at_the_new_
     assert known.gateways_of("alice") == {(2, 11)}
 
 
-def test_a_gone_takes_back_only_its_own_connection() -> None:
+@pytest.mark.hazard("H11")
+def test_gone_removes_only_its_own_connection() -> None:
     known = presences((1, 10))
     known.here(key(1), value("c1", 10), 0)
     known.here(key(1), value("c2", 10), 0)
@@ -40,7 +44,8 @@ def test_a_gone_takes_back_only_its_own_connection() -> None:
     assert known.gateways_of("alice") == {(1, 10)}
 
 
-def test_h12_no_clock_ends_a_presence() -> None:
+@pytest.mark.hazard("H12")
+def test_presence_ends_by_no_clock() -> None:
     """There is no time in this module: only a higher start or a goodbye makes an epoch void."""
     gateways = Gateways()
     started(gateways, 1, 10)
@@ -49,7 +54,7 @@ def test_h12_no_clock_ends_a_presence() -> None:
     assert not gateways.is_current(1, 10)
 
 
-def test_a_goodbye_ends_its_epoch_and_the_next_start_begins_another() -> None:
+def test_goodbye_ends_a_gateway_epoch_and_a_start_begins_one() -> None:
     gateways = Gateways()
     started(gateways, 1, 10)
     gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 15)
@@ -65,20 +70,20 @@ def test_a_goodbye_of_an_older_epoch_leaves_the_newer_alone() -> None:
     assert gateways.is_current(1, 20)
 
 
-def test_a_presence_that_overtakes_its_gateways_start_record_counts() -> None:
+def test_presence_before_the_start_record_of_its_gateway_counts() -> None:
     known = presences((1, 10))
     known.here(key(1), value("c1", 30), 0)
     assert known.gateways_of("alice") == {(1, 30)}
 
 
-def test_a_newer_connection_of_the_device_elsewhere_replaces_the_older() -> None:
+def test_newer_connection_at_another_gateway_replaces_the_older() -> None:
     known = presences((1, 10), (2, 11))
     known.here(key(1), value("c1", 10), 0)
     _, older = known.here(key(2), value("c2", 11), 0)
     assert [connection.connection_id for connection in older] == ["c1"]
 
 
-def test_a_connection_that_says_again_that_it_is_here_replaces_nobody() -> None:
+def test_repeated_here_replaces_no_connection() -> None:
     known = presences((1, 10), (2, 11))
     known.here(key(1), value("c1", 10), 0)
     known.here(key(2), value("c2", 11), 0)
@@ -93,14 +98,14 @@ def test_another_device_is_not_replaced() -> None:
     assert not older
 
 
-def test_users_of_partitions_that_went_elsewhere_are_forgotten() -> None:
+def test_users_of_revoked_partitions_are_dropped() -> None:
     known = presences((1, 10))
     known.here(key(1), value("c1", 10), 4)
     known.keep_only([5])
     assert known.gateways_of("alice") == set()
 
 
-def test_a_late_here_of_a_gateway_that_slept_through_its_successors_start_hides_nobody() -> None:
+def test_late_here_of_a_void_gateway_hides_no_connection() -> None:
     known = presences((1, 20))
     known.here(key(1), value("new", 20), 0)
     _, older = known.here(key(1), value("old", 10), 0)
@@ -108,7 +113,7 @@ def test_a_late_here_of_a_gateway_that_slept_through_its_successors_start_hides_
     assert known.gateways_of("alice") == {(1, 20)}
 
 
-def test_a_connection_that_left_before_it_was_greeted_is_not_known_any_more() -> None:
+def test_connection_that_left_before_its_live_is_dropped() -> None:
     known = presences((1, 10), (2, 11))
     known.here(key(2), value("c2", 11), 0)
     late, _ = known.here(key(1), value("c1", 10), 0)
@@ -117,7 +122,7 @@ def test_a_connection_that_left_before_it_was_greeted_is_not_known_any_more() ->
     assert not known.is_known(late)
 
 
-def test_a_gateway_counts_as_running_from_its_start_to_its_goodbye() -> None:
+def test_gateway_is_running_from_its_start_to_its_goodbye() -> None:
     gateways = Gateways()
     started(gateways, 1, 10)
     started(gateways, 2, 11)
@@ -128,7 +133,7 @@ def test_a_gateway_counts_as_running_from_its_start_to_its_goodbye() -> None:
     assert sorted(gateways.current()) == [(1, 20)]
 
 
-def test_of_a_gateway_that_crashed_nothing_is_kept_once_it_has_started_again() -> None:
+def test_restart_of_a_crashed_gateway_drops_its_connections() -> None:
     gateways = Gateways()
     started(gateways, 1, 10)
     started(gateways, 2, 11)

@@ -53,6 +53,7 @@ async def published(there: Deployment, count: int) -> list[tuple[int, int]]:
     return [(claim.delivered_seq, claim.read_seq) for claim in claims]
 
 
+@pytest.mark.promise("G8")
 @pytest.mark.field_case("6")
 @pytest.mark.parametrize(("claim", "counts"), [(read, (5, 5)), (ack, (5, 0))])
 @pytest.mark.parametrize("is_group", [False, True])
@@ -70,6 +71,7 @@ async def test_a_claim_beyond_the_head_leaves_out_what_comes_later(
             assert await published(there, 1) == [counts]
 
 
+@pytest.mark.promise("G8")
 async def test_a_claim_beyond_the_head_comes_before_later_frames(tmp_path: Path) -> None:
     async with deployed(tmp_path, has_receipts=False) as there:
         await said(there, DIRECT, 2)
@@ -174,7 +176,7 @@ async def test_slow_tables_hold_up_no_other_frame(tmp_path: Path, monkeypatch: p
         assert errors(bob) == []
 
 
-async def test_what_is_stored_already_needs_no_head(tmp_path: Path) -> None:
+async def test_claim_that_is_stored_already_needs_no_head(tmp_path: Path) -> None:
     """As when clients connect again after a start of their gateway, and say their last acks."""
     async with deployed(tmp_path, gateways=2) as there:
         for number in range(3):
@@ -205,7 +207,7 @@ async def test_held_claims_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
         assert len(errors(bob)) == 3
 
 
-async def test_of_a_head_after_a_removal_nothing_is_claimed(tmp_path: Path) -> None:
+async def test_claim_beyond_the_head_of_a_removed_member_is_refused(tmp_path: Path) -> None:
     """The gateway counts bob as a member for 4 s after it has asked; beyond the known head it asks again (G10)."""
     async with deployed(tmp_path, gateways=2, has_receipts=False) as there:
         name = await there.group("alice", "bob")

@@ -76,8 +76,9 @@ def verify(_token: str, _wall_ms: int) -> Identity:
     return Identity("alice", 3_600_000)
 
 
+@pytest.mark.bad_input("B1")
 @given(lines)
-def test_any_line_is_a_frame_or_is_told_what_is_wrong(line: str) -> None:
+def test_any_line_is_a_frame_or_gets_an_error(line: str) -> None:
     decoded = decode_line(line)
     assert not isinstance(decoded, Malformed) or decoded.text
 
@@ -90,8 +91,9 @@ def test_depth_is_counted_outside_of_strings(depth: int) -> None:
     assert isinstance(decode_line(deep), Malformed) == (depth > MAX_DEPTH)
 
 
+@pytest.mark.bad_input("B1")
 @given(st.lists(st.lists(lines, max_size=4).map("\n".join), max_size=6))
-def test_a_signed_in_connection_survives_any_messages_and_answers_in_json(messages: list[str]) -> None:
+def test_signed_in_connection_answers_any_message_in_json(messages: list[str]) -> None:
     connection = Connection("c", ConnectionRules(verify), 0)
     connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, 10**12)
     for text in messages:
@@ -104,6 +106,7 @@ def test_a_signed_in_connection_survives_any_messages_and_answers_in_json(messag
 events = st.sampled_from(["deliver", "push", "tick", "ack", "take", "sync", "live", "beat"])
 
 
+@pytest.mark.bad_input("B5")
 @given(st.lists(st.tuples(events, st.integers(0, 20)), max_size=200))
 def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) -> None:
     limits = SendQueueLimits(deliveries=10, buffered_bytes=2_000)
@@ -136,6 +139,7 @@ def test_an_outbox_never_grows_above_its_bounds(steps: list[tuple[str, int]]) ->
         assert outbox._unacked_bytes == sum(len(delivery.message_json) for delivery in outbox._unacked)
 
 
+@pytest.mark.bad_input("B1")
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda b: b.decode("latin-1")))
 def test_any_token_is_refused_with_a_code(token: str) -> None:
     tokens = Tokens([secret_key(SECRET)], "tidings")
@@ -177,6 +181,7 @@ pushes = st.builds(Push, gateway_epoch=st.just(7) | int64) | st.one_of(
 records = st.none() | st.binary(max_size=60) | pushes.map(lambda push: push.SerializeToString())
 
 
+@pytest.mark.bad_input("B4")
 @given(st.lists(records, max_size=8))
 def test_any_push_record_leaves_the_connection_with_whole_frames(values: list[bytes | None]) -> None:
     asyncio.run(_route(values))
@@ -210,7 +215,7 @@ async def _route(values: list[bytes | None]) -> None:
     await publisher.flush(1)
 
 
-async def test_a_connection_that_fails_in_the_message_of_its_hello_is_not_kept() -> None:
+async def test_connection_that_fails_with_its_hello_is_not_registered() -> None:
     async def send(_event: Any) -> None:
         pass
 
@@ -287,6 +292,7 @@ queries = st.tuples(
 )
 
 
+@pytest.mark.bad_input("B1")
 @settings(max_examples=20)
 @given(st.lists(requests, max_size=12), st.lists(queries, max_size=12), st.lists(small_text, max_size=3))
 def test_any_call_is_answered_without_a_crash(
@@ -342,7 +348,7 @@ async def test_a_wrong_method_names_the_right_ones() -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-async def test_a_message_without_an_id_is_told_of_both_ways_to_give_it() -> None:
+async def test_message_without_an_id_gets_both_ways_to_give_it() -> None:
     answer = await answer_to("POST", "/v1/messages", json={"to": "bob"})
     assert "Idempotency-Key" in answer.json()["detail"]
 

@@ -68,7 +68,7 @@ async def test_a_group_and_its_members_are_shown_to_members(there: Deployment) -
     assert await there.call("bob", "GET", f"/v1/groups/{name}/members?after=alice") == (200, {"members": members[1:2]})
 
 
-async def test_members_come_in_pages_without_those_who_have_left(there: Deployment) -> None:
+async def test_member_pages_leave_out_former_members(there: Deployment) -> None:
     users = [f"user-{number:03}" for number in range(60)]
     name = await there.group("alice", *users)
     await asyncio.gather(*(there.call("alice", "DELETE", f"/v1/groups/{name}/members/{user}") for user in users[5:38]))
@@ -82,7 +82,7 @@ async def test_members_come_in_pages_without_those_who_have_left(there: Deployme
     assert seen == ["alice", *users[:5], *users[38:]]
 
 
-async def test_adding_says_who_was_added_and_who_was_left_out_and_a_repeat_says_it_again(there: Deployment) -> None:
+async def test_adding_answers_added_and_left_out_users_also_repeated(there: Deployment) -> None:
     name = await there.group("alice", "bob")
     await (await there.client("carol")).put("/v1/blocks/alice")
     path, asked = f"/v1/groups/{name}/members", ["dora", "carol", "bob", "dora", "emil"]
@@ -98,7 +98,7 @@ async def test_adding_says_who_was_added_and_who_was_left_out_and_a_repeat_says_
     assert len(there.messages) == 2
 
 
-async def test_creating_leaves_out_who_blocks_the_creator_and_says_so_and_a_repeat_says_it_no_more(
+async def test_creating_leaves_out_users_who_block_the_creator(
     there: Deployment,
 ) -> None:
     await (await there.client("carol")).put("/v1/blocks/alice")
@@ -161,7 +161,8 @@ def calls_on(name: str) -> list[Call]:
     ]
 
 
-async def test_whoever_is_no_member_is_told_by_every_call_that_there_is_no_such_session(there: Deployment) -> None:
+@pytest.mark.promise("G11")
+async def test_every_call_of_a_stranger_gets_session_not_found(there: Deployment) -> None:
     never, left, removed = await there.group("alice", "bob"), await there.group("alice", "bob", "eve"), ""
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
     removed = await there.group("alice", "bob", "eve")
@@ -177,7 +178,7 @@ async def test_whoever_is_no_member_is_told_by_every_call_that_there_is_no_such_
     assert len(there.messages) == stored
 
 
-async def test_a_member_may_not_do_what_is_the_admins_or_the_owners(there: Deployment) -> None:
+async def test_member_may_not_use_rights_of_admins_or_the_owner(there: Deployment) -> None:
     name = await there.group("alice", "bob", "eve", "dora", settings={"who_can_add": "admins"})
     await there.call("alice", "PUT", f"/v1/groups/{name}/members/dora", {"role": "admin"})
     stored = len(there.messages)
@@ -201,7 +202,7 @@ async def test_a_member_may_not_do_what_is_the_admins_or_the_owners(there: Deplo
     assert len(there.messages) == stored
 
 
-async def test_a_command_about_somebody_who_is_not_there_is_told_so(there: Deployment) -> None:
+async def test_command_about_an_absent_member_is_refused(there: Deployment) -> None:
     name = await there.group("alice", "bob")
     calls: list[Call] = [
         ("DELETE", f"/v1/groups/{name}/members/zoe", None),
@@ -214,7 +215,7 @@ async def test_a_command_about_somebody_who_is_not_there_is_told_so(there: Deplo
     assert len(there.messages) == 1
 
 
-async def test_who_is_muted_reads_but_does_not_send(there: Deployment) -> None:
+async def test_muted_member_reads_but_does_not_send(there: Deployment) -> None:
     name = await there.group("alice", "bob")
     await there.call("alice", "PUT", f"/v1/groups/{name}/members/bob", {"muted_until": 4 * 10**12})
     said = {"client_msg_id": "s", "session_id": name, "kind": "text", "body": {"text": "x"}}
@@ -226,7 +227,8 @@ async def test_who_is_muted_reads_but_does_not_send(there: Deployment) -> None:
     assert (status, answer["seq"]) == (201, 4)
 
 
-async def test_a_send_frame_of_a_stranger_is_refused_alike_in_every_group(there: Deployment) -> None:
+@pytest.mark.promise("G11")
+async def test_send_of_a_stranger_is_refused_alike_in_every_group(there: Deployment) -> None:
     never, left = await there.group("alice", "bob"), await there.group("alice", "bob", "eve")
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
     removed, ended = await there.group("alice", "bob", "eve"), await there.group("alice", "bob", "eve")
@@ -273,9 +275,7 @@ async def test_a_group_is_never_larger_than_the_setting(tmp_path: Path) -> None:
         assert (await there.call("alice", "POST", path, {"user_ids": ["carol"]}))[1]["added"] == ["carol"]
 
 
-async def test_without_an_answer_in_time_the_outcome_is_unknown_and_the_same_id_finds_it(
-    there: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_timed_out_command_is_found_by_its_id(there: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     # Of members the block lists would be asked first.
     body = {"client_msg_id": "g-1", "name": "Team", "members": []}
     there.store.stall()
@@ -289,7 +289,7 @@ async def test_without_an_answer_in_time_the_outcome_is_unknown_and_the_same_id_
     assert (found[0], found[1]["seq"], len(there.messages)) == (201, 1, 1)
 
 
-async def test_a_group_is_not_made_while_nobody_can_say_who_blocks_its_creator(there: Deployment) -> None:
+async def test_group_is_not_created_while_block_lists_cannot_be_read(there: Deployment) -> None:
     there.store.stall()
     body = {"client_msg_id": "g-1", "name": "Team", "members": ["bob"]}
     status, answer = await there.call("alice", "POST", "/v1/groups", body)
@@ -314,7 +314,7 @@ async def test_messages_to_a_group_are_acked_in_a_batch_and_once(there: Deployme
 WRONG_IDS = ["d:alice:bob", "g:a b", "nonsense", "g:"]
 
 
-async def test_what_is_no_groups_id_is_an_invalid_frame_at_every_group_call(there: Deployment) -> None:
+async def test_id_of_no_group_is_invalid_at_every_group_call(there: Deployment) -> None:
     for method, path, body in [call for name in WRONG_IDS for call in calls_on(name) if "/groups/" in call[1]]:
         status, answer = await there.call("alice", method, path, body)
         assert (status, answer["code"]) == (400, "invalid_frame"), (method, path)

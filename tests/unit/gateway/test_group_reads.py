@@ -42,7 +42,8 @@ async def listed(there: Deployment, user: str, count: int) -> list[Any]:
         await asyncio.sleep(0.02)
 
 
-async def test_history_begins_where_the_member_joined_unless_it_is_shared(tmp_path: Path) -> None:
+@pytest.mark.promise("G10")
+async def test_history_begins_at_the_joining_unless_it_is_shared(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "bob")
         await say(there, "alice", name, "two", "three")
@@ -60,7 +61,8 @@ async def test_history_begins_where_the_member_joined_unless_it_is_shared(tmp_pa
         assert await history(there, "carol", name, "?after_seq=0&limit=2") == ([1, 2], True)
 
 
-async def test_who_left_and_came_back_reads_from_the_second_joining_only(tmp_path: Path) -> None:
+@pytest.mark.promise("G10")
+async def test_returning_member_reads_from_the_second_joining(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "bob")
         await there.call("bob", "DELETE", f"/v1/groups/{name}/members/bob")
@@ -117,7 +119,7 @@ async def test_the_list_shows_groups_with_their_heads_and_unread(tmp_path: Path)
         assert (for_bob["joined_seq"], for_bob["unread"]) == (1, 1)
 
 
-async def test_a_session_that_was_left_is_not_listed_and_one_that_was_joined_comes_first(tmp_path: Path) -> None:
+async def test_list_drops_a_left_session_and_begins_with_a_joined_one(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         first, second = await there.group("alice", "bob"), await there.group("alice", "bob", "carol")
         assert [one["session_id"] for one in await listed(there, "bob", 2)] == [second, first]
@@ -129,7 +131,7 @@ async def test_a_session_that_was_left_is_not_listed_and_one_that_was_joined_com
 
 
 @pytest.mark.field_case("22")
-async def test_who_joined_after_a_message_is_none_of_its_readers(tmp_path: Path) -> None:
+async def test_member_who_joined_after_a_message_is_no_reader(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "bob")
         await say(there, "alice", name, *map(str, range(2, 11)))
@@ -152,7 +154,7 @@ async def receipts_of(there: Deployment, session_id: str, seq: int) -> Any:
     return (await there.call("alice", "GET", f"/v1/sessions/{session_id}/messages/{seq}/receipts"))[1]
 
 
-async def test_who_has_a_message_is_told_to_its_author_and_admins_in_pages(tmp_path: Path) -> None:
+async def test_receipts_of_a_message_are_paged_for_author_and_admins(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "bob", "carol", "dora", "emil")
         await say(there, "bob", name, "two")
@@ -193,7 +195,7 @@ async def test_a_message_before_the_joining_is_not_found_in_receipts(tmp_path: P
         assert (await there.call("bob", "GET", f"/v1/sessions/{name}/messages/3/receipts"))[0] == 200
 
 
-async def test_a_large_group_reaches_its_connected_members_by_the_log_and_live_names_its_head(tmp_path: Path) -> None:
+async def test_group_log_reaches_members_and_live_names_the_head(tmp_path: Path) -> None:
     async with deployed(tmp_path, limits=LimitSettings(write_diffusion_max=3), heartbeat_s=1) as there:
         name = await there.group("alice", "bob", "carol", "dora")
         await listed(there, "bob", 1)
@@ -215,7 +217,7 @@ async def test_a_large_group_reaches_its_connected_members_by_the_log_and_live_n
             assert (row["mode"], row["head"]["seq"]) == ("read", 4)
 
 
-async def test_who_may_have_missed_a_push_is_told_the_head_at_once_and_not_at_the_next_beat(tmp_path: Path) -> None:
+async def test_possibly_missed_push_sends_the_head_at_once(tmp_path: Path) -> None:
     async with deployed(tmp_path, limits=LimitSettings(write_diffusion_max=3), heartbeat_s=300) as there:
         name = await there.group("alice", "bob", "carol", "dora")
         await listed(there, "bob", 1)
@@ -249,5 +251,5 @@ SYSTEM_MESSAGES = [
 
 
 @pytest.mark.parametrize(("body", "line"), SYSTEM_MESSAGES)
-def test_what_happened_to_a_group_is_a_sentence_in_the_list(body: bytes, line: str) -> None:
+def test_group_event_is_a_sentence_in_the_list(body: bytes, line: str) -> None:
     assert preview(MessageRow("g:1", 1, 1, 1, "ann", "m", SYSTEM, body, 0, 0, 0, 0)) == line

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
+
 from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import SLICES, ConnectionRegistry
 from services.gateway.connections.timers import Timers
@@ -102,7 +104,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_loss_of_pushes_while_live_is_answered_voids_it_and_presence_is_due_at_once() -> None:
+async def test_lost_push_during_live_announces_presence_at_once() -> None:
     async with world() as here:
         here.push_live()
         await here.store.asked.wait()
@@ -116,7 +118,8 @@ async def test_a_loss_of_pushes_while_live_is_answered_voids_it_and_presence_is_
         assert len(here.told("live")) == 1
 
 
-async def test_who_cannot_be_read_again_announces_itself_since_no_push_may_ever_ask_again() -> None:
+@pytest.mark.promise("G6")
+async def test_evicted_user_announces_presence_again() -> None:
     async with world() as here:
         here.store.go.set()
         here.push_live()
@@ -138,7 +141,7 @@ class NoHeads:
         raise StoreUnavailable("not now")
 
 
-async def test_heads_that_cannot_be_read_do_not_take_the_tail_out_of_a_heartbeat() -> None:
+async def test_unreadable_heads_leave_the_tail_in_a_heartbeat() -> None:
     async with world() as here:
         clock = StillClock()
         ticker = Timers(here.registry, cast(InboxReads, Tails()), cast(LiveAnswers, NoHeads()), clock)
@@ -150,7 +153,7 @@ async def test_heads_that_cannot_be_read_do_not_take_the_tail_out_of_a_heartbeat
         assert [(one["inbox_seq"], one["heads"]) for one in here.told("heartbeat")] == [(9, [])]
 
 
-async def test_live_of_a_user_does_not_wait_for_another_whose_tables_fail() -> None:
+async def test_live_does_not_wait_for_a_user_whose_reads_fail() -> None:
     async with world() as here:
         here.store.go.set()
         here.store.faults.unreadable.add(("user_sessions", "bob"))

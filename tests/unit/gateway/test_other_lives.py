@@ -82,7 +82,7 @@ def test_an_ack_above_the_tail_counts_up_to_the_tail() -> None:
     assert only(connection)["inbox_seq"] == 4  # not acknowledged before it was made
 
 
-def test_an_ack_of_what_came_another_way_counts() -> None:
+def test_ack_of_a_message_from_another_source_counts() -> None:
     connection = live(3)
     (effect,) = receive(connection, {"type": "ack", "inbox_seq": 5})
     connection.deliver(4, MESSAGE, 0)
@@ -94,7 +94,7 @@ def test_an_ack_of_what_came_another_way_counts() -> None:
     assert effect == CheckAck(5, None)
 
 
-def test_an_ack_of_what_was_pushed_or_told_asks_nothing() -> None:
+def test_ack_of_a_pushed_inbox_seq_reads_nothing() -> None:
     connection = live(3)
     assert receive(connection, {"type": "ack", "inbox_seq": 3}) == []
     connection.deliver(4, MESSAGE, 0)
@@ -121,7 +121,7 @@ def test_no_ack_covers_a_delivery_made_after_it_failed(steps: list[tuple[bool, i
     assert [frame["inbox_seq"] for frame in sent(connection)] == list(range(acked + 1, made + 1))
 
 
-def test_a_heartbeat_is_not_below_what_was_pushed() -> None:
+def test_heartbeat_is_not_below_the_last_push() -> None:
     connection = live(3)
     connection.deliver(4, MESSAGE, 0)
     sent(connection)
@@ -132,6 +132,7 @@ def test_a_heartbeat_is_not_below_what_was_pushed() -> None:
 # -- pages -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("G7")
 @pytest.mark.field_case("3")
 async def test_a_page_after_a_cursor_above_the_tail_says_so() -> None:
     page = await inbox_of(await stored(3)).page("bob", FAR, 200)
@@ -140,13 +141,13 @@ async def test_a_page_after_a_cursor_above_the_tail_says_so() -> None:
 
 
 @pytest.mark.field_case("3")
-async def test_of_an_empty_inbox_any_cursor_is_ahead() -> None:
+async def test_any_cursor_is_ahead_of_an_empty_inbox() -> None:
     page = await inbox_of(MemoryStore()).page("bob", 1, 200)
     assert (page.is_ahead, page.next, page.tail) == (True, 0, 0)
     assert "ahead" not in (await inbox_of(MemoryStore()).page("bob", 0, 200)).fields()
 
 
-async def test_a_cursor_at_what_was_pushed_is_not_ahead() -> None:
+async def test_cursor_at_the_last_push_is_not_ahead() -> None:
     inbox = inbox_of(await stored(3))
     page = await inbox.page("bob", 4, 200, pushed=4)
     assert (page.is_ahead, page.next, page.tail) == (False, 4, 3)

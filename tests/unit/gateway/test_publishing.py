@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from services.gateway.submit.publisher import GATHER_S, GatewayIdentity, Publisher
 from tidings.broker.base import NewRecord
 from tidings.errors import BrokerUnavailable
@@ -53,7 +55,8 @@ async def tried(producer: FailingProducer, times: int) -> None:
             await asyncio.sleep(GATHER_S / 10)
 
 
-async def test_a_watermark_that_the_log_did_not_take_is_said_again_with_what_came_since() -> None:
+@pytest.mark.promise("G8")
+async def test_rejected_watermark_is_published_again_with_newer_ones() -> None:
     producer = FailingProducer()
     to_log = publisher(producer)
     to_log.watermark_soon(read_up_to(4))
@@ -66,7 +69,7 @@ async def test_a_watermark_that_the_log_did_not_take_is_said_again_with_what_cam
     await to_log.flush(1)
 
 
-async def test_a_gateway_that_leaves_says_nothing_again() -> None:
+async def test_stopping_gateway_retries_no_watermark() -> None:
     producer = FailingProducer()
     to_log = publisher(producer)
     to_log.watermark_soon(read_up_to(4))

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def learned(*users: str) -> GroupTracker:
     return groups
 
 
-def test_connected_members_are_handed_a_push_that_names_nobody() -> None:
+def test_connected_members_get_a_push_without_user_ids() -> None:
     groups = learned("ann", "bob")
     groups.add_user("eve")
     assert groups.apply_push(push(10)) == ["ann", "bob"]
@@ -54,7 +55,7 @@ def test_connected_members_are_handed_a_push_that_names_nobody() -> None:
     assert groups.apply_push(push(11)) == ["bob"]
 
 
-def test_a_message_that_names_a_member_comes_by_both_ways_and_the_inbox_push_changes_nothing() -> None:
+def test_inbox_push_of_a_group_log_message_changes_nothing() -> None:
     groups = learned("ann", "bob")
     assert groups.apply_push(push(11, "bob")) == []
     assert groups.apply_push(push(10)) == ["ann", "bob"]
@@ -62,20 +63,21 @@ def test_a_message_that_names_a_member_comes_by_both_ways_and_the_inbox_push_cha
     assert groups.take_unverified() == ()
 
 
-def test_who_is_removed_is_handed_that_message_and_none_after_it() -> None:
+def test_removed_member_gets_the_removal_and_no_later_message() -> None:
     groups = learned("ann", "bob")
     assert groups.apply_push(push(10, left=("bob",))) == ["ann", "bob"]
     assert groups.apply_push(push(11)) == ["ann"]
 
 
-def test_who_joins_is_handed_that_message_and_none_before_it() -> None:
+def test_joining_member_gets_the_joining_and_no_earlier_message() -> None:
     groups = learned("ann")
     groups.add_user("bob")
     assert groups.apply_push(push(10, joined=("bob", "stranger"))) == ["ann", "bob"]
     assert groups.apply_push(push(9)) == ["ann"]
 
 
-def test_a_removal_pushed_while_the_tables_are_read_is_not_taken_back_by_what_they_said() -> None:
+@pytest.mark.hazard("H35")
+def test_removal_pushed_during_a_read_outlasts_the_read() -> None:
     groups = GroupTracker()
     groups.add_user("bob")
     visit = groups.generation("bob")
@@ -85,7 +87,7 @@ def test_a_removal_pushed_while_the_tables_are_read_is_not_taken_back_by_what_th
     assert groups.read_sessions_of("bob") == []
 
 
-def test_pushes_that_come_after_the_tables_told_of_the_leaving_are_handed_up_to_it() -> None:
+def test_late_pushes_are_handed_out_up_to_the_leaving() -> None:
     groups = GroupTracker()
     groups.add_user("bob")
     groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 8, 5, left_seq=8))], HEADS)
@@ -95,7 +97,8 @@ def test_pushes_that_come_after_the_tables_told_of_the_leaving_are_handed_up_to_
     assert groups.apply_push(push(9)) == []
 
 
-def test_a_removal_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
+@pytest.mark.hazard("H15")
+def test_removal_by_inbox_first_keeps_earlier_messages() -> None:
     groups = learned("ann", "bob")
     for _ in range(2):
         groups.apply_push(push(12, "bob", left=("bob",)))
@@ -105,7 +108,7 @@ def test_a_removal_that_comes_by_the_inbox_first_takes_nothing_before_it_away() 
     assert groups.apply_push(push(13)) == ["ann"]
 
 
-def test_the_end_of_the_group_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
+def test_group_end_by_inbox_first_keeps_earlier_messages() -> None:
     groups = learned("ann")
     last = push(11, "ann")
     last.dissolves = True
@@ -114,7 +117,7 @@ def test_the_end_of_the_group_that_comes_by_the_inbox_first_takes_nothing_before
     assert groups.apply_push(push(12)) == []
 
 
-def test_a_leaving_that_comes_after_a_later_end_was_told_shows_that_there_were_two_memberships() -> None:
+def test_leaving_before_a_known_later_end_means_two_memberships() -> None:
     groups = learned("ann", "bob")
     groups.apply_push(push(14, "bob", left=("bob",)))
     assert groups.apply_push(push(10, left=("bob",))) == ["ann", "bob"]
@@ -127,7 +130,7 @@ def test_a_leaving_that_comes_after_a_later_end_was_told_shows_that_there_were_t
     assert groups.apply_push(push(13)) == ["bob"]
 
 
-def test_tables_that_know_of_a_later_beginning_but_not_yet_of_the_end_are_believed_about_the_beginning() -> None:
+def test_later_joining_from_tables_without_the_end_counts() -> None:
     groups = learned("bob")
     groups.apply_push(push(14, "bob", left=("bob",)))
     groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 12, 12))], {GROUP: 12})
@@ -135,7 +138,7 @@ def test_tables_that_know_of_a_later_beginning_but_not_yet_of_the_end_are_believ
     assert groups.apply_push(push(13)) == ["bob"]
 
 
-def test_of_those_whose_leaving_may_have_been_missed_the_end_of_the_group_says_nothing() -> None:
+def test_end_of_the_group_does_not_verify_a_membership() -> None:
     groups = learned("bob")
     last = push(12)
     last.dissolves = True
@@ -146,7 +149,7 @@ def test_of_those_whose_leaving_may_have_been_missed_the_end_of_the_group_says_n
     assert groups.apply_push(last) == []
 
 
-def test_the_crossing_message_does_not_say_since_when_its_members_are_in() -> None:
+def test_mode_switch_does_not_set_joined_seq_of_its_members() -> None:
     groups = learned("bob")
     groups.apply_push(crossing(10, WRITE))
     assert groups.apply_push(push(13)) == []
@@ -155,7 +158,7 @@ def test_the_crossing_message_does_not_say_since_when_its_members_are_in() -> No
     assert groups.apply_push(push(18)) == ["bob"]
 
 
-def test_who_left_before_the_end_of_the_group_is_not_handed_its_end() -> None:
+def test_former_member_does_not_get_the_end_of_the_group() -> None:
     groups = learned("ann", "bob")
     groups.apply_push(push(10, left=("bob",)))
     last = push(11)
@@ -163,7 +166,7 @@ def test_who_left_before_the_end_of_the_group_is_not_handed_its_end() -> None:
     assert groups.apply_push(last) == groups.apply_push(last) == ["ann"]
 
 
-def test_the_way_back_to_inboxes_that_comes_by_the_inbox_first_takes_nothing_before_it_away() -> None:
+def test_switch_to_write_by_inbox_first_keeps_earlier_messages() -> None:
     groups = learned("ann", "bob")
     groups.apply_push(crossing(11, WRITE, "ann"))
     assert groups.read_sessions_of("ann") == []
@@ -172,7 +175,7 @@ def test_the_way_back_to_inboxes_that_comes_by_the_inbox_first_takes_nothing_bef
     assert groups.apply_push(push(12)) == []
 
 
-def test_of_a_second_membership_whose_end_is_told_first_nothing_is_handed_before_that() -> None:
+def test_membership_known_by_its_end_only_gets_no_messages() -> None:
     """It may have begun anywhere after the first."""
     groups = learned("bob")
     assert groups.apply_push(push(10, left=("bob",))) == ["bob"]
@@ -182,7 +185,7 @@ def test_of_a_second_membership_whose_end_is_told_first_nothing_is_handed_before
     assert groups.apply_push(push(14, left=("bob",))) == ["bob"]
 
 
-def test_what_was_read_for_an_earlier_stay_is_void() -> None:
+def test_read_of_an_older_connection_generation_is_ignored() -> None:
     groups = GroupTracker()
     groups.add_user("bob")
     visit = groups.generation("bob")
@@ -194,7 +197,7 @@ def test_what_was_read_for_an_earlier_stay_is_void() -> None:
     assert groups.apply_push(push(11)) == []
 
 
-def test_who_is_put_into_ever_more_groups_is_asked_of_the_tables_again_and_takes_no_more_memory() -> None:
+def test_group_tracker_memory_is_bounded_per_user() -> None:
     groups = learned("ann", "bob")
     visit = groups.generation("bob")
     for number in range(MAX_TRACKED_GROUPS):
@@ -209,7 +212,7 @@ def test_who_is_put_into_ever_more_groups_is_asked_of_the_tables_again_and_takes
     assert groups.apply_push(push(11)) == ["ann", "bob"]
 
 
-def test_a_second_connection_does_not_begin_a_new_stay() -> None:
+def test_second_connection_keeps_the_connection_generation() -> None:
     groups = learned("ann")
     visit = groups.generation("ann")
     groups.add_user("ann")
@@ -217,7 +220,7 @@ def test_a_second_connection_does_not_begin_a_new_stay() -> None:
     assert groups.apply_push(push(10)) == ["ann"]
 
 
-def test_the_crossing_message_names_who_reads_the_log_from_there_on() -> None:
+def test_mode_switch_names_the_readers_of_the_group_log() -> None:
     groups = GroupTracker()
     groups.add_user("ann")
     groups.add_user("bob")
@@ -226,7 +229,9 @@ def test_the_crossing_message_names_who_reads_the_log_from_there_on() -> None:
     assert groups.read_sessions_of("ann") == [GROUP]
 
 
-def test_the_crossing_message_in_line_names_all_members_so_that_what_follows_may_overtake_the_inboxes() -> None:
+@pytest.mark.promise("G6")
+@pytest.mark.hazard("H15")
+def test_mode_switch_in_the_group_log_names_all_members() -> None:
     groups = GroupTracker()
     groups.add_user("ann")
     groups.add_user("eve")
@@ -239,7 +244,7 @@ def test_the_crossing_message_in_line_names_all_members_so_that_what_follows_may
     assert groups.take_unverified() == ()
 
 
-def test_who_is_not_named_by_the_crossing_message_in_line_is_handed_nothing() -> None:
+def test_member_missing_from_the_mode_switch_gets_no_messages() -> None:
     """A removal in write diffusion was lost on its way."""
     groups = learned("ann", "bob")
     groups.apply_push(crossing(10, WRITE))
@@ -249,7 +254,7 @@ def test_who_is_not_named_by_the_crossing_message_in_line_is_handed_nothing() ->
     assert groups.apply_push(push(14)) == ["ann"]
 
 
-def test_who_learns_of_the_crossing_after_pushes_of_the_log_has_missed_those() -> None:
+def test_mode_switch_after_group_pushes_means_missed_messages() -> None:
     groups = GroupTracker()
     groups.add_user("ann")
     assert groups.apply_push(push(8)) == groups.apply_push(push(9)) == []
@@ -261,7 +266,7 @@ def test_who_learns_of_the_crossing_after_pushes_of_the_log_has_missed_those() -
     assert groups.take_unverified() == ()
 
 
-def test_who_learns_of_the_own_joining_only_from_the_inbox_has_missed_what_came_after_it() -> None:
+def test_joining_by_inbox_only_means_missed_messages() -> None:
     groups = learned("bob")
     groups.add_user("ann")
     groups.apply_push(push(11))
@@ -270,7 +275,7 @@ def test_who_learns_of_the_own_joining_only_from_the_inbox_has_missed_what_came_
     assert groups.take_unverified() == ("ann",)
 
 
-def test_who_learns_of_the_crossing_in_time_has_missed_nothing() -> None:
+def test_mode_switch_in_time_means_no_missed_message() -> None:
     groups = GroupTracker()
     groups.add_user("ann")
     groups.apply_push(crossing(7, READ, "ann"))
@@ -278,7 +283,7 @@ def test_who_learns_of_the_crossing_in_time_has_missed_nothing() -> None:
     assert groups.take_unverified() == ()
 
 
-def test_back_in_write_diffusion_nobody_reads_the_log() -> None:
+def test_write_diffusion_leaves_no_reader_of_the_group_log() -> None:
     groups = learned("ann", "bob")
     assert groups.apply_push(crossing(10, WRITE)) == []
     assert groups.read_sessions_of("ann") == groups.read_sessions_of("bob") == []
@@ -301,7 +306,7 @@ def test_a_dissolved_group_has_no_members() -> None:
     assert groups.apply_push(push(11)) == []
 
 
-def test_after_a_loss_nobody_is_handed_anything_until_the_tables_are_read_anew() -> None:
+def test_lost_pushes_hold_back_messages_until_the_next_read() -> None:
     groups = learned("ann", "bob")
     visit = groups.generation("bob")
     groups.invalidate()
@@ -311,7 +316,7 @@ def test_after_a_loss_nobody_is_handed_anything_until_the_tables_are_read_anew()
     assert groups.apply_push(push(11)) == ["ann"]
 
 
-def test_after_a_missed_push_nobody_is_handed_anything_until_the_tables_are_read_again() -> None:
+def test_gap_in_pushes_holds_back_messages_until_the_next_read() -> None:
     """It may have been a removal (G10)."""
     groups = learned("ann", "bob")
     assert groups.apply_push(push(10)) == ["ann", "bob"]
@@ -327,7 +332,7 @@ def test_after_a_missed_push_nobody_is_handed_anything_until_the_tables_are_read
     assert groups.take_unverified() == ()
 
 
-def test_nothing_is_kept_of_those_who_have_gone() -> None:
+def test_views_of_disconnected_users_are_dropped() -> None:
     groups = learned("ann", "bob")
     groups.apply_push(push(10, left=("bob",)))
     for user_id in ("ann", "bob", "bob"):
@@ -500,6 +505,8 @@ def play(world: World, taken: list[tuple[str, ...]]) -> None:
         world.check_what_is_sure()
 
 
+@pytest.mark.promise("G10")
+@pytest.mark.hazard("H35")
 @settings(max_examples=500)
 @given(st.lists(steps, max_size=60))
 @example([("part", "bob"), ("lose_log",), ("message",), ("hand_log",)])
@@ -507,7 +514,7 @@ def play(world: World, taken: list[tuple[str, ...]]) -> None:
     [("read_head", "bob"), ("part", "bob"), ("message",), ("join", "bob"), ("read_tables", "bob"), ("learn", "bob")]
 )
 @example([("part", "bob"), ("message",), ("join", "bob"), ("read_told_head", "bob"), ("ask", "bob"), ("vouch", "bob")])
-def test_nobody_is_handed_what_lies_outside_of_a_membership_however_reads_and_pushes_overtake(
+def test_messages_outside_a_membership_are_never_handed_out(
     taken: list[tuple[str, ...]],
 ) -> None:
     world = World()
@@ -516,7 +523,7 @@ def test_nobody_is_handed_what_lies_outside_of_a_membership_however_reads_and_pu
 
 
 @given(st.lists(steps, max_size=60))
-def test_once_everything_has_arrived_members_are_handed_everything_and_nobody_else_anything(
+def test_after_all_pushes_and_reads_only_members_get_messages(
     taken: list[tuple[str, ...]],
 ) -> None:
     world = World()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import cycle
 
+import pytest
+
 from services.gateway.large_groups.heads import GroupHeads
 from services.gateway.large_groups.tracker import GroupTracker
 from services.gateway.reads.membership import Memberships
@@ -75,7 +77,7 @@ async def world() -> World:
     return made
 
 
-async def test_a_head_that_pushes_have_not_come_to_is_asked_about_once() -> None:
+async def test_head_beyond_the_pushes_is_read_once() -> None:
     here = await world()
     await here.write("g:a", 2)
     for reads in (1, 0):
@@ -83,7 +85,7 @@ async def test_a_head_that_pushes_have_not_come_to_is_asked_about_once() -> None
         assert here.reads_of_members() == reads
 
 
-async def test_where_pushes_have_come_to_the_head_nothing_is_asked() -> None:
+async def test_head_reached_by_pushes_needs_no_read() -> None:
     here = await world()
     await here.write("g:a", 2)
     here.groups.apply_push(PushedMessage(message=Message(session_id="g:a", seq=2), mode=READ))
@@ -91,7 +93,8 @@ async def test_where_pushes_have_come_to_the_head_nothing_is_asked() -> None:
     assert here.reads_of_members() == 0
 
 
-async def test_who_was_removed_before_the_head_is_not_told_of_it_though_no_push_has_said_so() -> None:
+@pytest.mark.promise("G10")
+async def test_removed_member_does_not_get_the_head_before_any_push() -> None:
     here = await world()
     await write_confirmed(here.store, [large("g:a", 2), member("g:a", "ann", 2, 1, 2)])
     await here.write("g:a", 2)
@@ -102,7 +105,7 @@ async def test_who_was_removed_before_the_head_is_not_told_of_it_though_no_push_
     }
 
 
-async def test_who_is_added_again_after_the_head_was_read_is_not_told_of_it() -> None:
+async def test_member_added_after_the_head_was_read_does_not_get_it() -> None:
     here = await world()
     await write_confirmed(here.store, [large("g:a", 2), member("g:a", "ann", 2, 1, 2)])
     await here.write("g:a", 2)
@@ -113,7 +116,7 @@ async def test_who_is_added_again_after_the_head_was_read_is_not_told_of_it() ->
     assert await here.told("ann") == {"ann": {"g:a": 4, "g:b": 1, "g:c": 1}}
 
 
-async def test_members_of_one_group_are_asked_about_in_one_request() -> None:
+async def test_members_of_one_group_are_read_in_one_request() -> None:
     here = await world()
     for name in GROUPS:
         await here.write(name, 2)
@@ -121,7 +124,8 @@ async def test_members_of_one_group_are_asked_about_in_one_request() -> None:
     assert here.reads_of_members() == len(GROUPS)
 
 
-async def test_under_a_bound_everybody_has_a_turn_though_every_group_goes_on() -> None:
+@pytest.mark.promise("G6")
+async def test_bounded_head_reads_reach_every_user_and_group() -> None:
     here = await world()
     never_told = {(user_id, name) for user_id in USERS for name in GROUPS}
     # Users whose heartbeats are due together stay together, and each such call has no more than its own to ask about.
@@ -138,7 +142,7 @@ async def test_under_a_bound_everybody_has_a_turn_though_every_group_goes_on() -
     assert not never_told
 
 
-async def test_to_ask_takes_nothing_away_of_an_earlier_membership_whose_pushes_are_late() -> None:
+async def test_head_read_keeps_late_pushes_of_an_earlier_membership() -> None:
     here = await world()
     versions = [member("g:a", "ann", 3, 1, 3), member("g:a", "ann", 5, 5)]
     await write_confirmed(here.store, [large("g:a", 3), large("g:a", 5), *versions])

@@ -50,6 +50,7 @@ def marks_of(tables: Any, most: int = 10) -> ReadMarks:
     return ReadMarks(tables, tables.watermarks, most)
 
 
+@pytest.mark.promise("G8")
 @simulated
 async def test_a_mark_is_answered_when_it_is_stored() -> None:
     tables = FakeTables(read_seq=2, after_s=0.3)
@@ -127,6 +128,7 @@ async def sent(there: Deployment, messages: int, sender: str = "alice") -> None:
         assert status == 201
 
 
+@pytest.mark.promise("G8")
 @pytest.mark.field_case("4")
 async def test_after_a_put_no_gateway_shows_less(tmp_path: Path) -> None:
     async with deployed(tmp_path, gateways=2) as there:
@@ -156,9 +158,10 @@ async def test_without_receipts_a_put_times_out(tmp_path: Path) -> None:
         assert (await there.call("bob", "PUT", "/v1/sessions/d:bob:carol/read", {"seq": 2}))[0] == 200
 
 
+@pytest.mark.promise("G9")
 @pytest.mark.field_case("5")
 @pytest.mark.parametrize("has_receipts", [True, False])
-async def test_the_own_last_message_counts_as_read_at_once(tmp_path: Path, *, has_receipts: bool) -> None:
+async def test_own_last_message_counts_as_read_at_once(tmp_path: Path, *, has_receipts: bool) -> None:
     async with deployed(tmp_path, gateways=2, has_receipts=has_receipts) as there:
         await sent(there, 1)
         await sent(there, 1, "bob")

@@ -97,9 +97,10 @@ async def answer_of(call: Awaitable[Response]) -> str:
         return ""
 
 
+@pytest.mark.promise("G10")
 @pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
-async def test_who_was_out_for_a_part_of_a_call_is_told_nothing_of_that_time(call: Call, *, shares: bool) -> None:
+async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *, shares: bool) -> None:
     answers = set()
     for removed_at in range(1, MOST_READS + 1):
         for back_at in range(removed_at, MOST_READS + 2):
@@ -117,7 +118,7 @@ async def test_who_was_out_for_a_part_of_a_call_is_told_nothing_of_that_time(cal
 
 
 @pytest.mark.parametrize("shares", [False, True])
-async def test_a_session_is_shown_with_its_head_though_its_member_was_added_again(*, shares: bool) -> None:
+async def test_readded_member_sees_the_session_with_its_head(*, shares: bool) -> None:
     """Without a head its watermarks would be 0, and so go back (G8)."""
     shown = 0
     for removed_at in range(1, MOST_READS + 1):

@@ -77,8 +77,9 @@ def numbers_of(value: object, names: tuple[str, ...] = ("seq", "head_seq", "read
             yield from numbers_of(inner, names)
 
 
+@pytest.mark.promise("G10")
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
-async def test_who_is_removed_at_any_read_of_a_call_is_told_of_nothing_that_came_later(
+async def test_removal_at_any_read_of_a_call_hides_later_messages(
     tmp_path: Path, method: str, path: str, body: Any
 ) -> None:
     async with deployed(tmp_path) as there:

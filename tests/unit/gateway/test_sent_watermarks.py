@@ -1,5 +1,6 @@
 """No connection is sent a receipt that is lower than one before, whoever tells it and however late (G8)."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ def watermark(user_id: str, delivered_seq: int, read_seq: int, at_ms: int = 0) -
     )
 
 
+@pytest.mark.promise("G8")
 @given(TOLD)
 def test_told_watermarks_are_maxima_of_each_user(told: list[tuple[str, int, int]]) -> None:
     maxima: dict[str, tuple[int, int]] = {}
@@ -35,7 +37,7 @@ def test_a_late_watermark_keeps_the_time_of_the_highest_read() -> None:
     assert memory.risen("ann", watermark("bob", 7, 6, at_ms=60)) == watermark("bob", 7, 6, at_ms=60)
 
 
-def test_a_recipient_is_told_nothing_that_only_another_was_told() -> None:
+def test_maxima_are_kept_for_each_recipient() -> None:
     """Of a user who blocks the peer only the own devices are told."""
     memory = SentWatermarks()
     memory.risen("bob", watermark("bob", 9, 9))
@@ -49,6 +51,7 @@ def test_told_watermarks_are_bounded() -> None:
     assert [memory.risen("ann", watermark(name, 1, 1)).read_seq for name in ("alice", "bob")] == [5, 1]
 
 
+@pytest.mark.promise("G8")
 async def test_a_connection_is_sent_no_lower_receipt() -> None:
     async with world() as here:
         for delivered_seq, read_seq in ((8, 8), (19, 0), (3, 2), (20, 9)):

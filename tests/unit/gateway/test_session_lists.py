@@ -229,7 +229,7 @@ def outcomes() -> dict[str, float]:
     return {name: metrics.SESSION_LISTS.labels(name)._value.get() for name in ("kept", "read")}
 
 
-async def test_the_first_call_reads_all_heads_and_the_next_ones_those_of_their_page() -> None:
+async def test_first_call_reads_all_heads_and_later_calls_their_page() -> None:
     world = await world_with(30)
     before = outcomes()
     newest_first = friends(30)[::-1]
@@ -248,7 +248,7 @@ async def test_the_first_call_reads_all_heads_and_the_next_ones_those_of_their_p
     assert {name: count - before[name] for name, count in outcomes().items()} == {"kept": 3, "read": 1}
 
 
-async def test_a_session_with_a_new_message_comes_first_for_no_read_more() -> None:
+async def test_new_message_moves_its_session_without_a_further_read() -> None:
     world = await world_with(10)
     await world.page()
     await world.say(friends(10)[4])
@@ -259,7 +259,7 @@ async def test_a_session_with_a_new_message_comes_first_for_no_read_more() -> No
     assert len(world.store.heads_read) == 13
 
 
-async def test_what_the_order_makes_one_expect_is_read_while_the_sessions_are() -> None:
+async def test_expected_heads_are_read_beside_the_sessions() -> None:
     world = await world_with(10)
     await world.page()
     world.store.heads_read.clear()
@@ -274,7 +274,7 @@ async def test_what_the_order_makes_one_expect_is_read_while_the_sessions_are() 
     assert len(world.store.heads_read) == 3
 
 
-async def test_a_session_that_was_left_makes_room_on_its_page_for_the_next() -> None:
+async def test_left_session_makes_room_on_its_page() -> None:
     world = await world_with(6)
     await world.join("g:team")
     await world.names()
@@ -283,7 +283,7 @@ async def test_a_session_that_was_left_makes_room_on_its_page_for_the_next() -> 
     assert await world.pages(2) == friends(6)[::-1]
 
 
-async def test_who_is_added_again_meanwhile_is_shown_nothing_of_when_they_were_out() -> None:
+async def test_readded_member_sees_nothing_of_the_absence() -> None:
     world = await world_with(2)
     await world.join("g:team")
     await world.names()
@@ -308,7 +308,7 @@ async def test_who_is_added_again_meanwhile_is_shown_nothing_of_when_they_were_o
     assert await world.names() == ["g:team", *friends(2)[::-1]]
 
 
-async def test_one_session_shows_nothing_of_when_its_member_was_out_either() -> None:
+async def test_single_session_hides_messages_of_an_absence() -> None:
     world = await world_with(0)
     await world.join("g:team")
     await world.leave("g:team")
@@ -342,7 +342,8 @@ async def test_the_inbox_is_followed_into_its_next_bucket() -> None:
     assert {name: count - before[name] for name, count in outcomes().items()} == {"kept": 2, "read": 0}
 
 
-async def test_every_head_that_is_shown_is_fresh_although_the_inbox_does_not_know_of_it_yet() -> None:
+@pytest.mark.promise("G9")
+async def test_shown_heads_are_fresh_before_the_inbox_row() -> None:
     world = await world_with(3)
     await world.page()
     await world.say(friends(3)[0], is_in_inbox=False)
@@ -351,7 +352,7 @@ async def test_every_head_that_is_shown_is_fresh_although_the_inbox_does_not_kno
     assert (await world.page(1))[0] == [friends(3)[0]]
 
 
-async def test_what_one_has_just_sent_is_on_top_before_the_inbox_knows_of_it() -> None:
+async def test_sent_message_is_on_top_before_its_inbox_row() -> None:
     world = await world_with(10)
     await world.page()
     at = await world.store_message(friends(10)[0])
@@ -375,7 +376,7 @@ async def test_a_group_in_read_diffusion_moves_without_an_inbox() -> None:
     assert await world.heads_of(lambda: world.page(1, following)) == [friends(5)[0]]
 
 
-async def test_a_session_that_is_new_has_its_head_read_and_one_that_was_left_is_gone() -> None:
+async def test_new_session_gets_a_head_and_a_left_session_is_gone() -> None:
     world = await world_with(3)
     await world.join("g:team")
     await world.names()
@@ -388,7 +389,7 @@ async def test_a_session_that_is_new_has_its_head_read_and_one_that_was_left_is_
     assert await world.heads_of(lambda: world.page(1)) == ["g:team"]
 
 
-async def test_pages_hold_every_session_that_does_not_move_once_while_others_do() -> None:
+async def test_pages_hold_each_unmoved_session_once_while_others_move() -> None:
     world = await world_with(20)
     moving = {friends(20)[number] for number in (3, 9, 15)}
     seen: list[str] = []
@@ -406,7 +407,7 @@ async def test_pages_hold_every_session_that_does_not_move_once_while_others_do(
     assert [name for name in seen if name not in moving] == still
 
 
-async def test_a_page_ends_where_the_order_ends_it_whatever_its_heads_show() -> None:
+async def test_page_ends_by_the_order_not_by_its_heads() -> None:
     world = await world_with(6)
     await world.page()
     newest_first = friends(6)[::-1]
@@ -416,7 +417,7 @@ async def test_a_page_ends_where_the_order_ends_it_whatever_its_heads_show() -> 
     assert (await world.page(3, following))[0] == newest_first[3:]
 
 
-async def test_sessions_with_the_same_time_are_in_pages_by_their_names() -> None:
+async def test_sessions_of_equal_time_are_paged_by_name() -> None:
     world = World()
     for name in friends(6):
         world.last_at = 100
@@ -425,18 +426,18 @@ async def test_sessions_with_the_same_time_are_in_pages_by_their_names() -> None
     assert await world.pages(2) == friends(6)[::-1]
 
 
-async def test_a_cursor_of_ones_own_making_is_refused() -> None:
+async def test_forged_cursor_is_refused() -> None:
     with pytest.raises(Refused, match="unchanged"):
         await (await world_with(1)).page(5, "??")
 
 
-async def test_who_has_no_session_and_no_inbox_has_an_empty_list() -> None:
+async def test_user_without_sessions_has_an_empty_list() -> None:
     world = World()
     for _ in range(2):
         assert await world.page() == ([], None)
 
 
-async def test_where_rows_of_the_inbox_are_missing_all_heads_are_read_again() -> None:
+async def test_missing_inbox_rows_cause_a_read_of_all_heads() -> None:
     world = await world_with(4)
     await world.page()
     world.inbox_tail += 1  # it is in the inbox, and can be read no more
@@ -446,7 +447,7 @@ async def test_where_rows_of_the_inbox_are_missing_all_heads_are_read_again() ->
     assert await world.heads_of(lambda: world.page(1)) == [friends(4)[0]]
 
 
-async def test_who_was_away_for_more_rows_than_a_page_has_all_heads_read_again() -> None:
+async def test_absence_of_more_than_a_page_causes_a_read_of_all_heads() -> None:
     world = await world_with(3)
     await world.page()
     for _ in range(MAX_ROWS_BEHIND + 1):
@@ -463,7 +464,7 @@ async def test_a_session_whose_head_cannot_be_read_is_left_out_alone() -> None:
         assert await world.names() == friends(3)[::-1]
 
 
-async def test_a_message_that_comes_while_all_heads_are_read_still_moves_its_session() -> None:
+async def test_message_during_the_read_of_all_heads_moves_its_session() -> None:
     world = await world_with(3)
     turns = 0
 
@@ -478,7 +479,7 @@ async def test_a_message_that_comes_while_all_heads_are_read_still_moves_its_ses
     assert (await world.page(1))[0] == [friends(3)[0]]
 
 
-async def test_tables_that_do_not_answer_leave_the_order_as_it_was() -> None:
+async def test_failed_reads_keep_the_order() -> None:
     world = await world_with(3)
     await world.page()
     await world.say(friends(3)[0])
@@ -495,7 +496,7 @@ async def nowhere(_event: MutableMapping[str, Any]) -> None:
     """What is sent to a connection."""
 
 
-async def test_an_ack_moves_the_session_of_who_sent_by_a_connection_or_by_rest() -> None:
+async def test_ack_moves_the_session_of_a_socket_or_rest_sender() -> None:
     world = await world_with(9)
     await world.names()
     broker = MemoryBroker()
@@ -560,5 +561,5 @@ async def _in_turns(seed: int) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32))
-def test_in_whichever_turns_lists_are_asked_for_and_sessions_move_the_list_is_what_the_heads_say(seed: int) -> None:
+def test_session_list_matches_heads_under_any_interleaving(seed: int) -> None:
     asyncio.run(_in_turns(seed))

@@ -32,6 +32,7 @@ def pushed(line: Pipeline, gateway: int) -> list[PushedMessage]:
     return [push.message for push in line.pushes(gateway) if push.HasField("message")]
 
 
+@pytest.mark.hazard("H5")
 @simulated
 async def test_h5_both_parts_of_a_message_that_was_cut_reach_their_users() -> None:
     async with pipeline(users=1) as line:
@@ -42,6 +43,7 @@ async def test_h5_both_parts_of_a_message_that_was_cut_reach_their_users() -> No
         check(line)
 
 
+@pytest.mark.hazard("H9", "H31")
 @pytest.mark.parametrize("is_same_owner", [True, False])
 @simulated
 async def test_h9_and_h31_numbers_go_on_alike_whether_expired_rows_are_remembered_or_swept(is_same_owner: bool) -> None:
@@ -61,6 +63,7 @@ async def test_h9_and_h31_numbers_go_on_alike_whether_expired_rows_are_remembere
         assert [row.bucket for row in inboxes_of(line)["alice"]] == [0, 0, 0, 1]
 
 
+@pytest.mark.hazard("H10")
 @pytest.mark.parametrize("failing", range(6))
 @simulated
 async def test_h10_whatever_write_of_a_round_fails_no_inbox_ever_shows_a_hole(failing: int) -> None:
@@ -88,6 +91,7 @@ def _opens_the_first_bucket(call: str, rows: list[TaggedRow]) -> bool:
     return call == "write" and any(isinstance(tagged.row, BucketRow) and tagged.row.bucket == 0 for tagged in rows)
 
 
+@pytest.mark.hazard("H11")
 @simulated
 async def test_h11_a_device_that_moved_is_pushed_to_although_its_old_gateway_says_gone_late() -> None:
     async with pipeline() as line:
@@ -103,6 +107,7 @@ async def test_h11_a_device_that_moved_is_pushed_to_although_its_old_gateway_say
         assert not pushed(line, 0)
 
 
+@pytest.mark.hazard("H12")
 @simulated
 async def test_h12_a_log_that_stood_still_makes_nobody_offline() -> None:
     async with pipeline() as line:
@@ -118,6 +123,7 @@ async def test_h12_a_log_that_stood_still_makes_nobody_offline() -> None:
         assert [message.message.seq for message in pushed(line, 0)] == [1]
 
 
+@pytest.mark.hazard("H14")
 @pytest.mark.parametrize("before", range(4))
 @simulated
 async def test_h14_all_up_to_live_is_in_the_inbox_and_all_after_it_is_pushed(before: int) -> None:
@@ -134,6 +140,7 @@ async def test_h14_all_up_to_live_is_in_the_inbox_and_all_after_it_is_pushed(bef
         _check_nothing_is_between_live_and_the_pushes(line, 4)
 
 
+@pytest.mark.hazard("H14")
 @simulated
 async def test_h14_a_connection_that_comes_while_a_round_is_repeated_waits_for_its_live() -> None:
     """The round was pushed before the connection was there, and its inbox rows are not confirmed yet."""
@@ -161,6 +168,7 @@ def _check_nothing_is_between_live_and_the_pushes(line: Pipeline, messages: int)
     check(line)
 
 
+@pytest.mark.hazard("H17")
 @simulated
 async def test_h17_buckets_roll_at_the_stamped_size_whoever_delivers() -> None:
     async with pipeline() as line:
@@ -174,6 +182,7 @@ async def test_h17_buckets_roll_at_the_stamped_size_whoever_delivers() -> None:
         assert [row.bucket for row in inboxes_of(line)["alice"]] == [0, 0, 1, 1, 2]
 
 
+@pytest.mark.hazard("H18")
 @simulated
 async def test_h18_marks_are_read_back_before_the_first_record_although_the_coordinator_is_loading() -> None:
     """Every delivery comes a second time; only the marks of the owner before tell that."""
@@ -193,6 +202,7 @@ async def test_h18_marks_are_read_back_before_the_first_record_although_the_coor
         check(line)
 
 
+@pytest.mark.hazard("H21")
 @simulated
 async def test_h21_a_mark_never_passes_a_record_that_one_target_did_not_take() -> None:
     faults = LogFaults()
@@ -218,6 +228,7 @@ def _user_elsewhere(user_id: str) -> str:
     return next(name for name in names if ids.partition_of(name, 2) != ids.partition_of(user_id, 2))
 
 
+@pytest.mark.hazard("H22")
 @pytest.mark.parametrize("stage", ["persister", "expand", "deliver"])
 @simulated
 async def test_h22_a_zombie_that_lags_behind_its_successor_changes_nothing(stage: str) -> None:
@@ -241,6 +252,7 @@ async def test_h22_a_zombie_that_lags_behind_its_successor_changes_nothing(stage
         check(line)
 
 
+@pytest.mark.hazard("H22")
 @pytest.mark.parametrize("stage", ["persister", "expand", "deliver"])
 @simulated
 async def test_h22_a_zombie_that_runs_ahead_of_its_successor_changes_nothing(stage: str) -> None:
@@ -262,6 +274,7 @@ def _one_of_each(line: Pipeline) -> dict[str, Owner]:
     return {"persister": line.persister(), "expand": line.expand(), "deliver": line.deliver()}
 
 
+@pytest.mark.hazard("H22")
 @simulated
 async def test_h22_a_round_that_outlived_its_assignment_leaves_no_tail_in_memory() -> None:
     """Its tails are loaded as of an offset that others have passed when the partition comes back."""
@@ -285,6 +298,7 @@ async def test_h22_a_round_that_outlived_its_assignment_leaves_no_tail_in_memory
         check(line)
 
 
+@pytest.mark.hazard("H34")
 @pytest.mark.parametrize("size", [1, 2])
 @simulated
 async def test_h34_a_half_emitted_message_is_emitted_again_in_the_same_parts(size: int) -> None:
@@ -305,6 +319,7 @@ async def test_h34_a_half_emitted_message_is_emitted_again_in_the_same_parts(siz
         check(line)
 
 
+@pytest.mark.hazard("H36")
 @simulated
 async def test_h36_all_records_of_a_round_for_one_target_go_in_one_call() -> None:
     async with pipeline(sessions=2, users=1) as line:
@@ -339,6 +354,7 @@ async def test_a_repeated_round_pushes_nothing_twice() -> None:
         check(line)
 
 
+@pytest.mark.hazard("H24")
 @simulated
 @pytest.mark.parametrize(("read_s", "messages"), [(1.5, 3), (0.2, 2_500)])
 async def test_an_inbox_whose_place_takes_many_slow_reads_to_find_is_taken_over(read_s: float, messages: int) -> None:

@@ -41,6 +41,7 @@ async def deployment(tmp_path: Path) -> tuple[MemoryBroker, GatewaySettings]:
     return broker, chosen
 
 
+@pytest.mark.hazard("H13")
 async def test_h13_a_push_that_follows_the_start_record_at_once_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ async def test_h13_a_push_that_follows_the_start_record_at_once_is_read(
     await asyncio.wait_for(serving, PATIENCE_S)
 
 
+@pytest.mark.hazard("H33")
 async def test_h33_a_second_copy_of_the_start_record_ends_the_gateway_so_that_it_starts_anew(tmp_path: Path) -> None:
     broker, chosen = await deployment(tmp_path)
     listening = asyncio.Event()

@@ -45,6 +45,7 @@ def check_group(line: Pipeline, group: GroupLog) -> None:
         assert session_of(line.store, user, group.session_id) == group.sessions.get(user)
 
 
+@pytest.mark.hazard("H5")
 @simulated
 async def test_h5_all_parts_of_a_message_to_a_group_reach_their_members() -> None:
     group = GroupLog(recipients_per_part=3, write_diffusion_max=100)
@@ -55,6 +56,7 @@ async def test_h5_all_parts_of_a_message_to_a_group_reach_their_members() -> Non
         check_group(line, group)
 
 
+@pytest.mark.hazard("H15")
 @simulated
 async def test_h15_gateways_hear_of_a_removal_before_the_next_message_and_not_through_inboxes() -> None:
     """Deliver stands still: what a gateway does with r + 1 depends on nothing that comes through it."""
@@ -73,6 +75,7 @@ async def test_h15_gateways_hear_of_a_removal_before_the_next_message_and_not_th
         check_group(line, group)
 
 
+@pytest.mark.hazard("H16")
 @simulated
 async def test_h16_at_the_switch_back_to_inboxes_no_message_goes_both_ways() -> None:
     group = GroupLog()
@@ -94,6 +97,7 @@ async def test_h16_at_the_switch_back_to_inboxes_no_message_goes_both_ways() -> 
         check_group(line, group)
 
 
+@pytest.mark.hazard("H34")
 @pytest.mark.parametrize("users", [1, 2])
 @pytest.mark.parametrize("fault", [ProduceFault.PARTIAL, ProduceFault.UNCONFIRMED, ProduceFault.LOST])
 @simulated

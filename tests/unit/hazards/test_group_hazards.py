@@ -115,6 +115,7 @@ FUTURES = {
 }
 
 
+@pytest.mark.hazard("H3")
 @pytest.mark.parametrize("future", FUTURES)
 @simulated
 async def test_h3_versions_of_the_future_decide_nothing(future: str) -> None:
@@ -148,6 +149,7 @@ def _seqs(line: Pipeline) -> set[int]:
     return {row.as_of_seq for row in rows if isinstance(row, GroupRow | MemberRow)}
 
 
+@pytest.mark.hazard("H3")
 @pytest.mark.parametrize("future", FUTURES)
 @simulated
 async def test_h3_a_round_that_is_repeated_after_all_was_written_decides_the_same(future: str) -> None:
@@ -164,6 +166,7 @@ async def test_h3_a_round_that_is_repeated_after_all_was_written_decides_the_sam
         check_group(line)
 
 
+@pytest.mark.hazard("H4")
 @simulated
 async def test_h4_a_join_that_crosses_the_line_is_one_record_that_says_both() -> None:
     async with pipeline() as line:

@@ -90,6 +90,7 @@ async def test_who_is_removed_or_dissolved_with_the_group_claims_in_vain_though_
         assert await marks(line, "carl") == (2, 0)
 
 
+@pytest.mark.promise("G10")
 @pytest.mark.parametrize("has_crew", [False, True])
 @simulated
 async def test_who_is_removed_while_a_claim_above_the_head_is_looked_at_is_told_of_nothing_later(

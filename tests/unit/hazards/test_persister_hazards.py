@@ -36,6 +36,7 @@ def seqs(line: Pipeline) -> list[int]:
     return sorted(row.seq for row in line.store.rows("messages") if isinstance(row, MessageRow))
 
 
+@pytest.mark.hazard("H1")
 @simulated
 async def test_h1_rows_on_one_replica_are_written_again_before_they_are_acked() -> None:
     faults = StoreFaults()
@@ -59,6 +60,7 @@ async def test_h1_rows_on_one_replica_are_written_again_before_they_are_acked() 
             assert len(await line.store.keys(wanted)) == 2
 
 
+@pytest.mark.hazard("H2")
 @simulated
 async def test_h2_a_message_that_was_stored_but_not_handed_on_is_handed_on_by_the_next_owner() -> None:
     async with pipeline() as line:
@@ -73,6 +75,7 @@ async def test_h2_a_message_that_was_stored_but_not_handed_on_is_handed_on_by_th
         check(line)
 
 
+@pytest.mark.hazard("H3")
 @simulated
 async def test_h3_a_key_of_the_future_decides_nothing() -> None:
     """The key of m1 is stored, its message is not: the next owner must not take the key for the message."""
@@ -93,6 +96,7 @@ async def test_h3_a_key_of_the_future_decides_nothing() -> None:
         check(line)
 
 
+@pytest.mark.hazard("H6")
 @pytest.mark.parametrize("client_msg_id", ["no uuid", uuid7(NOON_MS), uuid7(NOON_MS + 290_000)])
 @simulated
 async def test_h6_a_second_copy_has_the_first_seq_although_the_owner_and_the_segment_changed(
@@ -110,6 +114,7 @@ async def test_h6_a_second_copy_has_the_first_seq_although_the_owner_and_the_seg
         assert [ack.seq for ack in line.acks() if ack.client_msg_id == client_msg_id] == [1, 1]
 
 
+@pytest.mark.hazard("H7")
 @simulated
 async def test_h7_a_copy_that_lands_long_after_memory_forgot_its_key_has_the_first_seq() -> None:
     async with pipeline() as line:
@@ -126,6 +131,7 @@ async def test_h7_a_copy_that_lands_long_after_memory_forgot_its_key_has_the_fir
         assert line.acks()[-1].seq == 1
 
 
+@pytest.mark.hazard("H8")
 @simulated
 async def test_h8_a_segment_that_was_listed_but_not_filled_is_filled_by_the_next_owner() -> None:
     async with pipeline() as line:
@@ -144,6 +150,7 @@ async def test_h8_a_segment_that_was_listed_but_not_filled_is_filled_by_the_next
         assert seqs(line) == [1, 2, 3, 4]
 
 
+@pytest.mark.hazard("H8")
 @simulated
 async def test_h8_a_session_whose_tail_cannot_be_read_stops_its_partition_and_never_starts_again() -> None:
     async with pipeline(sessions=1) as line:
@@ -158,6 +165,8 @@ async def test_h8_a_session_whose_tail_cannot_be_read_stops_its_partition_and_ne
         assert line.committed(PERSISTER, MESSAGES_INBOUND) == 1
 
 
+@pytest.mark.promise("G3")
+@pytest.mark.hazard("H10")
 @pytest.mark.parametrize("failing", range(10))
 @simulated
 async def test_h10_whatever_write_of_a_round_fails_nobody_ever_sees_a_hole(failing: int) -> None:
@@ -182,6 +191,7 @@ def _opens_the_first_segment(call: str, rows: list[TaggedRow]) -> bool:
     return call == "write" and any(isinstance(tagged.row, SegmentRow) and tagged.row.segment == 1 for tagged in rows)
 
 
+@pytest.mark.hazard("H17")
 @simulated
 async def test_h17_segments_roll_at_the_stamped_size_whoever_decides() -> None:
     async with pipeline() as line:
@@ -194,6 +204,7 @@ async def test_h17_segments_roll_at_the_stamped_size_whoever_decides() -> None:
         assert [(row.seq, row.segment) for row in rows] == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)]
 
 
+@pytest.mark.hazard("H17")
 @simulated
 async def test_h17_a_command_of_rules_that_this_version_does_not_know_stops_its_partition() -> None:
     async with pipeline() as line:
@@ -205,6 +216,7 @@ async def test_h17_a_command_of_rules_that_this_version_does_not_know_stops_its_
         assert [ack.client_msg_id for ack in line.acks()] == ["m1"]
 
 
+@pytest.mark.hazard("H20")
 @simulated
 async def test_h20_a_push_partition_without_leader_holds_up_no_message() -> None:
     async with pipeline() as line:
@@ -222,6 +234,7 @@ async def test_h20_a_push_partition_without_leader_holds_up_no_message() -> None
         assert [push.WhichOneof("content") for push in line.pushes(0)][-2:] == ["resync", "send_ack"]
 
 
+@pytest.mark.hazard("H23")
 @pytest.mark.parametrize("fault", [CommitFault.LOST, CommitFault.FAILED, CommitFault.UNCONFIRMED])
 @simulated
 async def test_h23_whatever_becomes_of_a_commit_the_replay_changes_nothing(fault: CommitFault) -> None:
@@ -240,6 +253,7 @@ async def test_h23_whatever_becomes_of_a_commit_the_replay_changes_nothing(fault
         check(line)
 
 
+@pytest.mark.hazard("H24")
 @simulated
 async def test_h24_a_round_of_large_messages_is_cut_into_mutations_that_fit() -> None:
     async with pipeline() as line:
@@ -250,6 +264,7 @@ async def test_h24_a_round_of_large_messages_is_cut_into_mutations_that_fit() ->
         assert 20_000 < max(line.witness.mutation_bytes) <= MUTATION_BYTES
 
 
+@pytest.mark.hazard("H27")
 @pytest.mark.parametrize("fault", [WriteFault.UNCONFIRMED, WriteFault.LATE, WriteFault.LOST])
 @simulated
 async def test_h27_a_write_that_timed_out_is_written_again_and_nobody_is_told_of_a_failure(fault: WriteFault) -> None:
@@ -266,6 +281,7 @@ async def test_h27_a_write_that_timed_out_is_written_again_and_nobody_is_told_of
         assert [ack.seq for ack in line.acks()] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.hazard("H28")
 @pytest.mark.parametrize("stage", ["persister", "expand"])
 @pytest.mark.parametrize("fault", [ProduceFault.UNCONFIRMED, ProduceFault.PARTIAL, ProduceFault.LATE])
 @simulated
@@ -299,6 +315,7 @@ def _without_answer(client_msg_id: str) -> Command:
     return sent
 
 
+@pytest.mark.hazard("H29")
 @simulated
 async def test_h29_a_retry_keeps_its_seq_although_clocks_jumped_and_the_owner_changed() -> None:
     async with pipeline() as line:
@@ -317,6 +334,7 @@ async def test_h29_a_retry_keeps_its_seq_although_clocks_jumped_and_the_owner_ch
         assert [ack.seq for ack in line.acks()] == [1, 2, 1, 3]
 
 
+@pytest.mark.hazard("H30")
 @simulated
 async def test_h30_the_first_round_after_an_outage_knows_its_own_keys() -> None:
     async with pipeline() as line:
@@ -329,6 +347,7 @@ async def test_h30_the_first_round_after_an_outage_knows_its_own_keys() -> None:
         assert [ack.seq for ack in line.acks()] == [1, 2, 1, 3]
 
 
+@pytest.mark.promise("G1")
 @simulated
 async def test_an_ack_is_never_sent_before_its_message_is_stored() -> None:
     async with pipeline() as line:
@@ -370,6 +389,7 @@ async def test_acks_wait_for_the_own_session_alone() -> None:
         assert [ack.client_msg_id for ack in line.acks()][1:] == ["alone", "mixed-alice", "mixed-bob"]
 
 
+@pytest.mark.promise("G1")
 @simulated
 async def test_nothing_is_committed_while_a_write_of_its_round_is_unconfirmed() -> None:
     faults = StoreFaults(rates=FaultRates(write_lost=1.0))
@@ -396,6 +416,7 @@ async def test_a_batch_that_begins_too_high_is_read_again_and_nothing_is_left_ou
         assert seqs(line) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.promise("G3")
 @simulated
 async def test_state_of_a_round_that_failed_never_enters_the_cache() -> None:
     """The round fails after its decisions; the same owner decides the same records again."""
@@ -441,6 +462,7 @@ async def test_a_command_that_stands_on_another_sessions_partition_is_put_aside(
         assert [ack.client_msg_id for ack in line.acks()] == ["m1"]
 
 
+@pytest.mark.hazard("H24")
 @simulated
 async def test_a_session_whose_tail_takes_many_slow_reads_to_find_is_taken_over() -> None:
     """Each of them is an await of its own (law 12): together they take longer than one may."""

@@ -21,6 +21,7 @@ async def watermarks(line: Pipeline) -> tuple[int, int]:
     return row.delivered_seq, row.read_seq
 
 
+@pytest.mark.hazard("H25")
 @simulated
 async def test_h25_a_watermark_that_overtakes_its_message_is_checked_against_the_tables_and_kept() -> None:
     async with pipeline() as line:
@@ -34,6 +35,7 @@ async def test_h25_a_watermark_that_overtakes_its_message_is_checked_against_the
         assert await watermarks(line) == (2, 1)
 
 
+@pytest.mark.hazard("H26")
 @pytest.mark.parametrize("kind", [DeliveredRow, ReadRow])
 @simulated
 async def test_h26_a_zombies_older_watermark_that_is_written_late_moves_nothing_back(kind: type) -> None:
@@ -55,6 +57,7 @@ async def test_h26_a_zombies_older_watermark_that_is_written_late_moves_nothing_
         assert await watermarks(line) == (5, 5)
 
 
+@pytest.mark.hazard("H26")
 @simulated
 async def test_h26_a_watermark_that_lands_after_its_retry_and_after_a_higher_one_moves_nothing_back() -> None:
     faults = StoreFaults()
@@ -98,6 +101,7 @@ async def test_a_watermark_below_the_counts_in_memory_is_kept_and_holds_up_nobod
         assert await watermarks(line) == (3, 2)
 
 
+@pytest.mark.promise("G8")
 @simulated
 async def test_when_a_message_was_read_stays_although_it_is_said_again_after_a_restart() -> None:
     async with pipeline() as line:

@@ -13,6 +13,7 @@ from tidings.topics import DELIVER, EXPAND, MESSAGES_INBOUND, PERSISTER, RECEIPT
 GROUPS = (PERSISTER, EXPAND, DELIVER, RECEIPTS)
 
 
+@pytest.mark.promise("G4")
 @pytest.mark.parametrize("rewound", [(PERSISTER,), (EXPAND,), (DELIVER,), (RECEIPTS,), GROUPS])
 @simulated
 async def test_a_replay_from_the_beginning_changes_no_row(rewound: tuple[Group, ...]) -> None:

@@ -25,6 +25,7 @@ STEPS = st.lists(st.one_of(CLAIM, st.none()), min_size=1, max_size=8)
 LOWER_AFTER_A_RESTART = [("bob", 8, 8), None, ("bob", 3, 0), ("bob", 0, 4), ("bob", 9, 0)]
 
 
+@pytest.mark.promise("G8")
 @pytest.mark.parametrize("session_id", [SESSION, GROUP])
 def test_a_new_owner_tells_no_lower_watermark(session_id: str) -> None:
     @settings(max_examples=15, deadline=None)

@@ -32,6 +32,7 @@ USERS = ("alice", "bob")
 ROUNDS = st.lists(st.text("abAB", min_size=1, max_size=5), min_size=1, max_size=5)
 
 
+@pytest.mark.promise("G9")
 @pytest.mark.field_case("5")
 @pytest.mark.parametrize("session_id", [SESSION, GROUP])
 def test_unread_is_a_recount_at_every_moment(session_id: str) -> None:
@@ -108,6 +109,7 @@ async def _look(store: MemoryStore, session_id: str, user_id: str) -> str:
     return f"{user_id} {head_seq}"
 
 
+@pytest.mark.promise("G9")
 def test_a_sent_watermark_goes_before_what_can_hide_the_message() -> None:
     run(_order)
 

@@ -32,6 +32,7 @@ def letters(line: Pipeline) -> list[tuple[str, int, bytes]]:
     return [(letter.topic, letter.offset, letter.value) for letter in found]
 
 
+@pytest.mark.bad_input("B2")
 @simulated
 async def test_poison_among_commands_goes_aside_once_and_costs_no_seq() -> None:
     async with pipeline() as line:
@@ -46,6 +47,7 @@ async def test_poison_among_commands_goes_aside_once_and_costs_no_seq() -> None:
         assert letters(line) == [(MESSAGES_INBOUND, 1, POISON), (MESSAGES_INBOUND, 2, b"")]
 
 
+@pytest.mark.bad_input("B2")
 @simulated
 async def test_poison_of_a_round_that_is_repeated_is_recognisable_by_its_key() -> None:
     """At least once, as everything on the log; the key says which letters are the same one."""
@@ -58,6 +60,7 @@ async def test_poison_of_a_round_that_is_repeated_is_recognisable_by_its_key() -
         assert {record.key for record in line.records(DEAD_LETTERS)} == {b"messages.inbound/0/0/0"}
 
 
+@pytest.mark.bad_input("B2")
 @simulated
 async def test_poison_among_receipts_goes_aside_once_and_its_neighbours_count() -> None:
     async with pipeline() as line:
@@ -76,6 +79,7 @@ async def test_poison_among_receipts_goes_aside_once_and_its_neighbours_count() 
         assert {row.user_id for row in rows} == {"alice", "bob"}
 
 
+@pytest.mark.hazard("H19")
 @pytest.mark.parametrize(
     ("topic", "stage"), [(MESSAGES_PERSISTED, "expand"), (MESSAGES_PERSISTED, "receipts"), (DELIVERIES, "deliver")]
 )
@@ -99,6 +103,7 @@ async def test_h19_a_record_behind_the_ack_that_nobody_can_read_stops_its_partit
             await line.until(lambda: _delivered(line) == {elsewhere})
 
 
+@pytest.mark.hazard("H32")
 @simulated
 async def test_h32_the_next_owner_of_a_stopped_partition_stops_it_too_and_works_on_elsewhere() -> None:
     async with pipeline(sessions=2, users=1) as line:

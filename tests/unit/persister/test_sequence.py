@@ -30,6 +30,7 @@ def refused_code(decision: Decision) -> str:
     return decision.code
 
 
+@pytest.mark.promise("G3")
 def test_seqs_of_a_session_are_one_two_three() -> None:
     draft = fresh()
     seqs = [accepted(decided(draft, command(f"m{i}"), offset=i)).stored.seq for i in range(5)]
@@ -40,6 +41,7 @@ def test_the_message_id_says_where_the_command_stands_on_the_log() -> None:
     assert accepted(decided(fresh(), command("m"), offset=77)).stored.message_id == 77
 
 
+@pytest.mark.promise("G2")
 def test_a_repeat_with_the_same_content_gets_the_first_seq() -> None:
     draft = fresh()
     first = accepted(decided(draft, command("m"), offset=1))
@@ -48,7 +50,8 @@ def test_a_repeat_with_the_same_content_gets_the_first_seq() -> None:
     assert draft.seq == 1
 
 
-def test_a_repeat_with_another_content_is_a_conflict_and_takes_no_seq() -> None:
+@pytest.mark.promise("G2")
+def test_repeat_with_other_content_is_a_conflict_without_seq() -> None:
     draft = fresh()
     decided(draft, command("m", text="one"), offset=1)
     assert refused_code(decided(draft, command("m", text="two"), offset=2)) == "conflict"
@@ -74,21 +77,24 @@ def test_a_uuid_at_the_border_is_accepted(distance_ms: int) -> None:
     accepted(decided(fresh(), command(uuid7(NOON_MS + distance_ms)), offset=1))
 
 
-def test_a_stranger_is_told_that_there_is_no_such_session() -> None:
+@pytest.mark.promise("G11")
+def test_stranger_gets_session_not_found() -> None:
     assert refused_code(decided(fresh(), command("m", sender="mallory"), offset=1)) == "session_not_found"
 
 
-def test_a_group_that_nobody_made_looks_the_same() -> None:
+@pytest.mark.promise("G11")
+def test_group_that_does_not_exist_looks_the_same() -> None:
     assert refused_code(decided(fresh(), command("m", session_id="g:guess"), offset=1)) == "session_not_found"
 
 
-def test_a_reply_to_what_does_not_exist_is_refused() -> None:
+def test_reply_to_a_missing_message_is_refused() -> None:
     draft = fresh()
     decided(draft, command("m1"), offset=1)
     assert refused_code(decided(draft, command("m2", reply_to=2), offset=2)) == "invalid_body"
     accepted(decided(draft, command("m3", reply_to=1), offset=3))
 
 
+@pytest.mark.hazard("H29")
 def test_at_never_goes_back_when_the_broker_clock_does() -> None:
     draft = fresh()
     decided(draft, command("m1"), offset=1, at_ms=NOON_MS)
@@ -154,6 +160,7 @@ def loaded(tail: Stored | None) -> SessionState:
     return SessionState(seq=tail.seq, count=tail.seq, at=tail.at, segment=1, segment_month=202611, known_from=tail.at)
 
 
+@pytest.mark.hazard("H17")
 def test_a_segment_rolls_at_the_stamped_size_and_not_at_ours() -> None:
     draft = fresh()
     segments = [accepted(decided(draft, command(f"m{i}", segment_messages=2), offset=i)).segment for i in range(5)]
@@ -167,7 +174,8 @@ def test_a_segment_rolls_when_the_month_changes() -> None:
     assert (first.segment, first.month, second.segment, second.month) == (1, 202611, 2, 202612)
 
 
-def test_h6_a_late_second_copy_is_a_repeat_although_a_segment_rolled_between() -> None:
+@pytest.mark.hazard("H6")
+def test_late_second_copy_is_a_repeat_in_a_new_segment() -> None:
     draft = fresh()
     first = accepted(decided(draft, command("m0", segment_messages=2), offset=0))
     for i in range(1, 6):
@@ -175,7 +183,8 @@ def test_h6_a_late_second_copy_is_a_repeat_although_a_segment_rolled_between() -
     assert decided(draft, command("m0", segment_messages=2), offset=6) == Repeated(first.stored)
 
 
-def test_h7_a_copy_that_comes_ten_thousand_messages_late_is_still_known() -> None:
+@pytest.mark.hazard("H7")
+def test_copy_ten_thousand_messages_late_is_a_repeat() -> None:
     draft = fresh()
     sent = command(uuid7(NOON_MS))
     first = accepted(decided(draft, sent, offset=0))
@@ -185,7 +194,8 @@ def test_h7_a_copy_that_comes_ten_thousand_messages_late_is_still_known() -> Non
     assert decided(Draft.of(state, 0), sent, offset=10_001) == Repeated(first.stored)
 
 
-def test_h30_a_round_longer_than_the_key_window_keeps_its_own_keys() -> None:
+@pytest.mark.hazard("H30")
+def test_round_longer_than_the_key_window_keeps_its_keys() -> None:
     draft = fresh()
     sent = command("not-a-uuid")
     first = accepted(decided(draft, sent, offset=0, at_ms=NOON_MS))
@@ -193,7 +203,7 @@ def test_h30_a_round_longer_than_the_key_window_keeps_its_own_keys() -> None:
     assert decided(draft, sent, offset=2, at_ms=NOON_MS + 3 * KEY_WINDOW_MS) == Repeated(first.stored)
 
 
-def test_memory_forgets_keys_only_when_the_round_is_confirmed_and_then_asks_the_tables() -> None:
+def test_keys_are_evicted_only_after_the_round_is_confirmed() -> None:
     draft = fresh()
     decided(draft, command("old"), offset=0, at_ms=NOON_MS)
     decided(draft, command("new"), offset=1, at_ms=NOON_MS + KEY_WINDOW_MS + 1)
@@ -204,6 +214,7 @@ def test_memory_forgets_keys_only_when_the_round_is_confirmed_and_then_asks_the_
     assert needs_lookup(state, old)
 
 
+@pytest.mark.hazard("H30")
 def test_the_key_window_is_not_trusted_right_after_a_load() -> None:
     """A session loaded with a tail at noon knows no key of before noon, nor of what may be stored below it."""
     state = SessionState(seq=9, at=NOON_MS, known_from=NOON_MS)
@@ -216,7 +227,8 @@ def test_a_session_without_messages_needs_no_lookup() -> None:
     assert not needs_lookup(SessionState(), MessageKey("alice", "anything"))
 
 
-def test_h29_a_fast_gateway_clock_does_not_hide_a_stored_copy() -> None:
+@pytest.mark.hazard("H29")
+def test_fast_gateway_clock_does_not_hide_a_stored_copy() -> None:
     """The id is 4 minutes ahead of the log; the tail is newer than the copy. Memory must not decide alone."""
     id_time = NOON_MS + 4 * 60_000
     state = SessionState(seq=2, at=NOON_MS + 60_000, known_from=NOON_MS + 60_000)
@@ -228,7 +240,8 @@ def test_h29_a_fast_gateway_clock_does_not_hide_a_stored_copy() -> None:
     assert decided(draft, sent, offset=9, at_ms=NOON_MS + 60_000) == Repeated(draft.looked_up[key])
 
 
-def test_h31_a_key_expires_by_log_time_whether_or_not_its_row_is_still_there() -> None:
+@pytest.mark.hazard("H31")
+def test_key_expires_by_log_time_with_or_without_its_row() -> None:
     sent = command("no uuid")
     there, swept = Draft.of(SessionState(seq=1, known_from=0), 0), Draft.of(SessionState(seq=1, known_from=0), 0)
     there.looked_up[MessageKey("alice", "no uuid")] = Stored(1, 500, NOON_MS, sent.digest)
@@ -241,6 +254,7 @@ def test_keys_of_uuids_are_filed_by_the_month_of_their_own_time() -> None:
     assert key_bucket(SESSION, "no uuid").key_month == 0
 
 
+@pytest.mark.promise("G3")
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(-400_000, 400_000)), max_size=40), st.data())
 def test_any_split_into_rounds_decides_the_same(steps: list[tuple[int, bool, int]], data: st.DataObject) -> None:
     """Law 1: decisions depend on the records below, not on where rounds begin or what was in memory."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ OWN = [("bob", "say", 1), ("carl", "say", 1), ("bob", "say", 1)]
 SYSTEM = [("carl", "say", 1), ("bob", "rename", 1)]
 
 
+@pytest.mark.promise("G9")
 @settings(max_examples=25, deadline=None)
 @given(rounds=st.lists(st.lists(STEP, min_size=1, max_size=4), min_size=1, max_size=7))
 @example(rounds=[[step] for step in REJOIN] + [[("bob", "say", 1)], [("carl", "read", 3)]])

@@ -22,13 +22,14 @@ def test_reading_implies_delivery() -> None:
     assert merged.moved[PLACE] == Watermarks(5, 5, 1)
 
 
+@pytest.mark.promise("G8")
 def test_beyond_the_head_counts_as_the_head() -> None:
     merged = Merged()
     merged.claim(claim(delivered=1_000, read=50), head_seq=9, published=Watermarks(), stored=Watermarks())
     assert merged.moved[PLACE] == Watermarks(9, 9, 1)
 
 
-def test_a_peer_is_told_by_the_last_claim_of_a_round() -> None:
+def test_last_claim_of_a_round_decides_if_the_peer_sees_it() -> None:
     open_claim, hidden = claim(read=5), Claim(*PLACE, 0, 6, 1, is_hidden_from_peer=True)
     for claims, is_hidden in (((open_claim, hidden), True), ((hidden, open_claim), False), ((hidden, hidden), True)):
         merged = Merged()
@@ -41,14 +42,15 @@ def test_a_peer_is_told_by_the_last_claim_of_a_round() -> None:
     assert recipients_of(("g:1", "bob"), is_hidden_from_peer=True) == ("bob",)
 
 
-def test_h26_a_late_lower_watermark_moves_nothing() -> None:
+@pytest.mark.hazard("H26")
+def test_late_lower_watermark_moves_nothing() -> None:
     merged = Merged()
     merged.claim(claim(delivered=3, read=2), head_seq=9, published=Watermarks(5, 5, 1), stored=Watermarks())
     assert not merged.moved
 
 
 @pytest.mark.parametrize("said", [claim(delivered=2), claim(delivered=7, at_ms=9), claim(read=7, at_ms=9)])
-def test_what_is_stored_is_written_and_told_again_by_a_new_owner(said: Claim) -> None:
+def test_new_owner_writes_and_publishes_stored_watermarks_again(said: Claim) -> None:
     """Law 5, and G8: a process that has told nothing tells the maximum of what is stored and said."""
     merged = Merged()
     merged.claim(said, head_seq=9, published=None, stored=Watermarks.of_row(ReceiptRow(*PLACE, 0, 7, 4, 2)))
@@ -56,7 +58,7 @@ def test_what_is_stored_is_written_and_told_again_by_a_new_owner(said: Claim) ->
     assert list(rows_of(PLACE, merged.moved[PLACE], None, 4)) == [DeliveredRow(*PLACE, 7), ReadRow(*PLACE, 7, 4, 2)]
 
 
-def test_a_claim_of_nothing_tells_nothing() -> None:
+def test_empty_claim_publishes_nothing() -> None:
     """In read diffusion only `read` counts: an ack of what is delivered must not make a new owner tell all again."""
     merged = Merged()
     merged.claim(claim(), head_seq=9, published=None, stored=Watermarks(7, 7, 2, 4))
@@ -73,8 +75,9 @@ def test_only_what_rose_is_written() -> None:
     assert rows == [DeliveredRow(*PLACE, 9)]
 
 
+@pytest.mark.promise("G8")
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1))
-def test_any_order_and_repetition_of_claims_ends_at_the_same_watermarks(
+def test_any_order_of_repeated_claims_gives_the_same_watermarks(
     said: list[tuple[int, int]],
 ) -> None:
     def end(claims: list[tuple[int, int]]) -> tuple[int, int]:
@@ -89,7 +92,7 @@ def test_any_order_and_repetition_of_claims_ends_at_the_same_watermarks(
     assert end(said) == end(sorted(said)) == end(said + said[::-1])
 
 
-def test_the_head_is_the_highest_seq_seen_and_repeats_do_not_lower_it() -> None:
+def test_head_is_the_highest_seq_and_repeats_do_not_lower_it() -> None:
     heads = Heads()
     for seq in (1, 2, 3, 2):
         heads.see(Message(session_id="d:a:b", seq=seq, count=seq))

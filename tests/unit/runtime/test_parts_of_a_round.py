@@ -17,6 +17,7 @@ def at(offset: int, part: int = 0, epoch: int = 0, partition: int = 0) -> Coordi
     return Coordinates(epoch=epoch, partition=partition, offset=offset, part=part)
 
 
+@pytest.mark.hazard("H28")
 def test_at_or_below_the_mark_is_a_repeat() -> None:
     marks = Marks()
     marks.advance(at(5, part=1))
@@ -45,8 +46,9 @@ def test_a_round_works_on_a_copy() -> None:
     assert not marks.is_repeat(at(5))
 
 
+@pytest.mark.hazard("H18")
 @pytest.mark.parametrize("metadata", ["", "!", "AAAA", "bm90IG1hcmtz"])
-def test_h18_what_is_not_marks_is_an_error_and_never_no_marks(metadata: str) -> None:
+def test_metadata_without_marks_is_an_error(metadata: str) -> None:
     with pytest.raises(ValueError, match="commit metadata"):
         Marks.decoded(metadata)
 
@@ -68,7 +70,7 @@ def test_marks_survive_the_way_through_a_commit(highest: dict[int, tuple[int, in
         assert not back.is_repeat(at(offset, part + 1, epoch, partition))
 
 
-def test_more_partitions_than_fit_are_known_beforehand() -> None:
+def test_metadata_that_does_not_fit_is_known_in_advance() -> None:
     assert fits_metadata(96)
     assert not fits_metadata(1_000)
 
@@ -82,7 +84,9 @@ def row(name: str) -> TaggedRow:
     return TaggedRow(0, DeliveredRow(name, name, 1))
 
 
-def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_waves() -> None:
+@pytest.mark.promise("G3")
+@pytest.mark.hazard("H10")
+def test_mutations_of_a_key_are_ordered_and_keys_share_waves() -> None:
     writes = OrderedWrites()
     writes.append_ordered("a", 1, row("a1"))
     writes.append_ordered("a", 1, row("a1+"))
@@ -92,7 +96,8 @@ def test_mutations_of_one_key_follow_each_other_and_those_of_others_share_the_wa
     assert [list(wave) for wave in writes.waves()] == [[row("a1"), row("a1+"), row("b1"), row("side")], [row("a2")]]
 
 
-def test_h24_no_mutation_grows_past_the_largest() -> None:
+@pytest.mark.hazard("H24")
+def test_no_mutation_grows_past_the_largest() -> None:
     writes = OrderedWrites()
     for number in range(5):
         body = bytes(MUTATION_BYTES // 2 - row_bytes(message("a", 1, body=b"")))

@@ -124,7 +124,7 @@ def committed(broker: MemoryBroker, partition: int) -> Committed:
     return broker.group(GROUP).commits[TopicPartition("work", partition)]
 
 
-async def test_records_are_worked_in_order_and_committed_with_their_marks() -> None:
+async def test_records_are_processed_in_order_and_committed_with_marks() -> None:
     broker, stage = await broker_with(), RecordingStage()
     await put(broker, 0, "a", "b", "c")
     async with working(broker, stage):
@@ -135,7 +135,7 @@ async def test_records_are_worked_in_order_and_committed_with_their_marks() -> N
     assert not marks.is_repeat(Coordinates(partition=0, offset=3))
 
 
-async def test_the_gate_lets_nothing_in_before_marks_and_position_are_read_back() -> None:
+async def test_gate_opens_after_marks_and_position_are_read_back() -> None:
     """H18, ready gate: the log hands records out before the marks are known."""
     faults = Faults()
     broker, stage = await broker_with(faults=faults), RecordingStage(prepared=asyncio.Event())
@@ -156,7 +156,8 @@ async def test_the_gate_lets_nothing_in_before_marks_and_position_are_read_back(
     assert stage.marks_seen == [True, False]
 
 
-async def test_a_commit_without_marks_is_an_error_to_retry_and_never_a_new_group() -> None:
+@pytest.mark.hazard("H18")
+async def test_commit_without_marks_is_retried_and_no_new_group() -> None:
     broker, stage = await broker_with(), RecordingStage()
     good = committed(broker, 0)
     broker.group(GROUP).commits[TopicPartition("work", 0)] = Committed(0, "")
@@ -168,7 +169,7 @@ async def test_a_commit_without_marks_is_an_error_to_retry_and_never_a_new_group
         await until(lambda: stage.seen == [(0, "a")])
 
 
-async def test_a_round_that_fails_is_repeated_and_nothing_of_it_is_committed() -> None:
+async def test_failed_round_is_repeated_and_not_committed() -> None:
     broker, stage = await broker_with(), RecordingStage(fail_next=3)
     await put(broker, 0, "a", "b")
     async with working(broker, stage):
@@ -177,7 +178,7 @@ async def test_a_round_that_fails_is_repeated_and_nothing_of_it_is_committed() -
     assert stage.seen == [(0, "a"), (0, "b")]
 
 
-async def test_a_partition_that_fails_alone_holds_up_no_other() -> None:
+async def test_failing_partition_delays_no_other() -> None:
     broker, stage = await broker_with(), RecordingStage(fail_partition=0)
     await put(broker, 0, "a")
     await put(broker, 1, "x")
@@ -191,7 +192,7 @@ async def test_a_partition_that_fails_alone_holds_up_no_other() -> None:
     assert stage.seen == [(1, "x"), (1, "y"), (0, "a")]
 
 
-async def test_a_partition_whose_rounds_keep_raising_goes_alone_and_fails_nobody_else() -> None:
+async def test_partition_that_keeps_raising_runs_in_rounds_of_its_own() -> None:
     """Two replicas of one token range are down: what is loaded for one session fails, whatever else is in the round."""
     broker, stage = await broker_with(), RecordingStage(raise_for="bad")
     await put(broker, 0, "bad")
@@ -213,7 +214,8 @@ async def test_a_fault_while_the_gate_opens_ends_the_process() -> None:
         await asyncio.wait_for(worker.run(asyncio.Event()), PATIENCE_S)
 
 
-async def test_h21_a_mark_never_passes_a_record_whose_round_failed() -> None:
+@pytest.mark.hazard("H21")
+async def test_mark_never_passes_a_record_of_a_failed_round() -> None:
     broker, stage = await broker_with(1), RecordingStage(fail_partition=0)
     await put(broker, 0, "a")
     async with working(broker, stage):
@@ -226,7 +228,9 @@ async def test_h21_a_mark_never_passes_a_record_whose_round_failed() -> None:
     assert not any(stage.marks_seen)
 
 
-async def test_h19_and_h32_an_unreadable_record_stops_its_partition_and_no_other() -> None:
+@pytest.mark.hazard("H19", "H32")
+@pytest.mark.bad_input("B3")
+async def test_unreadable_record_stops_only_its_partition() -> None:
     broker, stage = await broker_with(), RecordingStage()
     await put(broker, 0, "a", "unreadable", "b")
     await put(broker, 1, "x")
@@ -238,6 +242,7 @@ async def test_h19_and_h32_an_unreadable_record_stops_its_partition_and_no_other
     assert (0, "b") not in stage.seen
 
 
+@pytest.mark.bad_input("B2")
 async def test_poison_reaches_the_stage_in_its_place() -> None:
     broker, stage = await broker_with(), RecordingStage()
     await put(broker, 0, "a", "poison", "b")
@@ -257,7 +262,7 @@ async def test_a_lost_log_tail_stops_the_partition() -> None:
     assert stage.seen == [(1, "x")]
 
 
-async def test_a_position_that_the_log_no_longer_holds_stops_the_partition() -> None:
+async def test_position_below_the_log_start_stops_the_partition() -> None:
     broker, stage = await broker_with(), RecordingStage()
     await put(broker, 0, "a", "b", "c")
     await put(broker, 1, "x")
@@ -269,6 +274,7 @@ async def test_a_position_that_the_log_no_longer_holds_stops_the_partition() -> 
     assert stage.seen == [(1, "x")]
 
 
+@pytest.mark.hazard("H23")
 async def test_a_lost_commit_means_a_replay_and_nothing_worse() -> None:
     """H23: the commit was confirmed yet not stored; the next owner starts from the one before."""
     faults = Faults()
@@ -283,7 +289,7 @@ async def test_a_lost_commit_means_a_replay_and_nothing_worse() -> None:
         await until(lambda: replay.seen == [(0, "a")])
 
 
-async def test_a_partition_taken_away_in_mid_round_is_drained_committed_and_forgotten() -> None:
+async def test_partition_revoked_in_mid_round_is_drained_and_committed() -> None:
     broker, stage = await broker_with(2), RecordingStage(hold=asyncio.Event())
     await put(broker, 0, "a")
     other = RecordingStage()
@@ -305,7 +311,8 @@ async def _work_until(broker: MemoryBroker, stage: RecordingStage, is_so: Callab
         await until(is_so)
 
 
-async def test_h22_a_zombie_drops_its_round_and_commits_nothing() -> None:
+@pytest.mark.hazard("H22")
+async def test_zombie_drops_its_round_and_commits_nothing() -> None:
     """A paused process: its partition is given away while a round is in hand; it wakes up and goes on."""
     broker, stage = await broker_with(1), RecordingStage(hold=asyncio.Event())
     await put(broker, 0, "a", "b")
@@ -327,7 +334,7 @@ async def test_h22_a_zombie_drops_its_round_and_commits_nothing() -> None:
     await asyncio.wait_for(running, PATIENCE_S)
 
 
-async def test_a_full_queue_pauses_its_source_until_there_is_room_again() -> None:
+async def test_full_queue_pauses_its_source_until_there_is_room() -> None:
     broker, stage = await broker_with(1), RecordingStage(hold=asyncio.Event())
     async with working(broker, stage):
         for start in range(0, 4_000, 100):
@@ -340,7 +347,7 @@ async def test_a_full_queue_pauses_its_source_until_there_is_room_again() -> Non
     assert max(len(texts) for texts in stage.rounds) <= 500
 
 
-async def test_the_next_round_begins_twice_as_far_on_as_the_last_one_took() -> None:
+async def test_next_round_begins_after_twice_the_time_of_the_last() -> None:
     broker, stage = await broker_with(1), RecordingStage(takes_s=0.1)
     config = replace(CONFIG, spacing=Spacing(most_ms=10_000))
     async with working(broker, stage, config):
@@ -371,7 +378,7 @@ async def test_neither_the_first_record_nor_a_full_round_waits() -> None:
         await until(lambda: stage.rounds == [["a"], ["b", "c", "d"]])
 
 
-async def test_stopping_ends_the_round_in_hand_and_commits_it() -> None:
+async def test_stopping_ends_and_commits_the_current_round() -> None:
     broker, stage = await broker_with(1), RecordingStage()
     slow = WorkerConfig(log_epoch=0, session_timeout_ms=8_000, commit_every_ms=3_600_000)
     await put(broker, 0, "a")

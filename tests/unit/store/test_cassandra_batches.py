@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,8 +72,9 @@ def test_rows_of_two_tables_with_one_partition_key_stay_together() -> None:
     assert [len(batch) for batch in made] == [99, 2]
 
 
+@pytest.mark.hazard("H24")
 @given(st.integers(1, 900), st.integers(0, 8_000), st.integers(0, 50), st.sampled_from([1, 64]))
-def test_h24_rows_in_an_order_are_never_cut_whatever_makes_them_large(
+def test_ordered_rows_are_never_split_whatever_their_size(
     count: int, body_bytes: int, mentions: int, id_length: int
 ) -> None:
     """Batches of one write are sent at once: of a session in two of them, a crash may leave the later part alone."""

@@ -60,6 +60,7 @@ async def test_only_the_mutation_that_failed_is_unconfirmed() -> None:
     assert await _read(store) == [1, 2]
 
 
+@pytest.mark.hazard("H27")
 async def test_a_late_write_lands_after_later_ones() -> None:
     store = MemoryStore(faults=Faults(rates=FaultRates(late_writes_max=1)))
     store.faults.script_write(WriteFault.LATE)
@@ -69,7 +70,8 @@ async def test_a_late_write_lands_after_later_ones() -> None:
     assert await _read(store) == [1, 2]
 
 
-async def test_a_flickering_row_is_seen_by_some_reads_until_it_is_confirmed() -> None:
+@pytest.mark.hazard("H1")
+async def test_flickering_row_is_seen_by_some_reads_until_confirmed() -> None:
     store = MemoryStore(faults=Faults(seed=3))
     store.faults.script_write(WriteFault.FLICKERING)
     assert await _write(store, (1, 0)) == {0}
@@ -86,7 +88,7 @@ async def test_a_confirmed_row_does_not_begin_to_flicker() -> None:
     assert {len(await _read(store)) for _ in range(50)} == {1}
 
 
-async def test_reads_fail_when_told() -> None:
+async def test_reads_fail_by_a_planned_fault() -> None:
     store = MemoryStore()
     store.faults.script_failed_reads(1)
     with pytest.raises(StoreUnavailable):
@@ -132,7 +134,7 @@ async def test_the_state_of_many_sessions_costs_two_reads() -> None:
     assert store.calls == {"segments": 1, "newest_messages": 1}
 
 
-async def test_the_state_below_a_commit_that_is_far_behind_costs_no_read_for_each_segment_since() -> None:
+async def test_state_below_an_old_commit_costs_no_read_per_segment() -> None:
     store = MemoryStore()
     await write_confirmed(store, session("d:a:b", *[10] * 90))
     store.calls.clear()
