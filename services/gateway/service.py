@@ -1,4 +1,4 @@
-"""The gateway put together from its ports; `__main__` brings the adapters. Start order: DESIGN section 5, H13."""
+"""The gateway put together from its ports; `__main__` brings the adapters. Start order: ARCHITECTURE, Stages; H13."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Which messages of which sessions are kept in memory, and for how long. Pure (DESIGN section 5, read side).
+"""Which messages of which sessions are kept in memory, and for how long. Pure (docs/ARCHITECTURE.md, Stages).
 
 A block is 64 consecutive seqs of one session. A message is never changed, so a
 full block needs no invalidation; one that is not full is kept as its beginning

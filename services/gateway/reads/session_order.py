@@ -1,4 +1,4 @@
-"""In which order users see their sessions, as far as this gateway knows. Pure (DESIGN section 5, ADR 16).
+"""In which order users see their sessions, as far as this gateway knows. Pure (ADR 16).
 
 An order holds at least what the rows of the user's inbox up to its tail say: of
 each session in it the `at` of the newest message, or of a newer one. Whatever
