@@ -88,7 +88,7 @@ def test_every_fact_is_declared_on_the_page_of_its_kind() -> None:
     stored = topics_and_tables()
     wanted = {f"G{number}" for number in range(1, 12)} | {f"H{number}" for number in range(1, 37)}
     wanted |= {f"law {number}" for number in range(1, 13)}
-    places = dict.fromkeys(wanted, [SEMANTICS]) | {f"`{name}`": [ARCHITECTURE] for name in stored - {"blocks"}}
+    places = {name: [SEMANTICS] for name in wanted} | {f"`{name}`": [ARCHITECTURE] for name in stored - {"blocks"}}
     found = declaring(stored)
     assert {name: found.get(name) for name in places} == places
     assert {page for name, where in found.items() if name.startswith("term ") for page in where} == {GLOSSARY}
