@@ -1,4 +1,4 @@
-# One entry for everything; `make` alone prints this list.
+# The entry point for all tasks. `make` alone prints this list.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -8,18 +8,18 @@ UV := $(BIN)/uv
 LOCKS := bootstrap base dev
 
 .PHONY: help
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 # --- environment ---------------------------------------------------------------------------------
 
 .PHONY: env
-env: .venv/.ready ## .venv with the pinned requirements and both packages, made anew only when they change
+env: .venv/.ready ## create .venv with the pinned requirements and both packages, if they have changed
 
 .venv/.ready: $(LOCKS:%=requirements/%.txt)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/bootstrap.txt
-# uv does not read pip's configuration; where an index is set only there, pip installs the same pins, slower.
+# uv does not read pip's configuration. If an index is set only there, pip installs the same pins, slower.
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements/dev.txt \
 	  || $(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e . -e sdk/python
@@ -27,7 +27,7 @@ env: .venv/.ready ## .venv with the pinned requirements and both packages, made 
 	@touch $@
 
 .PHONY: lock
-lock: env ## resolve requirements/*.in into the hash-pinned requirements/*.txt (keeps what still fits)
+lock: env ## resolve requirements/*.in into the hash-pinned requirements/*.txt (keeps versions that still fit)
 	cd requirements && for name in $(LOCKS); do ../$(UV) pip compile --quiet --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt || exit 1; done
 
@@ -44,27 +44,27 @@ STACK_SETTINGS := GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES RUN_DIR PORT_BASE 
 export $(STACK_SETTINGS)
 
 .PHONY: run
-run: env ## everything in the foreground, Ctrl-C stops it (EMBEDDED=1: one process that keeps nothing)
+run: env ## run the stack in the foreground until Ctrl-C (EMBEDDED=1: one process, all data in memory)
 	@$(BIN)/python -m deploy.local run $(if $(EMBEDDED),--embedded)
 
 .PHONY: up
-up: env ## the same in the background; again: start only what is not running (GATEWAYS=2 PERSISTERS=2 …)
+up: env ## start the stack in the background, or the processes that are not running (GATEWAYS=2 PERSISTERS=2 …)
 	@$(BIN)/python -m deploy.local up
 
 .PHONY: down
-down: env ## stop what `make up` started; the data stays
+down: env ## stop the processes of `make up`; data is kept
 	@$(BIN)/python -m deploy.local down
 
 .PHONY: status
-status: env ## name, pid, ports and health of every process
+status: env ## print name, pid, ports and health of every process
 	@$(BIN)/python -m deploy.local status
 
 # --- checks --------------------------------------------------------------------------------------
 
-CHECKS := check-style check-types check-imports check-wire check-deployment
+CHECKS := check-style check-spelling check-types check-imports check-wire check-deployment
 
 .PHONY: check
-check: env ## format, lint, types, import contracts, wire, manifests, Dockerfile
+check: env ## format, lint, spelling, types, import contracts, wire, manifests, Dockerfile
 	@$(MAKE) --no-print-directory -k -j2 -Otarget $(CHECKS)
 
 .PHONY: $(CHECKS)
@@ -72,13 +72,16 @@ check-style:
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 
+check-spelling:
+	$(BIN)/codespell
+
 check-types:
 	$(BIN)/mypy .
 
 check-imports:
 	$(BIN)/lint-imports --no-logo
 
-# Compatible with the last commit; where proto/ is as committed, that commit with the one before it.
+# Compares proto/ with the last commit. If proto/ is unchanged since, compares that commit with the one before.
 check-wire:
 	$(BIN)/python scripts/generate_wire.py --check
 	cd proto && ../$(BIN)/buf lint
@@ -102,7 +105,7 @@ jars: env
 	@$(BIN)/python -m deploy.local jars
 
 .PHONY: test
-test: jars ## all tiers; starts the real servers itself, on free ports, and stops them
+test: jars ## run all tiers; starts the real servers on free ports and stops them
 	$(PYTEST) $(wildcard $(TIERS:%=tests/%))
 
 .PHONY: $(TIERS:%=test-%)
@@ -126,7 +129,7 @@ test-e2e: jars ## the whole stack, with kills, pauses and outages
 	$(PYTEST) tests/e2e
 
 .PHONY: planted
-planted: env ## take one law away at a time and see its test fail (some minutes)
+planted: env ## break one law at a time and check that its test fails (some minutes)
 	$(BIN)/python -m scripts.planted
 
 .PHONY: bench

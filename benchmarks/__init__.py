@@ -1,1 +1,1 @@
-"""What the whole chain does on this machine, against the bare parts in the same run. See README.md."""
+"""Benchmarks of the whole pipeline, compared with Kafka alone in the same run. README.md has the method."""

@@ -32,7 +32,7 @@ def main() -> None:
     """One whole run."""
     run_dir = DEFAULT_RUN_DIR / "bench"
     shutil.rmtree(run_dir, ignore_errors=True)
-    # Gateway 1 takes the idle connections, so that their memory is told apart.
+    # Gateway 1 takes the idle connections, so that their memory can be measured alone.
     stack = Stack(run_dir, free_ports(), Counts(gateways=2, echoes=0))
     generator: GeneratorProcess | None = None
     try:
@@ -49,11 +49,11 @@ def main() -> None:
     draw(results, RESULTS / "direct.png")
     print(json.dumps(results, indent=1))
     if results["verified"]["breaches"]:
-        raise SystemExit("the tables are not what the clients were told")
+        raise SystemExit("the tables differ from the acks and messages that the clients received")
 
 
 def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
-    """Everything that is measured, in the order in which it is."""
+    """Run all measurements, in order."""
     results: dict[str, Any] = {"machine": machine(), "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     results["connected"] = generator.do("connect", port=stack.ports.gateway, sessions=SESSIONS)
     results["warm_up"] = generator.do("run", rate=WARM_RATE, seconds=WARM_S)
@@ -77,7 +77,7 @@ def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
 
 
 def climb(stack: Stack, generator: GeneratorProcess) -> list[dict[str, Any]]:
-    """Rates one after the other until one is not held."""
+    """Raise the rate step by step until one is not held."""
     steps = []
     for rate in range(FIRST_RATE, LAST_RATE + 1, RATE_STEP):
         steps.append(step(stack, generator, rate))
@@ -87,12 +87,12 @@ def climb(stack: Stack, generator: GeneratorProcess) -> list[dict[str, Any]]:
 
 
 def is_held(one: dict[str, Any]) -> bool:
-    """The issue's definition: at least 99.9 % acked within 1 s, everything delivered."""
+    """Whether a rate is held: at least 99.9 % acked within 1 s, and every message delivered."""
     return bool(one["acked_within_1s"] >= 0.999 and one["delivered"] >= one["acked"] == one["sent"])
 
 
 def step(stack: Stack, generator: GeneratorProcess, rate: float) -> dict[str, Any]:
-    """One rate, with CPU per message and memory of each process."""
+    """Measure one rate, with CPU per message and memory of each process."""
     before, began = usages(stack, generator), time.monotonic()
     result = generator.do("run", rate=rate, seconds=STEP_S)
     took_s, after = time.monotonic() - began, usages(stack, generator)
@@ -106,7 +106,7 @@ def step(stack: Stack, generator: GeneratorProcess, rate: float) -> dict[str, An
 
 
 def idle(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
-    """Resident memory of a gateway of its own before and after it holds idle connections."""
+    """The resident memory of a separate gateway before and after it has idle connections."""
     stack.start("gateway-1")
     stack.wait_ready(["gateway-1"])
     time.sleep(2)
@@ -121,32 +121,32 @@ def idle(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
 
 
 def usages(stack: Stack, generator: GeneratorProcess) -> dict[str, Usage]:
-    """Of every process that has a part in it."""
+    """CPU and memory of every process of the run."""
     measured = {name: usage(pid_of(stack, name)) for name in stack.running()}
     return measured | {"generator": usage(generator.pid)}
 
 
 def pid_of(stack: Stack, name: str) -> int:
-    """The process that runs under a name."""
+    """The pid of the process with this name."""
     pid = stack.process(name).pid()
     assert pid is not None, f"{name} does not run"
     return pid
 
 
-async def check(stack: Stack, told: dict[str, Any]) -> dict[str, Any]:
-    """Read the tables back."""
+async def check(stack: Stack, report: dict[str, Any]) -> dict[str, Any]:
+    """Compare the tables with the report of the generator."""
     store = CassandraStore(CassandraConfig(hosts=("127.0.0.1",), port=stack.ports.cassandra))
     async with started(store):
-        return await verify(store, told)
+        return await verify(store, report)
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
+    """The machine of the run."""
     return {"cores": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()}
 
 
 def say(what: str, result: dict[str, Any]) -> None:
-    """Progress, one line."""
+    """Print one line of progress."""
     print(f"{time.strftime('%H:%M:%S')} {what}: {json.dumps(result)}", flush=True)
 
 

@@ -1,15 +1,17 @@
-"""`python -m benchmarks.beside CHECKOUT`: this checkout beside another one, on the same machine in the same minutes.
+"""`python -m benchmarks.beside CHECKOUT`: compares this checkout with another one, on one machine at the same time.
 
-Both run at once, each with servers of its own, and are measured in turns, step by step: what the machine does to
-one it does to the other. Each side is driven by its own checkout's benchmark and its own `.venv` (`make env`). The
-figure is the ratio of this checkout to the other one, each the median of its rounds. README.md has the method.
+Both run at the same time with their own servers, and each step is measured on one and then on the other. So changes of
+the machine's speed affect both. Each side uses the benchmark of its own checkout and its own `.venv` (`make env`). The
+figure is the ratio of this checkout to the other one, each as the median of its rounds. README.md has the method.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,18 +29,20 @@ GROUPS = (
     ("few", 600, 500, (10.0,)),
     ("many", 8_000, 500, (10.0,)),
 )
+SERVICES = ("gateway", "persister", "fanout", "receipts")
 LATENCIES = ("ack_p50_ms", "ack_p99_ms", "delivery_p50_ms", "delivery_p99_ms", "everybody_p50_ms")
 
 
 class Side:
-    """One checkout's deployment, and what is done in it. Runs with that checkout's own modules."""
+    """The deployment of one checkout. Runs with that checkout's own modules."""
 
     def __init__(self, run_name: str) -> None:
         """Starts everything."""
-        from benchmarks.processes import GeneratorProcess  # noqa: PLC0415 - of the checkout that this process runs in
-        from deploy.local.ports import free_ports  # noqa: PLC0415
-        from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack  # noqa: PLC0415
+        from benchmarks.processes import GeneratorProcess
+        from deploy.local.ports import free_ports
+        from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
 
+        shutil.rmtree(DEFAULT_RUN_DIR / run_name, ignore_errors=True)
         self._stack = Stack(DEFAULT_RUN_DIR / run_name, free_ports(), Counts(gateways=2, echoes=0))
         self._stack.up()
         self._direct = GeneratorProcess(self._stack.token_key_file, "127.0.0.1")
@@ -46,44 +50,44 @@ class Side:
         self._session_ids: dict[str, str] = {}
 
     def connect(self, sessions: int) -> dict[str, Any]:
-        """The pairs of the direct part."""
+        """Connect the pairs of the direct part."""
         return self._direct.do("connect", port=self._stack.ports.gateway, sessions=sessions)
 
     def direct(self, rate: float, seconds: float) -> dict[str, Any]:
-        """One step of direct messages."""
+        """Measure one step of direct messages."""
         return self._measured(lambda: self._direct.do("run", rate=rate, seconds=seconds))
 
     def make(self, name: str, members: int, online: int) -> dict[str, Any]:
-        """A group, and its connected members."""
+        """Create a group and connect some of its members."""
         self._session_ids[name] = self._groups.do("make", ports=self._ports(), name=name, members=members)["session_id"]
         return self._groups.do("join", ports=self._ports(), name=name, online=online)
 
     def group(self, name: str, rate: float, seconds: float) -> dict[str, Any]:
-        """One step of messages to it."""
+        """Measure one step of messages to the group."""
         session_id = self._session_ids[name]
         return self._measured(
             lambda: self._groups.do("run", name=name, session_id=session_id, rate=rate, seconds=seconds)
         )
 
     def befriend(self, sessions: int) -> dict[str, Any]:
-        """A user with so many direct sessions."""
+        """Create a user with so many direct sessions."""
         return self._groups.do("befriend", port=self._stack.ports.gateway, user_id="popular", sessions=sessions)
 
     def sessions(self, times: int) -> dict[str, Any]:
-        """Lists of that user's sessions, one after the other."""
+        """Measure lists of that user's sessions, one after the other."""
         port = self._stack.ports.gateway
         took_s = self._groups.do("sessions", port=port, user_id="popular", limit=50, times=times)["took_s"]
         return {"first_ms": took_s[0] * 1000, "median_ms": median(took_s[1:] or took_s) * 1000}
 
     def restart(self, name: str) -> dict[str, Any]:
-        """A process of the deployment is stopped and started."""
+        """Stop and start a process of the deployment."""
         self._stack.stop(name)
         self._stack.start(name)
         self._stack.wait_ready([name])
         return {}
 
     def idle(self, connections: int) -> dict[str, Any]:
-        """Resident memory of a gateway that has just been started, for each connection that does nothing."""
+        """The resident memory per idle connection of a gateway that has just started."""
         self.restart("gateway-1")
         time.sleep(2)
         before = self._usages()["gateway-1"].resident_bytes
@@ -103,22 +107,25 @@ class Side:
         return [self._stack.ports.gateway, self._stack.ports.gateway + 1]
 
     def _usages(self) -> dict[str, Any]:
-        from benchmarks.__main__ import usages  # noqa: PLC0415
+        from benchmarks.__main__ import usages
 
         return usages(self._stack, self._direct)
 
     def _measured(self, run: Any) -> dict[str, Any]:
-        """What the step says, and the CPU of the services for each message, without servers and generator."""
+        """The result of the step, and the CPU of the services per message, without servers and generator."""
         before = self._usages()
         result: dict[str, Any] = run()
         after = self._usages()
-        ours = [name for name in after if name.split("-")[0] in ("gateway", "persister", "fanout", "receipts")]
-        taken = {name: after[name].cpu_s - before[name].cpu_s for name in ours}
-        return result | {"services_cpu_ms": sum(taken.values()) / result["sent"] * 1000}
+        ours = [name for name in after if name.split("-")[0] in SERVICES]
+        cpu_ms: Counter[str] = Counter()
+        for name in ours:
+            taken_s = after[name].cpu_s - before[name].cpu_s
+            cpu_ms[f"{name.split('-')[0]}_cpu_ms"] += taken_s / result["sent"] * 1000
+        return result | cpu_ms | {"services_cpu_ms": cpu_ms.total()}
 
 
 def serve_side(run_name: str) -> None:
-    """One command a line, one answer a line, until `end`."""
+    """Read one command per line and write one answer per line, until `end`."""
     answers, sys.stdout = sys.stdout, sys.stderr
     side = Side(run_name)
     print("{}", file=answers, flush=True)
@@ -131,24 +138,24 @@ def serve_side(run_name: str) -> None:
 
 
 class Beside:
-    """The two sides, this checkout's second, and the figures of each."""
+    """The two sides and the figures of each. This checkout is the second side."""
 
     def __init__(self, checkouts: tuple[Path, Path]) -> None:
         """Starts both."""
         self._processes: list[subprocess.Popen[str]] = []
         for number, path in enumerate(checkouts):
             self._processes.append(_started(path, number))
-            _answer_of(self._processes[-1])  # one after the other: each looks for free ports
+            _answer_of(self._processes[-1])  # one after the other, because each searches for free ports
         self.figures: dict[str, tuple[list[float], list[float]]] = {}
 
     def both(self, what: str, **arguments: Any) -> list[dict[str, Any]]:
-        """In turns; who is first changes every time, so that neither is always the one that finds things warm."""
+        """Run a step on both sides. The order changes every time, so that warm caches do not favour one side."""
         self._processes.reverse()
         answers = [(process, _asked(process, what, arguments)) for process in self._processes]
         return [answer for _, answer in sorted(answers, key=lambda one: self._number(one[0]))]
 
     def take(self, name: str, answers: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
-        """One round's figures."""
+        """Add the figures of one round."""
         for key in (key for key in keys if key in answers[0]):
             lists = self.figures.setdefault(f"{name} {key}", ([], []))
             for values, answer in zip(lists, answers, strict=True):
@@ -164,7 +171,7 @@ class Beside:
                 process.wait(60)
 
     def table(self) -> list[dict[str, Any]]:
-        """Medians, and the ratio of this checkout to the other."""
+        """The medians, and the ratio of this checkout to the other."""
         rows = []
         for name, (other, this) in self.figures.items():
             before, after = median(other), median(this)
@@ -177,19 +184,19 @@ class Beside:
 
 
 def measure(sides: Beside, rounds: int) -> None:
-    """Everything that is measured, in the order in which it is."""
-    keys = (*LATENCIES, "services_cpu_ms")
+    """Run all measurements, in order."""
+    keys = (*LATENCIES, *(f"{name}_cpu_ms" for name in (*SERVICES, "services")))
     sides.both("connect", sessions=200)
     sides.both("direct", rate=500, seconds=WARM_S)
     for _ in range(rounds):
         sides.take("direct 200/s", sides.both("direct", rate=STEADY_RATE, seconds=STEP_S), keys)
     highest = [0.0, 0.0]
-    for rate in CLIMB:
-        answers = sides.both("direct", rate=rate, seconds=STEP_S)
+    for climb in CLIMB:
+        answers = sides.both("direct", rate=climb, seconds=STEP_S)
         for number, one in enumerate(answers):
             if one["acked_within_1s"] >= 0.999 and one["delivered"] >= one["acked"] == one["sent"]:
-                highest[number] = rate
-        sides.take(f"direct {rate}/s", answers, ("ack_p50_ms", "services_cpu_ms"))
+                highest[number] = climb
+        sides.take(f"direct {climb}/s", answers, ("ack_p50_ms", "services_cpu_ms"))
     sides.take("direct", [{"highest_held": rate} for rate in highest], ("highest_held",))
     for name, members, online, rates in GROUPS:
         sides.both("make", name=name, members=members, online=online)
@@ -211,7 +218,7 @@ def measure(sides: Beside, rounds: int) -> None:
 
 
 def main() -> None:
-    """The comparison with the checkout of the first argument; a second one sets the rounds."""
+    """Compare with the checkout of the first argument. The second argument is the number of rounds."""
     here = Path(__file__).parents[1]
     sides = Beside((Path(sys.argv[1]).resolve(), here))
     try:
@@ -227,7 +234,7 @@ def main() -> None:
 
 
 def _started(checkout: Path, number: int) -> subprocess.Popen[str]:
-    """This file again, in the other role, with the checkout's interpreter and modules (-P: and not ours)."""
+    """Start this file as a side, with the checkout's interpreter and modules (-P excludes the modules of this one)."""
     command = [str(checkout / ".venv/bin/python"), "-P", str(Path(__file__)), "side", str(number)]
     environment = {"PYTHONPATH": str(checkout), "PATH": os.environ["PATH"]}
     return subprocess.Popen(
@@ -246,7 +253,7 @@ def _answer_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"{process.args}: ended with {process.wait(60)}")
+        raise RuntimeError(f"{process.args!r}: ended with {process.wait(60)}")
     answer: dict[str, Any] = json.loads(line)
     return answer
 

@@ -1,4 +1,4 @@
-"""A device by PROTOCOL's client rules, as lean as they allow: dedupe, hold, sync, ack."""
+"""A minimal device that follows PROTOCOL's client rules: dedupe, hold, sync, ack."""
 
 import time
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import msgspec
 
 from benchmarks.socket_client import SocketClient
 
-# PROTOCOL: sync after 200 ms, again every second while the gap stands.
+# PROTOCOL: sync after 200 ms, and again every second until the gap is closed.
 _GAP_S = 0.2
 _GAP_AGAIN_S = 1.0
 
 
 class Message(msgspec.Struct):
-    """What the generator looks at in a message."""
+    """The fields of a message that the generator uses."""
 
     session_id: str
     seq: int
@@ -37,7 +37,7 @@ class Head(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """Any frame of the server; only what is looked at."""
+    """Any frame of the server, with the fields that are used."""
 
     type: str
     inbox_seq: int | None = None
@@ -86,7 +86,7 @@ class Device:
         self.cursor = 0
         self.is_live = False
         self.seen: dict[str, list[int]] = {}
-        # Read diffusion: what was pushed without a place in the inbox, and the heads that were told.
+        # Read diffusion: the seqs pushed without an inbox_seq, and the heads received.
         self.read_pushed: dict[str, set[int]] = {}
         self.heads: dict[str, int] = {}
         self.errors: list[str] = []
@@ -148,7 +148,7 @@ class Device:
             self._gap_since = now
 
     def _take_read(self, message: Message, now: float) -> None:
-        """Every message counts once by (session_id, seq), whichever way it came."""
+        """Count each message once by (session_id, seq)."""
         pushed = self.read_pushed.setdefault(message.session_id, set())
         if message.seq in pushed:
             return
@@ -162,7 +162,7 @@ class Device:
             self.heads[head.session_id] = max(head.seq, self.heads.get(head.session_id, 0))
 
     def tick(self, now: float) -> None:
-        """Every 200 ms: ack what came, sync where a gap stands."""
+        """Called every 200 ms: ack the received messages, and sync if there is a gap."""
         if self.client is None:
             return
         if self.cursor > self._acked or self._delivered:
@@ -174,11 +174,11 @@ class Device:
             self.sync(now)
 
     def sync(self, now: float) -> None:
-        """Ask for what follows the cursor."""
+        """Request the messages after the cursor."""
         assert self.client is not None
         self._synced_at = now
         self.client.send(msgspec.json.encode({"type": "sync", "after": self.cursor, "limit": 200}))
 
 
 def _ignore(message: Message, now: float) -> None:
-    """Nobody asked."""
+    """The default of `on_message`: drop the message."""

@@ -1,6 +1,6 @@
-"""The load, in a process of its own: open loop, latency from the scheduled send.
+"""Generates the load in a separate process: an open loop, with latencies counted from the scheduled send.
 
-Reads one JSON command a line from standard input and answers with one JSON
+Reads one JSON command per line from standard input, and answers each with one JSON
 line: connect, run, idle, report, quit.
 """
 
@@ -29,7 +29,7 @@ _ACKED_WITHIN_S = 1.0
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share lies, in ms with two digits."""
+    """The percentile of times in seconds, in ms with two digits."""
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2) if ordered else -1.0
 
@@ -46,7 +46,7 @@ class Step:
 
 
 class Generator:
-    """Pairs of users, a direct session each."""
+    """Pairs of users with one direct session each."""
 
     def __init__(self, key: bytes, host: str) -> None:
         """`key` signs development tokens."""
@@ -59,7 +59,7 @@ class Generator:
         self._ticker: asyncio.Task[None] | None = None
 
     async def connect(self, port: int, sessions: int) -> dict[str, Any]:
-        """Two users a session, all connected and live."""
+        """Connect two users per session, and wait until all are live."""
         users = [f"u{number:05d}" for number in range(2 * sessions)]
         for start in range(0, len(users), 50):
             self._devices += await asyncio.gather(*(self._device(user, port) for user in users[start : start + 50]))
@@ -69,14 +69,14 @@ class Generator:
         return {"connected": await self._live(self._devices)}
 
     async def idle(self, port: int, connections: int) -> dict[str, Any]:
-        """Connections that do nothing after `live`."""
+        """Open connections that are idle after `live`."""
         for start in range(0, connections, 50):
             names = [f"idle{number:05d}" for number in range(start, min(connections, start + 50))]
             self._idle += await asyncio.gather(*(self._device(name, port) for name in names))
         return {"connected": await self._live(self._idle)}
 
     async def run(self, rate: float, seconds: float) -> dict[str, Any]:
-        """Send at a rate, wait for the answers, summarise."""
+        """Send at a rate, wait for the answers, and return the summary."""
         self._step = step = Step()
         count, start = int(rate * seconds), time.perf_counter() + 0.1
         for number in range(count):
@@ -103,11 +103,11 @@ class Generator:
         }
 
     def report(self, path: str) -> dict[str, Any]:
-        """Write down what was acked and what each device has seen, for the check against the tables."""
+        """Write the acks and the messages of each device to a file, for the comparison with the tables."""
         seen = {device.user_id: {"cursor": device.cursor, "seen": device.seen} for device in self._devices}
         Path(path).write_text(json.dumps({"acked": self._acked, "devices": seen}))
-        everybody = self._devices + self._idle
-        problems = [f"{device.user_id}: {what}" for device in everybody for what in device.errors + device.ends]
+        devices = self._devices + self._idle
+        problems = [f"{device.user_id}: {what}" for device in devices for what in device.errors + device.ends]
         return {"problems": problems[:10], "problem_count": len(problems)}
 
     async def _device(self, user_id: str, port: int) -> Device:
@@ -167,8 +167,8 @@ class Generator:
 
 
 async def serve(generator: object) -> None:
-    """One command a line until `quit`."""
-    gc.disable()  # its pauses would count as latencies
+    """Handle one command per line until `quit`."""
+    gc.disable()  # the pauses of the garbage collector would count as latencies
     loop = asyncio.get_running_loop()
     while True:
         command = json.loads(await loop.run_in_executor(None, sys.stdin.readline) or '{"do": "quit"}')

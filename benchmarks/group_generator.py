@@ -1,6 +1,6 @@
-"""The load of the group benchmarks, in a process of its own: open loop, every receiver's latency counted.
+"""Generates the load of the group benchmarks in a separate process: an open loop that counts every receiver's latency.
 
-The same commands and answers on standard input and output as generator.py: make, join, run, told,
+The format of commands and answers is that of generator.py. The commands are make, join, run, report,
 befriend, sessions, unread, quit.
 """
 
@@ -33,7 +33,7 @@ _SETTLE_S = 15.0
 
 @dataclass
 class Step:
-    """What one step has seen. Latencies in seconds, from the scheduled send."""
+    """The results of one step. Latencies are in seconds from the scheduled send."""
 
     due: dict[str, float] = field(default_factory=dict)
     acks: list[float] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Step:
 
 
 class GroupGenerator:
-    """Groups, and the connected ones among their members."""
+    """Groups and their connected members."""
 
     def __init__(self, key: bytes, host: str) -> None:
         """`key` signs development tokens."""
@@ -56,7 +56,7 @@ class GroupGenerator:
         self._greeted: Counter[tuple[str, str]] = Counter()
 
     async def make(self, ports: list[int], name: str, members: int, admins: int = 8) -> dict[str, Any]:
-        """A group of so many members `<name>00000`…; the first is its owner, some admins share the adding."""
+        """Create a group with members `<name>00000`…. The first is its owner, and some admins add the others."""
         users = _users(name, members)
         first = users[1:_ADDED_AT_ONCE]
         made = await self._call(ports[0], users[0], "POST", "/v1/groups", name=name, members=first)
@@ -74,7 +74,7 @@ class GroupGenerator:
         return {"session_id": session_id, "adding_s": round(time.perf_counter() - began, 1)}
 
     async def join(self, ports: list[int], name: str, online: int) -> dict[str, Any]:
-        """Connect the first so many members, in turns to the gateways, and wait for `live`."""
+        """Connect the first `online` members to the gateways alternately, and wait for `live`."""
         devices = self._devices.setdefault(name, [])
         users = _users(name, online)
         for start in range(0, online, 50):
@@ -92,7 +92,7 @@ class GroupGenerator:
         return {"connected": sum(device.is_live for device in devices)}
 
     async def run(self, name: str, session_id: str, rate: float, seconds: float) -> dict[str, Any]:
-        """Connected members write in turns at a rate; every other connected one is to get every message."""
+        """Let the connected members write in turn at a rate. All other connected members should get each message."""
         self._step = step = Step()
         devices = self._devices[name]
         count, start = int(rate * seconds), time.perf_counter() + 0.1
@@ -121,7 +121,7 @@ class GroupGenerator:
         }
 
     async def sessions(self, port: int, user_id: str, limit: int, times: int) -> dict[str, Any]:
-        """How long the list of sessions takes, one after the other, with a new message from a friend in between."""
+        """Measure lists of sessions one after the other, with a new message from a friend in between."""
         took = []
         for number in range(times):
             began = time.perf_counter()
@@ -132,7 +132,7 @@ class GroupGenerator:
         return {"took_s": took}
 
     async def unread(self, port: int, user_id: str) -> dict[str, Any]:
-        """All pages of the list: how many sessions, and those whose unread is not the number of greetings."""
+        """Read all pages of the list. Returns the number of sessions, and those with a wrong unread count."""
         listed: list[dict[str, Any]] = []
         following: str | None = ""
         while following is not None:
@@ -143,14 +143,14 @@ class GroupGenerator:
         return {"listed": len({one["session_id"] for one in listed}), "wrong": wrong[:5]}
 
     async def befriend(self, port: int, user_id: str, sessions: int) -> dict[str, Any]:
-        """So many direct sessions for one user, each with one unread message."""
+        """Create `sessions` direct sessions for one user, each with one unread message."""
         others = [_friend(user_id, number) for number in range(sessions)]
         for start in range(0, sessions, 20):
             await asyncio.gather(*(self._greet(port, other, user_id) for other in others[start : start + 20]))
         return {"sessions": sessions}
 
-    def told(self, name: str, session_id: str) -> dict[str, Any]:
-        """What was acked in the group, and of each connected member what it has seen of it, by way."""
+    def report(self, name: str, session_id: str) -> dict[str, Any]:
+        """The acks in the group, and the messages that each connected member has received, by inbox or push."""
         devices = {device.user_id: _seen(device, session_id) for device in self._devices[name]}
         return {"acked": self._acked.get(session_id, {}), "devices": devices}
 
@@ -223,7 +223,7 @@ class GroupGenerator:
 
 
 def _seen(device: Device, session_id: str) -> dict[str, Any]:
-    """By the inbox, in its order, and by read push: the lists are short enough for one line of JSON."""
+    """The messages of a device from the inbox, in order, and from read pushes. They fit into one line of JSON."""
     return {"inbox": device.seen.get(session_id, []), "read": sorted(device.read_pushed.get(session_id, ()))}
 
 

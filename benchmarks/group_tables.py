@@ -1,4 +1,4 @@
-"""The tables of the group benchmarks: when the rows of a message are all there, and whether everything is right."""
+"""Reads the tables for the group benchmarks: when all rows of a message exist, and whether all rows are right."""
 
 import asyncio
 import time
@@ -13,26 +13,26 @@ from tidings.store.cassandra_cluster import connect
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.rows import InboxRow, MessageRow
 
-# Rows that take longer are a failure of the run, not a latency.
+# Rows that take longer fail the run and do not count as a latency.
 _ROWS_WITHIN_S = 30.0
 _REST_S = 0.5
 _AT_ONCE = 16
 
 
 def store_of(stack: Stack) -> CassandraStore:
-    """The stack's tables; started and stopped by the caller."""
+    """A store for the stack's tables. The caller starts and stops it."""
     return CassandraStore(CassandraConfig(hosts=("127.0.0.1",), port=stack.ports.cassandra))
 
 
 class Arrivals:
-    """Watches the inboxes of some users, to which nothing but one message at a time comes.
+    """Watches the inboxes of some users, which get one message at a time.
 
-    By the driver itself and one column, since the rows of 500 users by the way of the services take 100 ms to look at.
+    It uses the driver directly and reads one column, because the services' own reads of 500 inboxes take 100 ms.
     """
 
     def __init__(self, stack: Stack, user_ids: Sequence[str]) -> None:
-        """Connects; everything blocks."""
-        # As the services connect: the driver's own pieces of 4 KiB would wait 40 ms for each acknowledgement.
+        """Connect. All methods block."""
+        # Connects as the services do, because the driver's default chunks of 4 KiB wait 40 ms for each TCP ack.
         self._session = connect(CassandraConfig(port=stack.ports.cassandra), _ROWS_WITHIN_S)
         self._session.set_keyspace("tidings")
         buckets = self._session.prepare("SELECT max(bucket) FROM inbox_buckets WHERE user_id = ?")
@@ -50,7 +50,7 @@ class Arrivals:
         return {user_id: seq for one in asked for user_id, seq in self._session.execute(self._newest, one)}
 
     def at_rest(self) -> dict[str, int]:
-        """The newest inbox_seq of everybody, once nothing comes any more."""
+        """The newest inbox_seq of all users, once no more rows arrive."""
         before: dict[str, int] = {}
         now = self.look(self._bucket_of)
         while before != now:
@@ -59,7 +59,7 @@ class Arrivals:
         return now
 
     def complete_at_s(self, before: Mapping[str, int]) -> float:
-        """The moment (time.perf_counter) at which the last of them was found to have one row more."""
+        """The time (time.perf_counter) at which the last inbox was found to have a new row."""
         missing, deadline_s = set(before), time.perf_counter() + _ROWS_WITHIN_S
         while missing:
             if time.perf_counter() > deadline_s:
@@ -68,24 +68,24 @@ class Arrivals:
         return time.perf_counter()
 
     def close(self) -> None:
-        """The end."""
+        """Close the session."""
         self._session.cluster.shutdown()
 
 
 async def verify(
-    store: Store, session_id: str, members: Collection[str], told: Mapping[str, Any], *, is_written: bool
+    store: Store, session_id: str, members: Collection[str], report: Mapping[str, Any], *, is_written: bool
 ) -> dict[str, Any]:
-    """What was acked and seen against the log and the inboxes of these members; breaches, none if the promises hold.
+    """Compare the report with the log and the inboxes of these members. The result lists breaches of promises.
 
-    `is_written`: every message is in every inbox.
+    `is_written`: every message must be in every inbox.
     """
     head = (await history.heads(store, [session_id]))[session_id]
     log = await history.read_range(store, session_id, 1, head.seq, head.seq)
-    breaches = list(_of_log(log, told["acked"]))
+    breaches = list(_of_log(log, report["acked"]))
     joined = {
         row.user_id: row.joined_seq for row in (await store.members_as_of(session_id, head.seq, members)).values()
     }
-    slots, acked = asyncio.Semaphore(_AT_ONCE), frozenset(told["acked"].values())
+    slots, acked = asyncio.Semaphore(_AT_ONCE), frozenset(report["acked"].values())
 
     async def one(user_id: str) -> int:
         async with slots:
@@ -93,13 +93,13 @@ async def verify(
         theirs = range(joined[user_id], head.seq + 1)
         if is_written and [row.seq for row in rows] != list(theirs):
             breaches.append(f"{user_id}: {len(rows)} rows in the inbox for {len(theirs)} messages")
-        breaches.extend(_of_member(user_id, theirs, rows, told["devices"].get(user_id), acked))
+        breaches.extend(_of_member(user_id, theirs, rows, report["devices"].get(user_id), acked))
         return len(rows)
 
     counts = await asyncio.gather(*(one(user_id) for user_id in members))
     return {
         "messages": len(log),
-        "acked": len(told["acked"]),
+        "acked": len(report["acked"]),
         "members": len(members),
         "inbox_rows": sum(counts),
         "inbox_rows_of_a_member": [min(counts), max(counts)],
@@ -113,7 +113,7 @@ def _of_log(log: Sequence[MessageRow], acked: Mapping[str, int]) -> list[str]:
     breaches = [f"{name} acked as {seq}, stored as {stored.get(name)}" for name, seq in acked.items()
                 if stored.get(name) != seq]  # fmt: skip
     if [row.seq for row in log] != list(range(1, len(log) + 1)) or len(stored) != len(log):
-        breaches.append("the log has holes, or a message twice")
+        breaches.append("the log has gaps, or a message twice")
     return breaches
 
 
@@ -124,9 +124,9 @@ def _of_member(
     seen: Mapping[str, list[int]] | None,
     acked: Collection[int],
 ) -> list[str]:
-    """Inboxes hold each seq once in order; a connected device has its inbox, every acked message, nothing not its own.
+    """Breaches of one member: the inbox has each seq once in order, and a device has its inbox and all acked messages.
 
-    What was said in the log of a large group before the device connected is in history alone, which it does not read.
+    Messages of a large group from before the device connected are in history only, which it does not read.
     """
     inbox = [row.seq for row in rows]
     breaches = []

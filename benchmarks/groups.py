@@ -1,4 +1,4 @@
-"""`python -m benchmarks.groups`: what groups cost, in both ways of fan-out. README.md has the method."""
+"""`python -m benchmarks.groups`: the cost of groups with write and read diffusion. README.md has the method."""
 
 import asyncio
 import json
@@ -24,9 +24,9 @@ STEP_S = float(os.environ.get("BENCH_STEP_S", "20"))
 SESSIONS = 1_000
 GATEWAY_STARTS = 9
 SINGLE_MESSAGES = 40
-# As in the direct part: how fast the machine is at this hour.
+# As in the direct part: it shows the current speed of the machine.
 BARE_RATE = 200
-# Name, members, connected, rates of the climb in messages a second.
+# Name, members, connected members, rates of the climb in messages per second.
 LARGE_WRITE = ("w", 500, 100, (2.0, 12.0, 16.0, 20.0, 24.0, 30.0, 36.0, 42.0))
 BUSY_WRITE = ("h", 100, 100, (40.0, 84.0, 100.0, 120.0, 140.0, 160.0))
 READ = ("r", 5_000, 1_000, (6.0, 12.0, 15.0, 18.0, 22.0, 26.0, 30.0))
@@ -54,11 +54,11 @@ def main() -> None:
     print(json.dumps(results, indent=1))
     verified = [results[part]["verified"] for part in ("busy_write", "large_write", "read")]
     if any(one["breach_count"] for one in [*verified, *results["offline"]["verified"].values()]):
-        raise SystemExit("a promise is broken: see `verified`")
+        raise SystemExit("a promise is broken; `verified` in the results has the breaches")
 
 
 def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
-    """Everything that is measured, in the order in which it is."""
+    """Run all measurements, in order."""
     results: dict[str, Any] = {"machine": machine(), "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     results["busy_write"] = climb(stack, generator, BUSY_WRITE, WARM_S)
     results["bare"] = asyncio.run(kafka_hop(stack.bootstrap, BARE_RATE, STEP_S / 2))
@@ -73,7 +73,7 @@ def measure(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
 def climb(
     stack: Stack, generator: GeneratorProcess, what: tuple[str, int, int, tuple[float, ...]], warm_s: float
 ) -> dict[str, Any]:
-    """A group of its own: made, joined, written to at one rate after the other until one is not held."""
+    """Create a group, connect members, and raise the rate step by step until one is not held."""
     name, members, online, rates = what
     ports = [stack.ports.gateway, stack.ports.gateway + 1]
     made = generator.do("make", ports=ports, name=name, members=members)
@@ -81,7 +81,7 @@ def climb(
     session_id = made["session_id"]
     joined = generator.do("join", ports=ports, name=name, online=online)
     if warm_s:
-        # At the second rate, too: a JVM compiles what a new load needs for as long again.
+        # The second rate is warmed up too, because a JVM compiles more code for a new load.
         for rate in rates[:2]:
             say("warm", generator.do("run", name=name, session_id=session_id, rate=rate, seconds=warm_s))
     steps = []
@@ -101,15 +101,15 @@ def climb(
             break
     users = [f"{name}{number:05d}" for number in range(members)]
     single = one_by_one(stack, generator, name, session_id, users) if what is LARGE_WRITE else {}
-    told = generator.do("told", name=name, session_id=session_id)
-    verified = asyncio.run(verified_group(stack, session_id, users, told, name != READ[0]))
+    report = generator.do("report", name=name, session_id=session_id)
+    verified = asyncio.run(verified_group(stack, session_id, users, report, name != READ[0]))
     say(f"{name} verified", verified)
     memory = {one: round(usage(pid_of(stack, one)).resident_bytes / 2**20) for one in stack.running()}
     return made | joined | {"steps": steps, "one_by_one": single, "verified": verified, "resident_mib": memory}
 
 
 def is_held(step: dict[str, Any]) -> bool:
-    """Everything acked and delivered, 99 % within 1 s."""
+    """Whether a rate is held: all messages acked and delivered, 99 % of the deliveries within 1 s."""
     return bool(
         step["acked"] == step["sent"]
         and step["deliveries"] == step["deliveries_wanted"]
@@ -120,10 +120,10 @@ def is_held(step: dict[str, Any]) -> bool:
 def one_by_one(
     stack: Stack, generator: GeneratorProcess, name: str, session_id: str, users: list[str]
 ) -> dict[str, Any]:
-    """One message, and only when everybody has it the next: until all pushes are there, and all rows can be read.
+    """Send one message at a time, and wait until all members have it: all pushes, and all rows readable.
 
-    The rows are looked for without pause, in one read of all inboxes that lack theirs, which itself takes some of the
-    machine; the end of the look that has found the last of them counts.
+    The rows are polled without pause, in one read of all inboxes that still miss theirs. The polling takes some CPU
+    itself. The end of the read that finds the last row counts.
     """
     pushes, rows, looks = [], [], []
     arrivals = Arrivals(stack, users)
@@ -152,7 +152,7 @@ def one_by_one(
 
 
 def offline(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
-    """CPU of a message in two groups that differ in nothing but the members who are not connected, in turns."""
+    """The CPU per message in two groups that differ only in the number of members that are not connected."""
     ports = [stack.ports.gateway, stack.ports.gateway + 1]
     session_ids = {}
     for name, members in OFFLINE:
@@ -168,24 +168,25 @@ def offline(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
         result["cpu_ms_per_message"].setdefault(name, []).append(turn)
     result["verified"] = {}
     for name, members in OFFLINE:
-        told = generator.do("told", name=name, session_id=session_ids[name])
+        report = generator.do("report", name=name, session_id=session_ids[name])
         users = [f"{name}{number:05d}" for number in range(members)]
-        result["verified"][name] = asyncio.run(verified_group(stack, session_ids[name], users, told, is_written=False))
+        verified = verified_group(stack, session_ids[name], users, report, is_written=False)
+        result["verified"][name] = asyncio.run(verified)
     say("offline", result)
     return result
 
 
 async def verified_group(
-    stack: Stack, session_id: str, users: list[str], told: dict[str, Any], is_written: bool
+    stack: Stack, session_id: str, users: list[str], report: dict[str, Any], is_written: bool
 ) -> dict[str, Any]:
-    """All members of the group, connected or not."""
+    """Verify all members of the group, connected or not."""
     store = store_of(stack)
     async with started(store):
-        return await verify(store, session_id, users, told, is_written=is_written)
+        return await verify(store, session_id, users, report, is_written=is_written)
 
 
 def session_list(stack: Stack, generator: GeneratorProcess) -> dict[str, Any]:
-    """The list of a user with 1,000 sessions: after a start of the gateway, then again and again; unread of all."""
+    """Measure the list of a user with 1,000 sessions, cold after a start of the gateway and warm; check all unread."""
     port = stack.ports.gateway
     generator.do("befriend", port=port, user_id="popular", sessions=SESSIONS)
     time.sleep(2)

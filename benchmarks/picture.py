@@ -1,4 +1,4 @@
-"""The picture of a run: latencies over rates."""
+"""Draws latencies over rates of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 
 
 def draw(results: dict[str, Any], target: Path) -> None:
-    """Ack and delivery p50 and p99 over the offered rate, and the CPU per message of each process."""
+    """Draw p50 and p99 of acks and deliveries over the offered rate, and the CPU per message of each process."""
     steps = [results["steady"], *results["steps"]]
     rates = [one["rate"] for one in steps]
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5))

@@ -1,4 +1,4 @@
-"""CPU and memory of processes, from /proc; and the generator as a process one talks to."""
+"""CPU and memory of processes, from /proc, and the generator as a subprocess."""
 
 import json
 import os
@@ -21,16 +21,16 @@ class Usage:
 
 
 def usage(pid: int) -> Usage:
-    """Of one process, all its threads."""
+    """The usage of one process with all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, int(fields[21]) * _PAGE_BYTES)
 
 
 class GeneratorProcess:
-    """Starts the generator and passes commands on, one at a time."""
+    """Starts the generator and sends it commands, one at a time."""
 
     def __init__(self, key_file: Path, host: str, module: str = "benchmarks.generator") -> None:
-        """Runs until `quit`."""
+        """The generator runs until `quit`."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, str(key_file), host],
             stdin=subprocess.PIPE,
@@ -40,11 +40,11 @@ class GeneratorProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The pid of the generator."""
         return self._process.pid
 
     def do(self, what: str, **arguments: Any) -> dict[str, Any]:
-        """Run one command to its end; raises RuntimeError when the generator has died."""
+        """Run one command to its end. Raises RuntimeError if the generator has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
@@ -56,7 +56,7 @@ class GeneratorProcess:
         return result
 
     def quit(self) -> None:
-        """End it."""
+        """End the generator."""
         if self._process.poll() is None:
             assert self._process.stdin is not None
             self._process.stdin.write('{"do": "quit"}\n')

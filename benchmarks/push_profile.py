@@ -1,7 +1,8 @@
-"""`python -m benchmarks.push_profile`: what one push record to 1,000 connections costs a gateway, function by function.
+"""`python -m benchmarks.push_profile`: the cost of one push record to 1,000 connections in a gateway, by function.
 
-No server and no socket: a real registry, router and connections of one gateway, and records as fanout writes them,
-under cProfile. What it is to show: a message is encoded once per push record, however many receive it.
+It needs no server and no socket. It runs the registry, router and connections of one gateway under cProfile, with
+records as fanout writes them. The result shows that a message is encoded once per push record, for any number of
+receivers.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ RESULTS = Path(__file__).parent / "results"
 RECEIVERS, RECORDS, BODY_CHARACTERS = 1_000, 50, 512
 GROUP, EPOCH = "g:profile", 7
 USERS = [f"u{number:05d}" for number in range(RECEIVERS)]
-# The functions that turn a message into bytes, and the one that hands them to a connection.
+# The functions that encode a message, and those that pass the bytes to a connection.
 ENCODING = {
     "message to JSON": "messages_json.of_record",
     "frame around it": "frames.encode_delivery",
@@ -48,7 +49,7 @@ ENCODING = {
 
 
 def main() -> None:
-    """Both ways, and what was called how often."""
+    """Profile read and write diffusion, and print the number of calls."""
     results = {"receivers": RECEIVERS, "records": RECORDS} | asyncio.run(profiled())
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "push_profile.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 async def profiled() -> dict[str, Any]:
-    """Each way of diffusion: calls per record of the encoding functions, and CPU per receiver until it is queued."""
+    """By diffusion mode: calls of the encoding functions per record, and CPU per receiver until the frame is queued."""
     ways: dict[str, Callable[[int], Push]] = {"read": read_push, "write": write_push}
     results = {}
     for name, made in ways.items():
@@ -76,7 +77,7 @@ async def profiled() -> dict[str, Any]:
 
 
 async def calls_of(router: PushRouter, records: list[bytes]) -> Mapping[str, int]:
-    """How often each function of the gateway was called while these were routed."""
+    """The number of calls of each function of the gateway while these records are routed."""
     profile = cProfile.Profile()
     profile.enable()
     for record in records:
@@ -117,22 +118,22 @@ async def gateway() -> PushRouter:
 
 
 async def taken(_event: MutableMapping[str, Any]) -> None:
-    """Stands for a socket that takes everything at once."""
+    """Replaces a socket that accepts everything at once."""
 
 
 def read_push(seq: int) -> Push:
-    """As expand writes it: one for all members of the gateway."""
+    """A push as expand writes it: one for all members at the gateway."""
     return Push(gateway_epoch=EPOCH, message=PushedMessage(message=message(seq), mode=Mode.MODE_READ))
 
 
 def write_push(seq: int) -> Push:
-    """As deliver writes it: users and their places side by side."""
+    """A push as deliver writes it, with users and their inbox_seqs."""
     pushed = PushedMessage(message=message(seq), mode=Mode.MODE_WRITE, user_ids=USERS, inbox_seqs=[seq] * RECEIVERS)
     return Push(gateway_epoch=EPOCH, message=pushed)
 
 
 def message(seq: int) -> Message:
-    """A text of a real size."""
+    """A message with a text of a realistic size."""
     body = json.dumps({"text": "x" * BODY_CHARACTERS}).encode()
     return Message(
         message_id=seq, session_id=GROUP, seq=seq, sender_id=USERS[0], client_msg_id=f"m{seq}", at_ms=seq, body=body,

@@ -1,4 +1,4 @@
-"""After a run: what the clients were told against what the tables hold."""
+"""Compares the acks and messages that the clients received with the tables, after a run."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from tidings.store.base import Store, UserBucket
 from tidings.store.rows import InboxRow
 
 
-async def verify(store: Store, told: dict[str, Any]) -> dict[str, Any]:
-    """Counts of what was checked, and every breach found (none, if the promises hold)."""
+async def verify(store: Store, report: dict[str, Any]) -> dict[str, Any]:
+    """The number of checked items, and every breach of a promise."""
     breaches: list[str] = []
     messages = 0
-    for session_id, acked in told["acked"].items():
+    for session_id, acked in report["acked"].items():
         messages += await _session(store, session_id, acked, breaches)
     deliveries = 0
-    for user_id, device in told["devices"].items():
+    for user_id, device in report["devices"].items():
         deliveries += await _inbox(store, user_id, device, breaches)
-    acked_count = sum(map(len, told["acked"].values()))
+    acked_count = sum(map(len, report["acked"].values()))
     return {
         "acked": acked_count,
         "messages": messages,
@@ -27,11 +27,11 @@ async def verify(store: Store, told: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _session(store: Store, session_id: str, acked: dict[str, int], breaches: list[str]) -> int:
-    """Every acked message exactly once under its seq; seqs 1..n."""
+    """Check that every acked message is stored exactly once under its seq, and that seqs are 1..n."""
     head = (await history.heads(store, [session_id])).get(session_id)
     rows = await history.read_range(store, session_id, 1, head.seq, head.seq) if head else []
     if [row.seq for row in rows] != list(range(1, len(rows) + 1)):
-        breaches.append(f"{session_id}: seqs have holes")
+        breaches.append(f"{session_id}: seqs have gaps")
     stored: dict[str, list[int]] = {}
     for row in rows:
         stored.setdefault(row.client_msg_id, []).append(row.seq)
@@ -42,13 +42,13 @@ async def _session(store: Store, session_id: str, acked: dict[str, int], breache
 
 
 async def _inbox(store: Store, user_id: str, device: dict[str, Any], breaches: list[str]) -> int:
-    """The device has seen exactly the inbox: every row once, in seq order per session."""
+    """Check that the device has received each row of the inbox once, in seq order per session."""
     rows: list[InboxRow] = []
     for bucket in (await store.inbox_buckets([user_id], 100)).get(user_id, ()):
         rows += await store.inbox_rows(UserBucket(user_id, bucket.bucket), 1, 2**40)
     rows.sort(key=lambda row: row.inbox_seq)
     if [row.inbox_seq for row in rows] != list(range(1, len(rows) + 1)):
-        breaches.append(f"{user_id}: inbox has holes")
+        breaches.append(f"{user_id}: inbox has gaps")
     if device["cursor"] != len(rows):
         breaches.append(f"{user_id}: device ended at {device['cursor']} of {len(rows)}")
     by_session: dict[str, list[int]] = {}

@@ -102,8 +102,8 @@ async def _replay(broker: Broker, letter: Letter) -> int:
         return await asyncio.wait_for(replay(broker, letter), WITHIN_S)
     except (TimeoutError, BrokerUnavailable) as error:
         raise GaveUp(
-            "Kafka did not confirm, so it is unknown whether the bytes are appended; a message that is appended"
-            " twice is stored once, so the same command may be run again"
+            "Kafka did not confirm, so it is unknown whether the bytes are appended. Run the same command again:"
+            " a message that is appended twice is stored once"
         ) from error
 
 

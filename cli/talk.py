@@ -123,7 +123,7 @@ async def _print_answer(answers: AsyncIterator[Message], sent: SentMessage, me: 
 def _unfinished(sent: SentMessage, until: Until, timeout_s: float) -> str:
     if sent.status is Status.SENDING:
         return (
-            f"no ack within {timeout_s:g} s, so it is unknown whether the message is stored; the same command with"
+            f"no ack within {timeout_s:g} s, so it is unknown whether the message is stored. The same command with"
             f" --id {sent.client_msg_id} stores it once in any case. See `make status`"
         )
     return f"the message is stored ({sent.status}), but there was no {until} within {timeout_s:g} s"

@@ -1,4 +1,4 @@
-"""Write docs/FIELD-CASES.md: each case from the field, what is right, and the tests that hold it; --check only looks.
+"""Write docs/FIELD-CASES.md: each case, the right result, and its tests. With --check, only compare.
 
 The tests are found by their mark `field_case`, so a test can be renamed or moved without touching the page.
 """
@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "FIELD-CASES.md"
 TESTS = ROOT / "tests"
 MARK = "field_case"
 
-# Number, input, and what must come back. The numbers are those of the reports and have gaps.
+# Number, input, and the right result. The numbers are those of the reports and have gaps.
 CASES: Mapping[str, tuple[str, str]] = {
     "1": ("an id of dots only; an encoded slash in a path", "refused; no request reaches another call"),
     "2": ("a device clock six minutes ahead, then set right", "every message ends as *sent*"),
@@ -32,7 +32,7 @@ CASES: Mapping[str, tuple[str, str]] = {
     "21": ("a list of sessions that moves while a client follows `next`", "the client misses no session"),
     "22": ("a member who joins at 11 and says `read 5`", "no reader of what was sent before the joining"),
     "24": ("`muted_until` in seconds", "refused"),
-    "25": ("a user reads messages of a user whom they block", "the blocked user is not told"),
+    "25": ("a user reads messages of a user that they block", "the blocked user gets no receipt"),
     "26": ("`tidings receipts --help`", "whole help texts"),
     "27": ("two processes with one cursor or outbox file", "safe, or refused by a text that names the file"),
     "28": ("SIGTERM to a gateway with many connections", "no client is offline for longer than 2 s"),
@@ -40,13 +40,13 @@ CASES: Mapping[str, tuple[str, str]] = {
     "30": ("a keep-alive connection idle for longer than five seconds", "it stays open; the SDK repeats a GET once"),
     "31": ("the socket's path without an upgrade, or with a body", "426, or 400, at once"),
     "32": ("lists of origins in every spelling", "REST and WebSocket decide alike; what cannot match stops the start"),
-    "33": ("tokens of eight seconds; numbers of 400 digits in a token", "the SDK goes on; 401"),
+    "33": ("tokens of eight seconds; numbers of 400 digits in a token", "the SDK continues; 401"),
     "34": ("an SDK whose clock is two hours off", "one call of the token provider per life of a token"),
     "36": ("waiting for `retry_after_ms`; errors read by a page; a BOM", "accepted; readable; accepted"),
     "37": ("an application that restarts with pending messages", "the SDK lists them"),
     "38": ("Kafka is away for minutes", "readiness says so; the number of log lines is limited"),
     "39": ("one user puts and deletes 100,000 blocks", "other users notice nothing"),
-    "40": ("a broker whose clock is off", "clients are judged by the clock they are told; the skew shows"),
+    "40": ("a broker whose clock is off", "ids are checked by the clock that clients get; a metric shows the skew"),
     "42": ("the metrics of a fresh start", "every series is there as 0"),
     "43": ("settings that can never work", "a text that names the variable; every start ends or says why it waits"),
     "43b": ("SIGTERM to a service that waits for Kafka or Cassandra", "it ends within seconds"),
@@ -64,7 +64,7 @@ Each case began as a public bug report of some messenger. A case stands for its 
 
 
 def marked(files: Iterable[Path]) -> dict[str, list[str]]:
-    """The names of the tests that hold each case, in the order of files and lines."""
+    """The names of the tests of each case, in the order of files and lines."""
     found: dict[str, list[str]] = {}
     for file in files:
         for name, numbers in marks_of(file.read_text()):
@@ -74,7 +74,7 @@ def marked(files: Iterable[Path]) -> dict[str, list[str]]:
 
 
 def marks_of(source: str) -> Iterator[tuple[str, list[str]]]:
-    """Each function with its cases, those of its module and class (`pytestmark`, or a mark on the class) among them."""
+    """Each function with its cases, including those of its module and class (`pytestmark`, or a mark on the class)."""
     yield from _marks_below(ast.parse(source).body, [])
 
 
@@ -88,7 +88,7 @@ def _marks_below(body: Sequence[ast.stmt], outer: Sequence[str]) -> Iterator[tup
 
 
 def _assigned(node: ast.stmt) -> Sequence[ast.expr]:
-    """The marks that `pytestmark` gives to all that stand beside it."""
+    """The marks that an assignment of `pytestmark` gives to its module or class."""
     match node:
         case (
             ast.Assign(targets=[ast.Name(id="pytestmark")], value=value)
@@ -108,7 +108,7 @@ def _is_mark(called: ast.expr) -> bool:
 
 
 def page() -> str:
-    """The page as the tests are now. Raises KeyError for a mark whose number is no case."""
+    """The page for the current tests. Raises KeyError for a mark with an unknown number."""
     tests = marked(sorted(TESTS.rglob("test_*.py")))
     rows = {number: f"| {number} | {given} | {right} | " for number, (given, right) in CASES.items()}
     for number, names in tests.items():
@@ -117,7 +117,7 @@ def page() -> str:
 
 
 def main() -> int:
-    """Write the page, or say that it is stale."""
+    """Write the page, or report that it is stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is stale")
     if not parser.parse_args().check:

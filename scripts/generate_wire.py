@@ -1,7 +1,7 @@
-"""Generate tidings/wire/ from proto/tidings/v1/*.proto; with --check, only say whether it is fresh.
+"""Generate tidings/wire/ from proto/tidings/v1/*.proto. With --check, only report whether it is up to date.
 
-protoc writes `tidings/v1/<name>_pb2.py`; we keep flat modules `tidings.wire.<name>_pb2`, so that the
-committed code lives inside the package, and rewrite the imports between them accordingly.
+protoc writes `tidings/v1/<name>_pb2.py`. This script moves them to `tidings.wire.<name>_pb2`, so that the
+generated code is inside the package, and rewrites the imports between them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SIBLING_IMPORT = re.compile(r"^from tidings\.v1 import ", re.MULTILINE)
 
 
 def generated() -> dict[str, str]:
-    """What tidings/wire/ must hold: file name to text."""
+    """The generated files of tidings/wire/: text by file name."""
     protos = sorted(PROTO_ROOT.glob("tidings/v1/*.proto"))
     if not protos:
         raise SystemExit(f"no .proto files below {PROTO_ROOT}/tidings/v1")
@@ -40,7 +40,7 @@ def generated() -> dict[str, str]:
 
 
 def committed() -> dict[str, str]:
-    """What tidings/wire/ does hold: file name to text."""
+    """The existing files of tidings/wire/: text by file name."""
     return {path.name: path.read_text() for pattern in ("*.py", "*.pyi") for path in WIRE.glob(pattern)}
 
 

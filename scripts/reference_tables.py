@@ -1,6 +1,6 @@
-"""Write the tables of docs/OPERATIONS.md that come from the code: settings and metrics; --check only says if fresh.
+"""Write the generated tables of docs/OPERATIONS.md: settings and metrics. With --check, only compare.
 
-Each table stands between two marker lines; what is between them is never edited by hand.
+Each table is between two marker lines. The text between them is never edited by hand.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SERVICES: Mapping[str, type[BaseModel]] = {
 
 
 def settings_table() -> str:
-    """Every setting of every service: variable, default, who reads it, meaning."""
+    """Every setting of every service: variable, default, reading services, meaning."""
     readers: dict[str, list[str]] = {}
     rows: dict[str, tuple[str, str]] = {}
     for service, settings in SERVICES.items():
@@ -81,7 +81,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def page(text: str) -> str:
-    """The page with its tables as the code is now; KeyError for a marker that no table answers to."""
+    """The page with its tables for the current code. Raises KeyError for an unknown marker."""
     tables = {"settings": settings_table, "metrics": metrics_table}
 
     def fill(found: re.Match[str]) -> str:

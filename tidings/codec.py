@@ -119,7 +119,7 @@ def _command_problem(command: Command) -> str | None:
     if not _stamps_make_sense(command.stamps):
         return "a stamped limit is missing"
     if command.WhichOneof("action") is None:
-        return "no action that this version knows"
+        return "no action that this version supports"
     return _post_problem(command.post) if command.HasField("post") else _group_command_problem(command)
 
 
@@ -214,7 +214,7 @@ def decode_delivery(value: bytes | None) -> Delivery:
     delivery = _decode(Delivery, value, UnreadableRecord)
     content = delivery.WhichOneof("content")
     if content is None:
-        raise UnreadableRecord("deliveries: no content that this version knows")
+        raise UnreadableRecord("deliveries: no content that this version supports")
     if content == "inbox_item":
         _check_rules(delivery.inbox_item.stamps)
         if not (delivery.inbox_item.HasField("source") and _stamps_make_sense(delivery.inbox_item.stamps)):
@@ -244,5 +244,5 @@ def _decode(kind: type[_M], value: bytes | None, failure: type[Exception]) -> _M
 def _check_rules(stamps: Stamps) -> None:
     if stamps.rules not in KNOWN_RULES:
         raise UnknownRules(
-            f"rules {stamps.rules} are not among {sorted(KNOWN_RULES)}: deploy the version that knows them"
+            f"rules {stamps.rules} are not among {sorted(KNOWN_RULES)}: deploy a version that supports them"
         )

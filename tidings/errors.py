@@ -6,7 +6,7 @@ TidingsError
 │   └── StoreUnavailable      the tables did not confirm; the outcome is unknown
 ├── Backpressure              a bound is full: the source waits
 ├── PoisonRecord              a record before the ack cannot be decoded: to dead-letters
-├── PartitionStopped          this partition stands still until an operator acts
+├── PartitionStopped          this partition is stopped until an operator acts
 │   ├── UnreadableRecord      a record after the ack: skipping it would lose a message
 │   ├── UnknownRules          the code is older than the record
 │   ├── LostLogTail           the tables hold more than the log
@@ -43,7 +43,7 @@ class PoisonRecord(TidingsError):
 
 
 class PartitionStopped(TidingsError):
-    """One partition stands still, and the record is not committed. The text says what the operator can do."""
+    """One partition is stopped, and the record is not committed. The text says what the operator can do."""
 
 
 class UnreadableRecord(PartitionStopped):

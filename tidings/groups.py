@@ -14,7 +14,7 @@ Mode = Literal["write", "read"]
 Role = Literal["owner", "admin", "member"]
 # The role owner is given by a transfer of the group alone.
 GivenRole = Literal["admin", "member"]
-# The members to whom a setting gives a right.
+# The members that have a right by a setting.
 Who = Literal["all", "admins"]
 
 ALL: Who = "all"
@@ -29,18 +29,18 @@ ROLES: Mapping[str, int] = MappingProxyType({name: role for role, name in ROLE_N
 SHARE_HISTORY = "share_history"
 WHO_CAN_SEND = "who_can_send"
 WHO_CAN_ADD = "who_can_add"
-# Those of a group that was made without settings; the names are all that there are.
+# The settings of a group that was made without any. These are all names of settings.
 DEFAULT_SETTINGS: Mapping[str, bool | Who] = MappingProxyType(
     {SHARE_HISTORY: False, WHO_CAN_SEND: ALL, WHO_CAN_ADD: ALL}
 )
 
-# PROTOCOL: users whom one group command may name besides its sender.
+# PROTOCOL: the most users that one group command may name, without its sender.
 COMMAND_USERS = 500
 GROUP_NAME_POINTS = 128
 
 
 def mode_name(mode: int) -> Mode:
-    """PROTOCOL's word for the mode of a row; rows of before groups had modes count as written."""
+    """PROTOCOL's name for the mode of a row. Rows from before modes existed count as write diffusion."""
     return MODE_NAMES.get(mode, "write")
 
 

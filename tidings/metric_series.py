@@ -81,7 +81,7 @@ SERIES: Sequence[Series] = (
     _services(metrics.INBOX_ROWS, ("fanout",)),
     _services(metrics.PUSHES, ("fanout",), *_one("write", "read")),
     _services(metrics.WATERMARKS, ("receipts",)),
-    _services(metrics.STRANGERS_WATERMARKS, ("receipts",)),
+    _services(metrics.WATERMARKS_DROPPED, ("receipts",), *_one("not_a_member")),
     _services(metrics.CONNECTIONS, (GATEWAY,)),
     _services(metrics.CONNECTIONS_MOST, (GATEWAY,)),
     _services(metrics.REFUSED_SOCKETS, (GATEWAY,), *_one("full", "draining")),
@@ -93,7 +93,7 @@ SERIES: Sequence[Series] = (
     _services(metrics.SESSION_LISTS, (GATEWAY,), *_one("kept", "read")),
     _services(metrics.HISTORY_CACHE_BYTES, (GATEWAY,)),
     _services(metrics.SEND_SECONDS, (GATEWAY,)),
-    # Not in advance: all routes, statuses and buckets would be thousands of series, nearly all of them 0.
+    # Not created in advance, because all routes, statuses and buckets would be thousands of series, mostly 0.
     _services(metrics.HTTP_SECONDS, (GATEWAY,)),
 )
 

@@ -109,9 +109,9 @@ LOOP_LAG_SECONDS = _gauge(
 )
 CLOCK_SKEW_SECONDS = _gauge(
     "tidings_clock_skew_seconds",
-    "how far the broker's clock is ahead of this process's (below 0: behind), as of its last append; "
-    "0 where the append took longer than they differ",
-    "beyond 2 s either way: look at NTP on the machine that differs from the others; log time decides about ids, mutes",
+    "how far the broker's clock is ahead of this process's (below 0: behind), as of its last append. "
+    "0 if the append took longer than the difference",
+    "beyond 2 s either way: look at NTP on the machine that differs from the others. Mutes end by log time",
 )
 SERVER_SILENT_SECONDS = _gauge(
     "tidings_server_silent_seconds",
@@ -133,10 +133,11 @@ PUSHES = _counter(
     "mode",
 )
 WATERMARKS = _counter("tidings_watermarks_total", "watermarks that moved", "none")
-STRANGERS_WATERMARKS = _counter(
-    "tidings_strangers_watermarks_total",
-    "watermarks dropped because their user is not in the group",
+WATERMARKS_DROPPED = _counter(
+    "tidings_watermarks_dropped_total",
+    "watermarks that receipts dropped, by reason: not_a_member (of the group)",
     "a few are normal after removals; many: a gateway has outdated members",
+    "reason",
 )
 CONNECTIONS = _gauge("tidings_connections", "live connections of this gateway", "uneven: see the balancer")
 CONNECTIONS_MOST = _gauge(
@@ -167,7 +168,7 @@ FRAMES = _counter(
 COMMANDS = _counter(
     "tidings_commands_total",
     "commands published by outcome: published, unknown, refused",
-    "unknown: the log did not answer within 5 s",
+    "unknown: Kafka did not answer within 5 s",
     "outcome",
 )
 PUSH_RECORDS = _counter(
@@ -178,14 +179,14 @@ PUSH_RECORDS = _counter(
 )
 HISTORY_BLOCKS = _counter(
     "tidings_history_blocks_total",
-    "blocks of 64 messages that were asked for, by outcome: hit (in memory), read, joined (a read under way)",
+    "requested blocks of 64 messages, by outcome: hit (in memory), read, joined (a read under way)",
     "few hits while the cache is full: raise TIDINGS_HISTORY_CACHE_BYTES",
     "outcome",
 )
 SESSION_LISTS = _counter(
     "tidings_session_lists_total",
-    "pages of session lists by where their order came from: kept (in memory, brought forward), read (all heads)",
-    "mostly read: more users list their sessions than a gateway keeps orders for; run more gateways",
+    "pages of session lists by source of their order: kept (in memory, updated from the inbox), read (all heads)",
+    "mostly read: more users list their sessions than a gateway can cache; run more gateways",
     "outcome",
 )
 HISTORY_CACHE_BYTES = _gauge("tidings_history_cache_bytes", "bytes of the messages that a gateway keeps", "none")

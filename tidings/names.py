@@ -7,11 +7,11 @@ import unicodedata
 
 import regex
 
-# Unicode classifies these as symbols, letters and a mark, but they are invisible, and no property states it: BRAILLE
-# PATTERN BLANK, MUSICAL SYMBOL NULL NOTEHEAD, EGYPTIAN HIEROGLYPH FULL BLANK and HALF BLANK, and KHITAN SMALL SCRIPT
-# FILLER.
+# Unicode classifies these as symbols, letters and a mark, but they are invisible, and no property states it. They are
+# BRAILLE PATTERN BLANK, MUSICAL SYMBOL NULL NOTEHEAD, EGYPTIAN HIEROGLYPH FULL BLANK and HALF BLANK, and KHITAN SMALL
+# SCRIPT FILLER.
 _BLANK = r"\u2800\U0001D159\U00013441\U00013442\U00016FE4"
-# A letter whose shape depends on the letters beside it, as in Arabic, Syriac and Mongolian.
+# A letter whose shape depends on adjacent letters, as in Arabic, Syriac and Mongolian.
 _JOINING = r"[\p{Joining_Type=Dual_Joining}\p{Joining_Type=Right_Joining}\p{Joining_Type=Left_Joining}]"
 # A letter of a script with viramas: a consonant or an independent vowel.
 _INDIC = r"[\p{L}--\p{Indic_Syllabic_Category=Other}]"
@@ -24,14 +24,14 @@ _IN_PLACE = regex.compile(
     r"(?V1)(?=\p{Default_Ignorable_Code_Point})(?:"
     # a joiner between two emoji: a family
     r"(?<=\p{Extended_Pictographic}[\uFE0F\p{Emoji_Modifier}]?)\u200D(?=\p{Extended_Pictographic})"
-    # a joiner inside a word, beside a letter that joins: Persian, also behind a number or a Latin acronym
+    # a joiner inside a word, next to a letter that joins: Persian, also behind a number or a Latin acronym
     rf"|(?<={_JOINING}\p{{M}}*)\p{{Join_Control}}(?=[\p{{L}}\p{{N}}])"
     rf"|(?<=[\p{{L}}\p{{M}}\p{{N}}])\p{{Join_Control}}(?={_JOINING})"
-    # a joiner after a virama, as in domain names (RFC 5892, A.1 and A.2): Sinhala, Malayalam's chillu, and Telugu,
-    # whose keyboards end words with it; or before a virama inside a word: Bengali
+    # a joiner after a virama, as in domain names (RFC 5892, A.1 and A.2): Sinhala, Malayalam's chillu, and Telugu
+    # (keyboards end words with it). A joiner before a virama inside a word: Bengali
     rf"|(?<={_INDIC}\p{{M}}*{_VIRAMA})\p{{Join_Control}}(?!\p{{M}})"
     rf"|(?<={_INDIC}\p{{M}}*)\u200D(?={_VIRAMA}{_INDIC})"
-    # a non-joiner beside a sign that moves with the vowel: Khmer
+    # a non-joiner next to a sign that moves with the vowel: Khmer
     rf"|(?<={_INDIC}\p{{M}}*)\u200C(?={_SHIFTER})|(?<={_INDIC}\p{{M}}*{_SHIFTER})\u200C(?=\p{{M}})"
     # a variant of an emoji, as text or picture; a digit varies in a keycap only
     r"|(?<=[0-9#*])\uFE0F(?=\u20E3)|(?<=[\p{Emoji}--[0-9#*\p{Emoji_Modifier}\p{Regional_Indicator}]])[\uFE0E\uFE0F]"
@@ -48,8 +48,8 @@ _IN_PLACE = regex.compile(
     r"|(?<=\U0001F3F4)[\U000E0030-\U000E0039\U000E0061-\U000E007A]{3,6}\U000E007F"
     r")"
 )
-# Controls, surrogates, private use, unassigned (also noncharacters), line ends, invisible characters; marks of
-# direction, format characters except the visible ones of Arabic numbers, the object replacement character.
+# Controls, surrogates, private use, unassigned (also noncharacters), line ends, invisible characters. Also marks of
+# direction, format characters except the visible ones of Arabic numbers, and the object replacement character.
 _REFUSED = regex.compile(
     r"(?V1)[\p{Cc}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\uFFFC"
     rf"{_BLANK}"
@@ -65,7 +65,7 @@ def name_fault(text: str) -> str | None:
         return None
     shown = _IN_PLACE.sub("", text)
     if (refused := _REFUSED.search(shown)) is not None:
-        return f"take {_named(refused[0])} out: it is not drawn, or it changes how what stands beside it is drawn"
+        return f"remove {_named(refused[0])}: it is invisible, or it changes how the text next to it is drawn"
     if (mark := _LONE_MARK.search(shown)) is not None:
         return f"put a letter before {_named(mark[0])}, which combines with it"
     if _VISIBLE.search(shown) is None:

@@ -1,8 +1,8 @@
 """Refuse manifests that cannot work, without a cluster and without a network: `python -m deploy.k8s.check`.
 
-Every manifest is held against Kubernetes' own schema, strictly (an unknown field is an error), and against
-what only this project knows: which settings a service reads, what its pods may do, that a directory and
-its kustomization name the same files. Prints one line a problem; exits with 1 if there are any.
+Every manifest is checked against Kubernetes' own schema, and an unknown field is an error. It is also checked against
+the rules of this project: the settings that a service reads, and the rights of its pods. A directory and its
+kustomization must name the same files. Prints one line per problem, and exits with 1 if there are any.
 """
 
 import re
@@ -24,10 +24,10 @@ from services.receipts.settings import ReceiptsSettings
 from tidings.runtime.settings import CassandraSettings, KafkaSettings
 
 HERE = Path(__file__).resolve().parent
-# The oldest version that is meant to work; the package carries its schemas.
+# The oldest supported version. The package has its schemas.
 KUBERNETES = "1.34"
 KUSTOMIZATION = "kustomization.yaml"
-# What our kustomizations use, so that a misspelt key is found here and not at the first apply.
+# The keys that our kustomizations use, so that this check finds a misspelt key before the first apply.
 KUSTOMIZATION_KEYS = {
     "apiVersion",
     "kind",
@@ -52,17 +52,17 @@ Manifest = dict[str, Any]
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A key that stands twice in one mapping is an error: plain YAML keeps the last one silently."""
+    """Refuses a mapping with a repeated key, because plain YAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]
         if twice := {key for key in keys if keys.count(key) > 1}:
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {', '.join(map(str, twice))} stands twice")
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {', '.join(map(str, twice))} is given twice")
         return super().construct_mapping(node, deep)
 
 
 def problems(root: Path = HERE) -> list[str]:
-    """One line for everything that is wrong below `root`: each directory with a kustomization in it."""
+    """One line per problem in the directories below `root` that have a kustomization."""
     found: list[str] = []
     for kustomization in sorted(root.rglob(KUSTOMIZATION)):
         folder = kustomization.parent
@@ -77,7 +77,7 @@ def _folder_problems(folder: Path) -> Iterator[str]:
         yield f"{KUSTOMIZATION}: {error}"
         return
     for key in kustomization.keys() - KUSTOMIZATION_KEYS:
-        yield f"{KUSTOMIZATION}: {key} is not a key that this check knows"
+        yield f"{KUSTOMIZATION}: {key} is not a key that this check supports"
     env_files = [name for generator in kustomization.get("configMapGenerator", ()) for name in generator["envs"]]
     resources = kustomization.get("resources", [])
     yield from _reference_problems(folder, [*resources, *env_files])
@@ -97,7 +97,7 @@ def _documents(path: Path) -> list[Manifest]:
 
 
 def _reference_problems(folder: Path, named: list[str]) -> Iterator[str]:
-    """The kustomization names what is there, and all of it."""
+    """Check that the kustomization names all files of its directory, and no others."""
     for name in named:
         target = folder / name
         if not (target.is_file() or (target / KUSTOMIZATION).is_file()):
@@ -125,7 +125,7 @@ def _file_problems(path: Path) -> Iterator[str]:
             yield from (f"{where}: {problem}" for problem in _workload_problems(manifest))
 
 
-# --- what only this project knows -----------------------------------------------------------------
+# --- rules of this project ------------------------------------------------------------------------
 
 
 def _workload_problems(manifest: Manifest) -> Iterator[str]:
@@ -161,9 +161,9 @@ def _container_problems(container: Manifest) -> Iterator[str]:
     readable = _settings_of(container["name"])
     for variable in container.get("env", ()):
         if variable["name"] not in readable:
-            yield f"env {variable['name']} is no setting that {container['name']} reads"
+            yield f"env {variable['name']} is not a setting that {container['name']} reads"
         if "value" in variable and _is_secret(variable["name"]):
-            yield f"env {variable['name']} is a secret and stands here as text; refer to a Secret"
+            yield f"env {variable['name']} is a secret given as text; refer to a Secret"
 
 
 def _image_problems(where: str, image: str) -> Iterator[str]:
@@ -177,15 +177,15 @@ def _env_file_problems(path: Path) -> Iterator[str]:
     names = [line.partition("=")[0] for line in lines]
     for name in names:
         if name not in known:
-            yield f"{path.name}: {name} is no setting of any service"
+            yield f"{path.name}: {name} is not a setting of any service"
         elif _is_secret(name):
             yield f"{path.name}: {name} is a secret; refer to a Secret instead"
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{path.name}: {name} stands twice"
+        yield f"{path.name}: {name} is given twice"
 
 
 def _settings_of(container: str) -> dict[str, bool]:
-    """Environment variable to whether it is secret, for the service (or the init job) of that name."""
+    """The settings of a service (or the init job): by environment variable, whether it is secret."""
     if container == "init":
         return _variables((KafkaSettings, CassandraSettings))
     if container not in SERVICES:

@@ -1,6 +1,6 @@
-"""Whether a pod has the time that its service may need to end: preStop, drain, and what follows.
+"""Checks that a pod's grace period covers the longest end of its service: preStop, drain, and the steps after it.
 
-The settings of a folder are those of the folders that its kustomization names, and its own on top.
+The settings of a folder are those of the folders that its kustomization names, overridden by its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +19,9 @@ Documents = Callable[[Path], list[Manifest]]
 
 KUSTOMIZATION = "kustomization.yaml"
 DRAIN_VARIABLE = "TIDINGS_DRAIN_S"
-# What follows the drain of a gateway: the calls in progress, flush and goodbye, and four clients to close.
+# After the drain of a gateway: the calls in progress, flush and goodbye, and four clients to close.
 GATEWAY_S = LAST_CALLS_S + 2 * GOODBYE_S + 4 * STOP_S
-# The round in hand, the hints, and the clients to close: at most six, fanout's.
+# The current round, the hints, and the clients to close: at most six, in fanout.
 WORKER_S = DRAIN_S + HINTS_S + 6 * STOP_S
 ENDINGS_S: Mapping[str, float] = {"gateway": GATEWAY_S, "persister": WORKER_S, "fanout": WORKER_S, "receipts": WORKER_S}
 
@@ -54,7 +54,7 @@ def _pod_problems(workload: str, pod: Manifest, drain_s: float | None) -> Iterat
 
 
 def _drain_s(folder: Path, kustomization: Manifest, documents: Documents) -> float | None:
-    """As the pods of this folder would have it."""
+    """The drain time that the pods of this folder get."""
     found = None
     for name in kustomization.get("resources", ()):
         if (folder / name / KUSTOMIZATION).is_file():
@@ -79,7 +79,7 @@ def _manifests(folder: Path, kustomization: Manifest, documents: Documents) -> I
             try:
                 yield from documents(target)
             except yaml.YAMLError:
-                continue  # told by the check of the file
+                continue  # the check of the file reports it
 
 
 def _number(text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|run|status|jars`: what `make up`, `make down`, `make run` … call."""
+"""`python -m deploy.local up|down|run|status|jars`: the commands behind `make up`, `make down`, `make run` …"""
 
 import argparse
 import os
@@ -56,7 +56,7 @@ def down(run_dir: Path) -> int:
 
 
 def run(run_dir: Path) -> int:
-    """Up in the foreground: Ctrl-C, SIGTERM or a failure half-way stops everything; a second Ctrl-C kills it."""
+    """Start in the foreground. Ctrl-C, SIGTERM or a failed start stops everything; a second Ctrl-C kills it."""
     signal.signal(signal.SIGTERM, _interrupt)
     stack = _wanted(run_dir)
     try:
@@ -75,10 +75,10 @@ def run(run_dir: Path) -> int:
 
 
 def status(run_dir: Path) -> int:
-    """Print what runs; 0 only if all of it is ready."""
+    """Print the running processes. Returns 0 only if all are ready."""
     stack = Stack.stored(run_dir)
     if stack is None:
-        print(f"nothing was started below {run_dir}; `make up` starts it")
+        print(f"nothing was started below {run_dir}; `make up` starts the stack")
         return 1
     names = stack.names() + [name for name in stack.running() if name not in stack.names()]
     health = {name: stack.health(name) for name in names}
@@ -91,14 +91,14 @@ def status(run_dir: Path) -> int:
 
 
 def fetch(run_dir: Path) -> int:
-    """Fetch the jars of both servers unless they are there; the tests do it before their time-outs run."""
+    """Fetch the jars of both servers unless they exist. The tests call it before their time-outs start."""
     for server in ("kafka", "cassandra"):
         jars(server, DEFAULT_JARS_CACHE)
     return 0
 
 
 def _wanted(run_dir: Path) -> Stack:
-    """The stack the environment asks for. Raises StartFailed if one runs here on other ports."""
+    """The stack that the environment describes. Raises StartFailed if one runs here on other ports."""
     counts = Counts(**{name.name: int(os.environ.get(name.name.upper()) or 1) for name in fields(Counts)})
     stack = Stack(run_dir, ports_asked(os.environ), counts)
     stored = Stack.stored(run_dir)
@@ -119,13 +119,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(stack: Stack) -> None:
-    """Say when a process ends, until interrupted; nothing is restarted by itself."""
+    """Report each process that ends, until interrupted. No process is restarted automatically."""
     running = set(stack.running())
     while True:
         time.sleep(WATCH_S)
         now = set(stack.running())
         for name in sorted(running - now):
-            print(f"{name} ended ({stack.process(name).log_file}); `make up` brings it back", flush=True)
+            print(f"{name} ended ({stack.process(name).log_file}); `make up` starts it again", flush=True)
         running = now
 
 

@@ -10,7 +10,7 @@ from deploy.local.process import Process
 
 LOG_CONFIG = Path(__file__).parent / "conf" / "cassandra-logback.xml"
 
-# What Cassandra 5.0 reaches for inside JDK 17 (its own start script passes the same).
+# The packages of JDK 17 that Cassandra 5.0 needs (its own start script has the same list).
 EXPORTS = (
     "java.base/java.lang.ref",
     "java.base/jdk.internal.misc",
@@ -43,9 +43,9 @@ OPENS = (
 
 
 def start_cassandra(process: Process, jars_cache: Path, port: int, storage_port: int, heap_mb: int = 1024) -> None:
-    """Start the node with its data in `<run dir>/<name>/`; data that is there is kept.
+    """Start the node with its data in `<run dir>/<name>/`. Existing data is kept.
 
-    Returns when the process runs, not when it is ready (see `probes.cassandra_answers`).
+    Returns when the process runs, which is before it is ready (`probes.cassandra_answers`).
     """
     directory = process.log_file.parent / process.name
     directory.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def _jvm_flags(directory: Path, config: Path) -> list[str]:
         "cassandra.skip_wait_for_gossip_to_settle": 0,
         "cassandra.initial_token": 0,
         "io.netty.tryReflectionSetAccessible": "true",
-        "java.io.tmpdir": directory,  # its unpacked libraries stay behind when it is killed
+        "java.io.tmpdir": directory,  # unpacked libraries remain there after a kill
         "java.net.preferIPv4Stack": "true",
         "jdk.attach.allowAttachSelf": "true",
         "logback.configurationFile": LOG_CONFIG,
@@ -79,7 +79,7 @@ def _jvm_flags(directory: Path, config: Path) -> list[str]:
     opens = [f"--add-opens={name}=ALL-UNNAMED" for name in OPENS]
     return [
         "-Xss256k",
-        "-XX:+UseSerialGC",  # a small heap on few cores: the parallel collectors' threads only get in the way
+        "-XX:+UseSerialGC",  # for a small heap on few cores, where threads of parallel collectors cost more
         "-XX:+ExitOnOutOfMemoryError",
         *exports,
         *opens,
@@ -88,10 +88,10 @@ def _jvm_flags(directory: Path, config: Path) -> list[str]:
 
 
 def _settings(directory: Path, port: int, storage_port: int) -> dict[str, object]:
-    """cassandra.yaml. The batch thresholds and the segment size are what the persister's batches rely on:
+    """The content of cassandra.yaml. The persister needs its batch thresholds and segment size.
 
-    the default fail threshold (50 KiB) refuses larger batches over several partitions, and the largest mutation
-    is half a commit log segment, while ours go up to 512 KiB in batches up to 1 MiB.
+    The persister's mutations have up to 512 KiB, in batches up to 1 MiB. The default fail threshold (50 KiB) refuses
+    larger batches over several partitions. The largest mutation is half a commit log segment.
     """
     return {
         "cluster_name": "tidings-local",
@@ -117,7 +117,7 @@ def _settings(directory: Path, port: int, storage_port: int) -> dict[str, object
         "commitlog_sync_period": "10000ms",
         "commitlog_segment_size": "16MiB",
         "auto_snapshot": False,
-        # Rows on their way to disk are off the heap, in few objects: the collector has half as much to copy (ADR 20).
+        # Memtable rows are off the heap, so that the garbage collector copies half as much (ADR 20).
         "memtable_allocation_type": "offheap_objects",
         "memtable": {"configurations": {"default": {"class_name": "TrieMemtable"}}},
         "disk_access_mode": "standard",

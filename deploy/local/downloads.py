@@ -1,6 +1,6 @@
-"""Kafka and Cassandra as plain jars, fetched once with the ordinary Maven client.
+"""Fetches the jars of Kafka and Cassandra once, with the ordinary Maven client.
 
-Two poms, because the two want different logging backends; and one small agent of our own, compiled here.
+There are two poms, because the servers need different logging backends. One small agent is compiled here.
 """
 
 import fcntl
@@ -20,18 +20,18 @@ COMPILE_TIMEOUT_S = 120
 
 
 class JarsMissing(Exception):
-    """The jars could not be fetched; the text says why and what to do."""
+    """The jars could not be fetched. The text gives the cause and what to do."""
 
 
 def missing_tools() -> list[str]:
-    """The programs this machine lacks to run the real servers."""
+    """The programs that the real servers need and this machine does not have."""
     return [name for name in ("java", "mvn") if shutil.which(name) is None]
 
 
 def jars(server: str, cache: Path) -> Path:
-    """The directory that holds the jars of "kafka" or "cassandra"; blocks for the download the first time.
+    """The directory with the jars of "kafka" or "cassandra". The first call blocks for the download.
 
-    Safe to call from several processes at once. Raises JarsMissing.
+    Several processes may call it at the same time. Raises JarsMissing.
     """
     pom = POMS / server / "pom.xml"
     directory = cache / f"{server}-{sha256(pom.read_bytes()).hexdigest()[:12]}"
@@ -63,7 +63,7 @@ def _fetch(pom: Path, directory: Path) -> None:
 
 
 def quiet_workers(cassandra_jars: Path, cache: Path) -> Path | None:
-    """The agent that keeps Cassandra's workers from spinning, compiled once; None where there is no compiler."""
+    """The agent that stops Cassandra's workers from spinning, compiled once. None without a compiler."""
     jar = cache / f"quiet-workers-{sha256(AGENT_SOURCE.read_bytes()).hexdigest()[:12]}.jar"
     if shutil.which("javac") is None or shutil.which("jar") is None:
         return None

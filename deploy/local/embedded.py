@@ -34,13 +34,13 @@ from tidings_client import development_tokens
 from tidings_client.echo import run as run_echo
 
 BANNER = """
-  EMBEDDED: everything runs in this one process, on a log and tables in memory.
-  Nothing is kept: when it ends, every message is gone. For real servers: make run (needs JDK 17 and Maven).
+  EMBEDDED: all services run in this one process, with broker and tables in memory.
+  No message is kept when it ends. For real servers: make run (needs JDK 17 and Maven).
 """
 
 
 def main() -> None:
-    """Entry point. PORT_BASE, GATEWAY_PORT, GATEWAY_ADMIN_PORT and RUN_DIR as for the real stack."""
+    """Entry point. Reads PORT_BASE, GATEWAY_PORT, GATEWAY_ADMIN_PORT and RUN_DIR as the real stack does."""
     ports = ports_asked(os.environ)
     taken = [port for port in (ports.gateway, ports.gateway_admin) if not is_free(port)]
     if taken:
@@ -64,15 +64,15 @@ def main() -> None:
 
 @contextlib.asynccontextmanager
 async def embedded(process: ProcessSettings, port: int, health: Health, stopping: asyncio.Event) -> AsyncIterator[str]:
-    """Serve while the block runs; yields the gateway's URL once it listens. Sets `stopping` at the end.
+    """Serve while the block runs. Yields the gateway's URL once it listens. Sets `stopping` at the end.
 
-    Port 0 picks a free one. Raises what a service raises.
+    Port 0 picks a free one. Raises the error of a service.
     """
     broker, store = MemoryBroker(), MemoryStore(SystemClock())
     kafka = KafkaSettings()
     await initialise(broker.admin(), kafka.sizes(), kafka.replication)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    # Far below the limit of open files of a desktop, which would be warned about.
+    # Far below a desktop's limit of open files, which would cause a warning.
     clients = HttpSettings(http_host=HOST, http_port=port, max_connections=500)
     tokens = TokenSettings(dev_key_file=str(_token_key_file()))
     gateway_settings = GatewaySettings(process=process, http=clients, tokens=tokens, kafka=kafka)

@@ -12,15 +12,15 @@ from deploy.local.process import Process, StartFailed
 
 LOG_CONFIG = Path(__file__).parent / "conf" / "kafka-log4j2.xml"
 FORMAT_TIMEOUT_S = 60
-# A broker that was killed is let in again when its old session has ended: 3 s instead of 9.
+# A killed broker can register again when its old session has ended: after 3 s instead of 9.
 SESSION_TIMEOUT_MS, HEARTBEAT_MS = 3000, 500
 OFFSETS_RETENTION_MINUTES = 30 * 24 * 60  # as in production: a group that rests for days keeps its marks
 
 
 def start_kafka(process: Process, jars_cache: Path, port: int, controller_port: int, heap_mb: int = 512) -> None:
-    """Start the broker with its data in `<run dir>/<name>/`; data that is there is kept.
+    """Start the broker with its data in `<run dir>/<name>/`. Existing data is kept.
 
-    Returns when the process runs, not when it is ready (see `probes.kafka_answers`).
+    Returns when the process runs, which is before it is ready (`probes.kafka_answers`).
     """
     directory = process.log_file.parent / process.name
     directory.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def start_kafka(process: Process, jars_cache: Path, port: int, controller_port: 
         _format(config, env)
     java = ["java", f"-Xmx{heap_mb}m", f"-Xms{heap_mb // 2}m", "-XX:+UseSerialGC"]
     java.append("-XX:+ExitOnOutOfMemoryError")
-    java.append(f"-Djava.io.tmpdir={directory}")  # its unpacked libraries stay behind when it is killed
+    java.append(f"-Djava.io.tmpdir={directory}")  # unpacked libraries remain there after a kill
     process.start([*java, f"-Dlog4j2.configurationFile={LOG_CONFIG}", "kafka.Kafka", str(config)], env)
 
 
@@ -46,7 +46,7 @@ def _format(config: Path, env: dict[str, str]) -> None:
 
 
 def _cluster_id() -> str:
-    """What `StorageTool random-uuid` prints (16 bytes in URL-safe base64), without starting a JVM for it."""
+    """An id as `StorageTool random-uuid` prints it (16 bytes in URL-safe base64), without starting a JVM."""
     return "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
 
 
@@ -72,7 +72,7 @@ def _server_properties(data: Path, port: int, controller_port: int) -> str:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "log.cleaner.dedupe.buffer.size": 2097152,
-        # One client machine and few cores: the defaults (3 and 8) only add switches between threads.
+        # On one machine with few cores the defaults (3 and 8) only add context switches.
         "num.network.threads": 1,
         "num.io.threads": 2,
     }

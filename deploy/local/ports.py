@@ -1,4 +1,4 @@
-"""Where each process of the stack listens."""
+"""The ports of the stack's processes."""
 
 import random
 import socket
@@ -8,14 +8,14 @@ from dataclasses import dataclass, fields, replace
 from deploy.local.probes import HOST
 
 BLOCK = 64
-# Below the range from which Linux takes the ports of outgoing connections (32768 on): nobody can be given one
-# of ours while a process is down and about to be brought back on the same port.
+# Below the range of ports that Linux uses for outgoing connections (from 32768). Otherwise another program could get a
+# port of the stack while its process is restarting.
 FIRST_FREE, LAST_FREE = 20_000, 32_000
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of a stack; those of services are for ordinal 0, others follow (up to 10 of each)."""
+    """The ports of a stack. Those of services are for ordinal 0; other ordinals follow (up to 10 of each)."""
 
     kafka: int = 9092
     kafka_controller: int = 9093
@@ -33,7 +33,7 @@ class Ports:
 
 
 def free_ports() -> Ports:
-    """Ports that nobody listens on now, all in one block. Raises OSError when 200 blocks are all in use."""
+    """Free ports, all in one block. Raises OSError if 200 blocks are in use."""
     for _ in range(200):
         base = random.randrange(FIRST_FREE, LAST_FREE - BLOCK, BLOCK)
         if all(is_free(port) for port in range(base, base + BLOCK)):
@@ -42,7 +42,7 @@ def free_ports() -> Ports:
 
 
 def block(base: int) -> Ports:
-    """All ports of a stack from one number on."""
+    """The ports of a stack, counted from one number."""
     return Ports(
         kafka=base,
         kafka_controller=base + 1,
@@ -57,19 +57,19 @@ def block(base: int) -> Ports:
 
 
 def ports_asked(environment: Mapping[str, str]) -> Ports:
-    """PORT_BASE, and above it each port singly; the defaults without either."""
+    """The ports from PORT_BASE, or the defaults, with single ports replaced by their own variables."""
     base = environment.get("PORT_BASE")
     chosen = {field: int(environment[name]) for name, field in port_settings().items() if environment.get(name)}
     return replace(block(int(base)) if base else Ports(), **chosen)
 
 
 def port_settings() -> dict[str, str]:
-    """Setting to field: GATEWAY_PORT to gateway, GATEWAY_ADMIN_PORT to gateway_admin …"""
+    """The field of each setting: gateway for GATEWAY_PORT, gateway_admin for GATEWAY_ADMIN_PORT …"""
     return {f"{field.name.upper()}_PORT": field.name for field in fields(Ports)}
 
 
 def is_free(port: int) -> bool:
-    """Whether no process listens there now."""
+    """Whether no process listens on this port."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

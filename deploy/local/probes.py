@@ -1,4 +1,4 @@
-"""Readiness by a real answer, not by an open port: one request in each server's own protocol."""
+"""Checks readiness with one request in each server's own protocol, because an open port is not enough."""
 
 import http.client
 import socket
@@ -15,10 +15,10 @@ CQL_SUPPORTED = 0x06
 
 
 def kafka_answers(port: int) -> bool:
-    """Whether the broker answers a Metadata request and counts itself among the living brokers.
+    """Whether the broker answers a Metadata request and lists at least one broker.
 
-    https://kafka.apache.org/protocol: size, api key, version, correlation id, client id, no topics;
-    the answer is size, correlation id, number of brokers.
+    https://kafka.apache.org/protocol: the request is size, api key, version, correlation id, client id, no topics.
+    The answer is size, correlation id, number of brokers.
     """
     request = struct.pack(">hhihi", METADATA_API, METADATA_VERSION, 1, -1, 0)
     answer = _exchange(port, struct.pack(">i", len(request)) + request, 12)
@@ -32,7 +32,7 @@ def cassandra_answers(port: int) -> bool:
 
 
 def service_health(admin_port: int) -> str:
-    """What `/readyz` says in one word: ready, unready, or no answer."""
+    """The result of `/readyz`: ready, unready, or no answer."""
     connection = http.client.HTTPConnection(HOST, admin_port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
@@ -44,7 +44,7 @@ def service_health(admin_port: int) -> str:
 
 
 def _exchange(port: int, request: bytes, answer_bytes: int) -> bytes | None:
-    """The first bytes of the answer, or None when nobody gives one within the time-out."""
+    """The first bytes of the answer, or None without one within the time-out."""
     try:
         with socket.create_connection((HOST, port), timeout=TIMEOUT_S) as connection:
             connection.sendall(request)

@@ -1,7 +1,7 @@
-"""One process of the stack: started in a session of its own, found again by its pid file.
+"""One process of the stack. It runs in its own session, and its pid file identifies it.
 
-The pid file holds the pid and nothing else, so that `kill -9 $(cat .run/persister-0.pid)` works. That a pid is
-still ours, and not a later process that got the same number, is told by a marker in its environment.
+The pid file holds only the pid, so that `kill -9 $(cat .run/persister-0.pid)` works. A marker in the environment of the
+process distinguishes it from a later process with the same pid.
 """
 
 import os
@@ -16,19 +16,19 @@ MARKER = "TIDINGS_PROCESS"
 ROOT = Path(__file__).resolve().parents[2]
 STOP_GRACE_S = 30.0
 POLL_S = 0.05
-# A thread stops when it next returns from the kernel: at once, unless it waits for a disk.
+# A thread stops when it next returns from the kernel, which is at once unless it waits for a disk.
 PAUSE_GRACE_S = 10.0
 PAUSE_POLL_S = 0.001
-KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h: these have no environment either
+KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h; kernel threads have no environment either
 LOG_TAIL_LINES = 25
 
 
 class StartFailed(Exception):
-    """A process ended, or did not become ready in time; the text holds the end of its log."""
+    """A process ended, or was not ready in time. The text has the end of its log."""
 
 
 class Process:
-    """A process named `name` whose pid and log live in `run_dir`. Not thread-safe."""
+    """A process named `name` with its pid file and log in `run_dir`. Not thread-safe."""
 
     def __init__(self, run_dir: Path, name: str) -> None:
         self.name = name
@@ -39,8 +39,8 @@ class Process:
 
     def pid(self) -> int | None:
         """The pid if the process runs (also when paused, also when another process started it), else None."""
-        # A child of ours needs no marker, which is not there yet in the first moment after exec. To poll it also
-        # reaps it, so that it does not stay a zombie.
+        # A child of this process is not checked for the marker, because right after exec it has none yet. The poll
+        # also reaps the child, so that it does not stay a zombie.
         if self._child is not None and self._child.poll() is None:
             return self._child.pid
         try:
@@ -50,7 +50,7 @@ class Process:
         return pid if _is_ours(pid, self._marker) else None
 
     def start(self, argv: list[str], env: dict[str, str]) -> None:
-        """Start it, appending to its log; a process that runs already is left alone."""
+        """Start the process and append to its log. Does nothing if it runs already."""
         if self.pid() is not None:
             return
         with self.log_file.open("ab") as log:
@@ -66,7 +66,7 @@ class Process:
         self.pid_file.write_text(f"{self._child.pid}\n")
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the process and its children; one that is gone already is no error."""
+        """Signal the process and its children. Ignores a process that has ended."""
         pid = self.pid()
         if pid is not None:
             try:
@@ -75,7 +75,7 @@ class Process:
                 return
 
     def pause(self) -> None:
-        """SIGSTOP; returns when no thread of the process runs any more."""
+        """Send SIGSTOP. Returns when no thread of the process runs any more."""
         self.send(signal.SIGSTOP)
         deadline = time.monotonic() + PAUSE_GRACE_S
         while (pid := self.pid()) is not None and not _is_stopped(pid):
@@ -84,29 +84,29 @@ class Process:
             time.sleep(PAUSE_POLL_S)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone. The pid file goes; data and log stay."""
+        """Send SIGKILL, and wait until the process has ended. Removes the pid file; data and log remain."""
         self.send(signal.SIGKILL)
         self.await_end(STOP_GRACE_S)
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """SIGTERM, and SIGKILL when it is still there after `grace_s`."""
+        """Send SIGTERM, and SIGKILL if the process still runs after `grace_s`."""
         self.begin_stop()
         if not self.await_end(grace_s):
             self.kill()
 
     def begin_stop(self) -> None:
-        """SIGTERM without waiting; a paused process is resumed, so that it can hear it."""
+        """Send SIGTERM without waiting. A paused process is resumed, so that it can handle the signal."""
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
             self.resume()
 
     def await_end(self, timeout_s: float) -> bool:
-        """Whether it ended within `timeout_s`; removes the pid file then."""
+        """Whether the process ended within `timeout_s`. Then its pid file is removed."""
         deadline = time.monotonic() + timeout_s
         while self.pid() is not None:
             if time.monotonic() > deadline:
@@ -123,11 +123,11 @@ class Process:
 def _is_ours(pid: int, marker: str) -> bool:
     """Whether the process has our marker.
 
-    One that is ending loses its environment before its sockets: it counts until only a zombie is left.
+    A process that is ending loses its environment before its sockets. It still counts until it is a zombie.
     """
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except ProcessLookupError:  # how newer kernels say that the memory is gone already; older ones read as empty
+    except ProcessLookupError:  # newer kernels raise it if the memory is freed already; older ones return nothing
         environment = b""
     except OSError:
         return False
@@ -148,10 +148,10 @@ class _Thread:
 
 
 def _threads(pid: int) -> list[_Thread]:
-    """What /proc says of each thread that there still is (proc(5): the name before is in parentheses)."""
+    """The stat fields in /proc of each existing thread, after its name in parentheses (proc(5))."""
     threads = []
     for task in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it ended between the listing and the reading
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread ended after it was listed
             fields = task.read_text().rpartition(")")[2].split()
             threads.append(_Thread(fields[0], int(fields[6])))
     return threads

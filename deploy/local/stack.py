@@ -29,7 +29,7 @@ from deploy.local.process import ROOT, STOP_GRACE_S, Process, StartFailed
 DEFAULT_RUN_DIR = ROOT / ".run"
 DEFAULT_JARS_CACHE = Path(os.environ.get("TIDINGS_JARS_DIR", DEFAULT_RUN_DIR / "jars"))
 SERVERS = ("kafka-0", "cassandra-0")
-# Two cold JVMs take 10 s on two idle cores and took 85 s at a load of 17; to give up early is a failed test run.
+# Two cold JVMs take 10 s on two idle cores, and took 85 s at a load of 17. A shorter limit would fail test runs.
 READY_TIMEOUT_S = 240.0
 INIT_TIMEOUT_S = 120.0
 POLL_S = 0.1
@@ -38,7 +38,7 @@ STORED = "stack.json"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many of each service run."""
+    """The number of processes of each service."""
 
     gateways: int = 1
     persisters: int = 1
@@ -59,10 +59,10 @@ SERVERS_ONLY = Counts(0, 0, 0, 0, 0)
 class Stack:
     """Kafka, Cassandra and our services below one run directory.
 
-    `env` adds settings to single processes: {"persister-0": {"TIDINGS_X": "1"}}. Nothing is ever restarted by
-    itself. Kafka and Cassandra keep their data through `kill` and `stop`; note that Cassandra syncs its commit
-    log periodically (markers every 100 ms), so that a *killed* single node may lose its last acknowledged writes,
-    which in production the other two replicas hold: tests of our promises pause or stop it instead.
+    `env` adds settings to single processes: {"persister-0": {"TIDINGS_X": "1"}}. No process is restarted
+    automatically. Kafka and Cassandra keep their data after `kill` and `stop`. But Cassandra syncs its commit log
+    periodically (markers every 100 ms), so a *killed* single node may lose its last acknowledged writes. In production
+    the other two replicas have them. Tests of our promises therefore pause or stop Cassandra.
     """
 
     run_dir: Path = DEFAULT_RUN_DIR
@@ -85,7 +85,7 @@ class Stack:
         return self.run_dir / "dev-token.key"
 
     def names(self) -> list[str]:
-        """Every process this stack is to have, servers first."""
+        """The names of all processes of this stack, servers first."""
         return [*SERVERS, *self.counts.names()]
 
     def process(self, name: str) -> Process:
@@ -94,13 +94,13 @@ class Stack:
     # --- the whole --------------------------------------------------------------------------------
 
     def up(self) -> None:
-        """Start what is not running and wait until all of it is ready. Raises StartFailed, JarsMissing."""
+        """Start the processes that are not running, and wait until all are ready. Raises StartFailed, JarsMissing."""
         self.check_ports()
         self._store()
         self.start_servers()
         if services := self.counts.names():
             self.initialise()
-            # The echo user is a client: it asks a gateway for its token as soon as it starts.
+            # The echo user is a client, which gets its token from a gateway as soon as it starts.
             echoes = [name for name in services if split(name)[0] == "echo"]
             for group in (services[: len(services) - len(echoes)], echoes):
                 for name in group:
@@ -108,7 +108,7 @@ class Stack:
                 self.wait_ready(group)
 
     def check_ports(self) -> None:
-        """Raises StartFailed where another program has a port of a process that is to be started."""
+        """Raises StartFailed if another program uses a port of a process that is to be started."""
         wanted = {port: name for name in self.names() if not self.process(name).pid() for port in self.ports_of(name)}
         taken = [f"{port} ({name})" for port, name in wanted.items() if not is_free(port)]
         if taken:
@@ -118,7 +118,7 @@ class Stack:
             )
 
     def ports_of(self, name: str) -> Sequence[int]:
-        """The ports on which a process listens, that of its clients first."""
+        """The ports of a process. The port for clients comes first."""
         kind, ordinal = split(name)
         match kind:
             case "kafka":
@@ -137,7 +137,7 @@ class Stack:
         self.wait_ready(SERVERS)
 
     def initialise(self) -> None:
-        """Topics, schema and the groups' first offsets; does nothing the second time. Raises StartFailed."""
+        """Create topics, schema and first offsets. Safe to repeat. Raises StartFailed."""
         self.make_token_key()
         log_file = self.run_dir / "init.log"
         with log_file.open("ab") as log:
@@ -155,7 +155,7 @@ class Stack:
             raise StartFailed(f"`tidings init` failed ({log_file}):\n{log_file.read_text()[-3000:]}")
 
     def down(self, *, gently: bool = True) -> None:
-        """Stop everything that runs below the run directory, services before servers; `gently=False` kills."""
+        """Stop all processes below the run directory, services before servers. `gently=False` kills them."""
         names = self._started()
         self._end([name for name in names if name not in SERVERS], gently)
         self._end([name for name in names if name in SERVERS], gently)
@@ -166,14 +166,14 @@ class Stack:
             if gently:
                 process.begin_stop()
         for process in processes:
-            # Not `stop`: a second SIGTERM would cut the drain of a gateway and the round of a stage short.
+            # Without `stop`, because a second SIGTERM would end a gateway's drain and a stage's round early.
             if not gently or not process.await_end(STOP_GRACE_S):
                 process.kill()
 
     # --- one process ------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
-        """Start one process on the ports and the data it had; one that runs is left alone. Does not wait."""
+        """Start one process on its ports and data, unless it runs. Does not wait."""
         process = self.process(name)
         if name == "kafka-0":
             start_kafka(process, self.jars_cache, self.ports.kafka, self.ports.kafka_controller)
@@ -184,23 +184,23 @@ class Stack:
             process.start([sys.executable, "-m", *self._command(name)], self._environment(name))
 
     def kill(self, name: str) -> None:
-        """SIGKILL; returns when the process is gone."""
+        """Send SIGKILL. Returns when the process has ended."""
         self.process(name).kill()
 
     def stop(self, name: str) -> None:
-        """SIGTERM (SIGKILL after 30 s); returns when the process is gone."""
+        """Send SIGTERM, and SIGKILL after 30 s. Returns when the process has ended."""
         self.process(name).stop()
 
     def pause(self, name: str) -> None:
-        """SIGSTOP: the process hangs, its sockets stay open."""
+        """Send SIGSTOP. The process hangs, and its sockets stay open."""
         self.process(name).pause()
 
     def resume(self, name: str) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.process(name).resume()
 
     def health(self, name: str) -> str:
-        """`ready`, `unready`, `no answer` or `not running`, by the process's own protocol."""
+        """`ready`, `unready`, `no answer` or `not running`, from a request in the process's own protocol."""
         if self.process(name).pid() is None:
             return "not running"
         kind, ordinal = split(name)
@@ -211,9 +211,9 @@ class Stack:
         return "ready" if kind == "echo" else service_health(self.ports.admin(kind, ordinal))
 
     def wait_ready(self, names: Iterable[str] | None = None, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Block until these processes (all, if none are named) are ready.
+        """Block until these processes are ready, or all without names.
 
-        Raises StartFailed with the end of the log when one has ended or is not ready in time.
+        Raises StartFailed with the end of the log if one has ended or is not ready in time.
         """
         deadline = time.monotonic() + timeout_s
         for name in self.names() if names is None else names:
@@ -224,16 +224,16 @@ class Stack:
                 time.sleep(POLL_S)
 
     def running(self) -> list[str]:
-        """The names of all processes that run below the run directory, whoever started them."""
+        """The names of all processes that run below the run directory, also of other starts."""
         return [name for name in self._started() if self.process(name).pid() is not None]
 
     def _started(self) -> list[str]:
-        """The names of all processes with a pid file, also of those that have ended by themselves."""
+        """The names of all processes with a pid file, also of processes that have ended."""
         return sorted(path.stem for path in self.run_dir.glob("*-*.pid"))
 
     @staticmethod
     def stored(run_dir: Path) -> "Stack | None":
-        """The stack as the last `up` below this run directory left it, or None if there was none."""
+        """The stack of the last `up` below this run directory, or None without one."""
         file = run_dir / STORED
         if not file.exists():
             return None
@@ -269,16 +269,16 @@ class Stack:
             settings |= {"TIDINGS_ADMIN_HOST": HOST, "TIDINGS_ADMIN_PORT": str(self.ports.admin(kind, ordinal))}
         if kind == "gateway":
             settings |= {"TIDINGS_HTTP_HOST": HOST, "TIDINGS_HTTP_PORT": str(self.ports.gateway + ordinal)}
-            # Clients on this machine connect again at once, and `make down` is to be quick.
+            # Short, because clients on this machine reconnect at once and `make down` should be fast.
             settings |= {"TIDINGS_DRAIN_S": os.environ.get("TIDINGS_DRAIN_S", "1")}
         return {**os.environ, "PYTHONUNBUFFERED": "1", **settings, **self.env.get(name, {})}
 
     def url(self, ordinal: int = 0) -> str:
-        """Where clients reach a gateway."""
+        """The URL of a gateway for clients."""
         return f"http://{HOST}:{self.ports.gateway + ordinal}"
 
     def make_token_key(self) -> None:
-        """A random key for development tokens, readable by this user only; an existing one stays."""
+        """Create a random key for development tokens, readable by this user only. An existing key is kept."""
         try:
             descriptor = os.open(self.token_key_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:

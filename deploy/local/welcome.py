@@ -1,4 +1,4 @@
-"""What a person sees when Tidings has started: a table, and one line to paste."""
+"""The text printed after the start of Tidings: a table, and one command to paste."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def print_first_steps(url: str) -> None:
-    """How to send a first message to a gateway at this URL."""
+    """Print how to send a first message to a gateway at this URL."""
     there = "" if url == DEFAULT_URL else f" --url {url}"
     print("\nSend a first message, and read the echo's answer:\n")
     print(f'  .venv/bin/tidings send{there} --from alice --to echo --until answer "hello"\n')

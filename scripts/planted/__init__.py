@@ -1,6 +1,6 @@
-"""Takes one law away at a time and looks whether a test notices: `python -m scripts.planted [WORD]`.
+"""Plants one bug at a time and checks that its tests fail: `python -m scripts.planted [WORD]`.
 
-Each bug is planted into a copy of the tree, the tests that must then fail are
-run there, and the outcome is printed as a table. Exit code 1 when a bug was
-not caught by each of its tests, 2 when its text is not in the source any more.
+Each bug is planted into a copy of the tree, and the tests that must then fail are
+run there. The result is printed as a table. The exit code is 1 if a test did not catch
+its bug. It is 2 if the text of an edit is not in the source any more.
 """

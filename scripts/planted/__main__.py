@@ -1,4 +1,4 @@
-"""See the package."""
+"""`python -m scripts.planted [WORD]`."""
 
 import os
 import re
@@ -13,14 +13,14 @@ from scripts.planted.tables import BUGS
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("cli", "tidings", "services", "tests", "deploy", "sdk", "pyproject.toml")
-# Enough for every bug of the tables; docs/SEMANTICS.md names the first seed that finds each.
+# Enough for every bug of the tables. docs/SEMANTICS.md names the first seed that finds each.
 SIMULATED_SEEDS = "0-59"
-# A bug that makes a test hang has been noticed too. Simulated time needs a second, the gateway's tests a few.
+# A bug that makes a test hang counts as caught. Simulated time needs a second, the gateway's tests a few.
 TEST_TIMEOUT_S = 40
 
 
 def main() -> int:
-    """Plant each bug whose name has the given word in it; all of them without one."""
+    """Plant the bugs whose names contain the given word, or all without one."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [one for one in BUGS if word in one.name]
     worst = 0
@@ -69,7 +69,7 @@ def _try(tree: Path, one: Bug) -> int:
 
 
 def _failing(tree: Path, tests: tuple[str, ...] | list[str]) -> dict[str, str]:
-    """Which of them fail, and why, rather an assertion than not; a parametrised one does when one of its cases does."""
+    """The failing tests with their reasons. A parametrised test fails with one case; assertions are preferred."""
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"]
     finished = subprocess.run(
         [*command, f"--timeout={TEST_TIMEOUT_S}", *tests],

@@ -1,11 +1,11 @@
-"""A law taken away."""
+"""The definition of a planted bug."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """What is planted where, and the tests (without parameters) that must fail."""
+    """Edits of one file, and the tests (without parameters) that must fail with them."""
 
     name: str
     file: str
@@ -14,5 +14,5 @@ class Bug:
 
 
 def bug(name: str, file: str, old: str, new: str, *tests: str) -> Bug:
-    """With a single edit."""
+    """A bug with a single edit."""
     return Bug(name, file, ((old, new),), tests)

@@ -1,4 +1,4 @@
-"""Laws behind the ack: fanout, receipts and gateways."""
+"""Bugs behind the ack: in fanout, receipts and gateways."""
 
 from scripts.planted import noticed_by as by
 from scripts.planted.bug import Bug, bug
@@ -77,7 +77,7 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "a claim is told as it was said",
+        "a claim is published without the stored maximum",
         "services/receipts/merge.py",
         "(published or stored).copy()",
         "(published or Watermarks()).copy()",
@@ -85,10 +85,10 @@ BUGS = (
         by.STORED_ANEW,
     ),
     bug(
-        "a lower watermark that comes late is told as it comes",
+        "a late lower watermark is sent unchanged",
         "services/gateway/push/router.py",
-        "told = self._told.risen(recipient_id, moved)",
-        "told = moved",
+        "highest = self._sent.risen(recipient_id, moved)",
+        "highest = moved",
         by.LATE_RECEIPT,
     ),
     bug(
@@ -107,15 +107,15 @@ BUGS = (
         by.BEYOND_HEAD,
     ),
     bug(
-        "who joined after a message is its reader",
-        "services/receipts/crews.py",
+        "a member that joined after a message counts as its reader",
+        "services/receipts/group_receipts.py",
         "        if first_seq <= last_seq:\n",
         "        first_seq = 0\n        if first_seq <= last_seq:\n",
         by.LATE_READER,
         by.COUNTED_AGAIN,
     ),
     bug(
-        "a watermark above the known head is clamped without a look",
+        "a watermark above the cached head is clamped without a read",
         "services/receipts/worker.py",
         "stored = await history.heads(self._store, unknown) if unknown else {}",
         "stored: dict[str, history.MessageRow] = {}",
@@ -146,7 +146,7 @@ BUGS = (
         by.SLOW_SESSION,
     ),
     bug(
-        "a watermark that the log did not take is forgotten",
+        "a watermark that Kafka did not confirm is forgotten",
         "services/gateway/submit/publisher.py",
         ".add_done_callback(partial(self._gather_again, receipt))",
         "",
@@ -174,14 +174,14 @@ BUGS = (
         by.NO_EMPTY_ROUNDS,
     ),
     bug(
-        "heads are asked about from the same place on every time",
+        "memberships of heads are read from the same position every time",
         "services/gateway/large_groups/heads.py",
         "start = random.randrange(len(unsure))",
         "start = 0",
         by.HEADS_IN_TIME,
     ),
     bug(
-        "who cannot be read again is left as unknown",
+        "a user whose groups cannot be read again is not announced",
         "services/gateway/connections/live.py",
         "            self._announce(set(again) - learned)\n",
         "",
@@ -203,7 +203,7 @@ BUGS = (
         by.REMOVED_STILL_TOLD,
     ),
     bug(
-        "members of the present instead of those at the seq",
+        "current members instead of those at the seq",
         "services/fanout/expand_worker.py",
         "member_page(session_id, seq, after",
         "member_page(session_id, 2**62, after",
@@ -211,21 +211,21 @@ BUGS = (
         by.H16,
     ),
     bug(
-        "members in memory are taken for those of any seq",
+        "cached members are used for any seq",
         "services/fanout/expand_worker.py",
         "!= seq - 1:",
         "== -1:",
         by.H16,
     ),
     bug(
-        "a repeated round tells the gateways again",
+        "a repeated round pushes to the gateways again",
         "services/fanout/expand_worker.py",
         "if record.offset <= self._pushed.get(record.partition, -1):",
         "if False:",
         by.TOLD_ONCE,
     ),
     bug(
-        "gone takes back whatever connection the device has",
+        "`gone` removes any connection of the device",
         "services/fanout/presence.py",
         "known = connections.get((key.device_id, key.gateway))\n"
         "        if known is not None and known.connection_id == value.connection_id:",
@@ -250,7 +250,7 @@ BUGS = (
         (by.H13,),
     ),
     bug(
-        "a gateway does not mind a later start of its ordinal",
+        "a gateway ignores a later start of its ordinal",
         "services/gateway/push/reader.py",
         "record.offset > identity.epoch:",
         "record.offset < 0:",

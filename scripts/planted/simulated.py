@@ -1,4 +1,4 @@
-"""Laws whose loss the seeded simulation notices."""
+"""Bugs that the seeded simulation detects."""
 
 from scripts.planted import noticed_by as by
 from scripts.planted.bug import Bug, bug
@@ -78,7 +78,7 @@ BUGS = (
         (by.SIMULATED,),
     ),
     bug(
-        "whoever is removed is not told",
+        "a removed member does not get the removal",
         "services/fanout/members.py",
         "        if not persisted.left_ids:\n            return self.audience\n",
         "        return self.audience\n",
@@ -92,7 +92,7 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "the own last message is taken from receipts only",
+        "the own last message is read from receipts only",
         "services/persister/effects.py",
         "        self._add_sent(placed)\n",
         "",
@@ -101,7 +101,7 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "a sent watermark is written beside what hides its message",
+        "a sent watermark is written concurrently with the message that hides it",
         "services/persister/effects.py",
         "                if session_id in self._mixed:\n",
         "                if False:\n",
@@ -126,14 +126,14 @@ BUGS = (
         (by.SIMULATED,),
     ),
     bug(
-        "heads are told without asking the tables",
+        "heads are sent without a read of the tables",
         "services/gateway/large_groups/heads.py",
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
     ),
     bug(
-        "a head is told to who was out when it was written",
+        "a head is sent to a user that was not a member at it",
         "services/gateway/large_groups/tracker.py",
         "if view is None or not view.is_member_now or seq < view.joined_seq:",
         "if view is None or not view.is_member_now:",
@@ -147,7 +147,7 @@ BUGS = (
         by.ADDED_AFTER_HEAD,
     ),
     bug(
-        "pushes after a gap say nothing of what was in it",
+        "pushes after a gap count as contiguous",
         "services/gateway/large_groups/tracker.py",
         " and not view.may_have_missed(range_.first)\n        return is_contiguous",
         "\n        return is_contiguous",

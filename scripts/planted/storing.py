@@ -1,4 +1,4 @@
-"""Laws of rounds and of the persister: up to the ack and the record behind it."""
+"""Bugs of rounds and of the persister, up to the ack and its record on messages.persisted."""
 
 from scripts.planted import noticed_by as by
 from scripts.planted.bug import Bug, bug
@@ -24,7 +24,7 @@ BUGS = (
         by.ACKS_BY_WAVE,
     ),
     Bug(
-        "commit before the write: what was taken, not what was confirmed",
+        "the commit covers taken records instead of confirmed ones",
         "tidings/runtime/worker.py",
         (
             ("if lane.wants_commit]", "if 0 <= lane.committed_offset < lane.next_offset]"),
@@ -61,7 +61,7 @@ BUGS = (
         by.SIMULATED,
     ),
     Bug(
-        "a row that was read is taken as acked (law 5)",
+        "a row that was read counts as acked (law 5)",
         "services/persister/worker.py",
         (
             ("work.first(partition) for session_id, partition", "Position(99, 0) for session_id, partition"),
@@ -70,7 +70,7 @@ BUGS = (
         (by.H1, by.H2, by.SIMULATED),
     ),
     bug(
-        "a key that was read decides, whoever made it",
+        "a key that was read decides, even above the first offset",
         "services/persister/worker.py",
         "firsts[command.session_id] = work.first(partition)",
         "firsts[command.session_id] = Position(99, 0)",
@@ -94,7 +94,7 @@ BUGS = (
         by.TOO_HIGH,
     ),
     bug(
-        "dedupe window trusted right after a load",
+        "the dedupe window is trusted right after a load",
         "services/persister/worker.py",
         "        known_from=message.at,\n",
         "        known_from=None,\n",
@@ -103,7 +103,7 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "memory decides about keys that it forgot",
+        "memory decides about evicted keys",
         "services/persister/state.py",
         "    state.known_from = horizon if state.known_from is None else max(state.known_from, horizon)\n",
         "",
@@ -167,7 +167,7 @@ BUGS = (
         by.H17,
     ),
     bug(
-        "unknown rules are decided all the same",
+        "commands with unknown rules are decided",
         "tidings/codec.py",
         "    _check_rules(command.stamps)\n",
         "",
@@ -233,7 +233,7 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "records of a round are sent side by side",
+        "records of a round are sent concurrently",
         "tidings/runtime/round.py",
         "            await producer.produce(target.topic, target.partition, [record for _, record in left])\n",
         "            await asyncio.gather(*(producer.produce(*target, [record]) for _, record in left))\n",

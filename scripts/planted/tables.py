@@ -1,4 +1,4 @@
-"""All bugs, in the order in which they are tried."""
+"""All bugs, in the order of the runs."""
 
 from scripts.planted import delivering, simulated, storing
 

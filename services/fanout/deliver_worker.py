@@ -66,8 +66,8 @@ class DeliverStage:
         self._tails.begin()
         messages = self._place(items, writes).records()
         metrics.PUSHES.labels("write").inc(len(messages))
-        # 5. Push. A push may come before its inbox row, because the persister has stored the message itself: law 11
-        #    (a push is a hint, the tables are the truth).
+        # 5. Push. A push may come before its inbox row, because the persister has stored the message itself. The push
+        #    is only a hint: law 11 (a push is a hint, the tables are the truth).
         for gateway, push in chain(messages, self._ephemeral(work)):
             self._hints.send(gateway, push)
         self._unconfirmed.update(partition.partition for partition in work.arrivals)

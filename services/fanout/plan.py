@@ -75,7 +75,7 @@ def group_log_pushes(persisted: Persisted, members: Members | None) -> Iterator[
     """The pushes of a group's message to every gateway; none in write diffusion.
 
     In read diffusion each gateway sends the message to its own members of the group. Gateways do not send the
-    message that ends read diffusion: otherwise the first push of a later read diffusion could reach members that
+    message that ends read diffusion. Otherwise the first push of a later read diffusion could reach members that
     were removed in between (H15). They do not send the message that begins it either. It lists the members, because
     later pushes can overtake the inboxes. `members`: those after the message, if it goes to all members.
     """

@@ -1,4 +1,4 @@
-"""The gateway put together from its ports; `__main__` brings the adapters. Start order: ARCHITECTURE, Stages; H13."""
+"""Builds the gateway from its ports. `__main__` builds the adapters. Start order: ARCHITECTURE, Stages; H13."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from tidings.runtime.start import check_topics, patiently, started, unless
 from tidings.store.base import Store
 
 GOODBYE_S = 2.0
-# A REST call waits up to 5 s for its ack; those in progress at the end of the drain are answered.
+# A REST call waits up to 5 s for its ack, and calls in progress at the end of the drain are answered.
 LAST_CALLS_S = 5.5
 
 
@@ -40,10 +40,10 @@ async def serve(
     stopping: asyncio.Event,
     listening: Callable[[int], None] = lambda _port: None,
 ) -> None:
-    """Serve clients until `stopping` is set, then drain. `store` is started and stopped by the caller.
+    """Serve clients until `stopping` is set, then drain. The caller starts and stops `store`.
 
-    `listening` gets the public port. Raises ConfigurationError; Superseded
-    when another process takes our ordinal.
+    `listening` gets the public port. Raises ConfigurationError, and Superseded
+    if another process starts with this ordinal.
     """
     ordinal, kafka = settings.process.ordinal, settings.kafka
     check_settings(settings)
@@ -67,7 +67,7 @@ async def serve(
 
 
 def check_settings(settings: GatewaySettings) -> None:
-    """What this machine alone tells, before a server is waited for. Raises ConfigurationError."""
+    """Check the settings that need no server, before the process waits for one. Raises ConfigurationError."""
     ordinal, push_partitions = settings.process.ordinal, settings.kafka.push_partitions
     if ordinal >= push_partitions:
         raise ConfigurationError(
@@ -85,7 +85,7 @@ async def _cancelled(*tasks: asyncio.Task[None]) -> None:
 
 
 class Gateway:
-    """The parts of one gateway epoch, wired."""
+    """The parts of one gateway epoch."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Gateway:
         clock: Clock,
         listener: socket.socket,
     ) -> None:
-        """The producer is started, the identity written."""
+        """The producer must be started, and the start record written."""
         http = settings.http
         keys = read_keys(settings.tokens, settings.process.development)
         verify = Tokens(keys.verifying, settings.tokens.audience).verify
@@ -143,7 +143,7 @@ class Gateway:
         listening: Callable[[int], None],
         watched: tuple[asyncio.Task[None], ...],
     ) -> None:
-        """Listen until `stopping`, then drain. Raises what a watched task raises."""
+        """Listen until `stopping` is set, then drain. Raises the error of a watched task."""
         async with self._server.listening() as port:
             health.set_ready(True)
             listening(port)
@@ -155,14 +155,14 @@ class Gateway:
                 await self._end()
 
     async def _end(self) -> None:
-        """Send clients away, each at its time; then no more connections, the calls in progress, and the flush."""
+        """Drain the connections, stop accepting, wait for the calls in progress, and flush the producer."""
         self._server.is_leaving = True
         drain_ms = round(self._drain_s * 1000)
         drain = Drain(self.connections.registry, self._clock, drain_ms, random.random, lambda: self._server.calls_begun)
         try:
             await drain.run(self._refuse_more)
         finally:
-            # Also where a second signal has cut the drain short.
+            # Also if a second signal has cancelled the drain.
             self._refuse_more()
             self._server.stop_accepting()
             drain.close_all()
@@ -176,7 +176,7 @@ class Gateway:
 
 
 async def _first_of(stopping: asyncio.Event, watched: tuple[asyncio.Task[None], ...]) -> None:
-    """Until the event is set, or a watched task ends, which is always an error: it is raised."""
+    """Wait until the event is set. Raises the error of a watched task that ends before."""
     waiting = asyncio.create_task(stopping.wait())
     try:
         done, _ = await asyncio.wait((waiting, *watched), return_when=asyncio.FIRST_COMPLETED)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.protocol.bodies import BodyRules
@@ -24,7 +24,7 @@ from tidings.runtime.settings import (
     CassandraSettings,
     KafkaSettings,
     LimitSettings,
-    ProcessSettings,
+    ServiceSettings,
 )
 
 _ORIGINS = "TIDINGS_ALLOWED_ORIGINS"
@@ -42,7 +42,7 @@ class HttpSettings(BaseSettings):
         75,
         ge=1,
         le=3600,
-        description="a connection without a request stays so long; above the proxies' time-outs (60 s)",
+        description="how long a connection without a request stays open; above the proxies' time-outs (60 s)",
     )
     allowed_origins: str = Field(
         "", description="origins of pages that may call, comma separated, as https://app.example.com; * for all"
@@ -63,7 +63,7 @@ class HttpSettings(BaseSettings):
     history_cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="memory for messages that were read")
     waiting_calls: int = Field(5_000, ge=1, description="REST messages waiting for their ack; more are refused")
     drain_s: float = Field(
-        5.0, ge=0, le=3600, description="from SIGTERM to the closing of the last connection; each has its time in it"
+        5.0, ge=0, le=3600, description="from SIGTERM to the close of the last connection; closes are spread over it"
     )
 
     @field_validator("allowed_origins")
@@ -83,21 +83,21 @@ class HttpSettings(BaseSettings):
         return parsed_origins(self.allowed_origins, _ORIGINS)
 
     def body_rules(self) -> BodyRules:
-        """What protocol/bodies.py needs."""
+        """The settings of protocol/bodies.py."""
         return BodyRules(parsed_hosts(self.media_hosts, _HOSTS))
 
     def block_rules(self) -> BlockRules:
-        """What reads/block_lists.py needs."""
+        """The settings of reads/block_lists.py."""
         return BlockRules(self.blocks_max, self.block_changes_per_s, self.block_burst)
 
     def send_queue_limits(self) -> SendQueueLimits:
-        """What send_queue.py needs."""
+        """The settings of send_queue.py."""
         return SendQueueLimits(self.outbox_deliveries, self.outbox_bytes)
 
     def connection_rules(
         self, verify: Callable[[str, int], Identity], deployment: Mapping[str, object] | None
     ) -> ConnectionRules:
-        """What connection.py needs."""
+        """The settings of connection.py."""
         return ConnectionRules(
             verify,
             self.heartbeat_s,
@@ -121,29 +121,28 @@ class TokenSettings(BaseSettings):
 
 
 class GroupIdSettings(BaseSettings):
-    """How the ids of groups are made. TIDINGS_GROUP_*."""
+    """The derivation of group ids. TIDINGS_GROUP_*."""
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_GROUP_", frozen=True)
 
     id_secret: str = Field(
-        "", repr=False, description="at least 32 bytes, the same at every gateway for ever; group ids are made with it"
+        "",
+        repr=False,
+        description="at least 32 bytes, the same at every gateway and never changed; group ids are derived from it",
     )
 
 
 def _checked(parse: Callable[[str, str], object], text: str, setting: str) -> None:
-    """Turns our error into one that pydantic reports with the others."""
+    """Turn a ConfigurationError into a ValueError, which pydantic reports with the others."""
     try:
         parse(text, setting)
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
 
 
-class GatewaySettings(BaseModel):
-    """Everything that the gateway can be told."""
+class GatewaySettings(ServiceSettings):
+    """All settings of the gateway."""
 
-    model_config = ConfigDict(frozen=True)
-
-    process: ProcessSettings = Field(default_factory=ProcessSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
     groups: GroupIdSettings = Field(default_factory=GroupIdSettings)
@@ -152,7 +151,7 @@ class GatewaySettings(BaseModel):
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
     def submit_rules(self) -> SubmitRules:
-        """What submit/ needs."""
+        """The settings of submit/."""
         http = self.http
         stamps = stamps_of(self.limits)
         return SubmitRules(self.kafka.sizes(), stamps, http.messages_per_s, http.burst, http.waiting_calls)
@@ -160,14 +159,15 @@ class GatewaySettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys tokens are judged by, and in development mode the one they are signed with."""
+    """The keys that verify tokens, and in development mode the key that signs them."""
 
     verifying: Sequence[VerifyingKey]
     signing: bytes | None
 
 
 def read_keys(tokens: TokenSettings, development: bool) -> Keys:
-    """Raises ConfigurationError outside development mode without a strong secret or public keys."""
+    """The keys of the deployment. Outside development mode, raises ConfigurationError without a strong secret or public
+    keys."""
     verifying: list[VerifyingKey] = []
     if tokens.secret:
         with _naming("TIDINGS_TOKEN_SECRET"):
@@ -185,9 +185,9 @@ def read_keys(tokens: TokenSettings, development: bool) -> Keys:
 
 
 def read_group_key(groups: GroupIdSettings, tokens: TokenSettings, development: bool) -> bytes:
-    """The key of group ids, 32 bytes; in development mode made from the token key, if there is no other.
+    """The key of group ids, 32 bytes. Without one, development mode derives it from the token key.
 
-    Raises ConfigurationError for a weak secret, and outside development mode for none.
+    Raises ConfigurationError for a weak secret, and outside development mode for a missing one.
     """
     secret = groups.id_secret
     if not secret and development:
@@ -202,7 +202,7 @@ def read_group_key(groups: GroupIdSettings, tokens: TokenSettings, development: 
 
 @contextlib.contextmanager
 def _naming(variable: str) -> Iterator[None]:
-    """The operator looks for the variable, whatever is wrong with what it names."""
+    """Add the variable's name to every error, because that is what the operator has to change."""
     try:
         yield
     except ConfigurationError as error:
@@ -215,11 +215,11 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text().strip()
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"it is no text: {error}") from error
+        raise ConfigurationError(f"the file is not text: {error}") from error
 
 
 def _development_secret(path: Path) -> str:
-    """The file's text; several gateways may start at once, so it appears complete or not at all."""
+    """The file's text. The file is created atomically, because several gateways may start at the same time."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")

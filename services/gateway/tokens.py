@@ -1,4 +1,4 @@
-"""Tokens: JWTs with sub, aud, iat, exp. Time is an argument; keys are read once at start."""
+"""Tokens: JWTs with sub, aud, iat, exp. Time is an argument. Keys are read once at the start."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from tidings.errors import ConfigurationError, Refused
 
 MIN_SECRET_BYTES = 32
 LEEWAY_MS = 5_000
-# An identity provider's clock may be ahead of ours: a token that it has just made must be good at once.
+# An identity provider's clock may be ahead of ours, and its new tokens must be valid at once.
 NOT_BEFORE_LEEWAY_MS = 30_000
-# Times beyond it (in the year 36,812, and as far before 1970) are cut: every use of them means "never ends".
+# Times beyond it (in the year 36,812, and as far before 1970) are clamped, because they mean "never expires".
 MAX_TIME_S = 2**40
 MAX_TOKEN_BYTES = 8_192
 _PEM_END = "-----END PUBLIC KEY-----"
@@ -27,14 +27,14 @@ _PEM_END = "-----END PUBLIC KEY-----"
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A key and the one algorithm it is good for."""
+    """A key and its algorithm."""
 
     algorithm: str
     key: Any
 
 
 def secret_key(secret: str) -> VerifyingKey:
-    """HS256; raises ConfigurationError for less than 32 bytes."""
+    """A key for HS256. Raises ConfigurationError for less than 32 bytes."""
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ConfigurationError(f"the token secret has less than {MIN_SECRET_BYTES} bytes (TIDINGS_TOKEN_SECRET)")
     if len(set(secret)) < 8:
@@ -67,15 +67,16 @@ def _public_key(pem: str) -> VerifyingKey:
 
 
 class Tokens:
-    """Judges tokens by the keys of the deployment."""
+    """Verifies tokens with the keys of the deployment."""
 
     def __init__(self, keys: Sequence[VerifyingKey], audience: str) -> None:
-        """`keys` are tried in order, those of the token's algorithm only."""
+        """The `keys` of a token's algorithm are tried in order."""
         self._keys = tuple(keys)
         self._audience = audience
 
     def verify(self, token: str, wall_ms: int) -> Identity:
-        """Raises Refused: `unauthorized`, or `token_expired` past exp and leeway. `iat` is not judged."""
+        """The identity of a token. Raises Refused(`unauthorized`), or `token_expired` after exp and leeway. `iat` is
+        not compared with the time."""
         claims = self._claims(token)
         user_id = claims.get("sub")
         if not isinstance(user_id, str) or not ids.is_user_id(user_id):
@@ -112,7 +113,7 @@ class Tokens:
         return [key for key in self._keys if key.algorithm == algorithm]
 
     def _decoded(self, token: str, key: VerifyingKey) -> Mapping[str, Any]:
-        # PyJWT judges times by a clock of its own, and raises more than its own errors at strange numbers.
+        # PyJWT compares times with its own clock, and raises other exceptions than its own for extreme numbers.
         times: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
         options: Any = {"require": ["exp", "iat", "sub", "aud"]} | times
         claims: Mapping[str, Any] = jwt.decode(
@@ -122,19 +123,19 @@ class Tokens:
 
 
 def _time_ms(claims: Mapping[str, Any], name: str) -> int:
-    """A NumericDate (RFC 7519) in milliseconds, cut at MAX_TIME_S; raises Refused for anything else."""
+    """A NumericDate (RFC 7519) in milliseconds, clamped to MAX_TIME_S. Raises Refused for anything else."""
     match claims.get(name):
         case bool():
             pass
         case float(seconds) if math.isfinite(seconds):
             return int(max(-MAX_TIME_S, min(seconds, MAX_TIME_S)) * 1000)
-        case int(seconds):  # math.isfinite raises at one of 400 digits, which fits no float
+        case int(seconds):  # math.isfinite would raise for one of 400 digits, which fits no float
             return max(-MAX_TIME_S, min(seconds, MAX_TIME_S)) * 1000
     raise Refused("unauthorized", f"the token's {name} is not a number of seconds")
 
 
 def issue(secret: bytes, audience: str, user_id: str, wall_ms: int, ttl_s: int) -> tuple[str, int]:
-    """A token of development mode, and its expiry in ms."""
+    """A token for development mode, and its expiry in ms."""
     now_s = wall_ms // 1000
     claims = {"sub": user_id, "aud": audience, "iat": now_s, "exp": now_s + ttl_s}
     return jwt.encode(claims, secret, algorithm="HS256"), (now_s + ttl_s) * 1000

@@ -70,7 +70,7 @@ def forbidden(text: str) -> Rejected:
 
 
 def forbidden_by(setting: str) -> Rejected:
-    """A member to whom who_can_send or who_can_add does not give the right."""
+    """The refusal of a member that lacks the right by who_can_send or who_can_add."""
     return forbidden(f"{setting} is {ADMINS} in this group; ask an admin")
 
 
@@ -103,7 +103,7 @@ def member_version(row: MemberRow, place: Place, **columns: int) -> MemberRow:
     return replace(row, **at, **columns)  # type: ignore[arg-type]
 
 
-def newcomer(
+def joining_version(
     session_id: str, user_id: str, place: Place, role: int = ROLE_MEMBER, before: MemberRow | None = None
 ) -> MemberRow:
     """The version of a user that joins at this place. System messages do not count, so `count` stays as it was.

@@ -6,9 +6,9 @@ from services.persister.groups import (
     Place,
     forbidden,
     forbidden_by,
+    joining_version,
     member_version,
     merged_settings,
-    newcomer,
     next_mode,
     not_member,
     settings_text,
@@ -47,7 +47,9 @@ def create_group(draft: Draft, command: Command, place: Place) -> Entry | Reject
         log_epoch=place.log_epoch,
         log_offset=place.log_offset,
     )
-    members = tuple(newcomer(session_id, user, place, ROLE_OWNER if user == owner else ROLE_MEMBER) for user in users)
+    members = tuple(
+        joining_version(session_id, user, place, ROLE_OWNER if user == owner else ROLE_MEMBER) for user in users
+    )
     left_out = tuple((user_id, "user_blocked") for user_id in sorted(named & blocking))
     change = Change(group=group, members=members, joined_ids=users, left_out=left_out)
     return system_message(MODE_WRITE, event, change)
@@ -67,7 +69,7 @@ def add_members(draft: Draft, actor: Acting, command: Command, place: Place) -> 
     mode = next_mode(group.mode, member_count, limits.write_diffusion_max)
     change = Change(
         group=version(group, place, member_count=member_count, mode=mode),
-        members=tuple(newcomer(group.session_id, user, place, before=draft.newest(user)) for user in users),
+        members=tuple(joining_version(group.session_id, user, place, before=draft.newest(user)) for user in users),
         joined_ids=users,
         left_out=left_out,
     )

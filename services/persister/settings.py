@@ -1,15 +1,12 @@
 """Settings of the persister, read once."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from tidings.runtime.settings import CassandraSettings, KafkaSettings, ProcessSettings
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, ServiceSettings
 
 
-class PersisterSettings(BaseModel):
+class PersisterSettings(ServiceSettings):
     """All settings of the persister."""
 
-    model_config = ConfigDict(frozen=True)
-
-    process: ProcessSettings = Field(default_factory=ProcessSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)

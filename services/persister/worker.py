@@ -171,8 +171,8 @@ class PersisterStage:
             if command is not None and _made_by(command) != (row.session_id, row.sender_id, row.client_msg_id):
                 work.stop(
                     partition,
-                    f"{row.session_id} seq {row.seq} was decided by another command at offset {row.log_offset} "
-                    "than the one that is there now: the log has lost its tail; raise the epoch",
+                    f"{row.session_id} seq {row.seq} was decided by another command at offset {row.log_offset}: "
+                    "the log has lost its tail. Raise the epoch",
                 )
 
     async def _look_up_keys(

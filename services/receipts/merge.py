@@ -4,7 +4,7 @@ A watermark is its own Cassandra write timestamp, so a lower one that is written
 late changes nothing: law 7 (nothing is overwritten), H26. Receipts publishes the
 maximum of the stored and the claimed watermark. A claim alone may be lower than
 what an earlier process published before this one started (G8). A watermark that
-was only read from the tables may be unconfirmed, so it is written and published
+was only read from the tables may be unconfirmed. So it is written and published
 again: law 5 (a replay ignores later rows).
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from tidings import ids
 from tidings.store.rows import DeliveredRow, ReadRow, ReceiptRow
 
-# (session_id, user_id): a user in one session, who has one pair of watermarks there.
+# (session_id, user_id): the key of one pair of watermarks.
 UserOfSession = tuple[str, str]
 
 

@@ -1,9 +1,9 @@
 """Settings of receipts, read once."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tidings.runtime.settings import CassandraSettings, KafkaSettings, ProcessSettings
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, ServiceSettings
 
 
 class CoalesceSettings(BaseSettings):
@@ -16,12 +16,9 @@ class CoalesceSettings(BaseSettings):
     )
 
 
-class ReceiptsSettings(BaseModel):
+class ReceiptsSettings(ServiceSettings):
     """All settings of receipts."""
 
-    model_config = ConfigDict(frozen=True)
-
-    process: ProcessSettings = Field(default_factory=ProcessSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     coalesce: CoalesceSettings = Field(default_factory=CoalesceSettings)

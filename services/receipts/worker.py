@@ -10,7 +10,7 @@ message also counts as having received it.
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 
-from services.receipts.crews import PendingCounts, changed_seqs
+from services.receipts.group_receipts import PendingCounts, changed_seqs
 from services.receipts.groups import Groups
 from services.receipts.heads import Heads
 from services.receipts.merge import (
@@ -170,7 +170,7 @@ class ReceiptsStage:
         return heads
 
     async def _stored_watermarks(self, claims: Collection[Claim]) -> dict[UserOfSession, Watermarks]:
-        """The stored watermarks of the users for whom this process has not published any."""
+        """The stored watermarks of users whose watermarks this process has not published."""
         pairs = {(claim.session_id, claim.user_id) for claim in claims}
         unknown = {pair for pair in pairs if pair not in self._published}
         stored = await self._store.receipts(unknown) if unknown else {}
@@ -243,7 +243,7 @@ class ReceiptsStage:
             seqs = changed_seqs((before.delivered_seq, before.read_seq), (after.delivered_seq, after.read_seq))
             self._pending_counts.add(pair[0], source_partition, seqs, asyncio.get_running_loop().time())
             if self._heads.authors(pair[0], seqs):
-                self._groups.crew(pair[0])  # begins to read it, so that it is in memory when the counts are due
+                self._groups.receipts(pair[0])  # begins a load, so that the group is in memory when counts are due
 
     def _wake_when_due(self) -> None:
         due_s = self._pending_counts.next_due_s()
@@ -260,14 +260,14 @@ class ReceiptsStage:
             self._pending_counts.add(session_id, source_partition, seqs, now_s)
 
     def _publish_counts(self, outbox: Outbox) -> Mapping[str, tuple[int, list[int]]]:
-        """Add the counts that are due to the outbox and return them. Counts of a crew that is being read wait."""
+        """Add the counts that are due to the outbox and return them. Counts of a group that is being read wait."""
         due = self._pending_counts.due(asyncio.get_running_loop().time())
         authors = {session_id: self._heads.authors(session_id, seqs) for session_id, (_, seqs) in due.items()}
-        crews = {session_id: self._groups.crew(session_id) for session_id, known in authors.items() if known}
-        self._publish_later({session_id: due.pop(session_id) for session_id, crew in crews.items() if crew is None})
-        for session_id, crew in crews.items():
-            if crew is not None:
-                self._add_counts(outbox, due[session_id][0], session_id, crew.counts(authors[session_id]))
+        groups = {session_id: self._groups.receipts(session_id) for session_id, known in authors.items() if known}
+        self._publish_later({session_id: due.pop(session_id) for session_id, group in groups.items() if group is None})
+        for session_id, receipts in groups.items():
+            if receipts is not None:
+                self._add_counts(outbox, due[session_id][0], session_id, receipts.counts(authors[session_id]))
         return due
 
     def _add_counts(

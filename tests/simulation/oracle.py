@@ -4,7 +4,7 @@ PROTOCOL's rules. It shares nothing with the services but the shape of a command
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.simulation.world import EPOCH, SIZES, World
+from tests.simulation.ports import EPOCH, SIZES, Servers
 from tidings import ids
 from tidings.broker.base import Record
 from tidings.codec import decode_command
@@ -98,8 +98,8 @@ class Effect:
 class Oracle:
     """Reads along messages.inbound."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
         self._offsets = dict.fromkeys(range(SIZES.session_partitions), 0)
         self.sessions: dict[str, Session] = {}
         # (session, sender, client_msg_id) -> every answer that one of its copies must have got.
@@ -108,7 +108,7 @@ class Oracle:
     def read_on(self) -> None:
         """Take in what has arrived since."""
         for number in self._offsets:
-            for record in self._world.read(MESSAGES_INBOUND, number, self._offsets[number]):
+            for record in self._servers.read(MESSAGES_INBOUND, number, self._offsets[number]):
                 self._offsets[number] = record.offset + 1
                 self._take(record)
 

@@ -1,335 +1,241 @@
-"""One run: what happens, step by step, drawn from its seed."""
+"""One run: what people do and what befalls the servers, drawn from the seed; then healing, and everything at rest."""
 
-from collections import defaultdict
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 
-from tests.simulation.clients import Device, Gateway
-from tests.simulation.commands import USERS, Commands
+from tests.simulation.deployment import ROLES, Deployment
+from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
-from tests.simulation.processes import STAGES, Members, Process
-from tests.simulation.world import GATEWAYS, SIZES, World
-from tidings.topics import DELIVERIES
-from tidings.wire.inbound_pb2 import Command
+from tests.simulation.people import People
+from tests.simulation.ports import SIZES, Servers
+from tests.simulation.promises import missing_at
+from tests.simulation.virtual_time import current_process
+from tests.simulation.watcher import Watcher
+from tidings.runtime.initialise import initialise
+from tidings.topics import DELIVERIES, GROUPS, declared
 
-STEPS = 200
-_QUIET_ROUNDS = 80
-_DEVICES = ("phone", "laptop")
+STEPS = 110
+# Virtual seconds between two steps, in the mean.
+_STEP_S = 0.15
+_SWEEP_S = 0.2
+# How likely a member that was dropped notices it at a sweep: 3 s in the mean, as with heartbeats of the group.
+_NOTICED = 0.06
+# Until everything is at rest: an SDK's retry waits up to 36 s, a heartbeat 20 s, and a device is dropped after 40 s.
+_REST_S = 400.0
 
 
 class Schedule:
-    """Users, gateways, processes, and what befalls them."""
+    """Everything of one run."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.chance = world, world.chance
-        self.oracle = Oracle(world)
-        self.commands = Commands(world, self.oracle)
-        self.gateways = [Gateway(world, ordinal) for ordinal in range(GATEWAYS)]
-        self.devices = [Device(world, user_id, name) for user_id in USERS for name in _DEVICES]
-        self.stages = {stage: Members(world, stage) for stage in STAGES}
-        self.zombies: list[tuple[Members, Process]] = []
-        self.gone: list[Process] = []
-        # (session, user) -> the highest delivered and read that a gateway has passed on.
-        self.claims: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    def __init__(self, seed: int) -> None:
+        self.servers = Servers(seed)
+        self.chance = self.servers.chance
+        self.oracle = Oracle(self.servers)
+        self.watcher = Watcher(self.servers.confirmed)
+        self.deployment = Deployment(self.servers)
+        self.network = Network(self.deployment, self.watcher)
+        self.people = People(self.servers, self.oracle, self.watcher)
         # Where the counts begin that nothing changes any more, by partition of `deliveries`.
         self.counts_from: dict[int, int] = {}
-        self._sent: list[Command] = []
+        self.failed: list[BaseException] = []
+        self._sweeping: asyncio.Task[None] | None = None
 
-    async def go(self, steps: int) -> None:
-        """The run itself."""
-        for gateway in self.gateways:
-            gateway.start()
-        for members in self.stages.values():
-            members.start()
-        for device in self.devices:
-            device.connect(self.chance.choice(self.gateways))
-        weighted = (
-            (self.post, 22),
-            (self.administration, 14),
-            (self.repeat, 5),
-            (self.work, 60),
-            (self.listen, 35),
-            (self.say, 8),
-            (self.heartbeat, 3),
-            (self.reconnect, 5),
-            (self.gateway_crashes, 1),
-            (self.deploy, 1),
-            (self.commit, 10),
-            (self.time_goes_by, 10),
-            (self.clock_jumps, 1),
+    async def go(self) -> None:
+        """The whole run, with its end."""
+        assert current_process() is None
+        await initialise(self.servers.broker.admin(), SIZES, 1)
+        with self.network.installed():
+            self._sweeping = asyncio.create_task(self._sweep())
+            try:
+                await self._begin()
+                await self._befall()
+                await self._end()
+            finally:
+                await self._bury()
+
+    async def _begin(self) -> None:
+        for role in ROLES:
+            self.deployment.start(role)
+        await self._until(lambda: len(self.deployment.gateways()) == SIZES.push_partitions, "the gateways are ready")
+        await self.people.come()
+        await self._until(lambda: not any(device.is_busy for device in self.people.devices), "everybody is connected")
+        self.servers.begin_faults()
+
+    async def _befall(self) -> None:
+        weighted: tuple[tuple[Callable[[], object], int], ...] = (
+            (self.people.say, 46),
+            (self.people.administer, 20),
+            (self.people.read_something, 20),
+            (self.restart_device, 2),
+            (self.break_connections, 3),
+            (self.kill, 3),
+            (self.freeze, 3),
+            (self.lose_sessions, 3),
+            (self.one_more, 3),
+            (self.one_less, 1),
             (self.outage, 1),
-            (self.process_joins, 2),
-            (self.process_crashes, 3),
-            (self.session_runs_out, 3),
-            (self.zombie_wakes, 3),
-            (self.zombie_notices, 2),
+            (self.jump, 1),
         )
-        weights = [weight for _, weight in weighted]
-        for step in self.chance.choices([step for step, _ in weighted], weights, k=steps):
-            await step()
-            self.oracle.read_on()
+        steps = self.chance.choices([step for step, _ in weighted], [weight for _, weight in weighted], k=STEPS)
+        for step in steps:
+            await asyncio.sleep(self.chance.expovariate(1 / _STEP_S))
+            done = step()
+            if isinstance(done, Awaitable):
+                await done
+            self._look()
 
-    # -- users -------------------------------------------------------------------------------------
+    def _look(self) -> None:
+        self.oracle.read_on()
+        if self.failed:
+            raise self.failed[0]
 
-    async def post(self) -> None:
-        for _ in range(self.chance.randint(1, 4)):
-            user_id = self.chance.choice(USERS)
-            self._send(self.commands.post(user_id))
+    async def _sweep(self) -> None:
+        """What systems around the product do: replace what has ended, and break connections to it."""
+        try:
+            while True:
+                await asyncio.sleep(_SWEEP_S)
+                self.network.sweep()
+                for instance in self.deployment.alive():
+                    if self.chance.random() < _NOTICED:
+                        instance.rejoin()
+                if self.chance.random() < 0.2:
+                    self.deployment.supervise()
+        except Exception as error:  # noqa: BLE001 - it is raised by the next step
+            self.failed.append(error)
 
-    async def administration(self) -> None:
-        user_id = self.chance.choice(USERS)
-        if not self.commands.groups or (self.commands.wants_group and self.chance.random() < 0.5):
-            self._send(self.commands.create(user_id))
-        else:
-            self._send(self.commands.administration(user_id))
+    # -- faults --------------------------------------------------------------------------------------
 
-    def _send(self, command: Command) -> None:
-        """Through a device of its sender that is connected."""
-        devices = self._connected(command.sender_id)
-        if devices:
-            self.chance.choice(devices).send(command)
-            self._sent.append(command)
+    async def restart_device(self) -> None:
+        device = self.chance.choice(self.people.devices)
+        await device.end()
+        await device.start()
 
-    def _connected(self, user_id: str = "") -> list[Device]:
-        return [one for one in self.devices if one.gateway is not None and user_id in ("", one.user_id)]
+    def break_connections(self) -> None:
+        """Some devices lose their networks."""
+        connections = sorted(self.network.connections, key=lambda one: one.name)
+        for connection in self.chance.sample(connections, k=min(2, len(connections))):
+            connection.break_off()
 
-    async def repeat(self) -> None:
-        """Without an answer, again; with one too, now and then, from another device, or with another content."""
-        waiting = [(device, key) for device in self._connected() for key in device.unanswered]
-        for device, key in self.chance.sample(waiting, k=min(3, len(waiting))):
-            device.retry(key)
-        if self._sent and self.chance.random() < 0.4:
-            again = self.chance.choice(self._sent[-30:])
-            if self.chance.random() < 0.2:
-                again = self.commands.other_content(again)
-            devices = self._connected(again.sender_id)
-            if devices:
-                device = self.chance.choice(devices)
-                assert device.gateway is not None
-                device.gateway.publish(device, again)
+    def kill(self) -> None:
+        """kill -9."""
+        alive = self.deployment.alive()
+        if alive:
+            self.chance.choice(alive).kill()
 
-    async def listen(self) -> None:
-        """Gateways route, devices handle what has come, and sync where they saw a gap."""
-        for gateway in self.gateways:
-            if self.chance.random() < 0.7:
-                await gateway.read(self.chance.choice((1, 5, 50)))
-        for device in self._connected():
-            if self.chance.random() < 0.5:
-                await device.handle(self.chance.choice((1, 3, 50)))
-                if device.needs_sync and self.chance.random() < 0.5:
-                    await device.sync(self.chance.choice((2, 10, 200)))
+    def freeze(self) -> None:
+        """SIGSTOP for some time, mostly in the middle of a round."""
+        running = [one for one in self.deployment.alive() if not one.process.is_stopped]
+        if running:
+            self.chance.choice(running).freeze(self.chance.choice((0.3, 3.0, 9.0, 13.0)))
 
-    async def say(self) -> None:
-        """Watermarks out of order, repeated, from all devices of a user; some above the head."""
-        for device in self.chance.sample(self._connected(), k=min(4, len(self._connected()))):
-            if device.shown:
-                session_id = self.chance.choice(sorted(device.shown))
-                last = device.shown[session_id][-1].seq
-                delivered = max(1, last - self.chance.choice((0, 0, 0, 1, 3)))
-                read = self.chance.choice((0, delivered, max(1, delivered - 2)))
-                await self._claim(device, session_id, delivered, read)
+    def lose_sessions(self) -> None:
+        """A process works on beside its successor until it notices."""
+        workers = [one for one in self.deployment.alive() if one.reach.consumers]
+        if workers:
+            self.chance.choice(workers).lose_sessions()
 
-    async def _claim(self, device: Device, session_id: str, delivered: int, read: int) -> None:
-        if await device.say(session_id, delivered, read):
-            claim = self.claims[session_id, device.user_id]
-            claim[0], claim[1] = max(claim[0], delivered, read), max(claim[1], read)
+    def one_more(self) -> None:
+        """A second process of a stage joins its group."""
+        role = self.chance.choice(("persister", "fanout", "receipts"))
+        if len(self.deployment.alive(role)) < 2:
+            self.deployment.start(role)
 
-    async def heartbeat(self) -> None:
-        for device in self._connected():
-            if device.gateway is not None and self.chance.random() < 0.3:
-                await device.gateway.heartbeat(device)
-
-    async def reconnect(self) -> None:
-        for device in self.chance.sample(self.devices, k=2):
-            if device.gateway is not None:
-                device.disconnect()
-            if self.chance.random() < 0.7:
-                device.connect(self.chance.choice(self.gateways))
-
-    # -- servers -----------------------------------------------------------------------------------
-
-    async def gateway_crashes(self) -> None:
-        self.chance.choice(self.gateways).crash()
-
-    async def deploy(self) -> None:
-        self.commands.deploy()
-
-    async def time_goes_by(self) -> None:
-        self.world.clock.now_ms += self.chance.choice((1, 20, 300, 1_000, 6_000))
-
-    async def clock_jumps(self) -> None:
-        self.world.clock.jumped_ms += self.chance.choice((-360_000, -5_000, 5_000, 310_000, 660_000))
+    def one_less(self) -> None:
+        """SIGTERM."""
+        role = self.chance.choice(("persister", "fanout", "receipts"))
+        alive = self.deployment.alive(role)
+        if len(alive) > 1:
+            alive[0].stopping.set()
 
     async def outage(self) -> None:
-        self.world.store.stall()
-        await self.work()
-        self.world.clock.now_ms += 2_000
-        self.world.store.heal()
+        """Kafka or Cassandra does not answer."""
+        server = self.chance.choice((self.servers.broker, self.servers.store))
+        server.stall()
+        if server is self.servers.store:
+            self.servers.read_store.stall()
+        await asyncio.sleep(self.chance.choice((0.5, 6.0)))
+        server.heal()
+        self.servers.read_store.heal()
 
-    # -- processes ---------------------------------------------------------------------------------
+    def jump(self) -> None:
+        """The brokers' clock is set."""
+        self.servers.clock.jumped_ms += self.chance.choice((-360_000, -5_000, 5_000, 310_000))
 
-    async def work(self) -> None:
-        """Some processes run a round each, side by side; one may be stopped in its middle."""
-        running = [process for members in self.stages.values() for process in members.members]
-        running += [process for _, process in self.zombies if not process.stop.is_parked]
-        chosen = [process for process in running if self.chance.random() < 0.7]
-        for process in chosen:
-            process.reading.read_on()
-            process.begin(self.chance.choice((1, 5, 500)))
-        if chosen and self.chance.random() < 0.12:
-            self.chance.choice(chosen).stop.after(self.chance.choice((0, 1, 2, 3, 4, 6, 9, 14)))
-        for process in chosen:
-            await process.settle()
-            if not process.stop.is_parked:
-                process.stop.never()
-        for stage, members in self.stages.items():
-            for process in [one for one in members.members if one.stop.is_parked]:
-                self._falls_behind(self.stages[stage], process)
+    # -- the end -------------------------------------------------------------------------------------
 
-    def _falls_behind(self, members: Members, process: Process) -> None:
-        """Stopped in mid-round: its session runs out, and others go on."""
-        members.drop(process)
-        self.zombies.append((members, process))
-        if not members.members or self.chance.random() < 0.3:
-            members.start()
-
-    def _any(self) -> tuple[Members, Process]:
-        members = self.stages[self.chance.choice(sorted(self.stages))]
-        return members, self.chance.choice(members.members)
-
-    async def commit(self) -> None:
-        for members in self.stages.values():
-            for process in members.members:
-                if self.chance.random() < 0.6:
-                    process.commit()
-
-    async def process_joins(self) -> None:
-        members, _ = self._any()
-        if len(members.members) < 2:
-            members.start()
-
-    async def process_crashes(self) -> None:
-        members, process = self._any()
-        members.drop(process)
-        self.gone.append(process)
-        if not members.members or self.chance.random() < 0.3:
-            members.start()
-
-    async def session_runs_out(self) -> None:
-        """It works on beside its successor, and does not know."""
-        self._falls_behind(*self._any())
-
-    async def zombie_wakes(self) -> None:
-        asleep = [process for _, process in self.zombies if process.stop.is_parked]
-        if asleep:
-            process = self.chance.choice(asleep)
-            process.stop.wake()
-            await process.settle()
-
-    async def zombie_notices(self) -> None:
-        awake = [pair for pair in self.zombies if not pair[1].stop.is_parked]
-        if awake:
-            members, process = pair = self.chance.choice(awake)
-            self.zombies.remove(pair)
-            members.join(process)
-
-    # -- the end -----------------------------------------------------------------------------------
-
-    async def end(self) -> None:
-        """No more faults; half of the zombies wake once more; new processes replay what was not committed."""
-        self.world.heal()
-        for _, process in self.zombies:
-            if self.chance.random() < 0.5:
-                process.stop.wake()
-                process.begin(500)
-                await process.settle()
-        self.gone += [process for _, process in self.zombies]
-        self.zombies.clear()
-        for members in self.stages.values():
-            for process in list(members.members):
-                members.drop(process)
-                self.gone.append(process)
-            members.start()
-        for device in self.devices:
-            if device.gateway is None:
-                device.connect(self.chance.choice(self.gateways))
-        await self._quiet(all_is_shown=False)
-        self.oracle.read_on()
+    async def _end(self) -> None:
+        """No more faults. Processes are replaced once more, so that what was not committed is done again."""
+        self.servers.heal()
+        for instance in self.deployment.alive():
+            instance.process.resume()
+        for instance in self.deployment.alive():
+            if instance.gateway is None and self.chance.random() < 0.5:
+                instance.kill()
+        await self._rests()
         await self._last_words()
-        await self._quiet(all_is_shown=True)
-        self.oracle.read_on()
+        await self._rests()
 
     async def _last_words(self) -> None:
-        """In every group somebody says something and all read it; some go, some come, and some read once more.
+        """In every group the owner says something, and everybody reads it, so that the last counts are final."""
+        self.counts_from = {number: self.servers.end(DELIVERIES, number) for number in range(SIZES.user_partitions)}
+        for session_id in self.groups_in_use():
+            self.people.say_to(session_id, self.oracle.session(session_id).owner)
+        await self._rests()
+        for session_id in self.groups_in_use():
+            session = self.oracle.session(session_id)
+            for user_id in sorted(session.members.keys() - {session.owner}):
+                self.people.device_of(user_id).read(session_id, session.seq)
 
-        Nobody fails any more: what authors are told now is the truth, and that of the second time is to the last.
-        """
-        groups = self.commands.groups_in_use()
-        for is_last in (False, True):
-            for session_id in groups:
-                changes = self.commands.change_of_members(session_id) if is_last else []
-                for command in (*changes, self.commands.post_to(self.oracle.session(session_id).owner, session_id)):
-                    self._send(command)
-            await self._seconds_go_by(1)
-            self.oracle.read_on()
-            self.counts_from = {number: self.world.end(DELIVERIES, number) for number in range(SIZES.user_partitions)}
-            for session_id in groups:
-                await self._read_now(session_id, is_last)
-            await self._seconds_go_by(3)
+    def groups_in_use(self) -> list[str]:
+        """Those with members whose owner may speak."""
+        sessions = [self.oracle.session(name) for name in self.people.groups]
+        return [one.session_id for one in sessions if one.members and not one.members[one.owner].muted_until]
 
-    async def _read_now(self, session_id: str, is_last: bool) -> None:
-        """All but the owner, the last time some: what the others have read is only in the tables, or in memory."""
-        session = self.oracle.session(session_id)
-        readers = sorted(session.members.keys() - {session.owner})
-        for user_id in self.chance.sample(readers, k=(len(readers) + 1) // 2) if is_last else readers:
-            device = self.chance.choice(self._connected(user_id))
-            await self._claim(device, session_id, session.seq, session.seq)
-
-    async def _quiet(self, all_is_shown: bool) -> None:
-        """Until nobody has anything to do: everything is answered and delivered, and shown where that is asked for."""
-        shown = -1
-        for turn in range(_QUIET_ROUNDS):
-            await self._seconds_go_by(1)
-            for device in self.devices:
-                for key in list(device.unanswered):
-                    device.retry(key)
-                assert device.gateway is not None
-                if turn % 2:
-                    await device.gateway.heartbeat(device)
-                await device.handle(1_000)
-                if device.needs_sync:
-                    await device.sync(200)
-            if not all_is_shown and not self._what_is_left():
+    async def _rests(self) -> None:
+        """Nothing is under way: calls, sends, rounds, deliveries; and for two seconds nothing has moved."""
+        moved = [-1, -2]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST_S):
+                while moved[-1] != moved[-2] or self._left():
+                    await asyncio.sleep(1.0)
+                    self._look()
+                    moved = [moved[-1], self._moved()]
                 return
-            if turn % 2 and not self._what_is_left():
-                before, shown = shown, sum(len(some) for device in self.devices for some in device.shown.values())
-                if shown == before:
-                    return
-        raise AssertionError(f"no end in sight: {self._what_is_left()}")
+        raise AssertionError(f"no end in sight: {self._left()}")
 
-    async def _seconds_go_by(self, seconds: int) -> None:
-        for _ in range(seconds):
-            self.world.clock.now_ms += 1_000
-            await self._everybody_works()
+    def _moved(self) -> int:
+        topics = [(topic.name, number) for topic in declared(SIZES) for number in range(topic.partitions)]
+        shown = sum(len(some) for device in self.people.devices for some in device.shown.values())
+        return shown + sum(self.servers.end(*place) for place in topics if place[0] != "presence")
 
-    async def _everybody_works(self) -> None:
-        for members in self.stages.values():
-            for process in members.members:
-                process.reading.read_on()
-                process.begin(500)
-                await process.settle()
-                process.commit()
-        for gateway in self.gateways:
-            await gateway.read(1_000)
+    def _left(self) -> list[str]:
+        left = [f"{one.user_id}.{one.device_id} is busy" for one in self.people.devices if one.is_busy]
+        if self.people.calls_under_way:
+            left.append(f"{self.people.calls_under_way} calls")
+        for group in GROUPS:
+            for partition, committed in self.servers.broker.group(group).commits.items():
+                if committed.offset != self.servers.end(*partition):
+                    left.append(f"{group.name} at {committed.offset} of {partition}")
+        sessions = {name: session for name, session in self.oracle.sessions.items() if session.messages}
+        for device in () if left else self.people.devices:
+            if missing := missing_at(device, sessions):
+                left.append(f"{device.user_id}.{device.device_id} lacks {missing}")
+        return left
 
-    def _what_is_left(self) -> list[str]:
-        processes = [process for members in self.stages.values() for process in members.members]
-        left = [f"{one.name} lags {one.stopped_partitions}" for one in processes if not one.is_idle]
-        waiting = [one for one in self.devices if one.unanswered or one.frames or one.needs_sync]
-        return left + [f"{one.connection_id}: {list(one.unanswered)[:3]} {one.needs_sync}" for one in waiting]
+    async def _until(self, holds: Callable[[], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(_REST_S):
+                while not holds():  # noqa: ASYNC110 - looks at many parts
+                    await asyncio.sleep(0.1)
+                    self._look()
+        except TimeoutError:
+            raise AssertionError(f"not within {_REST_S} s: {what}") from None
 
-    def bury(self) -> None:
+    async def _bury(self) -> None:
         """Leave no task behind."""
-        zombies = [process for _, process in self.zombies]
-        members = [process for one in self.stages.values() for process in one.members]
-        for process in (*self.gone, *zombies, *members):
-            if process.task is not None:
-                process.task.cancel()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self.servers.heal()
+        await self.people.go()
+        await asyncio.gather(*self.deployment.bury(), return_exceptions=True)

@@ -162,12 +162,12 @@ class Reader(Protocol):
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions from these offsets on, and no other partitions.
 
-        A partition that was assigned already and has the offset -1 goes on at its current position.
+        A partition that was assigned already and has the offset -1 continues at its current position.
         """
         ...
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        """The records that have arrived. A partition whose offset is out of range goes on at its beginning."""
+        """The records that have arrived. A partition whose offset is out of range continues at its beginning."""
         ...
 
     async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:

@@ -8,7 +8,7 @@ from tidings import metrics
 
 # Gateways refuse ids at 5 minutes of skew; NTP keeps clocks within milliseconds. Below 2 s a pause can look like skew.
 WORTH_SAYING_S = 2.0
-_SAY_AGAIN_S = 60.0
+_LOG_AGAIN_S = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class BrokerClock:
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
-        self._said_at_s = -_SAY_AGAIN_S
+        self._logged_at_s = -_LOG_AGAIN_S
 
     def compare(self, sent_ms: int, stamped_ms: int | None, confirmed_ms: int) -> None:
         """`stamped_ms`: the broker's append time; None or negative if the topic has none."""
@@ -36,8 +36,8 @@ class BrokerClock:
             return
         skew_s = skew_ms(sent_ms, stamped_ms, confirmed_ms) / 1000
         metrics.CLOCK_SKEW_SECONDS.set(skew_s)
-        if abs(skew_s) >= WORTH_SAYING_S and self._now_s() - self._said_at_s >= _SAY_AGAIN_S:
-            self._said_at_s = self._now_s()
+        if abs(skew_s) >= WORTH_SAYING_S and self._now_s() - self._logged_at_s >= _LOG_AGAIN_S:
+            self._logged_at_s = self._now_s()
             _log.warning(
                 "the broker's clock is %.1f s %s this process's: one of them is off; look at NTP on both machines",
                 abs(skew_s),

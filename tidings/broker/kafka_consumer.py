@@ -12,8 +12,8 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from tidings.broker.base import AssignmentListener, Committed, Record, TopicPartition
 from tidings.broker.kafka_admin import KafkaAdmin
-from tidings.broker.kafka_burial import bury_consumer, is_dead
 from tidings.broker.kafka_config import KafkaConfig, unavailable
+from tidings.broker.kafka_force_close import force_close_consumer, is_dead
 from tidings.broker.kafka_offsets import GroupOffsets
 from tidings.errors import BrokerUnavailable, PositionOutOfRange
 from tidings.topics import Group
@@ -200,7 +200,7 @@ class KafkaGroupConsumer:
         patience_s = config.request_timeout_s + (config.rebalance_timeout_ms + config.session_timeout_ms) / 1000
         self._consumer = AIOKafkaConsumer(
             **config.client_settings(self._client_id)
-            # a JoinGroup is answered when the slowest member has given up its partitions
+            # a JoinGroup is answered when the slowest member has released its partitions
             | {"request_timeout_ms": config.rebalance_timeout_ms + round(config.request_timeout_s * 1000)},
             group_id=self._group.name,
             enable_auto_commit=False,
@@ -232,7 +232,7 @@ class KafkaGroupConsumer:
     async def _leave(self) -> None:
         consumer, self._consumer, self._offsets = self._consumer, None, None
         if consumer is not None:
-            await bury_consumer(consumer, self._config.request_timeout_s)
+            await force_close_consumer(consumer, self._config.request_timeout_s)
 
     async def _check_topics(self) -> None:
         admin = KafkaAdmin(self._config, self._client_id)

@@ -14,8 +14,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from tidings.broker.base import NewRecord, TopicPartition
 from tidings.broker.broker_clock import BrokerClock
-from tidings.broker.kafka_burial import bury_producer
 from tidings.broker.kafka_config import KafkaConfig, unavailable
+from tidings.broker.kafka_force_close import force_close_producer
 from tidings.errors import Backpressure, BrokerUnavailable, ConfigurationError
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class KafkaProducer:
         self._client: AIOKafkaProducer | None = None
         self._connector: asyncio.Task[None] | None = None
         self._lanes: dict[TopicPartition, _Lane] = {}
-        self._burials: set[asyncio.Task[None]] = set()
+        self._closings: set[asyncio.Task[None]] = set()
         self._unconfirmed_records = 0
         self._unconfirmed_bytes = 0
         self._is_open = False
@@ -78,8 +78,8 @@ class KafkaProducer:
             self._connector.cancel()
             await asyncio.wait([self._connector])
         self._reset(BrokerUnavailable("the producer was stopped"))
-        while self._burials:
-            await asyncio.wait(self._burials)
+        while self._closings:
+            await asyncio.wait(self._closings)
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
         return await self._enqueue(TopicPartition(topic, partition), records)
@@ -176,7 +176,7 @@ class KafkaProducer:
                 async with asyncio.timeout(self._config.request_timeout_s):
                     await client.start()
         except BaseException:
-            self._bury(client)
+            self._force_close(client)
             raise
         return client
 
@@ -185,7 +185,7 @@ class KafkaProducer:
         lanes, self._lanes = self._lanes, {}
         client, self._client = self._client, None
         if client is not None:
-            self._bury(client)
+            self._force_close(client)
         if lanes:
             _log.warning("producer reset", extra={"client_id": self._client_id, "reason": str(error)})
         for lane in lanes.values():
@@ -205,10 +205,10 @@ class KafkaProducer:
         self._unconfirmed_bytes -= delivery.size_bytes
         return delivery.answer
 
-    def _bury(self, client: AIOKafkaProducer) -> None:
-        burial = asyncio.get_running_loop().create_task(bury_producer(client))
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
+    def _force_close(self, client: AIOKafkaProducer) -> None:
+        closing = asyncio.get_running_loop().create_task(force_close_producer(client))
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)
 
 
 def _fill(batch: BatchBuilder, queue: deque[_Delivery]) -> list[tuple[_Delivery, int]]:

@@ -8,9 +8,9 @@ from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from tidings.broker.base import Record, TopicPartition
-from tidings.broker.kafka_burial import bury_consumer, is_dead
 from tidings.broker.kafka_config import KafkaConfig, unavailable
 from tidings.broker.kafka_consumer import as_records, end_offsets
+from tidings.broker.kafka_force_close import force_close_consumer, is_dead
 from tidings.errors import BrokerUnavailable
 
 
@@ -37,7 +37,7 @@ class KafkaReader:
                 async with asyncio.timeout(self._config.request_timeout_s):
                     await consumer.start()
         except BaseException:
-            await bury_consumer(consumer, self._config.request_timeout_s)
+            await force_close_consumer(consumer, self._config.request_timeout_s)
             raise
         self._consumer = consumer
         self.assign(self._positions)
@@ -45,7 +45,7 @@ class KafkaReader:
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await bury_consumer(consumer, self._config.request_timeout_s)
+            await force_close_consumer(consumer, self._config.request_timeout_s)
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         kept = {name: self.position(name) for name, offset in positions.items() if offset < 0}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from contextvars import Context
 
 from tidings.broker.base import AssignmentListener, Committed, Record, TopicPartition
 from tidings.broker.memory_faults import CommitFault, Faults
@@ -80,7 +81,10 @@ class MemoryGroup:
     def _rebalance(self) -> None:
         self._changed = True
         if self._rebalancing is None or self._rebalancing.done():
-            self._rebalancing = asyncio.get_running_loop().create_task(self._rebalance_while_changed())
+            self._rebalancing = asyncio.get_running_loop().create_task(
+                self._rebalance_while_changed(),
+                context=Context(),  # the coordinator acts for itself, whoever has joined or left
+            )
 
     async def _rebalance_while_changed(self) -> None:
         while self._changed:
@@ -134,7 +138,7 @@ class MemoryGroupConsumer:
     def expire(self) -> None:
         """Time out the session, as of a paused process: other members get its partitions, without a callback here.
 
-        The member goes on reading and producing as a zombie, and its commits are refused. `rejoin` ends that state.
+        The member continues to read and produce as a zombie, and its commits are refused. `rejoin` ends that state.
         """
         self._group.drop(self._member_id)
         self._dropped.set()
@@ -186,7 +190,7 @@ class MemoryGroupConsumer:
 
     async def _unless_dropped(self, step: Awaitable[None]) -> None:
         running = asyncio.ensure_future(step)
-        self._steps.add(running)  # a zombie's step goes on, and asyncio itself holds no reference to it
+        self._steps.add(running)  # a zombie's step continues, and asyncio itself holds no reference to it
         running.add_done_callback(self._steps.discard)
         dropped = asyncio.ensure_future(self._dropped.wait())
         await asyncio.wait([running, dropped], return_when=asyncio.FIRST_COMPLETED)

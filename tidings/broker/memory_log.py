@@ -18,7 +18,7 @@ class Partition:
         self.name = name
         self.first_offset = 0
         self.end_offset = 0
-        self.watchers: set[Callable[[], None]] = set()
+        self.watchers: dict[Callable[[], None], None] = {}  # in the order of coming, so that a seed is one run
         self._keep_records = keep_records
         self._is_compacted = is_compacted
         self._records: list[Record] = []
@@ -157,12 +157,12 @@ class Fetcher:
     def assign(self, positions: Mapping[TopicPartition, int | None]) -> None:
         """Read these partitions and no others. None: no records until a `seek`. Ends all pauses."""
         for name in self._positions:
-            self._log.partition(name).watchers.discard(self.wake)
+            self._log.partition(name).watchers.pop(self.wake, None)
         self._positions = dict(sorted(positions.items()))
         self._paused.clear()
         self._reported.clear()
         for name in self._positions:
-            self._log.partition(name).watchers.add(self.wake)
+            self._log.partition(name).watchers[self.wake] = None
         self.wake()
 
     def seek(self, name: TopicPartition, offset: int) -> None:

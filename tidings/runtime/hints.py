@@ -92,7 +92,7 @@ class HintSender:
                 lane.is_lossy = False
             try:
                 await asyncio.wait_for(self._producer.produce(PUSH, gateway, records), _AWAITED_S)
-            except Exception as error:  # noqa: BLE001 - after any error the lane goes on, and its gateway resyncs
+            except Exception as error:  # noqa: BLE001 - after any error the lane continues, and its gateway resyncs
                 self._lose(lane, len(batch))
                 lane.failures += 1
                 # A record that timed out here is still in the producer. Its time-out there resets the producer, and

@@ -38,7 +38,7 @@ async def initialise(admin: Admin, sizes: TopicSizes, replication: int) -> Initi
     """Create missing topics, then write first offsets with empty marks where a group has none.
 
     Law 4 (every stage drops what it has seen) needs marks from the first commit on. Raises ConfigurationError before
-    any change: if a topic has another number of partitions, or if the marks of so many do not fit into a commit.
+    any change if a topic has another number of partitions, or if the marks do not fit into a commit.
     Raises BrokerUnavailable if the caller can try again.
     """
     if not fits_metadata(sizes.session_partitions):
@@ -84,7 +84,7 @@ async def _refuse_other_counts(admin: Admin, topics: tuple[Topic, ...]) -> None:
     ]
     if wrong:
         raise ConfigurationError(
-            "; ".join(wrong) + ". The count of a topic is chosen once: set TIDINGS_KAFKA_SESSION_PARTITIONS,"
-            " _USER_PARTITIONS and _PUSH_PARTITIONS back to what the broker has; to change it, drain the topics,"
+            "; ".join(wrong) + ". The count of a topic is chosen once. Set TIDINGS_KAFKA_SESSION_PARTITIONS,"
+            " _USER_PARTITIONS and _PUSH_PARTITIONS back to what the broker has. To change it, drain the topics,"
             " delete them, raise TIDINGS_KAFKA_EPOCH by one everywhere, and run `tidings init` again"
         )

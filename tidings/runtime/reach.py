@@ -19,7 +19,7 @@ ASK_WITHIN_S = 5.0
 # A failover takes 9 s until Kafka notices the lost broker, plus an election. A process that waits for that must stay
 # in the load balancer.
 AWAY_AFTER_S = 15.0
-_SAY_AGAIN_S = 30.0
+_LOG_AGAIN_S = 30.0
 
 Question = Callable[[], Awaitable[object]]
 
@@ -32,7 +32,7 @@ class Reach:
         self.server = server
         self._health = health
         self._answered_at_s = now_s
-        self._said_at_s = -_SAY_AGAIN_S
+        self._logged_at_s = -_LOG_AGAIN_S
         self._is_away = False
         self._silence = metrics.SERVER_SILENT_SECONDS.labels(server)
         self._log = logger("tidings.reach")
@@ -56,8 +56,8 @@ class Reach:
         self._is_away = True
         reason = " ".join(reason.split())
         self._health.set_server(self.server, f"no answer for {silent_s:.0f} s ({reason})")
-        if now_s - self._said_at_s >= _SAY_AGAIN_S:
-            self._said_at_s = now_s
+        if now_s - self._logged_at_s >= _LOG_AGAIN_S:
+            self._logged_at_s = now_s
             self._log.warning("a server does not answer", server=self.server, silent_s=round(silent_s), reason=reason)
 
 

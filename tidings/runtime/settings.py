@@ -8,7 +8,7 @@ import ipaddress
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tidings.topics import TopicSizes
@@ -105,6 +105,14 @@ class ProcessSettings(BaseSettings):
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least level that is logged")
     admin_host: str = Field("127.0.0.1", description="where /metrics, /healthz and /readyz listen")
     admin_port: int = Field(0, ge=0, le=65535, description="their port; 0 picks a free one")
+
+
+class ServiceSettings(BaseModel):
+    """All settings of a service. Each service adds its groups."""
+
+    model_config = ConfigDict(frozen=True)
+
+    process: ProcessSettings = Field(default_factory=ProcessSettings)
 
 
 def printable(groups: dict[str, BaseSettings]) -> str:

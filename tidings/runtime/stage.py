@@ -26,7 +26,7 @@ class Stage(Protocol[T]):
         """The content of a record. Called once when it arrives, also while `run` is awaiting; may not block.
 
         Raises PoisonRecord, for records before the ack: the stage gets the error as the content, and puts it aside.
-        Raises PartitionStopped, for records after it: the partition stands still until an operator acts.
+        Raises PartitionStopped, for records after it: the partition stops until an operator acts.
         """
         ...
 
@@ -41,11 +41,11 @@ class Stage(Protocol[T]):
     async def run(self, work: Round[T]) -> None:
         """Load, decide, write, emit, in this order.
 
-        Names a partition that fails in `work.failed`, and one that must stand still in `work.stopped`; the others go
+        Names a partition that fails in `work.failed`, and one that must stop in `work.stopped`; the others go
         on. Raises Retryable if all partitions have to be repeated. Any other error ends the process: law 9 (fail in
         three words). After each await that may be long, call `work.ensure_still_assigned`: the partitions may have
-        been revoked and `forget` called in the meantime. State enters the stage's cache in `confirmed` only, because
-        a repeated round has to decide from the state before: law 5 (a replay ignores later rows).
+        been revoked and `forget` called in the meantime. State enters the stage's cache in `confirmed` only. A
+        repeated round has to decide from the state before: law 5 (a replay ignores later rows).
         """
         ...
 

@@ -18,7 +18,7 @@ _BACKOFF = Backoff(first_ms=200, most_ms=2_000)
 # A stop must not wait longer for a server that does not answer.
 STOP_S = 5.0
 # A process that waits for a server logs it at once and then twice a minute.
-_SAY_AGAIN_S = 30.0
+_LOG_AGAIN_S = 30.0
 
 Answer = TypeVar("Answer")
 
@@ -84,14 +84,14 @@ async def started(*parts: Part, stopping: asyncio.Event | None = None) -> AsyncI
 
 async def patiently(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answer:
     """The result of the first attempt that does not raise Retryable. Waits without end, and logs it twice a minute."""
-    failures, said_at_s = 0, -_SAY_AGAIN_S
+    failures, logged_at_s = 0, -_LOG_AGAIN_S
     while True:
         try:
             return await attempt()
         except Retryable as error:
             failures += 1
-            if time.monotonic() - said_at_s >= _SAY_AGAIN_S:
-                said_at_s = time.monotonic()
+            if time.monotonic() - logged_at_s >= _LOG_AGAIN_S:
+                logged_at_s = time.monotonic()
                 reason = " ".join(str(error).split())
                 logger("tidings.start").warning("waiting for a server", part=what, reason=reason, failures=failures)
             await asyncio.sleep(_BACKOFF.wait_ms(failures) / 1000)

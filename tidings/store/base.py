@@ -73,9 +73,9 @@ class Store(Protocol):
         """Write rows in batches that may group keys. Returns the source_partitions with an unconfirmed row.
 
         The rows of one call have no order; a row that has to come later goes into
-        a later call. The rows of one partition key make one mutation, which the
-        caller keeps at or below 512 KiB: law 2 (what belongs to one key is written
-        in order).
+        a later call. The rows of one partition key make one mutation: law 2 (what
+        belongs to one key is written in order). The caller keeps a mutation at or
+        below 512 KiB.
         """
         ...
 

@@ -142,8 +142,8 @@ def _cluster(config: CassandraConfig, request_timeout_s: float) -> Cluster:
         idle_heartbeat_interval=_HEARTBEAT_S,
         idle_heartbeat_timeout=_HEARTBEAT_S,
         connect_timeout=_CONNECT_TIMEOUT_S,
-        # With Nagle's algorithm the last packet of a batch waits 40 ms for the acknowledgement of earlier packets
-        # (measured: a batch of 30 rows takes 50 ms with it and 3 ms without).
+        # With Nagle's algorithm the last packet of a batch waits 40 ms for the acknowledgement of earlier packets.
+        # Measured: a batch of 30 rows takes 50 ms with it and 3 ms without.
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
 

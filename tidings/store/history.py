@@ -16,8 +16,8 @@ from tidings.store.base import SessionSegment, Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow, MessageRow, SegmentRow
 
 D = TypeVar("D", SegmentRow, BucketRow)
-# Raises when the answer is no longer needed. Called after each read, so that a long search counts as many awaits and
-# not as one: law 12 (a round that waited too long is dropped).
+# Raises when the answer is no longer needed. Called after each read, so that a long search counts as many awaits: law
+# 12 (a round that waited too long is dropped).
 Check = Callable[[], None]
 
 # Two, because the newest listed one may still be empty.
@@ -182,7 +182,7 @@ async def _tail_below(
     if below:
         lost = LostLogTail(
             f"{session_id}: {below} segments were opened below epoch {position.epoch} offset {position.offset}, "
-            "yet no message can be read; restore the messages or the log before this partition goes on"
+            "yet no message can be read. Restore the messages or the log before this partition continues"
         )
         return lost, rows_above
     return None, rows_above

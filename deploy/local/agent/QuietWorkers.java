@@ -8,11 +8,11 @@ import org.objectweb.asm.MethodVisitor;
 import org.objectweb.asm.Opcodes;
 
 /**
- * Cassandra's request workers go to sleep when there is nothing to do, instead of looking again every 50 µs.
+ * Lets Cassandra's request workers sleep when they have no work, instead of polling every 50 µs.
  *
- * On a server with many cores the looking saves a wake-up. On two cores that also run a broker and four services it
- * takes up to 0.8 of a core, at rest too (docs/adr/0013). Only the waiting changes: a worker without work takes the
- * way to sleep that it otherwise takes after 10 ms.
+ * On a server with many cores polling saves a context switch. On two cores that also run a broker and four services it
+ * takes up to 0.8 of a core, also when idle (docs/adr/0013). Only the waiting changes: a worker without work sleeps at
+ * once, as it would otherwise after 10 ms.
  */
 public final class QuietWorkers implements ClassFileTransformer {
     private static final String WORKER = "org/apache/cassandra/concurrent/SEPWorker";
@@ -48,7 +48,7 @@ public final class QuietWorkers implements ClassFileTransformer {
             return null;
         }
 
-        /** {@code assign(Work.STOP_SIGNALLED, true)}: what the spinning itself does when it has lasted long enough. */
+        /** {@code assign(Work.STOP_SIGNALLED, true)}: the call that Cassandra makes after polling for 10 ms. */
         private static void sleep(MethodVisitor method) {
             method.visitCode();
             method.visitVarInsn(Opcodes.ALOAD, 0);

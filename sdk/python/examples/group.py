@@ -1,4 +1,4 @@
-"""Makes a group, says something in it, and shows who is in it: python group.py URL TOKEN NAME MEMBER…"""
+"""Creates a group, sends a message to it, and lists its members: python group.py URL TOKEN NAME MEMBER…"""
 
 import asyncio
 import sys

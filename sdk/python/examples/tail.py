@@ -1,4 +1,4 @@
-"""Shows every message as it comes: python tail.py URL TOKEN [CURSOR_FILE]. With a file it goes on where it stopped."""
+"""Prints every message: python tail.py URL TOKEN [CURSOR_FILE]. With a file it resumes where it stopped."""
 
 import asyncio
 import sys

@@ -1,5 +1,5 @@
-"""Sockets: one `endpoint` serves them, the `registry` knows them by user and device, `timers` give them time.
+"""Sockets: `endpoint` serves them, `registry` finds them by user and device, and `timers` drives their timers.
 
-`link` joins a connection's state machine to its socket, `live` answers when a connection may go live, `draining` ends
-connections when the gateway stops.
+`link` joins a connection's state machine to its socket. `live` sends `live` and heads. `draining` ends the connections
+when the gateway stops.
 """

@@ -1,4 +1,4 @@
-"""The connections of one gateway, wired."""
+"""Builds the connections of one gateway."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from tidings.store.base import Store
 
 @dataclass(frozen=True, slots=True)
 class SocketRules:
-    """`name`: begins the ids of connections, unique among all gateways and their starts. `origins`: of pages."""
+    """`name`: the prefix of connection ids, unique among all gateways and their starts. `origins`: of allowed pages."""
 
     name: str
     origins: AllowedOrigins
@@ -25,7 +25,7 @@ class SocketRules:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Sockets, and what happens to them without a frame of theirs."""
+    """The endpoint of the sockets, and everything that acts on connections without a frame from them."""
 
     endpoint: WebSocketEndpoint
     live: LiveAnswers
@@ -36,7 +36,7 @@ class Connections:
 def build_connections(
     reads: Reads, submit: Submit, store: Store, clock: Clock, rules: ConnectionRules, sockets: SocketRules
 ) -> Connections:
-    """The ticker is run by the caller."""
+    """The caller runs the ticker."""
     registry = ConnectionRegistry(rules, submit.publisher, clock, sockets.name, reads.known_heads)
     live = LiveAnswers(registry, store, reads.memberships, reads.sessions, clock)
     endpoint = WebSocketEndpoint(

@@ -1,4 +1,4 @@
-"""`GET /v1/ws` as a plain ASGI endpoint: a third of the memory of a framework's route (FIELD-NOTES)."""
+"""`GET /v1/ws` as a plain ASGI endpoint. It takes a third of the memory of a framework's route (FIELD-NOTES)."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from services.gateway.connections.link import Link, Send
 from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.http.cors import CrossOrigin, origin_not_allowed
 from services.gateway.http.problems import problem
-from services.gateway.http.socket_limits import say_full
+from services.gateway.http.socket_limits import report_full
 from services.gateway.protocol.effects import CheckAck, Effect, MoveWatermark, Publish, ReadInbox, SignedIn
 from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
 from services.gateway.protocol.origins import AllowedOrigins
@@ -28,7 +28,7 @@ from tidings.logging import logger
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-# Frames that ask for something; what needs no more than the state machine is not counted.
+# Frames that cause an effect are counted. Frames that the state machine answers alone are not.
 _FRAMES_IN = {
     SignedIn: metrics.FRAMES.labels("in", "hello"),
     Publish: metrics.FRAMES.labels("in", "send"),
@@ -39,7 +39,7 @@ _FRAMES_IN = {
 
 
 class WebSocketEndpoint:
-    """Serves one socket per call: what the state machine asks for is done here, in its order."""
+    """Serves one socket per call. It performs the effects of the state machine in their order."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class WebSocketEndpoint:
         origins: AllowedOrigins,
         max_connections: int,
     ) -> None:
-        """`origins`: of pages that may connect."""
+        """`origins`: the origins of pages that may connect."""
         self._registry = registry
         self._posting = posting
         self.claims = HeldClaims(watermarks, registry.settle)
@@ -70,11 +70,11 @@ class WebSocketEndpoint:
             await _refuse(send, refusal)
             return
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        # Headers of the handshake are not needed any more; uvicorn keeps the scope as long as the socket.
+        # The headers of the handshake are not needed any more, but uvicorn keeps the scope as long as the socket.
         scope["headers"] = []
         link = self._registry.open(send)
         try:
-            # Cancelled by the link itself, when a client does not even take its close frame.
+            # The link cancels this task if a client does not take its close frame.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serve(link, receive)
         finally:
@@ -85,10 +85,10 @@ class WebSocketEndpoint:
             return problem(Refused("invalid_frame", f"the WebSocket is at {SOCKET_PATH}"), 404)
         if not self.is_accepting:
             metrics.REFUSED_SOCKETS.labels("draining").inc()
-            return problem(Refused("unavailable", "this gateway stops; connect again elsewhere"))
+            return problem(Refused("unavailable", "this gateway is stopping; connect again"))
         if len(self._registry) >= self._max_connections:
-            say_full(self._max_connections)
-            return problem(Refused("unavailable", "this gateway takes no more connections; connect again elsewhere"))
+            report_full(self._max_connections)
+            return problem(Refused("unavailable", "this gateway accepts no more connections; connect again"))
         if not self._cross_origin.allows(scope["headers"]):
             return problem(origin_not_allowed())
         if SUBPROTOCOL not in scope["subprotocols"]:
@@ -102,7 +102,7 @@ class WebSocketEndpoint:
                 return
             try:
                 await self._take(link, event.get("text"))
-            except Exception:  # noqa: BLE001 - one message's fault must not be a close without a code
+            except Exception:  # noqa: BLE001 - a failed message must not close the socket without a code
                 self._log.exception("a connection failed", connection=link.connection.connection_id)
                 link.connection.broke()
                 self._registry.settle(link)
@@ -131,7 +131,7 @@ class WebSocketEndpoint:
         await self._claim(link, moves)
 
     async def _claim(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
-        """Those that stand together. A claim beyond the head is not to count what a frame after it sends."""
+        """Look up claims of adjacent frames together, before the next frame, so that they do not cover its message."""
         if moves:
             self.claims.take(link, moves)
             await self.claims.looked(link)
@@ -184,7 +184,7 @@ class WebSocketEndpoint:
             connection.ack_checked(effect.inbox_seq, tails.get(connection.user_id, 0), effect.ref)
 
     def _is_void(self, user_id: str, move: MoveWatermark) -> bool:
-        """Every member of a large group acks several times a second, and receipts would look each up to drop it."""
+        """Whether receipts would drop this ack. Members of a large group ack often, and each ack would cost a read."""
         if move.read_seq:
             return False
         return self._registry.group_tracker.is_delivered_ignored(user_id, move.session_id, move.delivered_seq)

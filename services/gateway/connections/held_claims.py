@@ -1,9 +1,10 @@
-"""Acks and reads whose bound has to be looked up: they hold up nothing for long, and none is lost without tables.
+"""Acks and reads whose bound must be read from the tables. They delay later frames only for a bounded time, and none is
+lost while the tables are unavailable.
 
-A claim beyond the head counts as the head of when its frame came. So its look begins at once, and the frames behind it
-wait for it for a bounded time. After a look that failed, a later one may find messages that came after the frame. Then
-a claim counts where the head has reached it. One that is beyond still is refused, since up to where it was meant
-nobody can say any more.
+A claim beyond the head counts as the head at the time of its frame. So its look-up begins at once, and the frames
+behind it wait for a bounded time. If the look-up fails, a later one may find messages that came after the frame. Then
+a claim counts if the head has reached it. A claim that is still beyond the head is refused, because its bound at the
+time of the frame cannot be determined any more.
 """
 
 import asyncio
@@ -15,12 +16,12 @@ from services.gateway.submit.watermarks import WatermarkMoves
 from tidings.errors import Refused
 from tidings.logging import logger
 
-# One ack names at most 1,000 sessions. Some 400 bytes each, while the tables are away: 20 MB a gateway.
+# One ack names at most 1,000 sessions. Some 400 bytes each while the tables are unavailable: 20 MB per gateway.
 MAX_OF_CONNECTION = 1_000
 MAX_HELD = 50_000
-# For how long the frames of a connection wait, however many looks it has begun meanwhile.
+# The longest wait of a connection's frames, for any number of look-ups.
 FRAMES_WAIT_S = 0.25
-# Until the next look after one that failed: doubled each time up to a second, and one look for all of a connection.
+# The backoff after a failed look-up doubles up to a second. One look-up retries all claims of a connection.
 _FIRST_RETRY_S = 0.1
 _RETRY_S = 1.0
 
@@ -28,24 +29,24 @@ _log = logger("tidings.gateway.held_claims")
 
 
 class _Held:
-    """The claims of one connection that wait for a look."""
+    """The claims of one connection that wait for a look-up."""
 
     __slots__ = ("claims", "late", "looks", "retrying")
 
     def __init__(self) -> None:
         self.claims: set[MoveWatermark] = set()
-        # Those among them whose look has failed.
+        # The claims among them whose first look-up has failed.
         self.late: set[MoveWatermark] = set()
-        # The looks that have begun with their frames, and when, the oldest first.
+        # The first look-ups under way, with their start times, the oldest first.
         self.looks: dict[asyncio.Task[None], float] = {}
         self.retrying: asyncio.Task[None] | None = None
 
 
 class HeldClaims:
-    """By connection, each until a look succeeds or the connection ends."""
+    """Holds claims by connection, each until a look-up succeeds or the connection ends."""
 
     def __init__(self, moves: WatermarkMoves, settle: Callable[[Link], None]) -> None:
-        """`settle` writes what was refused."""
+        """`settle` sends the refusals."""
         self._moves = moves
         self._settle = settle
         self._held: dict[str, _Held] = {}
@@ -53,7 +54,7 @@ class HeldClaims:
         self._looks: set[asyncio.Task[None]] = set()
 
     def take(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
-        """Publish soon what certainly counts, and begin to look up the rest, with one question for all of it."""
+        """Publish the claims that certainly count, and begin one look-up for all others."""
         user_id = link.connection.user_id
         asked: dict[MoveWatermark, int] = {}
         for move in moves:
@@ -69,7 +70,7 @@ class HeldClaims:
         self._settle(link)
 
     async def looked(self, link: Link) -> None:
-        """Wait for the looks of this connection, until the oldest one has taken FRAMES_WAIT_S."""
+        """Wait for the look-ups of this connection, until the oldest one has taken FRAMES_WAIT_S."""
         held = self._held.get(link.connection.connection_id)
         if held is None or not held.looks:
             return
@@ -78,7 +79,7 @@ class HeldClaims:
             await asyncio.wait(tuple(held.looks), timeout=left_s)
 
     async def settled(self, timeout_s: float) -> None:
-        """Before the end: wait for the looks under way, for a bounded time. What has failed once is given up."""
+        """Before the process ends: wait for the look-ups under way, and cancel the retries."""
         if self._looks:
             await asyncio.wait(tuple(self._looks), timeout=timeout_s)
         for held in tuple(self._held.values()):
@@ -86,20 +87,20 @@ class HeldClaims:
                 held.retrying.cancel()
 
     def _hold(self, link: Link, move: MoveWatermark) -> bool:
-        """Whether it is to be looked up: not what is held already, and not what finds no room."""
+        """Hold a claim. False if it is held already, or if there is no room and it was refused."""
         name = link.connection.connection_id
         held = self._held.get(name)
         if held is not None and move in held.claims:
             return False
         if self._count >= MAX_HELD or (held is not None and len(held.claims) >= MAX_OF_CONNECTION):
-            link.connection.failed(_say_again(), move.ref)
+            link.connection.failed(_unavailable(), move.ref)
             return False
         self._held.setdefault(name, _Held()).claims.add(move)
         self._count += 1
         return True
 
     async def _look(self, link: Link, held: _Held, asked: dict[MoveWatermark, int]) -> None:
-        """The one that begins with the frame, given with each claim the head that was known then."""
+        """The first look-up, which begins with the frame. `asked`: each claim with the head known at that time."""
         try:
             bounds = await self._moves.look(link.connection.user_id, _claims(asked))
             for move, known in asked.items():
@@ -108,11 +109,11 @@ class HeldClaims:
                     self._move(link, move, known)
                     held.late.add(move)
                 else:
-                    self._let_go(held, [move])
+                    self._release(held, [move])
                     self._move(link, move, bound)
-        except Exception:  # noqa: BLE001 - a client must not go on as if its acks were taken
-            _log.exception("a look failed", connection=link.connection.connection_id)
-            self._let_go(held, asked)
+        except Exception:  # noqa: BLE001 - the client must not continue as if its acks were published
+            _log.exception("the look-up of an ack failed", connection=link.connection.connection_id)
+            self._release(held, asked)
             link.connection.broke()
         finally:
             this = asyncio.current_task()
@@ -136,7 +137,7 @@ class HeldClaims:
                 wait_s = min(2 * wait_s, _RETRY_S)
                 await self._look_again(link, held)
         except Exception:  # noqa: BLE001 - as above
-            _log.exception("a look failed", connection=link.connection.connection_id)
+            _log.exception("the look-up of an ack failed", connection=link.connection.connection_id)
             link.connection.broke()
         finally:
             held.retrying = None
@@ -151,9 +152,9 @@ class HeldClaims:
             bound = bounds.get(move.session_id)
             if bound is None and move.session_id in bounds:
                 continue
-            self._let_go(held, [move])
+            self._release(held, [move])
             if bound is not None and bound < move.seq:
-                link.connection.failed(_say_again(), move.ref)
+                link.connection.failed(_unavailable(), move.ref)
             else:
                 self._move(link, move, bound)
         self._settle(link)
@@ -164,7 +165,7 @@ class HeldClaims:
         except Refused as refused:
             link.connection.failed(refused, move.ref)
 
-    def _let_go(self, held: _Held, moves: Iterable[MoveWatermark]) -> None:
+    def _release(self, held: _Held, moves: Iterable[MoveWatermark]) -> None:
         for move in moves:
             if move in held.claims:
                 held.claims.remove(move)
@@ -172,8 +173,8 @@ class HeldClaims:
                 self._count -= 1
 
     def _forget(self, link: Link, held: _Held) -> None:
-        """Nothing is looked up any more; what is left belongs to a connection that has ended."""
-        self._let_go(held, tuple(held.claims))
+        """Drop all claims of a connection. Any that are left belong to a connection that has ended."""
+        self._release(held, tuple(held.claims))
         if self._held.get(link.connection.connection_id) is held:
             del self._held[link.connection.connection_id]
 
@@ -189,5 +190,5 @@ def _claims(moves: Iterable[MoveWatermark]) -> dict[str, int]:
     return claims
 
 
-def _say_again() -> Refused:
+def _unavailable() -> Refused:
     return Refused("unavailable", "storage is temporarily unavailable; send the ack or read again")

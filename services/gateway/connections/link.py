@@ -1,4 +1,4 @@
-"""A connection and its socket: callers of the state machine `flush`, and never wait for a slow client."""
+"""A connection and its socket. Callers queue frames in the state machine and `flush`. They never wait for a client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -9,17 +9,17 @@ from services.gateway.protocol.connection import Connection
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
-# A client that does not take its close frame for so long is dropped.
+# A client that does not take its close frame within this time is dropped.
 CLOSE_WITHIN_S = 5.0
 
 
 class Link:
-    """The writer task lives only while there is something to write: an idle connection has none."""
+    """The writer task exists only while frames are queued, so an idle connection has none."""
 
     __slots__ = ("_dropping", "_send", "_serving", "_writer", "connection", "is_gone", "is_open")
 
     def __init__(self, connection: Connection, send: Send) -> None:
-        """Made in the task that serves the socket."""
+        """Must be called in the task that serves the socket."""
         self.connection = connection
         self.is_open = True
         self.is_gone = False
@@ -29,7 +29,7 @@ class Link:
         self._dropping: asyncio.TimerHandle | None = None
 
     def flush(self) -> None:
-        """Write what there is, and close if the state machine says so. Returns at once."""
+        """Write the queued frames, and close if the state machine is closing. Returns at once."""
         if self._writer is None and self.is_open and (self.connection.has_outgoing or self.connection.closing):
             self._writer = asyncio.get_running_loop().create_task(self._write())
         if self.connection.closing and self._dropping is None and not self.is_gone:
@@ -53,7 +53,7 @@ class Link:
                 self.is_open = False
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (OSError, RuntimeError):
-            # The client is gone, or uvicorn has closed it (1007, 1009): the reading side ends by itself.
+            # The client has left, or uvicorn has closed the socket (1007, 1009). The reading side ends by itself.
             self.is_open = False
         finally:
             self._writer = None

@@ -1,4 +1,4 @@
-"""`live` and heads: the read-diffusion groups of connected users and how far they have come, from the tables."""
+"""Sends `live` and the heads of read-diffusion groups, which it reads from the tables."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -15,17 +15,17 @@ from tidings.store.base import Store
 from tidings.store.rows import MODE_READ
 from tidings.wire.push_pb2 import Live
 
-# After a mass reconnect the other users wait; reads of one batch each are shared among those.
+# After a mass reconnect other users wait. The users of one round share the batches of reads.
 USERS_AT_ONCE = 64
-# By the heartbeats that are due at once, ten times in a second at most: while pushes are late, as after a takeover of
-# fanout, every group that goes on is unsure, and the tables have more to do than to answer for hints.
+# Memberships that one round of heartbeats may read; there are at most ten rounds in a second. While pushes are late, as
+# after a takeover of fanout, every active group is unverified. Heads are hints and must not overload the tables then.
 MEMBERSHIPS_ASKED = 100
 
 _LIVE_FRAMES = metrics.FRAMES.labels("out", "live")
 
 
 class LiveAnswers:
-    """Answers fanout's `live`. One task at a time, and only while there is something to answer."""
+    """Handles fanout's `live`. One task at a time, which runs only while connections wait."""
 
     def __init__(
         self, registry: ConnectionRegistry, store: Store, memberships: Memberships, sessions: SessionReads, clock: Clock
@@ -42,7 +42,7 @@ class LiveAnswers:
         self._running: asyncio.Task[None] | None = None
 
     def take(self, live: Live) -> None:
-        """The connection goes live once its groups are read; where the tables fail, its presence is repeated."""
+        """Let the connection go live once its groups are read. If the read fails, its presence is repeated."""
         link = self._registry.get(live.connection_id)
         if link is None or link.connection.user_id != live.user_id:
             return
@@ -51,16 +51,16 @@ class LiveAnswers:
             self._running = asyncio.create_task(self._run())
 
     def reload(self, user_ids: Collection[str]) -> None:
-        """Pushes of a group of theirs were missed: read the tables again, and tell them the heads right after.
+        """Read the groups of these users again, because a push was missed, and send them the heads.
 
-        Where they fail, presence is due at once, as after a loss: `live` reads them again.
+        If the read fails, presence is announced at once, as after a loss, and `live` leads to another read.
         """
         self._again.update(user_ids)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
 
     async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-        """The heads of each user's read-diffusion groups, as far as they can be read, for a heartbeat."""
+        """The readable heads of each user's read-diffusion groups, for a heartbeat."""
         return (await self._heads.of_users(user_ids, MEMBERSHIPS_ASKED))[0]
 
     async def _run(self) -> None:
@@ -79,7 +79,7 @@ class LiveAnswers:
                 if user_id not in heads or user_id in unread:
                     continue
                 if self._registry.group_tracker.generation(user_id) != generations[user_id]:
-                    # Pushes were lost meanwhile, so this read does not count: presence is due and leads to a new one.
+                    # Pushes were lost during the read, so its result is ignored. Presence is due and leads to another.
                     continue
                 link.connection.went_live(inbox_seq, heads[user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
@@ -103,7 +103,7 @@ class LiveAnswers:
                 link.connection.beat_soon(now_ms)
 
     async def _learn_all(self, user_ids: Collection[str]) -> set[str]:
-        """Those among the users whose sessions and groups could be read."""
+        """Read the groups of these users. Returns the users for which that succeeded."""
         tried = list(user_ids)
         outcomes = await asyncio.gather(*map(self._learn, tried), return_exceptions=True)
         for outcome in outcomes:
@@ -112,14 +112,14 @@ class LiveAnswers:
         return {user_id for user_id, outcome in zip(tried, outcomes, strict=True) if outcome is None}
 
     async def _learn(self, user_id: str) -> None:
-        """Raises StoreUnavailable."""
+        """Read the groups of one user into the tracker. Raises StoreUnavailable."""
         groups = self._registry.group_tracker
         generation = groups.generation(user_id)
         rows = await self._store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
         asked = {name for name in listed.union(groups.tracked_sessions(user_id)) if ids.is_group_session(name)}
         groups.begin_load(generation, user_id, asked)
-        # Before the versions: what they say holds at least up to there.
+        # Read before the versions, so that the versions hold at least up to these heads.
         heads = await self._sessions.head_seqs(asked)
         versions = await self._memberships.versions(user_id, asked)
         groups.apply_versions(generation, versions.values(), heads)

@@ -1,4 +1,4 @@
-"""All connections of this gateway: by name, by user, by device."""
+"""All connections of this gateway, by name, user and device."""
 
 import itertools
 from collections.abc import Callable, Collection, Iterator
@@ -14,9 +14,9 @@ from tidings.clock import Clock
 from tidings.close_codes import NOT_OURS, CloseCode
 from tidings.logging import logger
 
-# Each connection is looked at once in SLICES ticks.
+# Each connection is checked once in SLICES ticks.
 SLICES = 5
-# Expected closes are not logged: a token expires, and many may at once.
+# Expected closes are not logged, because many tokens may expire at the same time.
 _ORDINARY = (CloseCode.GOING_AWAY, CloseCode.NOT_AUTHORISED, CloseCode.REPLACED)
 
 _log = logger("tidings.gateway.registry")
@@ -43,41 +43,41 @@ class ConnectionRegistry:
         self._of_user: dict[str, tuple[Link, ...]] = {}
         # The read-diffusion groups of connected users.
         self.group_tracker = GroupTracker()
-        # Of the sessions that were pushed or read here.
+        # The lower bounds of the heads of sessions that were pushed or read here.
         self.known_heads = known_heads or KnownHeads()
-        self._slices: tuple[set[Link], ...] = tuple(set() for _ in range(SLICES))
-        # Set while this gateway drains: each new connection gets its time to leave.
+        self._slices: tuple[dict[Link, None], ...] = tuple({} for _ in range(SLICES))
+        # Set while this gateway drains. It gives each new connection its time to leave.
         self.on_sign_in: Callable[[Link], None] | None = None
 
     def __len__(self) -> int:
-        """Connections, signed in or not."""
+        """The number of connections, signed in or not."""
         return len(self._links)
 
     def __iter__(self) -> Iterator[Link]:
-        """All of them, as of now."""
+        """A snapshot of all connections."""
         return iter(tuple(self._links.values()))
 
     def open(self, send: Send) -> Link:
-        """A new connection, in the task that serves it."""
+        """Add a connection. Must be called in the task that serves it."""
         number = next(self._numbers)
         connection = Connection(f"{self._gateway_name}-{number:x}", self._rules, self._clock.monotonic_ms())
         link = Link(connection, send)
         self._links[connection.connection_id] = link
-        self._slice_of(link).add(link)
+        self._slice_of(link)[link] = None
         metrics.CONNECTIONS.set(len(self._links))
         return link
 
     def sign_in(self, link: Link) -> None:
-        """The connection has a user now: an older one of the same device is replaced, and presence announced.
+        """Register a signed-in connection, replace an older one of the same device, and announce presence.
 
-        One that failed fatally in the very message of its hello is gone already.
+        Does nothing if the message of the hello also had a fatal error, because the connection is removed then.
         """
         connection = link.connection
         if connection.connection_id not in self._links:
             return
         others = self._of_user.get(connection.user_id, ())
         self._of_user[connection.user_id] = (*others, link)
-        # Before anything is read for `live`: a push in between is not lost (H35).
+        # Before the groups are read for `live`, so that no push in between is lost (H35).
         self.group_tracker.add_user(connection.user_id)
         for other in others:
             if other.connection.device_id == connection.device_id:
@@ -101,11 +101,11 @@ class ConnectionRegistry:
         return self._links.get(connection_id)
 
     def slice(self, number: int) -> Collection[Link]:
-        """A part of all connections, as of now: 0 to SLICES - 1."""
+        """A snapshot of slice 0 to SLICES - 1 of all connections."""
         return tuple(self._slices[number])
 
     def settle(self, link: Link) -> None:
-        """After any input: write what is queued. A closing connection leaves the registry."""
+        """Called after any input: write the queued frames. A closing connection is removed."""
         link.flush()
         if link.connection.closing:
             self._forget(link)
@@ -119,14 +119,14 @@ class ConnectionRegistry:
         connection = link.connection
         if self._links.pop(connection.connection_id, None) is None:
             return
-        self._slice_of(link).discard(link)
+        self._slice_of(link).pop(link, None)
         metrics.CONNECTIONS.set(len(self._links))
         metrics.CLOSES.labels(str(int(connection.closing[0] if connection.closing else NOT_OURS))).inc()
         if connection.user_id:
-            self._say_why(connection)
+            self._log_close(connection)
             self._forget_user(link)
 
-    def _say_why(self, connection: Connection) -> None:
+    def _log_close(self, connection: Connection) -> None:
         """Log closes of signed-in connections only. Others are counted, because a flood of them would flood the log."""
         if connection.closing and connection.closing[0] not in _ORDINARY:
             code, reason = connection.closing
@@ -146,10 +146,10 @@ class ConnectionRegistry:
         else:
             self._of_user.pop(connection.user_id, None)
             self.group_tracker.remove_user(connection.user_id)
-        # Presence is one key per device and gateway: a `gone` after the `here` of a newer connection would
-        # be all that compaction leaves of both.
+        # Presence has one key per device and gateway. A `gone` after the `here` of a newer connection would be the
+        # only record that compaction keeps.
         if not any(other.connection.device_id == connection.device_id for other in others):
             self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, is_here=False)
 
-    def _slice_of(self, link: Link) -> set[Link]:
+    def _slice_of(self, link: Link) -> dict[Link, None]:
         return self._slices[hash(link.connection.connection_id) % SLICES]

@@ -1,4 +1,4 @@
-"""One ticker for all connections: no task and no timer per connection."""
+"""One ticker for all connections, instead of a task or a timer per connection."""
 
 import asyncio
 import time
@@ -14,26 +14,26 @@ from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 
-# Each connection is looked at every SLICES × 100 ms: its timers are at most half a second late.
+# Each connection is checked every SLICES × 100 ms, so its timers are at most half a second late.
 TICK_S = 0.1
 
 V = TypeVar("V")
 
 
 class Timers:
-    """Feeds time to the connections, and reads tails and heads for heartbeats in batches."""
+    """Passes the time to the connections, and reads tails and heads for heartbeats in batches."""
 
     def __init__(self, registry: ConnectionRegistry, inbox: InboxReads, lives: LiveAnswers, clock: Clock) -> None:
-        """Started by `run`."""
+        """`run` starts the ticks."""
         self._registry = registry
         self._inbox = inbox
         self._lives = lives
         self._clock = clock
-        self._due: set[Link] = set()
+        self._due: dict[Link, None] = {}
         self._beating: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Tick until cancelled."""
         number = 0
         while True:
             asleep_s = time.monotonic()
@@ -45,15 +45,15 @@ class Timers:
                 self._beating = asyncio.create_task(self.beat())
 
     def tick(self, number: int) -> None:
-        """Feed the time to one slice of the connections."""
+        """Pass the time to one slice of the connections."""
         now_ms = self._clock.monotonic_ms()
         for link in self._registry.slice(number):
             if link.connection.due_ms <= now_ms:
                 self._feed(link, now_ms)
 
     async def beat(self) -> None:
-        """Send the heartbeats that are due, with tails and heads read in batches; the last known ones if unread."""
-        links, self._due = self._due, set()
+        """Send the heartbeats that are due, with tails and heads read in batches, or the last known ones."""
+        links, self._due = self._due, {}
         users = {link.connection.user_id for link in links}
         tails, heads = await asyncio.gather(_if_read(self._inbox.tails(users)), _if_read(self._lives.heads(users)))
         for link in links:
@@ -67,12 +67,12 @@ class Timers:
                 case Announce():
                     self._registry.announce(link)
                 case HeartbeatDue():
-                    self._due.add(link)
+                    self._due[link] = None
         self._registry.settle(link)
 
 
 async def _if_read(answer: Awaitable[Mapping[str, V]]) -> Mapping[str, V]:
-    """Nothing where the tables did not answer."""
+    """The result, or nothing if the tables are unavailable."""
     try:
         return await answer
     except StoreUnavailable:

@@ -1,5 +1,5 @@
-"""The public port: uvicorn with bounded times, readable refusals, headers for pages, and a limit of sockets.
+"""The public port: uvicorn with time limits, readable refusals, CORS headers, and a limit of sockets.
 
-`server` runs it, `h11_protocol` parses requests, `socket_limits` keeps files free, `cors` decides which pages may read,
-`problems` is the one shape of every error.
+`server` runs it, and `h11_protocol` parses requests. `socket_limits` keeps files free. `cors` decides which pages may
+read answers. `problems` is the format of all errors.
 """

@@ -1,4 +1,4 @@
-"""What a page of another origin may read: headers for every answer, and the answer to a preflight. Pure."""
+"""CORS: the headers of every answer, and the answers to preflights. Pure."""
 
 import re
 
@@ -10,12 +10,12 @@ from services.gateway.protocol.origins import AllowedOrigins
 from tidings.errors import Refused
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-# Those that a call reads; others are allowed as well, because a library of the page may add its own.
+# The headers that calls read. Others are allowed as well, because a library of the page may add its own.
 _ASKED = "Authorization, Content-Type, Idempotency-Key, X-File-Name"
 _EXPOSED = b"Retry-After, Allow, Date, Content-Disposition"
 _VARY = (b"vary", b"Origin")
 _NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
-# Browsers keep it for two hours at most; a change of the allow list holds after ten minutes.
+# Browsers cache it for two hours at most. A change of the allow list takes effect after ten minutes.
 _KEPT_S = 600
 
 
@@ -23,11 +23,11 @@ class CrossOrigin:
     """The allow list as headers."""
 
     def __init__(self, allowed: AllowedOrigins) -> None:
-        """`allowed` decides for WebSockets, too."""
+        """`allowed` also applies to WebSockets."""
         self._allowed = allowed
 
     def headers(self, request: Headers) -> list[tuple[bytes, bytes]]:
-        """To be added to the answer, whatever its status: without them a page cannot read even an error."""
+        """The headers for an answer of any status, because without them a page cannot even read an error."""
         origins = values(request, b"origin")
         if not origins or not self.allows(request):
             return [_VARY]
@@ -42,7 +42,7 @@ class CrossOrigin:
         return self._allowed.allows(values(request, b"origin"), values(request, b"host"))
 
     def preflight(self, request: Headers) -> Response | None:
-        """The answer to a browser that asks before it calls; None for anything else that is OPTIONS."""
+        """The answer to a preflight; None for any other OPTIONS request."""
         if not (values(request, b"origin") and values(request, b"access-control-request-method")):
             return None
         if not self.allows(request):
@@ -59,5 +59,5 @@ class CrossOrigin:
 
 
 def origin_not_allowed() -> Refused:
-    """For REST's preflights and for WebSockets."""
+    """The refusal of REST preflights and of WebSockets."""
     return Refused("origin_not_allowed", "the setting TIDINGS_ALLOWED_ORIGINS lists the allowed ones")

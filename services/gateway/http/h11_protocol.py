@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 with bounded times and readable refusals.
+"""uvicorn's HTTP/1.1 protocol (h11) with time limits and readable refusals.
 
-uvicorn waits for ever for the rest of a request, and answers what it cannot parse without a word to the page that
-sent it. Its h11 variant is the one that is extended here.
+uvicorn waits without limit for the rest of a request. Its answer to a request that it cannot parse has no CORS headers,
+so a page cannot read it.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ from services.gateway.http.headers import has_body, headers_so_far
 from services.gateway.http.problems import problem
 from tidings.errors import Refused
 
-# A head is a few packets: ten seconds are three retransmissions on a bad line.
+# A head is a few packets, and ten seconds allow three retransmissions on a bad line.
 HEAD_S = 10.0
 # A batch of 1 MiB at 20 kB/s, a bad mobile link, takes 52 s.
 BODY_S = 60.0
-# To close at once would reset the connection under the answer if the client is still sending.
+# If the client is still sending, an immediate close could reset the connection before the answer arrives.
 LINGER_S = 2.0
-# As much of a head is kept: h11 may refuse longer ones, and Origin and Host come early.
+# The bytes of a head that are kept. h11 may refuse longer heads, and Origin and Host come early.
 HEAD_BYTES = 16_384
 
 _TEXTS = {
-    400: "this is not HTTP/1.1 as RFC 9112 has it; the connection is closed",
+    400: "this is not a valid HTTP/1.1 request (RFC 9112); the connection is closed",
     408: "the request did not arrive completely in time; send it again",
-    431: "the line and the headers of the request are too long: 16 KiB at most",
-    501: "this transfer encoding is not taken; send the body as it is, or chunked",
+    431: "the line and the headers of the request are too long; send at most 16 KiB",
+    501: "this transfer encoding is not supported; send the body unencoded or chunked",
 }
 
 
@@ -43,28 +43,28 @@ class BoundedProtocol(H11Protocol):
     cross_origin: CrossOrigin
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As uvicorn makes it."""
+        """Takes uvicorn's arguments."""
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._awaited: object = None
         self._is_refused = False
         self._is_upgraded = False
-        # The head as it came: of one that it refuses h11 keeps nothing.
+        # The bytes of the head, because h11 keeps nothing of a head that it refuses.
         self._head = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection on which no request begins ends like one on which none follows."""
+        """Start the keep-alive timer, so that a connection without any request is closed too."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Cancel all timers."""
         self._await(None)
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came; see how long the rest may take."""
+        """Parse data, and start the time limit for the rest of the request."""
         if not self._is_refused:
             if self.conn.their_state is h11.IDLE:
                 self._head = (self._head + data)[:HEAD_BYTES]
@@ -72,38 +72,38 @@ class BoundedProtocol(H11Protocol):
             self._watch()
 
     def on_response_complete(self) -> None:
-        """An answer was sent; the next request may have begun already."""
+        """An answer was sent. The next request may have begun already."""
         super().on_response_complete()
         self._head = b""
         self._watch()
 
     def send_400_response(self, _msg: str) -> None:
-        """What cannot be parsed; called while h11's error is handled."""
+        """Refuse a request that cannot be parsed. Called while h11's error is handled."""
         status = getattr(sys.exception(), "error_status_hint", 400)
         is_in_body = self.cycle is not None and not self.cycle.response_complete
         self._refuse(status, self.headers if is_in_body else self._headers_so_far())
 
     def shutdown(self) -> None:
-        """The server stops."""
+        """Called when the server stops."""
         if self._is_refused:
             self.transport.close()
         else:
             super().shutdown()
 
     def _should_upgrade(self) -> bool:
-        """Whether the WebSocket library gets the connection. Anything else is answered by REST's edges."""
+        """Whether the WebSocket library gets the connection. `rest.edges` answers all other requests."""
         if has_body(self.headers) or self.scope["method"] != "GET" or not super()._should_upgrade():
             return False
         return handshake_fault(self.scope) is None
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Clients offer h2c as they like; it is answered over HTTP/1.1, without a line in the log."""
+        """Log nothing: some clients offer h2c, and they get an answer over HTTP/1.1."""
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """The connection belongs to another protocol from here on.
+        """Pass the connection to the WebSocket protocol.
 
-        This object stays the reader of the request's bytes until the call returns, and to h11 the request has a body
-        that is still to come: without the flag a WebSocket would be closed after BODY_S.
+        This object reads the request's bytes until the call returns, and h11 expects a body. Without the flag the time
+        limit would close the WebSocket after BODY_S.
         """
         self._is_upgraded = True
         super().handle_websocket_upgrade(event)
@@ -120,7 +120,7 @@ class BoundedProtocol(H11Protocol):
             self._await(None)
 
     def _await(self, part: object, at_most_s: float = 0.0) -> None:
-        """Wait for this part of a request, from the first time on that it is waited for; None for no part."""
+        """Limit the wait for this part of a request, counted from the first call for it. None: no limit."""
         if part == self._awaited:
             return
         if self._deadline is not None:
@@ -133,11 +133,11 @@ class BoundedProtocol(H11Protocol):
         self._refuse(408, self._headers_so_far() if is_head else self.headers)
 
     def _headers_so_far(self) -> Sequence[tuple[bytes, bytes]]:
-        """Origin and Host of a request that h11 does not take, as far as they have arrived."""
+        """Origin and Host of a request that h11 refuses, as far as they have arrived."""
         return headers_so_far(self.conn.trailing_data[0] or self._head)
 
     def _refuse(self, status: int, request: Sequence[tuple[bytes, bytes]]) -> None:
-        """Answer if nothing was answered yet, and close. The application hears that the client is gone."""
+        """Answer unless an answer has begun, and close. The application gets a disconnect."""
         self._is_refused = True
         self._await(None)
         self._unset_keepalive_if_required()
@@ -153,7 +153,7 @@ class BoundedProtocol(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         except h11.LocalProtocolError:
-            # An answer is on its way already: its end is that of the connection.
+            # An answer has begun already, so the connection is only closed.
             pass
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
@@ -163,5 +163,5 @@ class BoundedProtocol(H11Protocol):
 
 
 def protocol_for(cross_origin: CrossOrigin) -> type[BoundedProtocol]:
-    """The class that uvicorn makes connections of."""
+    """The class that uvicorn uses for connections."""
     return type("GatewayProtocol", (BoundedProtocol,), {"cross_origin": cross_origin})

@@ -1,7 +1,7 @@
-"""Whether a WebSocket handshake is one that the WebSocket library takes.
+"""Checks whether the WebSocket library will accept a handshake, before the library gets the socket.
 
-The library gets the socket only after this: what it cannot parse it would neither answer nor close, and what it refuses
-it answers in plain text, which a page of another origin cannot read.
+The library neither answers nor closes a handshake that it cannot parse. It refuses others in plain text without CORS
+headers, so that a page of another origin cannot read the text.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request
 from websockets.server import ServerProtocol
 
 _TOO_LONG = (
-    f"the head of a handshake has at most {MAX_NUM_HEADERS} headers and {MAX_LINE_LENGTH // 1024} KiB a line;"
+    f"the head of a handshake may have {MAX_NUM_HEADERS} headers and {MAX_LINE_LENGTH // 1024} KiB a line;"
     " send fewer or smaller cookies"
 )
 
@@ -27,7 +27,7 @@ class HandshakeFault:
 
 
 def handshake_fault(scope: Mapping[str, Any]) -> HandshakeFault | None:
-    """None for a handshake that will be accepted. `scope`: of a GET, as ASGI has it."""
+    """The fault of a handshake; None if the library will accept it. `scope` is the ASGI scope of a GET."""
     headers, query = scope["headers"], scope["query_string"]
     target = scope["raw_path"] + (b"?" + query if query else b"")
     lines = [b"GET " + target + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
@@ -38,9 +38,10 @@ def handshake_fault(scope: Mapping[str, Any]) -> HandshakeFault | None:
         is_too_long = (
             isinstance(library.handshake_exc or library.parser_exc, SecurityError) or len(headers) > MAX_NUM_HEADERS
         )
-        return HandshakeFault(431, _TOO_LONG) if is_too_long else HandshakeFault(400, "this is no WebSocket handshake")
+        text = "this is not a WebSocket handshake"
+        return HandshakeFault(431, _TOO_LONG) if is_too_long else HandshakeFault(400, text)
     if library.accept(events[0]).status_code == 101:
         return None
     error = library.handshake_exc
     status = 426 if isinstance(error, InvalidUpgrade) else 400
-    return HandshakeFault(status, str(error) if isinstance(error, InvalidHandshake) else "this is no handshake")
+    return HandshakeFault(status, str(error) if isinstance(error, InvalidHandshake) else "this is not a handshake")

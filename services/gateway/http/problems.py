@@ -1,4 +1,4 @@
-"""The one shape of every error that HTTP answers."""
+"""The format of all HTTP errors."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from tidings.errors import Refused
 
 
 def problem(refused: Refused, status: int | None = None, more_headers: Mapping[str, str] | None = None) -> Response:
-    """RFC 9457, with PROTOCOL's code."""
+    """An RFC 9457 problem with PROTOCOL's code."""
     status = status or refused.http_status
     content: dict[str, object] = {
         "type": "about:blank",

@@ -1,4 +1,4 @@
-"""The public port: one uvicorn for WebSocket and REST, without its signal handling."""
+"""The public port: one uvicorn server for WebSocket and REST, without uvicorn's signal handling."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# The kernel drops a peer that has acknowledged no byte of ours for so long: two heartbeats of the default.
-# It needs no timer of ours, unlike WebSocket pings.
+# The kernel drops a peer that has acknowledged no sent byte for so long: two heartbeats of the default.
+# Unlike WebSocket pings, this needs no timer in the process.
 PEER_SILENT_MS = 45_000
 _FAULTS_OF_CLIENTS = ("returned without completing handshake", "Invalid UTF-8 sequence received from client")
 _LOOK_S = 0.05
@@ -30,7 +30,7 @@ _VARIABLES = "TIDINGS_HTTP_HOST, TIDINGS_HTTP_PORT"
 
 
 def public_listener(host: str, port: int) -> socket.socket:
-    """The public port, not listening yet; port 0 picks a free one. ConfigurationError when it cannot be had."""
+    """The public port, not listening yet; port 0 picks a free one. Raises ConfigurationError if it cannot be bound."""
     silence = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_SILENT_MS)
     no_delay = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound(host, port, _VARIABLES, silence, no_delay)
@@ -42,8 +42,8 @@ class HttpServer:
     def __init__(
         self, listener: socket.socket, websocket: App, rest: App, origins: AllowedOrigins, idle_s: int, sockets: int
     ) -> None:
-        """`listener`: see public_listener. `idle_s`: how long a connection waits for a request. `sockets`: more are
-        answered 503."""
+        """`listener`: from public_listener. `idle_s`: how long a connection waits for a request. `sockets`: further
+        sockets get a 503."""
         self._listener = listener
         self._apps = {"websocket": websocket, "http": rest}
         cross_origin = CrossOrigin(origins)
@@ -66,15 +66,15 @@ class HttpServer:
         self._server = uvicorn.Server(config)
         self._calls = 0
         self.calls_begun = 0
-        # While the gateway drains, each answer ends its connection, so that a balancer's next call goes elsewhere.
+        # While the gateway drains, each answer closes its connection, so that a balancer sends the next call elsewhere.
         self.is_leaving = False
         logging.getLogger("uvicorn.error").addFilter(_is_no_fault_of_a_client)
-        # The gateway owns its signals: it drains before uvicorn would close every socket.
+        # The gateway handles signals itself, because it drains before uvicorn would close every socket.
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
-        """Yields the port in use; raises ConfigurationError when another process has taken it meanwhile."""
+        """Yields the port in use. Raises ConfigurationError if another process has taken it meanwhile."""
         listen(self._listener, _VARIABLES)
         serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         try:
@@ -87,7 +87,7 @@ class HttpServer:
             await serving
 
     def stop_accepting(self) -> None:
-        """No new connections; the existing ones go on."""
+        """Accept no new connections. The existing ones continue."""
         for server in self._server.servers:
             server.close()
 
@@ -95,7 +95,7 @@ class HttpServer:
         """Wait until no REST call is in progress, for a bounded time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._calls:  # noqa: ASYNC110 - an event a call would cost each of them
+                while self._calls:  # noqa: ASYNC110 - an event would cost time in every call
                     await asyncio.sleep(_LOOK_S)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +112,7 @@ class HttpServer:
 
 
 def _closing(send: Send) -> Send:
-    """The answer is the last one on its connection."""
+    """Add `Connection: close` to the answer."""
 
     async def last(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -123,6 +123,6 @@ def _closing(send: Send) -> Send:
 
 
 def _is_no_fault_of_a_client(record: logging.LogRecord) -> bool:
-    """uvicorn logs an error for a handshake that was refused with an answer of ours, and a traceback for a text that is
-    not UTF-8, which closes with 1007."""
+    """False for log records of uvicorn that clients cause. It logs an error for each refused handshake, and a traceback
+    for a text that is not UTF-8 (closed with 1007)."""
     return not any(phrase in str(record.msg) for phrase in _FAULTS_OF_CLIENTS)

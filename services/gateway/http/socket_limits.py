@@ -1,7 +1,7 @@
-"""How many sockets clients may have, so that the admin port, Kafka and Cassandra keep their share of open files.
+"""Limits the sockets of clients, so that the admin port, Kafka and Cassandra keep their share of open files.
 
-When the process has no files left, the kernel's next connections are dropped without an answer, and so is everything
-else that wants a socket: a scrape, a probe, the way back to a broker that has restarted.
+A process without free files cannot accept connections, and they get no answer. It can also open no socket for a scrape,
+a probe, or a broker that has restarted.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from tidings import metrics
 from tidings.errors import HTTP_STATUS, ConfigurationError
 from tidings.logging import logger
 
-# 30 that a fresh process has open, 20 for scrapes and probes, 30 for two Kafka clients and the connections that they
-# make beside dead ones, 20 for Cassandra's, 36 for sockets that are being refused. Larger clusters have larger limits.
+# A new process has 30 open files. Added are 20 for scrapes and probes, 30 for two Kafka clients and their reconnects,
+# 20 for Cassandra, and 36 for refused sockets. RESERVED_SHARE covers larger clusters, which have larger limits.
 RESERVED_FILES = 136
 RESERVED_SHARE = 1 / 16
-# Of what clients may have, REST keeps so many when WebSockets would take all.
+# Sockets of clients that are reserved for REST, because WebSockets would take all.
 CALL_SOCKETS = 24
-# Sockets above the limit that wait for their request to be answered 503; those above are closed at once.
+# Sockets above the limit that may wait for their request and get a 503. Further ones are closed at once.
 REFUSED_AT_ONCE = 32
 REFUSED_WITHIN_S = 1.0
 _VARIABLE = "TIDINGS_MAX_CONNECTIONS"
@@ -32,22 +32,22 @@ _log = logger("tidings.gateway.sockets")
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """`connections`: WebSockets; `sockets`: those and REST's."""
+    """`connections`: the most WebSockets. `sockets`: the most sockets of WebSockets and REST together."""
 
     connections: int
     sockets: int
 
 
 def socket_limits(files: int, max_connections: int) -> SocketLimits:
-    """What a limit of open files leaves for clients. ConfigurationError when it is nothing.
+    """The limits for clients under a limit of open files. Raises ConfigurationError if no socket is left for them.
 
-    `max_connections`: the WebSockets that the operator allows.
+    `max_connections`: the most WebSockets that the operator allows.
     """
     sockets = files - max(RESERVED_FILES, int(files * RESERVED_SHARE))
     connections = min(max_connections, sockets - CALL_SOCKETS)
     if connections < 1:
         raise ConfigurationError(
-            f"{_VARIABLE}: the limit of {files} open files (ulimit -n) leaves no room for clients; it must be"
+            f"{_VARIABLE}: the limit of {files} open files (ulimit -n) leaves no room for clients; raise it"
             f" above {RESERVED_FILES + CALL_SOCKETS}"
         )
     if connections < max_connections:
@@ -61,14 +61,14 @@ def socket_limits(files: int, max_connections: int) -> SocketLimits:
     return SocketLimits(connections, sockets)
 
 
-def say_full(limit: int) -> None:
-    """Count and log one that was refused; the log limits such lines by itself."""
+def report_full(limit: int) -> None:
+    """Count and log a refused socket. The logger limits the number of such lines."""
     metrics.REFUSED_SOCKETS.labels("full").inc()
     _log.warning(f"the gateway is full: {_VARIABLE}, or the limit of open files (ulimit -n)", limit=limit)
 
 
 class Refusals:
-    """Sockets above the limit: each is answered 503 to its request, or after a second without a whole one."""
+    """Sockets above the limit. Each gets a 503 after its request, or after a second without a whole request."""
 
     def __init__(self, limit: int, cross_origin: CrossOrigin) -> None:
         self.limit = limit
@@ -78,7 +78,7 @@ class Refusals:
 
     def take(self, transport: asyncio.Transport) -> None:
         """A new socket above the limit."""
-        say_full(self.limit)
+        report_full(self.limit)
         if len(self._closings) >= REFUSED_AT_ONCE:
             transport.write(_answer([]))
             transport.close()
@@ -88,14 +88,14 @@ class Refusals:
             self._closings[transport] = timer
 
     def received(self, transport: asyncio.Transport, data: bytes) -> None:
-        """A part of its request; what comes after the answer is not looked at."""
+        """A part of its request. Data after the answer is ignored."""
         if transport in self._heads:
             self._heads[transport] += data
             if b"\r\n\r\n" in self._heads[transport] or len(self._heads[transport]) > HEAD_BYTES:
                 self.answer(transport)
 
     def answer(self, transport: asyncio.Transport) -> None:
-        """Its request has come, or does not. To close at once would reset the connection under the answer."""
+        """Answer, and close later, because an immediate close could reset the connection before the answer arrives."""
         head = self._heads.pop(transport, None)
         if head is None or transport.is_closing():
             return
@@ -105,7 +105,7 @@ class Refusals:
         self._closings[transport] = asyncio.get_running_loop().call_later(LINGER_S, transport.close)
 
     def lost(self, transport: asyncio.Transport) -> None:
-        """It is gone."""
+        """The socket is closed."""
         self._heads.pop(transport, None)
         timer = self._closings.pop(transport, None)
         if timer is not None:
@@ -113,7 +113,7 @@ class Refusals:
 
 
 def limited(protocol: type[Any], sockets: int, cross_origin: CrossOrigin) -> type[Any]:
-    """uvicorn's HTTP protocol, which refuses sockets above the limit instead of taking their requests."""
+    """uvicorn's HTTP protocol, extended to refuse sockets above the limit."""
     refusals = Refusals(sockets, cross_origin)
 
     class Limited(protocol):  # type: ignore[misc]  # a class that is chosen at the start
@@ -149,13 +149,13 @@ def limited(protocol: type[Any], sockets: int, cross_origin: CrossOrigin) -> typ
 
 
 def _answer(more_headers: Headers) -> bytes:
-    """As REST's problems; written out, since there is no request to answer through the application."""
+    """A problem as REST sends it. It is written by hand, because the application does not serve this request."""
     status = HTTP_STATUS["unavailable"]
     problem = {
         "type": "about:blank",
         "title": "unavailable",
         "status": status,
-        "detail": "this gateway takes no more connections; connect again elsewhere",
+        "detail": "this gateway accepts no more connections; connect again",
         "code": "unavailable",
         "retryable": True,
     }

@@ -1,4 +1,4 @@
-"""Groups in read diffusion: which connected users are their members, and how far the groups have come.
+"""Groups in read diffusion: the connected members of each group, and the groups' heads.
 
-`tracker` is fed by pushes and by reads of the tables; `heads` reads how far each group has come for its members.
+`tracker` applies pushes and reads of the tables. `heads` reads the head of each group for its members.
 """

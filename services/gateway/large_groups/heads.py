@@ -11,14 +11,14 @@ _Place = tuple[str, str]  # session, user
 
 
 class GroupHeads:
-    """Reads memberships where pushes are behind a head, because a removal may be on its way with them.
+    """Reads memberships if pushes are behind a head, because a removal may be among the missing pushes.
 
-    The tables are read after the head. The tracker keeps that a head may be sent, so it is read about once. With pushes
-    up to the head, as in every quiet group, nothing is read.
+    The tables are read after the head. The tracker caches the result, so a head causes about one read. If pushes have
+    reached the head, as in every quiet group, nothing is read.
     """
 
     def __init__(self, groups: GroupTracker, sessions: SessionReads, memberships: Memberships) -> None:
-        """`groups`: those of this gateway's users."""
+        """`groups` tracks the users of this gateway."""
         self._groups = groups
         self._sessions = sessions
         self._memberships = memberships
@@ -26,9 +26,9 @@ class GroupHeads:
     async def of_users(
         self, user_ids: Collection[str], most_asked: int | None = None
     ) -> tuple[dict[str, dict[str, int]], Collection[str]]:
-        """The heads of each user's read-diffusion groups, read in batches; and users with a head that cannot be read.
+        """The heads of each user's read-diffusion groups, and the users with a head that cannot be read.
 
-        Of at most `most_asked` memberships the tables are asked; what is unsure beyond them is left out this time.
+        Heads are read in batches. At most `most_asked` memberships are read; other unverified heads are left out.
         """
         of_user = self._groups.read_sessions_of
         names = {name for user_id in user_ids for name in of_user(user_id)}
@@ -47,30 +47,30 @@ class GroupHeads:
         sure: dict[str, dict[str, int]] = {}
         unsure: list[_Place] = []
         for user_id in user_ids:
-            told = sure[user_id] = {}
+            verified = sure[user_id] = {}
             for name in self._groups.read_sessions_of(user_id):
                 if (head := heads.get(name)) is None:
                     continue
                 if self._groups.is_verified_member(user_id, name, head):
-                    told[name] = head
+                    verified[name] = head
                 else:
                     unsure.append((name, user_id))
         return sure, unsure
 
     async def _ask(self, places: Collection[_Place], heads: Mapping[str, int]) -> set[str]:
-        """The users whose membership cannot be read."""
+        """Read memberships and confirm them in the tracker. Returns the users whose membership cannot be read."""
         found, failed = await self._memberships.readable_versions_at(places)
         for (name, user_id), (group, member) in found.items():
-            # A user who was no member when the head was read may have been added since.
+            # A user that was not a member when the head was read may have been added since.
             if is_member(group, member) and member.joined_seq <= heads[name]:
                 self._groups.confirm_membership(user_id, name, heads[name])
         return {user_id for _, user_id in failed}
 
 
 def _some(unsure: list[_Place], most: int | None) -> list[_Place]:
-    """By session, since the members of one are one request.
+    """At most `most` pairs, sorted by session, because the members of one session need one request.
 
-    It starts at a random position, because a fixed order would starve the same users in every call.
+    The selection starts at a random position, because a fixed order would starve the same users in every call.
     """
     unsure.sort()
     if most is None or len(unsure) <= most:

@@ -1,10 +1,11 @@
-"""Which connected users are members of which read-diffusion groups. Pure. docs/LARGE-GROUPS.md explains it.
+"""Tracks which connected users are members of which read-diffusion groups. Pure. docs/LARGE-GROUPS.md explains it.
 
-Two sources overtake each other: the tables, read after a connection's `live`, and pushes. Both state what holds from
-some seq on, so the fact with the highest seq wins. The tracker keeps a membership view per group and user.
+Facts come from two sources in any order: from the tables, read after a connection's `live`, and from pushes. Each fact
+has a seq from which it holds, so the fact with the highest seq wins. The tracker has a membership view per group and
+user.
 
-A lost push may have been a removal (G10). So the tracker keeps the contiguous range of each group's pushes, and hands
-out nothing across a gap before the tables have been read again (hazards H15 and H35).
+A lost push may have been a removal (G10). So the tracker keeps the contiguous range of each group's pushes. After a
+gap a message is delivered only when the tables have been read again (hazards H15 and H35).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +16,8 @@ from tidings.wire.push_pb2 import PushedMessage
 
 # Groups with a contiguous range. The members of an evicted group are verified by the tables again.
 _MAX_RANGES = 20_000
-# Views of one user, some 500 bytes each. Above it all views of the user are dropped and the tables are read again,
-# because other users decide into how many groups a user is put.
+# Views of one user, some 500 bytes each. Above the limit all views of the user are dropped and the tables are read
+# again. A limit is needed because other users can add a user to any number of groups.
 MAX_TRACKED_GROUPS = 5_000
 
 
@@ -151,7 +152,7 @@ class GroupTracker:
         return self._generations.get(user_id, 0)
 
     def tracked_sessions(self, user_id: str) -> Sequence[str]:
-        """Every group with a view of the user: a load has to read these, too."""
+        """Every group with a view of the user. A load has to read these as well."""
         return tuple(self._sessions_of.get(user_id, ()))
 
     def read_sessions_of(self, user_id: str) -> Sequence[str]:
@@ -159,7 +160,7 @@ class GroupTracker:
         return [name for name in self._sessions_of.get(user_id, ()) if self._is_reader(name, user_id)]
 
     def is_verified_member(self, user_id: str, session_id: str, seq: int) -> bool:
-        """Whether the user is a member and was one at this seq: no removal up to it can be missing or on its way."""
+        """Whether the user is a member and was one at this seq, so that no removal up to it can be missing."""
         view, range_ = self._view_if_kept(session_id, user_id), self._ranges.get(session_id)
         if view is None or not view.is_member_now or seq < view.joined_seq:
             return False
@@ -212,9 +213,9 @@ class GroupTracker:
             view.mode(group.as_of_seq, group.mode == MODE_READ)
 
     def apply_push(self, pushed: PushedMessage) -> Sequence[str]:
-        """Apply the facts of a push; return the connected members that receive it, none where it names its users.
+        """Apply the facts of a push. Returns the connected members that receive it, or none if it names its users.
 
-        A user who joins or leaves by the message receives it.
+        A user that joins or leaves by the message receives it.
         """
         message = pushed.message
         contiguous_from = message.seq if pushed.user_ids else self._extend_range(message.session_id, message.seq)
@@ -270,9 +271,9 @@ class GroupTracker:
     def _apply_mode(self, pushed: PushedMessage) -> None:
         """A switch to write diffusion holds for all members at once.
 
-        A switch to read diffusion holds for the users that the push names, because a removal in write diffusion may
-        still be on its way to the others. It comes through inboxes, naming their users, and as a group push, naming
-        all members.
+        A switch to read diffusion holds only for the users that the push names. The removal of other users in write
+        diffusion may still be on its way. The switch comes through inboxes, naming their users, and as a group push,
+        naming all members.
         """
         session_id, seq = pushed.message.session_id, pushed.message.seq
         if pushed.mode_to != MODE_READ:

@@ -1,4 +1,4 @@
-"""Frames that answer a client's: `welcome` and `send_error`. Pure."""
+"""The frames `welcome` and `send_error`. Pure."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,15 @@ def welcome(
     server_time_ms: int,
     heartbeat_s: int,
 ) -> bytes:
-    """`names` of the user, the device and the connection; `deployment` as PROTOCOL shows it, None without tables."""
+    """A `welcome` frame. `names`: ids of the user, the device and the connection. `deployment`: as PROTOCOL shows it,
+    None without tables."""
     limits = {"frame_bytes": FRAME_BYTES, "page": MAX_PAGE, "max_retries": MAX_RETRIES, **rates}
     times = {"server_time": server_time_ms, "heartbeat_s": heartbeat_s}
     return encode("welcome", ref, **names, **times, limits=limits, deployment=deployment)
 
 
 def send_error(client_msg_id: str, session_id: str | None, refused: Refused, ref: str | None) -> bytes:
-    """This try of a `send` stored nothing (or its outcome is unknown, for `timeout` and `unavailable`)."""
+    """A try of a `send` stored nothing. For `timeout` and `unavailable` the outcome is unknown."""
     return encode(
         "send_error",
         ref,
@@ -38,5 +39,5 @@ def send_error(client_msg_id: str, session_id: str | None, refused: Refused, ref
 
 
 def heads_of(heads: Mapping[str, int]) -> list[dict[str, object]]:
-    """As `live` and `heartbeat` name them."""
+    """Heads as `live` and `heartbeat` carry them."""
     return [{"session_id": name, "seq": seq} for name, seq in heads.items()]

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/messages:batch`, taken apart so that an entry fails alone. Pure."""
+"""Splits the body of `POST /v1/messages:batch` into entries, so that an invalid entry fails alone. Pure."""
 
 import json
 import re
@@ -12,15 +12,15 @@ from services.gateway.protocol.json_values import json_value
 from services.gateway.protocol.limits import FRAME_BYTES
 from tidings.errors import Refused
 
-# A string is passed over. One without an end counts to the end of the body.
+# Strings are skipped. A string without an end extends to the end of the body.
 _STRING = rb'"(?:[^"\\]|\\.)*+(?:"|\\?$)'
 _OUTSIDE = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
-# More levels save tokens, but each level reads the bytes behind an unbalanced bracket once more.
+# More levels save tokens, but each level reads the bytes behind an unbalanced bracket again.
 _LEVELS_IN_ONE_TOKEN = 3
 
 
 def _balanced(levels: int) -> bytes:
-    """The pattern of bytes that leave the depth as it is: text, strings, lists and objects of so many levels."""
+    """The pattern of bytes that do not change the depth: text, strings, lists and objects of at most `levels`."""
     inner = rb"|[\[{]" + _balanced(levels - 1) + rb"[\]}]" if levels else b""
     return rb'(?:[^"\[\]{}]++|' + _STRING + inner + rb")*+"
 
@@ -43,14 +43,14 @@ _WHOLE = msgspec.json.Decoder(_Batch)
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An entry that is no message. `client_msg_id` is as found in it, unchecked."""
+    """An entry that is not a message. `client_msg_id` is copied from it, unchecked."""
 
     refused: Refused
     client_msg_id: object
 
 
 def entries_of(body: bytes) -> Sequence[bytes]:
-    """The bytes of each entry of `messages`, unread. Raises Refused where the body around them is not JSON."""
+    """The bytes of each entry of `messages`, undecoded. Raises Refused if the body around them is not JSON."""
     try:
         return [bytes(entry) for entry in _WHOLE.decode(body).messages]
     except (msgspec.MsgspecError, RecursionError):
@@ -58,23 +58,23 @@ def entries_of(body: bytes) -> Sequence[bytes]:
 
 
 def _taken_apart(body: bytes) -> Sequence[bytes]:
-    """The entries of a body in which something is not JSON."""
+    """The entries of a body that is not valid JSON."""
     begin, cuts = _messages(body)
     outer = json_value(body[:begin] + body[cuts[-1] :] if cuts else body)
     if not isinstance(outer, dict):
         raise Refused("invalid_frame", "the body is a JSON object")
     if not cuts or outer.get("messages") != []:
-        raise Refused("invalid_frame", "messages is a list of messages, given once")
+        raise Refused("invalid_frame", "messages is a list of messages and may be given once")
     begins = (begin, *(cut + 1 for cut in cuts))
     entries = [body[start:end].strip(_BLANKS) for start, end in zip(begins, cuts, strict=False)]
     return [] if entries == [b""] else entries
 
 
 def entry_of(content: bytes) -> Mapping[str, object] | Broken:
-    """One entry as a JSON object, or why it is none."""
+    """One entry as a JSON object, or its fault."""
     try:
         if len(content) > FRAME_BYTES:
-            raise Refused("too_large", f"a message is at most {FRAME_BYTES} bytes as it is written")
+            raise Refused("too_large", f"a message may have at most {FRAME_BYTES} bytes of JSON")
         value = json_value(content)
         if not isinstance(value, dict):
             raise Refused("invalid_frame", "a message is a JSON object")
@@ -85,9 +85,9 @@ def entry_of(content: bytes) -> Mapping[str, object] | Broken:
 
 
 def _messages(body: bytes) -> tuple[int, Sequence[int]]:
-    """Where the list `messages` of the outer object begins, and where each of its entries ends; (0, ()) for none.
+    """Where the list `messages` of the outer object begins, and where each of its entries ends; (0, ()) without one.
 
-    Raises Refused(`too_large`) where the body has more than MAX_TOKENS tokens.
+    Raises Refused(`too_large`) if the body has more than MAX_TOKENS tokens.
     """
     depth, begin, end, key = 0, 0, 0, (0, 0)
     cuts: list[int] = []
@@ -119,7 +119,7 @@ def _messages(body: bytes) -> tuple[int, Sequence[int]]:
 
 
 def _after_brackets(body: bytes, depth: int, start: int) -> tuple[int, int]:
-    """The depth behind the next run of brackets, at least 2, and where that is; the end of the body without a run."""
+    """The depth after the next run of brackets, at least 2, and its position. Without a run: the end of the body."""
     token = _IN_ENTRY.match(body, start)
     if token is None:
         return 2, len(body)

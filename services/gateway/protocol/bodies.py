@@ -1,4 +1,4 @@
-"""What a message may hold: PROTOCOL's table of kinds, judged before anything is published. Pure."""
+"""Checks the content of messages by PROTOCOL's table of kinds, before they are published. Pure."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ _B = TypeVar("_B", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class BodyRules:
-    """What the deployment decides about bodies."""
+    """The settings of a deployment for bodies."""
 
     media_hosts: frozenset[str] = frozenset()
 
 
 def checked_post(kind: object, body: object, reply_to: object, mentions: object, rules: BodyRules) -> Post:
-    """The content as the log carries it: known fields only, canonical JSON. Raises Refused."""
+    """The content of a message as canonical JSON with known fields only. Raises Refused."""
     if not isinstance(kind, str) or kind not in _CHECKS:
         raise _invalid(f"kind is one of {', '.join(_CHECKS)}")
     if not isinstance(body, dict):
@@ -102,7 +102,7 @@ def _file(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
 
 def _custom(body: Mapping[str, object], _rules: BodyRules) -> dict[str, object]:
     custom = _read(CustomBody, body)
-    # Not by to_builtins: `data` may hold numbers that only `canonical_json` judges.
+    # Without to_builtins, because only `canonical_json` checks the numbers in `data`.
     return {"type": custom.type, "data": custom.data}
 
 
@@ -119,13 +119,13 @@ def _read(model: type[_B], body: Mapping[str, object]) -> _B:
 
 
 def _fields(body: TextBody | ImageBody | FileBody) -> dict[str, object]:
-    """Those that are there."""
+    """The fields that are set."""
     fields: dict[str, object] = msgspec.to_builtins(body)
     return fields
 
 
 def _check_url(url: str, name: str, rules: BodyRules) -> None:
-    """Hold a URL to what its model cannot say; raises Refused."""
+    """Check what the model of a URL cannot express. Raises Refused."""
     if not url.isprintable() or " " in url:
         raise _invalid(f"{name} is a URL of at most {MAX_URL} printable characters without spaces")
     if url.startswith("/v1/media/"):

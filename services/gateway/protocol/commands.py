@@ -1,4 +1,4 @@
-"""From what a client asks to the command that the log carries. Pure."""
+"""Builds commands from the requests of clients. Pure."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from tidings.runtime.settings import LimitSettings
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import Command, Post
 
-# PROTOCOL's bounds for the time inside a UUIDv7. They are judged here, by the clock that `welcome.server_time` tells
-# the client, and not by the brokers' (ADR 0029).
+# PROTOCOL's bounds for the time inside a UUIDv7. The gateway checks them by its own clock, which `welcome.server_time`
+# shows to the client, and not by the brokers' clock (ADR 0029).
 MAX_FUTURE_MS = 5 * 60_000
 MAX_AGE_MS = 90 * 24 * 3_600_000
 MAX_ATTEMPT = 2**31 - 1
@@ -19,7 +19,7 @@ MAX_ATTEMPT = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that a client may send as far as it can be judged without the tables."""
+    """A message that has passed all checks that need no table."""
 
     session_id: str
     client_msg_id: str
@@ -28,12 +28,12 @@ class Draft:
 
 
 def usable_client_msg_id(value: object) -> str | None:
-    """The id if an answer can carry it, otherwise None."""
+    """The id if it is valid, otherwise None."""
     return value if isinstance(value, str) and ids.is_client_msg_id(value) else None
 
 
 def checked_draft(user_id: str, send: Send, rules: BodyRules, wall_ms: int) -> Draft:
-    """Judge a `send` (or a REST message, which has the same fields). Raises Refused."""
+    """Check a `send`, or a REST message, which has the same fields. Raises Refused."""
     client_msg_id = usable_client_msg_id(send.client_msg_id)
     if client_msg_id is None:
         raise Refused("invalid_frame", "client_msg_id is a string of 1-64 printable ASCII characters")
@@ -47,9 +47,10 @@ def checked_draft(user_id: str, send: Send, rules: BodyRules, wall_ms: int) -> D
 
 
 def asked_session(user_id: str, session_id: object, to: object) -> str:
-    """The session meant by `session_id` or `to`; Refused when malformed, contradictory or a stranger's direct one.
+    """The session named by `session_id` or `to`. Raises Refused if they are malformed or differ.
 
-    Who is a member of a group at the seq of a message, only the log can say.
+    Also raises Refused for a direct session of other users. Memberships of groups are not checked here, because the
+    persister checks them as of the seq of a message.
     """
     named = _named_session(session_id) if is_given(session_id) else None
     direct = _session_with(user_id, to) if is_given(to) else None
@@ -76,13 +77,13 @@ def _session_with(user_id: str, to: object) -> str:
 
 
 def check_membership(user_id: str, session_id: str) -> None:
-    """A direct session is for its two users only; to everyone else nothing exists, in the same words (G11)."""
+    """Refuse a direct session of other users, with the same text as for a missing session (G11)."""
     if user_id not in ids.direct_users(session_id):
         raise session_not_found()
 
 
 def session_not_found() -> Refused:
-    """The one answer for what does not exist and for what is not the caller's."""
+    """The refusal for a session that does not exist and for one that the caller is not in."""
     return Refused("session_not_found", "no such session, or you are not a member of it")
 
 
@@ -96,18 +97,18 @@ def _checked_attempt(attempt: object) -> int:
 
 
 def check_id_time(client_msg_id: str, wall_ms: int) -> None:
-    """Refuse a UUIDv7 far in the future or past by our clock."""
+    """Refuse a UUIDv7 far in the future or past, by the gateway's clock."""
     made_ms = ids.uuid7_time_ms(client_msg_id)
     if made_ms is None:
         return
     if made_ms > wall_ms + MAX_FUTURE_MS:
         raise Refused("clock_skew", "the UUIDv7 lies in the future; make it with welcome.server_time")
     if made_ms < wall_ms - MAX_AGE_MS:
-        raise Refused("too_old", "the UUIDv7 is more than 90 days old; compose the message anew")
+        raise Refused("too_old", "the UUIDv7 is more than 90 days old; compose the message again")
 
 
 def stamps_of(limits: LimitSettings) -> Stamps:
-    """The limits that later stages decide by (law 1)."""
+    """The limits that later stages use (law 1)."""
     return Stamps(
         rules=codec.RULES,
         segment_messages=limits.segment_messages,
@@ -120,7 +121,7 @@ def stamps_of(limits: LimitSettings) -> Stamps:
 
 
 def command_of(user_id: str, draft: Draft) -> Command:
-    """The record of messages.inbound, but for origin and stamps, which the publisher adds."""
+    """The record for messages.inbound, without origin and stamps, which the publisher adds."""
     return Command(
         session_id=draft.session_id,
         sender_id=user_id,

@@ -1,6 +1,6 @@
 """One live WebSocket as a pure state machine: frames, pushes and ticks in, frames and effects out.
 
-No socket, no await, no clock. `now_ms` is monotonic time, `wall_ms` the time of day. Every rule cites
+No socket, no await, no clock. `now_ms` is monotonic time, `wall_ms` the time of day. The rules are those of
 PROTOCOL's WebSocket section.
 """
 
@@ -44,13 +44,13 @@ from tidings.errors import Refused
 
 HELLO_WITHIN_MS = 5_000
 INVALID_FRAMES_A_MINUTE = 10
-# Presence is repeated until `live` answers it, and renewed well inside the topic's 24 h.
+# Presence is repeated until `live` answers it, and renewed well before the topic's 24 h have passed.
 ANNOUNCE_EVERY_MS = 5_000
 RENEW_EVERY_MS = 8 * 3_600_000
 
 
 class Connection:
-    """`closing` is set once the socket is to be closed; from then on nothing is taken in."""
+    """`closing` is set once the socket is to be closed. From then on no frame is accepted."""
 
     __slots__ = (
         "_announce_due_ms",
@@ -70,7 +70,7 @@ class Connection:
     )
 
     def __init__(self, connection_id: str, rules: ConnectionRules, now_ms: int) -> None:
-        """Open, and not signed in."""
+        """The connection is open and not signed in."""
         self.connection_id = connection_id
         self.state = State.NEW
         self.user_id = ""
@@ -91,13 +91,13 @@ class Connection:
         return bool(self._send_queue)
 
     def take_outgoing(self) -> str:
-        """The next message for the socket; empty when there is none."""
+        """The next message for the socket; empty if no frame is queued."""
         return self._send_queue.take()
 
     # --- from the client ---------------------------------------------------------------------------
 
     def received(self, text: str, now_ms: int, wall_ms: int) -> Sequence[Effect]:
-        """A text message: one or more lines, each a frame. An empty line is nothing."""
+        """A text message of one or more lines, each a frame. Empty lines are ignored."""
         effects: list[Effect] = []
         for line in text.split("\n"):
             if self.state is State.CLOSING:
@@ -126,7 +126,7 @@ class Connection:
         return self._fail(Refused(frame.code, frame.text), close_code, frame.ref if is_ref(frame.ref) else None)
 
     def _hello(self, hello: Hello, now_ms: int, wall_ms: int) -> Sequence[Effect]:
-        """Sign in: presence is due with it."""
+        """Sign in, and schedule presence and heartbeats."""
         identity = self._verified(hello, wall_ms)
         if identity is None:
             return ()
@@ -149,7 +149,7 @@ class Connection:
         return ()
 
     def _verified(self, hello: Hello, wall_ms: int) -> Identity | None:
-        """The user of the token; None where the connection has failed."""
+        """The user of the token; None if the connection has failed."""
         if not hello.device_id or not ids.is_user_id(hello.device_id):
             text = f"device_id is a string of {ids.USER_ID_TEXT}"
             self._fail(Refused("invalid_frame", text), CloseCode.BAD_FRAME, hello.ref)
@@ -180,7 +180,7 @@ class Connection:
     def _refuse_send(
         self, client_msg_id: object, session_id: object, refused: Refused, ref: str | None, now_ms: int
     ) -> None:
-        """A malformed `send` with a usable client_msg_id is answered by `send_error`."""
+        """Answer a malformed `send` by `send_error` if its client_msg_id is valid, otherwise by `error`."""
         usable = usable_client_msg_id(client_msg_id)
         if usable is None:
             self._error(refused, ref, now_ms)
@@ -222,14 +222,14 @@ class Connection:
             effects.append(MoveWatermark(place.session_id, place.seq, place.seq if is_read else 0, ref))
         return effects
 
-    # --- from the log and the tables ---------------------------------------------------------------
+    # --- from Kafka and the tables -----------------------------------------------------------------
 
     def push(self, frame: bytes) -> None:
-        """A frame that is encoded already: send_ack, receipt."""
+        """An encoded frame, such as send_ack or receipt."""
         self._add(frame)
 
     def deliver(self, inbox_seq: int, message_json: bytes, now_ms: int) -> None:
-        """A message of this user's inbox; repeated until acknowledged."""
+        """A message of this user's inbox, which is repeated until the client acknowledges it."""
         if self.closing:
             return
         try:
@@ -241,7 +241,7 @@ class Connection:
         self.due_ms = min(self.due_ms, now_ms + REPEAT_AFTER_MS[0])
 
     def refused(self, client_msg_id: str, session_id: str | None, refused: Refused, ref: str | None) -> None:
-        """This try of a `send` stored nothing (or its outcome is unknown, for `timeout` and `unavailable`)."""
+        """A try of a `send` stored nothing. For `timeout` and `unavailable` the outcome is unknown."""
         self._add(send_error(client_msg_id, session_id, refused, ref))
 
     def page(self, fields: Mapping[str, object], ref: str | None) -> None:
@@ -249,9 +249,9 @@ class Connection:
         self._add(encode("sync_page", ref, **fields))
 
     def ack_checked(self, held: int, stored_tail: int, ref: str | None) -> None:
-        """The tail was read for an ack above all that this connection was sent: the ack counts up to the tail.
+        """The tail was read for an ack above the highest inbox_seq that was sent. The ack counts up to the tail.
 
-        What lies above is not acknowledged beforehand, because no device can hold it yet.
+        Later messages are not acknowledged, because no device can hold them yet.
         """
         self.inbox_tail = max(self.inbox_tail, stored_tail)
         self._send_queue.acknowledge(min(held, self.inbox_tail))
@@ -260,13 +260,13 @@ class Connection:
             self.failed(Refused("cursor_ahead", text), ref)
 
     def failed(self, refused: Refused, ref: str | None) -> None:
-        """A sync or watermark could not be served now; the connection goes on."""
+        """A sync or watermark could not be served now. The connection stays open."""
         self._add(encode("error", ref, code=refused.code, message=refused.text, fatal=False))
 
     def went_live(self, inbox_seq: int, heads: Mapping[str, int], now_ms: int) -> None:
-        """Fanout has answered our presence: everything up to inbox_seq is in the inbox, the rest is pushed.
+        """Fanout has answered presence: messages up to inbox_seq are in the inbox, and later ones are pushed.
 
-        `heads`: of all read-diffusion groups of the user.
+        `heads`: the heads of all read-diffusion groups of the user.
         """
         if self.state is State.SIGNED_IN:
             self.state = State.LIVE
@@ -277,16 +277,16 @@ class Connection:
         self._reschedule()
 
     def announce_again(self, now_ms: int) -> None:
-        """Pushes may have been lost: presence is due at once, and `live` will be sent again."""
+        """Announce presence at once, because pushes may have been lost. Fanout sends `live` again."""
         if self.state is State.LIVE:
             self.state = State.SIGNED_IN
         self._announce_due_ms = now_ms
         self._reschedule()
 
     def beat(self, inbox_tail: int, heads: Mapping[str, int]) -> None:
-        """A heartbeat with the stored tail of the inbox, or the highest one known when it cannot be read.
+        """A heartbeat with the stored tail of the inbox, or the highest known one if that cannot be read.
 
-        `heads`: of the user's read-diffusion groups; those that have moved since the last heartbeat are sent.
+        `heads`: the heads of the user's read-diffusion groups. Those that moved since the last heartbeat are sent.
         """
         self.inbox_tail = max(self.inbox_tail, inbox_tail)
         moved = {name: seq for name, seq in heads.items() if seq > self._heads.get(name, 0)}
@@ -294,30 +294,30 @@ class Connection:
         self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of(moved)))
 
     def beat_soon(self, now_ms: int) -> None:
-        """Pushes of a group in read diffusion passed the user by: the heads are due at once."""
+        """Send the heads at once, because pushes of a read-diffusion group were not delivered to the user."""
         self._heartbeat_due_ms = min(now_ms, self._heartbeat_due_ms)
         self._reschedule()
 
     def replaced(self) -> None:
-        """A newer connection of the same device took over."""
+        """A newer connection of the same device has replaced this one."""
         self._close(CloseCode.REPLACED, "replaced by a newer connection of this device")
 
     def go_away(self, reason: str, reconnect_after_ms: int) -> None:
-        """Ask the client to connect again, anywhere, that long from now."""
+        """Ask the client to reconnect, to any gateway, after `reconnect_after_ms`."""
         self._add(encode("goaway", reason=reason, reconnect_after_ms=reconnect_after_ms))
 
     def shut_down(self) -> None:
-        """The gateway stops."""
+        """Close, because the gateway stops."""
         self._close(CloseCode.GOING_AWAY, "going away")
 
     def broke(self) -> None:
-        """A fault of the gateway's own: the client connects again."""
-        self._close(CloseCode.UNAVAILABLE, "the gateway failed; its log says why")
+        """Close after an internal error of the gateway, so that the client reconnects."""
+        self._close(CloseCode.UNAVAILABLE, "internal error of the gateway; connect again")
 
     # --- time --------------------------------------------------------------------------------------
 
     def ticked(self, now_ms: int) -> Sequence[Effect]:
-        """What time has brought. Cheap before `due_ms`, which may be early and is never late."""
+        """Run the timers that are due. Cheap before `due_ms`, which may be early and is never late."""
         if now_ms < self.due_ms or self.closing:
             return ()
         if now_ms >= self._expires_ms:
@@ -353,7 +353,7 @@ class Connection:
     # --- ends --------------------------------------------------------------------------------------
 
     def _add(self, frame: bytes) -> None:
-        # Not by `state`: an enum's member costs 40 ns, a fifth of what a push costs here.
+        # `closing` and not `state`, because an enum's member costs 40 ns, a fifth of a push.
         if self.closing:
             return
         try:
@@ -362,7 +362,7 @@ class Connection:
             self._too_slow("the send queue is full")
 
     def _error(self, refused: Refused, ref: str | None, now_ms: int) -> None:
-        """A frame that has no answer of its own; ten `invalid_frame` a minute are fatal."""
+        """Answer a frame that has no answer of its own. Ten `invalid_frame` within a minute are fatal."""
         self.failed(refused, ref)
         if refused.code != "invalid_frame":
             return
@@ -371,7 +371,7 @@ class Connection:
             self._fail(Refused("invalid_frame", "ten invalid frames within a minute"), CloseCode.BAD_FRAME)
 
     def _fail(self, refused: Refused, close_code: CloseCode, ref: str | None = None) -> Sequence[Effect]:
-        """Fatal: say why, then close."""
+        """Send a fatal error, then close."""
         self._add(encode("error", ref, code=refused.code, message=refused.text, fatal=True))
         self._close(close_code, refused.code)
         return ()
@@ -400,7 +400,7 @@ _SIGNED_IN: Mapping[type, _Handler] = {
     Malformed: Connection._malformed,
 }
 
-# What each state does with each frame. CLOSING takes none.
+# The handler of each frame in each state. CLOSING accepts none.
 _TABLE: Mapping[State, Mapping[type, _Handler]] = {
     State.NEW: {
         **dict.fromkeys((Send, Sync, Ack, Read, Ping, Pong), Connection._first_is_hello),

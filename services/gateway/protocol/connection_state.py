@@ -1,4 +1,4 @@
-"""The states of a connection, and what a deployment decides about connections. Pure."""
+"""The states of a connection, and a deployment's settings for connections. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ from services.gateway.protocol.send_queue import SendQueueLimits
 
 
 class State(Enum):
-    """What a connection is waiting for. The table at the end of connection.py says what it does with each frame."""
+    """The state of a connection. The table at the end of connection.py has the handler of each frame in each state."""
 
     # No `hello` yet. Its time-out is HELLO_WITHIN_MS.
     NEW = "new"
     # Presence is announced until fanout answers with `live`.
     SIGNED_IN = "signed in"
-    # Everything up to the tail is in the inbox, the rest is pushed. A loss of pushes leads back to SIGNED_IN.
+    # Messages up to the tail are in the inbox, and later ones are pushed. A loss of pushes leads back to SIGNED_IN.
     LIVE = "live"
-    # What is queued is still sent; nothing is taken in. The end.
+    # The end: queued frames are sent, and no frame is accepted.
     CLOSING = "closing"
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRules:
-    """What a deployment decides about connections. `verify(token, wall_ms)` raises Refused.
+    """A deployment's settings for connections. `verify(token, wall_ms)` raises Refused.
 
     `deployment`: the life of the tables, as `welcome` shows it.
     """
@@ -40,6 +40,6 @@ class ConnectionRules:
 
 
 def first_beat_ms(connection_id: str, heartbeat_s: int) -> int:
-    """Half to all of the interval, by the connection's name: after a mass reconnect beats are spread evenly."""
+    """Half to all of the interval, derived from the connection's name, to spread heartbeats after a mass reconnect."""
     share = 0.5 + (crc32(connection_id.encode()) % 1024) / 2048
     return int(heartbeat_s * 1000 * share)

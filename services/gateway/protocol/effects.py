@@ -1,4 +1,4 @@
-"""What a connection asks of the world around it. Pure."""
+"""The effects that a connection returns. `connections` performs them. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from services.gateway.protocol.commands import Draft
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Now known as (user_id, device_id): register, replace an older one, announce."""
+    """The connection has a user and a device: register it, replace an older one, announce presence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class HeartbeatDue:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """A message to publish, if rates and blocks allow it."""
+    """Publish a message, if rate limits and block lists allow it."""
 
     draft: Draft
     ref: str | None
@@ -30,7 +30,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class ReadInbox:
-    """A page of the inbox to read, then `page` or `failed`."""
+    """Read a page of the inbox, then call `page` or `failed`."""
 
     after: int
     limit: int
@@ -39,7 +39,7 @@ class ReadInbox:
 
 @dataclass(frozen=True, slots=True)
 class CheckAck:
-    """An ack above all that the connection was sent of its inbox: read the tail, then `ack_checked`."""
+    """An ack is above the highest inbox_seq that was sent: read the tail, then call `ack_checked`."""
 
     inbox_seq: int
     ref: str | None
@@ -47,7 +47,7 @@ class CheckAck:
 
 @dataclass(frozen=True, slots=True)
 class MoveWatermark:
-    """A watermark of this user to publish; 0 where nothing was said."""
+    """Publish a watermark of this user; 0 for a part that is absent."""
 
     session_id: str
     delivered_seq: int
@@ -56,7 +56,7 @@ class MoveWatermark:
 
     @property
     def seq(self) -> int:
-        """The message that the session has to have."""
+        """The highest seq that the watermark names."""
         return max(self.delivered_seq, self.read_seq)
 
 

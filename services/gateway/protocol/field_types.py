@@ -1,7 +1,6 @@
-"""The types of fields in requests and answers of REST, with their bounds, and what an error says of them. Pure.
+"""The types of fields in REST requests and answers, with their bounds and error texts. Pure.
 
-A description says what a field is, so that it completes the sentence "<field> is …" in the answer to a request that
-does not fit.
+A description completes the sentence "<field> is …", which the gateway answers to an invalid request.
 """
 
 from typing import Annotated, get_args
@@ -17,12 +16,12 @@ MAX_SIDE = 16_384
 MAX_FILE_NAME = 255
 MAX_MENTIONS = 50
 MAX_BATCH = 100
-# PROTOCOL leaves these open; they keep a body well inside a frame.
+# PROTOCOL does not fix these. They keep a body well below the size of a frame.
 MAX_URL = 2_048
 MAX_CONTENT_TYPE = 127
 MAX_CUSTOM_TYPE = 128
-# A time of today in seconds is one of January 1970 in milliseconds, in microseconds one of the year 57,000. The bounds
-# do not move with the clock, so that a repeat is judged as the first try was.
+# A current time in seconds, read as milliseconds, is in January 1970. In microseconds it is in the year 57,000. The
+# bounds are fixed, so that a repeat gets the same answer as the first try.
 LEAST_TIME_MS = 100_000_000_000  # March 1973
 MOST_TIME_MS = 253_402_300_799_999  # the end of 9999
 
@@ -31,7 +30,7 @@ TIME_TEXT = (
     "0 lifts a mute"
 )
 
-# `$` alone would let a line end pass in Python, and `\Z` is not in JSON Schema's dialect.
+# `$` alone would accept a line end in Python, and JSON Schema has no `\Z`.
 END = r"$(?!\n)"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # RFC 9110, section 8.3.1: token "/" token, and parameters.
@@ -39,7 +38,7 @@ _PARAMETER = rf'[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|"(?:[\t !#-\[\]-~]|\\[\t -~])*
 _CONTENT_TYPE = rf"^{_TOKEN}/{_TOKEN}(?:{_PARAMETER})*{END}"
 _USER_ID = rf"^(?!\.+$)[A-Za-z0-9_.@-]{{1,64}}{END}"
 _GROUP_ID = rf"^g:[A-Za-z0-9_-]{{1,64}}{END}"
-# That a <= b in a direct session no pattern says; `ids.is_session_id` decides.
+# A pattern cannot express that a <= b in a direct session, so `ids.is_session_id` checks it.
 _SESSION_ID = rf"^(?:g:[A-Za-z0-9_-]{{1,64}}|d:[A-Za-z0-9_.@-]{{1,64}}:[A-Za-z0-9_.@-]{{1,64}}){END}"
 _CLIENT_MSG_ID = rf"^[ -~]{{1,64}}{END}"
 
@@ -56,7 +55,7 @@ GroupId = Annotated[
     str,
     Meta(
         pattern=_GROUP_ID,
-        description="g:<id>, as the call that created the group answered",
+        description="g:<id>, from the answer of the call that created the group",
         examples=["g:0f5e9d3c2b1a48679d0c1e2f3a4b5c6d"],
     ),
 ]
@@ -66,7 +65,7 @@ ClientMsgId = Annotated[
         pattern=_CLIENT_MSG_ID,
         description="a string of 1-64 printable ASCII characters, best a UUIDv7; a repeat with it is safe. "
         "It may be given as the header Idempotency-Key instead",
-        # Not a UUIDv7: one that is written down here is `too_old` after 90 days.
+        # Not a UUIDv7, because a fixed one is `too_old` after 90 days.
         examples=["order-4711-confirmed"],
     ),
 ]
@@ -102,4 +101,4 @@ ContentType = Annotated[
         examples=["image/png"],
     ),
 ]
-WhoHas = Annotated[Who, Meta(description=f"{' or '.join(get_args(Who))}: the members who may do it")]
+WhoHas = Annotated[Who, Meta(description=f"{' or '.join(get_args(Who))}: the members that have the right")]

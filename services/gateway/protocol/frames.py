@@ -1,4 +1,4 @@
-"""Frames of PROTOCOL's WebSocket section: bytes of clients to typed frames, and answers to bytes. Pure."""
+"""Decodes and encodes the frames of PROTOCOL's WebSocket section. Pure."""
 
 import json
 import re
@@ -12,11 +12,11 @@ from services.gateway.protocol.limits import FRAME_BYTES, MAX_DEPTH, MAX_NUMBER
 from tidings.json_numbers import number_of
 
 MAX_REF = 64
-# PROTOCOL leaves it open; five pages, each message of a session of its own.
+# PROTOCOL does not fix it. It is enough for five pages with one session per message.
 MAX_DELIVERED = 1_000
 
-# A string without its end counts to the end of the text: otherwise each of its quotes would be tried as a begin,
-# which for 64 KiB of escapes took 43 s.
+# A string without an end extends to the end of the text. Otherwise each of its quotes would be tried as a start, which
+# took 43 s for 64 KiB of escapes.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)', re.DOTALL)
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -29,7 +29,7 @@ Ref = Annotated[str, msgspec.Meta(max_length=MAX_REF)] | None
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
-    """Sign in, or renew."""
+    """Sign in, or renew the token."""
 
     token: str | None = None
     device_id: str | None = None
@@ -37,7 +37,7 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
 
 
 class Send(msgspec.Struct, frozen=True, tag_field="type", tag="send"):
-    """Say something. Every field is judged by hand, so that a usable client_msg_id gets its send_error."""
+    """Send a message. Fields are untyped, because an invalid `send` with a valid client_msg_id gets a `send_error`."""
 
     client_msg_id: Any = None
     session_id: Any = None
@@ -51,7 +51,7 @@ class Send(msgspec.Struct, frozen=True, tag_field="type", tag="send"):
 
 
 class Sync(msgspec.Struct, frozen=True, tag_field="type", tag="sync"):
-    """Ask for a page of the inbox."""
+    """Request a page of the inbox."""
 
     after: Position
     limit: int | None = None
@@ -59,14 +59,14 @@ class Sync(msgspec.Struct, frozen=True, tag_field="type", tag="sync"):
 
 
 class SeqOfSession(msgspec.Struct, frozen=True):
-    """A place in a session."""
+    """A seq of a session."""
 
     session_id: str
     seq: Seq
 
 
 class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
-    """Cumulative: this device holds everything up to there."""
+    """This device holds everything up to these places. Cumulative."""
 
     inbox_seq: Position | None = None
     delivered: Annotated[list[SeqOfSession], msgspec.Meta(max_length=MAX_DELIVERED)] | None = None
@@ -74,7 +74,7 @@ class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
 
 
 class Read(msgspec.Struct, frozen=True, tag_field="type", tag="read"):
-    """Cumulative: read up to there."""
+    """The user has read the session up to `seq`. Cumulative."""
 
     session_id: str
     seq: Seq
@@ -82,14 +82,14 @@ class Read(msgspec.Struct, frozen=True, tag_field="type", tag="read"):
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="type", tag="ping"):
-    """To be answered by a pong."""
+    """Request a pong."""
 
     id: Annotated[str, msgspec.Meta(max_length=MAX_REF)] | Number | None = None
     ref: Ref = None
 
 
 class Pong(msgspec.Struct, frozen=True, tag_field="type", tag="pong"):
-    """Answers a ping; tells nothing else."""
+    """The answer to a ping."""
 
     id: str | int | None = None
     ref: Ref = None
@@ -100,7 +100,7 @@ Frame = Hello | Send | Sync | Ack | Read | Ping | Pong
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A line that is no frame. `client_msg_id` is as found in a `send`, unchecked. `code` is one of PROTOCOL's."""
+    """A line that is not a frame. `client_msg_id` is copied from a `send`, unchecked. `code` is one of PROTOCOL's."""
 
     is_fatal: bool
     text: str
@@ -116,11 +116,11 @@ _LENIENT = json.JSONDecoder(parse_int=lambda _: 0, parse_float=lambda _: 0.0)
 
 
 def decode_line(line: str) -> Frame | Malformed:
-    """One line of a message; a byte order mark before it is ignored, as in REST (RFC 8259). Never raises."""
+    """Decode one line of a message. A leading byte order mark is ignored, as in REST (RFC 8259). Raises nothing."""
     line = line.removeprefix(_BYTE_ORDER_MARK)
     if is_too_deep(line):
         return Malformed(True, f"a frame may be nested at most {MAX_DEPTH} deep")
-    # In UTF-8 a character takes four bytes at most.
+    # In UTF-8 a character has at most four bytes.
     if len(line) > FRAME_BYTES // 4 and len(line.encode(errors="replace")) > FRAME_BYTES:
         return _too_large(line)
     try:
@@ -132,7 +132,7 @@ def decode_line(line: str) -> Frame | Malformed:
 
 
 def _second_look(line: str) -> Frame | None:
-    """The frame whose only fault is how it writes a whole number (5.0) or an absent field (null, empty)."""
+    """The frame of a line that is valid if 5.0 means 5, and null and empty fields are absent; otherwise None."""
     try:
         frame: Frame = msgspec.convert(_plain(_ANY_DECODER.decode(line)), Frame)
     except msgspec.MsgspecError:
@@ -153,19 +153,19 @@ _EMPTY: tuple[object, ...] = ("", [], {})
 
 
 def is_given(value: object) -> bool:
-    """False for null and empty, which count as absent (PROTOCOL). 0 and false are values."""
+    """False for null and empty values, which count as absent (PROTOCOL). 0 and false are values."""
     return value is not None and value not in _EMPTY
 
 
 def whole(value: object) -> int | None:
-    """An integer however JSON wrote it (5 and 5.0 are one value); None for anything else, true among it."""
+    """The integer of a JSON number (5 and 5.0 are the same); None for anything else, also for true."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _malformed(line: str, reason: str) -> Malformed:
-    """Tell what is not JSON (fatal) from JSON with a bad field, number or string (not fatal)."""
+    """The fault of a line: fatal if it is not JSON, not fatal for an invalid field, number or string."""
     value = as_far_as_readable(line)
     if value is None:
         return Malformed(True, "not JSON")
@@ -175,9 +175,9 @@ def _malformed(line: str, reason: str) -> Malformed:
 
 
 def _too_large(line: str) -> Malformed:
-    """Fatal only where no answer could name the frame."""
+    """The fault of a line that is too large: fatal only if no answer could name the frame."""
     value = as_far_as_readable(line)
-    text = f"a frame is at most {FRAME_BYTES} bytes (limits.frame_bytes); write UTF-8 instead of escapes, or less"
+    text = f"a frame may have {FRAME_BYTES} bytes (limits.frame_bytes); send less, or UTF-8 instead of escapes"
     if not isinstance(value, dict):
         return Malformed(True, text, code="too_large")
     return _found_in(value, "too_large", text)
@@ -191,9 +191,9 @@ def _found_in(value: dict[str, object], code: str, reason: str) -> Malformed:
 
 
 def as_far_as_readable(text: str) -> Any:
-    """What stands in JSON that was refused; None where it is no JSON. Numbers are left out.
+    """The content of refused JSON, with numbers replaced; None if it is not JSON.
 
-    The standard library's decoder is the lenient one: it takes NaN and lone surrogates, and here any number.
+    Uses the standard library's decoder, which accepts NaN and lone surrogates, and here any number.
     """
     try:
         return _LENIENT.decode(text)
@@ -202,17 +202,17 @@ def as_far_as_readable(text: str) -> Any:
 
 
 def is_ref(value: object) -> bool:
-    """True for a `ref` that an answer can repeat."""
+    """True for a `ref` that an answer can carry."""
     return isinstance(value, str) and 0 < len(value) <= MAX_REF and is_unicode(value)
 
 
 def is_unicode(text: str) -> bool:
-    """False for text with a lone surrogate, which UTF-8 cannot carry."""
+    """False for text with a lone surrogate, which UTF-8 cannot encode."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def is_too_deep(text: str) -> bool:
-    """True where brackets nest deeper than MAX_DEPTH. Few brackets cannot: most frames stop at the first line."""
+    """True if brackets nest deeper than MAX_DEPTH. The first line answers for frames with few brackets."""
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
     depth = 0
@@ -227,7 +227,7 @@ def is_too_deep(text: str) -> bool:
 
 
 def encode(kind: str, ref: str | None = None, **fields: object) -> bytes:
-    """One frame of the server, on one line. `fields` may hold orjson.Fragment; None is left out."""
+    """Encode one frame of the server, on one line. `fields` may be orjson.Fragment; None is left out."""
     frame: dict[str, object] = {"type": kind}
     frame.update((name, value) for name, value in fields.items() if value is not None)
     if ref:

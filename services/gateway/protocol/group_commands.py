@@ -1,4 +1,4 @@
-"""From what a REST call says about a group to the command that the log carries. Pure."""
+"""Builds group commands from the bodies of REST calls. Pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -35,14 +35,14 @@ Body = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who gives a command, under which client_msg_id."""
+    """The sender of a command, and its client_msg_id."""
 
     user_id: str
     client_msg_id: str
 
 
 def checked_asker(user_id: str, client_msg_id: object, wall_ms: int) -> Asker:
-    """Raises Refused for an id that no answer can carry, or whose time is out of bounds."""
+    """Raises Refused for an invalid client_msg_id, or one whose time is out of bounds."""
     usable = usable_client_msg_id(client_msg_id)
     if usable is None:
         raise _invalid("client_msg_id is a string of 1-64 printable ASCII characters")
@@ -51,7 +51,7 @@ def checked_asker(user_id: str, client_msg_id: object, wall_ms: int) -> Asker:
 
 
 def made_client_msg_id(wall_ms: int, random: bytes) -> str:
-    """A UUIDv7 of this time and these 10 random bytes, for a call that came without an id."""
+    """A UUIDv7 of this time and these 10 random bytes, for a call without an id."""
     number = (wall_ms << 80) | int.from_bytes(random[:10])
     number = number & ~(0xF << 76) | (0x7 << 76)
     number = number & ~(0x3 << 62) | (0x2 << 62)
@@ -60,20 +60,20 @@ def made_client_msg_id(wall_ms: int, random: bytes) -> str:
 
 
 def group_id(key: bytes, asker: Asker) -> str:
-    """The session that this command creates: the same at all gateways, and nobody guesses it without the key."""
+    """The session id that this command creates. All gateways derive the same id, and it needs the secret key."""
     named = f"{asker.user_id} {asker.client_msg_id}".encode()
     return "g:" + hashlib.blake2b(named, digest_size=16, key=key).hexdigest()
 
 
 def checked_group(session_id: str) -> str:
-    """The id of a path; raises Refused for anything but a well-formed group id."""
+    """The group id of a path. Raises Refused for anything but a well-formed group id."""
     if not ids.is_group_session(session_id):
-        raise _invalid("the id of a group is g:<id>, as the call that created it answered")
+        raise _invalid("the id of a group is g:<id>, from the answer of the call that created it")
     return session_id
 
 
 def checked_user(user_id: str) -> str:
-    """The user id of a path; raises Refused."""
+    """The user id of a path. Raises Refused."""
     if not ids.is_user_id(user_id):
         raise _invalid(f"user_id is a user id of {ids.USER_ID_TEXT}")
     return user_id
@@ -83,7 +83,7 @@ def checked_user(user_id: str) -> str:
 
 
 def creating(asker: Asker, key: bytes, body: Body) -> Command:
-    """A new group; the caller is a member without being named. Users who block the caller: as in `adding`."""
+    """Create a group. The caller is a member without being named. Users that block the caller: as in `adding`."""
     asked = read(CreateGroupRequest, body)
     settings = given(asked.settings)
     member_ids = sorted({*asked.members, asker.user_id})
@@ -93,7 +93,7 @@ def creating(asker: Asker, key: bytes, body: Body) -> Command:
 
 
 def changing(asker: Asker, session_id: str, body: Body) -> Command:
-    """Another name, other settings, or both."""
+    """Change the name, settings, or both."""
     asked = read(ChangeGroupRequest, body)
     name, settings = or_none(asked.name), given(asked.settings)
     content = {"name": name, "settings": settings}
@@ -102,21 +102,21 @@ def changing(asker: Asker, session_id: str, body: Body) -> Command:
 
 
 def adding(asker: Asker, session_id: str, body: Body) -> Command:
-    """More members. Which of them block the caller is read when the command is published."""
+    """Add members. The users that block the caller are read when the command is published."""
     user_ids = sorted(set(read(AddMembersRequest, body).user_ids))
     action = AddMembers(user_ids=user_ids)
     return _command(asker, session_id, Command(add_members=action), {"user_ids": user_ids})
 
 
 def removing(asker: Asker, session_id: str, user_id: str) -> Command:
-    """One member less, who may be the caller."""
+    """Remove a member, which may be the caller."""
     user_id = checked_user(user_id)
     action = RemoveMember(user_id=user_id)
     return _command(asker, session_id, Command(remove_member=action), {"user_id": user_id})
 
 
 def changing_member(asker: Asker, session_id: str, user_id: str, body: Body) -> Command:
-    """Another role, or mute until a time; 0 lifts the mute."""
+    """Change a role, or mute until a time; 0 lifts the mute."""
     user_id = checked_user(user_id)
     asked = read(ChangeMemberRequest, body)
     role, muted_until = or_none(asked.role), or_none(asked.muted_until)
@@ -126,19 +126,19 @@ def changing_member(asker: Asker, session_id: str, user_id: str, body: Body) -> 
 
 
 def transferring(asker: Asker, session_id: str, body: Body) -> Command:
-    """Another owner."""
+    """Change the owner."""
     user_id = read(TransferRequest, body).user_id
     action = TransferGroup(user_id=user_id)
     return _command(asker, session_id, Command(transfer_group=action), {"user_id": user_id})
 
 
 def dissolving(asker: Asker, session_id: str) -> Command:
-    """The end of the group."""
+    """Dissolve the group."""
     return _command(asker, session_id, Command(dissolve_group=DissolveGroup()), {})
 
 
 def weight(command: Command) -> int:
-    """How many messages the command counts as for the rate limit: PROTOCOL counts the members it adds."""
+    """The number of messages that the command counts for the rate limit: the members that it adds (PROTOCOL)."""
     match command.WhichOneof("action"):
         case "create_group":
             return len(command.create_group.member_ids)
@@ -149,7 +149,7 @@ def weight(command: Command) -> int:
 
 
 def _command(asker: Asker, session_id: str, action: Command, content: Body) -> Command:
-    """The action with who gives it. `content` is what a repeat under the same id must not differ in."""
+    """Complete an action to a command. A repeat under the same id must have equal `content`."""
     action.session_id = session_id
     action.sender_id = asker.user_id
     action.client_msg_id = asker.client_msg_id
@@ -160,7 +160,7 @@ def _command(asker: Asker, session_id: str, action: Command, content: Body) -> C
 
 
 def _settings(given_settings: Mapping[str, object]) -> GroupSettings | None:
-    """As the log carries them; None when there are none."""
+    """The settings as a record field; None without any."""
     return GroupSettings(**given_settings) if given_settings else None  # type: ignore[arg-type]  # checked by the model
 
 

@@ -1,4 +1,4 @@
-"""JSON of REST bodies as values: UTF-8, at most 32 deep, each number by its value. Pure."""
+"""Decodes JSON of REST bodies: UTF-8, at most 32 deep, with exact numbers. Pure."""
 
 import msgspec
 
@@ -11,7 +11,7 @@ _DECODER = msgspec.json.Decoder(float_hook=number_of)
 
 
 def json_value(content: bytes) -> object:
-    """Raises Refused(`invalid_frame`). Of a name that is given twice the last counts."""
+    """The value of a JSON text. The last of two equal names counts. Raises Refused(`invalid_frame`)."""
     try:
         text = content.decode()
     except UnicodeDecodeError:

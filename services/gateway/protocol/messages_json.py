@@ -12,14 +12,14 @@ _KIND_NAMES: dict[int, str] = {int(kind): name for kind, name in KIND_NAMES.item
 
 
 def of_row(row: MessageRow) -> bytes:
-    """A stored message. The body's bytes are spliced in as they are."""
+    """A stored message as JSON. The bytes of the body are inserted unchanged."""
     fields = _head(row.message_id, row.session_id, row.seq, row.sender_id)
     fields |= _content(row.client_msg_id, row.at, row.kind, row.body)
     return _encoded(fields, row.reply_to, row.mentions)
 
 
 def of_record(message: Message) -> bytes | None:
-    """A message of the log; None when its body is not JSON on one line, which would break the frame around it."""
+    """A message of a record as JSON. None if its body is not JSON on one line, because that would break the frame."""
     if b"\n" in message.body or not _is_json(message.body):
         return None
     fields = _head(message.message_id, message.session_id, message.seq, message.sender_id)
@@ -28,7 +28,7 @@ def of_record(message: Message) -> bytes | None:
 
 
 def kind_name(kind: int) -> str:
-    """PROTOCOL's word; `unknown` for one that a later version has made."""
+    """PROTOCOL's name of a kind; `unknown` for a kind of a later version."""
     return _KIND_NAMES.get(kind, "unknown")
 
 

@@ -1,4 +1,4 @@
-"""Lists of origins and of hosts: read strictly once, and the one answer to whether a browser may come in. Pure."""
+"""Lists of allowed origins and hosts, and the check of a request's origin. Pure."""
 
 import ipaddress
 import re
@@ -10,7 +10,7 @@ from tidings.errors import ConfigurationError
 
 ANY = "*"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What web views and extensions send; ws:// and file:// are in no Origin header.
+# The schemes of web views and extensions. Origin headers never have ws:// or file://.
 _APP_SCHEMES = frozenset(
     {"app", "capacitor", "chrome-extension", "ionic", "moz-extension", "safari-web-extension", "tauri"}
 )
@@ -20,15 +20,15 @@ _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,5}))?")
 
 @dataclass(frozen=True, slots=True)
 class AllowedOrigins:
-    """The allow list of browsers' origins. REST and WebSocket ask the same question."""
+    """The allow list of browsers' origins. REST and WebSocket use the same check."""
 
     listed: frozenset[str] = frozenset()
 
     def allows(self, origins: Sequence[str], hosts: Sequence[str]) -> bool:
-        """Whether a request with these `Origin` and `Host` headers comes from an allowed page.
+        """Whether a request with these `Origin` and `Host` headers comes from an allowed page, or from no page.
 
-        Without an Origin it comes from no page. The gateway's own host is allowed: the scheme is not compared,
-        because behind a proxy that ends TLS the gateway sees http where the browser says https.
+        A request without an Origin comes from no page. Pages of the gateway's own host are allowed. Schemes are not
+        compared, because behind a proxy that ends TLS the gateway sees http and the browser sends https.
         """
         if not origins:
             return True
@@ -40,7 +40,7 @@ class AllowedOrigins:
 
 
 def parsed_origins(text: str, setting: str) -> AllowedOrigins:
-    """A comma separated list; case and default ports are normalised as browsers do.
+    """The origins of a comma separated list, with case and default ports normalised as in browsers.
 
     Raises ConfigurationError, which names the setting, for an entry that no browser can send.
     """
@@ -48,14 +48,14 @@ def parsed_origins(text: str, setting: str) -> AllowedOrigins:
 
 
 def parsed_hosts(text: str, setting: str) -> frozenset[str]:
-    """A comma separated list of hosts without scheme and port, in lower case. Raises ConfigurationError."""
+    """The hosts of a comma separated list, without scheme and port, in lower case. Raises ConfigurationError."""
     return frozenset(_listed_host(entry, setting) for entry in _entries(text))
 
 
 def normal_host(host: str) -> str | None:
-    """A host as the lists hold it: lower case, addresses in their shortest form, IPv6 without brackets.
+    """A host in normal form: lower case, addresses in their shortest form, IPv6 without brackets.
 
-    None for what is no host in ASCII.
+    None for a text that is not a host in ASCII.
     """
     host = host.lower()
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -74,7 +74,7 @@ def _address(text: str) -> str | None:
 
 
 def _entries(text: str) -> Iterator[str]:
-    """Empty entries are left out: a comma at the end says nothing."""
+    """The entries of a list without empty ones, so that a trailing comma is allowed."""
     return filter(None, map(str.strip, text.split(",")))
 
 
@@ -102,7 +102,7 @@ def _origin(entry: str, setting: str) -> str:
 
 
 def _authority(text: str, scheme: str) -> str | None:
-    """host or host:port as browsers write it, the default port left out; None for anything else."""
+    """host or host:port as browsers write it, without the default port; None for anything else."""
     match = _HOST_AND_PORT.fullmatch(text)
     host = match and normal_host(match[1])
     if match is None or host is None or (":" in host) != match[1].startswith("["):

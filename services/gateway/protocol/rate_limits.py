@@ -1,4 +1,4 @@
-"""Rate limits per user at this gateway: token buckets. Pure but for the table that holds them."""
+"""Rate limits per user at this gateway, as token buckets. Pure except for their table."""
 
 import math
 from typing import NamedTuple
@@ -7,27 +7,27 @@ from cachetools import LRUCache
 
 from tidings.errors import Refused
 
-# A bucket that is dropped starts full again, which only helps its user.
+# An evicted bucket starts full again, which only helps its user.
 MAX_USERS = 100_000
 
 
 class RateLimits:
-    """`messages_per_s` in the long run, up to `burst` at once."""
+    """`messages_per_s` on average, up to `burst` at once."""
 
     def __init__(self, messages_per_s: int, burst: int, text: str = "") -> None:
-        """Every user may begin with a burst. `text`: of the refusal, by default for messages."""
+        """Every user may start with a burst. `text`: the text of the refusal, by default for messages."""
         self._text = text or (
-            f"more than {burst} messages and added members at once, or too many a second; "
-            "the settings TIDINGS_BURST and TIDINGS_MESSAGES_PER_S decide"
+            f"more than {burst} messages and added members at once, or too many per second; wait for retry_after_ms"
+            " (settings TIDINGS_BURST and TIDINGS_MESSAGES_PER_S)"
         )
         self._per_ms = messages_per_s / 1000
         self._burst = burst
         self._buckets: LRUCache[str, _Bucket] = LRUCache(MAX_USERS)
 
     def take(self, user_id: str, messages: int, now_ms: int) -> None:
-        """Count messages of a user; raises Refused(`rate_limited`) with the wait, and then counts none.
+        """Count messages of a user. Raises Refused(`rate_limited`) with the wait, and then counts none.
 
-        One call that counts more than a burst waits for the whole burst: otherwise it would wait for ever.
+        A call that counts more than a burst is treated as a burst, because it could never be accepted otherwise.
         """
         messages = min(messages, self._burst)
         bucket = self._filled(user_id, now_ms)
@@ -37,7 +37,7 @@ class RateLimits:
         self._buckets[user_id] = bucket._replace(left=bucket.left - messages)
 
     def wait_ms(self, user_id: str, messages: int, now_ms: int) -> int:
-        """The wait after which so many more are taken, beside all that were refused before."""
+        """The wait until so many more messages are accepted, after the waits of all calls refused before."""
         return self._promise(user_id, self._filled(user_id, now_ms), messages, now_ms)
 
     def _filled(self, user_id: str, now_ms: int) -> "_Bucket":
@@ -48,8 +48,8 @@ class RateLimits:
     def _promise(self, user_id: str, bucket: "_Bucket", messages: int, now_ms: int) -> int:
         """Each refused call gets a wait that ends after the waits of calls refused before it.
 
-        All of them at once would find tokens for the first alone. No wait is longer than a whole bucket takes
-        to fill, so that a client that does not wait cannot make the other devices of its user wait for ever.
+        With equal waits, only the first call would find tokens. No wait is longer than the time to fill the bucket.
+        Otherwise a client that does not wait could block the other devices of its user.
         """
         due_ms = now_ms + (messages - bucket.left) / self._per_ms
         if bucket.promised_ms > now_ms:
@@ -60,7 +60,7 @@ class RateLimits:
 
 
 class _Bucket(NamedTuple):
-    """Tokens left at a time, and up to when those to come are promised to calls that were refused."""
+    """The tokens left at `at_ms`. Tokens up to `promised_ms` are promised to refused calls."""
 
     left: float
     at_ms: int

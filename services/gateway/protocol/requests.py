@@ -1,6 +1,6 @@
-"""What REST calls take: one model per request, of which both the check and the OpenAPI document are made. Pure.
+"""The request bodies of REST calls: one model per request, for the check and the OpenAPI document. Pure.
 
-What no schema can say stands in `__post_init__` of the model.
+Checks that a schema cannot express are in `__post_init__` of the model.
 """
 
 import re
@@ -47,7 +47,7 @@ _ANY_BODY = {
 
 
 class TextBody(Struct, frozen=True):
-    """Of the kind text: at most 24 KiB of UTF-8."""
+    """A body of the kind text: at most 24 KiB of UTF-8."""
 
     text: Annotated[
         str,
@@ -61,7 +61,7 @@ class TextBody(Struct, frozen=True):
 
 
 class ImageBody(Struct, frozen=True):
-    """Of the kind image."""
+    """A body of the kind image."""
 
     url: Url
     thumb_url: Url
@@ -72,7 +72,7 @@ class ImageBody(Struct, frozen=True):
 
 
 class FileBody(Struct, frozen=True):
-    """Of the kind file."""
+    """A body of the kind file."""
 
     name: Annotated[
         str,
@@ -88,14 +88,14 @@ class FileBody(Struct, frozen=True):
     content_type: ContentType
 
     def __post_init__(self) -> None:
-        """Hold the name to the rule of names, and to be that of a file."""
+        """Check that the name is valid and is that of a file."""
         _check_name(self.name)
         if "/" in self.name or "\\" in self.name or self.name.strip() in (".", ".."):
             raise ValueError("name is that of a file, without path separators")
 
 
 class CustomBody(Struct, frozen=True):
-    """Of the kind custom: at most 8 KiB of JSON."""
+    """A body of the kind custom: at most 8 KiB of JSON."""
 
     type: Annotated[
         str,
@@ -113,7 +113,7 @@ class CustomBody(Struct, frozen=True):
 
 
 class MessageRequest(Struct, frozen=True):
-    """A message. `session_id` or `to` is given. `protocol.commands` judges it, as it judges the frame `send`."""
+    """A message. Give `session_id` or `to`. The rules are those of the frame `send`."""
 
     kind: Annotated[Literal["text", "image", "file", "custom"], Meta(description="what the body is", examples=["text"])]
     body: Annotated[
@@ -128,7 +128,7 @@ class MessageRequest(Struct, frozen=True):
         Annotated[list[UserId], Meta(max_length=MAX_MENTIONS, description=f"at most {MAX_MENTIONS} user ids")]
         | UnsetType
     ) = UNSET
-    attempt: Annotated[int, Meta(ge=1, description="which try of this id it is, for the operator")] | UnsetType = UNSET
+    attempt: Annotated[int, Meta(ge=1, description="the number of this try, for operators")] | UnsetType = UNSET
 
 
 class BatchRequest(Struct, frozen=True):
@@ -154,7 +154,7 @@ class TokenRequest(Struct, frozen=True):
 
 
 class ReadRequest(Struct, frozen=True):
-    """How far the caller has read."""
+    """The seq up to which the caller has read."""
 
     seq: Seq
 
@@ -163,10 +163,10 @@ class ReadRequest(Struct, frozen=True):
 
 
 class SettingsRequest(Struct, frozen=True):
-    """Settings of a group; those that are not given stay as they are."""
+    """Settings of a group. Absent settings stay as they are."""
 
     share_history: (
-        Annotated[bool, Meta(description="true or false: members read what was said before they joined")] | UnsetType
+        Annotated[bool, Meta(description="true or false: members read messages from before they joined")] | UnsetType
     ) = UNSET
     who_can_send: WhoHas | UnsetType = UNSET
     who_can_add: WhoHas | UnsetType = UNSET
@@ -178,7 +178,7 @@ _Settings = Annotated[
 
 
 class CreateGroupRequest(Struct, frozen=True):
-    """A new group; the caller is owner and member without being named."""
+    """A new group. The caller is owner and member without being named."""
 
     name: GroupName
     members: Annotated[
@@ -189,38 +189,38 @@ class CreateGroupRequest(Struct, frozen=True):
     client_msg_id: ClientMsgId | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Hold the name to the rule of names, and the members to their number."""
+        """Check the name and the number of members."""
         _check_name(self.name)
         _check_users(self.members, "members", least=0)
 
 
 class ChangeGroupRequest(Struct, frozen=True):
-    """Another name, other settings, or both."""
+    """A new name, new settings, or both."""
 
     name: GroupName | UnsetType = UNSET
     settings: _Settings | UnsetType = UNSET
     client_msg_id: ClientMsgId | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Hold the name to the rule of names; something changes."""
+        """Check the name, and that the request changes something."""
         _check_name(self.name)
         if self.name is UNSET and not given(self.settings):
             raise ValueError("nothing to change: give name, or settings with at least one of them")
 
 
 class AddMembersRequest(Struct, frozen=True):
-    """Users who become members; one may be named twice."""
+    """Users to add. A user may be named twice."""
 
     user_ids: Annotated[list[UserId], Meta(min_length=1, description=f"a list of 1-{COMMAND_USERS} different user ids")]
     client_msg_id: ClientMsgId | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Hold the users to their number."""
+        """Check the number of users."""
         _check_users(self.user_ids, "user_ids", least=1)
 
 
 class ChangeMemberRequest(Struct, frozen=True):
-    """Another role, a mute until a time, or both."""
+    """A new role, a mute until a time, or both."""
 
     role: (
         Annotated[
@@ -244,7 +244,7 @@ class ChangeMemberRequest(Struct, frozen=True):
     client_msg_id: ClientMsgId | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Refuse times of before 1973, which are mistakes; something changes."""
+        """Refuse times before 1973, which are mistakes, and requests that change nothing."""
         if self.role is UNSET and self.muted_until is UNSET:
             raise ValueError("nothing to change: give role, muted_until, or both")
         if self.muted_until is not UNSET and 0 < self.muted_until < LEAST_TIME_MS:
@@ -275,9 +275,9 @@ _V = TypeVar("_V")
 
 
 def read(model: type[_M], body: Mapping[str, object], code: str = "invalid_frame") -> _M:
-    """The fields of a body as their model has them. Raises Refused with `code` and what the field should be.
+    """The fields of a body as a model. Raises Refused with `code` and a text that says what the field should be.
 
-    Null and empty count as absent, and a number is its value (PROTOCOL), except where a field may be any JSON.
+    Null and empty count as absent, and 5.0 is 5 (PROTOCOL), except for a field that may be any JSON.
     """
     fields: dict[str, object] = {}
     for name, is_free in _names(model):
@@ -292,12 +292,12 @@ def read(model: type[_M], body: Mapping[str, object], code: str = "invalid_frame
 
 
 def or_none(value: _V | UnsetType) -> _V | None:
-    """None for a field that was not given."""
+    """The value of a field; None if it is absent."""
     return None if value is UNSET else value
 
 
 def given(settings: SettingsRequest | UnsetType) -> dict[str, object]:
-    """The settings that a request names."""
+    """The settings of a request, without absent ones."""
     fields: dict[str, object] = {} if settings is UNSET else msgspec.to_builtins(settings)
     return fields
 
@@ -311,12 +311,12 @@ def _by_value(value: object) -> object:
 
 @cache
 def _names(model: type[Struct]) -> tuple[tuple[str, bool], ...]:
-    """The fields of a model, each with whether it may be any JSON."""
+    """The fields of a model, each with a flag: True if it may be any JSON."""
     return tuple((field.name, Any in get_args(field.type)[:1]) for field in msgspec.structs.fields(model))
 
 
 def _reason(model: type[Struct], found: str) -> str:
-    """What to change, from msgspec's words for what it found; those of a model itself are shown as they are."""
+    """The text for a client, from the error of msgspec. Texts of a model's own checks are shown unchanged."""
     what, _, place = found.removesuffix("`").partition(" - at `$.")
     described = _descriptions(model)
     if missing := _MISSING.fullmatch(what.removesuffix("`")):
@@ -330,7 +330,7 @@ def _reason(model: type[Struct], found: str) -> str:
 
 @cache
 def _descriptions(model: type[Struct]) -> dict[str, str]:
-    """What each field is, by its path: `settings.who_can_send`; `members[]` are the items of members."""
+    """The description of each field by its path, such as `settings.who_can_send`. `members[]` are items of members."""
     components = msgspec.json.schema_components([model], ref_template="{name}")[1]
 
     def described(name: str, prefix: str) -> dict[str, str]:

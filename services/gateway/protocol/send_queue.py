@@ -1,10 +1,10 @@
-"""What one connection still has to be sent, and what it was sent but has not acknowledged. Pure and bounded."""
+"""The queued frames of one connection, and its unacknowledged deliveries. Pure and bounded."""
 
 from dataclasses import dataclass
 
 from services.gateway.protocol.frames import encode_delivery
 
-# PROTOCOL: an unacknowledged delivery is repeated 5, 15 and 35 s after it, and the connection closed at 45 s.
+# PROTOCOL: an unacknowledged delivery is repeated after 5, 15 and 35 s, and the connection is closed after 45 s.
 REPEAT_AFTER_MS = (5_000, 15_000, 35_000)
 CLOSE_AFTER_MS = 45_000
 _DUE_AFTER_MS = (*REPEAT_AFTER_MS, CLOSE_AFTER_MS)
@@ -12,16 +12,16 @@ NEVER_MS = 2**62
 
 
 class Full(Exception):
-    """A bound is reached: the client is too slow and has to resume by cursor."""
+    """A bound is reached. The client is too slow and has to resume by cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendQueueLimits:
-    """Bounds per connection. Message bytes are shared between receivers; they count for each."""
+    """Bounds per connection. Receivers share the bytes of a message, but the bytes count for each."""
 
     deliveries: int = 2_000
     buffered_bytes: int = 2 * 1024 * 1024
-    # PROTOCOL: from the server 256 KiB.
+    # PROTOCOL: a message of the server has at most 256 KiB.
     message_bytes: int = 256 * 1024
 
 
@@ -39,12 +39,12 @@ class _Delivery:
 
 
 class SendQueue:
-    """Frames in order of their adding; deliveries are kept until an ack covers them."""
+    """Frames in the order of adding. Deliveries are kept until an ack covers them."""
 
     __slots__ = ("_acked", "_frame_bytes", "_frames", "_limits", "_unacked", "_unacked_bytes")
 
     def __init__(self, limits: SendQueueLimits) -> None:
-        """Empty."""
+        """Nothing is queued yet."""
         self._limits = limits
         self._frames: list[bytes] = []
         self._frame_bytes = 0
@@ -53,7 +53,7 @@ class SendQueue:
         self._acked = 0
 
     def __bool__(self) -> bool:
-        """True while there is something to send."""
+        """True while frames are queued."""
         return bool(self._frames)
 
     @property
@@ -62,13 +62,13 @@ class SendQueue:
         return len(self._unacked)
 
     def add(self, frame: bytes) -> None:
-        """Put a frame at the end; raises Full."""
+        """Queue a frame. Raises Full."""
         if self._frame_bytes + self._unacked_bytes + len(frame) > self._limits.buffered_bytes and self._frames:
             raise Full
         self._append(frame)
 
     def deliver(self, inbox_seq: int, message_json: bytes, now_ms: int) -> None:
-        """Add a delivery that is to be acknowledged; raises Full."""
+        """Queue a delivery, and keep it until an ack covers it. Raises Full."""
         if inbox_seq > self._acked:
             is_over = self._unacked_bytes + len(message_json) > self._limits.buffered_bytes
             if len(self._unacked) >= self._limits.deliveries or (is_over and self._unacked):
@@ -78,7 +78,7 @@ class SendQueue:
         self.add(encode_delivery(inbox_seq, message_json))
 
     def take(self) -> str:
-        """The next message for the socket: frames joined by line ends up to 256 KiB; empty when there is none."""
+        """The next message for the socket: frames joined by line ends, up to 256 KiB. Empty if no frame is queued."""
         if len(self._frames) == 1:
             self._frame_bytes = 0
             return self._frames.pop().decode()
@@ -93,13 +93,13 @@ class SendQueue:
         return b"\n".join(taken).decode()
 
     def clear(self) -> None:
-        """Forget everything, before a close."""
+        """Drop everything, before a close."""
         self._frames.clear()
         self._unacked.clear()
         self._frame_bytes = self._unacked_bytes = 0
 
     def acknowledge(self, inbox_seq: int) -> None:
-        """End the repeats of everything up to there."""
+        """Drop the deliveries up to `inbox_seq`, so that they are not repeated."""
         self._acked = max(self._acked, inbox_seq)
         count = 0
         while count < len(self._unacked) and self._unacked[count].inbox_seq <= self._acked:
@@ -108,21 +108,21 @@ class SendQueue:
         del self._unacked[:count]
 
     def restart(self, now_ms: int) -> None:
-        """A sync restarts the clock of every delivery."""
+        """Restart the timers of all deliveries, after a sync."""
         for delivery in self._unacked:
             delivery.at_ms = now_ms
             delivery.repeats = 0
 
     def due_ms(self) -> int:
-        """When `repeat` has something to do."""
+        """When to call `repeat` next."""
         return min((delivery.due_ms() for delivery in self._unacked), default=NEVER_MS)
 
     def repeat(self, now_ms: int) -> bool:
-        """Repeat what is due; False when a delivery has waited too long.
+        """Repeat the deliveries that are due. False if a delivery has waited too long.
 
-        While frames wait for the socket nothing is added: a repeat would only
-        stand in the same queue as its first copy. Nor is anything above the
-        bound of bytes: what finds no room waits for its next turn.
+        While frames wait for the socket nothing is queued, because the first copy of
+        a delivery may still be among them. A delivery above the bound of bytes is
+        repeated at its next due time.
         """
         is_blocked = bool(self._frames)
         for delivery in self._unacked:

@@ -1,4 +1,4 @@
-"""The way from Kafka to the connections of one gateway, wired."""
+"""Builds the push path of one gateway, from Kafka to its connections."""
 
 from services.gateway.connections.build import Connections
 from services.gateway.push.router import PushRouter

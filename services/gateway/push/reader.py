@@ -1,4 +1,4 @@
-"""What this gateway reads from the log: its push partition, and the starts of others with its ordinal."""
+"""Reads this gateway's push partition, and the start records of other processes with its ordinal."""
 
 import asyncio
 
@@ -18,18 +18,19 @@ RETRY_S = 0.5
 
 
 class Superseded(TidingsError):
-    """Another process has started with our ordinal: this epoch is void for good, the process must end."""
+    """Another process has started with this ordinal. This epoch is void, so the process must end."""
 
 
 async def take_push_partition(reader: Reader, ordinal: int) -> None:
-    """Fix the place on `push` from which on we read, before anybody can know of us (H13). Raises BrokerUnavailable."""
+    """Fix the first offset to read on `push`, before fanout can read this gateway's start (H13). Raises
+    BrokerUnavailable."""
     partition = TopicPartition(PUSH, ordinal)
     end = (await reader.end_offsets([partition]))[partition]
     reader.assign({partition: end})
 
 
 def positions_of(identity: GatewayIdentity) -> dict[TopicPartition, int]:
-    """Go on where `take_push_partition` stood, and watch for starts above our own."""
+    """Continue on `push` where `take_push_partition` stopped, and read start records above our own."""
     return {TopicPartition(PUSH, identity.ordinal): -1, TopicPartition(GATEWAYS, 0): identity.epoch + 1}
 
 
@@ -41,8 +42,8 @@ async def read_log(reader: Reader, identity: GatewayIdentity, router: PushRouter
         try:
             records = await reader.poll(POLL_RECORDS, POLL_MS)
         except BrokerUnavailable as error:
-            # Where we stand is kept: after the heal everything since then is read.
-            log.warning("the log cannot be read; trying again", reason=str(error))
+            # The position is kept, so every record since then is read after the outage.
+            log.warning("Kafka cannot be read; retrying", reason=str(error))
             await asyncio.sleep(RETRY_S)
             continue
         for record in records:
@@ -53,7 +54,7 @@ async def read_log(reader: Reader, identity: GatewayIdentity, router: PushRouter
 
 
 def check_not_superseded(record: Record, identity: GatewayIdentity) -> None:
-    """Raises Superseded for a start of our ordinal above our own."""
+    """Raises Superseded for a start record of this ordinal above our own."""
     try:
         event = GatewayEvent.FromString(record.value or b"")
     except DecodeError:

@@ -1,4 +1,4 @@
-"""Push records to connections. What cannot be read is counted and dropped: push is a hint (law 11)."""
+"""Routes push records to connections. An unreadable record is counted and dropped: a push is a hint (law 11)."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import ConnectionRegistry
 from services.gateway.protocol import messages_json
 from services.gateway.protocol.frames import encode, encode_delivery
-from services.gateway.push.told_watermarks import ToldWatermarks
+from services.gateway.push.sent_watermarks import SentWatermarks
 from services.gateway.reads.session_order import SessionOrders
 from services.gateway.submit.latency import AckLatency
 from services.gateway.submit.pending_calls import PendingCalls
@@ -26,7 +26,7 @@ _FRAMES_OUT = {
 
 
 class PushRouter:
-    """Hands each push record of this gateway's epoch to the connections it is for."""
+    """Passes each push record of this gateway's epoch to its connections."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class PushRouter:
         self._orders = orders
         self._gateway_epoch = gateway_epoch
         self._clock = clock
-        self._told = ToldWatermarks()
+        self._sent = SentWatermarks()
 
     def take(self, value: bytes | None) -> None:
-        """One record. Never raises for anything that can stand in a record."""
+        """Route one record. Raises nothing for any content of a record."""
         try:
             push = Push.FromString(value or b"")
         except DecodeError:
@@ -91,7 +91,7 @@ class PushRouter:
             return
         if not pushed.user_ids:
             if members:
-                self._tell(members, "message", encode_delivery(None, message_json))
+                self._send_to(members, "message", encode_delivery(None, message_json))
             return
         now_ms, delivered = self._clock.monotonic_ms(), 0
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
@@ -107,7 +107,7 @@ class PushRouter:
         link = self._registry.get(ack.origin.connection_id)
         user_id = link.connection.user_id if link else self._waiting.user_of(ack.origin.connection_id)
         if user_id:
-            # Fanout takes some time, and the sender may read the list now.
+            # Fanout writes the inbox later, but the sender may list the sessions now.
             self._orders.move(user_id, {ack.session_id: ack.at_ms})
         if link is None:
             self._waiting.acked(ack.origin.connection_id, ack)
@@ -142,28 +142,28 @@ class PushRouter:
     def _watermark(self, moved: Watermark) -> None:
         # No watermark passes the head.
         self._registry.known_heads.see(moved.session_id, max(moved.delivered_seq, moved.read_seq))
-        # Mostly each recipient gets the record itself, which is encoded once for all.
+        # Most recipients get the record itself, which is encoded once for all.
         shared = b""
         for recipient_id in moved.recipient_ids:
-            told = self._told.risen(recipient_id, moved)
-            if told is moved:
+            highest = self._sent.risen(recipient_id, moved)
+            if highest is moved:
                 shared = shared or _receipt_frame(moved)
-            self._tell((recipient_id,), "receipt", shared if told is moved else _receipt_frame(told))
+            self._send_to((recipient_id,), "receipt", shared if highest is moved else _receipt_frame(highest))
 
     def _group_counts(self, moved: GroupCounts) -> None:
         counts = [{"seq": one.seq, "delivered": one.delivered, "read": one.read} for one in moved.counts]
         frame = encode("group_receipt", session_id=moved.session_id, counts=counts)
-        self._tell((moved.recipient_id,), "group_receipt", frame)
+        self._send_to((moved.recipient_id,), "group_receipt", frame)
 
-    def _tell(self, user_ids: Iterable[str], kind: str, frame: bytes) -> None:
-        """The same bytes to every connection of these users; nothing that is acknowledged or repeated."""
-        told = 0
+    def _send_to(self, user_ids: Iterable[str], kind: str, frame: bytes) -> None:
+        """Send the same bytes to every connection of these users. For frames that need no ack and no repeat."""
+        sent = 0
         for user_id in user_ids:
             for link in self._registry.of_user(user_id):
                 link.connection.push(frame)
                 self._registry.settle(link)
-                told += 1
-        _FRAMES_OUT[kind].inc(told)
+                sent += 1
+        _FRAMES_OUT[kind].inc(sent)
 
     def _resync(self) -> None:
         """Pushes may have been lost: every connection announces presence, so that `live` is sent again."""

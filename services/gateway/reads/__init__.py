@@ -1,6 +1,6 @@
-"""Every question to the tables, batched and cached. A read changes nothing and remembers no right.
+"""All reads of the tables, batched and cached. No read changes anything, and no permission is cached here.
 
-`inbox`, `messages`, `sessions`, `session_list`, `groups` and `receipts` answer one kind of question each;
-`membership` answers whether a user may ask. Equal reads that wait for each other are made once (`batching`).
-To add a read: a method here, `build` to wire it; a new query stands in `tidings/store`.
+`inbox`, `messages`, `sessions`, `session_list`, `groups` and `receipts` each serve one kind of read. `membership`
+checks whether a user may read a session. `batching` joins equal reads that wait at the same time.
+To add a read: add a method here and wire it in `build`; a new query goes into `tidings/store`.
 """

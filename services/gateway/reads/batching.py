@@ -1,7 +1,7 @@
-"""Reads that many ask for at once, made into few. Bounded: some batches in flight, the rest waits for the next turn.
+"""Joins single reads into batches. A bounded number of batches is in flight, and other keys wait for the next one.
 
-A key that cannot be read fails alone: a batch that fails is read again key by key, and a key that was to blame is
-read outside of the batches for a minute. Where it is asked for, a key that is slow holds up no others either.
+A key that cannot be read fails alone. The keys of a failed batch are read again one by one. A key that fails again is
+read outside of the batches for a minute. With `slow_s`, a slow key delays no other key either.
 """
 
 import asyncio
@@ -17,45 +17,45 @@ from tidings.errors import StoreUnavailable
 K = TypeVar("K")
 V = TypeVar("V")
 
-# A batch is one request for most tables. While some are decoded the tables answer others; together they take fewer
-# than the requests that one process has in flight.
+# A batch is one request for most tables. While the process decodes some batches, Cassandra answers others. All of them
+# take fewer requests than one process may have in flight.
 MAX_KEYS = 100
 BATCHES_AT_ONCE = 4
 # The keys of one call that wait at a time, so that a call with very many keys does not delay a call with one.
 _KEYS_OF_A_CALL = 1_000
-# The keys of as many failed batches as are in flight. With more, all tables are away, and reads of single keys would
-# only add to their work.
+# The keys of all batches in flight. If more fail, Cassandra is unavailable, and reads of single keys would only add
+# load.
 MAX_ALONE = BATCHES_AT_ONCE * MAX_KEYS
-# Of keys that failed alone while others of their batch did not. Each has at most one read in flight.
+# Keys that failed alone while others of their batch did not. Each has at most one read in flight.
 MAX_SUSPECTS = 100
 SUSPECT_S = 60.0
 
 
 class _Batch(Generic[K, V]):
-    """Keys that are loaded together: one future for all of them, since one for each is most of what a key costs."""
+    """Keys that are loaded together. They share one future, because a future for each is most of a key's cost."""
 
     __slots__ = ("alone", "answer", "keys")
 
     def __init__(self) -> None:
         self.keys: list[K] = []
         self.answer: asyncio.Future[Mapping[K, V]] = asyncio.get_running_loop().create_future()
-        # Its callers may all be gone when it fails.
+        # All callers may have been cancelled when it fails.
         self.answer.add_done_callback(_is_retrieved)
-        # Of a batch that has failed: the reads of its keys, one each.
+        # After a failure of the batch: one read for each of its keys.
         self.alone: Mapping[K, asyncio.Task[Mapping[K, V]]] = {}
 
 
 class Batched(Generic[K, V]):
-    """Loads keys in batches; equal keys that wait are loaded once.
+    """Loads keys in batches. Equal keys that wait are loaded once.
 
-    A caller only ever joins a batch that has not begun, so what it gets was
-    read after it asked: that is PROTOCOL's promise of freshness.
+    A caller only joins a batch that has not begun. So its value was read after its
+    call began, which is PROTOCOL's promise of freshness.
     """
 
     def __init__(self, load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]], slow_s: float | None = None) -> None:
-        """`load` answers for the keys it finds. StoreUnavailable is raised for the keys that fail alone, too.
+        """`load` returns the values of the keys that it finds. A key that fails alone raises StoreUnavailable.
 
-        A batch that takes longer than `slow_s` is read key by key beside itself, and others go on without it.
+        If a batch takes longer than `slow_s`, its keys are also read one by one, and other batches start without it.
         """
         self._load = load
         self._slow_s = slow_s
@@ -65,18 +65,18 @@ class Batched(Generic[K, V]):
         self._places: dict[K, _Batch[K, V]] = {}
         self._runs: set[asyncio.Task[None]] = set()
         self._alone: set[asyncio.Task[Mapping[K, V]]] = set()
-        # Each with a queue of its own.
+        # Each suspect has its own queue.
         self._suspects: TTLCache[K, Batched[K, V]] = TTLCache(MAX_SUSPECTS, SUSPECT_S)
 
     async def get_many(self, keys: Collection[K]) -> dict[K, V]:
-        """The values of those keys that have one. Raises what `load` raises for any of them."""
+        """The values of the keys that have one. Raises what `load` raises for any of them."""
         found, failed = await self.get_some(keys)
         for error in failed.values():
             raise error
         return found
 
     async def get_some(self, keys: Collection[K]) -> tuple[dict[K, V], dict[K, StoreUnavailable]]:
-        """The values of those keys that have one, and the keys that cannot be read."""
+        """The values of the keys that have one, and the errors of the keys that cannot be read."""
         found: dict[K, V] = {}
         failed: dict[K, StoreUnavailable] = {}
         left = iter(keys)
@@ -92,7 +92,7 @@ class Batched(Generic[K, V]):
         answers = self._read_apart(keys) if self._suspects else {}
         places = {key: self._place_of(key) for key in keys if key not in answers}
         self._start()
-        # Not gather: a cancelled caller must not cancel what others wait for.
+        # Not gather, because a cancelled caller must not cancel the reads of other callers.
         await _all_done({batch.answer for batch in places.values()})
         answers |= {key: batch.alone.get(key, batch.answer) for key, batch in places.items()}
         await _all_done(set(answers.values()))
@@ -106,7 +106,7 @@ class Batched(Generic[K, V]):
                     found[key] = value
 
     def _read_apart(self, keys: Collection[K]) -> dict[K, "asyncio.Future[Mapping[K, V]]"]:
-        """The reads of those keys that are suspects: they wait for nothing but the read of the same key before."""
+        """The reads of suspect keys. Each waits only for an earlier read of the same key."""
         apart: dict[K, asyncio.Future[Mapping[K, V]]] = {}
         for key in keys:
             lane = self._suspects.get(key)
@@ -129,7 +129,7 @@ class Batched(Generic[K, V]):
         return batch
 
     def _start(self) -> None:
-        """One run, and beside it others for whole batches alone: the few keys that come during a run wait for it."""
+        """Start one run, and more only for full batches. A few keys that come during a run wait for its end."""
         while len(self._runs) < min(BATCHES_AT_ONCE, 1 + self._slow + len(self._places) // MAX_KEYS):
             self._runs.add(asyncio.create_task(self._run()))
 
@@ -143,7 +143,7 @@ class Batched(Generic[K, V]):
                     del self._places[key]
                 await (self._answer(batch) if self._slow_s is None else self._answer_in_time(batch, self._slow_s))
         finally:
-            # By itself and at once: a key that comes before a callback would run must not count on this one.
+            # Here and not in a callback, because a key that comes before the callback would wait for an ended run.
             self._runs.remove(this)
 
     async def _answer_in_time(self, batch: _Batch[K, V], slow_s: float) -> None:
@@ -179,12 +179,12 @@ class Batched(Generic[K, V]):
                 batch.answer.set_exception(error)
             else:
                 self._read_alone(batch)
-        except Exception as error:  # noqa: BLE001 - without an answer the callers wait for ever
+        except Exception as error:  # noqa: BLE001 - without an answer the callers wait without end
             if not batch.answer.done():
                 batch.answer.set_exception(error)
 
     def _read_alone(self, batch: _Batch[K, V]) -> None:
-        """Repeat each key of a failed batch alone, beside the next batches: a caller waits for its own keys only."""
+        """Read each key of a failed batch alone, so that a caller waits for its own keys only."""
         batch.alone = {key: asyncio.ensure_future(self._load([key])) for key in batch.keys}
         left = set(batch.alone.values())
         self._alone |= left
@@ -201,7 +201,7 @@ class Batched(Generic[K, V]):
         batch.answer.set_result({})
 
     def _suspect_some(self, alone: Mapping[K, asyncio.Task[Mapping[K, V]]]) -> None:
-        """The keys to blame. Where all failed no key is: the tables were away."""
+        """Mark the failed keys as suspects, unless all failed, because then Cassandra was unavailable."""
         failed = [key for key, task in alone.items() if task.cancelled() or task.exception()]
         if len(failed) < len(alone):
             self._suspect(failed)
@@ -217,6 +217,6 @@ async def _all_done(answers: Collection["asyncio.Future[Mapping[K, V]]"]) -> Non
 
 
 def _is_retrieved(answer: "asyncio.Future[Mapping[K, V]]") -> None:
-    """Mark the exception as retrieved, because all callers may have gone."""
+    """Mark the exception as retrieved, because all callers may have been cancelled."""
     if not answer.cancelled():
         answer.exception()

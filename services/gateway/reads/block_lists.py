@@ -1,8 +1,7 @@
 """The block lists of users, cached for less than the 5 s that PROTOCOL allows.
 
-A list that is asked for again and again is read again beside the messages, in
-batches, so that no caller waits for it. A caller waits only for an unknown or an old one.
-A change replaces the whole list, if no other gateway has changed it meanwhile (ADR 35).
+A list in use is refreshed in the background, in batches, so that no caller waits for it. A caller waits only for a list
+that is not cached or too old. A change replaces the whole list, if no other gateway has changed it meanwhile (ADR 35).
 """
 
 import asyncio
@@ -20,20 +19,20 @@ from tidings.errors import Refused, StoreUnavailable
 from tidings.store.base import Store
 from tidings.store.rows import BlockList
 
-# Counted from the begin of the read, so a slow read does not lengthen it.
+# Counted from the start of the read, so that a slow read does not lengthen it.
 MAX_AGE_MS = 4_000
-# From here on a list in use is read again in the background: it has as long again, and more, to arrive.
+# At this age a list in use is refreshed in the background, which leaves 2.5 s for the read.
 REFRESH_AGE_MS = 1_500
 GATHER_S = 0.25
-# 100 lists are 5 ms. A slow list delays no other: the others are there within LIST_S.
+# 100 lists take 5 ms. After this time other lists no longer wait for a slow one, so they arrive within LIST_S.
 _SLOW_S = 0.2
-# Of all kept lists together: 100,000 empty ones, or 400 of the longest by default, which are some 60 MB.
+# Ids of all cached lists together: 100,000 empty lists, or 400 of the longest by default, which take some 60 MB.
 MAX_KEPT = 400_000
-# What a list costs beside its ids.
+# The overhead of a list, in ids.
 _IDS_WORTH = 4
-# As long as a call waits for the log. A change is 5 ms; a burst of a user's changes, one after the other, 0.5 s.
+# As long as a call waits for Kafka. One change takes 5 ms, and a burst of a user's changes 0.5 s.
 CHANGE_S = 5.0
-# Between two tries, while another gateway changes the list of the same user.
+# Pause between two tries, while another gateway changes the list of the same user.
 _LOST_RACE_S = 0.05
 
 
@@ -53,30 +52,30 @@ class BlockLists:
     """The block lists of users, read when needed."""
 
     def __init__(self, store: Store, clock: Clock, rules: BlockRules = DEFAULT_BLOCK_RULES) -> None:
-        """Empty."""
+        """Nothing is cached yet."""
         self._store = store
         self._clock = clock
         self._list_max = rules.list_max
-        self._full = f"a block list holds at most {rules.list_max} users (TIDINGS_BLOCKS_MAX); take a block back first"
+        self._full = f"a block list may have {rules.list_max} users (TIDINGS_BLOCKS_MAX); unblock a user first"
         self._rates = RateLimits(rules.changes_per_s, rules.burst, _too_often(rules))
         self._known: LRUCache[str, tuple[int, frozenset[str]]] = LRUCache(
             MAX_KEPT, getsizeof=lambda known: _IDS_WORTH + len(known[1])
         )
-        # When a list was changed here: what a read that began before has found is void.
+        # When a list was changed here. The result of a read that began before is ignored.
         self._changed_at: LRUCache[str, int] = LRUCache(MAX_KEPT // _IDS_WORTH)
         self._reads: Batched[str, BlockList] = Batched(self._load, _SLOW_S)
-        # The changes of one user wait for each other.
+        # The changes of one user run one after the other.
         self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._growing_old: set[str] = set()
         self._refreshing: asyncio.Task[None] | None = None
 
     async def blocks(self, user_id: str, other_id: str) -> bool:
-        """True when user_id refuses other_id, as it was at most 4 s ago. Raises StoreUnavailable."""
+        """Whether user_id blocks other_id, as of at most 4 s ago. Raises StoreUnavailable."""
         known = self.known_to_block(user_id, other_id)
         return other_id in await self.listed(user_id) if known is None else known
 
     def known_to_block(self, user_id: str, other_id: str) -> bool | None:
-        """The same where nothing has to be read for it, else None."""
+        """The same from the cache; None if the list has to be read."""
         known = self._known.get(user_id)
         age_ms = self._clock.monotonic_ms() - known[0] if known is not None else MAX_AGE_MS
         if known is None or age_ms >= MAX_AGE_MS:
@@ -86,7 +85,7 @@ class BlockLists:
         return other_id in known[1]
 
     async def hiding(self, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those (user, peer) of which the user blocks the peer, or may: the list cannot be read."""
+        """The (user, peer) pairs whose user blocks the peer. A list that cannot be read counts as blocking."""
         answers = {pair: self.known_to_block(*pair) for pair in pairs}
         unknown = {user_id for (user_id, _), answer in answers.items() if answer is None}
         if unknown:
@@ -97,12 +96,12 @@ class BlockLists:
         return {pair for pair, answer in answers.items() if answer}
 
     async def listed(self, user_id: str) -> Collection[str]:
-        """The users that this user blocks, as stored now, sorted. Raises StoreUnavailable."""
+        """The users that this user blocks, sorted, as stored now. Raises StoreUnavailable."""
         found = await self._reads.get(user_id)
         return found.blocked_ids if found else ()
 
     async def add(self, user_id: str, other_id: str) -> None:
-        """Block a user. Raises Refused, and StoreUnavailable (unknown; repeat it)."""
+        """Block a user. Raises Refused. Raises StoreUnavailable if the outcome is unknown; repeat the call then."""
 
         def added(blocked: frozenset[str]) -> frozenset[str]:
             if other_id not in blocked and len(blocked) >= self._list_max:
@@ -112,7 +111,7 @@ class BlockLists:
         await self._change(user_id, added)
 
     async def remove(self, user_id: str, other_id: str) -> None:
-        """Take a block back. Raises Refused, and StoreUnavailable (unknown; repeat it)."""
+        """Unblock a user. Raises as `add` does."""
         await self._change(user_id, lambda blocked: blocked - {other_id})
 
     async def _change(self, user_id: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
@@ -127,7 +126,7 @@ class BlockLists:
             self._changed(user_id)
 
     async def _replace(self, user_id: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
-        """Also a list that the change leaves as it is: an earlier try of unknown outcome takes no effect after it."""
+        """Write also an unchanged list, so that an earlier try of unknown outcome cannot take effect later."""
         while True:
             seen = (await self._store.block_lists((user_id,))).get(user_id) or BlockList(user_id)
             changed = seen.changed(change(frozenset(seen.blocked_ids)))
@@ -141,7 +140,7 @@ class BlockLists:
             self._refreshing = asyncio.create_task(self._read_again())
 
     async def _read_again(self) -> None:
-        """All that grow old within a moment in one read. A list that cannot be read grows old and is waited for."""
+        """Refresh the lists that come due within GATHER_S in one read. The next caller waits for a failed one."""
         while self._growing_old:
             await asyncio.sleep(GATHER_S)
             user_ids, self._growing_old = self._growing_old, set()
@@ -159,13 +158,13 @@ class BlockLists:
         return found
 
     def _changed(self, user_id: str) -> None:
-        """What is known is void, and so is what a read now under way will find."""
+        """Drop the cached list, and ignore the result of a read under way."""
         self._known.pop(user_id, None)
         self._changed_at[user_id] = self._clock.monotonic_ms()
 
 
 def _too_often(rules: BlockRules) -> str:
     return (
-        f"more than {rules.burst} changes of your block list at once, or more than {rules.changes_per_s} a second;"
-        " the settings TIDINGS_BLOCK_BURST and TIDINGS_BLOCK_CHANGES_PER_S decide"
+        f"more than {rules.burst} changes of your block list at once, or more than {rules.changes_per_s} per second;"
+        " wait for retry_after_ms (settings TIDINGS_BLOCK_BURST and TIDINGS_BLOCK_CHANGES_PER_S)"
     )

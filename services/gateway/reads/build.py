@@ -1,4 +1,4 @@
-"""All reads of one gateway, wired."""
+"""Builds all reads of one gateway."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from tidings.store.base import Store
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """Every question to the tables, and what is cached of the answers."""
+    """All reads of the tables, with their caches."""
 
     block_lists: BlockLists
     groups: GroupReads
@@ -39,7 +39,7 @@ def build_reads(
     history_cache_bytes: int = 0,
     pages_at_once: int = 4,
 ) -> Reads:
-    """`pages_at_once`: of inboxes; the other resumes wait."""
+    """`pages_at_once`: inbox pages that are read at the same time; the other resumes wait."""
     known_heads = KnownHeads()
     block_lists = BlockLists(store, clock, block_rules)
     messages = MessageReads(store, clock, history_cache_bytes)

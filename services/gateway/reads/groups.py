@@ -1,4 +1,4 @@
-"""What members see of a group, from the newest versions in the tables."""
+"""Groups as their members see them, from the newest versions in the tables."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from tidings.store.base import Store
 from tidings.store.rows import NEWEST, GroupRow, MemberRow
 
 MAX_MEMBERS_PAGE = 500
-# Pages of the store read for one answer: a page is short, not endless, where that many in a row have left.
+# Pages of the store read for one answer. If so many rows in a row have left the group, the answer is a short page.
 _MAX_READS = 10
 
 
 class GroupReads:
-    """Answers as JSON. The caller has been found to be a member. Raises StoreUnavailable."""
+    """Returns JSON. The caller must have checked the membership. Raises StoreUnavailable."""
 
     def __init__(self, store: Store) -> None:
-        """Nothing is kept."""
+        """Nothing is cached."""
         self._store = store
 
     async def members(self, group: GroupRow, after: str, limit: int) -> bytes:
-        """The members above `after`, by user_id; without `next` it is the last page."""
+        """The members above `after`, by user_id. The last page has no `next`."""
         found, following = await current_members(self._store, group, after, limit)
         answer: dict[str, object] = {"members": [_member(row) for row in found]}
         if following is not None:
@@ -43,7 +43,7 @@ class GroupReads:
 async def current_members(
     store: Store, group: GroupRow, after: str, limit: int
 ) -> tuple[Sequence[MemberRow], str | None]:
-    """Current members above `after`, at most `limit`, and where the next page begins. Raises StoreUnavailable."""
+    """At most `limit` current members above `after`, and where the next page begins. Raises StoreUnavailable."""
     found: list[MemberRow] = []
     following: str | None = after
     for _ in range(_MAX_READS):

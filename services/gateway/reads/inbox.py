@@ -20,11 +20,11 @@ from tidings.store.base import Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow
 
 _ITEM_BYTES = 48
-# Of 64 messages of 24 KiB at the longest: 25 MB.
+# Each block has 64 messages of at most 24 KiB: 25 MB.
 _BLOCKS_AT_ONCE = 16
 _NEWEST_BUCKETS = 2
 _MANY_BUCKETS = 10_000
-# Wider than any bucket (LimitSettings: at most 5,000 rows), and as much as the port reads at once.
+# Wider than any bucket (LimitSettings: at most 5,000 rows), and the most that the port reads in one call.
 _BUCKET_SPAN = 10_000
 _ABOVE_ALL = 2**62
 
@@ -33,9 +33,9 @@ _log = logger("tidings.gateway.inbox")
 
 @dataclass(frozen=True, slots=True)
 class InboxPage:
-    """PROTOCOL's `sync_page`; items are (inbox_seq, message as JSON).
+    """PROTOCOL's `sync_page`. Items are (inbox_seq, message as JSON).
 
-    `is_ahead`: the cursor lies above the tail, and above all that was pushed.
+    `is_ahead`: the cursor is above the tail and above the last push.
     """
 
     after: int
@@ -46,7 +46,7 @@ class InboxPage:
     is_ahead: bool = False
 
     def fields(self) -> dict[str, object]:
-        """The fields of the frame, but for its type."""
+        """The fields of the frame without its type."""
         items = [{"inbox_seq": number, "message": orjson.Fragment(message)} for number, message in self.items]
         fields: dict[str, object] = {
             "after": self.after,
@@ -62,12 +62,12 @@ class InboxPage:
 
 
 class InboxReads:
-    """The one place that reads inboxes. Raises StoreUnavailable."""
+    """Reads inboxes. Raises StoreUnavailable."""
 
     def __init__(
         self, store: Store, messages: MessageReads, pages_at_once: int, known_heads: KnownHeads | None = None
     ) -> None:
-        """`pages_at_once`: after a stall the other resumes wait. `known_heads` sees what pages show."""
+        """`pages_at_once`: the most pages read at the same time. `known_heads` records the messages on the pages."""
         self._known_heads = known_heads or KnownHeads()
         self._store = store
         self._messages = messages
@@ -75,7 +75,7 @@ class InboxReads:
         self._tails: Batched[str, int] = Batched(lambda user_ids: history.inbox_tails(store, user_ids))
 
     async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
-        """The stored tail of each user's inbox; left out where there is none, or it cannot be read."""
+        """The stored tail of each user's inbox, without users that have none or whose tail cannot be read."""
         return (await self._tails.get_some(user_ids))[0]
 
     async def tail(self, user_id: str) -> int:
@@ -85,7 +85,8 @@ class InboxReads:
     async def page(self, user_id: str, after: int, limit: int, pushed: int = 0) -> InboxPage:
         """Up to `limit` items after the cursor, and up to PAGE_BYTES.
 
-        `pushed`: what the asking connection was sent. Pushes run beside the writes, so it may lie above the tail.
+        `pushed`: the highest inbox_seq sent to the connection. It may be above the tail, because fanout pushes before
+        its rows are confirmed.
         """
         async with self._slots:
             tail = await self.tail(user_id)
@@ -96,11 +97,11 @@ class InboxReads:
             return InboxPage(after, items, max(tail, last), last, items[0][0] > after + 1)
         if after > max(tail, pushed):
             return InboxPage(after, (), tail, tail, False, is_ahead=True)
-        # Nothing is left between a cursor and a tail above it: it has all expired.
+        # The tail is above the cursor, but no row is left in between: all have expired.
         return InboxPage(after, (), tail, max(after, tail), tail > after)
 
     async def rows_after(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow]:
-        """Up to `limit` rows after the cursor, ascending; with gaps where some have expired or cannot be read yet."""
+        """Up to `limit` rows after the cursor, ascending, with gaps for rows that expired or cannot be read yet."""
         rows: list[InboxRow] = []
         for bucket, upper in await self._buckets_above(user_id, after):
             first = max(after + 1, bucket.first_inbox_seq)
@@ -110,9 +111,9 @@ class InboxReads:
         return rows[:limit]
 
     async def newest_rows(self, user_id: str, after: int, limit: int) -> Sequence[InboxRow] | None:
-        """The rows of the `limit` numbers after a cursor in the newest bucket, in two reads; None for one below it.
+        """The rows of the `limit` inbox_seqs after a cursor, with two reads. None if the newest bucket begins above it.
 
-        Unlike `rows_after` it does not look further where none of these numbers can be read.
+        Unlike `rows_after`, it does not read on if none of these rows can be read.
         """
         (newest,) = await self._buckets(user_id, 1) or (None,)
         if newest is None:
@@ -122,7 +123,7 @@ class InboxReads:
         return await self._store.inbox_rows(UserBucket(user_id, newest.bucket), after + 1, after + limit)
 
     async def _buckets_above(self, user_id: str, after: int) -> Sequence[tuple[BucketRow, int]]:
-        """The buckets that may hold numbers above the cursor, ascending, each with its highest possible number."""
+        """The buckets with rows above the cursor, ascending, each with its highest possible inbox_seq."""
         rows = await self._buckets(user_id, _NEWEST_BUCKETS)
         if len(rows) == _NEWEST_BUCKETS and rows[-1].first_inbox_seq > after + 1:
             rows = await self._buckets(user_id, _MANY_BUCKETS)
@@ -134,7 +135,7 @@ class InboxReads:
         return (await self._store.inbox_buckets((user_id,), limit)).get(user_id, ())
 
     async def _bucket_rows(self, bucket: BucketRow, first: int, upper: int, limit: int) -> Sequence[InboxRow]:
-        """The lowest rows of one bucket: a page, or what is left where the beginning has expired."""
+        """The lowest rows of one bucket: a page, or the remaining rows if the first ones have expired."""
         place = UserBucket(bucket.user_id, bucket.bucket)
         last = min(upper, first + limit - 1)
         rows = await self._store.inbox_rows(place, first, last)
@@ -143,7 +144,7 @@ class InboxReads:
         return (await self._store.inbox_rows(place, last + 1, min(upper, last + _BUCKET_SPAN)))[:limit]
 
     async def _items(self, rows: Sequence[InboxRow]) -> Sequence[tuple[int, bytes]]:
-        """Rows with their messages, up to PAGE_BYTES, and up to the first that cannot be read."""
+        """Rows with their messages, up to PAGE_BYTES, and up to the first message that cannot be read."""
         items: list[tuple[int, bytes]] = []
         size = 0
         for part in _parts(rows):
@@ -175,8 +176,8 @@ class InboxReads:
 
 
 def _parts(rows: Sequence[InboxRow]) -> Iterator[Sequence[InboxRow]]:
-    """Rows of a few blocks of groups each. A row costs its block up to there, and a user may have been put into
-    hundreds of groups of long messages: they are not read before it is known that they fit."""
+    """Split rows into parts that need at most _BLOCKS_AT_ONCE cache blocks each. A page may span hundreds of groups,
+    but only PAGE_BYTES of it are used. So later blocks are read only if the page still has room."""
     start, blocks = 0, set[tuple[str, int]]()
     for index, row in enumerate(rows):
         if not ids.is_group_session(row.session_id):
@@ -191,7 +192,7 @@ def _parts(rows: Sequence[InboxRow]) -> Iterator[Sequence[InboxRow]]:
 
 
 def _first_gap(rows: Sequence[InboxRow]) -> int:
-    """How many rows follow each other without a gap: a page ends before one, so that `truncated` is true of it."""
+    """The number of rows before the first gap. A page ends there, because `truncated` may only describe its start."""
     for index in range(1, len(rows)):
         if rows[index].inbox_seq != rows[index - 1].inbox_seq + 1:
             return index

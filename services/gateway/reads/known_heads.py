@@ -1,18 +1,18 @@
-"""Up to which seq the messages of sessions are known to be stored, from pushes and reads. Pure."""
+"""Lower bounds of session heads, from pushes and reads. Pure."""
 
 from collections import OrderedDict
 
-# Some 150 bytes each: 15 MB. What is forgotten costs a read of the head.
+# Some 150 bytes each: 15 MB. An evicted session costs a read of the head.
 MAX_SESSIONS = 100_000
 
 
 class KnownHeads:
-    """Lower bounds of the heads, the least recently seen session first out."""
+    """The least recently seen session is evicted first."""
 
     __slots__ = ("_max_sessions", "_seqs")
 
     def __init__(self, max_sessions: int = MAX_SESSIONS) -> None:
-        """Nothing is known."""
+        """No session has a bound yet."""
         self._seqs: OrderedDict[str, int] = OrderedDict()
         self._max_sessions = max_sessions
 
@@ -26,5 +26,5 @@ class KnownHeads:
             self._seqs.popitem(last=False)
 
     def get(self, session_id: str) -> int:
-        """The head is at least this seq; 0 where nothing is known."""
+        """The lower bound of the head; 0 without one."""
         return self._seqs.get(session_id, 0)

@@ -1,4 +1,4 @@
-"""Whether a user may read a session. Every question reads the tables, so no cache outlives a removal (G10, G11)."""
+"""Checks whether a user may read a session. Each check reads the tables, so no cache outlives a removal (G10, G11)."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -20,9 +20,9 @@ MOST_READS = 8
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A current member of a session. `group` is None for a direct session, whose two users were always in it.
+    """A current member of a session. `group` is None for a direct session, whose two users are always members.
 
-    `joined_count`: countable messages before the joining, which are never unread.
+    `joined_count`: countable messages before the joining. They are never unread.
     """
 
     session_id: str
@@ -41,37 +41,39 @@ class Membership:
 
 
 class Memberships:
-    """Reads group and member versions. Questions at the same time share the reads."""
+    """Reads group and member versions. Concurrent checks share the reads."""
 
     def __init__(self, store: Store) -> None:
-        """Nothing is kept between two questions."""
+        """Nothing is cached between two checks."""
         self._store = store
         self._groups: Batched[str, GroupRow] = Batched(self._load_groups)
         self._members: Batched[tuple[str, str], MemberRow] = Batched(self._load_members)
 
     async def check(self, user_id: str, session_id: str) -> Membership:
-        """The caller's membership; raises Refused(`session_not_found`), whatever the reason, or StoreUnavailable."""
+        """The caller's membership. Raises Refused(`session_not_found`) for any reason, or StoreUnavailable."""
         found = (await self.check_many(user_id, (session_id,))).get(session_id)
         if found is None:
             raise session_not_found()
         return found
 
     async def check_many(self, user_id: str, session_ids: Collection[str]) -> dict[str, Membership]:
-        """The sessions among these of which the user is a member now. Raises StoreUnavailable."""
+        """The memberships of the user in these sessions, without sessions that the user is not in. Raises
+        StoreUnavailable."""
         found = {name: Membership(name, user_id) for name in session_ids if user_id in ids.direct_users(name)}
         asked = [name for name in session_ids if ids.is_group_session(name)]
         for name, (group, member) in (await self.versions(user_id, asked)).items():
-            # Every joining makes a version of the group. Who joined after the one that was read was added during this
-            # call, and what it says (of sharing the history, too) may be of a time when they were out (G10).
+            # Every joining makes a version of the group. A user with a later joining was added during this call. The
+            # version that was read (with its settings) may be from a time when the user was not a member (G10).
             if is_member(group, member) and member.joined_seq <= group.as_of_seq:
                 found[name] = _membership(group, member)
         return found
 
     async def versions(self, user_id: str, session_ids: Collection[str]) -> dict[str, tuple[GroupRow, MemberRow]]:
-        """The newest versions of groups and of the user in them, in or not; strangers to a group are left out.
+        """The newest versions of groups and of the user in them, current member or not. Groups without a row of the
+        user are left out.
 
-        The group is read first: what it says is never newer than what the member's row says (G10). Both are always
-        read, so that a stranger cannot tell by the time either (G11). Raises StoreUnavailable.
+        The group is read first, so that its version is never newer than the member's row (G10). Both are always read,
+        so that a non-member cannot detect the group by the response time (G11). Raises StoreUnavailable.
         """
         found = await self.versions_at([(name, user_id) for name in session_ids])
         return {name: versions for (name, _), versions in found.items()}
@@ -79,7 +81,7 @@ class Memberships:
     async def versions_at(
         self, places: Collection[tuple[str, str]]
     ) -> dict[tuple[str, str], tuple[GroupRow, MemberRow]]:
-        """The same of several users, by (session, user). Places of one session next to each other share requests."""
+        """The same for several users, by (session, user). Adjacent pairs of one session share requests."""
         found, failed = await self.readable_versions_at(places)
         for error in failed.values():
             raise error
@@ -88,7 +90,7 @@ class Memberships:
     async def readable_versions_at(
         self, places: Collection[tuple[str, str]]
     ) -> tuple[dict[tuple[str, str], tuple[GroupRow, MemberRow]], dict[tuple[str, str], StoreUnavailable]]:
-        """The same, and the places whose group or member cannot be read. Raises nothing for them."""
+        """The same, and the errors of the pairs whose group or member cannot be read. Raises nothing for them."""
         groups, failed_groups = await self._groups.get_some({name: None for name, _ in places})
         members, failed = await self._members.get_some(places)
         failed |= {place: failed_groups[place[0]] for place in places if place[0] in failed_groups}
@@ -108,7 +110,7 @@ class Memberships:
 
 
 def is_member(group: GroupRow, member: MemberRow) -> bool:
-    """Whether the newest versions say so: a group that was dissolved has no members left, whatever their rows say."""
+    """Whether the user is a member by the newest versions. A dissolved group has none, whatever its rows state."""
     return group.member_count > 0 and member.left_seq == 0
 
 
@@ -126,5 +128,5 @@ def _membership(group: GroupRow, member: MemberRow) -> Membership:
 
 
 def changes_too_often() -> Refused:
-    """After MOST_READS reads of one page."""
+    """The refusal after MOST_READS reads of one page."""
     return Refused("unavailable", "your membership changes faster than the page can be read; try again")

@@ -1,8 +1,7 @@
-"""Which messages of which sessions are kept in memory, and for how long. Pure (docs/ARCHITECTURE.md, Stages).
+"""The cache of messages, in blocks of 64 consecutive seqs of one session. Pure (ARCHITECTURE, Stages).
 
-A block is 64 consecutive seqs of one session. A message is never changed, so a
-full block needs no invalidation; one that is not full is kept as its beginning
-without a gap, to be read on from there, and for a few minutes only.
+A message never changes, so a full block needs no invalidation. Of a partial block the rows before the first gap are
+cached, for a few minutes only, and later reads continue from there.
 """
 
 from collections.abc import Sequence
@@ -14,12 +13,12 @@ from tidings.store.rows import MessageRow
 
 BLOCK_SEQS = 64
 PARTIAL_AGE_MS = 5 * 60_000
-# A row with its strings and numbers beside the body: 590 by tracemalloc with ids of usual lengths, and its place here.
+# A row without its body: 590 by tracemalloc with ids of usual lengths, plus its entry in this cache.
 _ROW_BYTES = 700
 
 
 def block_of(seq: int) -> int:
-    """The number of the block in which a seq stands; blocks begin at seq 1, 65, 129 …"""
+    """The number of the block that contains a seq. Blocks begin at seq 1, 65, 129 …"""
     return (seq - 1) // BLOCK_SEQS
 
 
@@ -35,7 +34,7 @@ def last_of(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """The beginning of a block, ascending without a gap; `begun_ms`: when its first row was read."""
+    """The first rows of a block, ascending without a gap. `begun_ms`: when the first row was read."""
 
     rows: tuple[MessageRow, ...]
     size_bytes: int
@@ -46,26 +45,26 @@ class _Block:
 
 
 class MessageCache:
-    """The blocks used last, up to so many bytes."""
+    """The most recently used blocks, up to `max_bytes`."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Empty. With 0 nothing is ever kept."""
+        """With `max_bytes` 0 nothing is cached."""
         self._blocks: LRUCache[tuple[str, int], _Block] = LRUCache(max_bytes, getsizeof=lambda block: block.size_bytes)
 
     @property
     def size_bytes(self) -> int:
-        """What is kept now."""
+        """The size of the cached blocks."""
         return int(self._blocks.currsize)
 
     def known(self, session_id: str, number: int, now_ms: int) -> Sequence[MessageRow]:
-        """The beginning of a block, as far as it is kept, ascending without a gap."""
+        """The cached first rows of a block, ascending without a gap."""
         block = self._current(session_id, number, now_ms)
         return block.rows if block is not None else ()
 
     def keep(self, session_id: str, number: int, rows: Sequence[MessageRow], now_ms: int) -> None:
-        """Append rows of a block, ascending, as far as they follow what is kept; others are left out.
+        """Append rows of a block, in ascending order. Rows that do not follow the cached ones are ignored.
 
-        They must stand at or below a head of the session that was read at LOCAL_QUORUM.
+        Their seqs must be at or below a head of the session that was read at LOCAL_QUORUM.
         """
         block = self._current(session_id, number, now_ms) or _Block((), 0, now_ms)
         following = _without_gap(rows, first_of(number) + len(block.rows))

@@ -1,4 +1,4 @@
-"""Messages by their seqs: out of the blocks in memory, else from the tables. Equal reads under way are made once."""
+"""Messages by seq, from the cache or the tables. Equal reads under way are shared."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from tidings.store.rows import MessageRow
 
 
 class _Wanted(NamedTuple):
-    """A block, up to which seq it is needed, and up to which it may be read."""
+    """A block, the seq up to which it is needed, and the seq up to which it may be read."""
 
     session_id: str
     number: int
@@ -23,22 +23,22 @@ class _Wanted(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """Seqs of one block, both included."""
+    """A range of seqs of one block, both ends included."""
 
     session_id: str
     first_seq: int
     last_seq: int
 
 
-# What each span holds, or why it could not be read.
+# The rows of each span, or the error of its read.
 _Rows = dict[_Span, list[MessageRow] | StoreUnavailable]
 
 
 class MessageReads:
-    """Reads nothing above what its caller knows to be stored. Raises StoreUnavailable."""
+    """Reads only up to seqs that the caller has found to be stored. Raises StoreUnavailable."""
 
     def __init__(self, store: Store, clock: Clock, cache_bytes: int) -> None:
-        """`cache_bytes`: kept in memory, of all sessions together."""
+        """`cache_bytes`: the size of the cache, for all sessions together."""
         self._store = store
         self._clock = clock
         self._blocks = MessageCache(cache_bytes)
@@ -47,7 +47,7 @@ class MessageReads:
     async def range(self, session_id: str, first_seq: int, last_seq: int, head_seq: int) -> list[MessageRow]:
         """The messages first_seq..last_seq (both included), ascending.
 
-        `head_seq`: a head read for the same request; last_seq is at or below it.
+        `head_seq`: a head that was read for the same request. last_seq must be at or below it.
         """
         wanted = [
             _Wanted(session_id, number, min(last_seq, last_of(number)), min(head_seq, last_of(number)))
@@ -57,10 +57,10 @@ class MessageReads:
         return sorted((row for row in rows if first_seq <= row.seq <= last_seq), key=lambda row: row.seq)
 
     async def rows_at(self, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], MessageRow]:
-        """The messages at these seqs, each of which a row of an inbox names; those that cannot be read are left out.
+        """The messages at these seqs, which rows of an inbox name. Messages that cannot be read are left out.
 
-        Only groups go through the blocks: a message of a direct session is
-        read by two users, and its 63 neighbours with it would cost more.
+        Only groups use the cache. A message of a direct session is read by two users, so reading its 63 neighbours
+        would cost more than it saves.
         """
         groups = {session_id: seqs for session_id, seqs in wanted.items() if ids.is_group_session(session_id)}
         direct = {session_id: seqs for session_id, seqs in wanted.items() if session_id not in groups}
@@ -72,7 +72,7 @@ class MessageReads:
         return found
 
     async def _read(self, wanted: Iterable[_Wanted]) -> list[MessageRow]:
-        """All that is known or read of the blocks, at least up to the needed seqs, in no order."""
+        """The cached and read rows of the blocks, at least up to the needed seqs, in no order."""
         rows: list[MessageRow] = []
         missing: list[_Span] = []
         for block in wanted:
@@ -88,7 +88,7 @@ class MessageReads:
         return rows
 
     async def _fetch(self, spans: Collection[_Span]) -> list[MessageRow]:
-        """Equal spans under way are waited for: what was stored when they were asked for does not change."""
+        """Read spans, or wait for equal reads under way, because stored messages never change."""
         new = [span for span in spans if span not in self._running]
         metrics.HISTORY_BLOCKS.labels("read").inc(len(new))
         metrics.HISTORY_BLOCKS.labels("joined").inc(len(spans) - len(new))
@@ -97,7 +97,7 @@ class MessageReads:
             self._running.update(dict.fromkeys(new, task))
             task.add_done_callback(lambda done: self._forget(new, done))
         tasks = {span: self._running[span] for span in spans}
-        # Not gather: a cancelled caller must not cancel what others wait for.
+        # Not gather, because a cancelled caller must not cancel the reads of other callers.
         await asyncio.wait(set(tasks.values()))
         return [row for span, task in tasks.items() for row in _read(task.result()[span])]
 
@@ -105,10 +105,10 @@ class MessageReads:
         for span in spans:
             del self._running[span]
         if not done.cancelled():
-            done.exception()  # its callers may all be gone when it fails
+            done.exception()  # mark it as retrieved, because all callers may have been cancelled
 
     async def _load(self, spans: Sequence[_Span]) -> _Rows:
-        """All spans at once; where that fails, each session alone, since others may wait for a few of the spans."""
+        """Read all spans at once. If that fails, read each session alone, so that one session fails no other caller."""
         try:
             return dict(await self._load_together(spans))
         except StoreUnavailable as error:
@@ -141,7 +141,7 @@ def _read(rows: list[MessageRow] | StoreUnavailable) -> list[MessageRow]:
 
 
 def _blocks_of(session_id: str, seqs: Collection[int]) -> list[_Wanted]:
-    """The blocks in which these stored seqs stand: what is below the highest of them is stored too (G3)."""
+    """The blocks that contain these stored seqs. Messages below the highest of them are stored too (G3)."""
     head_seq = max(seqs)
     needed: dict[int, int] = {}
     for seq in sorted(seqs):

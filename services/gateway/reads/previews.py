@@ -1,4 +1,4 @@
-"""A message as one line of a list of sessions. Pure."""
+"""The preview of a message in the list of sessions. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,25 +15,25 @@ _Body = Mapping[str, Any]
 
 
 def preview(message: MessageRow) -> str:
-    """The beginning of a text, the name of anything else, a sentence for what happened to a group; see `one_line`."""
-    return beginning(_said(message), PREVIEW_POINTS)
+    """One line: the beginning of a text, the name of another body, or a sentence for a group event."""
+    return beginning(_line_of(message), PREVIEW_POINTS)
 
 
-def _said(message: MessageRow) -> str:
+def _line_of(message: MessageRow) -> str:
     body = orjson.loads(message.body)
     kind = messages_json.kind_name(message.kind)
     if kind == "system":
-        return _happened(message.sender_id, body)
+        return _sentence(message.sender_id, body)
     text = body.get("text") or body.get("name") or body.get("type")
     if kind == "text":
         return str(text)
     return f"[{kind}] {text}" if text else f"[{kind}]"
 
 
-def _happened(sender_id: str, body: _Body) -> str:
+def _sentence(sender_id: str, body: _Body) -> str:
     event = body.get("event")
-    said = _SAID.get(str(event))
-    return f"{sender_id} {said(sender_id, body)}" if said is not None else f"[system] {event}"
+    predicate = _PREDICATES.get(str(event))
+    return f"{sender_id} {predicate(sender_id, body)}" if predicate is not None else f"[system] {event}"
 
 
 def _removed(sender_id: str, body: _Body) -> str:
@@ -51,7 +51,7 @@ def _changed_group(_sender_id: str, body: _Body) -> str:
     return f"named the group {body['name']}" if body.get("name") else "changed the group's settings"
 
 
-_SAID: Mapping[str, Callable[[str, _Body], str]] = {
+_PREDICATES: Mapping[str, Callable[[str, _Body], str]] = {
     "group_created": lambda _, body: f"created the group {body.get('name')}",
     "members_added": lambda _, body: f"added {', '.join(map(str, body.get('user_ids', ())))}",
     "member_removed": _removed,

@@ -1,7 +1,7 @@
-"""The members that have read a message: a query over their watermarks, paged, never a row per message.
+"""The members that have read a message: a paged query over their watermarks, because no row per message exists.
 
-A member counts for the messages from the own joining on. `members` is how many current members the group has besides
-the author, whenever they joined: those who joined after the message would have to be counted one by one (ADR 24).
+A member counts for messages after the own joining. `members` is the number of current members without the author. It
+includes members that joined after the message, because excluding them would need a read of every member (ADR 24).
 """
 
 from collections.abc import Collection
@@ -20,21 +20,21 @@ from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER, MessageRow, ReceiptRow
 
 
 class ReceiptReads:
-    """Answers as JSON. The caller has been found to be a member. Raises StoreUnavailable."""
+    """Returns JSON. The caller must have checked the membership. Raises StoreUnavailable."""
 
     def __init__(self, store: Store, memberships: Memberships, blocks: BlockLists | None = None) -> None:
-        """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is not shown."""
+        """`blocks`: a peer that blocks the caller is not shown."""
         self._blocks = blocks
         self._store = store
         self._memberships = memberships
         self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
 
     async def of_message(self, member: Membership, seq: int, after: str, limit: int) -> bytes:
-        """The members above `after` who have it, by user_id. Raises Refused."""
+        """The members above `after` that have received or read the message, by user_id. Raises Refused."""
         message = await self._message(member, seq)
         is_admin = member.group is not None and member.role in (ROLE_ADMIN, ROLE_OWNER)
         if message.sender_id != member.user_id and not is_admin:
-            raise Refused("forbidden", "only the author of a message, and admins of the group, are told who has it")
+            raise Refused("forbidden", "only the author of a message and admins of the group may list its readers")
         if member.group is None:
             peers = [user_id for user_id in ids.direct_users(member.session_id) if user_id != member.user_id]
             hiding = await self._blocks.hiding([(one, member.user_id) for one in peers]) if self._blocks else ()
@@ -59,8 +59,8 @@ class ReceiptReads:
 
     async def _answer(self, message: MessageRow, peers: Collection[str], members: int, following: str | None) -> bytes:
         session_id, seq = message.session_id, message.seq
-        marks = await self._receipts.get_many([(session_id, peer) for peer in peers])
-        rows = [marks[session_id, peer] for peer in peers if (session_id, peer) in marks]
+        watermarks = await self._receipts.get_many([(session_id, peer) for peer in peers])
+        rows = [watermarks[session_id, peer] for peer in peers if (session_id, peer) in watermarks]
         answer: dict[str, object] = {
             "delivered": [row.user_id for row in rows if max(row.delivered_seq, row.read_seq) >= seq],
             "read": [_reader(row) for row in rows if row.read_seq >= seq],
@@ -72,5 +72,5 @@ class ReceiptReads:
 
 
 def _reader(row: ReceiptRow) -> dict[str, object]:
-    """A reader, and when, where the time is known."""
+    """A reader, with the time of reading if it is stored."""
     return {"user_id": row.user_id, "at": row.read_at} if row.read_at else {"user_id": row.user_id}

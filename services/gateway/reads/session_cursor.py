@@ -1,8 +1,8 @@
-"""The `next` of a list of sessions: where a page ends, and a checksum of what the pages up to it have shown. Pure.
+"""The `next` of a list of sessions: where a page ends, and checksums of the sessions shown so far. Pure.
 
-A session that moves between two pages stands above the second one, which the client does not read again (ADR 33). So
-the cursor sums up the names that were shown in PARTS sums. After the last place they are compared with the whole list,
-and the parts that differ are shown again by name, which no message moves.
+A session that moves between two pages is above the second one, and the client does not read the first page again
+(ADR 33). So the cursor has PARTS checksums of the names shown. After the last place they are compared with the whole
+list. The parts that differ are shown again by name, because no message changes that order.
 """
 
 import base64
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tidings import ids
 
-# Of 1,000 sessions one part holds 16: so many are shown again for one that moved. The sums are 256 bytes of a URL.
+# With 1,000 sessions a part has 16 of them, which are shown again if one moved. The sums take 256 bytes of a URL.
 PARTS = 64
 _SUM = 0xFFFFFFFF
 _PLACE = struct.Struct(f">cq{PARTS}I")
@@ -26,7 +26,7 @@ NOTHING_SHOWN: Sums = (0,) * PARTS
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The next page begins below this place. `shown`: the sums of all names up to it."""
+    """The next page begins below this place. `shown`: the checksums of all names up to it."""
 
     at: int
     session_id: str
@@ -35,13 +35,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """All places were shown; of these parts the sessions after this name come once more."""
+    """All places were shown. The sessions of these parts are shown again, those after this name next."""
 
     parts: frozenset[int]
     after: str = ""
 
     def holds(self, session_id: str) -> bool:
-        """True for a session that is still to come."""
+        """True for a session that is still to be shown again."""
         return session_id > self.after and _number(session_id) % PARTS in self.parts
 
 
@@ -49,7 +49,7 @@ Cursor = Place | Rest
 
 
 def added(sums: Sums, names: Iterable[str]) -> Sums:
-    """The sums with these names in them, too."""
+    """The checksums with these names added."""
     changed = list(sums)
     for number in map(_number, names):
         changed[number % PARTS] = (changed[number % PARTS] + number) & _SUM
@@ -57,7 +57,7 @@ def added(sums: Sums, names: Iterable[str]) -> Sums:
 
 
 def rest_of(shown: Sums, listed: Collection[str]) -> Rest | None:
-    """What is to be shown once more, because the sums do not agree with the names in the list; None for nothing."""
+    """The parts to show again, because their checksums differ from those of the list; None if all are equal."""
     differing = enumerate(zip(shown, added(NOTHING_SHOWN, listed), strict=True))
     rest = Rest(frozenset(part for part, (one, other) in differing if one != other))
     return rest if any(map(rest.holds, listed)) else None
@@ -74,7 +74,7 @@ def encoded(cursor: Cursor) -> str:
 
 
 def decoded(text: str) -> Cursor | None:
-    """None for a text that `encoded` does not give."""
+    """The cursor of a text; None for a text that `encoded` does not return."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
         cursor = _of_place(data) if data[:1] == b"p" else _of_rest(data)
@@ -100,6 +100,6 @@ def _of_rest(data: bytes) -> Cursor:
 
 
 def _number(name: str) -> int:
-    # Cheap (0.1 µs), the same in every process, and never 0 for the parts but the first: one name alone that was
-    # not shown makes a difference. That several cancel each other out takes 4 billion lists.
+    # Cheap (0.1 µs) and the same in every process. Only in the first part it can be 0, so a single name that was not
+    # shown changes its checksum. Several names cancel each other out in one of 4 billion lists.
     return zlib.crc32(name.encode())

@@ -1,4 +1,4 @@
-"""The list of a user's sessions: in an order that is brought forward by the inbox, with heads read for the page."""
+"""The list of a user's sessions. Its order is cached and updated from the inbox; heads are read for each page."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,12 +16,12 @@ from tidings.errors import Refused
 from tidings.store.base import Store
 from tidings.store.rows import MODE_READ, InboxRow, MessageRow, UserSessionRow
 
-# Above that the heads of all sessions are the shorter way: 1,000 rows are one page of the driver.
+# With more inbox rows, reading the heads of all sessions is faster: 1,000 rows are one page of the driver.
 MAX_ROWS_BEHIND = 1_000
 
 
 class _News(NamedTuple):
-    """What has come into an inbox since; `rows` is None where that is not to be read."""
+    """The inbox rows since `after`. `rows` is None if there are too many to read."""
 
     after: int
     tail: int
@@ -29,13 +29,13 @@ class _News(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """What is asked for: so many sessions, from the newest on or after this cursor."""
+    """The requested page: `limit` sessions after the cursor, or the newest ones without a cursor."""
 
     limit: int
     cursor: Cursor | None
 
     def names(self, ats: Mapping[str, int]) -> list[str]:
-        """Those of the page, and the first one after it, if there is one: newest first, or the rest by name."""
+        """The sessions of the page and the one after it: newest first, or by name if they are shown again."""
         if isinstance(self.cursor, Rest):
             return sorted(filter(self.cursor.holds, ats))[: self.limit + 1]
         newest_first = sorted(zip(ats.values(), ats, strict=True), reverse=True)
@@ -45,7 +45,7 @@ class _Page(NamedTuple):
         return [name for _, name in newest_first[: self.limit + 1]]
 
     def following(self, names: Sequence[str], ats: Mapping[str, int], shown: Iterable[str]) -> Cursor | None:
-        """Where the next page begins, after this one of these names has shown those; None after the last."""
+        """The cursor of the next page, after this page has shown `shown` of its `names`; None on the last page."""
         has_more = len(names) > self.limit
         last = names[self.limit - 1] if has_more else ""
         match self.cursor:
@@ -59,7 +59,7 @@ class _Page(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """What was read of sessions, after the call had begun. `names`: those whose watermarks were asked for."""
+    """Rows of sessions that this call has read. `names`: the sessions whose watermarks were read."""
 
     heads: Mapping[str, MessageRow]
     watermarks: Watermarks
@@ -70,12 +70,12 @@ _NOTHING = _Read({}, {}, ())
 
 
 class SessionLists:
-    """Every head that is shown holds what was acked before it was asked for. Raises StoreUnavailable."""
+    """A list includes every message that was acked before the call. Raises StoreUnavailable."""
 
     def __init__(
         self, store: Store, inbox: InboxReads, sessions: SessionReads, orders: SessionOrders, clock: Clock
     ) -> None:
-        """`orders`: moved by what users send through this gateway, too."""
+        """`orders`: the cached orders. Acks of messages that users send through this gateway move them too."""
         self._store = store
         self._inbox = inbox
         self._sessions = sessions
@@ -83,10 +83,10 @@ class SessionLists:
         self._clock = clock
 
     async def page(self, user_id: str, limit: int, before: str | None) -> bytes:
-        """The user's sessions as JSON, newest activity first. Raises Refused for a `before` we did not give.
+        """The user's sessions as JSON, newest activity first. Raises Refused for an unknown `before`.
 
-        The page is chosen by the kept order and sorted by what it shows. Who is still a member is asked of the
-        page alone, and after its heads were read (G10).
+        The cached order chooses the page, and the heads that it shows sort it. Memberships are checked for the page
+        alone, after its heads were read (G10).
         """
         asked = _Page(limit, _decoded_cursor(before) if before else None)
         ats, read = await self._listed(user_id, asked)
@@ -103,7 +103,7 @@ class SessionLists:
         return orjson.dumps(answer)
 
     async def _listed(self, user_id: str, asked: _Page) -> tuple[Mapping[str, int], _Read]:
-        """The sessions a user is in, each with the `at` that gives it its place, and what was read on the way."""
+        """The sessions of a user, each with the `at` that determines its place, and the rows read so far."""
         order = self._orders.get(user_id, self._clock.monotonic_ms())
         rows, (tail, is_followed, read) = await asyncio.gather(
             self._store.user_sessions(user_id), self._followed(user_id, order, asked)
@@ -119,14 +119,14 @@ class SessionLists:
         return ats, _Read(heads, {}, ())
 
     async def _followed(self, user_id: str, order: SessionOrder | None, asked: _Page) -> tuple[int, bool, _Read]:
-        """The tail of the inbox, whether the order has followed it, and then what it makes us expect on the page.
+        """The tail of the inbox, whether the order could follow it, and the rows of the page that the order predicts.
 
-        The `user_sessions` of a user with 1,000 take as long as all of this.
+        Reading the `user_sessions` of a user with 1,000 sessions takes as long as all of this.
         """
         news = await self._news(user_id, order)
         if order is None or news.rows is None or not order.follow(news.after, news.tail, news.rows):
             return news.tail, False, _NOTHING
-        for row in news.rows:  # a row follows its message: without this `_also` would read the watermarks twice
+        for row in news.rows:  # the message of a row is stored; without this `_also` would read the watermarks twice
             self._sessions.known_heads.see(row.session_id, row.seq)
         expected = asked.names(order.ats)[: asked.limit]
         return news.tail, True, await self._also(user_id, expected, _NOTHING)
@@ -145,25 +145,25 @@ class SessionLists:
     async def _brought_forward(
         self, user_id: str, order: SessionOrder, tail: int, listed: Sequence[UserSessionRow], read: _Read
     ) -> tuple[Mapping[str, int], _Read]:
-        """The order, and the heads that the inbox does not tell of: of read-diffusion groups and of new sessions.
+        """The order, with the heads that are not in the inbox: of read-diffusion groups and of new sessions.
 
-        `tail`: where the order stood at least, before the first of all heads was asked for.
+        `tail`: a lower bound of the order's tail before the first head was read.
         """
         names = [row.session_id for row in listed]
         known = order.known(names)
-        untold = {row.session_id for row in listed if row.mode == MODE_READ or row.session_id not in known}
-        heads = await self._sessions.heads(untold - read.heads.keys())
-        heads |= {name: head for name, head in read.heads.items() if name in untold}
+        missing = {row.session_id for row in listed if row.mode == MODE_READ or row.session_id not in known}
+        heads = await self._sessions.heads(missing - read.heads.keys())
+        heads |= {name: head for name, head in read.heads.items() if name in missing}
         ats = _ats(heads.values())
         self._orders.settle(user_id, tail, names, ats)
         moved = known | {name: max(at, known.get(name, at)) for name, at in ats.items()}
         return moved, read._replace(heads={**read.heads, **heads})
 
     async def _also(self, user_id: str, names: Sequence[str], read: _Read) -> _Read:
-        """And what is not read yet of these sessions.
+        """`read`, completed with the rows of these sessions that are missing in it.
 
-        Watermarks go with a head that was stored before they were read: of one that is newer than what was known
-        then, the own last message below it may be missing (G9), so they are read again.
+        Watermarks must be read after their head was stored. Otherwise the user's own last message below the head may
+        be missing in them (G9). So they are read again if a head is newer than the bound known before the read.
         """
         known = {name: self._sessions.known_heads.get(name) for name in names if name not in read.heads}
         heads, watermarks = await asyncio.gather(

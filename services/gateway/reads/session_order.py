@@ -1,8 +1,7 @@
-"""In which order users see their sessions, as far as this gateway knows. Pure (ADR 16).
+"""The cached order of users' session lists. Pure (ADR 16).
 
-An order holds at least what the rows of the user's inbox up to its tail say: of
-each session in it the `at` of the newest message, or of a newer one. Whatever
-changes it keeps that true, in whichever turns the calls of one user do so.
+An order covers the user's inbox up to its tail. For each session, its `at` is at least that of the newest message in
+those rows. Every change preserves this, also if the calls of one user interleave.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,22 +10,22 @@ from cachetools import LRUCache
 
 from tidings.store.rows import InboxRow
 
-# Of all users together. One is 140 bytes by tracemalloc (id, number, place): 28 MB for the 200 users of 1,000
-# sessions, or the 2,000 of 100, who listed theirs last.
+# Sessions of all cached orders. One takes 140 bytes by tracemalloc (id, number, entry): 28 MB for the last 200 users
+# with 1,000 sessions each, or 2,000 users with 100.
 MAX_SESSIONS = 200_000
-# What an order costs beside its sessions: 300 bytes.
+# The overhead of an order, in sessions: 300 bytes.
 _SESSIONS_WORTH = 3
-# Rows of an inbox expire after 100 days; and whatever an order had wrong is right again after an hour.
+# Rows of an inbox expire after 100 days. A shorter life also bounds the effect of a wrong order to an hour.
 KEPT_MS = 3_600_000
 
 
 class SessionOrder:
-    """One user's. `tail`: the inbox_seq up to which it has been brought forward; neither that nor an `at` goes back."""
+    """The order of one user. `tail`: the inbox_seq up to which rows were applied. Neither it nor an `at` goes back."""
 
     __slots__ = ("_ats", "read_ms", "tail")
 
     def __init__(self, tail: int, ats: Mapping[str, int], now_ms: int) -> None:
-        """`ats`: by session, of heads that were asked for after the tail had been read."""
+        """`ats`: by session, from heads that were read after the tail."""
         self._ats = dict(ats)
         self.tail = tail
         self.read_ms = now_ms
@@ -36,18 +35,18 @@ class SessionOrder:
 
     @property
     def ats(self) -> Mapping[str, int]:
-        """By session; of those that were left, too, until `drop_others`."""
+        """`at` by session. Sessions that the user has left stay until `drop_others`."""
         return self._ats
 
     def known(self, listed: Collection[str]) -> dict[str, int]:
-        """The `at` of those among these that are in the order."""
+        """The `at` of these sessions, without those that are not in the order."""
         return {name: self._ats[name] for name in listed if name in self._ats}
 
     def follow(self, after: int, tail: int, rows: Sequence[InboxRow]) -> bool:
-        """Bring it forward by the rows of (after, tail]; False, and nothing, where one of them cannot be read.
+        """Apply the rows of (after, tail]. Does nothing and returns False if one of them is missing.
 
-        `after` was its tail when the rows were asked for. A session that is not in the order stays out: its
-        head is still to be read.
+        `after` was the order's tail when the rows were read. A session that is not in the order stays out, because
+        its head must be read first.
         """
         if [row.inbox_seq for row in rows] != list(range(after + 1, tail + 1)):
             return False
@@ -57,15 +56,14 @@ class SessionOrder:
         return True
 
     def move(self, session_id: str, at: int) -> None:
-        """A message of this session is known to be stored."""
+        """A message of this session is stored."""
         if at > self._ats.get(session_id, at):
             self._ats[session_id] = at
 
     def learn(self, tail: int, ats: Mapping[str, int]) -> None:
-        """Heads that were asked for when the order stood at `tail`, or had been read up to there.
+        """Apply heads that were read when the order's tail was `tail` or higher.
 
-        What the rows since then said of a session that was not in the order is forgotten, so such a session
-        stays out if there were any.
+        If rows were applied since, a session that is not in the order stays out, because those rows may have named it.
         """
         for name, at in ats.items():
             if name in self._ats:
@@ -74,7 +72,7 @@ class SessionOrder:
                 self._ats[name] = at
 
     def read_again(self, tail: int, ats: Mapping[str, int], now_ms: int) -> None:
-        """All sessions were read once more, after this tail: the others are in the order no more."""
+        """Replace the order: the heads of all sessions were read after this tail."""
         if tail >= self.tail:
             self._ats = {name: max(at, self._ats.get(name, at)) for name, at in ats.items()}
             self.tail = tail
@@ -83,21 +81,21 @@ class SessionOrder:
             self.learn(tail, ats)
 
     def drop_others(self, listed: Collection[str]) -> None:
-        """Only sessions among these stay in the order."""
+        """Remove the sessions that are not in `listed`."""
         self._ats = self.known(listed)
 
 
 class SessionOrders:
-    """Those of the users who asked last."""
+    """The orders of the users that listed their sessions last."""
 
     def __init__(self, max_sessions: int = MAX_SESSIONS) -> None:
-        """Empty."""
+        """`max_sessions`: the bound for all orders together."""
         self._orders: LRUCache[str, SessionOrder] = LRUCache(
             max_sessions, getsizeof=lambda order: len(order) + _SESSIONS_WORTH
         )
 
     def get(self, user_id: str, now_ms: int) -> SessionOrder | None:
-        """The user's order, if there is one that is not too old. It may be used on when it is kept no more."""
+        """The user's order, if it is cached and not too old. The caller may use it after its eviction."""
         order = self._orders.get(user_id)
         if order is not None and now_ms - order.read_ms >= KEPT_MS:
             del self._orders[user_id]
@@ -105,7 +103,7 @@ class SessionOrders:
         return order
 
     def keep(self, user_id: str, tail: int, ats: Mapping[str, int], now_ms: int) -> None:
-        """All listed sessions of the user were read, after the tail of the inbox."""
+        """Cache an order: the heads of all listed sessions were read after the tail of the inbox."""
         order = self._orders.pop(user_id, None)
         if order is None:
             order = SessionOrder(tail, ats, now_ms)
@@ -114,7 +112,7 @@ class SessionOrders:
         self._put(user_id, order)
 
     def settle(self, user_id: str, tail: int, listed: Collection[str], ats: Mapping[str, int]) -> None:
-        """Learn these heads, asked for when the order stood at `tail`, and drop what is not listed."""
+        """Apply these heads, read when the order's tail was `tail`, and drop the sessions that are not listed."""
         order = self._orders.pop(user_id, None)
         if order is not None:
             order.learn(tail, ats)
@@ -122,7 +120,7 @@ class SessionOrders:
             self._put(user_id, order)
 
     def move(self, user_id: str, ats: Mapping[str, int]) -> None:
-        """Messages of these sessions are known to be stored: what the user has sent, or has been shown."""
+        """Messages of these sessions are stored: the user has sent or seen them."""
         order = self._orders.get(user_id)
         if order is not None:
             for session_id, at in ats.items():

@@ -1,4 +1,4 @@
-"""History, heads, and sessions as they are shown, from the tables."""
+"""History, heads and sessions, from the tables."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence, Set
@@ -21,18 +21,18 @@ from tidings.store import history
 from tidings.store.base import Store
 from tidings.store.rows import MessageRow, ReceiptRow
 
-# In place of the watermarks of a peer that blocks the reader: they are absent, so that nothing shown before goes back.
+# Stands for the watermarks of a peer that blocks the reader. They are left out, because 0 would look like a step back.
 HIDDEN = ReceiptRow("", "")
-# How far the own last message is looked for in the log: more than a round of the persister has (500 records).
+# Messages searched for the user's own last one: more than a round of the persister has (500 records).
 _LOOKED_THROUGH = 1_000
 
-# By session and user.
+# Rows by (session, user).
 Watermarks = Mapping[tuple[str, str], ReceiptRow]
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryRange:
-    """What is asked of a session's history; at most one of the two bounds is given."""
+    """A range of a session's history. At most one of the two bounds is given."""
 
     before_seq: int | None
     after_seq: int | None
@@ -40,7 +40,7 @@ class HistoryRange:
 
 
 class SessionReads:
-    """Every answer holds what was acked before it was asked for (PROTOCOL, Freshness). Raises StoreUnavailable."""
+    """Answers include every message acked before the call (PROTOCOL, Freshness). Raises StoreUnavailable."""
 
     def __init__(
         self,
@@ -50,10 +50,8 @@ class SessionReads:
         blocks: BlockLists | None = None,
         known_heads: KnownHeads | None = None,
     ) -> None:
-        """Equal reads that wait for each other are made once. `blocks`: a peer who blocks the caller is hidden.
-
-        `known_heads` sees every head that is read.
-        """
+        """`blocks`: the watermarks of a peer that blocks the caller are hidden. `known_heads` records every head that
+        is read."""
         self.known_heads = known_heads or KnownHeads()
         self._store = store
         self._blocks = blocks
@@ -63,31 +61,31 @@ class SessionReads:
         self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
 
     async def head_seq(self, session_id: str) -> int:
-        """The newest seq of a session, 0 for one that has not begun."""
+        """The newest seq of a session; 0 if it has no message."""
         return (await self.head_seqs((session_id,))).get(session_id, 0)
 
     async def watermarks(self, session_id: str, user_id: str) -> ReceiptRow:
-        """The watermarks of one user; zeros where there are none."""
+        """The watermarks of one user; zeros if none are stored."""
         return await self._receipts.get((session_id, user_id)) or ReceiptRow(session_id, user_id)
 
     async def head_seqs(self, session_ids: Collection[str]) -> dict[str, int]:
-        """The newest seq of each session that has begun."""
+        """The newest seq of each session that has a message."""
         return {name: head.seq for name, head in (await self.heads(session_ids)).items()}
 
     async def readable_head_seqs(self, session_ids: Collection[str]) -> tuple[dict[str, int], Set[str]]:
-        """The same, and the sessions whose head cannot be read. Raises nothing for them."""
+        """The same, and the sessions whose head cannot be read, without an exception for them."""
         found, failed = await self._heads.get_some(session_ids)
         self._see(found)
         return {name: head.seq for name, head in found.items()}, failed.keys()
 
     async def learn_heads_of_marks(self, user_id: str, session_ids: Collection[str]) -> None:
-        """No stored watermark passes the head: the user's own ones say where that is at least, as far as readable."""
+        """Record the user's stored watermarks as lower bounds of the heads, because no watermark passes the head."""
         found, _ = await self._receipts.get_some([(name, user_id) for name in session_ids])
         for (name, _), row in found.items():
             self.known_heads.see(name, max(row.delivered_seq, row.read_seq))
 
     async def heads(self, session_ids: Collection[str]) -> dict[str, MessageRow]:
-        """The newest message of each session that has begun."""
+        """The newest message of each session that has one."""
         found = await self._heads.get_many(session_ids)
         self._see(found)
         return found
@@ -97,9 +95,10 @@ class SessionReads:
             self.known_heads.see(name, head.seq)
 
     async def page(self, member: Membership, asked: HistoryRange, head_seq: int) -> bytes:
-        """A page of history as JSON, ascending, cut at PAGE_BYTES on the far side of where it begins.
+        """A page of history as JSON, ascending, cut at PAGE_BYTES at the end far from the bound.
 
-        `member` was found to be one after `head_seq` was read, so nothing after a removal is in it (G10).
+        The caller must check the membership after it has read `head_seq`, so that no message after a removal is in the
+        page (G10).
         """
         session_id, lowest = member.session_id, member.first_seq
         if asked.after_seq is not None:
@@ -122,9 +121,9 @@ class SessionReads:
         return orjson.dumps(page)
 
     async def described(self, user_id: str, heads: Sequence[MessageRow], found: Watermarks) -> list[dict[str, object]]:
-        """The sessions of these heads, in their order, as far as the user is a member: asked after them (G10).
+        """The sessions of these heads, in their order, if the user is a member. Memberships are read after heads (G10).
 
-        `found`: what watermarks_of said of all of them.
+        `found`: the result of `watermarks_of` for all of them.
         """
         members = await self._memberships.check_many(user_id, [head.session_id for head in heads])
         shown = [head for head in heads if (one := members.get(head.session_id)) and _may_see(one, head)]
@@ -132,7 +131,7 @@ class SessionReads:
         return [_session(members[head.session_id], head, found) for head in shown]
 
     async def session(self, user_id: str, session_id: str) -> bytes:
-        """One session as JSON, begun or not. The caller was found to be a member, and is asked for again (G10)."""
+        """One session as JSON, also if it has no message. The membership is checked again after the read (G10)."""
         member, head = await self._visible_head(user_id, session_id)
         found: Watermarks = await self.watermarks_of(user_id, [session_id])
         found = await self._within({session_id: member}, [head] if head else [], found)
@@ -141,8 +140,8 @@ class SessionReads:
     async def _visible_head(self, user_id: str, session_id: str) -> tuple[Membership, MessageRow | None]:
         """The head, read before the membership, so that a removed member gets no later one (G10).
 
-        A member who was removed and added again between the two reads may not see that head, but has a later one, which
-        is read then: an answer without it would show watermarks that go back (G8).
+        A member that was removed and added again between the two reads may not see that head. Then the later head is
+        read, because an answer without one would show lower watermarks than before (G8).
         """
         for _ in range(MOST_READS):
             head = (await self.heads((session_id,))).get(session_id)
@@ -154,10 +153,10 @@ class SessionReads:
     async def _within(
         self, members: Mapping[str, Membership], heads: Sequence[MessageRow], found: Watermarks
     ) -> Watermarks:
-        """The same watermarks, with the callers' last own messages at or below the heads.
+        """The same watermarks, with the user's own last messages at or below the heads.
 
-        The persister writes `sent` before a message of another can hide the own one (ADR 23), so it may be of a
-        message that is still being stored, above the head: then the log says which is the last.
+        The persister writes `sent` before another user's message can hide the own one (ADR 23). So `sent` may name a
+        message above the head that is still being stored. Then the stored messages are searched for the last own one.
         """
         ahead = []
         for head in heads:
@@ -177,11 +176,11 @@ class SessionReads:
         last = next((row for row in reversed(rows) if _is_own_last(row, own.user_id)), None)
         if last is not None:
             return replace(own, sent_seq=last.seq, sent_count=last.count)
-        # A user with so much unread who is writing reads it in a moment, so the message counts as if it were there.
+        # The user has many unread messages and is writing one, so the message counts as stored.
         return own if looked_from > first_seq else replace(own, sent_seq=0, sent_count=0)
 
     async def watermarks_of(self, user_id: str, session_ids: Collection[str]) -> dict[tuple[str, str], ReceiptRow]:
-        """The watermarks of the user, and of the peers in direct sessions; HIDDEN of a peer who blocks the user."""
+        """The watermarks of the user, and of the peers in direct sessions. HIDDEN for a peer that blocks the user."""
         peers = [(name, peer) for name in session_ids for peer in _peers(user_id, name)]
         found, hiding = await asyncio.gather(
             self._receipts.get_many([*((name, user_id) for name in session_ids), *peers]),
@@ -190,14 +189,14 @@ class SessionReads:
         return found | {place: HIDDEN for place in peers if place[1] in hiding} if hiding else found
 
     async def _hiding(self, user_id: str, peer_ids: Sequence[str]) -> set[str]:
-        """The peers that block the user, as far as their block lists can be read."""
+        """The peers that block the user, and those whose block lists cannot be read."""
         if self._blocks is None or not peer_ids:
             return set()
         return {peer_id for peer_id, _ in await self._blocks.hiding([(peer_id, user_id) for peer_id in peer_ids])}
 
 
 def _may_see(member: Membership, head: MessageRow) -> bool:
-    """False for a user who was no member when the head was read, and has been added again since."""
+    """False if the user was not a member when the head was read, and has been added again since."""
     return head.seq >= member.first_seq
 
 
@@ -219,12 +218,12 @@ def _within_page(rows: Sequence[MessageRow]) -> list[tuple[int, bytes]]:
 
 
 def _is_own_last(message: MessageRow, user_id: str) -> bool:
-    """Whether it ends what is unread to the user, were it the newest."""
+    """Whether the message, as the newest one, would leave the user nothing unread."""
     return message.sender_id == user_id and message.kind in COUNTABLE_KINDS
 
 
 def _session(member: Membership, head: MessageRow | None, found: Watermarks) -> dict[str, object]:
-    """No watermark passes the head that is shown with it: some are read after it (G8)."""
+    """A session as JSON fields. Watermarks are cut at the head, because some were read after it (G8)."""
     user_id, session_id, group = member.user_id, member.session_id, member.group
     own = found.get((session_id, user_id)) or ReceiptRow(session_id, user_id)
     head_seq = head.seq if head else 0
@@ -248,10 +247,10 @@ def _session(member: Membership, head: MessageRow | None, found: Watermarks) -> 
 
 
 def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
-    """Countable messages after what was read, one's own last one, or one's joining (G9). Arithmetic, no counter."""
+    """Countable messages after the last read one, the user's own last one, and the joining (G9). Not a counter."""
     sent_count = own.sent_count
     if _is_own_last(head, own.user_id):
-        # Its own row may still be on its way.
+        # The `sent` row of this message may not be written yet.
         sent_count = head.count
     return max(0, head.count - max(own.read_count, sent_count, joined_count))
 

@@ -1,4 +1,4 @@
-"""The REST application: routes, and the one shape of every error."""
+"""The REST application: its routes, and problems for all errors."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ def rest_app(calls: RestCalls, origins: AllowedOrigins = NO_ORIGINS) -> App:
     for route in routes:
         app.add_api_route(route.path, route.call, methods=[route.method], response_model=None)
     described = openapi.document(routes)
-    app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own would know no model of ours
+    app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own would have no models
 
     async def docs() -> HTMLResponse:
         return HTMLResponse(openapi.page(described))
@@ -49,7 +49,7 @@ def rest_app(calls: RestCalls, origins: AllowedOrigins = NO_ORIGINS) -> App:
 
 
 def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> None:
-    """Every error is a problem with a code of PROTOCOL."""
+    """Answer every error with a problem and a code of PROTOCOL."""
 
     async def refused(_request: Request, error: Exception) -> Response:
         return problem(error if isinstance(error, Refused) else Refused("invalid_frame", str(error)))
@@ -58,7 +58,7 @@ def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> Non
         return problem(Refused("unavailable", "storage is temporarily unavailable; retry"))
 
     async def no_route(request: Request, error: Exception) -> Response:
-        text = f"{request.method} {request.url.path} is not a call; /docs lists them"
+        text = f"{request.method} {request.url.path} is not a call; /docs lists all calls"
         methods = methods_of(request.scope)
         if not methods:
             return problem(Refused("invalid_frame", text), 404)

@@ -1,4 +1,4 @@
-"""The user of a REST call, from its bearer token."""
+"""Determines the user of a REST call from its bearer token."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ class Authenticator:
         self._clock = clock
 
     def user(self, request: Request) -> str:
-        """The user_id of the caller; raises Refused(`unauthorized`, `token_expired`)."""
+        """The user_id of the caller. Raises Refused(`unauthorized`, `token_expired`)."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise Refused("unauthorized", "send the header Authorization: Bearer <token>")

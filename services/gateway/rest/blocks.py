@@ -21,19 +21,19 @@ class BlockCalls:
     blocks: BlockLists
 
     async def block(self, request: Request, user_id: str) -> Response:
-        """Refuse direct messages of a user; holds at every gateway within 5 s."""
+        """Block direct messages of a user. Takes effect at every gateway within 5 s."""
         caller = self.authenticator.user(request)
         await self.blocks.add(caller, _other_user(caller, user_id))
         return Response(status_code=204)
 
     async def unblock(self, request: Request, user_id: str) -> Response:
-        """Take a block back."""
+        """Unblock a user."""
         caller = self.authenticator.user(request)
         await self.blocks.remove(caller, _other_user(caller, user_id))
         return Response(status_code=204)
 
     async def list_blocks(self, request: Request) -> Response:
-        """The users whom the caller blocks."""
+        """The users that the caller blocks."""
         return answer(BlockList(list(await self.blocks.listed(self.authenticator.user(request)))))
 
 
@@ -41,5 +41,5 @@ def _other_user(caller: str, user_id: str) -> str:
     if not ids.is_user_id(user_id):
         raise Refused("invalid_frame", f"user_id is {ids.USER_ID_TEXT}")
     if user_id == caller:
-        raise Refused("invalid_frame", "one cannot block oneself")
+        raise Refused("invalid_frame", "a user cannot block themselves; name another user")
     return user_id

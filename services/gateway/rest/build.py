@@ -1,4 +1,4 @@
-"""The REST application of one gateway, wired."""
+"""Builds the REST application of one gateway."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ from tidings.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class RestRules:
-    """What a deployment decides about REST calls.
+    """A deployment's settings for REST calls.
 
-    `verify` takes a token and the wall time in ms. `signing` is the key of development mode, None outside of it.
+    `verify` takes a token and the wall time in ms. `signing` is the key of development mode, otherwise None.
     `deployment`: the life of the tables, as PROTOCOL shows it.
     """
 

@@ -1,4 +1,4 @@
-"""The client_msg_id of a REST call: from the body, or from the header `Idempotency-Key`."""
+"""The client_msg_id of a REST call, from the body or the header `Idempotency-Key`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _ESCAPED = re.compile(r'\\(["\\])')
 
 
 def client_msg_id_of(body: Mapping[str, object], request: Request) -> object:
-    """From the body or the header `Idempotency-Key`, None for neither; Refused when both are given and differ."""
+    """The id from the body or the header `Idempotency-Key`; None without one. Raises Refused if they differ."""
     given, header = body.get("client_msg_id"), _idempotency_key(request.headers.getlist("idempotency-key"))
     if not is_given(given):
         return header or None
@@ -23,19 +23,19 @@ def client_msg_id_of(body: Mapping[str, object], request: Request) -> object:
 
 
 def _idempotency_key(headers: Sequence[str]) -> str:
-    """The key, bare or as a quoted string (RFC 9651, which the IETF's draft of the header asks for); empty for none."""
+    """The key, bare or as a quoted string (RFC 9651, as the IETF's draft of the header requires); empty without one."""
     if len(headers) > 1:
         raise Refused("invalid_frame", "Idempotency-Key is given more than once; give it once")
     text = headers[0].strip() if headers else ""
     if not text.startswith('"'):
         return text
     if not _QUOTED.fullmatch(text):
-        raise Refused("invalid_frame", 'Idempotency-Key begins with a quote: write "<key>", with \\" and \\\\ inside')
+        raise Refused("invalid_frame", 'Idempotency-Key begins with a quote; write "<key>", with \\" and \\\\ inside')
     return _ESCAPED.sub(r"\1", text[1:-1])
 
 
 def required_client_msg_id(body: Mapping[str, object], request: Request) -> object:
-    """As client_msg_id_of; Refused for neither."""
+    """As client_msg_id_of. Also raises Refused without an id."""
     given = client_msg_id_of(body, request)
     if given is None:
         raise Refused("invalid_frame", "client_msg_id is missing; give it in the body or as Idempotency-Key")

@@ -1,4 +1,4 @@
-"""What surrounds every REST call: paths, preflights, headers for pages, and an answer whatever fails."""
+"""The outer layer of all REST calls: paths, preflights, CORS headers, and an answer after any failure."""
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -27,7 +27,7 @@ class HttpEdges:
     """An ASGI application for scopes of type http around the one with the routes."""
 
     def __init__(self, app: App, cross_origin: CrossOrigin, methods_of: Callable[[Scope], set[str]]) -> None:
-        """`methods_of` says which methods the path of a scope takes."""
+        """`methods_of` returns the methods that the path of a scope accepts."""
         self._app = app
         self._cross_origin = cross_origin
         self._methods_of = methods_of
@@ -51,15 +51,15 @@ class HttpEdges:
         except Exception:
             self._log.exception("a call failed", method=scope["method"], path=scope["path"])
             if answer.status and not answer.is_complete:
-                # The half that was sent cannot be taken back: the server ends the connection.
+                # A part of the answer was sent, so the server has to close the connection.
                 raise
-            # The framework answers and raises all the same, upon which the server would reset the connection
-            # before the client has read the answer.
+            # Not raised again after an answer of the framework, because the server would reset the connection before
+            # the client has read the answer.
             if not answer.status:
                 await broken()(scope, receive, answer.send)
 
     def _early(self, scope: Scope) -> Response | None:
-        """The answer to what is no call; otherwise the scope is made ready for the routes."""
+        """The answer to a request that is not a call; otherwise prepare the scope for the routes and return None."""
         try:
             scope["path"] = routed_path(scope["raw_path"].decode("ascii"))
         except Refused as refused:
@@ -73,7 +73,7 @@ class HttpEdges:
             case "OPTIONS":
                 return self._cross_origin.preflight(scope["headers"]) or self._options(scope)
             case "HEAD":
-                # The server leaves the body out.
+                # The server sends no body for a HEAD.
                 scope["method"] = "GET" if "GET" in self._methods_of(scope) else "HEAD"
         return None
 
@@ -83,7 +83,7 @@ class HttpEdges:
 
 
 class _Answer:
-    """What goes out, with headers added; `status` is 0 until it begins."""
+    """Sends the answer with added headers. `status` is 0 until the answer begins."""
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         self._send = send
@@ -101,20 +101,20 @@ class _Answer:
 
 
 def broken() -> Response:
-    """500, as a problem."""
-    return problem(Refused("unavailable", "the gateway failed; its log says why"), 500)
+    """A problem with status 500."""
+    return problem(Refused("unavailable", "internal error of the gateway; retry"), 500)
 
 
 def allow(methods: set[str]) -> str:
-    """The header `Allow` for a path that takes these: what the edges answer is among them."""
+    """The header `Allow` for a path with these methods, and with those that this layer answers."""
     return ", ".join(sorted(methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
 
 def no_handshake(scope: Scope) -> Response:
-    """For the path of the WebSocket without a handshake that can be taken. Browsers and proxies show the text."""
+    """The answer at the path of the WebSocket to a request without a valid handshake. Browsers show the text."""
     request = scope["headers"]
     if has_body(request):
-        # It is not waited for: whoever announces it may send nothing more before an answer.
+        # Answered without reading the body, because the client may wait for an answer before it sends the body.
         return problem(Refused("invalid_frame", f"{SOCKET_PATH} is a WebSocket; a handshake is a GET without a body"))
     headers = {
         "Upgrade": "websocket",
@@ -128,7 +128,7 @@ def no_handshake(scope: Scope) -> Response:
     text = (
         f"{SOCKET_PATH} is a WebSocket; a handshake is a GET"
         if has_upgrade
-        else f"{SOCKET_PATH} is a WebSocket, and no Upgrade header has arrived: a proxy on the way probably drops it "
-        "(nginx needs proxy_http_version 1.1 and the headers Upgrade and Connection passed on)"
+        else f"{SOCKET_PATH} is a WebSocket, and no Upgrade header has arrived. A proxy probably drops it. "
+        "Configure it to pass Upgrade and Connection on (nginx also needs proxy_http_version 1.1)"
     )
     return problem(Refused("invalid_frame", text), 426, headers)

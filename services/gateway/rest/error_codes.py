@@ -1,4 +1,4 @@
-"""What each of PROTOCOL's codes means, in the words of the OpenAPI document. Its examples show them as `detail`."""
+"""The meaning of each of PROTOCOL's codes, for the OpenAPI document. Its examples show them as `detail`."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,15 +17,15 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "message_not_found": "no message with this seq in the session",
         "media_not_found": "the URL is not an upload of the sender",
         "not_member": "the named user is not a member of the group",
-        "conflict": "the client_msg_id stands for other content; use a new one",
+        "conflict": "the client_msg_id was used for other content; use a new one",
         "clock_skew": "the UUIDv7 lies in the future; make it with the server's time",
         "too_old": "the UUIDv7 is more than 90 days old; compose the message again",
         "group_full": "the group has as many members as TIDINGS_LIMIT_GROUP_MEMBERS_MAX allows",
-        "block_list_full": "the block list has as many users as TIDINGS_BLOCKS_MAX allows; take a block back first",
-        "cursor_ahead": "the acknowledged place lies above the tail of the inbox",
+        "block_list_full": "the block list has as many users as TIDINGS_BLOCKS_MAX allows; unblock a user first",
+        "cursor_ahead": "the acknowledged inbox_seq is above the tail of the inbox",
         "too_large": "the request is too large; send less",
         "rate_limited": "too many at once; repeat after retry_after_ms",
-        "unavailable": "storage or the log is temporarily unavailable; retry",
+        "unavailable": "storage or Kafka is temporarily unavailable; retry",
         "timeout": "not confirmed in time, the outcome is unknown; repeat with the same id",
     }
 )

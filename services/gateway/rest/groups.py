@@ -1,4 +1,4 @@
-"""REST: groups and their members. What changes something goes through the log, which decides."""
+"""REST: groups and their members. Changes are commands that go through Kafka to the persister."""
 
 import os
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class GroupCalls:
         group_key: bytes,
         clock: Clock,
     ) -> None:
-        """`group_key`: of which the ids of new groups are made."""
+        """`group_key`: the secret from which the ids of new groups are derived."""
         self._authenticator = authenticator
         self._commands = commands
         self._memberships = memberships
@@ -46,9 +46,10 @@ class GroupCalls:
         self._clock = clock
 
     async def create_group(self, request: Request) -> Response:
-        """Create a group of the caller, who owns it, and at most 500 named members; the same id, the same group.
+        """Create a group with at most 500 named members. The caller owns it. A repeat with the same id creates no
+        second group.
 
-        `left_out` is there only where it names somebody who blocks the caller.
+        `left_out` is present only if users that block the caller were left out.
         """
         user_id = self._authenticator.user(request)
         body = await json_object(request)
@@ -58,36 +59,36 @@ class GroupCalls:
         return answer(CreatedGroup(ack.session_id, ack.seq, _left_out(ack) or UNSET), 201)
 
     async def get_group(self, request: Request, group_id: str) -> Response:
-        """Name, owner, mode, size and settings, for members."""
+        """The name, owner, mode, size and settings of a group, for its members."""
         group, _ = await self._group_of(request, group_id)
         return answer(orjson.dumps(group_reads.described(group)))
 
     async def change_group(self, request: Request, group_id: str) -> Response:
-        """Rename, or change settings."""
+        """Rename a group, or change its settings."""
         asker, body = await self._asked(request)
         return await self._answered(commands.changing(asker, commands.checked_group(group_id), body))
 
     async def dissolve_group(self, request: Request, group_id: str) -> Response:
-        """End the group: its owner only."""
+        """Dissolve a group. Only its owner may do so."""
         asker, _ = await self._asked(request)
         return await self._answered(commands.dissolving(asker, commands.checked_group(group_id)))
 
     async def list_members(self, request: Request, group_id: str) -> Response:
-        """The members by user_id; `after` takes `next` of the page before."""
+        """The members by user_id. `after` is the `next` of the previous page."""
         group, _ = await self._group_of(request, group_id)
         query = query_of(request, MembersQuery)
         above, page_limit = or_none(query.after) or "", min(query.limit, MAX_MEMBERS_PAGE)
         for _ in range(MOST_READS):
             page = await self._groups.members(group, above, page_limit)
-            # Again: who was removed before the page was read must not see who came after that, nor who was added
-            # again since then (G10).
+            # Checked again, because a caller that was removed before the page was read must not see later members. The
+            # same holds for a caller that was removed and added again meanwhile (G10).
             before, (group, joined_seq) = group, await self._group_of(request, group_id)
             if joined_seq <= before.as_of_seq:
                 return answer(page)
         raise changes_too_often()
 
     async def add_members(self, request: Request, group_id: str) -> Response:
-        """Add up to 500 users; says who was added and who was left out, and why."""
+        """Add up to 500 users. The answer lists the added users, and those left out with the reason."""
         asker, body = await self._asked(request)
         command = commands.adding(asker, commands.checked_group(group_id), body)
         ack = await self._decided(command)
@@ -95,22 +96,22 @@ class GroupCalls:
         return answer(AddedMembers(ack.session_id, list(added), _left_out(ack), ack.seq or UNSET))
 
     async def remove_member(self, request: Request, group_id: str, user_id: str) -> Response:
-        """Remove a member, or leave oneself."""
+        """Remove a member, or leave the group."""
         asker, _ = await self._asked(request)
         return await self._answered(commands.removing(asker, commands.checked_group(group_id), user_id))
 
     async def change_member(self, request: Request, group_id: str, user_id: str) -> Response:
-        """Make a member an admin or take it back; mute until a time."""
+        """Change the role of a member, or mute a member until a time."""
         asker, body = await self._asked(request)
         return await self._answered(commands.changing_member(asker, commands.checked_group(group_id), user_id, body))
 
     async def transfer_group(self, request: Request, group_id: str) -> Response:
-        """Give the group another owner; the old one becomes an admin."""
+        """Change the owner of a group. The old owner becomes an admin."""
         asker, body = await self._asked(request)
         return await self._answered(commands.transferring(asker, commands.checked_group(group_id), body))
 
     async def _asked(self, request: Request) -> tuple[commands.Asker, commands.Body]:
-        """Who asks, and the body, which may be empty where nothing in it is needed."""
+        """The sender of the command, and the body, which may be empty."""
         user_id = self._authenticator.user(request)
         body = await json_object(request, may_be_empty=True)
         wall_ms = self._clock.wall_ms()
@@ -118,7 +119,7 @@ class GroupCalls:
         return commands.checked_asker(user_id, given, wall_ms), body
 
     async def _group_of(self, request: Request, group_id: str) -> tuple[GroupRow, int]:
-        """The group, if the caller is a member, and since which seq; raises Refused."""
+        """The group, and the seq at which the caller joined. Raises Refused for a non-member."""
         user_id = self._authenticator.user(request)
         membership = await self._memberships.check(user_id, commands.checked_group(group_id))
         if membership.group is None:
@@ -130,11 +131,11 @@ class GroupCalls:
         return answer(GroupChange(ack.session_id, ack.seq))
 
     async def _decided(self, command: Command) -> SendAck:
-        """The persister's answer; raises Refused, with `timeout` after 5 s."""
+        """The persister's answer. Raises Refused, with `timeout` after 5 s."""
         return await self._commands.run(command, commands.weight(command))
 
     async def _added(self, asked: Sequence[str], ack: SendAck) -> Sequence[str]:
-        """Who became a member; of a repeat only the stored message knows."""
+        """The users that became members. For a repeat they are read from the stored message."""
         if not ack.duplicate:
             left_out = {left.user_id for left in ack.left_out}
             return [user_id for user_id in asked if user_id not in left_out]

@@ -1,4 +1,4 @@
-"""REST: sending, and the inbox."""
+"""REST: sending messages, and reading the inbox."""
 
 import asyncio
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class MessageCalls:
         return answer(_acked(await self._commands.result(ticket)), 201)
 
     async def send_batch(self, request: Request) -> Response:
-        """Send 1-100 messages in order; each has its own result. The body is at most 1 MiB."""
+        """Send 1-100 messages in order. Each has its own result. The body may have 1 MiB."""
         user_id = self._authenticator.user(request)
         entries = entries_of(await content_of(request, BATCH_BYTES))
         if not 1 <= len(entries) <= MAX_BATCH:
@@ -70,20 +70,20 @@ class MessageCalls:
         return answer(BatchAnswer(results))
 
     async def read_inbox(self, request: Request) -> Response:
-        """A page of the inbox after a cursor: a `sync_page` without its type, and the life of the tables."""
+        """A page of the inbox after a cursor: the fields of a `sync_page`, and the life of the tables."""
         user_id = self._authenticator.user(request)
         asked = query_of(request, InboxQuery)
         page = await self._inbox.page(user_id, asked.after, min(asked.limit, MAX_PAGE))
         return answer(orjson.dumps({**page.fields(), "deployment": self._deployment}))
 
     async def _post(self, user_id: str, body: Mapping[str, object]) -> Ticket:
-        """Publish; raises Refused when nothing was published."""
+        """Publish a message. Raises Refused if nothing was published."""
         send = Send(**{name: body.get(name) for name in _FIELDS})
         draft = checked_draft(user_id, send, self._body_rules, self._clock.wall_ms())
         return await self._commands.begin(command_of(user_id, draft), 1)
 
     async def _post_one(self, user_id: str, message: Mapping[str, object] | Broken) -> Posted:
-        """The entry's client_msg_id, unchecked, and what became of it."""
+        """The entry's client_msg_id, unchecked, and its ticket or refusal."""
         if isinstance(message, Broken):
             return message.client_msg_id, message.refused
         client_msg_id = message.get("client_msg_id")
@@ -93,7 +93,7 @@ class MessageCalls:
             return client_msg_id, refused
 
     def _waiting_alike(self, user_id: str, posted: list[Posted]) -> list[Posted]:
-        """One wait for all entries that were over the rate, after which the whole batch is taken if it is repeated."""
+        """Give all rate-limited entries one wait, after which the whole batch is accepted if it is repeated."""
         limited = sum(isinstance(ticket, Refused) and ticket.code == "rate_limited" for _, ticket in posted)
         if not limited:
             return posted

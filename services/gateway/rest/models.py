@@ -1,7 +1,7 @@
-"""What REST calls answer, and the queries they take: the types that the calls return and the OpenAPI document shows.
+"""The models of answers and queries of REST calls, for the calls and the OpenAPI document.
 
-The models of requests are in `protocol.requests`, below the commands that they become. The answers of `reads` are JSON
-when they arrive here; their models are only the document's, and tests hold the answers to them.
+The models of requests are in `protocol.requests`, next to the commands. `reads` returns its answers as JSON. Their
+models are used by the document only, and tests compare the answers with them.
 """
 
 from typing import Annotated, Any, Literal
@@ -25,15 +25,15 @@ Cursor = Annotated[
     int, Meta(ge=0, le=MAX_NUMBER, description="a whole number, 0 or more: a place in the inbox", examples=[57])
 ]
 Time = Annotated[int, Meta(ge=0, description="milliseconds since 1970", examples=[1_790_000_000_000])]
-Limit = Annotated[int, Meta(ge=1, description="a whole number, 1 or more; more than the most is cut", examples=[50])]
+Limit = Annotated[int, Meta(ge=1, description="a whole number, 1 or more; cut at the maximum", examples=[50])]
 AboveUser = Annotated[
-    UserId, Meta(description="a user id: `next` of the page before, or the one that the page begins after")
+    UserId, Meta(description="a user id: `next` of the previous page, or the id after which the page begins")
 ]
 NextUser = Annotated[UserId, Meta(description="`after` of the next page; absent on the last")]
 NextSessions = Annotated[str, Meta(max_length=600, description="`before` of the next page; absent on the last")]
 Diffusion = Annotated[Mode, Meta(description="write or read diffusion", examples=["write"])]
 MessageId = Annotated[str, Meta(pattern="^[0-9]+$", description="an int64, as a string", examples=["330147"])]
-IsAhead = Annotated[bool, Meta(description="true where the place asked for lies above all that is stored")]
+IsAhead = Annotated[bool, Meta(description="true if the requested place is above the last stored one")]
 
 
 # -- queries ---------------------------------------------------------------------------------------
@@ -56,14 +56,14 @@ class SessionsQuery(Struct, frozen=True):
 
 
 class HistoryQuery(Struct, frozen=True):
-    """Which part of a history; without a bound the newest messages."""
+    """A part of a history. Without a bound, the newest messages."""
 
     before_seq: Seq | UnsetType = UNSET
     after_seq: Position | UnsetType = UNSET
     limit: Limit = HISTORY_DEFAULT
 
     def __post_init__(self) -> None:
-        """One bound at most."""
+        """Check that at most one bound is given."""
         if self.before_seq is not UNSET and self.after_seq is not UNSET:
             raise ValueError("give before_seq or after_seq, not both")
 
@@ -175,20 +175,20 @@ class Message(Struct, frozen=True):
     kind: Annotated[
         str, Meta(description="text, image, file, custom, system; later versions may add kinds", examples=["text"])
     ]
-    body: Annotated[dict[str, Any], Meta(description="what the kind asks for", examples=[{"text": "hello"}])]
+    body: Annotated[dict[str, Any], Meta(description="the body of this kind", examples=[{"text": "hello"}])]
     reply_to: Seq | UnsetType = UNSET
     mentions: list[UserId] | UnsetType = UNSET
 
 
 class InboxItem(Struct, frozen=True):
-    """A message at its place in the inbox."""
+    """A message with its inbox_seq."""
 
     inbox_seq: Annotated[int, Meta(ge=1, examples=[57])]
     message: Message
 
 
 class Deployment(Struct, frozen=True):
-    """The life of the tables that numbers of inboxes and sessions are of."""
+    """The life of the tables. Each inbox_seq and seq is valid within one life."""
 
     id: Annotated[str, Meta(description="names this life", examples=["4b1f0a"])]
     origin: Annotated[str, Meta(description="names the set of tables", examples=["4b1f0a"])]
@@ -213,7 +213,7 @@ class InboxPage(Struct, frozen=True):
 
 
 class Head(Struct, frozen=True):
-    """The newest message; seq 0 alone where the session has none."""
+    """The newest message; only seq 0 if the session has none."""
 
     seq: Position
     at: Time | UnsetType = UNSET
@@ -222,7 +222,7 @@ class Head(Struct, frozen=True):
 
 
 class Peer(Struct, frozen=True):
-    """The other user of a direct session; the watermarks are absent where that user blocks the caller."""
+    """The other user of a direct session. The watermarks are absent if that user blocks the caller."""
 
     user_id: UserId
     delivered_seq: Position | UnsetType = UNSET
@@ -269,14 +269,14 @@ class ReadMark(Struct, frozen=True):
 
 
 class Reader(Struct, frozen=True):
-    """A member who has read the message."""
+    """A member that has read the message."""
 
     user_id: UserId
-    at: Annotated[Time, Meta(description="when it was first read; absent where unknown")] | UnsetType = UNSET
+    at: Annotated[Time, Meta(description="when it was first read; absent if unknown")] | UnsetType = UNSET
 
 
 class ReceiptsPage(Struct, frozen=True):
-    """Members who have the message, without its author."""
+    """Members that have the message, without its author."""
 
     delivered: list[UserId]
     read: list[Reader]
@@ -288,7 +288,7 @@ class ReceiptsPage(Struct, frozen=True):
 
 
 class LeftOut(Struct, frozen=True):
-    """A user who was not added."""
+    """A user that was not added."""
 
     user_id: UserId
     code: Annotated[str, Meta(extra_json_schema={"enum": ["already_member", "user_blocked"]})]
@@ -306,11 +306,11 @@ class CreatedGroup(Struct, frozen=True):
 
     session_id: GroupId
     seq: Seq
-    left_out: Annotated[list[LeftOut], Meta(description="those who block the caller, if any")] | UnsetType = UNSET
+    left_out: Annotated[list[LeftOut], Meta(description="users that block the caller, if any")] | UnsetType = UNSET
 
 
 class AddedMembers(Struct, frozen=True):
-    """What became of the users; without `seq` where nobody was added."""
+    """The result for each user. `seq` is absent if no user was added."""
 
     session_id: GroupId
     added: list[UserId]
@@ -321,7 +321,7 @@ class AddedMembers(Struct, frozen=True):
 class Settings(Struct, frozen=True):
     """The settings of a group."""
 
-    share_history: Annotated[bool, Meta(description="members read what was said before they joined", examples=[False])]
+    share_history: Annotated[bool, Meta(description="members read earlier messages", examples=[False])]
     who_can_send: Who
     who_can_add: Who
 
@@ -354,6 +354,6 @@ class MemberPage(Struct, frozen=True):
 
 
 class BlockList(Struct, frozen=True):
-    """The users whom the caller blocks."""
+    """The users that the caller blocks."""
 
     blocks: list[UserId]

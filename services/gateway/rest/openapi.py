@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the routes and their models, and a page of it that loads nothing from elsewhere."""
+"""The OpenAPI document, generated from the routes and their models, and an HTML page of it without external files."""
 
 import html
 import re
@@ -18,15 +18,15 @@ from tidings.errors import RETRYABLE_CODES
 Schema = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{name}"
-# Models that the others name by reference alone.
+# Models that other models only reference.
 _NAMED_ONLY = (TextBody, ImageBody, FileBody, CustomBody, SentMessage, RefusedMessage, Problem)
 _ABOUT = (
     "Errors are problems (RFC 9457) with a `code` and `retryable`. Unknown fields are ignored. Null and empty count as "
-    "absent. A path that is no call is answered 404, another method 405, a head that is too long 431, all with the "
-    "code `invalid_frame`. docs/PROTOCOL.md is the contract."
+    "absent. An unknown path is answered 404, a wrong method 405, a head that is too long 431. All have the "
+    "code `invalid_frame`. The contract is docs/PROTOCOL.md."
 )
-_KEY_HEADER = "the client_msg_id, bare or as a quoted string; in place of the one in the body"
-# Optional fields that examples leave out: alternatives to others, and what is seldom there.
+_KEY_HEADER = "the client_msg_id, bare or as a quoted string; instead of the one in the body"
+# Optional fields that examples leave out: alternatives to other fields, and rare ones.
 _SELDOM = frozenset(
     {"session_id", "reply_to", "attempt", "ahead", "restored", "name", "joined_seq", "left_out"}
     | {"muted_until", "retry_after_ms"}
@@ -35,7 +35,7 @@ _EXAMPLES_BY_TYPE: Mapping[str, object] = {"string": "…", "integer": 1, "boole
 
 
 def document(routes: Sequence[Route]) -> Schema:
-    """OpenAPI 3.1."""
+    """The OpenAPI 3.1 document."""
     shown = {model for route in routes for model in (route.request, route.answer) if model is not None}
     schemas = _schemas(sorted({*shown, *_NAMED_ONLY}, key=lambda model: model.__name__))
     paths: dict[str, Schema] = {}
@@ -124,7 +124,7 @@ def _problem(status: int, codes: Sequence[str]) -> Schema:
 
 
 def _problem_examples(routes: Sequence[Route]) -> Schema:
-    """An example of each code with each status that it has, named once for all calls."""
+    """An example of each code with each of its statuses, shared by all calls."""
     found = {(code, status) for route in routes for status, codes in route.codes_by_status().items() for code in codes}
     return {f"{code}.{status}": {"value": _problem_example(status, code)} for code, status in sorted(found)}
 
@@ -142,7 +142,7 @@ def _problem_example(status: int, code: str) -> Schema:
 
 
 def example(schema: Schema, schemas: Mapping[str, Schema]) -> object:
-    """A value of this schema, from the examples of its fields."""
+    """An example value of a schema, from the examples of its fields."""
     if "$ref" in schema:
         return example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     for source in ("examples", "enum", "anyOf"):
@@ -171,7 +171,7 @@ def page(openapi: Mapping[str, Any]) -> str:
 
 
 def _row(method: str, path: str, call: Mapping[str, Any]) -> str:
-    """A call, what it does, an example of its body and its answer, and its codes."""
+    """The table row of a call: its description, examples of body and answer, and its codes."""
     done, *failed = call["responses"].items()
     codes = [f"{status} {', '.join(_codes(answer))}" for status, answer in failed]
     parts = [

@@ -1,20 +1,20 @@
-"""Paths of requests: what is routed is what was written, segment by segment. Pure."""
+"""Decodes the paths of requests segment by segment, so that an id cannot change the route. Pure."""
 
 import re
 from urllib.parse import unquote_to_bytes
 
 from tidings.errors import Refused
 
-# Nearly all paths: nothing to decode, and no segment that begins with a dot.
+# Most paths need no decoding and have no segment that begins with a dot.
 _PLAIN = re.compile(r"(?:/(?!\.)[A-Za-z0-9_.@:-]*)+")
 _ABSOLUTE = ("http://", "https://")
 
 
 def routed_path(raw_path: str) -> str:
-    """The decoded path that routes are matched against. Raises Refused(`invalid_frame`) for an ambiguous one.
+    """The decoded path for routing. Raises Refused(`invalid_frame`) for an ambiguous one.
 
-    After it, a `/` is one that the client wrote as such: an id with an encoded slash, a dot segment or an
-    encoding of an encoding cannot become the path of another call. `raw_path` may be an absolute URL (RFC 9112).
+    Each `/` of the result is a literal `/` of the request. So an id with an encoded slash, a dot segment or a double
+    encoding cannot become the path of another call. `raw_path` may be an absolute URL (RFC 9112).
     """
     if _PLAIN.fullmatch(raw_path):
         return raw_path
@@ -33,9 +33,9 @@ def _segment(raw: str) -> str:
     if segment in (".", ".."):
         raise _refused("a segment of dots")
     if not segment.isprintable():
-        raise _refused("a character that cannot be seen")
+        raise _refused("an invisible character")
     return segment
 
 
 def _refused(what: str) -> Refused:
-    return Refused("invalid_frame", f"the path holds {what}; no id does")
+    return Refused("invalid_frame", f"the path has {what}, which no id may have")

@@ -1,6 +1,6 @@
-"""Every REST call with its models, its status and the codes of its errors: the one definition of the REST surface.
+"""Every REST call with its models, its status and the codes of its errors: the single definition of the REST API.
 
-The application routes by it, the calls read and answer its models, and `openapi` makes the document of it.
+The application routes by it, the calls use its models, and `openapi` generates the document from it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from tidings.errors import HTTP_STATUS
 
 Call = Callable[..., Awaitable[Response]]
 
-# Of every call that the log decides: its id, its rate, and the wait for the answer.
+# The codes of every call that goes through Kafka: of its id, its rate, and the wait for the answer.
 _LOG_CODES = ("conflict", "clock_skew", "too_old", "rate_limited", "timeout")
 _SEND_CODES = ("invalid_body", "session_not_found", "media_not_found", "forbidden", "user_blocked", "muted")
 _GROUP_CODES = ("session_not_found", "forbidden")
@@ -39,7 +39,7 @@ class RestCalls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One call. `answer` is None for an answer without a body. `codes` are those beside the ones that all calls have.
+    """One call. `answer` is None for an answer without a body. `codes` come in addition to those of all calls.
 
     `is_of_log`: marked *log* in PROTOCOL, so that it takes a client_msg_id.
     """
@@ -57,16 +57,16 @@ class Route:
 
     @property
     def name(self) -> str:
-        """The name of the method that serves it, which is unique."""
+        """The unique name of the method that serves the call."""
         return str(getattr(self.call, "__name__", ""))
 
     @property
     def takes_body(self) -> bool:
-        """Whether a body is read, so that it can be too large or in a wrong encoding."""
+        """Whether the call reads a body, which can be too large or in a wrong encoding."""
         return self.request is not None or self.is_of_log
 
     def codes_by_status(self) -> Mapping[int, Sequence[str]]:
-        """Every error that it can answer: HTTP status to codes."""
+        """Every error of the call: codes by HTTP status."""
         codes = ["invalid_frame", *self.codes, "unavailable"]
         codes += ["unauthorized", "token_expired"] if self.needs_token else []
         codes += _LOG_CODES if self.is_of_log else []
@@ -74,7 +74,7 @@ class Route:
         found: dict[int, list[str]] = {}
         for code in dict.fromkeys(codes):
             found.setdefault(HTTP_STATUS[code], []).append(code)
-        # Of HTTP itself (PROTOCOL): a request that comes too slowly, an encoding that is not taken, a failed gateway.
+        # Errors of HTTP itself (PROTOCOL): a slow request, an unsupported encoding, an internal error.
         found[408], found[500] = ["timeout"], ["unavailable"]
         if self.takes_body:
             found[415] = ["invalid_frame"]

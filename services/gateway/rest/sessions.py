@@ -38,7 +38,7 @@ class SessionCalls:
         self._read_marks = read_marks
 
     async def list_sessions(self, request: Request) -> Response:
-        """The caller's sessions, newest activity first; `before` takes `next` of the page before."""
+        """The caller's sessions, newest activity first. `before` is the `next` of the previous page."""
         user_id = self._authenticator.user(request)
         asked = query_of(request, SessionsQuery)
         return answer(await self._lists.page(user_id, min(asked.limit, MAX_PAGE), or_none(asked.before)))
@@ -49,7 +49,7 @@ class SessionCalls:
         return answer(await self._sessions.session(member.user_id, session_id))
 
     async def read_history(self, request: Request, session_id: str) -> Response:
-        """Messages of a session, ascending; the newest when neither bound is given."""
+        """Messages of a session, ascending. Without a bound, the newest ones."""
         await self._member(request, session_id)
         query = query_of(request, HistoryQuery)
         asked = HistoryRange(
@@ -58,47 +58,47 @@ class SessionCalls:
             limit=min(query.limit, MAX_PAGE),
         )
         head_seq = await self._sessions.head_seq(session_id)
-        # Again: who was removed before this head was read must not see up to it (G10).
+        # Checked again, because a member removed before this head was read must not see messages up to it (G10).
         member = await self._member(request, session_id)
         return answer(await self._sessions.page(member, asked, head_seq))
 
     async def mark_read(self, request: Request, session_id: str) -> Response:
-        """Move the caller's read mark; beyond the head counts as the head, and it never goes back.
+        """Move the caller's read mark. A seq beyond the head counts as the head, and the mark never goes back.
 
-        Answered when it is stored: no later call shows less.
+        The answer is sent when the mark is stored, so no later call shows less.
         """
         user_id = (await self._member(request, session_id)).user_id
         seq = read(ReadRequest, await json_object(request)).seq
         read_seq = min(seq, await self._sessions.head_seq(session_id))
-        # Again: who was removed before this head was read must not be told of it (G10).
+        # Checked again, because a member removed before this head was read must not get it (G10).
         await self._member(request, session_id)
         try:
             stored = await self._read_marks.move(session_id, user_id, read_seq)
         except Refused as refused:
             if refused.code == "timeout":
-                # Of who was removed meanwhile receipts keeps nothing: that is the reason then.
+                # Receipts drops the mark of a member that was removed meanwhile, which explains the timeout.
                 await self._member(request, session_id)
             raise
         delivered_seq = max(stored.read_seq, stored.delivered_seq)
         return answer(ReadMark(session_id, stored.read_seq, delivered_seq))
 
     async def message_receipts(self, request: Request, session_id: str, seq: str) -> Response:
-        """The members who have received and read a message: for its author, and admins of the group."""
+        """The members that have received or read a message. For its author, and admins of the group."""
         member = await self._member(request, session_id)
         query = query_of(request, ReceiptsQuery)
         number = path_number(ReadRequest, "seq", seq).seq
         above, page_limit = or_none(query.after) or "", min(query.limit, MAX_PAGE)
         for _ in range(MOST_READS):
             page = await self._receipts.of_message(member, number, above, page_limit)
-            # Again: who was removed before the page was read must not see what came after that, and who was added
-            # again has neither the rights nor the messages of before (G10).
+            # Checked again, because a caller that was removed before the page was read must not see later receipts. A
+            # caller that was added again has lost the earlier rights and messages (G10).
             before, member = member, await self._member(request, session_id)
             if (member.joined_seq, member.role) == (before.joined_seq, before.role):
                 return answer(page)
         raise changes_too_often()
 
     async def _member(self, request: Request, session_id: str) -> Membership:
-        """The caller as a member of a well-formed session; raises Refused."""
+        """The caller's membership in a session. Raises Refused for a malformed id, or a non-member."""
         user_id = self._authenticator.user(request)
         if not ids.is_session_id(session_id):
             raise Refused("invalid_frame", "session_id is d:<a>:<b> with a <= b in byte order, or g:<id>")

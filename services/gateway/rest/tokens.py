@@ -1,4 +1,4 @@
-"""REST: tokens of development mode."""
+"""REST: tokens for development mode."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ MAX_TOKEN_TTL_S = 30 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class TokenCalls:
-    """`POST /v1/tokens`. `signing` is the key of development mode, None outside of it."""
+    """`POST /v1/tokens`. `signing` is the key of development mode, otherwise None."""
 
     signing: bytes | None
     audience: str
@@ -28,7 +28,7 @@ class TokenCalls:
     async def issue_token(self, request: Request) -> Response:
         """Development mode only: a token for any user."""
         if self.signing is None:
-            raise Refused("forbidden", "tokens are given out in development mode only (TIDINGS_DEVELOPMENT)")
+            raise Refused("forbidden", "tokens are issued in development mode only (TIDINGS_DEVELOPMENT)")
         asked = read(TokenRequest, await json_object(request))
         ttl_s = TOKEN_TTL_S if asked.ttl_s is UNSET else min(asked.ttl_s, MAX_TOKEN_TTL_S)
         token, expires_at = issue(self.signing, self.audience, asked.user_id, self.clock.wall_ms(), ttl_s)

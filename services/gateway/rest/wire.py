@@ -16,9 +16,9 @@ from services.gateway.protocol.limits import FRAME_BYTES
 from services.gateway.protocol.requests import read
 from tidings.errors import Refused
 
-# A batch carries up to 100 messages; its bound is one that keeps the memory of a call small.
+# A batch has up to 100 messages. This bound keeps the memory of a call small.
 BATCH_BYTES = 1024 * 1024
-# Of MAX_NUMBER: longer digits are not converted but count as a number above it.
+# The digits of MAX_NUMBER. Longer numbers are not converted and count as too large.
 MAX_DIGITS = 16
 
 _M = TypeVar("_M", bound=Struct)
@@ -29,11 +29,11 @@ _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
 class UnreadableBody(Exception):
-    """The body is compressed or in a charset that is not taken (415); the text says which."""
+    """The body is compressed or in an unsupported charset (415). The text names it."""
 
 
 def answer(value: Struct | bytes, status: int = 200) -> Response:
-    """One of `models` as JSON; bytes are JSON already."""
+    """An answer with a model as JSON, or with bytes that are JSON."""
     content = value if isinstance(value, bytes) else msgspec.json.encode(value)
     return Response(content, status, media_type="application/json")
 
@@ -41,7 +41,7 @@ def answer(value: Struct | bytes, status: int = 200) -> Response:
 async def json_object(
     request: Request, limit: int = FRAME_BYTES, *, may_be_empty: bool = False
 ) -> Mapping[str, object]:
-    """The request's body; raises Refused with `too_large` or `invalid_frame`, or UnreadableBody."""
+    """The request's body as an object. Raises Refused(`too_large`, `invalid_frame`), or UnreadableBody."""
     content = await content_of(request, limit)
     if may_be_empty and not content.strip():
         return {}
@@ -54,25 +54,26 @@ async def json_object(
 def _check_encoding(request: Request) -> None:
     for encoding in ",".join(request.headers.getlist("content-encoding")).lower().split(","):
         if encoding.strip() not in ("", "identity"):
-            raise UnreadableBody(f"the body is encoded with {encoding.strip()}; send it as it is")
+            raise UnreadableBody(f"the body is encoded with {encoding.strip()}; send it unencoded")
     named = _CHARSET.search(request.headers.get("content-type", ""))
     if named and named[1].lower() not in _UTF8:
         raise UnreadableBody(f"the body's charset is {named[1]}; send JSON in utf-8")
 
 
 def _plain(body: bytes) -> bytes:
-    """Without the byte order mark that some libraries begin UTF-8 with; JSON allows to ignore it (RFC 8259)."""
+    """The body without a byte order mark, which some libraries write and JSON allows to ignore (RFC 8259)."""
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise Refused("invalid_frame", "the body is UTF-16; send JSON in UTF-8")
     if body.startswith(_GZIP):
-        raise Refused("invalid_frame", "the body looks like gzip, which is not taken; send it as it is")
+        raise Refused("invalid_frame", "the body looks like gzip, which is not supported; send it uncompressed")
     return body.removeprefix(codecs.BOM_UTF8)
 
 
 async def content_of(request: Request, limit: int) -> bytes:
-    """The body's bytes; raises Refused with `too_large`, or `invalid_frame` where it ends early; or UnreadableBody."""
+    """The body's bytes. Raises Refused(`too_large`), Refused(`invalid_frame`) if the body ends early, or
+    UnreadableBody."""
     _check_encoding(request)
-    too_large = Refused("too_large", f"a request's body is at most {limit} bytes")
+    too_large = Refused("too_large", f"the body of a request may have at most {limit} bytes")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise too_large
@@ -84,24 +85,24 @@ async def content_of(request: Request, limit: int) -> bytes:
                 raise too_large
             chunks.append(chunk)
     except ClientDisconnect:
-        raise Refused("invalid_frame", "the body ended early") from None
+        raise Refused("invalid_frame", "the body ended before its announced length; send it again") from None
     return _plain(b"".join(chunks))
 
 
 def query_of(request: Request, model: type[_M]) -> _M:
-    """The query as its model has it; an empty value counts as absent. Raises Refused(`invalid_frame`)."""
+    """The query as a model. An empty value counts as absent. Raises Refused(`invalid_frame`)."""
     given = {name: request.query_params.get(name) for name in model.__struct_fields__}
     numbers = _numbers_of(model)
     return read(model, {name: _number(text) if name in numbers else text for name, text in given.items() if text})
 
 
 def path_number(model: type[_M], name: str, text: str) -> _M:
-    """A number of the path, as a model. Raises Refused(`invalid_frame`)."""
+    """A number in the path, as a model. Raises Refused(`invalid_frame`)."""
     return read(model, {name: _number(text)})
 
 
 def _number(text: str) -> int | str:
-    """By its value; what is no number is left for the model to refuse."""
+    """The number of a text. Other texts are returned unchanged, and the model refuses them."""
     if not (text.isascii() and text.isdecimal()):
         return text
     digits = text.lstrip("0") or "0"

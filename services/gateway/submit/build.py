@@ -1,4 +1,4 @@
-"""The way to Kafka of one gateway, wired."""
+"""Builds the path of one gateway to Kafka."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from tidings.wire.common_pb2 import Stamps
 
 @dataclass(frozen=True, slots=True)
 class SubmitRules:
-    """`stamps`: the limits by which later stages decide. `pending_calls`: REST calls that wait at once."""
+    """`stamps`: the limits that later stages use. `pending_calls`: the most REST calls that wait at the same time."""
 
     sizes: TopicSizes
     stamps: Stamps
@@ -32,7 +32,7 @@ class SubmitRules:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Every way by which a client's request gets to Kafka, and what waits for the answers."""
+    """Everything that publishes requests of clients, and the calls that wait for answers."""
 
     calls: CommandCalls
     latency: AckLatency
@@ -46,7 +46,7 @@ class Submit:
 def build_submit(
     producer: Producer, identity: GatewayIdentity, reads: Reads, store: Store, clock: Clock, rules: SubmitRules
 ) -> Submit:
-    """The producer is started, the identity written."""
+    """The producer must be started, and the start record written."""
     hidden = HiddenReceipts(reads.block_lists)
     publisher = Publisher(producer, identity, rules.sizes, rules.stamps, hidden)
     latency = AckLatency()

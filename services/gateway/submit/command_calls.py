@@ -37,5 +37,5 @@ class CommandCalls:
         return await self.result(await self.begin(command, weight))
 
     def wait_ms(self, user_id: str, messages: int) -> int:
-        """How long until so many more messages are taken, beside those that were refused last."""
+        """The wait until so many more messages are accepted, after the waits of earlier refused calls."""
         return self._submitter.wait_ms(user_id, messages)

@@ -1,6 +1,6 @@
 """Hides receipts: while a user blocks the peer of a direct session, the peer gets no receipts of the user.
 
-The mark is made when a receipt is published, so acks wait for no block list.
+The flag is set when a receipt is published, so that acks wait for no block list.
 """
 
 import asyncio
@@ -10,20 +10,20 @@ from services.gateway.reads.block_lists import BlockLists
 from tidings import ids
 from tidings.wire.receipts_pb2 import Receipt
 
-# A list that has not come by then hides the receipt, because its user may want to hide it. Kafka gets
-# it within 0.6 s, gathering included. The next receipt of the session, or a GET, shows the watermark.
+# If a block list is not read within this time, the receipt is hidden, because its user may block the peer. So it
+# reaches Kafka within 0.6 s, gathering included. The next receipt of the session, or a GET, shows the watermark.
 LIST_S = 0.5
 
 
 class HiddenReceipts:
-    """Marks receipts of users who block their peer."""
+    """Flags receipts of users that block their peer."""
 
     def __init__(self, blocks: BlockLists | None) -> None:
         """Without block lists nothing is hidden."""
         self._blocks = blocks
 
     def mark(self, receipt: Receipt) -> bool:
-        """Mark it by what is known; False, and hidden, where its user's block list has to be read first."""
+        """Set the flag from the cached block list. Without one, hide the receipt and return False."""
         peer_id = _peer_of(receipt)
         if peer_id is None or self._blocks is None:
             return True
@@ -32,7 +32,7 @@ class HiddenReceipts:
         return is_blocked is not None
 
     async def mark_all(self, receipts: Collection[Receipt]) -> None:
-        """Mark these, with block lists read where they are unknown; without one within LIST_S it is hidden."""
+        """Set the flags, and read block lists that are not cached. Without a list after LIST_S a receipt is hidden."""
         if self._blocks is None:
             return
         pairs = [(one.user_id, peer_id) for one in receipts if (peer_id := _peer_of(one)) is not None]
@@ -46,5 +46,5 @@ class HiddenReceipts:
 
 
 def _peer_of(receipt: Receipt) -> str | None:
-    """None in a group, and in a note to oneself."""
+    """The peer of a direct session; None in a group and in a user's notes."""
     return next((one for one in ids.direct_users(receipt.session_id) if one != receipt.user_id), None)

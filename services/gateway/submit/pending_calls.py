@@ -12,7 +12,7 @@ WAIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A place in the table: `name` travels in the command's origin."""
+    """An entry of the table. The command's origin carries its `name`."""
 
     name: str
     user_id: str
@@ -23,50 +23,50 @@ class PendingCalls:
     """A bounded table by request name."""
 
     def __init__(self, limit: int) -> None:
-        """At most `limit` at a time."""
+        """At most `limit` calls wait at the same time."""
         self._limit = limit
         self._numbers = itertools.count(1)
         self._tickets: dict[str, Ticket] = {}
 
     def open(self, user_id: str) -> Ticket:
-        """For a command of this user. Raises Refused(`unavailable`) when the table is full."""
+        """Add an entry for a command of this user. Raises Refused(`unavailable`) if the table is full."""
         if len(self._tickets) >= self._limit:
-            raise Refused("unavailable", "too many messages wait for their answer here; try again")
+            raise Refused("unavailable", "too many messages wait for an answer at this gateway; retry")
         name = f"r{next(self._numbers):x}"
         answer: asyncio.Future[SendAck] = asyncio.get_running_loop().create_future()
-        # It may be refused before anybody waits for it.
+        # Marks the exception as retrieved, because a command may be refused before `result` is called.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         ticket = self._tickets[name] = Ticket(name, user_id, answer)
         return ticket
 
     async def result(self, ticket: Ticket) -> SendAck:
-        """The ack; raises Refused, with `timeout` after 5 s."""
+        """Wait for the ack. Raises Refused, with `timeout` after 5 s."""
         try:
             async with asyncio.timeout(WAIT_S):
                 return await ticket.answer
         except TimeoutError:
-            text = "no answer within 5 s; the outcome is unknown, try again with the same client_msg_id"
+            text = "no answer within 5 s, so the outcome is unknown; retry with the same client_msg_id"
             raise Refused("timeout", text) from None
         finally:
             self.forget(ticket)
 
     def forget(self, ticket: Ticket) -> None:
-        """Close the place: no caller waits any more."""
+        """Remove the entry, because its caller no longer waits."""
         self._tickets.pop(ticket.name, None)
 
     def user_of(self, name: str) -> str | None:
-        """Whose command waits under this name, if one does."""
+        """The user whose command waits under this name, if there is one."""
         ticket = self._tickets.get(name)
         return ticket.user_id if ticket is not None else None
 
     def acked(self, name: str, ack: SendAck) -> None:
-        """The persister has stored it."""
+        """The persister has stored the command."""
         ticket = self._tickets.get(name)
         if ticket is not None and not ticket.answer.done():
             ticket.answer.set_result(ack)
 
     def refused(self, name: str, refused: Refused) -> None:
-        """The persister has refused it, or its outcome is unknown."""
+        """The persister has refused the command, or its outcome is unknown."""
         ticket = self._tickets.get(name)
         if ticket is not None and not ticket.answer.done():
             ticket.answer.set_exception(refused)

@@ -1,4 +1,4 @@
-"""Everything the gateway appends to the log, on one producer that keeps the order of each partition."""
+"""Appends all records of the gateway to Kafka, with one producer that keeps the order of each partition."""
 
 import asyncio
 import contextlib
@@ -18,30 +18,30 @@ from tidings.wire.inbound_pb2 import Command
 from tidings.wire.presence_pb2 import Presence, PresenceKey
 from tidings.wire.receipts_pb2 import Receipt
 
-# Below the 250 ms of the receipts service, whose next stop it is.
+# Below the 250 ms that the receipts service gathers next.
 GATHER_S = 0.1
 _GATHERED_PLACES = 50_000
-# Users whose block lists are waited for, each with a task; others are gathered on until one of these is through.
+# Users whose block lists are being read, each with a task. Receipts of others are gathered until a task has ended.
 _LISTS_AWAITED = 5_000
 _K = TypeVar("_K")
-_OUTCOME_UNKNOWN = "the log did not confirm the message; its outcome is unknown, try again with the same client_msg_id"
+_OUTCOME_UNKNOWN = "Kafka did not confirm the message, so the outcome is unknown; retry with the same client_msg_id"
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayIdentity:
-    """Ordinal (= push partition), and epoch (= offset of the start record)."""
+    """The ordinal (= push partition) and the epoch (= offset of the start record)."""
 
     ordinal: int
     epoch: int
 
 
 def unavailable() -> Refused:
-    """The refusal of a client whose record Kafka does not confirm."""
+    """The refusal of a command that Kafka does not confirm."""
     return Refused("unavailable", _OUTCOME_UNKNOWN)
 
 
 class Publisher:
-    """Hands records to the producer. What is not confirmed is unknown, never failed (law 8)."""
+    """Passes records to the producer. The outcome of an unconfirmed record is unknown and never *failed* (law 8)."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Publisher:
         stamps: Stamps,
         hidden: HiddenReceipts | None = None,
     ) -> None:
-        """The producer is started."""
+        """The producer must be started."""
         self._producer = producer
         self._identity = identity
         self._sizes = sizes
@@ -60,15 +60,15 @@ class Publisher:
         self._gathered: dict[tuple[str, str], Receipt] = {}
         self._gathering: asyncio.TimerHandle | None = None
         self._hidden = hidden or HiddenReceipts(None)
-        # Of each user whose block list is being read: the reading task, and the receipts that wait for it, by session.
+        # For each user whose block list is being read: the task, and the receipts that wait for it by session.
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._unmarked: dict[str, dict[str, Receipt]] = {}
         self._is_leaving = False
 
     def command(self, command: Command, connection_id: str, ref: str | None, on_unknown: Callable[[], None]) -> None:
-        """Publish a command, which gets its stamps here, and `connection_id` as the way back of its answer.
+        """Publish a command with its stamps and origin. The answer goes to `connection_id`.
 
-        Raises Refused(`unavailable`) when the bound is full; `on_unknown` when the log does not confirm it.
+        Raises Refused(`unavailable`) if the producer's queue is full. Calls `on_unknown` if Kafka does not confirm it.
         """
         command.stamps.CopyFrom(self._stamps)
         command.origin.CopyFrom(
@@ -91,9 +91,9 @@ class Publisher:
         metrics.COMMANDS.labels("published").inc()
 
     async def watermark(self, receipt: Receipt) -> int:
-        """Publish a user's watermark; a repeat is harmless. Raises Refused(`unavailable`) when the bound is full.
+        """Publish a user's watermark, and wait until Kafka has confirmed it. Safe to repeat.
 
-        Returns when the log has it; raises BrokerUnavailable.
+        Raises Refused(`unavailable`) if the producer's queue is full, and BrokerUnavailable.
         """
         await self._hidden.mark_all([receipt])
         return await asyncio.shield(self._append_watermark(receipt))
@@ -103,10 +103,10 @@ class Publisher:
         return self._send(RECEIPTS_INBOUND, partition, NewRecord(receipt.SerializeToString()))
 
     def watermark_soon(self, receipt: Receipt) -> None:
-        """Publish within GATHER_S, merged with what the user says of the session until then.
+        """Publish within GATHER_S, merged with later watermarks of the user in the session.
 
-        Every delivery is acked: one record each would be a third of all appends. Raises Refused(`unavailable`)
-        when the bound is full.
+        Clients ack every delivery, so one record per ack would be a third of all appends. Raises Refused(`unavailable`)
+        if too many are gathered.
         """
         place = (receipt.session_id, receipt.user_id)
         _merge(self._gathered, place, receipt)
@@ -130,7 +130,7 @@ class Publisher:
                     self.watermark_soon(receipt)
 
     def _await_list(self, receipt: Receipt) -> None:
-        """Receipts of one user wait for this user's block list alone."""
+        """Let the receipt wait for its user's block list, together with the user's other receipts."""
         _merge(self._unmarked.setdefault(receipt.user_id, {}), receipt.session_id, receipt)
         if receipt.user_id not in self._looking:
             self._looking[receipt.user_id] = asyncio.create_task(self._look(receipt.user_id))
@@ -140,7 +140,7 @@ class Publisher:
             first = dict(self._unmarked[user_id])
             await self._hidden.mark_all(first.values())
             for session_id, receipt in self._unmarked[user_id].items():
-                if session_id not in first:  # it came meanwhile; hidden where the list is still unknown
+                if session_id not in first:  # added meanwhile; hidden if the list is still not cached
                     self._hidden.mark(receipt)
         finally:
             self._looking.pop(user_id, None)
@@ -151,19 +151,19 @@ class Publisher:
         try:
             self._append_watermark(receipt).add_done_callback(partial(self._gather_again, receipt))
         except Refused:
-            # The bound is full now: it stays with what comes until the next time.
+            # The producer's queue is full, so the receipt is gathered again.
             with contextlib.suppress(Refused):
                 self.watermark_soon(receipt)
 
     def _gather_again(self, receipt: Receipt, done: asyncio.Future[int]) -> None:
-        """The log did not take it, and its client has no reason to say it again while it is connected."""
+        """Gather a receipt again that Kafka did not confirm, because a connected client does not repeat it."""
         if done.cancelled() or done.exception() is None or self._is_leaving:
             return
         with contextlib.suppress(Refused):
             self.watermark_soon(receipt)
 
     def presence(self, user_id: str, device_id: str, connection_id: str, is_here: bool) -> None:
-        """Publish presence; what is lost is repeated until `live` comes, or void with this gateway's epoch."""
+        """Publish presence. A lost `here` is repeated until `live` comes; a lost `gone` ends with the epoch."""
         key = PresenceKey(user_id=user_id, device_id=device_id, gateway=self._identity.ordinal)
         state = Presence.STATE_HERE if is_here else Presence.STATE_GONE
         value = Presence(gateway_epoch=self._identity.epoch, connection_id=connection_id, state=state)
@@ -173,9 +173,9 @@ class Publisher:
             self._send(PRESENCE, partition, record)
 
     async def flush(self, timeout_s: float) -> None:
-        """Before the end: wait until what was handed over is confirmed or unknown, `timeout_s` in all.
+        """Before the process ends: wait until every record is confirmed or unknown, at most `timeout_s`.
 
-        Block lists get half of it; receipts whose list has not come by then are published as hidden.
+        Half of that time is for block lists. A receipt whose list is not read by then is published as hidden.
         """
         self._is_leaving = True
         loop = asyncio.get_running_loop()
@@ -183,13 +183,13 @@ class Publisher:
         self._publish_gathered()
         if self._looking:
             await asyncio.wait(self._looking.values(), timeout=timeout_s / 2)
-        for _ in range(2):  # what the full bound refused gets a second try
+        for _ in range(2):  # a second try for receipts that found the queue full
             self._publish_unread()
             if self._unconfirmed:
                 await asyncio.wait(self._unconfirmed, timeout=max(0, deadline_s - loop.time()))
 
     def _publish_unread(self) -> None:
-        """All that is still here, hidden where no block list has come."""
+        """Publish all remaining receipts, hidden if no block list is cached."""
         here = [*self._gathered.values(), *(one for waiting in self._unmarked.values() for one in waiting.values())]
         for looking in self._looking.values():
             looking.cancel()
@@ -209,26 +209,26 @@ class Publisher:
 
     def _settle(self, done: asyncio.Future[int]) -> None:
         self._unconfirmed.discard(done)
-        # Retrieved here, so that asyncio does not log it.
+        # Marks the exception as retrieved, so that asyncio does not log it.
         if not done.cancelled():
             done.exception()
 
 
 def _merge(known: dict[_K, Receipt], place: _K, receipt: Receipt) -> None:
-    """Watermarks are maxima."""
-    there = known.setdefault(place, receipt)
-    there.delivered_seq = max(there.delivered_seq, receipt.delivered_seq)
-    there.read_seq = max(there.read_seq, receipt.read_seq)
+    """Add a receipt to those of the same place, as the maxima of both."""
+    merged = known.setdefault(place, receipt)
+    merged.delivered_seq = max(merged.delivered_seq, receipt.delivered_seq)
+    merged.read_seq = max(merged.read_seq, receipt.read_seq)
 
 
 async def announce_gateway(producer: Producer, ordinal: int) -> GatewayIdentity:
-    """Write the start record; its offset is the epoch of this gateway. Raises BrokerUnavailable."""
+    """Write the start record. Its offset is the epoch of this gateway. Raises BrokerUnavailable."""
     event = GatewayEvent(gateway=ordinal, state=GatewayEvent.STATE_STARTED)
     return GatewayIdentity(ordinal, await producer.produce(GATEWAYS, 0, [_gateway_record(event)]))
 
 
 async def say_goodbye(producer: Producer, identity: GatewayIdentity) -> None:
-    """Write the goodbye record: the epoch ends. Raises BrokerUnavailable."""
+    """Write the goodbye record, which ends the epoch. Raises BrokerUnavailable."""
     event = GatewayEvent(gateway=identity.ordinal, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=identity.epoch)
     await producer.produce(GATEWAYS, 0, [_gateway_record(event)])
 

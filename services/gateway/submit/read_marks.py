@@ -1,4 +1,4 @@
-"""REST read marks: published, and answered when the tables hold them (G8: no read after the answer shows less)."""
+"""Read marks of REST calls. The answer is sent when the mark is stored, so that no later read shows less (G8)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,23 +8,23 @@ from tidings.errors import BrokerUnavailable, Refused
 from tidings.store.rows import ReceiptRow
 from tidings.wire.receipts_pb2 import Receipt
 
-# As for calls that wait for the log (PROTOCOL).
+# The same time as for other calls that wait for Kafka (PROTOCOL).
 WAIT_S = 5.0
-# Receipts gathers for up to 250 ms. With these waits a mark that takes so long is found after four reads.
+# The receipts service gathers for up to 250 ms. With these waits a mark that takes so long is found by the fourth read.
 _FIRST_LOOK_S = 0.04
 _LOOK_EVERY_S = 1.0
-# Places of one user. Equal marks wait as one, and a client that reads on does not need the answer of the mark before.
+# Waiting marks of one user. Equal marks share an entry, and a client that reads on does not need the earlier answers.
 MAX_OF_USER = 8
 
-# The stored watermarks of a user in a session, zeros where there are none; raises StoreUnavailable.
+# Returns the stored watermarks of a user in a session, or zeros. Raises StoreUnavailable.
 ReadWatermarks = Callable[[str, str], Awaitable[ReceiptRow]]
 
 
 class ReadMarks:
-    """Bounded: each mark that waits reads a row about eleven times in its 5 s. Equal ones wait as one."""
+    """The number of waiting marks is bounded, because each reads a row about eleven times within 5 s."""
 
     def __init__(self, publisher: Publisher, watermarks: ReadWatermarks, max_waiting: int) -> None:
-        """`watermarks` is asked again until it shows the mark."""
+        """`watermarks` is called until its result covers the mark."""
         self._publisher = publisher
         self._watermarks = watermarks
         self._max_waiting = max_waiting
@@ -33,9 +33,9 @@ class ReadMarks:
         self._count = 0
 
     async def move(self, session_id: str, user_id: str, read_seq: int) -> ReceiptRow:
-        """The stored watermarks, which hold `read_seq`; a mark that is stored already is not published again.
+        """Store a read mark, and return the stored watermarks. A mark that is stored already is not published.
 
-        Raises Refused: `timeout` after 5 s, `unavailable` where the log does not take it or too many wait.
+        Raises Refused: `timeout` after 5 s, and `unavailable` if Kafka does not confirm the mark or too many wait.
         """
         waiting = self._waiting.get(user_id, {})
         task = waiting.get((session_id, read_seq))
@@ -44,7 +44,7 @@ class ReadMarks:
             if stored.read_seq >= read_seq:
                 return stored
             task = self._begin(session_id, user_id, read_seq)
-        # A caller that disconnects must not cancel the answer of the others.
+        # Shielded, because a cancelled caller must not cancel the wait of others.
         return await asyncio.shield(task)
 
     def _begin(self, session_id: str, user_id: str, read_seq: int) -> "asyncio.Task[ReceiptRow]":
@@ -53,7 +53,7 @@ class ReadMarks:
         if place in waiting:
             return waiting[place]
         if self._count >= self._max_waiting or len(waiting) >= MAX_OF_USER:
-            raise Refused("unavailable", "too many read marks wait for their answer here; try again")
+            raise Refused("unavailable", "too many read marks wait for an answer at this gateway; retry")
         self._waiting[user_id] = waiting
         task = waiting[place] = asyncio.create_task(self._stored(session_id, user_id, read_seq))
         self._count += 1
@@ -75,7 +75,7 @@ class ReadMarks:
                 await self._publish(Receipt(session_id=session_id, user_id=user_id, read_seq=read_seq))
                 return await self._until_stored(session_id, user_id, read_seq)
         except TimeoutError:
-            text = "the read mark was not stored within 5 s; it may be later, repeat the call to be sure"
+            text = "the read mark was not stored within 5 s and may be stored later; repeat the call to check"
             raise Refused("timeout", text) from None
 
     async def _publish(self, receipt: Receipt) -> None:

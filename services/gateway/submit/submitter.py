@@ -1,4 +1,4 @@
-"""The one way by which a command is published, from a WebSocket or from REST: rates, blocks, log."""
+"""Checks rate limits and block lists of a command, from a WebSocket or REST, and publishes it."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -18,7 +18,7 @@ from tidings.wire.inbound_pb2 import Command
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The sender, and where the answer goes."""
+    """The sender, and the connection that gets the answer."""
 
     user_id: str
     connection_id: str
@@ -26,7 +26,7 @@ class Caller:
 
 
 class Submitter:
-    """Checks what needs memory or tables, then publishes."""
+    """Makes the checks that need memory or tables, then publishes."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Submitter:
         self._clock = clock
 
     async def post(self, caller: Caller, draft: Draft, on_unknown: Callable[[], None]) -> None:
-        """Publish a message; raises Refused when nothing was published. `on_unknown` when the log does not confirm."""
+        """Publish a message. Raises Refused if nothing was published. `on_unknown`: Kafka does not confirm it."""
         await self.command(caller, command_of(caller.user_id, draft), 1, on_unknown)
 
     async def command(self, caller: Caller, command: Command, weight: int, on_unknown: Callable[[], None]) -> None:
-        """Publish any command, which counts as `weight` messages of its sender; otherwise as `post`."""
+        """Publish any command, which counts as `weight` messages of its sender. Otherwise as `post`."""
         try:
             self._rates.take(caller.user_id, weight, self._clock.monotonic_ms())
             await self._look_at_blocks(command)
@@ -61,7 +61,7 @@ class Submitter:
             raise
 
     def wait_ms(self, user_id: str, messages: int) -> int:
-        """How long until so many more messages are taken, beside those that were refused last."""
+        """The wait until so many more messages are accepted, after the waits of earlier refused calls."""
         return self._rates.wait_ms(user_id, messages, self._clock.monotonic_ms())
 
     async def _look_at_blocks(self, command: Command) -> None:
@@ -82,16 +82,16 @@ class Submitter:
             if other == user_id or not await self._blocks.blocks(other, user_id):
                 continue
             if not await self._is_stored(command):
-                raise Refused("user_blocked", "this user does not take messages from you")
+                raise Refused("user_blocked", "this user does not accept messages from you")
 
     async def _blocking(self, user_id: str, others: Collection[str]) -> list[str]:
-        """The others that block the user. Their lists are read at the same time, so that few reads are made."""
+        """The other users that block the user. Their lists are read concurrently, so that few batches are needed."""
         others = [other for other in others if other != user_id]
         answers = await asyncio.gather(*(self._blocks.blocks(other, user_id) for other in others))
         return [other for other, is_blocking in zip(others, answers, strict=True) if is_blocking]
 
     async def _is_stored(self, command: Command) -> bool:
-        """A repeat of a stored message is acked, whatever rights have changed since (PROTOCOL, Ids)."""
+        """Whether the message is stored: a repeat is acked, even if its sender is blocked by now (PROTOCOL, Ids)."""
         made_ms = ids.uuid7_time_ms(command.client_msg_id)
         month = 0 if made_ms is None else ids.month_of(made_ms)
         wanted = {KeyBucket(command.session_id, month, 0): [(command.sender_id, command.client_msg_id)]}

@@ -1,4 +1,4 @@
-"""Acks and reads of clients on their way to the log. A membership is remembered for these alone, and for 4 s."""
+"""Acks and reads of clients on their way to Kafka. Only they use cached memberships, for at most 4 s."""
 
 from collections.abc import Mapping
 
@@ -14,52 +14,54 @@ from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 from tidings.wire.receipts_pb2 import Receipt
 
-# A watermark of a member removed seconds ago reveals nothing, and a table read per ack would cost more than the ack.
+# A watermark of a recently removed member reveals nothing, and a table read per ack would cost more than the ack.
 MAX_AGE_MS = 4_000
 MAX_MEMBERS = 50_000
 
 
-# By session, up to which seq a claim counts; None where the tables are needed and do not answer. Strangers have none.
+# By session, the seq up to which a claim counts. None if the tables are needed and unavailable. Sessions that the user
+# is not a member of have no entry.
 Bounds = Mapping[str, int | None]
 
 
 class WatermarkMoves:
-    """What is certain is moved at once, the rest after a `look`."""
+    """Publishes claims that certainly count at once, and others after a `look`."""
 
     def __init__(self, publisher: Publisher, memberships: Memberships, sessions: SessionReads, clock: Clock) -> None:
-        """Nothing is remembered."""
+        """No membership is cached yet."""
         self._publisher = publisher
         self._memberships = memberships
         self._sessions = sessions
         self._clock = clock
-        # Until when a user counts as a member, in ms.
+        # By (user, session), the time in ms until which the user counts as a member.
         self._members: LRUCache[tuple[str, str], int] = LRUCache(MAX_MEMBERS)
 
     def is_certain(self, user_id: str, session_id: str, seq: int) -> bool:
-        """Whether the claim counts as it is, without a look."""
+        """Whether the claim counts unchanged, without a `look`."""
         return seq <= self.known_head(user_id, session_id)
 
     def known_head(self, user_id: str, session_id: str) -> int:
-        """Up to where a claim counts without a look: 0 for users that are not known to be members."""
+        """The seq up to which a claim counts without a `look`; 0 for a user without a cached membership."""
         is_known = self._is_known(user_id, session_id, self._clock.monotonic_ms())
         return self._sessions.known_heads.get(session_id) if is_known else 0
 
     async def look(self, user_id: str, claims: Mapping[str, int]) -> Bounds:
-        """Where the user is (or was within 4 s) a member, the claimed seq, or the head if that is lower.
+        """For each session of which the user is a member (or was within 4 s), the claimed seq or the head if lower.
 
-        The head of now, not that of when receipts comes to it: what is stored later is not claimed. Whether the head
-        is asked for shows in the time, so non-members are refused before it (G11). Does not raise StoreUnavailable.
+        The current head bounds a claim, so that it does not cover messages that are stored later. Memberships are
+        checked before heads are read, because the response time would reveal a head to non-members (G11). Does not
+        raise StoreUnavailable.
         """
         bounds = await self._of_members(user_id, claims)
         if beyond := self._beyond(bounds):
-            # After a start of the gateway: clients that connect again repeat what is stored mostly.
+            # After a start of the gateway, most reconnecting clients repeat watermarks that are stored.
             await self._sessions.learn_heads_of_marks(user_id, beyond)
             beyond = self._beyond(bounds)
         if not beyond:
             return bounds
         try:
             heads, unread = await self._sessions.readable_head_seqs(beyond)
-            # Again: a member removed before this head was read must not get it (G10).
+            # Checked again, because a member removed before this head was read must not get it (G10).
             members = await self._memberships.check_many(user_id, beyond)
         except StoreUnavailable:
             return {**bounds, **dict.fromkeys(beyond)}
@@ -75,7 +77,7 @@ class WatermarkMoves:
         return [name for name, seq in bounds.items() if seq is not None and seq > known_heads.get(name)]
 
     def move(self, user_id: str, move: MoveWatermark, bound: int | None) -> None:
-        """Publish soon what is within the bound, which is None for strangers; raises Refused."""
+        """Publish the claim up to the bound within GATHER_S. Raises Refused if the bound is None (not a member)."""
         if bound is None:
             raise session_not_found()
         delivered_seq, read_seq = min(move.delivered_seq, bound), min(move.read_seq, bound)

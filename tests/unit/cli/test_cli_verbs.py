@@ -161,4 +161,4 @@ def test_an_id_of_dots_alone_is_a_misuse(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], dots: str
 ) -> None:
     assert run(monkeypatch, *(argument.format(dots) for argument in arguments)) == 2
-    assert re.search(r"is no (user id|session id|group)", " ".join(capsys.readouterr().err.split()))
+    assert re.search(r"is not a valid (user id|session id|group id)", " ".join(capsys.readouterr().err.split()))

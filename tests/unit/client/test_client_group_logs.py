@@ -419,7 +419,7 @@ def test_groups_do_not_ask_for_history_again_all_at_once() -> None:
 
 def test_without_the_inbox_s_word_the_log_goes_on_where_history_begins() -> None:
     device = resumed(Cursor(0, {GROUP: 3}))
-    for _ in range(groups.HOLES_BELIEVED):
+    for _ in range(groups.GAPS_ACCEPTED):
         device.take(device.core.history(device.now_ms, GROUP, [message(GROUP, 9)], False))
     assert device.positions == [(GROUP, 9)]
 

@@ -123,7 +123,7 @@ def test_a_segment_stays_one_segment(text: str) -> None:
 
 
 def test_an_invalid_id_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="not of dots alone") as caught:
+    with pytest.raises(ValueError, match="not only dots") as caught:
         checked_user("..")
     assert isinstance(caught.value, TidingsError)
 

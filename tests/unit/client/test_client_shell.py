@@ -531,7 +531,7 @@ async def test_a_body_that_json_cannot_hold_fails_by_itself_and_the_client_goes_
     outbox = FileOutbox(tmp_path / "outbox") if is_kept_in_a_file else None
     async with asyncio.timeout(20), Client(server.url, "alice", outbox=outbox) as alice:
         sent = await alice.send_body("custom", {"type": "t", "data": data}, to="bob")
-        with pytest.raises(SendFailed, match="invalid_body: JSON cannot hold it"):
+        with pytest.raises(SendFailed, match="invalid_body: JSON cannot represent the message"):
             await sent.acked()
         assert (await (await alice.send("still here", to="bob")).acked()).seq == 1
 

@@ -147,7 +147,7 @@ async def test_a_text_that_is_no_token_may_be_another_next_time(text: str) -> No
     async def provide() -> str:
         return text
 
-    with pytest.raises(Unreachable, match="returned no token"):
+    with pytest.raises(Unreachable, match="not a token"):
         await Tokens(provide).get()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.gateway.submit.read_marks import MAX_OF_USER, WAIT_S, ReadMarks
 from tests.unit.gateway.group_deployment import Deployment, deployed
-from tests.unit.hazards.simulation import simulated
+from tests.simulation.virtual_time import simulated
 from tidings.errors import BrokerUnavailable, Refused
 from tidings.store.rows import ReceiptRow
 from tidings.wire.receipts_pb2 import Receipt

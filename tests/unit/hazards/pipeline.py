@@ -10,7 +10,7 @@ from services.fanout.presence_reader import PresenceReader
 from services.persister.worker import PersisterStage
 from services.receipts.worker import ReceiptsStage
 from tests.unit.hazards.owners import Owner, Ports, Witness
-from tests.unit.hazards.simulation import SimulatedClock
+from tests.simulation.virtual_time import VirtualClock
 from tests.unit.persister.builders import command
 from tidings import ids, topics
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
@@ -60,7 +60,7 @@ class Pipeline:
     def __init__(
         self, sizes: TopicSizes, log_faults: LogFaults | None = None, store_faults: StoreFaults | None = None
     ) -> None:
-        self.clock = SimulatedClock()
+        self.clock = VirtualClock()
         self.sizes = sizes
         self.broker = MemoryBroker(self.clock, log_faults)
         self.store = MemoryStore(self.clock, store_faults)

@@ -8,7 +8,7 @@ from services.fanout.deliver_worker import DeliverStage
 from tests.unit.hazards.checking import check, inboxes_of
 from tests.unit.hazards.owners import Owner, produces_to, second, slow, writes_of
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
-from tests.unit.hazards.simulation import simulated
+from tests.simulation.virtual_time import simulated
 from tidings import ids
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory_faults import Faults as LogFaults

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.hazards.owners import produces_to, writes_of
 from tests.unit.hazards.pipeline import Pipeline, pipeline
-from tests.unit.hazards.simulation import simulated
+from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
 from tidings.broker.memory_faults import Faults as LogFaults

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.hazards.owners import produces_to, writes_of
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tests.unit.hazards.simulation import simulated
+from tests.simulation.virtual_time import simulated
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import DeliveredRow, ReadRow

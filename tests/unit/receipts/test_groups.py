@@ -1,16 +1,16 @@
-"""Crews in memory over the tables: as of which seq they are read, and what happens while they are."""
+"""The receipts of groups in memory over the tables: as of which seq they are read, and what happens while they are."""
 
 import asyncio
 from collections.abc import Iterable
 
 import pytest
 
-from services.receipts.crews import Crew
+from services.receipts.group_receipts import GroupReceipts
 from services.receipts.groups import Groups
 from services.receipts.merge import Claim
-from tests.unit.hazards.simulation import SimulatedClock, simulated
+from tests.simulation.virtual_time import VirtualClock, simulated
 from tests.unit.hazards.test_group_counts_hazards import held_up
-from tests.unit.receipts.test_crews import changed
+from tests.unit.receipts.test_group_receipts import changed
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, GroupRow, MemberRow, ReadRow
@@ -27,26 +27,26 @@ def group(as_of_seq: int, members: int, session_id: str = "g:1") -> GroupRow:
 
 
 async def tables(*rows: GroupRow | MemberRow | ReadRow) -> MemoryStore:
-    store = MemoryStore(SimulatedClock())
+    store = MemoryStore(VirtualClock())
     await store.write([TaggedRow(0, row) for row in rows])
     return store
 
 
-async def read(groups: Groups, session_id: str = "g:1") -> Crew:
-    """The crew, when it has been read."""
-    groups.crew(session_id)
+async def read(groups: Groups, session_id: str = "g:1") -> GroupReceipts:
+    """The receipts of the group, when they have been read."""
+    groups.receipts(session_id)
     await asyncio.sleep(1)
-    crew = groups.crew(session_id)
-    assert crew is not None
-    return crew
+    receipts = groups.receipts(session_id)
+    assert receipts is not None
+    return receipts
 
 
 async def being_read(store: MemoryStore, call: str, seen_seq: int) -> tuple[Groups, asyncio.Event]:
-    """A crew of a group seen up to this seq, whose reading waits at the call for the event."""
+    """The receipts of a group seen up to this seq, whose reading waits at the call for the event."""
     groups, answers = Groups(store), asyncio.Event()
     held_up(store, call, answers)
     groups.see(said(seen_seq))
-    assert groups.crew("g:1") is None
+    assert groups.receipts("g:1") is None
     await asyncio.sleep(1)
     return groups, answers
 
@@ -132,9 +132,9 @@ async def test_a_crew_that_had_to_make_room_is_read_again_with_all_that_is_store
     groups = Groups(store, most_members=5)
     for name in ("g:1", "g:2", "g:1"):
         groups.see(said(7, name))
-        crew = await read(groups, name)
-        assert crew.watermarks.keys() == {"alice", "bob", "carl"}
-    assert crew.counts({7: "alice"})["alice"][0].read == 1
+        receipts = await read(groups, name)
+        assert receipts.watermarks.keys() == {"alice", "bob", "carl"}
+    assert receipts.counts({7: "alice"})["alice"][0].read == 1
     assert store.calls["receipt_page"] == 3
 
 
@@ -144,7 +144,7 @@ async def test_a_watermark_that_is_stored_while_those_of_all_are_read_counts() -
     groups, answers = Groups(store), asyncio.Event()
     held_up(store, "receipt_page", answers)
     groups.see(said(2))
-    assert groups.crew("g:1") is None
+    assert groups.receipts("g:1") is None
     await asyncio.sleep(1)
     groups.raise_to(("g:1", "bob"), 2, 2)
     answers.set()
@@ -167,15 +167,15 @@ async def test_tables_that_do_not_answer_are_asked_again_and_whatever_else_goes_
     store = await tables(*ROWS)
     groups = Groups(store)
     store.stall()
-    assert groups.crew("g:1") is None
+    assert groups.receipts("g:1") is None
     await asyncio.sleep(1)
     store.heal()
     assert (await read(groups)).watermarks.keys() == {"alice"}
     del store._partitions
-    assert groups.crew("g:2") is None
+    assert groups.receipts("g:2") is None
     await asyncio.sleep(1)
     with pytest.raises(AttributeError):
-        groups.crew("g:2")
+        groups.receipts("g:2")
 
 
 @simulated

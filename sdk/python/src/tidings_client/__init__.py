@@ -1,4 +1,4 @@
-"""Client library of Tidings: send with retry, receive each message exactly once in order, resume after anything.
+"""Client library of Tidings: it retries sends, receives each message exactly once in order, and resumes.
 
 async with Client("ws://127.0.0.1:8080", token) as client:
     sent = await client.send("hello", to="bob")

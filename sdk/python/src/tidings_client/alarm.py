@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Alarm:
-    """Calls `ring` once at the time that was set last, by the clock of the event loop in milliseconds."""
+    """Calls `ring` once at the time that was set last. Times are milliseconds of the event loop's clock."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring

@@ -1,4 +1,4 @@
-"""The one schedule of repeats, for messages, connections and the history of groups alike."""
+"""The retry schedule of messages, connections and reads of group history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ JITTER = 0.2
 
 
 def delay_ms(repeat: int, jitter: float) -> int:
-    """Milliseconds before repeat number `repeat` (0, 1, 2 …): 2^i s ± 20 %, at most 30 s.
+    """Milliseconds before retry number `repeat` (0, 1, 2 …): 2^repeat s ± 20 %, at most 30 s.
     `jitter` lies in −1 … 1."""
     plain_ms = BASE_MS << min(repeat, 10)
     return min(MAX_MS, int(plain_ms * (1 + JITTER * jitter)))

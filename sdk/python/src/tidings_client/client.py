@@ -1,4 +1,4 @@
-"""The asyncio client: carries out what the core decides."""
+"""The asyncio client: it executes the effects that the core returns."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from tidings_client.server_time import ServerTime
 from tidings_client.socket import Socket, open_socket
 from tidings_client.tokens import TokenProvider, Tokens
 
-MAX_UNSETTLED = 10_000  # messages under way; `send` waits beyond it
-REFUSED_IDS = ("conflict", "clock_skew", "too_old")  # refusals of the id, and not of the message
+MAX_UNSETTLED = 10_000  # pending messages; above it `send` waits
+REFUSED_IDS = ("conflict", "clock_skew", "too_old")  # the server refused the id and not the message
 LEAVE_S = 5.0  # how long leaving waits for unanswered sends
 
 
 class Client:
-    """One device of one user: sends with retry, receives each message exactly once, resumes after anything.
+    """One device of one user: it retries sends, receives each message exactly once, and resumes after a restart.
 
-    Use it with `async with`; it connects in the background and keeps connected. `url` is any address of the
-    server (`ws://host:port`, `http://host:port`, with or without `/v1/ws`); `token` a JWT, or an async
-    function that returns one and is asked again before it ends or when it is refused.
-    `device_id` belongs to the cursor in `cursors`: the same pair resumes where it stopped. A device without
-    a cursor begins with everything in its inbox or, with `from_live`, with what comes after connecting.
+    Use it with `async with`. It connects in the background and reconnects. `url` is any address of the server
+    (`ws://host:port`, `http://host:port`, with or without `/v1/ws`). `token` is a JWT or an async function that
+    returns one. The client calls it again before the token expires or when the server refuses it.
+    `device_id` belongs to the cursor in `cursors`: the same pair resumes where it stopped. A device without a cursor
+    starts at the beginning of its inbox or, with `from_live`, with the messages after connecting.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Client:
         self._url = ws_url_of(url)
         self._time = ServerTime()
         self._tokens = Tokens(token, self._time)
-        self._token = ""  # of the connection, the last that was sent
+        self._token = ""  # the last one sent on the connection
         self._rest = Rest(http_url_of(url), self._tokens, server_time=self._time)
         ids = MessageIds(secrets.randbits)
         self._core = Core(
@@ -79,7 +79,7 @@ class Client:
         self._from_live = from_live
         self._own = OwnMessages(self._keeper)
         self._make_id: Callable[[], str] = lambda: ids.make(self._time.now_ms())
-        # Calls by REST, which raise ApiError and Unreachable; `Rest` says what each does.
+        # REST calls; they raise ApiError and Unreachable. `Rest` documents them.
         self.groups = GroupCalls(self._rest, self._make_id, self._own_id)
         self.sessions, self.all_sessions = self._rest.sessions, self._rest.all_sessions
         self.session, self.receipts = self._rest.session, self._rest.receipts
@@ -117,7 +117,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Leave at once: last acks, the cursor, and the socket. What is not stored yet stays in the outbox."""
+        """Stop at once: send the last acks, save the cursor, close the socket. Unsent messages stay in the outbox."""
         if self._stopped is None:
             self._apply(self._core.stop())
         self._keeper.close()
@@ -130,7 +130,7 @@ class Client:
         await self._rest.close()
 
     async def connected(self) -> Self:
-        """Waits until the client is signed in. Raises Stopped when it never will be."""
+        """Wait until the client is signed in. Raises Stopped if the client has stopped."""
         await self._until(lambda: self._core.link is Link.READY)
         return self
 
@@ -139,7 +139,7 @@ class Client:
 
     @property
     def user_id(self) -> str:
-        """Whom the token names; empty before the first connection."""
+        """The user that the token names; empty before the first connection."""
         return self._core.user_id
 
     @property
@@ -154,14 +154,14 @@ class Client:
     # -- sending -----------------------------------------------------------------------------------
 
     async def send(self, text: str, **address: Unpack[Address]) -> SentMessage:
-        """Sends a text message; returns as soon as the outbox holds it. See `send_body`."""
+        """Send a text message. Returns as soon as the outbox holds it. Waits and raises as `send_body` does."""
         return await self.send_body("text", {"text": text}, **address)
 
     async def send_body(self, kind: str, body: dict[str, Any], **address: Unpack[Address]) -> SentMessage:
-        """Sends a message of any kind (PROTOCOL, Message). Messages of one client are tried in the order of
-        these calls; one above the server's limit (64 KiB as a frame) fails with `too_large` and is not tried, one
-        that JSON cannot hold, or that nests too deep, with `invalid_body`. Waits while 10,000 are under way.
-        Raises Stopped, InvalidId, ValueError for an id that is being sent already, OSError if it cannot be kept."""
+        """Send a message of any kind (PROTOCOL, Message). Messages are tried in the order of these calls. A message
+        above the server's limit (64 KiB as a frame) fails with `too_large` before it is tried. One that JSON cannot
+        represent, or that nests too deep, fails with `invalid_body`. Waits while 10,000 messages are pending. Raises
+        Stopped, InvalidId, ValueError if the id is being sent already, and OSError if the outbox cannot store it."""
         draft = draft_of(kind, body, address, self._make_id, is_untried=self._time.known_ms is None)
         await self._until(lambda: self._own.under_way < MAX_UNSETTLED)
         if self._own.is_under_way(draft.client_msg_id):
@@ -169,13 +169,14 @@ class Client:
         return await self._compose(draft)
 
     def unsent(self) -> list[Unsent]:
-        """Every message that is not stored: failed ones, then pending ones, each in the order of composing. With a
-        `FileOutbox` also those of earlier processes. A failed one stays until it is sent again or discarded."""
+        """Every message that is not stored: failed ones, then pending ones, each in the order of composing. A
+        `FileOutbox` also has those of earlier processes. A failed message stays until `resend` or `discard`."""
         return list(self._own.unsent())
 
     async def resend(self, client_msg_id: str) -> SentMessage:
-        """Sends a failed message again: under its id, so that one whose outcome was unknown is stored once; under
-        a new one, if its id was refused. KeyError if no such message has failed; otherwise as `send_body`."""
+        """Send a failed message again. It keeps its id, so that the server stores it once if the outcome was unknown.
+        It gets a new id if the server refused the old one. Raises KeyError if no such message has failed, and
+        otherwise as `send_body` does."""
         await self._until(lambda: self._own.under_way < MAX_UNSETTLED)
         failed = self._own.failed(client_msg_id)
         handle = self._own.handle(client_msg_id)
@@ -187,7 +188,7 @@ class Client:
         return handle
 
     def discard(self, client_msg_id: str) -> None:
-        """Forgets a failed message, in the outbox, too. Repeating is harmless."""
+        """Forget a failed message, also in the outbox. Safe to repeat."""
         self._own.discard(client_msg_id)
 
     async def _compose(self, draft: Draft) -> SentMessage:
@@ -201,7 +202,7 @@ class Client:
 
     async def _submitted(self, draft: Draft, kept: asyncio.Future[None]) -> None:
         kept.add_done_callback(partial(self._kept, draft))
-        await asyncio.shield(kept)  # a cancelled caller has sent its message all the same
+        await asyncio.shield(kept)  # if the caller is cancelled, the message is sent all the same
 
     def _kept(self, draft: Draft, kept: asyncio.Future[None]) -> None:
         if kept.cancelled() or kept.exception() is not None:
@@ -220,11 +221,11 @@ class Client:
     # -- receiving ---------------------------------------------------------------------------------
 
     def messages(self, *, settle: bool = True) -> AsyncIterator[Message]:
-        """Every message of the user's sessions, their own included, each exactly once and in the order of
-        its session, without end. From the first call on; nothing is delivered to a client that never asks.
+        """Every message of the user's sessions, own ones included, each exactly once and in the order of its
+        session. The client delivers nothing before the first call, and the iterator never ends by itself.
 
-        Asking for the next message says that the last one is done, and lets the cursor pass it. With
-        `settle=False` only `settle(message)` says so. Raises Stopped (Replaced, NotAuthorized) at the end.
+        Taking the next message settles the last one, so that the cursor passes it. With `settle=False` only
+        `settle(message)` does that. Raises Stopped (Replaced, NotAuthorized) when the client stops.
         """
         self._apply(self._core.open(self._now_ms()))
         return self._messages(settle)
@@ -234,22 +235,22 @@ class Client:
             yield await self._incoming.take(settle=settle)
 
     def settle(self, message: Message) -> None:
-        """The application is done with a message; after a restart it does not come again."""
+        """The application has handled a message, so it is not delivered again after a restart."""
         self._incoming.settle(message)
 
     def mark_read(self, session_id: str, seq: int, *, even_unseen: bool = False) -> None:
-        """The user has read the session up to `seq`. Cumulative; repeated on later connections.
+        """The user has read the session up to `seq`. Cumulative, and repeated on later connections.
 
-        It is said once all before it was had by this or another device: shown, or fetched with `history`. So a
-        device that began in the middle makes nothing read that was never there to be read. `even_unseen` says it at
-        once, for a user who dismisses what came before.
+        The client sends the watermark once some device of the user has received every message before `seq`, by
+        `messages` or `history`. So a device that started in the middle marks nothing as read that no device has
+        shown. `even_unseen` sends it at once, for a user who dismisses earlier messages.
         """
         checked_session(session_id)
         self._apply(self._core.mark_read(self._now_ms(), session_id, checked_seq(seq), even_unseen=even_unseen))
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens, from now on: StatusChanged and IdChanged of own messages, WatermarksMoved, CountsMoved,
-        LinkChanged, Complaint. Ends when the client stops. A reader 1,000 behind loses the oldest."""
+        """Events from now on: StatusChanged and IdChanged of own messages, WatermarksMoved, CountsMoved, LinkChanged,
+        Complaint. Ends when the client stops. A reader that is 1,000 events behind loses the oldest ones."""
         reader = self._events.join()
         try:
             while self._stopped is None or not reader.empty():
@@ -263,8 +264,8 @@ class Client:
     async def history(
         self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
     ) -> HistoryPage:
-        """Ascending by seq; the newest, if neither end is given. This device has had what it fetches, so that it
-        counts as delivered once nothing before it is missing."""
+        """A page of messages, ascending by seq; the newest ones if neither end is given. Fetched messages count as
+        received by this device, so they become *delivered* once no earlier message is missing."""
         page = await self._rest.history(session_id, before_seq=before_seq, after_seq=after_seq, limit=limit)
         if page.messages:
             ends = page.messages[0].seq, page.messages[-1].seq
@@ -301,9 +302,9 @@ class Client:
             case effects.FetchHistory() | effects.FetchWatermarks() | effects.FetchOwnMarks() | effects.FetchCounts():
                 self._spawn(self._fetcher.answer(effect))
             case _:
-                self._tell(effect)
+                self._emit(effect)
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         if isinstance(event, effects.StatusChanged):
             self._own.moved(event)
         self._events.put(event)
@@ -339,7 +340,7 @@ class Client:
     async def _listen(self, socket: Socket) -> None:
         async for batch in socket.received():
             for frame in batch:
-                if self._socket is not socket:  # we have hung up; what still comes is another time's
+                if self._socket is not socket:  # the client has closed it; later frames are ignored
                     return
                 if isinstance(frame, Welcome):
                     self._time.learn(frame.server_time)
@@ -392,6 +393,6 @@ class Client:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and self._stopped is None:  # a disk, a token provider, or a mistake of ours
+        if error is not None and self._stopped is None:  # from a disk, a token provider, or a bug of this library
             self._stop(Stopped(f"{type(error).__name__}: {error}"), error)
             self._apply(self._core.stop())

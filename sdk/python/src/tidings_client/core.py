@@ -1,8 +1,8 @@
 """The client without its socket: frames and ticks in, effects out.
 
-Pure: no clock, no chance, no I/O. `now_ms` is any clock in milliseconds that does not go back; `jitter`
-answers a number in −1 … 1. Rules: PROTOCOL. One `Core` lives as long as its client, through every
-connection; it owns the order of the parts: sending, receiving, acks.
+Pure: no clock, no randomness, no I/O. `now_ms` is any clock in milliseconds that does not go back. `jitter`
+returns a number in −1 … 1. Rules: PROTOCOL. One `Core` lives as long as its client, across all connections.
+It calls its parts (sending, receiving, acks) in a fixed order.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from tidings_client.receipts import Receipts
 from tidings_client.receiving import Receiving
 from tidings_client.sending import Outgoing
 
-SIGN_IN_MS = 10_000  # twice the 5 s in which the server wants the hello
-RENEW_BEFORE_MS = 60_000  # ahead of a token's end, or in the last quarter of a shorter life
-RENEW_AFTER_MS = 1_000  # at the earliest: a provider may go on handing out a token that has ended
+SIGN_IN_MS = 10_000  # twice the 5 s that the server waits for the hello
+RENEW_BEFORE_MS = 60_000  # before a token expires; a token of less than 4 min is renewed in its last quarter
+RENEW_AFTER_MS = 1_000  # at the earliest, because a provider may keep returning an expired token
 RENEW_AGAIN_MS = 5_000  # after a renewal that failed
-REFUSALS = 3  # fresh tokens refused one after the other before the client gives up …
-PATIENCE_MS = 30_000  # … and not before: a token's signer may be ahead of the server by so much
+REFUSALS = 3  # fresh tokens refused in a row before the client stops …
+PATIENCE_MS = 30_000  # … and at least this long, because the clock of a token's signer may be ahead by so much
 
 
 class Core:
-    """One device of one user. Every method answers with the effects to carry out, in order."""
+    """One device of one user. Every method returns the effects to execute, in order."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Core:
         *,
         renewable_token: bool = True,
     ) -> None:
-        """`make_id` answers an id of a time; None: ids stay as they are, also where the server refuses them."""
+        """`make_id` returns an id for a time. With None, ids never change, even if the server refuses them."""
         self.link = Link.OFFLINE
         self.user_id = ""
         self._device_id = device_id
@@ -75,28 +75,28 @@ class Core:
         self._renew_at_ms: int | None = None
         self._leave_at_ms: int | None = None
 
-    # -- what the application does ---------------------------------------------------------------
+    # -- called for the application ----------------------------------------------------------------
 
     def start(self, cursor: Cursor | None, *, from_live: bool = False) -> list[Effect]:
-        """`cursor`: where this device stopped. None: it is new, and begins with all of its inbox or,
-        with `from_live`, with what comes after the first connection."""
+        """Connect. `cursor` is where this device stopped. None: a new device, which starts at the beginning of its
+        inbox or, with `from_live`, at the first `live`."""
         self._receiving.restore(cursor, from_live=from_live)
         return list(self._connect())
 
     def open(self, now_ms: int) -> list[Effect]:
-        """The application begins to take messages."""
+        """The application starts to take messages."""
         return list(self._receiving.open(now_ms))
 
     def submit(self, now_ms: int, draft: Draft) -> list[Effect]:
-        """Send a message, now or when there is a connection. ValueError: its id is being sent already."""
+        """Send a message, now or once connected. Raises ValueError if its id is being sent already."""
         return list(self._outgoing.submit(now_ms, draft))
 
     def refuse(self, draft: Draft, fault: str) -> list[Effect]:
-        """A message that no frame can carry: failed before it was tried."""
+        """Fail a message that no frame can carry, before it is tried."""
         return list(self._outgoing.refuse(draft, fault))
 
     def recall(self, drafts: Iterable[Draft]) -> None:
-        """Messages that failed in an earlier process; they may still turn up."""
+        """Messages that failed in an earlier process. They may still be stored."""
         self._outgoing.recall(drafts)
 
     def kept(self, now_ms: int, client_msg_id: str) -> list[Effect]:
@@ -104,12 +104,12 @@ class Core:
         return list(self._outgoing.kept(now_ms, client_msg_id))
 
     def handled(self, now_ms: int, ticket: int) -> list[Effect]:
-        """The application is done with a delivery."""
+        """The application has handled a delivery."""
         return list(self._receiving.handled(now_ms, ticket))
 
     def mark_read(self, now_ms: int, session_id: str, seq: int, *, even_unseen: bool = False) -> list[Effect]:
-        """The user has read the session up to `seq`; said once all before it was had by some device of the user,
-        or with `even_unseen` at once."""
+        """The user has read the session up to `seq`. The frame is sent once some device of the user has received all
+        messages before it, or with `even_unseen` at once."""
         return list(self._claims.read(now_ms, session_id, seq, even_unseen=even_unseen))
 
     def had(self, now_ms: int, session_id: str, first_seq: int, last_seq: int) -> list[Effect]:
@@ -117,19 +117,19 @@ class Core:
         return list(self._claims.had(now_ms, session_id, first_seq, last_seq))
 
     def stop(self) -> list[Effect]:
-        """The application is leaving: last acks, the cursor, and the close."""
+        """The application stops the client: last acks, the cursor, and the close."""
         return list(self._stop())
 
-    # -- what the connection does ----------------------------------------------------------------
+    # -- called for the connection -----------------------------------------------------------------
 
     def connected(self, now_ms: int, token: str, expires_in_ms: int | None) -> list[Effect]:
-        """The socket is open. `expires_in_ms`: how long the token is good for; None: it does not say."""
+        """The socket is open. `expires_in_ms`: how long the token is valid; None if it does not expire."""
         self.link = Link.SIGNING_IN
         self._sign_in_by_ms = now_ms + SIGN_IN_MS
         return [LinkChanged(self.link), *self.token(now_ms, token, expires_in_ms)]
 
     def token(self, now_ms: int, token: str, expires_in_ms: int | None) -> list[Effect]:
-        """A token for this connection, the first or a newer one."""
+        """The first token of this connection, or a renewed one."""
         self._renew_at_ms = None
         if expires_in_ms is not None and self._renewable:
             last_ms = min(RENEW_BEFORE_MS, expires_in_ms // 4)
@@ -137,42 +137,42 @@ class Core:
         return [SendFrame(frames.Hello(token=token, device_id=self._device_id))]
 
     def token_failed(self, now_ms: int) -> list[Effect]:
-        """The answer to `RenewToken` where there was none to be had: asked for again, while this one holds."""
+        """The provider did not answer `RenewToken`. It is called again while the old token is valid."""
         if self.link is Link.READY:
             self._renew_at_ms = now_ms + RENEW_AGAIN_MS
         return []
 
     def closed(self, now_ms: int, code: int | None, reason: str) -> list[Effect]:
-        """The socket is gone, or (`code` None) could not be opened."""
+        """The socket is closed, or (`code` None) could not be opened."""
         return list(self._closed(now_ms, code, reason))
 
     def received(self, now_ms: int, frame: frames.ServerFrame) -> list[Effect]:
         return self._in_this_life(self._received(now_ms, frame))
 
-    # -- what the shell fetched --------------------------------------------------------------------
+    # -- answers to Fetch effects ------------------------------------------------------------------
 
     def history(self, now_ms: int, session_id: str, messages: Iterable[frames.Message], has_more: bool) -> list[Effect]:
         """The answer to `FetchHistory`."""
         return list(self._history(now_ms, session_id, tuple(messages), has_more))
 
     def history_ahead(self, now_ms: int, session_id: str) -> list[Effect]:
-        """The answer to `FetchHistory` where the session ends below what was asked for."""
+        """The answer to `FetchHistory` if the session's head is below `after_seq`."""
         return self._in_this_life(self._receiving.history_ahead(now_ms, session_id))
 
     def history_failed(self, now_ms: int, session_id: str, *, gone: bool) -> list[Effect]:
-        """`gone`: the session is closed to this user for good."""
+        """`FetchHistory` failed. `gone`: this user can no longer read the session."""
         return list(self._receiving.history_failed(now_ms, session_id, gone, self._jitter()))
 
     def watermarks(self, session_id: str, delivered_seq: int, read_seq: int) -> list[Effect]:
-        """The answer to `FetchWatermarks`, one call a session: the peer's watermarks."""
+        """The answer to `FetchWatermarks`, one call per session: the peer's watermarks."""
         return list(self._outgoing.receipts.watermarks(session_id, delivered_seq, read_seq))
 
     def own_marks(self, now_ms: int, session_id: str, delivered_seq: int, joined_seq: int) -> list[Effect]:
-        """The answer to `FetchOwnMarks`, one call a session."""
+        """The answer to `FetchOwnMarks`, one call per session."""
         return list(self._claims.stored(now_ms, session_id, delivered_seq, joined_seq))
 
     def own_marks_failed(self, session_id: str, *, gone: bool) -> None:
-        """`gone`: the session is closed to this user for good."""
+        """`FetchOwnMarks` failed. `gone`: this user can no longer read the session."""
         if gone:
             self._claims.forget(session_id)
         else:
@@ -188,7 +188,7 @@ class Core:
         return list(self._tick(now_ms))
 
     def next_tick_ms(self, now_ms: int) -> int | None:
-        """When `tick` has something to do next, unless something happens before."""
+        """When to call `tick` next. Any other call may change this time."""
         times = [
             self._connect_at_ms,
             self._sign_in_by_ms,
@@ -205,7 +205,7 @@ class Core:
     # ----------------------------------------------------------------------------------------------
 
     def _in_this_life(self, effects: Iterator[Effect]) -> list[Effect]:
-        """In another life of the deployment seqs are others, and so are watermarks of peers."""
+        """Run `effects`. Drop the peers' watermarks if another life of the deployment begins."""
         life, done = self._receiving.life, list(effects)
         if self._receiving.life != life:
             self._outgoing.receipts = Receipts()
@@ -249,13 +249,13 @@ class Core:
         self._connect_at_ms = now_ms + backoff.delay_ms(self._attempts, self._jitter())
         if self._leave_at_ms is None:
             self._attempts += 1
-        else:  # sent away: at the time that was told, or sooner where the connection ends before it
+        else:  # after `goaway`: at the time it gave, or sooner if the connection ended before
             self._connect_at_ms = min(self._connect_at_ms, self._leave_at_ms)
             self._leave_at_ms = None
 
     def _is_final(self, now_ms: int, code: int | None) -> bool:
-        """Replaced by a newer connection of this device, which must not be replaced in turn; or not
-        authorised, and no other token to be had."""
+        """True if the client must not reconnect. A newer connection of this device has replaced it, or the server
+        refuses every token."""
         if code == CLOSE_UNAUTHORIZED:
             self._refusals += 1
             if self._refused_since_ms is None:
@@ -314,7 +314,7 @@ class Core:
         yield from self._receiving.history(now_ms, session_id, messages, has_more)
 
     def _own(self, now_ms: int, message: frames.Message) -> Iterator[Effect]:
-        """A message of ours that comes back is stored, whether its ack has come or not."""
+        """An own message that the server sends is stored, even if its ack was lost."""
         if message.sender_id == self.user_id:
             yield from self._outgoing.stored(
                 now_ms, message.client_msg_id, message.session_id, message.seq, message.message_id
@@ -332,7 +332,7 @@ class Core:
         yield WatermarksMoved(session_id, frame.user_id, frame.delivered_seq, frame.read_seq)
 
     def _ask_for_statuses(self) -> Iterator[Effect]:
-        """Receipts are hints; after `live` those that were lost are asked for."""
+        """Fetch statuses after `live`, because receipts are hints and some may be lost."""
         newest = self._outgoing.receipts.newest_unread()
         direct = tuple(session_id for session_id in newest if not is_group(session_id))
         if direct:
@@ -342,7 +342,7 @@ class Core:
 
     def _welcome(self, now_ms: int, welcome: frames.Welcome) -> Iterator[Effect]:
         self._outgoing.server_time(now_ms, welcome.server_time)
-        if self.link is not Link.SIGNING_IN:  # a token renewed: the connection goes on as it was
+        if self.link is not Link.SIGNING_IN:  # the answer to a renewed token changes nothing else
             return
         self.link, self.user_id = Link.READY, welcome.user_id
         self._attempts = self._refusals = 0

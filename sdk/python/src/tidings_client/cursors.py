@@ -1,4 +1,4 @@
-"""Where a device keeps how far it has come. A cursor belongs to one user, one device, one deployment."""
+"""Storage of a device's cursor. A cursor belongs to one user, one device and one deployment."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class CursorStore(Protocol):
         ...
 
     async def save(self, cursor: Cursor) -> None:
-        """Keep it in place of the last one, wholly or not at all. OSError if that is not possible."""
+        """Replace the saved cursor atomically. Raises OSError if that is not possible."""
         ...
 
 
 class MemoryCursorStore:
-    """Forgets with the process; can be handed from one client to the next inside it."""
+    """Keeps the cursor in memory. Several clients of one process can use it, one after the other."""
 
     def __init__(self, cursor: Cursor | None = None) -> None:
         self.cursor = cursor
@@ -37,21 +37,21 @@ class MemoryCursorStore:
 
 
 class FileCursorStore:
-    """One small JSON file, replaced atomically: a kill -9 leaves the old cursor or the new one. Two processes that
-    save at the same time do so one after the other; the file holds the cursor that was saved last."""
+    """One small JSON file, replaced atomically: a kill -9 leaves the old cursor or the new one. A lock orders the
+    writes of two processes, and the file holds the cursor that was saved last."""
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
 
     async def load(self) -> Cursor | None:
-        """ValueError if the file is not a cursor: starting over silently would show everything again."""
+        """Raises ValueError if the file is not a cursor, because a silent restart would show every message again."""
         return await asyncio.to_thread(self._load)
 
     async def save(self, cursor: Cursor) -> None:
         await asyncio.to_thread(self._save, msgspec.json.encode(cursor))
 
     def _save(self, content: bytes) -> None:
-        """The lock is held for one write, so waiting for it is short. The fresh file beside has one name for all."""
+        """Write under the lock, because all processes use the same name for the temporary file. A wait is one write."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.with_name(self._path.name + ".lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -63,11 +63,11 @@ class FileCursorStore:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            raise ValueError(f"{self._path} is not a cursor file ({error}); remove it to start anew") from error
+            raise ValueError(f"{self._path} is not a cursor file ({error}); remove it to start over") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` in place of the file, durably and all at once."""
+    """Replace the file with `content`, durably and atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(path.name + ".new")
     with fresh.open("wb") as file:
@@ -79,7 +79,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """A rename, or a new file, is durable only with its folder."""
+    """Sync a folder, because a rename or a new file is durable only after its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

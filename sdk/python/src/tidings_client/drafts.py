@@ -1,4 +1,4 @@
-"""Messages before they are stored. Frozen; no behaviour but their frame."""
+"""Messages before they are stored, as frozen values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from tidings_client.ids import direct_session
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message as its author composed it, under an id that does not change while a try may have stored it.
-    `attempt` is the number of its next try, for the operator's eyes; above 1 an earlier process may have tried it.
-    `id_is_given`: the application chose the id, and it is never changed. `is_untried`: composed before the server's
-    time was known, and not tried since; the outbox learns of its end before the first try."""
+    """A message as its author composed it. Its id does not change once a try may have stored the message.
+
+    `attempt` is the number of the next try, for operators. Above 1 an earlier process may have tried the message.
+    `id_is_given`: the application chose the id, and the client never changes it.
+    `is_untried`: composed before the server's time was available, and not tried since. The outbox records the end of
+    this state before the first try."""
 
     client_msg_id: str
     kind: str
@@ -28,7 +30,7 @@ class Draft:
     is_untried: bool = False
 
     def session_of(self, user_id: str) -> str:
-        """The session it goes to when this user sends it."""
+        """The session of the message if this user sends it."""
         return self.session_id or direct_session(user_id, self.to or user_id)
 
     def frame(self, attempt: int) -> Send:
@@ -47,7 +49,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class FailedDraft:
-    """One that was given up; `code` and `reason` say why."""
+    """A message that the client no longer tries; `code` and `reason` give the cause."""
 
     draft: Draft
     code: str

@@ -1,9 +1,9 @@
-"""The echo user: whoever writes to it gets the text back, delivered and read.
+"""The echo user: it marks each message as read and sends its text back.
 
     python -m tidings_client.echo --url ws://127.0.0.1:8080 --dev-user echo
 
-Each message is echoed exactly once, through crashes and restarts: the reply's id is made from the message
-it answers, so that repeating it is safe, and the cursor passes a message only when its reply is stored.
+Each message is echoed exactly once, also across crashes and restarts. The id of a reply is derived from the message
+that it answers, so a repeat is stored once. The cursor passes a message only when its reply is stored.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 
 async def echo(client: Client) -> None:
-    """Answers until the client stops (raises Stopped in an ExceptionGroup), or until a reply fails for
-    reasons that may pass (SendFailed likewise): started again, it goes on with that message."""
+    """Answer messages until the client stops or a reply fails for a temporary reason. Raises an ExceptionGroup with
+    Stopped or SendFailed. After a restart it continues with the message that failed."""
     free = asyncio.Semaphore(REPLIES_AT_ONCE)
     async with asyncio.TaskGroup() as replies:
         async for message in client.messages(settle=False):
@@ -43,15 +43,15 @@ async def echo(client: Client) -> None:
 
 
 async def run(url: str, token: str | TokenProvider, cursors: CursorStore | None = None) -> None:
-    """The echo user on a server, until it is cancelled or has to stop."""
+    """Run the echo user on a server until it is cancelled or stops with an error."""
     async with Client(url, token, device_id=DEVICE_ID, cursors=cursors) as client:
         await client.connected()
-        log.info("%s echoes what is written to it", client.user_id)
+        log.info("%s echoes each message that it receives", client.user_id)
         await echo(client)
 
 
 async def _answer(client: Client, message: Message) -> None:
-    """Only text comes back: an uploaded file belongs to its sender."""
+    """Answer text messages only, because an uploaded file belongs to its sender."""
     if message.kind == "text":
         try:
             reply = await client.send(
@@ -64,16 +64,16 @@ async def _answer(client: Client, message: Message) -> None:
         except SendFailed as error:
             if error.code in UNKNOWN_OUTCOME:
                 raise
-            log.warning("%s/%d is not echoed: %s", message.session_id, message.seq, error)
+            log.warning("%s/%d cannot be echoed: %s", message.session_id, message.seq, error)
     client.settle(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tidings_client.echo", description="Answers each message with its text.")
     parser.add_argument("--url", default=os.environ.get("TIDINGS_URL", "ws://127.0.0.1:8080"))
-    parser.add_argument("--token", default=os.environ.get("TIDINGS_TOKEN"), help="a token that stays as it is")
-    parser.add_argument("--dev-user", default="echo", help="without --token: ask the server, in development mode")
-    parser.add_argument("--cursor", help="a file that keeps the place between runs; without it, all is looked at again")
+    parser.add_argument("--token", default=os.environ.get("TIDINGS_TOKEN"), help="a fixed token")
+    parser.add_argument("--dev-user", default="echo", help="without --token: get tokens from a development server")
+    parser.add_argument("--cursor", help="file that keeps the cursor between runs; without it each run reads all again")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What the core asks its shell to do, and what it tells the application. All frozen; no behaviour."""
+"""The effects that the core returns: actions for its shell and events for the application. Frozen values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tidings_client.frames import ClientFrame, Deployment, Message
 
 
 class Status(StrEnum):
-    """Where a message stands, as its sender sees it (PROTOCOL, Status)."""
+    """The status of a message, as its sender sees it (PROTOCOL, Status)."""
 
     SENDING = "sending"
     SENT = "sent"
@@ -31,8 +31,8 @@ class Link(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """Where a life of the deployment ended for this device. Of what has an `at` below `before_ms`, everything up
-    to these places was shown."""
+    """Where a life of the deployment ended for this device. Messages with an `at` below `before_ms` were shown up to
+    these seqs."""
 
     before_ms: int
     inbox_seq: int
@@ -41,8 +41,8 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What a device must remember to resume: the inbox up to which everything has been handled,
-    for each read-diffusion group the last seq handled, and of which life of the deployment these places are."""
+    """Where a device resumes: the inbox_seq up to which all messages were handled, and the last handled seq of each
+    read-diffusion group. `deployment` is the life that they belong to."""
 
     inbox_seq: int
     groups: dict[str, int] = field(default_factory=dict)
@@ -70,19 +70,19 @@ class SendFrame:
 
 @dataclass(frozen=True, slots=True)
 class LimitMessages:
-    """This connection takes WebSocket messages of at most so many bytes, with all their frames."""
+    """Send WebSocket messages of at most `max_bytes` on this connection, with all their frames."""
 
     max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class RenewToken:
-    """Get a new token and hand it to the core; the connection stays."""
+    """Get a new token and pass it to the core. The connection stays open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """A message for the application, each exactly once; to be answered by `handled(ticket)`."""
+    """Pass a message to the application, each exactly once. The answer is `handled(ticket)`."""
 
     ticket: int
     message: Message
@@ -95,7 +95,7 @@ class PersistCursor:
 
 @dataclass(frozen=True, slots=True)
 class KeepAs:
-    """Put this draft in place of the one with the id `was`, all at once, before it is tried; to be answered by
+    """Replace the draft with the id `was` atomically, before the new one is tried. The answer is
     `kept(draft.client_msg_id)`."""
 
     was: str
@@ -104,7 +104,7 @@ class KeepAs:
 
 @dataclass(frozen=True, slots=True)
 class FetchHistory:
-    """Read a group's log after `after_seq`; None: from the seq at which this user joined."""
+    """Read a group's log after `after_seq`; None: from the seq of joining."""
 
     session_id: str
     after_seq: int | None
@@ -119,14 +119,14 @@ class FetchWatermarks:
 
 @dataclass(frozen=True, slots=True)
 class FetchOwnMarks:
-    """Read up to where these sessions are stored as delivered to this user, and where the user joined."""
+    """Read this user's stored *delivered* watermark and seq of joining for these sessions."""
 
     session_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchCounts:
-    """Read how many members have received and read this message of ours in a group."""
+    """Read how many members of a group have received and read this own message."""
 
     session_id: str
     seq: int
@@ -134,8 +134,8 @@ class FetchCounts:
 
 @dataclass(frozen=True, slots=True)
 class StatusChanged:
-    """A message of ours moved on. `session_id`, `seq` and `message_id` are known from SENT on;
-    `code` and `reason` only of a FAILED one."""
+    """An own message changed its status. `session_id`, `seq` and `message_id` are set from SENT on, `code` and
+    `reason` only for FAILED."""
 
     client_msg_id: str
     status: Status
@@ -148,8 +148,8 @@ class StatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class IdChanged:
-    """A message of ours goes under another id from now on: the server refused the time inside the first one, so
-    nothing is stored under that, or it was never tried."""
+    """An own message has a new id from now on. The old one was never tried, or the server refused the time inside it.
+    In both cases nothing is stored under the old id."""
 
     was: str
     client_msg_id: str
@@ -157,7 +157,7 @@ class IdChanged:
 
 @dataclass(frozen=True, slots=True)
 class WatermarksMoved:
-    """Another user, or another device of this one, has received and read up to here."""
+    """Another user, or another device of this user, has received and read messages up to these seqs."""
 
     session_id: str
     user_id: str
@@ -167,7 +167,7 @@ class WatermarksMoved:
 
 @dataclass(frozen=True, slots=True)
 class CountsMoved:
-    """How many members of a group have received and read a message of ours."""
+    """How many members of a group have received and read an own message."""
 
     session_id: str
     seq: int
@@ -184,8 +184,8 @@ class LinkChanged:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The server refused a frame that has no answer of its own; or, with the code `other_life`, its tables were
-    made anew or restored, and this device reads from the beginning."""
+    """The server refused a frame that has no answer of its own. With the code `other_life`: the server's tables were
+    created again or restored, so this device reads from the beginning."""
 
     code: str
     message: str

@@ -1,11 +1,11 @@
-"""What can go wrong, as exceptions.
+"""The exceptions of the client.
 
 TidingsError
-├── SendFailed        the message was refused, or every try went unanswered
-├── ApiError          a REST call was answered with a problem
+├── SendFailed        the server refused the message, or answered no try
+├── ApiError          the server answered a REST call with a problem
 ├── Unreachable       a REST call got no answer
-├── InvalidId         an argument is no id of its kind (a ValueError, too)
-├── FileInUse         another process holds a file of the client (a BlockingIOError, too)
+├── InvalidId         an argument is not a valid id (also a ValueError)
+├── FileInUse         another process holds a file of the client (also a BlockingIOError)
 └── Stopped           the client has stopped and will not reconnect
     ├── Replaced      by a newer connection of the same user and device
     └── NotAuthorized no token that the server accepts
@@ -17,12 +17,12 @@ from tidings_client.frames import CLOSE_REPLACED, CLOSE_UNAUTHORIZED
 
 
 class TidingsError(Exception):
-    """Everything this library raises on purpose."""
+    """Base class of all exceptions that this library defines."""
 
 
 class SendFailed(TidingsError):
-    """`code` is PROTOCOL's. After `timeout` or `unavailable` the outcome is unknown: the message may
-    still turn up, and its status is then *sent*."""
+    """The message failed; `code` is one of PROTOCOL's. After `timeout` or `unavailable` the outcome is unknown: the
+    message may still be stored, and its status is then *sent*."""
 
     def __init__(self, client_msg_id: str, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -31,7 +31,8 @@ class SendFailed(TidingsError):
 
 
 class ApiError(TidingsError):
-    """`code` is PROTOCOL's. With `retryable` the same call, with its id, may succeed `retry_after_ms` later."""
+    """A refused call; `code` is one of PROTOCOL's. If `retryable`, repeat the call with its id after
+    `retry_after_ms`."""
 
     def __init__(self, status: int, code: str, reason: str, *, retryable: bool, retry_after_ms: int = 0) -> None:
         super().__init__(f"{status} {code}: {reason}")
@@ -42,36 +43,37 @@ class ApiError(TidingsError):
 
 
 class Unreachable(TidingsError):
-    """The server did not answer; the outcome of the call is unknown."""
+    """The server did not answer, so the outcome of the call is unknown."""
 
     retryable = True
     retry_after_ms = 0
 
 
 class InvalidId(TidingsError, ValueError):
-    """An argument is no id of its kind; nothing was sent."""
+    """An argument is not a valid id. Nothing was sent."""
 
 
 class FileInUse(TidingsError, BlockingIOError):
-    """Another process (or another client of this one) holds the file that the text names."""
+    """Another process, or another client in this one, holds the file that the text names."""
 
 
 class Stopped(TidingsError):
-    """The client was left, or had to stop for the reason that the text gives."""
+    """The application closed the client, or the client stopped for the reason in the text."""
 
 
 class Replaced(Stopped):
-    """Closed with 4409. Reconnecting would replace the other one in turn, for ever."""
+    """The server closed the connection with 4409. The client must not reconnect, because the two connections would
+    replace each other without end."""
 
 
 class NotAuthorized(Stopped):
-    """Closed with 4401, and no other token to be had."""
+    """The server closed the connection with 4401, and the client has no other token."""
 
 
 def stopped_because(code: int | None, reason: str) -> Stopped:
-    """The exception for a client that stopped with this close code; None: it was left."""
+    """The exception for a close code; None if the application closed the client."""
     if code == CLOSE_REPLACED:
         return Replaced(reason or "a newer connection of this user and device has taken over")
     if code == CLOSE_UNAUTHORIZED:
-        return NotAuthorized(reason or "the server accepts no token that is to be had")
+        return NotAuthorized(reason or "the server accepts none of the available tokens")
     return Stopped(reason or "the client has been closed")

@@ -1,4 +1,4 @@
-"""What the core asks for by REST, in the few calls that it takes."""
+"""Answers the core's Fetch effects with REST calls."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tidings_client.rest import HistoryPage, Rest, Session
 
 HISTORY_LIMIT = 200
 SESSION_LIMIT = 100
-RECEIPT_PAGES = 5  # members by user id; beyond them the next `group_receipt` tells
-SESSION_PAGES = 5  # newest activity first, so the sessions that we have just sent to are near the front
+RECEIPT_PAGES = 5  # members by user id; counts beyond them come with the next `group_receipt`
+SESSION_PAGES = 5  # newest activity first, so sessions with recent own messages are on the first pages
 FETCHES_AT_ONCE = 4
-ASKED_ONE_BY_ONE = 4  # sessions; of more the list tells most in one call
+ASKED_ONE_BY_ONE = 4  # sessions; for more of them one call of the session list answers most
 
 
 class Fetcher:
-    """Carries the core's questions to the server and the answers back. `apply` carries out what the core makes of
-    them, `now_ms` is its clock."""
+    """Executes Fetch effects and passes the answers to the core. `apply` executes the effects that the core returns;
+    `now_ms` is its clock."""
 
     def __init__(
         self, rest: Rest, core: Core, apply: Callable[[list[Effect]], None], now_ms: Callable[[], int]
@@ -34,7 +34,7 @@ class Fetcher:
         self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     def answer(self, asked: Fetch) -> Coroutine[Any, Any, None]:
-        """Ask, and hand the answer over."""
+        """Fetch, and pass the answer to the core."""
         match asked:
             case effects.FetchHistory(session_id=session_id, after_seq=after_seq):
                 return self._history(session_id, after_seq)
@@ -91,7 +91,7 @@ def _is_gone(error: Exception) -> bool:
 
 
 async def read_log(rest: Rest, session_id: str, after_seq: int | None) -> HistoryPage:
-    """A page of a group's log after `after_seq`; None: from the seq at which this user joined."""
+    """A page of a group's log after `after_seq`; None: from the seq of joining."""
     if after_seq is None:
         session = await rest.session(session_id)
         after_seq = max(0, (session.joined_seq or 1) - 1)
@@ -99,7 +99,7 @@ async def read_log(rest: Rest, session_id: str, after_seq: int | None) -> Histor
 
 
 async def listed(rest: Rest, session_ids: set[str]) -> AsyncIterator[Session]:
-    """Those of these sessions that the first pages of the list have. Without an answer it simply ends."""
+    """Those of these sessions that are on the first pages of the session list. Ends early if a call fails."""
     missing, before = set(session_ids), None
     for _ in range(SESSION_PAGES):
         try:
@@ -116,9 +116,9 @@ async def listed(rest: Rest, session_ids: set[str]) -> AsyncIterator[Session]:
 
 
 async def watermarks(rest: Rest, session_ids: set[str]) -> AsyncIterator[tuple[str, int, int]]:
-    """(session_id, delivered_seq, read_seq) of the peers in these sessions; 0, which moves nothing, where absent.
+    """(session_id, delivered_seq, read_seq) of the peers in these sessions. An absent watermark is 0 and moves nothing.
 
-    They are a refreshment: without an answer it simply ends, and the next `live` asks again.
+    Ends early if a call fails, because the client fetches again after the next `live`.
     """
     async for session in listed(rest, session_ids):
         if session.peer is not None:
@@ -126,8 +126,8 @@ async def watermarks(rest: Rest, session_ids: set[str]) -> AsyncIterator[tuple[s
 
 
 async def counts(rest: Rest, session_id: str, seq: int) -> tuple[int, int] | None:
-    """How many members have received and read a message, as far as the first pages tell; they end with the first
-    reader. A refreshment, too: None without an answer."""
+    """How many members have received and read a message, counted on the first pages. Stops at the first page with a
+    reader. None if a call fails."""
     delivered, after = 0, None
     try:
         for _ in range(RECEIPT_PAGES):

@@ -1,6 +1,6 @@
 """The frames of `tidings.v1.json` as types, and their encoding.
 
-Fields follow PROTOCOL.md; unknown fields are ignored, an optional one without a value is absent or null.
+Fields follow PROTOCOL.md. Unknown fields are ignored. An optional field without a value is absent or null.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CLOSE_NORMAL, CLOSE_TOO_BIG, CLOSE_UNAUTHORIZED, CLOSE_REPLACED = 1000, 1009, 44
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a session's log. `at` is in milliseconds since 1970; `message_id` an int64 as a string."""
+    """One entry of a session's log. `at` is in milliseconds since 1970, and `message_id` is an int64 as a string."""
 
     message_id: str
     session_id: str
@@ -57,8 +57,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """A life of the server's tables. `id` names it, `origin` the tables, which a restore from a backup keeps.
-    `since`: when it began; `restored`: when each life of these tables that followed a restore began."""
+    """A life of the server's tables. `id` names the life. `origin` names the tables and survives a restore from a
+    backup. `since` is when the life began; `restored` lists when each life after a restore began."""
 
     id: str
     origin: str | None = None
@@ -67,7 +67,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ServerFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What all server frames share: the JSON field that tells them apart."""
+    """Base of the server frames; the JSON field `type` distinguishes them."""
 
 
 class Welcome(_ServerFrame, frozen=True, kw_only=True, tag="welcome"):
@@ -101,7 +101,7 @@ class SyncPage(_ServerFrame, frozen=True, kw_only=True, tag="sync_page"):
 
 
 class Push(_ServerFrame, frozen=True, kw_only=True, tag="message"):
-    """A delivery. In read diffusion `inbox_seq` is None and the order is by `message.seq`."""
+    """A delivery. In read diffusion `inbox_seq` is None, and the order is that of `message.seq`."""
 
     message: Message
     inbox_seq: int | None = None
@@ -181,7 +181,7 @@ ServerFrame = (
 
 
 class _ClientFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """What all client frames share."""
+    """Base of the client frames."""
 
 
 class Hello(_ClientFrame, frozen=True, kw_only=True, tag="hello"):
@@ -226,8 +226,8 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(text: str | bytes) -> Iterator[ServerFrame]:
-    """The frames of one WebSocket message. A line of an unknown type or shape is left out: a newer
-    server may say more than this client understands, and nothing essential hangs on a single frame."""
+    """The frames of one WebSocket message. A line of an unknown type or shape is skipped, because a newer server may
+    send frames that this client does not support. The protocol depends on no single frame."""
     data = text.encode() if isinstance(text, str) else text
     for line in data.split(b"\n"):
         if not line.strip():
@@ -239,7 +239,7 @@ def decode(text: str | bytes) -> Iterator[ServerFrame]:
 def _decoded(line: bytes) -> ServerFrame | None:
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError:  # also what is not JSON, or not UTF-8
+    except msgspec.MsgspecError:  # also raised for invalid JSON and invalid UTF-8
         pass
     try:
         frame: ServerFrame = msgspec.convert(_without_nulls(msgspec.json.decode(line)), ServerFrame)
@@ -249,20 +249,20 @@ def _decoded(line: bytes) -> ServerFrame | None:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Null counts as absent (PROTOCOL), where a field has another default than None, too."""
+    """Null means absent (PROTOCOL), also for a field whose default is not None."""
     if isinstance(value, dict):
         return {name: _without_nulls(field) for name, field in value.items() if field is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def encoded_bytes(frame: ClientFrame) -> int:
-    """The size of the frame when it goes alone, which is the least that a server's limit must allow."""
+    """The size of a WebSocket message that holds this frame alone."""
     return len(_encoder.encode(frame))
 
 
 def encode(frames: Iterable[ClientFrame], max_bytes: int) -> Iterator[str]:
     """WebSocket messages of at most `max_bytes`, several frames in each, in order.
-    A single frame above the limit goes alone; `sending` lets no message of that size come here."""
+    A single frame above the limit goes alone; `sending` fails messages of that size before."""
     lines: list[bytes] = []
     used = 0
     for frame in frames:

@@ -1,5 +1,5 @@
-"""The REST calls about groups. Commands go through the log and are repeated under one id until their outcome
-is known, so each is done once; see `Rest.command`."""
+"""The REST calls for groups. `Rest.command` repeats a command under one id until its outcome is known, so that it is
+executed once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tidings_client.ids import checked_group, checked_user
 from tidings_client.rest import Answer, Rest, path_of
 
 MEMBERS_A_PAGE = 200
-LEAST_TIME_MS, MOST_TIME_MS = 100_000_000_000, 253_402_300_799_999  # PROTOCOL: what the server takes as a time
-WRONG_CLOCK = ("clock_skew", "too_old")  # refusals of an id made by a wrong clock: nothing was stored
-NEW_IDS = 2  # for one call: the first refusal tells the server's time
+LEAST_TIME_MS, MOST_TIME_MS = 100_000_000_000, 253_402_300_799_999  # PROTOCOL: the range of valid times
+WRONG_CLOCK = ("clock_skew", "too_old")  # the id was made with a wrong clock, and nothing was stored
+NEW_IDS = 2  # for one call; the first refusal carries the server's time
 Role = Literal["admin", "member"]
 
 
 class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`share_history`: members read what was before their joining, too. The others: `all` or `admins`."""
+    """`share_history`: members may read messages from before their joining. The other two are `all` or `admins`."""
 
     share_history: bool = False
     who_can_send: str = "all"
@@ -28,7 +28,7 @@ class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SettingsChange(TypedDict, total=False):
-    """The settings to change; what is left out stays."""
+    """The settings to change. Absent settings stay as they are."""
 
     share_history: bool
     who_can_send: Literal["all", "admins"]
@@ -36,7 +36,7 @@ class SettingsChange(TypedDict, total=False):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """`mode`: `write` (messages come by the inbox) or `read` (from the group's log)."""
+    """`mode`: in `write` mode messages come through the inbox, in `read` mode from the group's log."""
 
     session_id: str
     name: str
@@ -47,7 +47,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """`role`: owner, admin or member; `muted_until` in milliseconds since 1970."""
+    """`role` is owner, admin or member. `muted_until` is in milliseconds since 1970."""
 
     user_id: str
     role: str = "member"
@@ -68,20 +68,20 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
-    """`code`: already_member or user_blocked."""
+    """`code` is already_member or user_blocked."""
 
     user_id: str
     code: str
 
 
 class Created(Placed, frozen=True, kw_only=True):
-    """The new group. Who blocks the caller is in `left_out`; the answer to a repeat names nobody."""
+    """The new group. `left_out` has the users that block the caller; it is empty in the answer to a repeat."""
 
     left_out: tuple[LeftOut, ...] = ()
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
-    """`seq` is None when nobody was added: then nothing was stored."""
+    """`seq` is None if no user was added, because then nothing was stored."""
 
     session_id: str
     seq: int | None = None
@@ -90,9 +90,9 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupCalls:
-    """Every call raises ApiError for a refusal, Unreachable when no try was answered, and InvalidId (before
-    anything is sent) for an argument that is no id of its kind. A `client_msg_id` of
-    one's own makes a command idempotent across restarts; it is made here otherwise."""
+    """Every call raises ApiError for a refusal and Unreachable if no try was answered. It raises InvalidId for an
+    invalid id, before anything is sent. The client makes a `client_msg_id` unless the application gives one. A given
+    id makes a command idempotent across restarts of the application."""
 
     def __init__(self, rest: Rest, make_id: Callable[[], str], own_id: Callable[[], Awaitable[str]]) -> None:
         self._rest = rest
@@ -107,7 +107,7 @@ class GroupCalls:
         settings: SettingsChange | None = None,
         client_msg_id: str | None = None,
     ) -> Created:
-        """A new group of at most 500; the caller is its owner and a member. Its id is in `session_id`."""
+        """Create a group of at most 500 members. The caller becomes its owner. The result's `session_id` is its id."""
         body: dict[str, Any] = {"name": name, "members": [checked_user(user) for user in members]}
         if settings is not None:
             body["settings"] = settings
@@ -128,7 +128,7 @@ class GroupCalls:
         return await self._command(Placed, "DELETE", _path(session_id), None, client_msg_id)
 
     async def members(self, session_id: str) -> AsyncIterator[Member]:
-        """All of them, by user id, read page by page as they are asked for."""
+        """All members by user id, read page by page while the caller iterates."""
         after: str | None = None
         while True:
             page = await self.member_page(session_id, after, MEMBERS_A_PAGE)
@@ -143,7 +143,7 @@ class GroupCalls:
         return await self._rest.get(MemberPage, _path(session_id, "members"), after=after, limit=limit)
 
     async def add(self, session_id: str, user_ids: Iterable[str], *, client_msg_id: str | None = None) -> Added:
-        """At most 500 a call. Who is a member already, or blocks the caller, is in `left_out`."""
+        """Add at most 500 users. `left_out` has the users that are members already or block the caller."""
         body = {"user_ids": [checked_user(user) for user in user_ids]}
         return await self._command(Added, "POST", _path(session_id, "members"), body, client_msg_id)
 
@@ -151,21 +151,21 @@ class GroupCalls:
         return await self._command(Placed, "DELETE", _member_path(session_id, user_id), None, client_msg_id)
 
     async def leave(self, session_id: str, *, client_msg_id: str | None = None) -> Placed:
-        """Waits until the client is signed in, which tells who it is."""
+        """Leave the group. Waits until the client is signed in, because `welcome` carries the user id."""
         return await self.remove(session_id, await self._own_id(), client_msg_id=client_msg_id)
 
     async def set_role(self, session_id: str, user_id: str, role: Role, *, client_msg_id: str | None = None) -> Placed:
         return await self._change(session_id, user_id, {"role": role}, client_msg_id)
 
     async def mute(self, session_id: str, user_id: str, until_ms: int, *, client_msg_id: str | None = None) -> Placed:
-        """Until a time in milliseconds since 1970; 0, or one that has passed, ends it. ValueError for a time that can
-        only be a mistake, as one in seconds."""
+        """Mute a member until a time in milliseconds since 1970. 0 or a past time ends the mute. Raises ValueError for
+        an implausible time, such as one in seconds."""
         if until_ms != 0 and not LEAST_TIME_MS <= until_ms <= MOST_TIME_MS:
             raise ValueError(f"until_ms is a time in milliseconds since 1970, from 1973 to 9999, not {until_ms}")
         return await self._change(session_id, user_id, {"muted_until": until_ms}, client_msg_id)
 
     async def transfer(self, session_id: str, user_id: str, *, client_msg_id: str | None = None) -> Placed:
-        """This member becomes the owner, the caller an admin."""
+        """Make this member the owner. The caller becomes an admin."""
         body = {"user_id": checked_user(user_id)}
         return await self._command(Placed, "POST", _path(session_id, "transfer"), body, client_msg_id)
 

@@ -1,7 +1,7 @@
-"""The logs of read-diffusion groups: each is followed by seq, and gaps are filled from history.
+"""Follows the logs of read-diffusion groups by seq, and fills gaps from history.
 
-Rules: PROTOCOL, *Read-diffusion groups*. What comes by the inbox for such a group (the messages that
-name the user, a switch of mode) is put in its place in the same order.
+Rules: PROTOCOL, *Read-diffusion groups*. The inbox also carries some messages of such a group: those that name the
+user, and mode switches. They are merged into the same order.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from tidings_client.effects import Effect, FetchHistory
 from tidings_client.frames import Message
 from tidings_client.membership import joins, reads_log_after
 
-PATIENCE_MS = 200  # a push that overtook another one usually waits less
-AGAIN_MS = 1_000  # when an answer did not have what the head promises
-UNKNOWN_MS = 10_000  # a head whose group the inbox does not name yet; its switch or joining is on the way
-MAX_HELD = 500  # messages per group; what does not fit comes again with history
-CERTAIN = 2  # doubts: the head that was told, and an answer of history
-HOLES_BELIEVED = 10  # answers in a row without the next seq: the inbox no longer has the leaving and joining
+PATIENCE_MS = 200  # pushes that arrive out of order usually close the gap sooner
+AGAIN_MS = 1_000  # after an answer that did not reach the head
+UNKNOWN_MS = 10_000  # for a head whose mode switch or joining has not come through the inbox yet
+MAX_HELD = 500  # messages per group; others are fetched again with history
+CERTAIN = 2  # doubts: a head below `last`, and an answer of history that confirms it
+GAPS_ACCEPTED = 10  # answers in a row without the next seq; then the inbox has lost the leaving and joining
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The next message of a group; `ticket` if it came by the inbox."""
+    """The next message of a group; `ticket` if it came through the inbox."""
 
     message: Message
     ticket: int | None
@@ -32,31 +32,31 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The log is no longer followed; this message goes the way of the inbox from here."""
+    """A held message of a log that is no longer followed. From here on it is handled like one of the inbox."""
 
     message: Message
     ticket: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """History does not have the next seq: the user has left and joined again, and the inbox knows when."""
+class Gap:
+    """History does not have the next seq, because the user left and joined again. The inbox has both messages."""
 
 
-Found = Shown | Released | Hole
+Found = Shown | Released | Gap
 
 
 @dataclass(slots=True)
 class _Log:
-    last: int | None  # None: from the seq of joining, which only the server knows
+    last: int | None  # None: from the seq of joining, which is not fetched yet
     head: int = 0
-    told: int = 0  # the server said at this head that the group is in read mode, and the user in it
+    verified: int = 0  # the newest head at which the server stated that the group is in read mode and has the user
     due_ms: int | None = None
     not_before_ms: int = 0
     failures: int = 0
     fetching: bool = False
-    holes: int = 0
-    doubts: int = 0  # 1: a head below `last` was told; more: history said so, too
+    gaps: int = 0
+    doubts: int = 0  # 1: the server sent a head below `last`; more: history confirmed it
     held: dict[int, Shown] = field(default_factory=dict)
 
     @property
@@ -74,7 +74,7 @@ class _Log:
         self.fetching, self.due_ms, self.not_before_ms, self.failures = False, None, 0, 0
 
     def failed(self, now_ms: int, jitter: float) -> None:
-        """Whatever is heard of the group meanwhile, history is left alone for as long as the schedule says."""
+        """Do not read history again before the backoff has passed, even if pushes or heads arrive meanwhile."""
         self.fetching = False
         self.not_before_ms = now_ms + backoff.delay_ms(self.failures, jitter)
         self.failures += 1
@@ -84,13 +84,13 @@ class _Log:
 @dataclass(slots=True)
 class _Unknown:
     due_ms: int
-    told: int
+    verified: int
 
 
 @dataclass(slots=True)
 class Groups:
-    """`patience_ms`: how long a head waits for the inbox to name its group; then the log is read from the
-    seq of joining. `_heads` outlives a log, for the one that the next switch begins."""
+    """`patience_ms`: how long a head waits until the inbox names its group. Then the log is read from the seq of
+    joining. `_heads` outlives a log, because the next mode switch begins another one."""
 
     user_id: str = ""
     patience_ms: int = UNKNOWN_MS
@@ -99,7 +99,7 @@ class Groups:
     _unknown: dict[str, _Unknown] = field(default_factory=dict)
 
     def ready(self, user_id: str) -> None:
-        """A new connection, perhaps to another gateway: what failed at the last one holds nothing up here."""
+        """Forget backoffs on a new connection, because it may lead to another gateway."""
         self.user_id = user_id
         for log in self._logs.values():
             log.not_before_ms = log.failures = 0
@@ -108,37 +108,37 @@ class Groups:
         return session_id in self._logs
 
     def follow(self, session_id: str, last: int | None, now_ms: int | None = None) -> None:
-        """From `last` on the session is read from its log; None: from the seq of joining."""
+        """Read the session from its log after `last`; None: from the seq of joining."""
         log = self._logs[session_id] = _Log(last, head=max(last or 0, self._heads.get(session_id, 0)))
         self._unknown.pop(session_id, None)
         if now_ms is not None:
             log.want(now_ms)
 
-    def know(self, session_id: str, seq: int) -> None:
-        """The log reaches to `seq` at least."""
+    def raise_head(self, session_id: str, seq: int) -> None:
+        """The log reaches at least to `seq`."""
         self._heads[session_id] = max(seq, self._heads.get(session_id, 0))
 
     def head(self, now_ms: int, session_id: str, seq: int, *, live: bool = False) -> None:
-        """The server says that this is a group of the user in read mode, and that its log reaches to `seq`.
+        """The server states that the user is in this group, that it is in read mode, and that its head is `seq`.
 
-        `live`: it says so of all groups. Below what was shown, history is asked: the head was read a moment ago.
+        `live` lists all groups. If its head is below the last shown seq, history decides, because heads may be stale.
         """
-        self.know(session_id, seq)
+        self.raise_head(session_id, seq)
         log = self._logs.get(session_id)
         if log is None:
             unknown = self._unknown.setdefault(session_id, _Unknown(now_ms + self.patience_ms, seq))
-            unknown.told = max(unknown.told, seq)
+            unknown.verified = max(unknown.verified, seq)
             return
         if live and log.last is not None and seq < log.last:
             log.doubts = max(log.doubts, 1)
-        log.head, log.told = max(log.head, seq), max(log.told, seq)
+        log.head, log.verified = max(log.head, seq), max(log.verified, seq)
         log.want(now_ms)
 
     def offer(self, now_ms: int, message: Message, ticket: int | None) -> Iterator[Found]:
-        """A message of a followed group, by push or inbox: whatever is next in order now."""
+        """Take a message of a followed group, from a push or the inbox. Yields the messages that are next in order."""
         log = self._logs[message.session_id]
         if ticket is not None and joins(message, self.user_id):
-            log.fetching = False  # what was asked before may be answered as to a stranger
+            log.fetching = False  # an earlier fetch may be refused, because it began before the joining
             yield from _jump(log, message.seq)
         self._hold(log, message, ticket)
         yield from self._drain(message.session_id, log)
@@ -153,21 +153,21 @@ class Groups:
         page = tuple(messages)
         log.answered()
         log.doubts = 0
-        if page and self._is_hole(log, page[0].seq):
+        if page and self._is_gap(log, page[0].seq):
             log.want(now_ms + AGAIN_MS)
-            yield Hole()
+            yield Gap()
             return
         if page:
             yield from _jump(log, page[0].seq)
         for message in page:
-            if self._logs.get(session_id) is not log:  # a switch or a leaving: the inbox has what comes after it
+            if self._logs.get(session_id) is not log:  # after a mode switch or leaving, the inbox has the next messages
                 return
             log.held.setdefault(message.seq, Shown(message, None))
             yield from self._drain(session_id, log)
         log.want(now_ms if has_more and page else now_ms + AGAIN_MS)
 
     def ahead(self, now_ms: int, session_id: str) -> bool:
-        """History ends below what was shown. True once it has said so twice: the log is of another life."""
+        """History ends below the last shown seq. True at the second such answer, which proves another life."""
         log = self._logs.get(session_id)
         if log is None or log.last is None:
             return False
@@ -178,9 +178,9 @@ class Groups:
         return log.doubts > CERTAIN
 
     def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Found]:
-        """`gone`: the session is closed to this user; otherwise it is worth another try, later at each failure."""
+        """A fetch failed. `gone`: this user can no longer read the session. Otherwise it is retried with backoff."""
         log = self._logs.get(session_id)
-        if log is None or not log.fetching:  # forgotten meanwhile, and begun anew
+        if log is None or not log.fetching:  # the log was dropped or replaced meanwhile
             return
         if gone:
             self._forget(session_id, log)
@@ -190,17 +190,17 @@ class Groups:
 
     @property
     def fetching(self) -> int:
-        """Pages of history that are under way."""
+        """The number of history pages being fetched."""
         return sum(log.fetching for log in self._logs.values())
 
     def tick(self, now_ms: int, most: int) -> Iterator[Effect]:
-        """Only while the inbox is level: what it says of switches and memberships comes before the logs.
+        """Fetch at most `most` pages of history, those that are due longest first.
 
-        At most so many pages are asked for, those that are due longest first."""
+        Called only while the inbox has no gap, because its mode switches and memberships go before the logs."""
         for session_id, unknown in list(self._unknown.items()):
             if unknown.due_ms <= now_ms:
                 self.follow(session_id, None, now_ms)
-                self._logs[session_id].told = unknown.told
+                self._logs[session_id].verified = unknown.verified
         due = [(log.due_ms, session_id) for session_id, log in self._logs.items() if log.due_ms is not None]
         for due_ms, session_id in sorted(due)[:most]:
             log = self._logs[session_id]
@@ -214,25 +214,25 @@ class Groups:
 
     def _hold(self, log: _Log, message: Message, ticket: int | None) -> None:
         log.head = max(log.head, message.seq)
-        known = log.held.get(message.seq)
-        if ticket is not None or (known is None and len(log.held) < MAX_HELD):
+        is_held = message.seq in log.held
+        if ticket is not None or (not is_held and len(log.held) < MAX_HELD):
             log.held[message.seq] = Shown(message, ticket)
 
     @staticmethod
-    def _is_hole(log: _Log, first_seq: int) -> bool:
-        log.holes = log.holes + 1 if log.last is not None and first_seq > log.last + 1 else 0
-        return 0 < log.holes < HOLES_BELIEVED
+    def _is_gap(log: _Log, first_seq: int) -> bool:
+        log.gaps = log.gaps + 1 if log.last is not None and first_seq > log.last + 1 else 0
+        return 0 < log.gaps < GAPS_ACCEPTED
 
     def _drain(self, session_id: str, log: _Log) -> Iterator[Found]:
         if log.last is None:
             return
         for seq in [seq for seq in log.held if seq <= log.last]:
-            yield log.held.pop(seq)  # a repeat; whoever shows it drops it by (session_id, seq)
+            yield log.held.pop(seq)  # a repeat; `Receiving` drops it by (session_id, seq)
         while (shown := log.held.pop(log.last + 1, None)) is not None:
             log.last += 1
-            # An end below a head that was told has been followed by another beginning, which the inbox may have lost.
-            ends = reads_log_after(shown.message, self.user_id) is False and log.last >= log.told
-            if ends:  # before it is shown: what the cursor keeps of it is that the log is no longer followed
+            # Below a verified head, an end was followed by another joining, which the inbox may have lost.
+            ends = reads_log_after(shown.message, self.user_id) is False and log.last >= log.verified
+            if ends:  # before the message is shown, so that the cursor no longer has an entry for this log
                 self._forget(session_id, log)
             yield shown
             if ends:
@@ -242,12 +242,12 @@ class Groups:
     def _forget(self, session_id: str, log: _Log) -> None:
         self._logs.pop(session_id, None)
         self._unknown.pop(session_id, None)
-        self.know(session_id, log.head)
+        self.raise_head(session_id, log.head)
 
 
 def _jump(log: _Log, first_seq: int) -> Iterator[Found]:
-    """Between leaving and joining again at `first_seq` there is nothing for this user to read; what came of the
-    membership before is shown."""
+    """Skip to `first_seq`, where the user joined again, because messages before it are not readable. Held messages of
+    the earlier membership are shown first."""
     if log.last is None or log.last < first_seq - 1:
         log.last = first_seq - 1
         for seq in sorted(seq for seq in log.held if seq < first_seq):
@@ -255,8 +255,8 @@ def _jump(log: _Log, first_seq: int) -> Iterator[Found]:
 
 
 def _release(held: dict[int, Shown], user_id: str, *, only_tickets: bool) -> Iterator[Released]:
-    """What waited for a log that is no longer followed. The inbox alone gives the order now, but for what was
-    pushed of a membership whose log is closed (not `only_tickets`), up to its end."""
+    """Release the held messages of a log that is no longer followed, because the inbox alone gives the order now.
+    Without `only_tickets`, pushed messages of the closed membership are released too, up to its end."""
     for seq in sorted(held):
         entry = held.pop(seq)
         if entry.ticket is not None or not only_tickets:

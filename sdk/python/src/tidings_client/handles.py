@@ -1,4 +1,4 @@
-"""A message of ours in the application's hand."""
+"""The application's handle of a message that it has sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _RANK = {Status.SENDING: 0, Status.SENT: 1, Status.DELIVERED: 2, Status.READ: 3}
 
 
 class SentMessage:
-    """Where it stands is in `status`; `session_id`, `seq` and `message_id` are known once it is stored.
+    """A sent message and its `status`. `session_id`, `seq` and `message_id` are set once it is stored.
 
-    `acked`, `delivered` and `read` wait until it has come that far. They raise SendFailed when it has
-    failed, and Stopped when the client stops before; cancelling a wait changes nothing for the message.
+    `acked`, `delivered` and `read` wait for that status. They raise SendFailed if the message has failed, and Stopped
+    if the client stops first. Cancelling a wait does not affect the message.
     """
 
     def __init__(self, client_msg_id: str) -> None:
@@ -39,8 +39,8 @@ class SentMessage:
         return await self._reach(Status.READ)
 
     def moved(self, change: StatusChanged) -> None:
-        """For the client: a message of this id has changed its status. One id is under way only once, but
-        an earlier message of the same id, in another session, may still be delivered or read."""
+        """Called by the client when a message of this id changes its status. Only one message of an id is pending at
+        a time, but an earlier one in another session may still become delivered or read."""
         if change.status in (Status.DELIVERED, Status.READ) and change.session_id != self.session_id:
             return
         self.status = change.status
@@ -52,7 +52,7 @@ class SentMessage:
         self._wake()
 
     def abandoned(self, error: Stopped) -> None:
-        """For the client: nothing more will be heard of it."""
+        """Called by the client when it stops, because no status follows."""
         if self._error is None:
             self._error = error
         self._wake()

@@ -1,7 +1,7 @@
-"""Ids that a client makes or reads: their checks, session ids, and UUIDv7 message ids. Pure.
+"""Checks of ids, session ids, and UUIDv7 message ids. Pure.
 
-Rules: PROTOCOL, *Ids*. Every id is checked before it goes into a frame or a path, so that a mistake is an
-error here and never another call: clients and proxies resolve `.` and `..` in a path.
+Rules: PROTOCOL, *Ids*. Every id is checked before it is put into a frame or a path. Otherwise a wrong id could reach
+another REST call, because clients and proxies resolve `.` and `..` in a path.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
 _MESSAGE = re.compile(r"[\x20-\x7e]{1,64}")
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
-_NAME_TEXT = "1 to 64 of A-Z a-z 0-9 _ . @ -, and not of dots alone"
+_NAME_TEXT = "use 1 to 64 of A-Z a-z 0-9 _ . @ -, and not only dots"
 
 
 def checked_user(value: object, name: str = "user id") -> str:
     """The user id (or, as `name`, the device id). Raises InvalidId, as the other checks do."""
     if not isinstance(value, str) or not _NAME.fullmatch(value) or not value.strip("."):
-        raise InvalidId(f"{value!r} is no {name}: {_NAME_TEXT}")
+        raise InvalidId(f"{value!r} is not a valid {name}: {_NAME_TEXT}")
     return value
 
 
@@ -29,30 +29,28 @@ def checked_session(value: object) -> str:
     """A session id, direct or group."""
     if isinstance(value, str) and (_GROUP.fullmatch(value) or _is_direct(value)):
         return value
-    raise InvalidId(f"{value!r} is no session id: d:<a>:<b> of two users in byte order, or g:<id>")
+    raise InvalidId(f"{value!r} is not a valid session id: use d:<a>:<b> of two users in byte order, or g:<id>")
 
 
 def checked_group(value: object) -> str:
     """The id of a group."""
     if isinstance(value, str) and _GROUP.fullmatch(value):
         return value
-    raise InvalidId(f"{value!r} is no group: g:<id>, as the call that created it answered")
+    raise InvalidId(f"{value!r} is not a valid group id: use the g:<id> from the answer of `create`")
 
 
 def checked_message_id(value: object) -> str:
     """A client_msg_id."""
     if isinstance(value, str) and _MESSAGE.fullmatch(value):
         return value
-    raise InvalidId(f"{value!r} is no client_msg_id: 1 to 64 printable ASCII characters")
+    raise InvalidId(f"{value!r} is not a valid client_msg_id: use 1 to 64 printable ASCII characters")
 
 
 def checked_header_id(value: object) -> str:
-    """A client_msg_id that goes as a header, which loses spaces at its ends and quotes around it."""
+    """A client_msg_id for a header. HTTP strips spaces at the ends of a header and quotes around it."""
     text = checked_message_id(value)
     if text != text.strip(" ") or text.startswith('"'):
-        raise InvalidId(
-            f"{value!r}: the header Idempotency-Key carries no spaces at the ends and no quote at the start"
-        )
+        raise InvalidId(f"{value!r}: the header Idempotency-Key cannot have spaces at the ends or a quote at the start")
     return text
 
 
@@ -60,7 +58,7 @@ def checked_seq(value: object) -> int:
     """The seq of a message."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
-    raise InvalidId(f"{value!r} is no seq: a whole number, 1 or more")
+    raise InvalidId(f"{value!r} is not a valid seq: use a whole number of at least 1")
 
 
 def _is_direct(value: str) -> bool:
@@ -79,18 +77,18 @@ def uuid7_time_ms(client_msg_id: str) -> int | None:
 
 
 def direct_session(a: str, b: str) -> str:
-    """The session of two users; of one, for notes to oneself. Byte order decides, as the server does it."""
+    """The direct session of two users, or a user's notes if both are the same. Ids are in byte order."""
     first, second = sorted((a, b), key=lambda user: user.encode())
     return f"d:{first}:{second}"
 
 
 def is_group(session_id: str) -> bool:
-    """A group rather than a direct session."""
+    """True for a group, False for a direct session."""
     return session_id.startswith("g:")
 
 
 def peer_of(session_id: str, user_id: str) -> str | None:
-    """The other user of a direct session (oneself, in notes to oneself); None for a group."""
+    """The other user of a direct session, or the same user in a user's notes; None for a group."""
     kind, _, rest = session_id.partition(":")
     first, _, second = rest.partition(":")
     if kind != "d":
@@ -103,11 +101,11 @@ FOLLOW_BACK_MS = 1_000
 
 
 class MessageIds:
-    """UUIDv7 ids that rise within the process: 48 bits of milliseconds, then a counter, then chance.
+    """UUIDv7 ids that rise within the process: 48 bits of milliseconds, then a counter, then random bits.
 
-    `random_bits(n)` gives n random bits. RFC 9562, method 1 (12 bits of counter in `rand_a`); when the
-    counter is used up, or the clock stands or steps back a little, the time part runs ahead by itself.
-    A clock that steps back further was wrong before, and is followed: ids ahead of the server's time are refused.
+    `random_bits(n)` returns n random bits. RFC 9562, method 1 (12 bits of counter in `rand_a`). The time part runs
+    ahead if the counter is used up, or if the clock stands still or steps back a little. A larger step back is
+    followed, because the clock was wrong before and the server refuses ids ahead of its time.
     """
 
     __slots__ = ("_counter", "_last_ms", "_random_bits")
@@ -118,7 +116,7 @@ class MessageIds:
         self._counter = 0
 
     def make(self, at_ms: int) -> str:
-        """The next id, with the time `at_ms` (milliseconds since 1970, the server's) if that is not behind."""
+        """The next id. It has the time `at_ms` (server time, ms since 1970) unless that is in the past."""
         if at_ms > self._last_ms or at_ms < self._last_ms - FOLLOW_BACK_MS:
             self._last_ms, self._counter = at_ms, self._random_bits(8)
         else:

@@ -1,4 +1,4 @@
-"""The two streams that the application reads: messages, each to be handled once, and events."""
+"""The two streams that the application reads: messages and events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tidings_client.errors import Stopped
 from tidings_client.frames import Message
 
 MAX_EVENTS = 1_000  # per stream; a reader that is further behind loses the oldest
-MAX_UNHEARD = 10  # complaints of a time without readers
+MAX_UNREAD = 10  # complaints that wait for the first reader
 
 
 class Incoming:
@@ -35,20 +35,20 @@ class Incoming:
         self._wake.set()
 
     def settle(self, message: Message) -> None:
-        """The application is done with it. Repeating is harmless."""
+        """The application has handled the message. Safe to repeat."""
         ticket = self._tickets.pop(_name(message), None)
         if ticket is not None:
             self._handled(ticket)
 
     def settle_taken(self) -> None:
-        """The application is done with the last message it took."""
+        """The application has handled the last message that it took."""
         if self._taken is not None:
             self.settle(self._taken)
             self._taken = None
 
     async def take(self, *, settle: bool) -> Message:
-        """The next message; waits for it. `settle`: asking for the one after it, or `settle_taken`, says
-        that this one is done. Raises Stopped when there will be no more."""
+        """Wait for the next message. With `settle`, the next `take` or `settle_taken` settles it. Raises Stopped when
+        no more messages can come."""
         self.settle_taken()
         while not self._waiting:
             if self._ended is not None:
@@ -62,22 +62,22 @@ class Incoming:
 
 
 def _name(message: Message) -> tuple[str, int, int]:
-    """With its time: in another life of the deployment there is another message of this session and seq."""
+    """The time is part of the name, because another life of the deployment uses the same session and seq again."""
     return message.session_id, message.seq, message.at
 
 
 class Events:
-    """Any number of readers; each hears what happens from its first `next` call on. A complaint that nobody could
-    hear waits for the first reader."""
+    """Any number of readers. Each gets the events from its first `next` call on. A complaint without any reader waits
+    for the first one."""
 
     def __init__(self) -> None:
         self._readers: list[asyncio.Queue[Event | None]] = []
-        self._unheard: deque[Complaint] = deque(maxlen=MAX_UNHEARD)
+        self._unread: deque[Complaint] = deque(maxlen=MAX_UNREAD)
 
     def put(self, event: Event | None) -> None:
-        """None: the last one."""
+        """Queue an event for every reader; None ends the stream."""
         if isinstance(event, Complaint) and not self._readers:
-            self._unheard.append(event)
+            self._unread.append(event)
         for reader in self._readers:
             if reader.full():
                 reader.get_nowait()
@@ -85,8 +85,8 @@ class Events:
 
     def join(self) -> asyncio.Queue[Event | None]:
         reader: asyncio.Queue[Event | None] = asyncio.Queue(MAX_EVENTS)
-        while self._unheard:
-            reader.put_nowait(self._unheard.popleft())
+        while self._unread:
+            reader.put_nowait(self._unread.popleft())
         self._readers.append(reader)
         return reader
 

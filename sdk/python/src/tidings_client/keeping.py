@@ -1,4 +1,4 @@
-"""What outlives the process: writes the outbox and the cursor in the background, many changes at once."""
+"""Writes the outbox and the cursor in the background, many changes at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tidings_client.outbox import Outbox
 
 
 class Keeper:
-    """One writer for both, so that what belongs together is in order. A message that cannot be kept is
-    its sender's error; a cursor or a note that cannot be written ends `run` with that OSError."""
+    """One writer for both, so that their changes stay in order. If a message cannot be stored, `send` raises the
+    error. If a cursor or a note cannot be written, `run` raises that OSError."""
 
     def __init__(self, cursors: CursorStore, outbox: Outbox) -> None:
         self._cursors = cursors
@@ -27,14 +27,14 @@ class Keeper:
         self._closing = False
 
     def add(self, draft: Draft) -> asyncio.Future[None]:
-        """Done, in the order of the calls, when the message would survive a crash."""
+        """Completes, in the order of the calls, when the message would survive a crash."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._adds.append((draft, future))
         self._wake.set()
         return future
 
     def replace(self, was: str, draft: Draft) -> asyncio.Future[None]:
-        """Done when a restart would find the draft in place of the one with the id `was`."""
+        """Completes when a restart would find the draft in place of the one with the id `was`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._replacements.append((was, draft, future))
         self._wake.set()
@@ -53,7 +53,7 @@ class Keeper:
         self._wake.set()
 
     def close(self) -> None:
-        """`run` writes what waits, and returns."""
+        """Let `run` write the pending changes and return."""
         self._closing = True
         self._wake.set()
 
@@ -95,18 +95,18 @@ class Keeper:
         try:
             await self._outbox.replace([(was, draft) for was, draft, _ in replacements])
         except BaseException:
-            self._replacements = replacements + self._replacements  # `run` ends, and says so to who waits
+            self._replacements = replacements + self._replacements  # `run` ends and fails their futures
             raise
         for _, _, future in replacements:
             if not future.done():
                 future.set_result(None)
 
     async def _add(self, adds: list[tuple[Draft, asyncio.Future[None]]]) -> None:
-        """An error is the sender's to see: nothing was promised, and the next message may fit again."""
+        """Raise an error in `send` only, because the message was not accepted and the next one may fit again."""
         error: Exception | None = None
         try:
             await self._outbox.add([draft for draft, _ in adds])
-        except Exception as caught:  # noqa: BLE001 - of whichever outbox: it is handed to everyone who waits
+        except Exception as caught:  # noqa: BLE001 - from any outbox; every waiting `send` raises it
             error = caught
         for _, future in adds:
             if future.done():

@@ -1,8 +1,8 @@
-"""Which life of the deployment a cursor is of, and what was shown in the lives before (PROTOCOL, *Other lives*).
+"""The life of the deployment that a cursor belongs to, and what earlier lives have shown (PROTOCOL, *Other lives*).
 
-Pure. A place in an inbox or a log means something within one life of the server's tables only. When they are made
-anew, or come back from a backup, the device reads from the beginning. What a backup has kept was shown before, as far
-as the old cursor reached.
+Pure. An inbox_seq or a seq is valid within one life of the server's tables only. After the tables are created again or
+restored from a backup, the device reads from the beginning. Messages that the backup kept were shown before, up to the
+old cursor.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass, field, replace
 from tidings_client.effects import Complaint, Cursor, Earlier
 from tidings_client.frames import Deployment, Message
 
-MAX_EARLIER = 8  # restores that a device lives through before its first places are forgotten
-# Of one life, yet above the tail: a push whose write is not confirmed. Fanout repeats the round within seconds; four
-# times the 8 s after which another fanout takes the work over.
+MAX_EARLIER = 8  # restores; older entries are dropped
+# A cursor of the same life may be above the tail for a while, after a push whose write is not confirmed. Fanout
+# repeats the round within seconds. This is four times the 8 s after which another fanout takes over.
 PATIENCE_MS = 30_000
 OTHER_LIFE = Complaint(
     "other_life",
-    "the server's tables were made anew or restored, and the place of this device is of another life of theirs:"
+    "the server's tables were created again or restored, and the cursor of this device is of an earlier life:"
     " reading from the beginning",
 )
 
 
 @dataclass(slots=True)
 class Lives:
-    """`is_proven`: the cursor was found to be a place in the current life, or has no life before it."""
+    """`is_proven`: the server has confirmed the cursor in the current life, or there was no cursor."""
 
     current: Deployment | None = None
     is_proven: bool = False
@@ -36,7 +36,7 @@ class Lives:
     _shown: Mapping[str, int] = field(default_factory=dict)
 
     def restore(self, cursor: Cursor | None) -> None:
-        """Before the first connection. Without a cursor there is nothing to be of another life."""
+        """Called before the first connection. Without a cursor nothing can belong to another life."""
         if cursor is None:
             self.is_proven = True
             return
@@ -44,7 +44,7 @@ class Lives:
         self.is_proven = cursor.deployment is not None
 
     def greeted(self, deployment: Deployment | None) -> bool:
-        """`welcome` names a life; True where it is another one than that of the cursor."""
+        """`welcome` names a life. True if the cursor belongs to another one."""
         if deployment is None:
             return False
         if self.current is not None and self.current.id != deployment.id:
@@ -53,11 +53,11 @@ class Lives:
         return False
 
     def prove(self) -> None:
-        """The server's tail, or what it has sent, is at or above the cursor."""
+        """The server's tail is at or above the cursor."""
         self.is_proven, self._doubted_at_ms = True, None
 
     def is_over(self, now_ms: int) -> bool:
-        """The server says that the cursor is above the tail. True once that can only mean another life."""
+        """The server states that the cursor is above the tail. True if only another life can explain it."""
         if not self.is_proven:
             return True
         if self._doubted_at_ms is None:
@@ -65,11 +65,11 @@ class Lives:
         return now_ms - self._doubted_at_ms >= PATIENCE_MS
 
     def trust(self) -> None:
-        """The connection is gone: what was doubted is asked anew."""
+        """The connection is closed, so a doubt starts again on the next one."""
         self._doubted_at_ms = None
 
     def begin(self, deployment: Deployment | None, place: Cursor, shown: Mapping[str, int]) -> None:
-        """Another life. `place`: the cursor at the end of the last one; `shown`: by session, the last seq shown."""
+        """Begin another life. `place`: the cursor at the end of the last life. `shown`: by session, the last seq."""
         before_ms = _restored_before_ms(self.current, deployment)
         if before_ms is None:
             self.earlier, self._shown_before_ms, self._shown = (), 0, {}
@@ -81,20 +81,20 @@ class Lives:
         self.is_proven, self._doubted_at_ms = True, None
 
     def was_shown(self, inbox_seq: int | None, message: Message) -> bool:
-        """In a life before this one; `inbox_seq` None: it comes from a group's log."""
+        """True if an earlier life has shown this message. `inbox_seq` is None if it comes from a group's log."""
         if message.at < self._shown_before_ms and message.seq <= self._shown.get(message.session_id, 0):
             return True
         return any(_covers(mark, inbox_seq, message) for mark in self.earlier)
 
     def stamped(self, cursor: Cursor) -> Cursor:
-        """The cursor as it is to be kept. A life that is not proven is not claimed: the next start asks anew."""
+        """The cursor to save. It names no unproven life, so that the next start checks again."""
         return replace(cursor, deployment=self.current if self.is_proven else None, earlier=self.earlier)
 
 
 def _restored_before_ms(old: Deployment | None, new: Deployment | None) -> int | None:
-    """Messages of before this time are in both lives; None: the two have nothing in common.
+    """Messages before this time are in both lives. None if the two have nothing in common.
 
-    The lives part where the first restore after the beginning of the old one was made.
+    The lives diverge at the first restore after the beginning of the old one.
     """
     if old is None or new is None or old.id == new.id or not old.origin or old.origin != new.origin:
         return None

@@ -6,8 +6,8 @@ from tidings_client.frames import Message
 
 
 def reads_log_after(message: Message, user_id: str) -> bool | None:
-    """Whether the user reads the session from its log after this message; None: it changes nothing.
-    False is write mode, or no membership at all."""
+    """Whether the user reads the session from its log after this message. None: the message changes nothing.
+    False: write mode, or no membership."""
     if message.kind != "system":
         return None
     if leaves(message, user_id):

@@ -1,4 +1,4 @@
-"""Where messages wait until they are stored, so that a restart sends them again under the same id."""
+"""Keeps messages until the server has stored them, so that a restart sends them again under the same id."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ from tidings_client.cursors import replace_file, sync_folder
 from tidings_client.drafts import Draft, FailedDraft
 from tidings_client.errors import FileInUse
 
-COMPACT_AFTER = 1_000  # settled messages in the file before it is written anew
+COMPACT_AFTER = 1_000  # settled messages in the file before it is rewritten
 
 
 class Outbox(Protocol):
     async def load(self) -> Sequence[Draft]:
-        """What is neither settled nor failed, in the order of composing; each with the number of its next try."""
+        """The pending messages in the order of composing, each with the number of its next try."""
         ...
 
     async def failed(self) -> Sequence[FailedDraft]:
-        """What has failed and is not settled, after `load`."""
+        """The messages that have failed and are not settled. Called after `load`."""
         ...
 
     async def add(self, drafts: Sequence[Draft]) -> None:
-        """Returns when they would survive a crash. OSError if they would not."""
+        """Returns when the drafts would survive a crash. Raises OSError if they cannot be stored."""
         ...
 
     async def replace(self, changes: Sequence[tuple[str, Draft]]) -> None:
-        """Returns when each draft stands in place of the one with that id, also after a crash, which leaves one of
-        the two and never both. OSError if that is not possible."""
+        """Returns when each draft has replaced the one with that id, durably. A crash leaves one of the two and never
+        both. Raises OSError if that is not possible."""
         ...
 
     async def fail(self, failed: Sequence[FailedDraft]) -> None:
-        """These are given up, and listed by `failed` until they are settled. Losing this note costs a repeat."""
+        """Note that these messages have failed. `failed` lists them until they are settled. If the note is lost, the
+        client tries them again."""
         ...
 
     async def settle(self, client_msg_ids: Sequence[str]) -> None:
-        """These are stored or discarded. Losing this note costs a repeat, which the server recognises."""
+        """Note that these messages are stored or discarded. If the note is lost, the client repeats them and the
+        server recognises the repeats."""
         ...
 
     async def close(self) -> None: ...
 
 
 class MemoryOutbox:
-    """Forgets with the process."""
+    """Stores nothing, so pending messages are lost when the process ends."""
 
     async def load(self) -> Sequence[Draft]:
         return ()
@@ -81,7 +83,7 @@ class _Failure(msgspec.Struct):
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
-    """One line of the file: a message added, one settled (both: one in place of the other), or one failed."""
+    """One line of the file: a message added, settled or failed. A line with `add` and `settled` replaces a message."""
 
     add: Draft | None = None
     settled: str | None = None
@@ -89,7 +91,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
 
 
 class _Live:
-    """What the file holds and nobody has settled. A place is kept through a change of its id."""
+    """The messages of the file that are not settled. A message keeps its place when its id changes."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
@@ -111,7 +113,7 @@ class _Live:
             self._failures[failed_place] = line.failed
 
     def _put(self, draft: Draft, freed: int | None) -> int | None:
-        """At the place it has, or at the freed one, or at the end; the freed place if it is not taken."""
+        """Put a draft at its own place, else at the freed one, else at the end. Returns the freed place if unused."""
         place = self._places.get(draft.client_msg_id, freed)
         if place is None:
             place, self._next = self._next, self._next + 1
@@ -129,20 +131,20 @@ class _Live:
         return tuple(FailedDraft(draft, failure.code, failure.reason) for draft, failure in found)
 
     def lines(self) -> Iterator[_Line]:
-        """The file, written anew."""
+        """The lines of the compacted file."""
         for place, draft in self._drafts.items():
             yield _Line(add=draft, failed=self._failures.get(place))
 
     def try_again(self) -> None:
-        """The next tries are those of another process."""
+        """Count one try more for each pending draft, because the earlier process may have tried it."""
         for place, draft in self._drafts.items():
             if place not in self._failures:
                 self._drafts[place] = replace(draft, attempt=draft.attempt + 1)
 
 
 class FileOutbox:
-    """An append-only file of JSON lines. A line that a crash has cut off was never promised and is
-    dropped at the next start, which also writes the file anew. One process at a time may hold it."""
+    """An append-only file of JSON lines. A line that a crash has cut off was never accepted, so the next start drops
+    it. Each start rewrites the file. One process at a time may hold it."""
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
@@ -152,7 +154,7 @@ class FileOutbox:
         self._lock: FileIO | None = None
 
     async def load(self) -> Sequence[Draft]:
-        """FileInUse if another process holds it; ValueError if the file is damaged before its end."""
+        """Raises FileInUse if another process holds the file, and ValueError if it is damaged before its end."""
         try:
             return await asyncio.to_thread(self._load)
         except (OSError, ValueError):
@@ -187,7 +189,7 @@ class FileOutbox:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise FileInUse(f"the outbox {self._path} is in use by another client; give each its own") from error
+            raise FileInUse(f"the outbox {self._path} is in use by another client; give each client its own") from error
         content = self._path.read_bytes() if self._path.exists() else b""
         self._live = _read(self._path, content)
         self._live.try_again()
@@ -195,13 +197,13 @@ class FileOutbox:
         return self._live.pending()
 
     def _write_down(self, lines: Sequence[_Line]) -> None:
-        """Durable when it returns."""
+        """Append lines. They are durable when the call returns."""
         file = self._append(lines)
         os.fsync(file.fileno())
         self._apply(lines)
 
     def _note(self, lines: Sequence[_Line]) -> None:
-        """Durable some time later."""
+        """Append lines without a sync."""
         self._append(lines)
         self._apply(lines)
 
@@ -234,13 +236,13 @@ def _read(path: Path, content: bytes) -> _Live:
         try:
             line = msgspec.json.decode(text, type=_Line)
         except msgspec.MsgspecError as error:
-            raise ValueError(f"{path}, line {number}, is damaged ({error}); mend or remove it") from error
+            raise ValueError(f"{path}, line {number}, is damaged ({error}); repair or remove it") from error
         live.apply(line)
     return live
 
 
 def _write(file: FileIO, content: bytes) -> None:
-    """All of it, or the file as it was: a half-written line would spoil the next one."""
+    """Append all of `content` or nothing, because a partial line would corrupt the next one."""
     start = file.seek(0, os.SEEK_END)
     try:
         rest = memoryview(content)

@@ -1,4 +1,4 @@
-"""Messages of ours that the application may ask about: under way, failed, and those it holds a handle of."""
+"""Own messages that are pending or failed, and the handles of the application."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tidings_client.frames import encoded_bytes
 from tidings_client.handles import SentMessage
 from tidings_client.keeping import Keeper
 
-FAILED_KEPT = 1_000  # the oldest beyond them are forgotten, as if they were discarded
-FAILED_BYTES = 256 * 1024  # of one message; a larger one is forgotten at once
+FAILED_KEPT = 1_000  # above it the oldest ones are discarded
+FAILED_BYTES = 256 * 1024  # of one message; a larger one is discarded at once
 
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """A message that is not stored: pending (`code` None), or failed. `sent` follows it."""
+    """A message that is not stored: pending (`code` None), or failed. `sent` is its handle."""
 
     message: Draft
     sent: SentMessage
@@ -29,7 +29,7 @@ class Unsent:
 
 
 class OwnMessages:
-    """What is under way or failed is in the outbox, too, and comes back after a restart."""
+    """Pending and failed messages. They are in the outbox too, so a restart finds them again."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
@@ -38,7 +38,7 @@ class OwnMessages:
         self._failed: dict[str, FailedDraft] = {}
 
     def recall(self, failed: Iterable[FailedDraft]) -> None:
-        """Failed in an earlier process."""
+        """Add messages that failed in an earlier process."""
         self._failed.update((one.draft.client_msg_id, one) for one in failed)
 
     @property
@@ -49,7 +49,7 @@ class OwnMessages:
         return client_msg_id in self._under_way
 
     def handle(self, client_msg_id: str) -> SentMessage:
-        """The one of this message, made if the application holds none."""
+        """The handle of this message, a new one if the application holds none."""
         handle = self._handles.get(client_msg_id)
         if handle is None:
             handle = self._handles[client_msg_id] = SentMessage(client_msg_id)
@@ -58,7 +58,7 @@ class OwnMessages:
         return handle
 
     def new_handle(self, client_msg_id: str) -> SentMessage:
-        """One for a message that begins now; an earlier one of the same id keeps what it knows."""
+        """A handle for a new message. An earlier handle of the same id keeps its status."""
         handle = self._handles[client_msg_id] = SentMessage(client_msg_id)
         return handle
 
@@ -67,11 +67,11 @@ class OwnMessages:
         self._failed.pop(draft.client_msg_id, None)
 
     def dropped(self, client_msg_id: str) -> None:
-        """The outbox could not keep it, so it was never sent."""
+        """The outbox could not store the message, so it was never sent."""
         self._under_way.pop(client_msg_id, None)
 
     def moved(self, event: StatusChanged) -> None:
-        """Its status has changed."""
+        """The status of a message has changed."""
         if event.status is Status.SENT:
             self._forget(event.client_msg_id)
         elif event.status is Status.FAILED:
@@ -80,7 +80,7 @@ class OwnMessages:
             handle.moved(event)
 
     def keep_as(self, was: str, draft: Draft) -> asyncio.Future[None]:
-        """It goes (again) under this id; done when the outbox has it under that."""
+        """Send a message under a new id, or again under its old one. Completes when the outbox has stored it."""
         self._under_way.pop(was, None)
         self._failed.pop(was, None)
         self._under_way[draft.client_msg_id] = draft
@@ -90,18 +90,18 @@ class OwnMessages:
         return self._keeper.replace(was, draft)
 
     def unsent(self) -> Iterator[Unsent]:
-        """Failed ones first, each kind in the order of its composing."""
+        """Failed messages, then pending ones, each in the order of composing."""
         for failed in self._failed.values():
             yield Unsent(failed.draft, self.handle(failed.draft.client_msg_id), failed.code, failed.reason)
         for draft in self._under_way.values():
             yield Unsent(draft, self.handle(draft.client_msg_id))
 
     def failed(self, client_msg_id: str) -> FailedDraft:
-        """KeyError if there is no such failed message."""
+        """Raises KeyError if no such message has failed."""
         return self._failed[client_msg_id]
 
     def discard(self, client_msg_id: str) -> None:
-        """The application wants to hear no more of a failed message. Repeating is harmless."""
+        """Forget a failed message. Safe to repeat."""
         if client_msg_id in self._failed:
             self._forget(client_msg_id)
 
@@ -117,7 +117,7 @@ class OwnMessages:
 
     def _fail(self, event: StatusChanged) -> None:
         draft = self._under_way.pop(event.client_msg_id, None)
-        if draft is None:  # it was refused before it was kept
+        if draft is None:  # the message was refused before the outbox stored it
             return
         if encoded_bytes(draft.frame(1)) > FAILED_BYTES:
             self._keeper.settle(event.client_msg_id)

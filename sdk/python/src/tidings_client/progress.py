@@ -1,9 +1,9 @@
-"""How far the application has come: the cursor that is safe to keep.
+"""Computes the cursor that is safe to save, from the deliveries that the application has handled.
 
-Each delivery has a ticket. A group's part of the cursor passes a ticket when it and all shown before it are
-handled; the inbox part when, besides, all before it in the inbox are. So what is kept never runs ahead of
-what was done, and the inbox never of the groups: a switch of mode that it has passed is known of its group.
-(The two orders differ where a message of the inbox waits for its group's history.)
+Each delivery has a ticket. A group's part of the cursor passes a ticket once it and all tickets shown before it are
+handled. The inbox part also needs all earlier tickets of the inbox to be handled. So the cursor never passes an
+unhandled message, and its inbox part never passes a mode switch that the group's part lacks. The two orders differ if
+a message of the inbox waits for its group's history.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Progress:
 
     @property
     def unhandled(self) -> int:
-        """Deliveries in the application's hands."""
+        """Deliveries that the application has not handled yet."""
         return len(self._shown)
 
     @property
@@ -48,29 +48,29 @@ class Progress:
         return Cursor(self.inbox_seq, dict(self.groups))
 
     def begin_again(self) -> None:
-        """From the beginning of another life. Tickets of before say nothing any more, and none is given twice."""
+        """Begin another life. Earlier tickets become invalid, and no ticket number is used twice."""
         self.inbox_seq, self.groups = 0, {}
         for places in (self._inbox, self._shown):
             places.clear()
         self._handled.clear()
 
     def inbox_seq_of(self, ticket: int) -> int | None:
-        """The place in the inbox of a delivery that is not passed yet; None: it came from a group's log."""
+        """The inbox_seq of a delivery that the cursor has not passed; None if it came from a group's log."""
         return self._inbox.get(ticket)
 
     def issue(self, inbox_seq: int | None) -> int:
-        """A ticket for the next delivery; `inbox_seq` None: it came from a group's log."""
+        """A ticket for the next delivery. `inbox_seq` is None if it came from a group's log."""
         self._last += 1
         if inbox_seq is not None:
             self._inbox[self._last] = inbox_seq
         return self._last
 
     def shown(self, ticket: int, session_id: str, seq: int, *, in_group_log: bool) -> None:
-        """It went to the application; `in_group_log`: from here on the session is read from its log."""
+        """The delivery was passed to the application. `in_group_log`: from here on the session is read from its log."""
         self._shown[ticket] = _Shown(session_id, seq, in_group_log)
 
     def handled(self, ticket: int) -> bool:
-        """The application is done with it. True if the cursor moved. Repeating is harmless."""
+        """The application has handled a delivery. True if the cursor moved. Safe to repeat."""
         if ticket not in self._inbox and ticket not in self._shown:
             return False
         self._handled.add(ticket)
@@ -82,7 +82,7 @@ class Progress:
         return bool(inbox or shown)
 
     def skip(self, inbox_seq: int) -> bool:
-        """Everything up to `inbox_seq` has expired: nothing there to handle."""
+        """Pass `inbox_seq`, because the inbox has expired up to it. True if the cursor moved."""
         return self.handled(self.issue(inbox_seq))
 
     def _passing(self, places: OrderedDict[int, Place], but: Container[int] = ()) -> Iterator[Place]:

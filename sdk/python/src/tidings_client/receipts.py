@@ -1,7 +1,7 @@
-"""What became of our stored messages: from sent to delivered to read.
+"""Statuses of own stored messages: *sent*, *delivered*, *read*.
 
-Watermarks are maxima (PROTOCOL, *Watermarks*): they may come in any order, repeatedly, and before the
-ack of the message that they are about.
+Watermarks are maxima (PROTOCOL, *Watermarks*). They may come in any order, repeatedly, and before the ack of the
+message that they cover.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from tidings_client.effects import Effect, Status, StatusChanged
 
-SESSIONS_REMEMBERED = 1_000  # the least recently used are forgotten; `live` refreshes the others
-WATCHED_PER_SESSION = 1_000  # of a session's messages not yet read, the newest
+SESSIONS_REMEMBERED = 1_000  # the least recently used are evicted; `live` refreshes the others
+WATCHED_PER_SESSION = 1_000  # the newest messages that are not read yet
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Receipts:
     _sessions: OrderedDict[str, _Session] = field(default_factory=OrderedDict)
 
     def newest_unread(self) -> dict[str, int]:
-        """The newest of our messages that is not read yet, by session."""
+        """The newest own message that is not read yet, by session."""
         return {
             session_id: max(message.seq for message in session.watched)
             for session_id, session in self._sessions.items()
@@ -44,7 +44,7 @@ class Receipts:
         }
 
     def watch(self, client_msg_id: str, session_id: str, seq: int, message_id: str) -> Iterator[Effect]:
-        """A message of ours is stored: what the watermarks already say about it, and follow it from now on."""
+        """An own message is stored. Apply the stored watermarks to it, and watch it from now on."""
         session = self._session(session_id)
         message = _Watched(client_msg_id, seq, message_id)
         yield from self._advance(session_id, message, seq <= session.delivered_seq, seq <= session.read_seq)
@@ -53,7 +53,7 @@ class Receipts:
             del session.watched[:-WATCHED_PER_SESSION]
 
     def watermarks(self, session_id: str, delivered_seq: int, read_seq: int) -> Iterator[Effect]:
-        """The peer of a direct session, or some other member of a group, has received and read up to here."""
+        """The peer of a direct session, or another member of a group, has received and read up to these seqs."""
         session = self._session(session_id)
         session.read_seq = max(session.read_seq, read_seq)
         session.delivered_seq = max(session.delivered_seq, delivered_seq, read_seq)
@@ -63,8 +63,8 @@ class Receipts:
         self._drop_read(session)
 
     def count(self, session_id: str, seq: int, delivered: int, read: int) -> Iterator[Effect]:
-        """So many members of a group have received and read this message; their watermarks are at least there,
-        so they have what is before it, too."""
+        """`delivered` and `read` members of a group have received and read this message. Watermarks are cumulative, so
+        earlier messages change too."""
         yield from self.watermarks(session_id, seq if delivered else 0, seq if read else 0)
 
     def _session(self, session_id: str) -> _Session:
@@ -80,7 +80,7 @@ class Receipts:
 
     @staticmethod
     def _advance(session_id: str, message: _Watched, delivered: bool, read: bool) -> Iterator[Effect]:
-        """Each step is told, also when a watermark jumps over one: read implies delivered."""
+        """Emit each status in order, also if a watermark skips one, because *read* implies *delivered*."""
         if delivered and message.status is Status.SENT:
             message.status = Status.DELIVERED
             yield _moved(session_id, message)

@@ -1,9 +1,8 @@
-"""Incoming messages: each to the application exactly once, in the order of its session.
+"""Passes each incoming message to the application exactly once, in the order of its session.
 
-Pure: every call takes `now_ms` and answers with effects. Rules: PROTOCOL, *Receiving*.
-Bounded by refusing, not by waiting: what does not fit is dropped here and synced when the application
-has caught up, because the tables are the truth and a push only a hint. (To stop reading the socket
-instead would hold up the ack that the application may be waiting for inside its own loop.)
+Pure: every call takes `now_ms` and returns effects. Rules: PROTOCOL, *Receiving*. Memory is bounded: a push that does
+not fit is dropped, and a sync fetches the message later, because pushes are only hints. The client keeps reading the
+socket meanwhile, because the application's own loop may wait for an ack behind those pushes.
 """
 
 from __future__ import annotations
@@ -17,27 +16,27 @@ from tidings_client.acks import Acks
 from tidings_client.claims import Claims
 from tidings_client.effects import Cursor, Deliver, Effect, PersistCursor, SendFrame
 from tidings_client.frames import Deployment, Message, Position, Sync, SyncPage
-from tidings_client.groups import Found, Groups, Hole, Released
+from tidings_client.groups import Found, Gap, Groups, Released
 from tidings_client.lives import OTHER_LIFE, Lives
 from tidings_client.membership import reads_log_after
 from tidings_client.progress import Progress
 
-PATIENCE_MS = 200  # PROTOCOL: before a gap is synced
-AGAIN_MS = 1_000  # PROTOCOL: and again, while it stands
-AHEAD_AGAIN_MS = 2_000  # while the tail is below the cursor
-COLD_START_MS = 10_000  # PROTOCOL: how long `live` is waited for
-PERSIST_MS = 100  # a cursor that is a moment old costs a few repeats after a crash
+PATIENCE_MS = 200  # PROTOCOL: wait before syncing a gap
+AGAIN_MS = 1_000  # PROTOCOL: wait before syncing the same gap again
+AHEAD_AGAIN_MS = 2_000  # the same while the tail is below the cursor
+COLD_START_MS = 10_000  # PROTOCOL: the longest wait for `live`
+PERSIST_MS = 100  # delay of saving the cursor; after a crash it costs a few repeats
 WINDOW = 1_000  # deliveries that the application has not handled yet
 MAX_HELD = 1_000  # pushes above a gap
 MAX_PAGE = 200
-SESSIONS_REMEMBERED = 10_000  # last seq shown; inbox_seq and the groups' logs catch the repeats of all others
-MAX_STRAYS = 200  # group pushes whose group is not known yet
+SESSIONS_REMEMBERED = 10_000  # last seq shown; for others, inbox_seq and the groups' logs detect repeats
+MAX_STRAYS = 200  # group pushes whose group the inbox has not named yet
 
 
 @dataclass(slots=True)
 class Receiving:
-    """`acks` hears what is held, `claims` what is shown. `open()` starts the flow to the application; until then
-    pushes are only noted, and nothing is shown, delivered or moved. `life` counts the lives of the deployment."""
+    """Reports held messages to `acks` and shown ones to `claims`. Nothing is delivered before `open()`; until then
+    only heads and tails are noted. `life` counts the lives of the deployment."""
 
     acks: Acks
     claims: Claims
@@ -60,14 +59,14 @@ class Receiving:
     _persist_at_ms: int | None = None
     _held: dict[int, Message] = field(default_factory=dict)
     _strays: list[Message] = field(default_factory=list)
-    _told: dict[str, int] = field(default_factory=dict)  # heads of groups, on this connection
+    _heads: dict[str, int] = field(default_factory=dict)  # of groups, from this connection
     _shown: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _progress: Progress = field(default_factory=Progress)
     _lives: Lives = field(default_factory=Lives)
 
     def restore(self, cursor: Cursor | None, *, from_live: bool) -> None:
-        """Before the first connection: where this device stands. None: a new device, which begins at
-        the start of its inbox, or (`from_live`) with what comes after the first `live`."""
+        """Set the cursor before the first connection. None: a new device, which starts at the beginning of its inbox
+        or, with `from_live`, at the first `live`."""
         self._from_live = from_live and cursor is None
         self._lives.restore(cursor)
         if cursor is not None:
@@ -76,25 +75,25 @@ class Receiving:
             for session_id, seq in cursor.groups.items():
                 self._begin_after(session_id, seq)
         elif not from_live:
-            self.groups.patience_ms = 0  # nothing that was shown before could be shown again
+            self.groups.patience_ms = 0  # a new device has shown nothing, so it cannot show a message twice
         self._cursor = None if self._from_live else self._progress.inbox_seq
 
     def open(self, now_ms: int) -> Iterator[Effect]:
-        """The application begins to take messages."""
+        """The application starts to take messages."""
         self._opened = True
         yield from self._resume(now_ms)
 
     def greeted(self, now_ms: int, deployment: Deployment | None) -> Iterator[Effect]:
-        """A new connection is signed in: of which life of the deployment its places are."""
+        """A new connection is signed in, and `welcome` names its life of the deployment."""
         if not self._lives.greeted(deployment):
             return
         if self._cursor is None:
-            self._lives.current = deployment  # nothing was shown yet
+            self._lives.current = deployment  # the device has shown nothing yet
         else:
             yield from self._begin_again(now_ms, deployment)
 
     def ready(self, now_ms: int, user_id: str) -> None:
-        """A new connection is signed in; it has not said `live` yet."""
+        """A new connection is signed in. `live` follows later."""
         self._user_id = user_id
         self.groups.ready(user_id)
         self._connected, self._not_before_ms, self._not_forced_before_ms = True, 0, 0
@@ -103,11 +102,11 @@ class Receiving:
     def lost(self) -> None:
         self._connected, self._due_ms, self._live_by_ms, self._force_at_ms = False, None, None, None
         self._is_live = False
-        self._told.clear()
+        self._heads.clear()
         self._lives.trust()
 
     def tail(self, now_ms: int, inbox_seq: int, heads: Iterable[Position], *, live: bool) -> Iterator[Effect]:
-        """`live` or `heartbeat`: what there is to have."""
+        """`live` or `heartbeat`: the tail of the inbox and heads of groups."""
         if live:
             self._live_by_ms, self._is_live = None, True
             self.claims.live(now_ms)
@@ -115,7 +114,7 @@ class Receiving:
             self._begin_with_live(now_ms, inbox_seq, heads)
         self._tail = max(self._tail, inbox_seq)
         for head in heads:
-            self._told[head.session_id] = head.seq
+            self._heads[head.session_id] = head.seq
             self.groups.head(now_ms, head.session_id, head.seq, live=live)
         if inbox_seq >= (self._cursor or 0):
             self._lives.prove()
@@ -124,7 +123,7 @@ class Receiving:
         yield from self._resume(now_ms)
 
     def doubt(self, now_ms: int) -> None:
-        """The server says that its tail is below the cursor. A sync says for certain."""
+        """The server states that its tail is below the cursor. Sync, because only a sync page proves it."""
         if self._cursor is not None:
             self._force(now_ms)
 
@@ -139,7 +138,7 @@ class Receiving:
             yield from self._advance(now_ms)
         elif fits:
             yield from self.acks.held_again(now_ms)
-        if not fits:  # a sync brings it; unless this is said it is repeated, and the connection closed at 45 s
+        if not fits:  # ack it, because the server repeats it otherwise and closes the connection after 45 s
             yield from self.acks.held(now_ms, self._tail)
         self._sync_by(now_ms + PATIENCE_MS)
 
@@ -168,9 +167,9 @@ class Receiving:
         self._sync_by(now_ms if self._cursor > before else now_ms + AGAIN_MS)
 
     def _page_ahead(self, now_ms: int, page: SyncPage) -> Iterator[Effect]:
-        """The tail is below the cursor. In the life of the cursor that passes, once fanout has written what it has
-        pushed; it does so before `live`, or soon after it."""
-        if page.after != self._cursor:  # asked before the cursor moved
+        """The tail is below the cursor. Within one life this is temporary: it ends once fanout has written the rows
+        that it has pushed, before `live` or soon after."""
+        if page.after != self._cursor:  # requested before the cursor moved
             return
         self._due_ms, self._not_before_ms, self._forced = None, 0, True
         self._not_forced_before_ms = now_ms + AHEAD_AGAIN_MS
@@ -180,7 +179,7 @@ class Receiving:
         self._sync_by(now_ms if self._cursor == 0 else now_ms + AHEAD_AGAIN_MS)
 
     def _begin_again(self, now_ms: int, deployment: Deployment | None) -> Iterator[Effect]:
-        """From the beginning of another life, with nothing that was remembered about seqs in the last one."""
+        """Begin another life. Drop all state about seqs of the last one."""
         self._lives.begin(deployment, self._progress.cursor, self._shown)
         self.life += 1
         self._from_live, self._cursor, self._tail, self._forced = False, 0, 0, False
@@ -189,14 +188,14 @@ class Receiving:
         self._shown.clear()
         self._progress.begin_again()
         self.groups = Groups(self._user_id, patience_ms=0)
-        for session_id, seq in self._told.items():
+        for session_id, seq in self._heads.items():
             self.groups.head(now_ms, session_id, seq)
         self.claims.forget_all()
         self._persist_soon(now_ms)
         yield OTHER_LIFE
 
     def history_ahead(self, now_ms: int, session_id: str) -> Iterator[Effect]:
-        """History of a group ends below what was shown of it."""
+        """The history of a group ends below the last shown seq."""
         if self.groups.ahead(now_ms, session_id):
             yield from self._begin_again(now_ms, None)
             self._forced = True
@@ -209,7 +208,7 @@ class Receiving:
         yield from self._take(now_ms, self.groups.history_failed(now_ms, session_id, gone, jitter))
 
     def handled(self, now_ms: int, ticket: int) -> Iterator[Effect]:
-        """The application is done with a delivery; the cursor follows."""
+        """The application has handled a delivery, so the cursor may move."""
         if self._progress.handled(ticket):
             self._persist_soon(now_ms)
         behind = self._cursor is not None and self._cursor < self._tail
@@ -230,7 +229,7 @@ class Receiving:
             yield from self.flush()
 
     def flush(self) -> Iterator[Effect]:
-        """Keep the cursor now, if it has moved."""
+        """Save the cursor now, if it has moved."""
         if self._persist_at_ms is not None:
             self._persist_at_ms = None
             yield PersistCursor(self._lives.stamped(self._progress.cursor))
@@ -257,8 +256,8 @@ class Receiving:
 
     @property
     def _log_pages(self) -> int:
-        """How many pages of logs may be asked for: as many as the window has room for, the last one not wholly.
-        The inbox comes first; unless it is a log that it waits for."""
+        """How many pages of group logs may be fetched: as many as the window has room for, rounded up. The inbox goes
+        first, unless the window is full because the inbox itself waits for a log."""
         if not (self._opened and self._connected) or self._cursor is None or self._live_by_ms is not None:
             return 0
         is_level = self._cursor >= self._tail and not self._forced
@@ -274,7 +273,7 @@ class Receiving:
         self._persist_soon(now_ms)
 
     def _begin_after(self, session_id: str, seq: int) -> None:
-        """A group's log of which everything up to `seq` is done with."""
+        """Follow a group's log that was handled up to `seq`."""
         self.groups.follow(session_id, seq)
         self._remember(session_id, seq)
 
@@ -297,7 +296,7 @@ class Receiving:
         yield SendFrame(Sync(after=self._cursor or 0, limit=limit))
 
     def _advance(self, now_ms: int) -> Iterator[Effect]:
-        """Pass on what has become contiguous."""
+        """Pass on held messages that have become contiguous."""
         if self._cursor is None:
             return
         while self._has_room and (message := self._held.pop(self._cursor + 1, None)) is not None:
@@ -321,13 +320,13 @@ class Receiving:
         elif follows:
             self.groups.head(now_ms, session_id, message.seq)
         else:
-            self.groups.know(session_id, message.seq)
+            self.groups.raise_head(session_id, message.seq)
             self._force(now_ms)
-            if len(self._strays) < MAX_STRAYS:  # the others come with history, once the group is known
+            if len(self._strays) < MAX_STRAYS:  # history has the others, once the inbox has named the group
                 self._strays.append(message)
 
     def _force(self, now_ms: int) -> None:
-        """A sync although the inbox is level, for what comes from groups that it does not name; not for each push."""
+        """Sync although the inbox has no gap, because it may name the group of a push. At most once per AGAIN_MS."""
         at_ms = max(now_ms, self._not_forced_before_ms)
         self._force_at_ms = None if at_ms <= now_ms else at_ms
         if self._force_at_ms is None:
@@ -335,7 +334,7 @@ class Receiving:
             self._sync_by(now_ms)
 
     def _settle_strays(self, now_ms: int) -> Iterator[Effect]:
-        """After a sync: pushes of groups that are known by now, and no others."""
+        """After a sync, take the pushes of groups that the inbox has named, and drop the others."""
         if self._cursor is None or self._cursor < self._tail:
             return
         strays, self._strays = self._strays, []
@@ -352,7 +351,7 @@ class Receiving:
     def _take(self, now_ms: int, found: Iterable[Found]) -> Iterator[Effect]:
         for entry in found:
             match entry:
-                case Hole():
+                case Gap():
                     self._forced = True
                     self._sync_by(now_ms)
                 case Released(message=message, ticket=ticket):
@@ -381,7 +380,7 @@ class Receiving:
             yield Deliver(ticket, message)
 
     def _repeated(self, session_id: str, ticket: int) -> None:
-        """Shown already, out of a log, and perhaps not handled: the inbox must not pass it before that."""
+        """The inbox repeats a message that was shown from a log. Its ticket must wait until that one is handled."""
         follows = self.groups.follows(session_id)
         self._progress.shown(ticket, session_id, self._shown[session_id], in_group_log=follows)
 

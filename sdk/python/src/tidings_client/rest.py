@@ -1,4 +1,4 @@
-"""The REST calls about sessions, and the way of all calls. Answers are typed; unknown fields are left out."""
+"""The REST calls for sessions, and the transport of all REST calls. Answers are typed, and unknown fields ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tidings_client.ids import checked_header_id, checked_seq, checked_session
 from tidings_client.server_time import ServerTime
 from tidings_client.tokens import Tokens
 
-TIMEOUT_S = 10.0  # twice what the server itself waits for its log
+TIMEOUT_S = 10.0  # twice as long as the server waits for Kafka
 SESSIONS_A_PAGE = 200  # PROTOCOL
 MAX_REPEATS = 8  # PROTOCOL, Retry
 CLOSED_MEANWHILE = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest message of a session, in short."""
+    """The newest message of a session."""
 
     seq: int
     at: int | None = None
@@ -34,7 +34,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
-    """The other user of a direct session. While they block this user their watermarks are absent, which is not 0."""
+    """The other user of a direct session. Their watermarks are absent (and not 0) while they block this user."""
 
     user_id: str
     delivered_seq: int | None = None
@@ -57,14 +57,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Newest activity first; `next` (opaque) asks for the sessions after these. A page may be empty and have one."""
+    """Newest activity first. `next` is an opaque token for the following page; an empty page may have one."""
 
     sessions: tuple[Session, ...] = ()
     next: str | int | None = None
 
 
 class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Ascending by seq; `has_more` in the direction that was asked for. `ahead`: asked after a seq above the head."""
+    """Ascending by seq. `has_more` is for the requested direction. `ahead`: `after_seq` was above the head."""
 
     messages: tuple[Message, ...] = ()
     head_seq: int = 0
@@ -78,7 +78,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceiptPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Who has received and who has read a message, of the current members without its author."""
+    """The members that have received or read a message: current members without its author."""
 
     delivered: tuple[str, ...] = ()
     read: tuple[Reader, ...] = ()
@@ -103,8 +103,8 @@ def _head_at(session: Session) -> int:
 
 
 class Rest:
-    """Every call raises ApiError for a refusal, Unreachable without an answer. A token that is refused is
-    renewed once per call. Every answer tells the server's time."""
+    """Every call raises ApiError for a refusal and Unreachable without an answer. A refused token is renewed once per
+    call. Every answer carries the server's time."""
 
     def __init__(
         self,
@@ -122,12 +122,12 @@ class Rest:
         await self._http.aclose()
 
     async def sessions(self, limit: int = 50, before: str | int | None = None) -> SessionPage:
-        """A page, newest activity first; `before` takes the `next` of the page before."""
+        """A page, newest activity first. `before` is the `next` of the previous page."""
         return await self.get(SessionPage, path_of("sessions"), limit=limit, before=before)
 
     async def all_sessions(self) -> list[Session]:
-        """Every session, each once, newest activity first. Those that move while the pages are read come again in a
-        later one (PROTOCOL, *the list while it moves*); of two the one with the newer head counts."""
+        """Every session once, newest activity first. A session that moves while the pages are read comes again on a
+        later page (PROTOCOL, *the list while it moves*). The copy with the newer head counts."""
         found: dict[str, Session] = {}
         before: str | int | None = None
         while True:
@@ -146,28 +146,28 @@ class Rest:
     async def history(
         self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
     ) -> HistoryPage:
-        """Ascending by seq; the newest, if neither end is given."""
+        """A page of messages, ascending by seq; the newest ones if neither end is given."""
         path = path_of("sessions", checked_session(session_id), "messages")
         return await self.get(HistoryPage, path, before_seq=before_seq, after_seq=after_seq, limit=limit)
 
     async def receipts(
         self, session_id: str, seq: int, after: str | None = None, limit: int | None = None
     ) -> ReceiptPage:
-        """Who has received and read a message of ours; `after` takes the `next` of the page before."""
+        """The members that have received or read an own message. `after` is the `next` of the previous page."""
         message = str(checked_seq(seq))
         path = path_of("sessions", checked_session(session_id), "messages", message, "receipts")
         return await self.get(ReceiptPage, path, after=after, limit=limit)
 
     async def get(self, answer_type: type[Answer], path: str, **query: str | int | None) -> Answer:
-        """Asks once; again where the server closed a connection at the moment at which it was used again."""
+        """GET a path. Retried once if the server closed an idle connection while the client reused it."""
         given = {name: value for name, value in query.items() if value is not None}
         return await self._call(answer_type, "GET", path, params=given)
 
     async def command(
         self, answer_type: type[Answer], method: str, path: str, client_msg_id: str, body: dict[str, Any] | None = None
     ) -> Answer:
-        """A call that goes through the log: repeated under its id while its outcome is unknown or its refusal
-        may pass (PROTOCOL, Retry), so that it is done once. The last try's error is raised."""
+        """A call that goes through Kafka. It is repeated under its id while its outcome is unknown or its refusal
+        temporary (PROTOCOL, Retry), so that it is executed once. Raises the error of the last try."""
         header = {"Idempotency-Key": checked_header_id(client_msg_id)}
         repeat = 0
         while True:
@@ -196,7 +196,7 @@ class Rest:
         try:
             return await self._tokens.get(instead_of=instead_of)
         except OSError as error:  # the provider's own network
-            raise Unreachable(f"no token to be had: {error!r}") from error
+            raise Unreachable(f"the token provider failed: {error!r}") from error
 
     async def _send(self, method: str, path: str, content: dict[str, Any], token: str) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token}", **content.get("headers", {})}
@@ -209,8 +209,8 @@ class Rest:
         return answer
 
     async def _request(self, method: str, path: str, request: dict[str, Any]) -> httpx2.Response:
-        """A server or proxy may close an idle connection while the request is on its way, and has then done nothing
-        with it. That is certain only for what changes nothing, so only a GET goes again, and once."""
+        """Send a request. A server or proxy may close an idle connection while a request is in flight, usually without
+        processing it. Only a GET is safe to repeat then, and it is repeated once."""
         try:
             return await self._http.request(method, path, **request)
         except CLOSED_MEANWHILE:
@@ -234,11 +234,11 @@ def ws_url_of(url: str) -> str:
 
 
 def path_of(*segments: str) -> str:
-    """`/v1/…` of these segments, each percent-encoded: whatever it holds, it stays one segment. Raises InvalidId
-    for one that no encoding can keep: an empty one, and `.` and `..`, which clients and proxies resolve."""
+    """`/v1/…` of these segments, each percent-encoded so that it stays one segment. Raises InvalidId for an empty
+    segment and for `.` and `..`, because clients and proxies resolve those even if encoded."""
     for segment in segments:
         if not segment.strip("."):
-            raise InvalidId(f"{segment!r} cannot stand in a path")
+            raise InvalidId(f"{segment!r} cannot be a segment of a path")
     return "/".join(("/v1", *(quote(segment, safe=":@") for segment in segments)))
 
 

@@ -1,6 +1,6 @@
-"""Messages on their way out: tries, repeats, pacing, and the statuses their sender sees.
+"""Outgoing messages: tries, repeats, pacing, and the statuses that the sender sees.
 
-Pure: every call takes `now_ms` and answers with effects. Rules: PROTOCOL, *Status* and *Retry*.
+Pure: every call takes `now_ms` and returns effects. Rules: PROTOCOL, *Status* and *Retry*.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tidings_client.receipts import Receipts
 
 TRY_MS = 5_000  # PROTOCOL: a try has failed after 5 s without an answer
 MAX_IN_FLIGHT = 256  # half of a persister's round; more only fills the server's queues
-FAILED_REMEMBERED = 1_000  # given up, yet may still turn up; bounded, the oldest forgotten
+FAILED_REMEMBERED = 1_000  # failed messages that may still be stored; the oldest are evicted
 
 
 @dataclass(slots=True)
@@ -34,9 +34,11 @@ class _Pending:
 
 @dataclass(slots=True)
 class Outgoing:
-    """Every message of ours that is not stored yet, in exactly one of four places: `_ready` (as soon
-    as the connection and the pace allow, in first order), `_waiting` (until a repeat is due), `_in_flight`,
-    `_kept_as` (until its new id is kept). `make_id` gives an id of a time; without it ids stay as they are."""
+    """Every own message that is not stored yet. It is in exactly one of four places:
+
+    `_ready`: sent as soon as the connection and the pace allow, in the order of composing. `_waiting`: until a repeat
+    is due. `_in_flight`: until an answer. `_kept_as`: until the outbox has stored its new id.
+    `make_id` returns an id for a time; without it ids never change."""
 
     make_id: Callable[[int], str] | None = None
     receipts: Receipts = field(default_factory=Receipts)
@@ -52,11 +54,11 @@ class Outgoing:
     _kept_as: set[str] = field(default_factory=set)
     _failed: OrderedDict[str, Draft] = field(default_factory=OrderedDict)
     _server_offset_ms: int = 0
-    _suspects: set[str] = field(default_factory=set)  # one of these is too large: each is tried alone
+    _suspects: set[str] = field(default_factory=set)  # one of these is too large, so each is tried alone
 
     def submit(self, now_ms: int, draft: Draft) -> Iterator[Effect]:
-        """Takes a message over; one above the server's limit (before the first welcome: PROTOCOL's) fails
-        here. ValueError if one with its id is already under way."""
+        """Accept a message. It fails at once if it is above the server's limit (before the first `welcome`: above
+        PROTOCOL's). Raises ValueError if a message with its id is pending."""
         if draft.client_msg_id in self._pending:
             raise ValueError(f"client_msg_id {draft.client_msg_id} is already being sent")
         self._composed += 1
@@ -66,7 +68,7 @@ class Outgoing:
         if self._is_too_large(draft.frame(draft.attempt)):
             yield self._give_up_too_large(pending)
             return
-        # Composed before this connection was there, and kept only now.
+        # The message was composed before this connection was open, and the outbox stored it only now.
         todo = self._before_first_try(now_ms, pending) if self._connected else ()
         if todo:
             yield from todo
@@ -75,22 +77,22 @@ class Outgoing:
         yield from self._pump(now_ms)
 
     def refuse(self, draft: Draft, fault: str) -> Iterator[Effect]:
-        """A message that no frame can carry."""
+        """Fail a message that no frame can carry."""
         yield StatusChanged(draft.client_msg_id, Status.SENDING)
         yield StatusChanged(draft.client_msg_id, Status.FAILED, code="invalid_body", reason=fault)
 
     def recall(self, drafts: Iterable[Draft]) -> None:
-        """Failed in an earlier process; they may still turn up."""
+        """Add messages that failed in an earlier process. They may still be stored."""
         for draft in drafts:
             self._remember_failed(draft)
 
     def server_time(self, now_ms: int, server_ms: int) -> None:
-        """The server's clock at `now_ms`, by which it judges ids."""
+        """Set the server's clock at `now_ms`. The server compares the time inside an id with it."""
         self._server_offset_ms = server_ms - now_ms
 
     def ready(self, now_ms: int, user_id: str, limits: Limits) -> Iterator[Effect]:
-        """The connection is signed in: what its predecessor left unanswered goes first, in first order. What was
-        composed before the server's time was known gets another id, if its own would be refused."""
+        """The connection is signed in. Messages without an answer go first, in the order of composing. A message that
+        was composed without the server's time gets a new id, if the server would refuse its own."""
         self._connected, self._user_id = True, user_id
         self._limits = limits
         self._pace.set(now_ms, limits.messages_per_s, limits.burst)
@@ -112,8 +114,8 @@ class Outgoing:
         yield from self._pump(now_ms)
 
     def lost(self, *, too_big: bool = False) -> Iterator[Effect]:
-        """The connection ended: every unanswered try has failed, and is repeated on the next one. `too_big`: somebody
-        on the way takes less than the server said (1009), so a message that was alone in flight is given up."""
+        """The connection ended, so every unanswered try has failed and is repeated on the next one. `too_big` (1009):
+        the server or a proxy accepts less than announced, so a message that was alone in flight fails."""
         self._connected = False
         in_flight, self._in_flight = self._in_flight, {}
         if too_big and len(in_flight) > 1:
@@ -137,16 +139,16 @@ class Outgoing:
         yield from self._pump(now_ms)
 
     def next_tick_ms(self, now_ms: int) -> int | None:
-        """When `tick` has something to do next; None: never, unless something happens."""
+        """When to call `tick` next; None if only another call can change anything."""
         times = [self._waiting[0][0]] if self._waiting else []
         if self._in_flight:
-            times.append(next(iter(self._in_flight.values())))  # all tries last equally long, so the first ends first
+            times.append(next(iter(self._in_flight.values())))  # all tries have one timeout, so the first ends first
         if self._has_turn():
             times.append(self._pace.next_ms(now_ms))
         return min(times, default=None)
 
     def stored(self, now_ms: int, client_msg_id: str, session_id: str, seq: int, message_id: str) -> Iterator[Effect]:
-        """An ack, or the message itself: either means that a quorum has it."""
+        """An ack, or the message itself, has arrived. Both prove that a quorum has stored the message."""
         if session_id != self._session_of(client_msg_id):
             return
         self._pending.pop(client_msg_id, None)
@@ -158,12 +160,12 @@ class Outgoing:
         yield from self._pump(now_ms)
 
     def refused(self, now_ms: int, error: SendError, jitter: float) -> Iterator[Effect]:
-        """This try stored nothing, or its outcome is unknown."""
+        """A `send_error`: this try stored nothing, or its outcome is unknown."""
         pending = self._pending.get(error.client_msg_id)
         if pending is None or error.session_id not in (None, pending.draft.session_of(self._user_id)):
             return
         if error.retryable:
-            if error.client_msg_id in self._in_flight:  # otherwise the late answer to a try already given up
+            if error.client_msg_id in self._in_flight:  # otherwise this answers a try that has timed out
                 yield from self._try_failed(
                     now_ms, error.client_msg_id, jitter, error.code, error.message, error.retry_after_ms or 0
                 )
@@ -188,7 +190,7 @@ class Outgoing:
         return self._keep_as(pending, client_msg_id), IdChanged(was, client_msg_id)
 
     def _keep_as(self, pending: _Pending, client_msg_id: str) -> KeepAs:
-        """It waits in `_kept_as` for the outbox: a restart must find it under the id that may have been tried."""
+        """Wait in `_kept_as` for the outbox, because a restart must find the message under an id that was tried."""
         was = pending.draft.client_msg_id
         del self._pending[was]
         self._in_flight.pop(was, None)
@@ -199,8 +201,8 @@ class Outgoing:
         return KeepAs(was, draft)
 
     def _session_of(self, client_msg_id: str) -> str | None:
-        """Where our message of this id goes, or went before it was given up; the same id may name another
-        message in another session (PROTOCOL: unique per session and sender). None: there is no such message."""
+        """The session of the pending or failed message with this id; None if there is none. The same id may name
+        another message in another session (PROTOCOL: unique per session and sender)."""
         if (pending := self._pending.get(client_msg_id)) is not None:
             return pending.draft.session_of(self._user_id)
         failed = self._failed.get(client_msg_id)
@@ -240,25 +242,26 @@ class Outgoing:
             if pending is not None and not self._pace.take(now_ms):
                 return
             heapq.heappop(self._ready)
-            if pending is not None:  # None: stored or refused while it was waiting
+            if pending is not None:  # None: stored or refused while it waited
                 yield self._try(now_ms, pending)
 
     def _has_turn(self) -> bool:
-        """While ids are being kept nothing goes, so that nothing overtakes."""
+        """False while the outbox stores new ids, so that no message overtakes another."""
         at_once = 1 if self._suspects else MAX_IN_FLIGHT
         return self._connected and bool(self._ready) and not self._kept_as and len(self._in_flight) < at_once
 
     def _try(self, now_ms: int, pending: _Pending) -> SendFrame | StatusChanged:
         frame = pending.draft.frame(pending.attempt)
-        if self._is_too_large(frame):  # this server may allow less than the one before
+        if self._is_too_large(frame):  # this server may allow less than the previous one
             return self._give_up_too_large(pending)
         self._in_flight[frame.client_msg_id] = now_ms + TRY_MS
         pending.attempt += 1
         return SendFrame(frame)
 
     def _is_too_large(self, frame: Send) -> bool:
-        """The server would close the connection (1009), and every other try in flight would fail with it."""
+        """True if the server would close the connection (1009), which also fails every other try in flight."""
         return encoded_bytes(frame) > self._limits.frame_bytes
 
     def _give_up_too_large(self, pending: _Pending) -> StatusChanged:
-        return self._give_up(pending, "too_large", f"a message is at most {self._limits.frame_bytes} bytes as a frame")
+        limit = self._limits.frame_bytes
+        return self._give_up(pending, "too_large", f"a message may have at most {limit} bytes as a frame")

@@ -1,4 +1,4 @@
-"""The server's time, as far as this device has heard of it: its own clock may be minutes or years off."""
+"""The server's time, because the device's own clock may be wrong by minutes or years."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-# A `Date` header has whole seconds and was on its way for a while: a smaller difference says nothing.
+# A `Date` header has whole seconds and a transfer delay, so a smaller difference is not significant.
 DATE_ERROR_MS = 5_000
 
 
 def since_boot_ms() -> int:
-    """Never goes back, and where the system can tell, goes on while the device sleeps."""
+    """A clock that never goes back. If the system supports it, it also counts while the device sleeps."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return int((time.monotonic() if boot is None else time.clock_gettime(boot)) * 1_000)
 
 
 def wall_ms() -> int:
-    """The device's own clock. Looked up at each call, so that a test can set it."""
+    """The device's own clock. Read at each call, so that a test can set it."""
     return int(time.time() * 1_000)
 
 
 class ServerTime:
-    """Shared by the ids of messages, the lives of tokens and all calls of one client."""
+    """Shared by the message ids, the token lifetimes and all calls of one client."""
 
     def __init__(self, passed_ms: Callable[[], int] = since_boot_ms, device_ms: Callable[[], int] = wall_ms) -> None:
         self._passed_ms = passed_ms
@@ -31,26 +31,26 @@ class ServerTime:
 
     @property
     def known_ms(self) -> int | None:
-        """Milliseconds since 1970 at the server; None before it has been heard of."""
+        """Milliseconds since 1970 at the server; None before its first answer."""
         return None if self._offset_ms is None else self._passed_ms() + self._offset_ms
 
     def now_ms(self) -> int:
-        """The server's time, or the device's while nothing better is known."""
+        """The server's time, or the device's before the server's first answer."""
         known = self.known_ms
         return self._device_ms() if known is None else known
 
     @property
     def device_ahead_ms(self) -> int | None:
-        """How far the device's clock is ahead of the server's; negative: behind it. None: not known."""
+        """How far the device's clock is ahead of the server's; negative: behind it. None before the first answer."""
         known = self.known_ms
         return None if known is None else self._device_ms() - known
 
     def learn(self, server_ms: int) -> None:
-        """The server has just said its time (`welcome.server_time`)."""
+        """Set the server's time from `welcome.server_time`."""
         self._offset_ms = server_ms - self._passed_ms()
 
     def learn_date(self, http_date: str | None) -> None:
-        """The header `Date` of an answer: good where nothing better is known, or where that is wrong by now."""
+        """Set the time from the header `Date` of an answer, if there is none yet or it differs by DATE_ERROR_MS."""
         if http_date is None:
             return
         try:

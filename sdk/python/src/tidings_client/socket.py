@@ -1,4 +1,4 @@
-"""One WebSocket connection, from opening to its end. Knows frames, and nothing of what they mean."""
+"""One WebSocket connection, from opening to its end. It sends and receives frames without interpreting them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from websockets.typing import Subprotocol
 from tidings_client import frames
 
 OPEN_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 2.0  # after this the other side is taken for gone
-MAX_MESSAGE_BYTES = 1 << 20  # the server keeps to 256 KiB
+CLOSE_TIMEOUT_S = 2.0  # after this the connection is dropped without an answer
+MAX_MESSAGE_BYTES = 1 << 20  # the server sends at most 256 KiB
 CLOSED_WITHOUT_CODE = 1006
 
 
 async def open_socket(url: str) -> Socket:
-    """Raises OSError, TimeoutError or a WebSocketException if that is not possible now."""
+    """Open a connection. Raises OSError, TimeoutError or a WebSocketException if that fails."""
     connection = await connect(
         url,
         subprotocols=[Subprotocol(frames.SUBPROTOCOL)],
@@ -32,8 +32,8 @@ async def open_socket(url: str) -> Socket:
 
 
 class Socket:
-    """Frames that wait for the writer are bounded by their source: tries in flight, and joined acks.
-    `max_bytes`: what one WebSocket message may hold, as the server says it when it signs the client in."""
+    """A connection with a writer task. Its queue is bounded by the sources: tries in flight, and joined acks.
+    `max_bytes` is the limit of one WebSocket message, from `welcome`."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -44,12 +44,12 @@ class Socket:
         self._writer = asyncio.create_task(self._write())
 
     def send(self, frame: frames.ClientFrame) -> None:
-        """Goes out soon, joined with its neighbours, in order."""
+        """Queue a frame. The writer joins queued frames, in order."""
         self._waiting.append(frame)
         self._wake.set()
 
     async def received(self) -> AsyncIterator[Iterator[frames.ServerFrame]]:
-        """The frames of each WebSocket message, until the connection ends; then see `ending`."""
+        """The frames of each WebSocket message, until the connection ends. Then `ending` has the cause."""
         try:
             while True:
                 yield frames.decode(await self._connection.recv())
@@ -62,7 +62,7 @@ class Socket:
         return self._connection.close_code or CLOSED_WITHOUT_CODE, self._connection.close_reason or ""
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Write what still waits, then close. Repeating is harmless."""
+        """Write the queued frames, then close. Safe to repeat."""
         self._leaving = True
         self._wake.set()
         await asyncio.wait([self._writer], timeout=CLOSE_TIMEOUT_S)

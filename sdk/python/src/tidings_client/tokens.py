@@ -1,4 +1,4 @@
-"""Where tokens come from, and how long each is used: one call of the provider for each token's life."""
+"""Gets tokens from the provider, with one call for each token's lifetime."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from tidings_client.ids import checked_user
 from tidings_client.server_time import ServerTime, since_boot_ms
 
 TokenProvider = Callable[[], Awaitable[str]]
-PROVIDER_S = 30.0  # as long as a slow sign-in page takes; then the call has failed, and the next one asks again
-SPARE_MS = 30_000  # a token is not used for a new call in its last 30 s, or in the last quarter of a shorter life
-ASK_AGAIN_MS = 5_000  # a provider that gave the same token again is left alone so long, unless that is refused
-
-
-MAX_TIME_S = 2**40  # beyond it lies no time that anybody means, and a float overflows
+PROVIDER_S = 30.0  # enough for a slow sign-in page; then the call has failed, and the next one tries again
+SPARE_MS = 30_000  # a token is renewed in its last 30 s, or in the last quarter if it lives for less than 2 min
+ASK_AGAIN_MS = 5_000  # pause after the provider returned the same token again, unless the server refuses that
+MAX_TIME_S = 2**40  # larger times are clamped, because a float overflows
 
 
 class _Claims(msgspec.Struct):
@@ -40,7 +38,7 @@ _C = TypeVar("_C", _Claims, _Subject)
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A token in use: `ends_ms` by a clock that counts from the start of the device; None: it does not say."""
+    """A token in use. `ends_ms` is by the clock since boot; None if the token does not expire."""
 
     text: str
     life_ms: int | None
@@ -48,8 +46,8 @@ class _Held:
 
 
 class Tokens:
-    """The token of one client, for its connection and its calls alike. `source` is a token that stays as it is,
-    or a provider. A life counts from the receipt, not by the device's wall clock, which may be hours off."""
+    """The token of one client, for its connection and its REST calls. `source` is a fixed token or a provider. A
+    lifetime counts from the receipt of the token, because the device's wall clock may be wrong by hours."""
 
     def __init__(
         self,
@@ -66,9 +64,9 @@ class Tokens:
         self._asking: asyncio.Task[str] | None = None
 
     async def get(self, *, instead_of: str | None = None) -> str:
-        """A token; `instead_of`: another than this one, which was refused or is to be renewed. Callers at the
-        same time share one call of the provider. Raises what the provider raises, and Unreachable when it
-        does not answer within PROVIDER_S or answers what cannot be a token."""
+        """A token. It differs from `instead_of`, which was refused or is to be renewed. Concurrent callers share one
+        call of the provider. Raises the provider's errors. Raises Unreachable if the provider does not answer within
+        PROVIDER_S or returns a text that cannot be a token."""
         if isinstance(self._source, str):
             return self._source
         held = self._held
@@ -77,18 +75,18 @@ class Tokens:
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask(self._source))
             self._asking.add_done_callback(self._asked)
-        # One caller that is cancelled does not take the answer from the others.
+        # Shielded, because a cancelled caller must not cancel the call for the others.
         return await asyncio.shield(self._asking)
 
     @property
     def remaining_ms(self) -> int | None:
-        """How long the token given last is good for; None: it does not say. Only the server decides."""
+        """How long the last token is valid; None if it does not expire. The server may still refuse it."""
         if self._held is None or self._held.ends_ms is None:
             return None
         return max(0, self._held.ends_ms - self._passed_ms())
 
     async def close(self) -> None:
-        """Leave a provider that has not answered."""
+        """Cancel a pending call of the provider."""
         if self._asking is not None:
             self._asking.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -123,14 +121,14 @@ class Tokens:
     def _asked(self, task: asyncio.Task[str]) -> None:
         self._asking = None
         if not task.cancelled():
-            task.exception()  # its callers have it; without one left it is nobody's
+            task.exception()  # mark the error as retrieved, because every caller may have been cancelled
 
 
 def life_of(token: str, server_ms: int | None, device_ms: int) -> int | None:
-    """Milliseconds for which a token received now is good; None if it does not say.
+    """Milliseconds for which a token received now is valid; None if it does not expire.
 
-    `exp − iat` needs no clock, and the server's time none of ours: the shorter of both holds. The device's
-    clock is asked only where there is neither, and not believed when it says that a new token has ended."""
+    The shorter of `exp − iat` and `exp` minus the server's time counts, because neither depends on the device's
+    clock. That clock is used only without both, and ignored if it claims that a new token has expired."""
     claims = _claims(token, _Claims) or _Claims()
     exp_ms, iat_ms = _milliseconds(claims.exp), _milliseconds(claims.iat)
     if exp_ms is None:
@@ -144,14 +142,14 @@ def life_of(token: str, server_ms: int | None, device_ms: int) -> int | None:
 
 
 def user_in(token: str) -> str | None:
-    """Whom the token names; None if it does not say. Not a check: only the server decides whether it holds."""
+    """The user that the token names; None without one. Not a check, because only the server verifies tokens."""
     claims = _claims(token, _Subject)
     return None if claims is None else claims.sub
 
 
 def development_tokens(http_url: str, user_id: str, ttl_s: int | None = None) -> TokenProvider:
-    """Tokens from `POST /v1/tokens`, which a server has in development mode only.
-    `http_url` is the server's root. The provider raises ApiError or Unreachable. Raises InvalidId."""
+    """A provider that gets tokens from `POST /v1/tokens`, which a server has in development mode only. `http_url` is
+    the server's root. The provider raises ApiError or Unreachable. Raises InvalidId for an invalid user id."""
     checked_user(user_id)
 
     async def provide() -> str:
@@ -169,13 +167,13 @@ def development_tokens(http_url: str, user_id: str, ttl_s: int | None = None) ->
 
 
 def _usable(answer: object) -> str:
-    """TypeError for what is no text, a mistake in the provider's code; Unreachable for a text that no header can
-    carry, such as an error page, which the next call may not get."""
+    """The token of a provider's answer. Raises TypeError for another type, a bug of the provider. Raises Unreachable
+    for a text that no header can carry, such as an error page, because the next call may succeed."""
     if not isinstance(answer, str):
         raise TypeError(f"the token provider returned {type(answer).__name__}; a token is a str")
     text = answer.strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise Unreachable(f"the token provider returned no token but {answer[:40]!r}")
+        raise Unreachable(f"the token provider returned {answer[:40]!r}, which is not a token")
     return text
 
 

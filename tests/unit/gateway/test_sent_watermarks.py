@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.push.told_watermarks import ToldWatermarks
+from services.gateway.push.sent_watermarks import SentWatermarks
 from tests.unit.gateway.test_lives import settled, world
 from tidings.wire.deliveries_pb2 import Watermark
 from tidings.wire.push_pb2 import Push
@@ -20,7 +20,7 @@ def watermark(user_id: str, delivered_seq: int, read_seq: int, at_ms: int = 0) -
 @given(TOLD)
 def test_told_watermarks_are_maxima_of_each_user(told: list[tuple[str, int, int]]) -> None:
     maxima: dict[str, tuple[int, int]] = {}
-    memory = ToldWatermarks()
+    memory = SentWatermarks()
     for user_id, delivered_seq, read_seq in told:
         before = maxima.get(user_id, (0, 0))
         after = maxima[user_id] = (max(before[0], delivered_seq), max(before[1], read_seq))
@@ -29,7 +29,7 @@ def test_told_watermarks_are_maxima_of_each_user(told: list[tuple[str, int, int]
 
 
 def test_a_late_watermark_keeps_the_time_of_the_highest_read() -> None:
-    memory = ToldWatermarks()
+    memory = SentWatermarks()
     memory.risen("ann", watermark("bob", 5, 5, at_ms=50))
     assert memory.risen("ann", watermark("bob", 7, 4, at_ms=40)) == watermark("bob", 7, 5, at_ms=50)
     assert memory.risen("ann", watermark("bob", 7, 6, at_ms=60)) == watermark("bob", 7, 6, at_ms=60)
@@ -37,13 +37,13 @@ def test_a_late_watermark_keeps_the_time_of_the_highest_read() -> None:
 
 def test_a_recipient_is_told_nothing_that_only_another_was_told() -> None:
     """Of a user who blocks the peer only the own devices are told."""
-    memory = ToldWatermarks()
+    memory = SentWatermarks()
     memory.risen("bob", watermark("bob", 9, 9))
     assert memory.risen("alice", watermark("bob", 5, 4)) == watermark("bob", 5, 4)
 
 
 def test_told_watermarks_are_bounded() -> None:
-    memory = ToldWatermarks(max_places=2)
+    memory = SentWatermarks(max_places=2)
     for user_id in ("alice", "bob", "alice", "carol"):
         memory.risen("ann", watermark(user_id, 5, 5))
     assert [memory.risen("ann", watermark(name, 1, 1)).read_seq for name in ("alice", "bob")] == [5, 1]

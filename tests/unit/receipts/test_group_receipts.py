@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.receipts.crews import SEQS_PUBLISHED, Crew, Crews, PendingCounts, changed_seqs
+from services.receipts.group_receipts import (
+    SEQS_PUBLISHED,
+    GroupReceipts,
+    GroupReceiptsCache,
+    PendingCounts,
+    changed_seqs,
+)
 from services.receipts.heads import Heads
 from services.receipts.merge import recipients_of
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, MODE_READ, MODE_UNSPECIFIED, MODE_WRITE, Message, Mode
@@ -33,9 +39,9 @@ USERS = ("alice", "bob", "carl", "dora")
 MARKS = st.lists(st.tuples(st.sampled_from(USERS), st.integers(0, 12), st.integers(0, 12)), max_size=20)
 
 
-def crew_of(user_ids: Iterable[str], mode: int = MODE_WRITE, as_of_seq: int | None = None) -> Crew:
+def receipts_of(user_ids: Iterable[str], mode: int = MODE_WRITE, as_of_seq: int | None = None) -> GroupReceipts:
     """All of them in it from the first message on."""
-    return Crew(dict.fromkeys(user_ids, 1), mode, as_of_seq)
+    return GroupReceipts(dict.fromkeys(user_ids, 1), mode, as_of_seq)
 
 
 @pytest.mark.field_case("22")
@@ -48,10 +54,10 @@ def crew_of(user_ids: Iterable[str], mode: int = MODE_WRITE, as_of_seq: int | No
 def test_a_count_is_of_other_members_since_before_the_message(
     members: dict[str, int], said: list[tuple[str, int, int]], author: str, seq: int
 ) -> None:
-    crew = Crew(members)
+    receipts = GroupReceipts(members)
     for user_id, delivered, read in said:
-        crew.raise_to(user_id, delivered, read)
-    counts = crew.counts({seq: author})
+        receipts.raise_to(user_id, delivered, read)
+    counts = receipts.counts({seq: author})
     if author not in members:
         assert not counts
         return
@@ -63,17 +69,17 @@ def test_a_count_is_of_other_members_since_before_the_message(
 
 
 def test_each_author_is_told_of_their_own_messages_only() -> None:
-    crew = crew_of(USERS)
-    crew.raise_to("dora", 3, 2)
-    counts = crew.counts({1: "alice", 2: "bob", 3: "alice"})
+    receipts = receipts_of(USERS)
+    receipts.raise_to("dora", 3, 2)
+    counts = receipts.counts({1: "alice", 2: "bob", 3: "alice"})
     assert {author: [count.seq for count in told] for author, told in counts.items()} == {"alice": [1, 3], "bob": [2]}
 
 
 def test_a_late_lower_watermark_lowers_no_count() -> None:
-    crew = crew_of(USERS)
-    crew.raise_to("bob", 5, 5)
-    crew.raise_to("bob", 2, 1)
-    assert crew.watermarks["bob"] == (5, 5)
+    receipts = receipts_of(USERS)
+    receipts.raise_to("bob", 5, 5)
+    receipts.raise_to("bob", 2, 1)
+    assert receipts.watermarks["bob"] == (5, 5)
 
 
 @pytest.mark.parametrize(
@@ -109,35 +115,35 @@ def test_only_the_newest_seqs_are_told() -> None:
 
 
 def test_crews_are_bounded_in_members_and_the_least_used_goes_first() -> None:
-    crews = Crews(most_members=7)
-    crews.put("g:1", crew_of(("a", "b")))
-    crews.put("g:2", crew_of(("a", "b")))
-    assert crews.get("g:1")
-    crews.put("g:3", crew_of(("a", "b")))
-    assert [crews.get(name) is not None for name in ("g:1", "g:2", "g:3")] == [True, False, True]
-    crews.drop("g:1")
-    crews.put("g:4", crew_of(("a", "b", "c")))
-    assert crews.get("g:3")
+    cache = GroupReceiptsCache(most_members=7)
+    cache.put("g:1", receipts_of(("a", "b")))
+    cache.put("g:2", receipts_of(("a", "b")))
+    assert cache.get("g:1")
+    cache.put("g:3", receipts_of(("a", "b")))
+    assert [cache.get(name) is not None for name in ("g:1", "g:2", "g:3")] == [True, False, True]
+    cache.drop("g:1")
+    cache.put("g:4", receipts_of(("a", "b", "c")))
+    assert cache.get("g:3")
 
 
 def test_a_crew_that_grows_takes_the_place_of_another_and_one_of_nobody_has_a_place_too() -> None:
-    crews = Crews(most_members=6)
-    crews.put("g:1", crew_of((), as_of_seq=1))
-    crews.put("g:2", crew_of(("a", "b"), as_of_seq=1))
-    crews.follow(changed(2, joined="c d", session_id="g:2"))
-    assert [crews.get(name) is not None for name in ("g:1", "g:2")] == [True, True]
-    crews.follow(changed(3, joined="e", session_id="g:2"))
-    assert [crews.get(name) is not None for name in ("g:1", "g:2")] == [False, True]
-    crews.follow(changed(4, left="a b c", session_id="g:2"))
-    crews.put("g:1", crew_of(("a", "b"), as_of_seq=1))
-    assert crews.get("g:2")
+    cache = GroupReceiptsCache(most_members=6)
+    cache.put("g:1", receipts_of((), as_of_seq=1))
+    cache.put("g:2", receipts_of(("a", "b"), as_of_seq=1))
+    cache.follow(changed(2, joined="c d", session_id="g:2"))
+    assert [cache.get(name) is not None for name in ("g:1", "g:2")] == [True, True]
+    cache.follow(changed(3, joined="e", session_id="g:2"))
+    assert [cache.get(name) is not None for name in ("g:1", "g:2")] == [False, True]
+    cache.follow(changed(4, left="a b c", session_id="g:2"))
+    cache.put("g:1", receipts_of(("a", "b"), as_of_seq=1))
+    assert cache.get("g:2")
 
 
 def test_a_crew_of_an_unknown_seq_is_forgotten_at_the_next_change() -> None:
-    crews = Crews()
-    crews.put("g:1", crew_of(("a", "b")))
-    crews.follow(changed(2, left="b"))
-    assert crews.get("g:1") is None
+    cache = GroupReceiptsCache()
+    cache.put("g:1", receipts_of(("a", "b")))
+    cache.follow(changed(2, left="b"))
+    assert cache.get("g:1") is None
 
 
 # A user joins where they are not in, and leaves where they are; None: the group is dissolved.
@@ -164,34 +170,34 @@ def test_a_crew_follows_the_log_from_wherever_it_was_read_and_whatever_is_repeat
             log.append(changed(seq, joined=user_id))
         states.append(frozenset(members))
     loaded = min(loaded, len(log))
-    crew = crew_of(states[loaded], as_of_seq=loaded)
+    receipts = receipts_of(states[loaded], as_of_seq=loaded)
     for persisted in [*log, *log[repeated:]]:
-        assert crew.follow(persisted)
-    assert crew.watermarks.keys() == members
-    assert crew.newcomers.keys() <= members
+        assert receipts.follow(persisted)
+    assert receipts.watermarks.keys() == members
+    assert receipts.unloaded.keys() <= members
 
 
 def test_who_leaves_and_comes_in_again_has_nothing_until_it_is_read_anew() -> None:
-    crew = crew_of(USERS, as_of_seq=1)
-    asked = dict(crew.newcomers)
-    crew.raise_to("bob", 5, 5)
-    crew.follow(changed(2, left="bob"))
-    crew.follow(changed(3, joined="bob"))
-    crew.know(asked)
-    assert crew.newcomers == {"bob": 3}
-    assert crew.counts({5: "alice"})["alice"][0].read == 0
-    crew.raise_to("bob", 4, 4)
-    crew.know(dict(crew.newcomers))
-    assert not crew.newcomers
-    counts = crew.counts(dict.fromkeys((2, 3, 4, 5), "alice"))["alice"]
+    receipts = receipts_of(USERS, as_of_seq=1)
+    asked = dict(receipts.unloaded)
+    receipts.raise_to("bob", 5, 5)
+    receipts.follow(changed(2, left="bob"))
+    receipts.follow(changed(3, joined="bob"))
+    receipts.mark_loaded(asked)
+    assert receipts.unloaded == {"bob": 3}
+    assert receipts.counts({5: "alice"})["alice"][0].read == 0
+    receipts.raise_to("bob", 4, 4)
+    receipts.mark_loaded(dict(receipts.unloaded))
+    assert not receipts.unloaded
+    counts = receipts.counts(dict.fromkeys((2, 3, 4, 5), "alice"))["alice"]
     assert [count.read for count in counts] == [0, 1, 1, 0]
 
 
 def test_the_mode_follows_the_log() -> None:
-    crew = crew_of(USERS, MODE_WRITE, as_of_seq=1)
-    crew.follow(changed(2, joined="ed", mode_to=MODE_READ))
-    crew.follow(changed(3, left="ed"))
-    assert crew.mode == MODE_READ
+    receipts = receipts_of(USERS, MODE_WRITE, as_of_seq=1)
+    receipts.follow(changed(2, joined="ed", mode_to=MODE_READ))
+    receipts.follow(changed(3, left="ed"))
+    assert receipts.mode == MODE_READ
 
 
 def test_authors_are_remembered_of_countable_messages_of_groups_and_only_the_newest() -> None:

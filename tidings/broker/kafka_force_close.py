@@ -1,7 +1,7 @@
 """Closes aiokafka's clients in bounded time, also when Kafka does not answer.
 
 Their own `stop` flushes first. With a silent broker that never ends, and it goes
-on sending records that the caller has given up. So this module uses private parts
+on sending records whose call has already failed. So this module uses private parts
 of aiokafka 0.14, whose version is pinned for that reason.
 """
 
@@ -16,7 +16,7 @@ _STEPS_MAX = 1_000
 _STEP_S = 0.01
 
 
-async def bury_producer(producer: AIOKafkaProducer) -> None:
+async def force_close_producer(producer: AIOKafkaProducer) -> None:
     """Send no more records, and close. Records in flight may still be appended."""
     producer._closed = True  # its destructor would warn otherwise
     sender = producer._sender.sender_task
@@ -31,7 +31,7 @@ async def bury_producer(producer: AIOKafkaProducer) -> None:
     await _end(sender)
 
 
-async def bury_consumer(consumer: AIOKafkaConsumer, timeout_s: float) -> None:
+async def force_close_consumer(consumer: AIOKafkaConsumer, timeout_s: float) -> None:
     """Leave the group if the coordinator answers in time, and close."""
     with suppress(KafkaError, OSError, TimeoutError, LookupError, AssertionError):
         async with asyncio.timeout(timeout_s):

@@ -1,9 +1,9 @@
 """The watermarks of a group's members, and the receipt counts of its messages. Pure.
 
-Counts are hints (PROTOCOL): a crew that is evicted here costs a client a read of
-`…/receipts`, and never a watermark. A crew is read from the tables once. Then the
-membership messages of `messages.persisted` keep it current. So the cost of a member
-that joins or leaves does not depend on the size of the group (docs/adr/0017).
+Counts are hints (PROTOCOL): if a group is evicted here, a client has to read
+`…/receipts`, and no watermark is lost. The receipts of a group are read from the tables
+once. Then the membership messages of `messages.persisted` keep them current. So the cost
+of a member that joins or leaves does not depend on the size of the group (docs/adr/0017).
 """
 
 from collections import OrderedDict
@@ -19,24 +19,24 @@ MEMBERS_IN_MEMORY = 100_000
 SEQS_PUBLISHED = 50
 
 
-class Crew:
+class GroupReceipts:
     """The members of one group after the message `as_of_seq`, and their watermarks.
 
     `watermarks`: (delivered_seq, read_seq) by member, 0 where nothing is stored.
-    `as_of_seq` None: the members at an unknown seq. `newcomers`: the members whose
+    `as_of_seq` None: the members at an unknown seq. `unloaded`: the members whose
     stored watermarks are not read yet, with the seq at which they joined; a member
     that joins again has stored watermarks. A member counts for messages from the
     seq of joining on.
     """
 
-    __slots__ = ("_delivered", "_joined", "_read", "as_of_seq", "mode", "newcomers", "watermarks")
+    __slots__ = ("_delivered", "_joined", "_read", "as_of_seq", "mode", "unloaded", "watermarks")
 
     def __init__(self, joined: Mapping[str, int], mode: int = MODE_WRITE, as_of_seq: int | None = None) -> None:
-        """`joined`: joined_seq by member. All members are newcomers, because no watermark is read yet."""
+        """`joined`: joined_seq by member. All members are unloaded, because no watermark is read yet."""
         self.watermarks = dict.fromkeys(joined, (0, 0))
         self.mode = mode
         self.as_of_seq = as_of_seq
-        self.newcomers = dict.fromkeys(self.watermarks, 0)
+        self.unloaded = dict.fromkeys(self.watermarks, 0)
         self._joined = dict(joined)
         # The number of members by watermark, so that the counts of 50 messages need no pass over all members.
         self._delivered = _Spans()
@@ -50,14 +50,14 @@ class Crew:
             self._move(user_id, after)
             self.watermarks[user_id] = after
 
-    def know(self, asked: Mapping[str, int]) -> None:
-        """The watermarks of these newcomers are read. A user that left and joined again since stays a newcomer."""
-        self.newcomers = {name: seq for name, seq in self.newcomers.items() if asked.get(name) != seq}
+    def mark_loaded(self, asked: Mapping[str, int]) -> None:
+        """The watermarks of these members are read. A user that left and joined again since stays unloaded."""
+        self.unloaded = {name: seq for name, seq in self.unloaded.items() if asked.get(name) != seq}
 
     def follow(self, persisted: Persisted) -> bool:
         """Apply a message that changes the members or the mode. A repeat changes nothing.
 
-        False if `as_of_seq` is unknown, because the crew may or may not contain the change already.
+        False if `as_of_seq` is unknown, because the members may or may not contain the change already.
         """
         if self.as_of_seq is None:
             return False
@@ -90,13 +90,13 @@ class Crew:
         if user_id not in self.watermarks:
             self.watermarks[user_id] = (0, 0)
             self._joined[user_id] = seq
-            self.newcomers[user_id] = seq
+            self.unloaded[user_id] = seq
 
     def _leave(self, user_id: str) -> None:
         if user_id in self.watermarks:
             self._move(user_id, (0, 0))
             del self.watermarks[user_id], self._joined[user_id]
-            self.newcomers.pop(user_id, None)
+            self.unloaded.pop(user_id, None)
 
     def _move(self, user_id: str, after: tuple[int, int]) -> None:
         joined, before = self._joined[user_id], self.watermarks[user_id]
@@ -155,62 +155,62 @@ class _Tally:
         return found
 
 
-class Crews:
-    """Crews in memory. The least recently used is evicted first. The bound is in members, not in groups."""
+class GroupReceiptsCache:
+    """Groups in memory. The least recently used is evicted first. The bound is in members, not in groups."""
 
-    __slots__ = ("_crews", "_members", "_most_members")
+    __slots__ = ("_cache", "_members", "_most_members")
 
     def __init__(self, most_members: int = MEMBERS_IN_MEMORY) -> None:
         """`most_members`: the bound for all groups together. One group is always kept."""
-        self._crews: OrderedDict[str, Crew] = OrderedDict()
+        self._cache: OrderedDict[str, GroupReceipts] = OrderedDict()
         self._members = 0
         self._most_members = most_members
 
-    def get(self, session_id: str) -> Crew | None:
-        """The crew, if it is in memory."""
-        crew = self._crews.get(session_id)
-        if crew is not None:
-            self._crews.move_to_end(session_id)
-        return crew
+    def get(self, session_id: str) -> GroupReceipts | None:
+        """The receipts of a group, if they are in memory."""
+        receipts = self._cache.get(session_id)
+        if receipts is not None:
+            self._cache.move_to_end(session_id)
+        return receipts
 
-    def put(self, session_id: str, crew: Crew) -> None:
-        """Keep a crew that was read from the tables."""
+    def put(self, session_id: str, receipts: GroupReceipts) -> None:
+        """Keep the receipts of a group that were read from the tables."""
         self.drop(session_id)
-        self._crews[session_id] = crew
-        self._members += _size(crew)
+        self._cache[session_id] = receipts
+        self._members += _size(receipts)
         self._shrink()
 
     def follow(self, persisted: Persisted) -> None:
-        """Apply a change to the crew, if it is in memory. A crew that cannot apply it is dropped."""
+        """Apply a change to a group in memory. Drop the group if the change cannot be applied."""
         session_id = persisted.message.session_id
-        crew = self._crews.get(session_id)
-        if crew is not None:
-            before = _size(crew)
-            if crew.follow(persisted):
-                self._members += _size(crew) - before
+        receipts = self._cache.get(session_id)
+        if receipts is not None:
+            before = _size(receipts)
+            if receipts.follow(persisted):
+                self._members += _size(receipts) - before
                 self._shrink()
             else:
                 self.drop(session_id)
 
     def drop(self, session_id: str) -> None:
-        """Remove the crew from memory, so that it is read again from the tables."""
-        crew = self._crews.pop(session_id, None)
-        if crew is not None:
-            self._members -= _size(crew)
+        """Remove a group from memory, so that it is read again from the tables."""
+        receipts = self._cache.pop(session_id, None)
+        if receipts is not None:
+            self._members -= _size(receipts)
 
     def clear(self) -> None:
-        """Remove all crews."""
-        self._crews.clear()
+        """Remove all groups."""
+        self._cache.clear()
         self._members = 0
 
     def _shrink(self) -> None:
-        while self._members > self._most_members and len(self._crews) > 1:
-            self.drop(next(iter(self._crews)))
+        while self._members > self._most_members and len(self._cache) > 1:
+            self.drop(next(iter(self._cache)))
 
 
-def _size(crew: Crew) -> int:
-    """The size in members, plus 1, because the crew of a dissolved group takes memory too."""
-    return len(crew.watermarks) + 1
+def _size(receipts: GroupReceipts) -> int:
+    """The size in members, plus 1, because a dissolved group takes memory too."""
+    return len(receipts.watermarks) + 1
 
 
 class PendingCounts:

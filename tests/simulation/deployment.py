@@ -1,0 +1,227 @@
+"""The four services as processes of one run: started, stopped, killed and replaced as an operator or a fault does it.
+
+Persister, fanout and receipts are their `serve`. A gateway is everything of `services.gateway` but HTTP's own server:
+its clients reach it through network.py.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from services.fanout import service as fanout
+from services.fanout.settings import FanoutSettings
+from services.gateway.connections.build import Connections, SocketRules, build_connections
+from services.gateway.protocol.connection_state import ConnectionRules
+from services.gateway.protocol.identity import Identity
+from services.gateway.protocol.origins import AllowedOrigins
+from services.gateway.push.build import build_push
+from services.gateway.push.reader import Superseded, read_log, take_push_partition
+from services.gateway.reads.build import build_reads
+from services.gateway.rest.authenticator import Authenticator
+from services.gateway.rest.blocks import BlockCalls
+from services.gateway.rest.groups import GroupCalls
+from services.gateway.rest.messages import MessageCalls
+from services.gateway.rest.routes import Route, RestCalls, routes_of
+from services.gateway.rest.sessions import SessionCalls
+from services.gateway.rest.tokens import TokenCalls
+from services.gateway.submit.build import SubmitRules, build_submit
+from services.gateway.submit.publisher import announce_gateway
+from services.persister import service as persister
+from services.persister.settings import PersisterSettings
+from services.receipts import service as receipts
+from services.receipts.settings import CoalesceSettings, ReceiptsSettings
+from tests.simulation.ports import GATEWAYS, SIZES, Reach, Servers
+from tests.simulation.virtual_time import Process
+from tidings.clock import SystemClock
+from tidings.codec import RULES
+from tidings.errors import BrokerUnavailable
+from tidings.runtime.health import Health
+from tidings.runtime.settings import KafkaSettings, ProcessSettings
+from tidings.runtime.start import patiently
+from tidings.wire.common_pb2 import Stamps
+
+KAFKA = KafkaSettings(
+    session_partitions=SIZES.session_partitions,
+    user_partitions=SIZES.user_partitions,
+    push_partitions=SIZES.push_partitions,
+)
+SESSION_S = KAFKA.session_timeout_ms / 1000
+GROUP_MEMBERS_MAX = 7
+ROLES = ("persister", "fanout", "receipts", *(f"gateway-{ordinal}" for ordinal in range(GATEWAYS)))
+_SERVE = {
+    "persister": (persister.serve, PersisterSettings(process=ProcessSettings(), kafka=KAFKA)),
+    "fanout": (fanout.serve, FanoutSettings(process=ProcessSettings(), kafka=KAFKA)),
+    "receipts": (
+        receipts.serve,
+        ReceiptsSettings(process=ProcessSettings(), kafka=KAFKA, coalesce=CoalesceSettings(coalesce_ms=250)),
+    ),
+}
+
+
+class Instance:
+    """One process of one service."""
+
+    def __init__(self, servers: Servers, role: str, number: int) -> None:
+        """It starts at once."""
+        self.role = role
+        # Not of gateways: which of two connections of a device is the newer one, their clocks decide.
+        error_ms = 0 if role.startswith("gateway") else servers.chance.choice((0, 0, -3_000, 3_000))
+        self.process = Process(f"{role}-{number}", error_ms)
+        self.reach = Reach(servers, self.process)
+        self.gateway: Gateway | None = None
+        self.stopping = asyncio.Event()
+        self.could_not_start = False
+        self.task = self.process.spawn(self._work(servers))
+
+    @property
+    def is_alive(self) -> bool:
+        """It has not ended, though it may be stopped."""
+        return not self.process.is_dead and not self.task.done()
+
+    def kill(self) -> None:
+        """kill -9. Its group learns of it when the session times out."""
+        self.process.kill()
+        self._lose_sessions_after(SESSION_S)
+
+    def freeze(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after some time. It is a zombie then, if that was longer than its session."""
+        self.process.stop()
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, self.process.resume)
+        if seconds > SESSION_S:
+            self._lose_sessions_after(SESSION_S)
+
+    def lose_sessions(self) -> None:
+        """The coordinator hears no heartbeat, while the process works on as a zombie until it rejoins."""
+        self._lose_sessions_after(0.0)
+
+    def rejoin(self) -> None:
+        """The members that were dropped notice it."""
+        for consumer in self.reach.consumers if self.is_alive else ():
+            self.process.spawn(consumer.rejoin_if_dropped())
+
+    def _lose_sessions_after(self, seconds: float) -> None:
+        for consumer in self.reach.consumers:
+            asyncio.get_running_loop().call_later(seconds, consumer.lose_session)
+
+    async def _work(self, servers: Servers) -> None:
+        broker = self.reach.broker()
+        if self.role in _SERVE:
+            serve, settings = _SERVE[self.role]
+            await serve(settings, broker, self.reach.store(), Health(), self.stopping)  # type: ignore[operator]
+            return
+        ordinal = int(self.role.removeprefix("gateway-"))
+        producer, reader = broker.producer(self.role), broker.reader(self.role)
+        await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
+        try:
+            identity = await announce_gateway(producer, ordinal)
+        except BrokerUnavailable:
+            self.could_not_start = True
+            return
+        rules = SubmitRules(SIZES, _stamps(servers), messages_per_s=1_000, burst=10_000, pending_calls=1_000)
+        clock, store = SystemClock(), self.reach.store(of_gateway=True)
+        reads = build_reads(store, clock, history_cache_bytes=1_000_000, pages_at_once=8)
+        submit = build_submit(producer, identity, reads, store, clock, rules)
+        deployment = store.deployment.fields()
+        connections = build_connections(
+            reads,
+            submit,
+            store,
+            clock,
+            ConnectionRules(_identity, deployment=deployment),
+            SocketRules(f"{identity.ordinal:x}-{identity.epoch:x}", AllowedOrigins(), 1_000),
+        )
+        router = build_push(connections, submit, reads, identity.epoch, clock)
+        authenticator = Authenticator(_identity, clock)
+        calls = RestCalls(
+            tokens=TokenCalls(None, "", clock),
+            messages=MessageCalls(
+                authenticator, submit.calls, reads.inbox, ConnectionRules(_identity).bodies, deployment, clock
+            ),
+            sessions=SessionCalls(
+                authenticator, reads.memberships, reads.sessions, reads.session_lists, reads.receipts, submit.read_marks
+            ),
+            groups=GroupCalls(authenticator, submit.calls, reads.memberships, reads.groups, b"g" * 32, clock),
+            blocks=BlockCalls(authenticator, reads.block_lists),
+        )
+        self.gateway = Gateway(connections, routes_of(calls))
+        works: list[Coroutine[Any, Any, Any]] = [read_log(reader, identity, router), connections.ticker.run()]
+        tasks = [asyncio.ensure_future(work) for work in works]
+        try:
+            await asyncio.wait([*tasks, asyncio.ensure_future(self.stopping.wait())], return_when="FIRST_COMPLETED")
+        finally:
+            self.gateway = None
+            for task in tasks:
+                task.cancel()
+        for task in tasks:
+            if task.done() and not task.cancelled() and not isinstance(task.exception(), Superseded):
+                task.result()
+
+
+class Gateway:
+    """What network.py reaches of one gateway while it runs."""
+
+    def __init__(self, connections: Connections, routes: list[Route]) -> None:
+        self.connections = connections
+        self.routes = routes
+
+
+class Deployment:
+    """All processes, and a supervisor that replaces those that have ended."""
+
+    def __init__(self, servers: Servers) -> None:
+        """Nothing runs yet."""
+        self.servers = servers
+        self.instances: list[Instance] = []
+        self._numbers = dict.fromkeys(ROLES, 0)
+
+    def start(self, role: str) -> Instance:
+        """One more process."""
+        self._numbers[role] += 1
+        instance = Instance(self.servers, role, self._numbers[role])
+        self.instances.append(instance)
+        return instance
+
+    def alive(self, role: str = "") -> list[Instance]:
+        """Those that have not ended, stopped ones included."""
+        return [one for one in self.instances if one.is_alive and role in ("", one.role)]
+
+    def gateways(self) -> list[Instance]:
+        """Those that a load balancer sends clients to: the newest of each ordinal, once it is ready."""
+        newest = {one.role: one for one in self.instances if one.gateway is not None and one.is_alive}
+        return list(newest.values())
+
+    def supervise(self) -> None:
+        """Start what is missing. Raises what has ended a process that was not told to end."""
+        for instance in self.instances:
+            if instance.task.done() and not instance.process.is_dead and not instance.could_not_start:
+                instance.task.result()
+                instance.kill()  # nothing of it runs on
+        for role in ROLES:
+            if not self.alive(role):
+                self.start(role)
+
+    def bury(self) -> list[asyncio.Task[Any]]:
+        """Cancel all; the tasks to wait for."""
+        return [task for instance in self.instances for task in instance.process.bury()]
+
+
+def _identity(token: str, _wall_ms: int) -> Identity:
+    """Tokens are user ids: what tests/unit/gateway/test_tokens.py tests is not tested here."""
+    return Identity(token, 10**9)
+
+
+def _stamps(servers: Servers) -> Stamps:
+    """Every start of a gateway may come with other settings."""
+    choice = servers.chance.choice
+    return Stamps(
+        rules=RULES,
+        segment_messages=choice((3, 7, 10_000)),
+        bucket_rows=choice((3, 7, 5_000)),
+        recipients_per_part=choice((1, 2, 1_000)),
+        write_diffusion_max=choice((2, 3, 4)),
+        month_shards=16,
+        group_members_max=GROUP_MEMBERS_MAX,
+    )
+
+

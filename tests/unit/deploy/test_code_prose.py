@@ -1,0 +1,206 @@
+"""Docstrings, comments, log texts and error texts are plain English: no banned words, and short sentences.
+
+CONTRIBUTING.md has the rules. Run `python -m tests.unit.deploy.test_code_prose` to list what is above 25 words.
+"""
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDERS = ("services", "tidings", "sdk", "cli", "deploy", "benchmarks", "scripts")
+GENERATED = ROOT / "tidings" / "wire"
+PLANTED = ROOT / "scripts" / "planted"
+MOST_WORDS = 30
+WANTED_WORDS = 25
+
+# Private idioms: persons for processes, headless relative clauses, and words that only this project used.
+BANNED = re.compile(
+    r"\b("
+    r"who(ever|mever)|whom|who (is|are|was|were|has|have|had|can|may|joined|left|comes|goes)"
+    r"|somebody|everybody|nobody|anybody|no one"
+    r"|tells?|told|telling|believe[sd]?|knows|knew|wakes? up|woken"
+    r"|strangers?|newcomers?|crews?"
+    r"|hears?|heard|goes on|untold|unsaid"
+    r"|anew|for ever|in hand|thrown away|let go|of before|of old|once more|beside|in turns|in line"
+    r")\b",
+    re.IGNORECASE,
+)
+_STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|BEGIN)\b")
+_PRAGMA = re.compile(r"^(noqa|type: ignore|fmt:)[^ ]*( [A-Z]+\d+,?)*( - )?|type: ignore\[[^]]*\]|fmt: skip")
+_CODE_SPAN = re.compile(r"`[^`]*`")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[)\"'*]*\s+(?=[^a-z\s])")
+_WORD = re.compile(r"[^\W_][\w'’.,/-]*")
+# A line of a list, a table or a tree begins a block of its own.
+_OWN_LINE = re.compile(r"^\s*([-*├└│|]|\d+\.\s|\w+ {2,}\S)")
+_CODE_LINE = re.compile(r"^(async )?(with|for|try|finally|await|sent|stack|python)\b.*[():]$|^\s{4,}\S")
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """A docstring, a block of comments, or a string with several words."""
+
+    place: str
+    text: str
+
+
+def files() -> list[Path]:
+    found = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path for path in found if GENERATED not in path.parents and "build" not in path.parts)
+
+
+def prose_of(path: Path) -> Iterator[Prose]:
+    """All prose of one file."""
+    source, name = path.read_text(), str(path.relative_to(ROOT))
+    tree = ast.parse(source)
+    docstrings = dict(_docstrings(tree))
+    for line, text in docstrings.items():
+        yield Prose(f"{name}:{line}", text)
+    for line, text in _comments(source):
+        yield Prose(f"{name}:{line}", text)
+    for line, text in _strings(tree, is_planted=PLANTED in path.parents):
+        if line not in docstrings:
+            yield Prose(f"{name}:{line}", text)
+
+
+def _docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text is not None:
+                yield node.body[0].lineno, text
+
+
+def _comments(source: str) -> Iterator[tuple[int, str]]:
+    """Comments, with those on adjacent lines joined."""
+    begin, last, block = 0, -2, list[str]()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        line, text = token.start[0], _PRAGMA.sub("", token.string.lstrip("# ")).lstrip("# ")
+        is_alone = not token.line[: token.start[1]].strip()
+        if block and is_alone and line == last + 1:
+            block.append(text)
+        else:
+            if block:
+                yield begin, "\n".join(block)
+            begin, block = line, [text]
+        last = line if is_alone else -2
+    if block:
+        yield begin, "\n".join(block)
+
+
+def _strings(tree: ast.AST, *, is_planted: bool) -> Iterator[tuple[int, str]]:
+    """Strings with several words: log texts, error texts, help. Of planted bugs only the names, as edits are code."""
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    if is_planted:
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
+        named = [node.args[0] for node in calls if isinstance(node.func, ast.Name) and node.func.id in ("bug", "Bug")]
+        nodes: Iterator[ast.AST] = iter(named)
+    else:
+        nodes = ast.walk(tree)
+    for node in nodes:
+        text = ""
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "x" for part in node.values)
+            text = "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            text = node.value
+        if text.count(" ") >= 2 and not _STATEMENT.match(text) and "<" not in text[:1]:
+            yield getattr(node, "lineno", 0), text
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a text. Blank lines, lists and columns separate blocks; blocks of code are left out."""
+    block: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if block and (not line.strip() or _OWN_LINE.match(line)):
+            yield from _SENTENCE_END.split(" ".join(block))
+            block = []
+        if line.strip() and not _CODE_LINE.match(line):
+            block.append(line.strip())
+
+
+def words(sentence: str) -> int:
+    """The number of words. A code span counts as one."""
+    return len(_WORD.findall(_CODE_SPAN.sub("x", sentence)))
+
+
+def test_prose_has_no_banned_words() -> None:
+    found = [
+        f"{prose.place}: {match[0]!r} in {' '.join(prose.text.split())[:100]!r}"
+        for path in files()
+        for prose in prose_of(path)
+        if (match := BANNED.search(_CODE_SPAN.sub("x", prose.text)))
+    ]
+    assert found == []
+
+
+def test_prose_has_no_long_sentences() -> None:
+    found = [
+        f"{prose.place}: {count} words: {sentence[:100]!r}"
+        for path in files()
+        for prose in prose_of(path)
+        for sentence in sentences(prose.text)
+        if (count := words(sentence)) > MOST_WORDS
+    ]
+    assert found == []
+
+
+def test_log_lines_name_the_action() -> None:
+    assert [str(path) for path in files() if "way_on" in path.read_text()] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ('"""Whoever asks is told."""\n', "Whoever"),
+        ("x = 1  # nobody reads it\n", "nobody"),
+        ("# of a first line\n# everybody reads it\n", "everybody"),
+        ('raise ValueError("the producer is thrown away")\n', "thrown away"),
+        ('log.warning(f"a consumer joins {x} anew")\n', "anew"),
+    ],
+)
+def test_banned_words_are_found_in_every_kind_of_prose(source: str, text: str) -> None:
+    found = [match[0] for prose in _prose(source) if (match := BANNED.search(prose))]
+    assert found == [text]
+
+
+def test_sentences_are_counted_across_lines() -> None:
+    text = "One two three\nfour five. Six `a b c` seven.\n\n- eight nine\n- ten"
+    assert [words(sentence) for sentence in sentences(text)] == [5, 3, 2, 1]
+
+
+def _prose(source: str) -> list[str]:
+    tree = ast.parse(source)
+    docstrings = dict(_docstrings(tree))
+    strings = [text for line, text in _strings(tree, is_planted=False) if line not in docstrings]
+    return [*docstrings.values(), *(text for _, text in _comments(source)), *strings]
+
+
+def main() -> None:
+    """Print what is above WANTED_WORDS, and the number of sentences and banned words in each folder."""
+    for folder in sys.argv[1:] or FOLDERS:
+        total = long = banned = 0
+        for path in files():
+            if not str(path.relative_to(ROOT)).startswith(folder):
+                continue
+            for prose in prose_of(path):
+                banned += len(BANNED.findall(_CODE_SPAN.sub("x", prose.text)))
+                for sentence in sentences(prose.text):
+                    total += 1
+                    if words(sentence) > WANTED_WORDS:
+                        long += 1
+                        sys.stdout.write(f"{prose.place}: {words(sentence)}: {sentence}\n")
+        sys.stdout.write(f"{folder}: {total} sentences, {long} above {WANTED_WORDS} words, {banned} banned\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The entry point that all services share: settings, adapters, health, run."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tidings import metric_series
+from tidings.broker.base import Broker
+from tidings.errors import ConfigurationError
+from tidings.runtime.health import Health, serve_admin
+from tidings.runtime.lifecycle import refuse_start, run_service
+from tidings.runtime.reach import Question, watching
+from tidings.runtime.reading_settings import read_settings
+from tidings.runtime.settings import ServiceSettings, printable
+from tidings.runtime.start import started
+from tidings.store.base import Store
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+Serve = Callable[[Settings, Broker, Store, Health, asyncio.Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The adapters of one process. `ping`: a small read of the store, which raises if the store does not answer."""
+
+    broker: Broker
+    store: Store
+    ping: Question
+
+
+def run(
+    name: str,
+    kind: type[Settings],
+    serve: Serve[Settings],
+    build: Callable[[Settings], Adapters],
+    check: Callable[[Settings], None] | None = None,
+) -> None:
+    """Run a service until SIGTERM or SIGINT, or print its settings with `--print-settings`.
+
+    `build` makes the adapters. `check` is called before the process waits for a server, and raises ConfigurationError.
+    Exits with 2 for invalid settings, and otherwise as `run_service` does.
+    """
+    try:
+        settings = read_settings(kind)
+    except ConfigurationError as error:
+        refuse_start(name, error)
+        return
+    if "--print-settings" in sys.argv:
+        sys.stdout.write(printable(dict(settings)) + "\n")
+        return
+    process = settings.process
+    metric_series.begin(name)
+
+    async def serve_until(stopping: asyncio.Event) -> None:
+        if check is not None:
+            check(settings)
+        health = Health()
+        adapters = build(settings)
+        async with (
+            serve_admin(process.admin_host, process.admin_port, health),
+            watching(adapters.broker, adapters.ping, health),
+            started(adapters.store, stopping=stopping),
+        ):
+            await serve(settings, adapters.broker, adapters.store, health, stopping)
+
+    run_service(f"{name}-{process.ordinal}", process, serve_until)
