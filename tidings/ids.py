@@ -13,7 +13,7 @@ _CLIENT_MSG = re.compile(r"[\x20-\x7e]{1,64}")
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 _GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
 
-# message_id: 6 bits epoch, 10 bits inbound partition, 47 bits offset (DESIGN section 4).
+# message_id: 6 bits epoch, 10 bits inbound partition, 47 bits offset (ARCHITECTURE, Identity).
 _PARTITION_BITS = 10
 _OFFSET_BITS = 47
 MAX_PARTITIONS = 2**_PARTITION_BITS

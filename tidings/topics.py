@@ -43,7 +43,7 @@ _LOG_TIME = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str
 
 
 def declared(sizes: TopicSizes) -> tuple[Topic, ...]:
-    """All topics. The table in DESIGN section 3 has their producers, consumers and retention."""
+    """All topics. The table in docs/ARCHITECTURE.md has their producers, consumers and retention."""
     s, u = sizes.session_partitions, sizes.user_partitions
     return (
         Topic(MESSAGES_INBOUND, s, _kept(7 * _DAY_MS)),

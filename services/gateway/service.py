@@ -1,4 +1,4 @@
-"""Builds the gateway from its ports. `__main__` builds the adapters. Start order: DESIGN section 5, H13."""
+"""Builds the gateway from its ports. `__main__` builds the adapters. Start order: ARCHITECTURE, Stages; H13."""
 
 import asyncio
 import contextlib

@@ -156,7 +156,7 @@ class Draft:
 
 
 def needs_lookup(state: SessionState, key: MessageKey) -> bool:
-    """Whether the key has to be looked up in the tables, because memory does not cover it (DESIGN section 4)."""
+    """Whether the key has to be looked up in the tables, because memory does not cover it (ARCHITECTURE, Identity)."""
     if state.known_from is None:
         return False
     id_time_ms = ids.uuid7_time_ms(key.client_msg_id)

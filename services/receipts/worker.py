@@ -38,7 +38,7 @@ from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount, Waterma
 from tidings.wire.persisted_pb2 import Persisted
 
 _WATERMARKS_IN_MEMORY = 200_000
-# DESIGN section 5: the counts of a session are published at most once in this time.
+# ARCHITECTURE, Stages: the counts of a session are published at most once in this time.
 _COUNTS_APART_S = 0.5
 
 

@@ -68,7 +68,7 @@ class Stage(Protocol[T]):
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Bounds of a worker. The arithmetic is in DESIGN, law 12 (everything is bounded), and in FIELD-NOTES."""
+    """Bounds of a worker. Law 12 (everything is bounded); the measurements are in docs/history/FIELD-NOTES.md."""
 
     log_epoch: int
     session_timeout_ms: int

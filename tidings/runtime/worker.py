@@ -1,4 +1,4 @@
-"""The loop that persister, fanout and receipts share (DESIGN, laws 2-5, 9, 12).
+"""The loop that persister, fanout and receipts share (docs/SEMANTICS.md, laws 2-5, 9, 12).
 
 Read `Worker._round` first: gather, run, confirm. `_open` opens the gate of a
 partition, intake.py fills its queue, and `_commit_all` commits in the background.

@@ -25,7 +25,7 @@ _FIRST_DIRECTORY_ROWS = 2
 _DIRECTORY_PAGE = 100
 _ABOVE_ALL_SEGMENTS = 2**31 - 1
 _END_OF_LOG = Position(2**31, 2**63)
-# DESIGN section 5: a round's rows above its first offset are mostly among the newest 20. After those the search reads
+# ARCHITECTURE, Stages: a round's rows above its first offset are mostly among the newest 20. Then the search reads
 # pages of 200 rows, which take 5 MiB with the longest body (24 KiB).
 _NEWEST_ROWS = 20
 _PAGE_ROWS = 200
@@ -94,7 +94,7 @@ async def tails_and_rows_above(
 
     Law 5 (a replay ignores later rows) needs the state as of a position. A tail is None
     if the session had not begun. It is a LostLogTail if segments were opened below the
-    position, so that their messages are confirmed, but none can be read (DESIGN section 6).
+    position, so that their messages are confirmed, but none can be read (ARCHITECTURE, Stages).
     LostLogTail is a value and is not raised, because only the session's partition stops.
     The search also returns the rows that it read at or above the position and below the
     session's end. The persister needs them to detect a log that lost its tail.

@@ -32,7 +32,7 @@ from tidings.store.rows import (
     UserSessionRow,
 )
 
-# DESIGN law 1: tables that expire keep their rows for 100 days.
+# Law 1 (the log decides): tables that expire keep their rows for 100 days.
 TTL_MS = {"message_keys": 100 * 86_400_000, "inbox": 100 * 86_400_000}
 
 K = TypeVar("K")

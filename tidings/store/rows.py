@@ -1,4 +1,4 @@
-"""The rows of every table, as data. Field names are column names (DESIGN section 6).
+"""The rows of every table, as data. Field names are column names (docs/ARCHITECTURE.md).
 
 Each class names its table and the columns of its partition key. The adapters need
 both to group rows into batches and mutations.

@@ -1,4 +1,4 @@
-"""The cache of messages, in blocks of 64 consecutive seqs of one session. Pure (DESIGN section 5, read side).
+"""The cache of messages, in blocks of 64 consecutive seqs of one session. Pure (ARCHITECTURE, Stages).
 
 A message never changes, so a full block needs no invalidation. Of a partial block the rows before the first gap are
 cached, for a few minutes only, and later reads continue from there.

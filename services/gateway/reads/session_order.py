@@ -1,4 +1,4 @@
-"""The cached order of users' session lists. Pure (DESIGN section 5, ADR 16).
+"""The cached order of users' session lists. Pure (ADR 16).
 
 An order covers the user's inbox up to its tail. For each session, its `at` is at least that of the newest message in
 those rows. Every change preserves this, also if the calls of one user interleave.
