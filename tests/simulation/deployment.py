@@ -5,7 +5,7 @@ its clients reach it through network.py.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from services.fanout import service as fanout
@@ -21,7 +21,7 @@ from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.groups import GroupCalls
 from services.gateway.rest.messages import MessageCalls
-from services.gateway.rest.routes import Route, RestCalls, routes_of
+from services.gateway.rest.routes import RestCalls, Route, routes_of
 from services.gateway.rest.sessions import SessionCalls
 from services.gateway.rest.tokens import TokenCalls
 from services.gateway.submit.build import SubmitRules, build_submit
@@ -161,7 +161,7 @@ class Instance:
 class Gateway:
     """What network.py reaches of one gateway while it runs."""
 
-    def __init__(self, connections: Connections, routes: list[Route]) -> None:
+    def __init__(self, connections: Connections, routes: Sequence[Route]) -> None:
         self.connections = connections
         self.routes = routes
 
@@ -223,5 +223,3 @@ def _stamps(servers: Servers) -> Stamps:
         month_shards=16,
         group_members_max=GROUP_MEMBERS_MAX,
     )
-
-

@@ -5,7 +5,7 @@ when it arrives at its device.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import Context
 from functools import cache
@@ -27,7 +27,6 @@ from tests.simulation.deployment import Deployment, Instance
 from tests.simulation.watcher import Watcher
 from tidings.errors import Refused, StoreUnavailable
 from tidings_client import client as sdk_client
-from tidings_client import rest as sdk_rest
 from tidings_client.socket import CLOSED_WITHOUT_CODE, Socket
 
 _OPEN_S = 10.0
@@ -48,7 +47,7 @@ class Network:
         """While it is entered, the SDK connects and calls through this network."""
         stack = ExitStack()
         stack.enter_context(patch.object(sdk_client, "open_socket", self.open_socket))
-        stack.enter_context(patch.object(sdk_rest.httpx2, "AsyncClient", lambda **given: HttpClient(self, **given)))
+        stack.enter_context(patch.object(httpx2, "AsyncClient", lambda **given: HttpClient(self, **given)))
         return stack
 
     def gateway(self) -> Instance | None:
@@ -254,7 +253,7 @@ def _request(method: str, path: str, params: Mapping[str, Any], json: Any, heade
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
 
-    async def receive() -> Mapping[str, Any]:
+    async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return Request(scope, receive)

@@ -17,6 +17,7 @@ from tidings_client import client as sdk
 from tidings_client.cursors import MemoryCursorStore
 from tidings_client.effects import Link
 from tidings_client.errors import ApiError, Stopped, Unreachable
+from tidings_client.group_calls import Role
 from tidings_client.outbox import MemoryOutbox
 from tidings_client.rest import path_of
 
@@ -25,8 +26,8 @@ DEVICES = tuple((user_id, device_id) for user_id in USERS for device_id in ("pho
 DIRECT = ("d:ada:bob", "d:bob:cyd", "d:cyd:cyd", "d:ada:eve")
 # Refusals that a user has to expect; each must be one of the log's answers (promises.py).
 EXPECTED = frozenset(
-    ("conflict", "forbidden", "muted", "not_member", "group_full", "session_not_found", "invalid_body", "clock_skew")
-    + ("unavailable", "timeout", "rate_limited", "already_member", "message_not_found")
+    """conflict forbidden muted not_member group_full session_not_found invalid_body clock_skew unavailable timeout
+    rate_limited already_member message_not_found""".split()
 )
 _GROUPS = 2
 
@@ -124,7 +125,7 @@ class Device:
 
 
 class People:
-    """What users do: mostly what they may, sometimes what they may not. Drawn from the state that the oracle has read."""
+    """What users do: mostly what they may, sometimes what they may not. It is drawn from what the oracle has read."""
 
     def __init__(self, servers: Servers, oracle: Oracle, watcher: Watcher) -> None:
         """Nobody is there yet."""
@@ -237,7 +238,7 @@ class People:
         await self.device_of(self._other(session, is_member=True)).client.groups.leave(session.session_id)
 
     async def _role(self, session: Session, actor: str) -> None:
-        role = self._chance.choice(("admin", "member"))
+        role: Role = self._chance.choice(("admin", "member"))
         user_id = self._other(session, is_member=True)
         await self.device_of(actor).client.groups.set_role(session.session_id, user_id, role)
 
@@ -281,7 +282,7 @@ class People:
             lambda: self._put_read(device, session_id, seq),
         )
         call = self._chance.choices(calls, (4, 4, 2, 1, 1, 3))[0]
-        self._do(call())  # type: ignore[no-untyped-call]
+        self._do(call())
 
     async def _put_read(self, device: Device, session_id: str, seq: int) -> None:
         """As an application does it that has no SDK, and then looks."""

@@ -218,15 +218,16 @@ class Schedule:
                 if committed.offset != self.servers.end(*partition):
                     left.append(f"{group.name} at {committed.offset} of {partition}")
         sessions = {name: session for name, session in self.oracle.sessions.items() if session.messages}
-        for device in () if left else self.people.devices:
-            if missing := missing_at(device, sessions):
-                left.append(f"{device.user_id}.{device.device_id} lacks {missing}")
-        return left
+        return left or [
+            f"{device.user_id}.{device.device_id} lacks {missing}"
+            for device in self.people.devices
+            if (missing := missing_at(device, sessions))
+        ]
 
     async def _until(self, holds: Callable[[], bool], what: str) -> None:
         try:
             async with asyncio.timeout(_REST_S):
-                while not holds():  # noqa: ASYNC110 - looks at many parts
+                while not holds():
                     await asyncio.sleep(0.1)
                     self._look()
         except TimeoutError:

@@ -97,7 +97,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """As the base class does it, but for the two lines that make time and processes virtual."""
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
-        while timers and timers[0]._cancelled:  # type: ignore[attr-defined]
+        while timers and timers[0]._cancelled:
             self._forget(timers)
         if not ready and timers:
             self._now_s = max(self._now_s, timers[0].when())
@@ -109,13 +109,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         assert self._turns < _TURNS_AT_MOST, "the simulation does not end"
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if handle._cancelled:  # type: ignore[attr-defined]
+            if handle._cancelled:
                 continue
             process = handle._context.get(_process)  # type: ignore[attr-defined]
             if process is not None and process.is_stopped:
                 process.parked.append(handle)
             else:
-                handle._run()  # type: ignore[attr-defined]
+                handle._run()
 
     @staticmethod
     def _forget(timers: list[asyncio.TimerHandle]) -> asyncio.TimerHandle:

@@ -83,7 +83,7 @@ class MemoryGroup:
         if self._rebalancing is None or self._rebalancing.done():
             self._rebalancing = asyncio.get_running_loop().create_task(
                 self._rebalance_while_changed(),
-                context=Context(),  # the coordinator acts for itself, whoever has joined or left
+                context=Context(),  # the coordinator's own task, not one of the member that joined or left
             )
 
     async def _rebalance_while_changed(self) -> None:

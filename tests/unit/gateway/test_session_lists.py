@@ -283,7 +283,7 @@ async def test_left_session_makes_room_on_its_page() -> None:
     assert await world.pages(2) == friends(6)[::-1]
 
 
-async def test_readded_member_sees_nothing_of_the_absence() -> None:
+async def test_added_again_member_sees_nothing_of_the_absence() -> None:
     world = await world_with(2)
     await world.join("g:team")
     await world.names()

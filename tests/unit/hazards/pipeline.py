@@ -9,8 +9,8 @@ from services.fanout.expand_worker import ExpandStage
 from services.fanout.presence_reader import PresenceReader
 from services.persister.worker import PersisterStage
 from services.receipts.worker import ReceiptsStage
-from tests.unit.hazards.owners import Owner, Ports, Witness
 from tests.simulation.virtual_time import VirtualClock
+from tests.unit.hazards.owners import Owner, Ports, Witness
 from tests.unit.persister.builders import command
 from tidings import ids, topics
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from services.fanout.deliver_worker import DeliverStage
+from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.checking import check, inboxes_of
 from tests.unit.hazards.owners import Owner, produces_to, second, slow, writes_of
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
-from tests.simulation.virtual_time import simulated
 from tidings import ids
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory_faults import Faults as LogFaults

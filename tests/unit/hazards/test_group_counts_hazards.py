@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.unit.hazards.pipeline import Pipeline, pipeline
 from tests.simulation.virtual_time import simulated
+from tests.unit.hazards.pipeline import Pipeline, pipeline
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.hazards.test_group_receipts_hazards import claimed, counts, last_counts, marks, stored, watermarks
 from tests.unit.persister.builders import GROUP

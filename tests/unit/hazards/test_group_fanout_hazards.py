@@ -7,11 +7,11 @@ from unittest.mock import patch
 import pytest
 
 from services.fanout import expand_worker
+from tests.simulation.virtual_time import simulated
 from tests.unit.fanout.groups import GroupLog
 from tests.unit.fanout.test_group_fanout import inbox_of, session_of
 from tests.unit.hazards.owners import produces_to, second
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
-from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.test_persister_hazards import stopped
 from tidings import ids
 from tidings.broker.memory_faults import Faults as LogFaults

@@ -4,9 +4,9 @@ import pytest
 
 from services.persister.effects import Effects
 from services.persister.sequence import decide
+from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.owners import produces_to, second, writes_of
 from tests.unit.hazards.pipeline import EPOCH, Pipeline, pipeline
-from tests.simulation.virtual_time import simulated
 from tests.unit.persister.builders import GROUP, GroupAction, command, fresh, group_command
 from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.broker.memory_faults import ProduceFault

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
+from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.owners import produces_to, writes_of
 from tests.unit.hazards.pipeline import Pipeline, pipeline
-from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
 from tidings.broker.memory_faults import Faults as LogFaults

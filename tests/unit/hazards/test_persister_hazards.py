@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from tests.simulation.virtual_time import NOON_MS, simulated
 from tests.unit.hazards.checking import check
 from tests.unit.hazards.owners import produces_to, second, slow, writes_of
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tests.simulation.virtual_time import NOON_MS, simulated
 from tests.unit.persister.builders import uuid7
 from tidings.broker.base import Committed, TopicPartition
 from tidings.broker.memory_faults import CommitFault, ProduceFault

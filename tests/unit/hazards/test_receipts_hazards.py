@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.owners import produces_to, writes_of
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tests.simulation.virtual_time import simulated
 from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import DeliveredRow, ReadRow

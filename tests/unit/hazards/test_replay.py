@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.checking import check
 from tests.unit.hazards.pipeline import pipeline, post
-from tests.simulation.virtual_time import simulated
 from tests.unit.persister.builders import uuid7
 from tidings.topics import DELIVER, EXPAND, MESSAGES_INBOUND, PERSISTER, RECEIPTS, Group
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.simulation.virtual_time import run
+from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.unit.hazards.test_group_hazards import create, say
 from tests.unit.hazards.test_group_receipts_hazards import watermarks
 from tests.unit.persister.builders import GROUP

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.sessions import SessionReads
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.simulation.virtual_time import run
+from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
 from tidings.clock import SystemClock

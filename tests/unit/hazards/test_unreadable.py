@@ -3,9 +3,9 @@
 import pytest
 from structlog.testing import capture_logs
 
+from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.checking import check
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
-from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.test_persister_hazards import stopped
 from tidings import ids
 from tidings.broker.memory_faults import Faults as LogFaults

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.gateway.reads.sessions import unread
-from tests.unit.hazards.pipeline import Pipeline, pipeline
 from tests.simulation.virtual_time import run
+from tests.unit.hazards.pipeline import Pipeline, pipeline
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
 from tidings.codec import COUNTABLE_KINDS

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.simulation.virtual_time import run
+from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.unit.hazards.test_group_receipts_hazards import watermarks
 from tidings import ids
 from tidings.topics import PERSISTER, RECEIPTS

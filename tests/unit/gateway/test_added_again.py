@@ -118,7 +118,7 @@ async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *,
 
 
 @pytest.mark.parametrize("shares", [False, True])
-async def test_readded_member_sees_the_session_with_its_head(*, shares: bool) -> None:
+async def test_added_again_member_sees_the_session_with_its_head(*, shares: bool) -> None:
     """Without a head its watermarks would be 0, and so go back (G8)."""
     shown = 0
     for removed_at in range(1, MOST_READS + 1):
