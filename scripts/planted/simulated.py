@@ -110,7 +110,7 @@ BUGS = (
         noticed=Noticed(0, "G9: the last own message is another"),
     ),
     bug(
-        "the own last message is read from receipts only",
+        "an own last message is read from receipts only",
         "services/persister/effects.py",
         "        self._add_sent(placed)\n",
         "",
@@ -152,7 +152,7 @@ BUGS = (
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
-        noticed=Noticed(22, "G10: a removed member was told how far the group has come"),
+        noticed=Noticed(22, "G10: a removed member got how far the group has come"),
     ),
     bug(
         "a head is sent to a user that was not a member at it",

@@ -32,12 +32,14 @@ from services.receipts import service as receipts
 from services.receipts.settings import CoalesceSettings, ReceiptsSettings
 from tests.simulation.ports import GATEWAYS, SIZES, Reach, Servers
 from tests.simulation.virtual_time import Process
+from tidings.broker.base import TopicPartition
 from tidings.clock import SystemClock
 from tidings.codec import RULES
 from tidings.errors import BrokerUnavailable
 from tidings.runtime.health import Health
 from tidings.runtime.settings import KafkaSettings, ProcessSettings
 from tidings.runtime.start import patiently
+from tidings.runtime.worker import Worker
 from tidings.wire.common_pb2 import Stamps
 
 KAFKA = KafkaSettings(
@@ -190,6 +192,19 @@ class Deployment:
         """Those that a load balancer sends clients to: the newest of each ordinal, once it is ready."""
         newest = {one.role: one for one in self.instances if one.gateway is not None and one.is_alive}
         return list(newest.values())
+
+    def confirmed_offset(self, group: str, partition: TopicPartition) -> int:
+        """How far the current owner of a partition has come, whether or not it has committed that."""
+        held = [
+            consumer._listener._lanes[partition].confirmed_offset
+            for instance in self.alive()
+            for consumer in instance.reach.consumers
+            if consumer.group_name == group
+            and isinstance(consumer._listener, Worker)
+            and partition in (consumer._held or ())
+            and partition in consumer._listener._lanes
+        ]
+        return max(held, default=0)
 
     def supervise(self) -> None:
         """Start what is missing. Raises what has ended a process that was not told to end."""

@@ -26,8 +26,10 @@ DEVICES = tuple((user_id, device_id) for user_id in USERS for device_id in ("pho
 DIRECT = ("d:ada:bob", "d:bob:cyd", "d:cyd:cyd", "d:ada:eve")
 # Refusals that a user has to expect; each must be one of the log's answers (promises.py).
 EXPECTED = frozenset(
-    """conflict forbidden muted not_member group_full session_not_found invalid_body clock_skew unavailable timeout
-    rate_limited already_member message_not_found""".split()
+    {
+        *("conflict", "forbidden", "muted", "not_member", "group_full", "session_not_found", "message_not_found"),
+        *("invalid_body", "clock_skew", "unavailable", "timeout", "rate_limited", "already_member"),
+    }
 )
 _GROUPS = 2
 

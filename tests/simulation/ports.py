@@ -17,7 +17,7 @@ from tidings.broker.base import Broker, Committed, NewRecord, Record, TopicParti
 from tidings.broker.memory import MemoryBroker, MemoryProducer, MemoryReader
 from tidings.broker.memory_faults import FaultRates as LogRates
 from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_group import MemoryGroup, MemoryGroupConsumer
+from tidings.broker.memory_group import MemoryGroupConsumer
 from tidings.store.base import Store, TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import FaultRates as StoreRates
@@ -31,6 +31,8 @@ from tidings.wire.push_pb2 import SendAck
 EPOCH = 0
 GATEWAYS = 2
 SIZES = TopicSizes(session_partitions=2, user_partitions=2, push_partitions=GATEWAYS)
+# The other answers arrive at once: a delay on the way there is enough for most orders of events.
+_SLOW_ANSWERS = 0.3
 # A round that is under way gets 5 s to end before a member rejoins.
 _JOIN_S = 12.0
 T = TypeVar("T")
@@ -160,7 +162,8 @@ class Reach:
             raise asyncio.CancelledError
         await asyncio.sleep(self.servers.delay_s())
         answer = await work()
-        await asyncio.sleep(self.servers.delay_s())
+        if self.servers.chance.random() < _SLOW_ANSWERS:
+            await asyncio.sleep(self.servers.delay_s())
         return answer
 
     def broker(self) -> Broker:
@@ -180,8 +183,7 @@ class _BrokerOf:
         return _Producer(self._reach, client_id)
 
     def group_consumer(self, client_id: str, group: Group) -> "SimulatedConsumer":
-        broker = self._reach.servers.broker
-        consumer = SimulatedConsumer(client_id, broker.group(group), group.topics, self._reach)
+        consumer = SimulatedConsumer(client_id, group, self._reach)
         self._reach.consumers.append(consumer)
         return consumer
 
@@ -254,8 +256,10 @@ class _Reader(MemoryReader):
 class SimulatedConsumer(MemoryGroupConsumer):
     """A member whose callbacks run in its process, while the coordinator does not wait for a stopped one for ever."""
 
-    def __init__(self, client_id: str, group: MemoryGroup, topics: Sequence[str], reach: Reach) -> None:
-        super().__init__(client_id, group, topics, reach.servers.broker.log)
+    def __init__(self, client_id: str, group: Group, reach: Reach) -> None:
+        broker = reach.servers.broker
+        super().__init__(client_id, broker.group(group), group.topics, broker.log)
+        self.group_name = group.name
         self._reach = reach
         self._is_rejoining = False
 

@@ -138,7 +138,8 @@ def check_frames(schedule: "Schedule", sessions: dict[str, Session]) -> None:
     for user_id, session_id, seq in sorted(watcher.heads):
         assert _is_open(sessions[session_id], user_id, seq), f"G10: {user_id} was told that {session_id} is at {seq}"
     for shown in watcher.unread:
-        right = _recount(sessions[shown.session_id], shown.user_id, shown.head_seq, shown.read_seq)
+        session = sessions[shown.session_id]
+        right = _recount(session, shown.user_id, shown.head_seq, shown.read_seq, shown.joined_seq)
         assert shown.unread == right, f"G9: {shown}, a recount says {right}"
 
 
@@ -149,11 +150,10 @@ def _is_open(session: Session, user_id: str, seq: int) -> bool:
     return session.stay(user_id, seq) >= 0 or (session.has_shared_history and bool(session.stays.get(user_id)))
 
 
-def _recount(session: Session, user_id: str, head_seq: int, read_seq: int) -> int:
+def _recount(session: Session, user_id: str, head_seq: int, read_seq: int, joined_seq: int) -> int:
     """Countable messages up to the head, after what was read, the user's own last one, and the joining."""
     own = [one.seq for one in session.messages[:head_seq] if one.sender_id == user_id and not one.event]
-    joined = [first or 0 for first, _ in session.stays.get(user_id, []) if (first or 0) <= head_seq]
-    after = max(read_seq, max(own, default=0), max(joined, default=1) - 1)
+    after = max(read_seq, max(own, default=0), joined_seq - 1)
     return sum(1 for one in session.messages[after:head_seq] if not one.event)
 
 
@@ -322,7 +322,8 @@ def _check_unread(schedule: "Schedule", session: Session, user_id: str, row: Rec
         (one for one in messages if isinstance(one, MessageRow) and one.session_id == session.session_id),
         key=lambda one: one.seq,
     )
-    right = _recount(session, user_id, session.seq, own.read_seq)
+    joined_seq = session.stays[user_id][-1][0] or 0
+    right = _recount(session, user_id, session.seq, own.read_seq, joined_seq)
     found = unread(head, own, session.joined_counts[user_id])
     assert found == right, f"G9: {user_id} of {session.session_id} has {found} unread, a recount says {right}"
 

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from tests.simulation.promises import check
-from tests.simulation.schedule import Schedule
+from tests.simulation.schedule import NoEnd, Schedule
 from tests.simulation.virtual_time import run
 
 SEEDS = 500
@@ -37,7 +37,11 @@ def seeds() -> list[int]:
 async def one_run(seed: int) -> None:
     """Everything that befalls one deployment, then the promises."""
     schedule = Schedule(seed)
-    await schedule.go()
+    try:
+        await schedule.go()
+    except NoEnd:
+        check(schedule)
+        raise
     check(schedule)
 
 

@@ -1,5 +1,6 @@
 """All connections of this gateway, by name, user and device."""
 
+import asyncio
 import itertools
 from collections.abc import Callable, Collection, Iterator
 
@@ -16,6 +17,8 @@ from tidings.logging import logger
 
 # Each connection is checked once in SLICES ticks.
 SLICES = 5
+# As fanout does between gateways: a late `hello` is followed by the end of its connection within this time (ADR 44).
+REPLACES_AFTER_S = 1.0
 # Expected closes are not logged, because many tokens may expire at the same time.
 _ORDINARY = (CloseCode.GOING_AWAY, CloseCode.NOT_AUTHORISED, CloseCode.REPLACED)
 
@@ -68,7 +71,7 @@ class ConnectionRegistry:
         return link
 
     def sign_in(self, link: Link) -> None:
-        """Register a signed-in connection, replace an older one of the same device, and announce presence.
+        """Register a signed-in connection, announce presence, and soon replace an older one of the same device.
 
         Does nothing if the message of the hello also had a fatal error, because the connection is removed then.
         """
@@ -81,11 +84,16 @@ class ConnectionRegistry:
         self.group_tracker.add_user(connection.user_id)
         for other in others:
             if other.connection.device_id == connection.device_id:
-                other.connection.replaced()
-                self.settle(other)
+                asyncio.get_running_loop().call_later(REPLACES_AFTER_S, self._replace, other, link)
         self.announce(link)
         if self.on_sign_in is not None:
             self.on_sign_in(link)
+
+    def _replace(self, older: Link, newer: Link) -> None:
+        """Close the older connection of a device, if the newer one still exists: ADR 44."""
+        if newer.connection.connection_id in self._links:
+            older.connection.replaced()
+            self.settle(older)
 
     def announce(self, link: Link) -> None:
         """Publish presence `here`."""

@@ -378,7 +378,7 @@ class Receiving:
         follows, inbox_seq = self.groups.follows(session_id), self._progress.inbox_seq_of(ticket)
         self._progress.shown(ticket, session_id, seq, in_group_log=follows)
         if self._progress.is_whole and inbox_seq is not None and not follows:
-            # The inbox has each message of the session once and in order, so this device has had all before this one,
+            # The inbox has each message of the session once and in order. So this device has had all before this one,
             # also in an earlier process.
             self.claims.had_before(session_id, seq)
         yield from self.claims.shown(now_ms, message, self._user_id, is_read_mode=follows)

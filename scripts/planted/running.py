@@ -1,0 +1,147 @@
+"""Bugs inside the parts that only the whole product runs: worker, gateway, receipts and the SDK's core."""
+
+from scripts.planted import noticed_by as by
+from scripts.planted.bug import bug
+
+_WORKER = "tidings/runtime/worker.py"
+_SDK = "sdk/python/src/tidings_client"
+
+BUGS = (
+    bug(
+        "the worker opens a partition without its marks",
+        _WORKER,
+        "            lane.open(offset, marks[partition])\n",
+        "            lane.open(offset, Marks())\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "the worker confirms partitions that have failed",
+        _WORKER,
+        "confirmed = [partition for partition in work.arrivals if not work.has_failed(partition.partition)]",
+        "confirmed = list(work.arrivals)",
+        by.SIMULATED,
+    ),
+    bug(
+        "a worker that was away finishes its round",
+        _WORKER,
+        "            return epoch == self._epoch and waited_s <= patience_s\n",
+        "            return waited_s >= 0\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "the worker commits what it has queued",
+        _WORKER,
+        "positions = {lane.partition: Committed(lane.confirmed_offset, lane.marks.encoded()) for lane in lanes}",
+        "positions = {lane.partition: Committed(lane.next_offset, lane.marks.encoded()) for lane in lanes}",
+        by.SIMULATED,
+    ),
+    bug(
+        "the router shows a receipt as it comes",
+        "services/gateway/push/router.py",
+        "            highest = self._sent.risen(recipient_id, moved)\n",
+        "            highest = moved\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "a loss of pushes leaves the views of large groups as they are",
+        "services/gateway/push/router.py",
+        "        self._registry.group_tracker.invalidate()\n",
+        "",
+        by.SIMULATED,
+    ),
+    bug(
+        "the router pushes a message of a large group to all who track it",
+        "services/gateway/push/router.py",
+        "                self._send_to(members, ",
+        "                self._send_to(tuple(self._registry.group_tracker._generations), ",
+        by.SIMULATED,
+    ),
+    bug(
+        "live is answered by a read that pushes have passed",
+        "services/gateway/connections/live.py",
+        "                if self._registry.group_tracker.generation(user_id) != generations[user_id]:\n",
+        "                if False:\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "the heads of a load are read after the memberships",
+        "services/gateway/connections/live.py",
+        "        heads = await self._sessions.head_seqs(asked)\n"
+        "        versions = await self._memberships.versions(user_id, asked)\n",
+        "        versions = await self._memberships.versions(user_id, asked)\n"
+        "        heads = await self._sessions.head_seqs(asked)\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "a heartbeat says nothing of large groups",
+        "services/gateway/protocol/connection.py",
+        '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of(moved)))\n',
+        '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of({})))\n',
+        by.SIMULATED,
+    ),
+    bug(
+        "a heartbeat says nothing of the inbox",
+        "services/gateway/protocol/connection.py",
+        '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, ',
+        '        self._add(encode("heartbeat", inbox_seq=0, ',
+        by.SIMULATED,
+    ),
+    bug(
+        "receipts publishes what was not stored",
+        "services/receipts/worker.py",
+        "            if work.has_failed(source_partitions[pair]):\n                continue\n            by_partition",
+        "            if False:\n                continue\n            by_partition",
+        by.SIMULATED,
+    ),
+    bug(
+        "receipts forgets who has read for its counts",
+        "services/receipts/worker.py",
+        "            self._groups.raise_to(pair, after.delivered_seq, after.read_seq)\n",
+        "",
+        by.SIMULATED,
+    ),
+    bug(
+        "receipts takes the watermarks of strangers",
+        "services/receipts/worker.py",
+        "        claims = await self._groups.permitted(claims, heads)\n",
+        "        await self._groups.permitted(claims, heads)\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "the client shows a message again",
+        f"{_SDK}/receiving.py",
+        "        if seq <= self._shown.get(session_id, 0):\n",
+        "        if seq < 0:\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "the client does not look at the tail of a heartbeat",
+        f"{_SDK}/receiving.py",
+        "        self._tail = max(self._tail, inbox_seq)\n        for head in heads:\n",
+        "        for head in heads:\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "the client keeps a cursor above what was handled",
+        f"{_SDK}/receiving.py",
+        "            yield PersistCursor(self._lives.stamped(self._progress.cursor))\n",
+        "            cursor = Cursor(self._cursor or 0, self._progress.cursor.groups)\n"
+        "            yield PersistCursor(self._lives.stamped(cursor))\n",
+        by.SIMULATED,
+    ),
+    bug(
+        "the client says a read mark through one connection alone",
+        f"{_SDK}/core.py",
+        "        yield from self._acks.ready()\n",
+        "",
+        by.SIMULATED,
+    ),
+    bug(
+        "the client forgets what it has sent when the connection ends",
+        f"{_SDK}/core.py",
+        "        yield from self._outgoing.ready(now_ms, welcome.user_id, welcome.limits)\n",
+        "        if not self._outgoing.receipts.newest_unread():\n"
+        "            yield from self._outgoing.ready(now_ms, welcome.user_id, welcome.limits)\n",
+        by.SIMULATED,
+    ),
+)
