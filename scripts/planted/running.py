@@ -22,13 +22,6 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "a worker that was away finishes its round",
-        _WORKER,
-        "            return epoch == self._epoch and waited_s <= patience_s\n",
-        "            return waited_s >= 0\n",
-        by.SIMULATED,
-    ),
-    bug(
         "the worker commits what it has queued",
         _WORKER,
         "positions = {lane.partition: Committed(lane.confirmed_offset, lane.marks.encoded()) for lane in lanes}",
@@ -43,13 +36,6 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "a loss of pushes leaves the views of large groups as they are",
-        "services/gateway/push/router.py",
-        "        self._registry.group_tracker.invalidate()\n",
-        "",
-        by.SIMULATED,
-    ),
-    bug(
         "the router pushes a message of a large group to all who track it",
         "services/gateway/push/router.py",
         "                self._send_to(members, ",
@@ -57,40 +43,10 @@ BUGS = (
         by.SIMULATED,
     ),
     bug(
-        "live is answered by a read that pushes have passed",
-        "services/gateway/connections/live.py",
-        "                if self._registry.group_tracker.generation(user_id) != generations[user_id]:\n",
-        "                if False:\n",
-        by.SIMULATED,
-    ),
-    bug(
-        "the heads of a load are read after the memberships",
-        "services/gateway/connections/live.py",
-        "        heads = await self._sessions.head_seqs(asked)\n"
-        "        versions = await self._memberships.versions(user_id, asked)\n",
-        "        versions = await self._memberships.versions(user_id, asked)\n"
-        "        heads = await self._sessions.head_seqs(asked)\n",
-        by.SIMULATED,
-    ),
-    bug(
         "a heartbeat says nothing of large groups",
         "services/gateway/protocol/connection.py",
         '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of(moved)))\n',
         '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of({})))\n',
-        by.SIMULATED,
-    ),
-    bug(
-        "a heartbeat says nothing of the inbox",
-        "services/gateway/protocol/connection.py",
-        '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, ',
-        '        self._add(encode("heartbeat", inbox_seq=0, ',
-        by.SIMULATED,
-    ),
-    bug(
-        "receipts publishes what was not stored",
-        "services/receipts/worker.py",
-        "            if work.has_failed(source_partitions[pair]):\n                continue\n            by_partition",
-        "            if False:\n                continue\n            by_partition",
         by.SIMULATED,
     ),
     bug(

@@ -171,6 +171,7 @@ class WebSocketEndpoint:
         else:
             connection.inbox_tail = max(connection.inbox_tail, page.tail)
             connection.page(page.fields(), effect.ref)
+            self._registry.expect_groups(connection.user_id, page.large_groups())
 
     async def _check_ack(self, link: Link, effect: CheckAck) -> None:
         connection = link.connection

@@ -40,6 +40,7 @@ class LiveAnswers:
         self._waiting: dict[Link, int] = {}
         self._again: set[str] = set()
         self._running: asyncio.Task[None] | None = None
+        registry.on_missed_group = self.reload
 
     def take(self, live: Live) -> None:
         """Let the connection go live once its groups are read. If the read fails, its presence is repeated."""

@@ -51,6 +51,8 @@ class ConnectionRegistry:
         self._slices: tuple[dict[Link, None], ...] = tuple({} for _ in range(SLICES))
         # Set while this gateway drains. It gives each new connection its time to leave.
         self.on_sign_in: Callable[[Link], None] | None = None
+        # Reads the groups of these users again; LiveAnswers sets it.
+        self.on_missed_group: Callable[[Collection[str]], None] | None = None
 
     def __len__(self) -> int:
         """The number of connections, signed in or not."""
@@ -88,6 +90,12 @@ class ConnectionRegistry:
         self.announce(link)
         if self.on_sign_in is not None:
             self.on_sign_in(link)
+
+    def expect_groups(self, user_id: str, session_ids: Collection[str]) -> None:
+        """Large groups that the user's inbox names. A push that was lost without a resync is noticed here."""
+        missed = [name for name in session_ids if self.group_tracker.expect(user_id, name)]
+        if missed and self.on_missed_group is not None:
+            self.on_missed_group((user_id,))
 
     def _replace(self, older: Link, newer: Link) -> None:
         """Close the older connection of a device, if the newer one still exists: ADR 44."""

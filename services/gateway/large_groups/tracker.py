@@ -183,6 +183,16 @@ class GroupTracker:
             return False
         return view.is_reader and view.may_receive(delivered_seq, range_.first)
 
+    def expect(self, user_id: str, session_id: str) -> bool:
+        """The user's inbox says that this group is read from its log. True if no push has said so: it was lost.
+
+        Then the tables have to be read, and the group is among `tracked_sessions`.
+        """
+        if user_id not in self._generations or session_id in self._sessions_of.get(user_id, ()):
+            return False
+        self._view_for_push(session_id, user_id)
+        return True
+
     def take_unverified(self) -> Sequence[str]:
         """Users whose tables have to be read again, because a push of one of their groups is missing. Each once."""
         unverified, self._unverified = tuple(self._unverified), set()

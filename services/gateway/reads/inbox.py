@@ -28,6 +28,9 @@ _MANY_BUCKETS = 10_000
 _BUCKET_SPAN = 10_000
 _ABOVE_ALL = 2**62
 
+# In the body of a system message. A text cannot hold them, because quotes are escaped in it.
+_SIGNS_OF_READ_MODE = (b'"mode":"read"', b'"mode_to":"read"')
+
 _log = logger("tidings.gateway.inbox")
 
 
@@ -44,6 +47,12 @@ class InboxPage:
     next: int
     truncated: bool
     is_ahead: bool = False
+
+    def large_groups(self) -> Sequence[str]:
+        """The groups of which a message in the page says that they are read from their log."""
+        found = [message for _, message in self.items if any(sign in message for sign in _SIGNS_OF_READ_MODE)]
+        parsed = [orjson.loads(message) for message in found]
+        return [message["session_id"] for message in parsed if message["kind"] == "system"]
 
     def fields(self) -> dict[str, object]:
         """The fields of the frame without its type."""

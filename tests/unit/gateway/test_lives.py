@@ -4,8 +4,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from services.gateway.connections.live import LiveAnswers
@@ -15,7 +17,7 @@ from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.effects import Announce
 from services.gateway.protocol.identity import Identity
 from services.gateway.push.router import PushRouter
-from services.gateway.reads.inbox import InboxReads
+from services.gateway.reads.inbox import InboxPage, InboxReads
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.session_order import SessionOrders
@@ -23,11 +25,12 @@ from services.gateway.reads.sessions import SessionReads
 from services.gateway.submit.latency import AckLatency
 from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
+from tests.contract.store.making import group, member, message, segment, write_confirmed
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import StoreUnavailable
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import UserSessionRow
+from tidings.store.rows import MODE_READ, UserSessionRow
 from tidings.topics import TopicSizes
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.push_pb2 import Live, Push, Resync
@@ -129,6 +132,34 @@ async def test_evicted_user_announces_presence_again() -> None:
         here.lives.reload(["ann"])
         await settled()
         assert here.is_presence_due()
+
+
+@pytest.mark.promise("G6")
+async def test_large_group_named_by_the_inbox_alone_is_read_from_the_tables() -> None:
+    """The push of the switch was lost with the fanout that sent it, and no resync follows."""
+    async with world() as here:
+        here.store.go.set()
+        rows = [group("g:a", 3), member("g:a", "ann", 3, 1), segment("g:a", 1, 1), message("g:a", 3)]
+        await write_confirmed(here.store, [replace(row, mode=MODE_READ) if row is rows[0] else row for row in rows])
+        assert await here.lives.heads(["ann"]) == {"ann": {}}
+        here.registry.expect_groups("ann", ["g:a"])
+        await settled()
+        assert await here.lives.heads(["ann"]) == {"ann": {"g:a": 3}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "named"),
+    [
+        ("system", {"event": "members_added", "mode_to": "read"}, ["g:a"]),
+        ("system", {"event": "group_created", "mode": "read"}, ["g:a"]),
+        ("system", {"event": "members_added", "mode_to": "write"}, []),
+        ("custom", {"mode": "read"}, []),
+        ("text", {"text": '"mode":"read"'}, []),
+    ],
+)
+def test_page_names_the_groups_that_are_read_from_their_log(kind: str, body: object, named: list[str]) -> None:
+    content = orjson.dumps({"session_id": "g:a", "kind": kind, "body": body})
+    assert InboxPage(0, [(1, content)], 1, 1, False).large_groups() == named
 
 
 class Tails:

@@ -540,3 +540,11 @@ def test_after_all_pushes_and_reads_only_members_get_messages(
     members = set(world.since) if world.mode == READ else set()
     assert {user for user in USERS if world.groups.read_sessions_of(user)} == members
     assert set(world.groups.apply_push(push(world.seq + 1))) == members
+
+
+def test_group_named_by_the_inbox_is_expected_once() -> None:
+    groups = GroupTracker()
+    assert not groups.expect("ann", GROUP)
+    groups.add_user("ann")
+    assert [groups.expect("ann", GROUP) for _ in range(2)] == [True, False]
+    assert groups.tracked_sessions("ann") == (GROUP,)
