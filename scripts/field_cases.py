@@ -30,7 +30,7 @@ CASES: Mapping[str, tuple[str, str]] = {
     "21": ("a list of sessions that moves while a client follows `next`", "the client misses no session"),
     "22": ("a member who joins at 11 and says `read 5`", "no reader of what was sent before the joining"),
     "24": ("`muted_until` in seconds", "refused"),
-    "25": ("a user reads messages of a blocked user", "the blocked user is not told"),
+    "25": ("a user reads messages of a blocked user", "the blocked user gets no sign of it"),
     "26": ("`tidings receipts --help`", "whole help texts"),
     "27": ("two processes with one cursor or outbox file", "safe, or refused by a text that names the file"),
     "28": ("SIGTERM to a gateway with many connections", "no client is offline for longer than 2 s"),

@@ -1,7 +1,7 @@
 """Bugs inside the parts that only the whole product runs: worker, gateway, receipts and the SDK's core."""
 
 from scripts.planted import noticed_by as by
-from scripts.planted.bug import bug
+from scripts.planted.bug import Noticed, bug
 
 _WORKER = "tidings/runtime/worker.py"
 _SDK = "sdk/python/src/tidings_client"
@@ -13,6 +13,7 @@ BUGS = (
         "            lane.open(offset, marks[partition])\n",
         "            lane.open(offset, Marks())\n",
         by.SIMULATED,
+        noticed=Noticed(0, "G6, G10: an inbox holds too much or too little"),
     ),
     bug(
         "the worker confirms partitions that have failed",
@@ -20,6 +21,7 @@ BUGS = (
         "confirmed = [partition for partition in work.arrivals if not work.has_failed(partition.partition)]",
         "confirmed = list(work.arrivals)",
         by.SIMULATED,
+        noticed=Noticed(0, "G1: a message is acked before it is stored"),
     ),
     bug(
         "the worker commits what it has queued",
@@ -27,6 +29,7 @@ BUGS = (
         "positions = {lane.partition: Committed(lane.confirmed_offset, lane.marks.encoded()) for lane in lanes}",
         "positions = {lane.partition: Committed(lane.next_offset, lane.marks.encoded()) for lane in lanes}",
         by.SIMULATED,
+        noticed=Noticed(6, "G1: a message is acked before it is stored"),
     ),
     bug(
         "the router shows a receipt as it comes",
@@ -34,6 +37,7 @@ BUGS = (
         "            highest = self._sent.risen(recipient_id, moved)\n",
         "            highest = moved\n",
         by.SIMULATED,
+        noticed=Noticed(0, "G8: a frame goes back, or says read above delivered"),
     ),
     bug(
         "the router pushes a message of a large group to all who track it",
@@ -41,6 +45,7 @@ BUGS = (
         "                self._send_to(members, ",
         "                self._send_to(tuple(self._registry.group_tracker._generations), ",
         by.SIMULATED,
+        noticed=Noticed(0, "G10: a user who is no member gets a message"),
     ),
     bug(
         "a heartbeat says nothing of large groups",
@@ -48,20 +53,15 @@ BUGS = (
         '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of(moved)))\n',
         '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of({})))\n',
         by.SIMULATED,
+        noticed=Noticed(14, "G6: a device never shows a message"),
     ),
     bug(
-        "receipts forgets who has read for its counts",
+        "receipts does not raise the watermarks that it counts",
         "services/receipts/worker.py",
         "            self._groups.raise_to(pair, after.delivered_seq, after.read_seq)\n",
         "",
         by.SIMULATED,
-    ),
-    bug(
-        "receipts takes the watermarks of strangers",
-        "services/receipts/worker.py",
-        "        claims = await self._groups.permitted(claims, heads)\n",
-        "        await self._groups.permitted(claims, heads)\n",
-        by.SIMULATED,
+        noticed=Noticed(0, "counts: the last ones are wrong"),
     ),
     bug(
         "the client shows a message again",
@@ -69,6 +69,7 @@ BUGS = (
         "        if seq <= self._shown.get(session_id, 0):\n",
         "        if seq < 0:\n",
         by.SIMULATED,
+        noticed=Noticed(1, "G6: a device shows a message twice"),
     ),
     bug(
         "the client does not look at the tail of a heartbeat",
@@ -76,6 +77,7 @@ BUGS = (
         "        self._tail = max(self._tail, inbox_seq)\n        for head in heads:\n",
         "        for head in heads:\n",
         by.SIMULATED,
+        noticed=Noticed(8, "G6: a device never shows a message"),
     ),
     bug(
         "the client keeps a cursor above what was handled",
@@ -84,20 +86,23 @@ BUGS = (
         "            cursor = Cursor(self._cursor or 0, self._progress.cursor.groups)\n"
         "            yield PersistCursor(self._lives.stamped(cursor))\n",
         by.SIMULATED,
+        noticed=Noticed(46, "G6: a device loses what it had not handled"),
     ),
     bug(
-        "the client says a read mark through one connection alone",
+        "the client sends a read mark on one connection only",
         f"{_SDK}/core.py",
         "        yield from self._acks.ready()\n",
         "",
         by.SIMULATED,
+        noticed=Noticed(0, "G8: what an application has said is not stored"),
     ),
     bug(
-        "the client forgets what it has sent when the connection ends",
+        "the client does not repeat unanswered messages on a new connection",
         f"{_SDK}/core.py",
         "        yield from self._outgoing.ready(now_ms, welcome.user_id, welcome.limits)\n",
         "        if not self._outgoing.receipts.newest_unread():\n"
         "            yield from self._outgoing.ready(now_ms, welcome.user_id, welcome.limits)\n",
         by.SIMULATED,
+        noticed=Noticed(0, "a device never comes to rest"),
     ),
 )

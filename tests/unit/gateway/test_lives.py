@@ -30,7 +30,7 @@ from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import StoreUnavailable
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import MODE_READ, UserSessionRow
+from tidings.store.rows import MODE_READ, Row, UserSessionRow
 from tidings.topics import TopicSizes
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.push_pb2 import Live, Push, Resync
@@ -139,8 +139,9 @@ async def test_large_group_named_by_the_inbox_alone_is_read_from_the_tables() ->
     """The push of the switch was lost with the fanout that sent it, and no resync follows."""
     async with world() as here:
         here.store.go.set()
-        rows = [group("g:a", 3), member("g:a", "ann", 3, 1), segment("g:a", 1, 1), message("g:a", 3)]
-        await write_confirmed(here.store, [replace(row, mode=MODE_READ) if row is rows[0] else row for row in rows])
+        large = replace(group("g:a", 3), mode=MODE_READ)
+        rows: list[Row] = [large, member("g:a", "ann", 3, 1), segment("g:a", 1, 1), message("g:a", 3)]
+        await write_confirmed(here.store, rows)
         assert await here.lives.heads(["ann"]) == {"ann": {}}
         here.registry.expect_groups("ann", ["g:a"])
         await settled()
