@@ -28,6 +28,7 @@ _TAILS_IN_MEMORY = 200_000
 _PENDING_IN_ROUND = 500
 # More than the time in which a `hello` is followed by the end of its connection, and within PROTOCOL's 5 s.
 _REPLACES_AFTER_S = 1.0
+_ENDS_READ_S = 0.2
 
 
 class DeliverStage:
@@ -136,7 +137,11 @@ class DeliverStage:
             live = Live(user_id=new.user_id, connection_id=new.connection_id, inbox_seq=tail.inbox_seq)
             self._hints.send(new.gateway, Push(gateway_epoch=new.gateway_epoch, live=live))
         for old in pending.replaces:
-            asyncio.get_running_loop().call_later(_REPLACES_AFTER_S, self._replace, old, new)
+            asyncio.get_running_loop().call_later(_REPLACES_AFTER_S, self._replace_soon, old, new)
+
+    def _replace_soon(self, old: Connection, new: Connection) -> None:
+        """After a stall of this process the end of the newer connection may be read only now, after this timer."""
+        asyncio.get_running_loop().call_later(_ENDS_READ_S, self._replace, old, new)
 
     def _replace(self, old: Connection, new: Connection) -> None:
         """Close the older connection of a device, if the newer one still exists.

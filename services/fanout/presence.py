@@ -87,7 +87,7 @@ class Presences:
         (H11). The older one ends by itself.
         """
         is_same_device = older.device_id == new.device_id and older.connection_id != new.connection_id
-        is_in_order = older.since_ms <= new.since_ms
+        is_in_order = new.since_ms == 0 or older.since_ms <= new.since_ms
         return is_same_device and is_in_order and self._gateways.is_current(older.gateway, older.gateway_epoch)
 
     def gone(self, key: PresenceKey, value: Presence) -> None:

@@ -40,7 +40,8 @@ class LiveAnswers:
         self._waiting: dict[Link, int] = {}
         self._again: set[str] = set()
         self._running: asyncio.Task[None] | None = None
-        registry.on_missed_group = self.reload
+        self._missed: dict[str, set[str]] = {}
+        registry.on_missed_groups = self.load
 
     def take(self, live: Live) -> None:
         """Let the connection go live once its groups are read. If the read fails, its presence is repeated."""
@@ -60,12 +61,19 @@ class LiveAnswers:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
 
+    def load(self, user_id: str, session_ids: Collection[str]) -> None:
+        """Read these groups of a user, and send their heads. If the read fails, presence is announced at once."""
+        self._missed.setdefault(user_id, set()).update(session_ids)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+
     async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
         """The readable heads of each user's read-diffusion groups, for a heartbeat."""
         return (await self._heads.of_users(user_ids, MEMBERSHIPS_ASKED))[0]
 
     async def _run(self) -> None:
-        while self._waiting or self._again:
+        while self._waiting or self._again or self._missed:
+            await self._load_missed()
             again = [self._again.pop() for _ in range(min(USERS_AT_ONCE, len(self._again)))]
             links = list(self._waiting)[:USERS_AT_ONCE]
             seqs = {link: self._waiting.pop(link) for link in links}
@@ -85,6 +93,16 @@ class LiveAnswers:
                 link.connection.went_live(inbox_seq, heads[user_id], self._clock.monotonic_ms())
                 _LIVE_FRAMES.inc()
                 self._registry.settle(link)
+
+    async def _load_missed(self) -> None:
+        missed = {user_id: self._missed.pop(user_id) for user_id in list(self._missed)[:USERS_AT_ONCE]}
+        for user_id, session_ids in missed.items():
+            try:
+                await self._load(user_id, self._registry.group_tracker.generation(user_id), session_ids)
+            except StoreUnavailable:
+                self._announce((user_id,))
+            else:
+                self._beat_soon((user_id,))
 
     def _announce(self, user_ids: Collection[str]) -> None:
         """Announce presence again. Evicted users have no views left, so no later push can trigger a reload.
@@ -119,6 +137,10 @@ class LiveAnswers:
         rows = await self._store.user_sessions(user_id)
         listed = {row.session_id for row in rows if row.left_seq == 0 and row.mode == MODE_READ}
         asked = {name for name in listed.union(groups.tracked_sessions(user_id)) if ids.is_group_session(name)}
+        await self._load(user_id, generation, asked)
+
+    async def _load(self, user_id: str, generation: int, asked: Collection[str]) -> None:
+        groups = self._registry.group_tracker
         groups.begin_load(generation, user_id, asked)
         # Read before the versions, so that the versions hold at least up to these heads.
         heads = await self._sessions.head_seqs(asked)

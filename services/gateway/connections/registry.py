@@ -19,6 +19,7 @@ from tidings.logging import logger
 SLICES = 5
 # As fanout does between gateways: a late `hello` is followed by the end of its connection within this time (ADR 44).
 REPLACES_AFTER_S = 1.0
+_ENDS_READ_S = 0.2
 # Expected closes are not logged, because many tokens may expire at the same time.
 _ORDINARY = (CloseCode.GOING_AWAY, CloseCode.NOT_AUTHORISED, CloseCode.REPLACED)
 
@@ -51,8 +52,8 @@ class ConnectionRegistry:
         self._slices: tuple[dict[Link, None], ...] = tuple({} for _ in range(SLICES))
         # Set while this gateway drains. It gives each new connection its time to leave.
         self.on_sign_in: Callable[[Link], None] | None = None
-        # Reads the groups of these users again; LiveAnswers sets it.
-        self.on_missed_group: Callable[[Collection[str]], None] | None = None
+        # Reads these groups of a user; LiveAnswers sets it.
+        self.on_missed_groups: Callable[[str, Collection[str]], None] | None = None
 
     def __len__(self) -> int:
         """The number of connections, signed in or not."""
@@ -84,9 +85,12 @@ class ConnectionRegistry:
         self._of_user[connection.user_id] = (*others, link)
         # Before the groups are read for `live`, so that no push in between is lost (H35).
         self.group_tracker.add_user(connection.user_id)
-        for other in others:
-            if other.connection.device_id == connection.device_id:
-                asyncio.get_running_loop().call_later(REPLACES_AFTER_S, self._replace, other, link)
+        older = [other for other in others if other.connection.device_id == connection.device_id]
+        # One of them stays until this one has proved to last, so a device never has more than two.
+        for other in older[:-1]:
+            self._close_replaced(other)
+        if older:
+            asyncio.get_running_loop().call_later(REPLACES_AFTER_S, self._replace_soon, older[-1], link)
         self.announce(link)
         if self.on_sign_in is not None:
             self.on_sign_in(link)
@@ -94,14 +98,21 @@ class ConnectionRegistry:
     def expect_groups(self, user_id: str, session_ids: Collection[str]) -> None:
         """Large groups that the user's inbox names. A push that was lost without a resync is noticed here."""
         missed = [name for name in session_ids if self.group_tracker.expect(user_id, name)]
-        if missed and self.on_missed_group is not None:
-            self.on_missed_group((user_id,))
+        if missed and self.on_missed_groups is not None:
+            self.on_missed_groups(user_id, missed)
+
+    def _replace_soon(self, older: Link, newer: Link) -> None:
+        """After a stall of this process the end of the newer connection may be read only now, after this timer."""
+        asyncio.get_running_loop().call_later(_ENDS_READ_S, self._replace, older, newer)
 
     def _replace(self, older: Link, newer: Link) -> None:
         """Close the older connection of a device, if the newer one still exists: ADR 44."""
         if newer.connection.connection_id in self._links:
-            older.connection.replaced()
-            self.settle(older)
+            self._close_replaced(older)
+
+    def _close_replaced(self, link: Link) -> None:
+        link.connection.replaced()
+        self.settle(link)
 
     def announce(self, link: Link) -> None:
         """Publish presence `here`."""
@@ -157,15 +168,19 @@ class ConnectionRegistry:
 
     def _forget_user(self, link: Link) -> None:
         connection = link.connection
-        others = tuple(other for other in self._of_user.get(connection.user_id, ()) if other is not link)
+        signed_in = self._of_user.get(connection.user_id, ())
+        of_device = [other for other in signed_in if other.connection.device_id == connection.device_id]
+        others = tuple(other for other in signed_in if other is not link)
         if others:
             self._of_user[connection.user_id] = others
         else:
             self._of_user.pop(connection.user_id, None)
             self.group_tracker.remove_user(connection.user_id)
         # Presence has one key per device and gateway. A `gone` after the `here` of a newer connection would be the
-        # only record that compaction keeps.
-        if not any(other.connection.device_id == connection.device_id for other in others):
+        # only record that compaction keeps. Where the older connection stays, its `here` has to be the last one.
+        if of_device[-1:] == [link] and len(of_device) > 1:
+            self.announce(of_device[-2])
+        elif of_device in ([], [link]):
             self._publisher.presence(connection.user_id, connection.device_id, connection.connection_id, None)
 
     def _slice_of(self, link: Link) -> dict[Link, None]:

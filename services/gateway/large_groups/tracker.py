@@ -186,11 +186,14 @@ class GroupTracker:
     def expect(self, user_id: str, session_id: str) -> bool:
         """The user's inbox says that this group is read from its log. True if no push has said so: it was lost.
 
-        Then the tables have to be read, and the group is among `tracked_sessions`.
+        Then the tables have to be read for this group, which is among `tracked_sessions` from now on.
         """
-        if user_id not in self._generations or session_id in self._sessions_of.get(user_id, ()):
+        tracked_sessions = self._sessions_of.get(user_id, ())
+        if user_id not in self._generations or session_id in tracked_sessions:
             return False
-        self._view_for_push(session_id, user_id)
+        if len(tracked_sessions) >= MAX_TRACKED_GROUPS:
+            return False  # the name may be of a group that the user has left: no view is dropped for it
+        self._view(session_id, user_id)
         return True
 
     def take_unverified(self) -> Sequence[str]:

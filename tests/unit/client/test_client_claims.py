@@ -10,7 +10,7 @@ from tests.unit.client.test_client_receiving import ME, Device, message
 from tidings_client.acks import Acks
 from tidings_client.claims import Claims
 from tidings_client.effects import Cursor, Effect, FetchOwnMarks, SendFrame
-from tidings_client.frames import Ack, Message, Position, Read
+from tidings_client.frames import Ack, Live, Message, Position, Read
 
 SESSION = "d:alice:bob"
 
@@ -249,3 +249,19 @@ def test_claims_of_a_restarted_device_join_its_place_in_a_group_log() -> None:
     device.take(device.core.mark_read(device.now_ms, "g:x", 4))
     device.advance(1_000)
     assert last_delivered(device) == {"g:x": 4}
+
+
+def test_refused_history_leaves_a_gap_that_the_cursor_does_not_close() -> None:
+    """The refusal may be of an earlier membership, and what the log has of this one was not had."""
+    device = Device(cursor=Cursor(0, {"g:x": 10}, is_whole=True), log={"g:x": []})
+    device.open()
+    device.connect(live=False)
+    device.give(Live(inbox_seq=0, heads=(Position("g:x", 20),)))
+    device.advance(0)
+    assert device.histories
+    device.take(device.core.history_failed(device.now_ms, "g:x", gone=True))
+    device.inbox.append(message("g:x", 61, "alice"))
+    device.push(1)
+    device.take(device.core.mark_read(device.now_ms, "g:x", 61))
+    device.advance(1_000)
+    assert last_delivered(device).get("g:x", 0) <= 10

@@ -259,3 +259,19 @@ def test_a_page_of_restored_items_is_passed_without_a_deep_call() -> None:
     device.give(SyncPage(after=0, items=items, next=5_000, tail=5_000))
     device.advance(1_000)
     assert (device.words, device.cursor and device.cursor.inbox_seq) == ([], 5_000)
+
+
+def test_device_that_began_with_live_is_not_whole_after_a_restore() -> None:
+    """What the backup has kept counts as shown, although this device has never shown it."""
+    base = said(5, T0)
+    device = Phone(inbox=base, from_live=True)
+    device.open()
+    device.connect()
+    device.settle_down()
+    again = Phone(inbox=base, cursor=device.cursor, deployment=RESTORED)
+    again.open()
+    again.connect()
+    again.settle_down()
+    assert again.positions == []
+    assert again.cursor is not None
+    assert not again.cursor.is_whole

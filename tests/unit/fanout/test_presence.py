@@ -165,3 +165,10 @@ def test_an_older_connection_announced_late_replaces_none() -> None:
     assert list(replaced) == []
     known.gone(key(1), value("c1", 10))
     assert known.gateways_of("alice") == {(2, 11)}
+
+
+def test_a_gateway_that_names_no_time_replaces_as_before() -> None:
+    known = presences((1, 10), (2, 11))
+    older, _ = known.here(key(1), value("c1", 10, since_ms=5), 0)
+    _, replaced = known.here(key(2), value("c2", 11), 0)
+    assert list(replaced) == [older]

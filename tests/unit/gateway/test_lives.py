@@ -10,8 +10,9 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from services.gateway.connections.link import Link
 from services.gateway.connections.live import LiveAnswers
-from services.gateway.connections.registry import SLICES, ConnectionRegistry
+from services.gateway.connections.registry import REPLACES_AFTER_S, SLICES, ConnectionRegistry
 from services.gateway.connections.timers import Timers
 from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.effects import Announce
@@ -33,6 +34,7 @@ from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, Row, UserSessionRow
 from tidings.topics import TopicSizes
 from tidings.wire.common_pb2 import Stamps
+from tidings.wire.presence_pb2 import Presence
 from tidings.wire.push_pb2 import Live, Push, Resync
 
 
@@ -63,8 +65,8 @@ class StillClock:
 class World:
     """A gateway with ann's connection, which has announced itself."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self.publisher, self.store, clock = publisher, HeldStore(), StillClock()
+    def __init__(self, publisher: Publisher, broker: MemoryBroker) -> None:
+        self.publisher, self.broker, self.store, clock = publisher, broker, HeldStore(), StillClock()
         self.registry = ConnectionRegistry(
             ConnectionRules(lambda token, _: Identity(token, 3_600_000)), publisher, clock, "0-7"
         )
@@ -96,7 +98,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     broker, sizes = MemoryBroker(), TopicSizes(1, 1, 1)
     await broker.admin().create_topics(topics.declared(sizes), 1)
-    here = World(Publisher(broker.producer("gateway"), GatewayIdentity(0, 7), sizes, Stamps(rules=1)))
+    here = World(Publisher(broker.producer("gateway"), GatewayIdentity(0, 7), sizes, Stamps(rules=1)), broker)
     yield here
     here.registry.close(here.link)
     await here.publisher.flush(1)
@@ -161,6 +163,60 @@ async def test_large_group_named_by_the_inbox_alone_is_read_from_the_tables() ->
 def test_page_names_the_groups_that_are_read_from_their_log(kind: str, body: object, named: list[str]) -> None:
     content = orjson.dumps({"session_id": "g:a", "kind": kind, "body": body})
     assert InboxPage(0, [(1, content)], 1, 1, False).large_groups() == named
+
+
+def sign_in(here: World) -> Link:
+    """One more connection of ann's device."""
+    link = here.registry.open(here._send)
+    hello = '{"type":"hello","token":"ann","device_id":"d"}'
+    link.connection.received(hello, StillClock().monotonic_ms(), StillClock().wall_ms())
+    here.registry.sign_in(link)
+    return link
+
+
+def announced(here: World) -> list[tuple[str, int]]:
+    """(connection, state) of every presence record."""
+    records = here.broker.records(topics.PRESENCE)
+    values = [Presence.FromString(record.value or b"") for record in records]
+    return [(value.connection_id, value.state) for value in values]
+
+
+async def test_newer_connection_of_a_device_replaces_the_older_one() -> None:
+    async with world() as here:
+        newer = sign_in(here)
+        assert not here.link.connection.closing
+        await asyncio.sleep(REPLACES_AFTER_S + 0.4)
+        assert here.link.connection.closing
+        here.registry.close(newer)
+
+
+async def test_newer_connection_that_ends_at_once_replaces_none() -> None:
+    """Its hello was late: the device uses the other one, whose presence has to be the last record of the key."""
+    async with world() as here:
+        late = sign_in(here)
+        here.registry.close(late)
+        await asyncio.sleep(REPLACES_AFTER_S + 0.4)
+        assert not here.link.connection.closing
+        await here.publisher.flush(1)
+        assert announced(here)[-1] == (here.link.connection.connection_id, Presence.STATE_HERE)
+
+
+async def test_a_device_has_two_connections_at_most() -> None:
+    async with world() as here:
+        links = [sign_in(here) for _ in range(50)]
+        assert [link for link in (here.link, *links) if not link.connection.closing] == links[-2:]
+        for link in links:
+            here.registry.close(link)
+
+
+async def test_missed_groups_are_read_without_the_others() -> None:
+    async with world() as here:
+        here.store.go.set()
+        for number in range(20):
+            here.registry.expect_groups("ann", [f"g:{number}"])
+            await settled()
+        assert here.store.calls["groups_as_of"] == 20
+        assert not here.store.asked.is_set()
 
 
 class Tails:

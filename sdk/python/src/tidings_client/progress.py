@@ -50,7 +50,7 @@ class Progress:
 
     def begin_again(self) -> None:
         """Begin another life. Earlier tickets become invalid, and no ticket number is used twice."""
-        self.inbox_seq, self.groups, self.is_whole = 0, {}, True
+        self.inbox_seq, self.groups = 0, {}
         for places in (self._inbox, self._shown):
             places.clear()
         self._handled.clear()

@@ -18,7 +18,7 @@ from tidings_client.effects import Cursor, Deliver, Effect, PersistCursor, SendF
 from tidings_client.frames import Deployment, Message, Position, Sync, SyncPage
 from tidings_client.groups import Found, Gap, Groups, Released
 from tidings_client.lives import OTHER_LIFE, Lives
-from tidings_client.membership import reads_log_after
+from tidings_client.membership import joins, reads_log_after
 from tidings_client.progress import Progress
 
 PATIENCE_MS = 200  # PROTOCOL: wait before syncing a gap
@@ -62,6 +62,8 @@ class Receiving:
     _heads: dict[str, int] = field(default_factory=dict)  # of groups, from this connection
     _shown: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _progress: Progress = field(default_factory=Progress)
+    # Groups whose history was refused, perhaps before messages that were not had, until the user joins again.
+    _closed_logs: set[str] = field(default_factory=set)
     _lives: Lives = field(default_factory=Lives)
 
     def restore(self, cursor: Cursor | None, *, from_live: bool) -> None:
@@ -190,6 +192,9 @@ class Receiving:
         self._held.clear()
         self._strays.clear()
         self._shown.clear()
+        # What a restore has kept is not shown again, also where it was never shown. So this device becomes whole only
+        # if nothing was kept.
+        self._progress.is_whole |= not self._lives.earlier
         self._progress.begin_again()
         self.groups = Groups(self._user_id, patience_ms=0)
         for session_id, seq in self._heads.items():
@@ -209,6 +214,8 @@ class Receiving:
         yield from self._take(now_ms, self.groups.history(now_ms, session_id, messages, has_more))
 
     def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Effect]:
+        if gone:
+            self._closed_logs.add(session_id)
         yield from self._take(now_ms, self.groups.history_failed(now_ms, session_id, gone, jitter))
 
     def handled(self, now_ms: int, ticket: int) -> Iterator[Effect]:
@@ -377,7 +384,10 @@ class Receiving:
         ticket = self._progress.issue(None) if ticket is None else ticket
         follows, inbox_seq = self.groups.follows(session_id), self._progress.inbox_seq_of(ticket)
         self._progress.shown(ticket, session_id, seq, in_group_log=follows)
-        if self._progress.is_whole and inbox_seq is not None and not follows:
+        if joins(message, self._user_id):
+            self._closed_logs.discard(session_id)
+        is_in_order = inbox_seq is not None and not follows and session_id not in self._closed_logs
+        if self._progress.is_whole and is_in_order:
             # The inbox has each message of the session once and in order. So this device has had all before this one,
             # also in an earlier process.
             self.claims.had_before(session_id, seq)
