@@ -112,7 +112,7 @@ test: jars ## run all tiers; starts the real servers on free ports and stops the
 test-unit: env ## pure cores and shells on fakes; needs nothing
 	$(PYTEST) tests/unit
 
-test-simulation: env ## seeded runs of all stages and their clients; needs nothing
+test-simulation: env ## seeded runs of the product in virtual time; needs nothing
 	$(PYTEST) tests/simulation
 
 .PHONY: simulate

@@ -434,7 +434,7 @@ async def test_state_of_a_round_that_failed_never_enters_the_cache() -> None:
 
 @simulated
 async def test_an_own_row_at_an_offset_where_the_log_says_something_else_stops_the_partition() -> None:
-    """DESIGN section 4, epoch: the log lost its tail and grew anew over rows that are acked."""
+    """The log lost its tail and grew again over rows that are acked: docs/ARCHITECTURE.md, epoch."""
     async with pipeline() as line:
         first = line.persister()
         line.publish(post("m1"), post("m2"), post("m3"))
