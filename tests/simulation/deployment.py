@@ -17,13 +17,8 @@ from services.gateway.protocol.origins import AllowedOrigins
 from services.gateway.push.build import build_push
 from services.gateway.push.reader import Superseded, read_log, take_push_partition
 from services.gateway.reads.build import build_reads
-from services.gateway.rest.authenticator import Authenticator
-from services.gateway.rest.blocks import BlockCalls
-from services.gateway.rest.groups import GroupCalls
-from services.gateway.rest.messages import MessageCalls
-from services.gateway.rest.routes import RestCalls, Route, routes_of
-from services.gateway.rest.sessions import SessionCalls
-from services.gateway.rest.tokens import TokenCalls
+from services.gateway.rest.build import RestRules, build_calls
+from services.gateway.rest.routes import Route, routes_of
 from services.gateway.submit.build import SubmitRules, build_submit
 from services.gateway.submit.publisher import announce_gateway
 from services.persister import service as persister
@@ -134,19 +129,8 @@ class Instance:
             SocketRules(f"{identity.ordinal:x}-{identity.epoch:x}", AllowedOrigins(), 1_000),
         )
         router = build_push(connections, submit, reads, identity.epoch, clock)
-        authenticator = Authenticator(_identity, clock)
-        calls = RestCalls(
-            tokens=TokenCalls(None, "", clock),
-            messages=MessageCalls(
-                authenticator, submit.calls, reads.inbox, ConnectionRules(_identity).bodies, deployment, clock
-            ),
-            sessions=SessionCalls(
-                authenticator, reads.memberships, reads.sessions, reads.session_lists, reads.receipts, submit.read_marks
-            ),
-            groups=GroupCalls(authenticator, submit.calls, reads.memberships, reads.groups, b"g" * 32, clock),
-            blocks=BlockCalls(authenticator, reads.block_lists),
-        )
-        self.gateway = Gateway(connections, routes_of(calls))
+        rest = RestRules(_identity, signing=None, audience="", group_key=b"g" * 32, deployment=deployment)
+        self.gateway = Gateway(connections, routes_of(build_calls(reads, submit, clock, rest)))
         works: list[Coroutine[Any, Any, Any]] = [read_log(reader, identity, router), connections.ticker.run()]
         tasks = [asyncio.ensure_future(work) for work in works]
         try:

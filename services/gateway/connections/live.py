@@ -49,8 +49,7 @@ class LiveAnswers:
         if link is None or link.connection.user_id != live.user_id:
             return
         self._waiting[link] = max(live.inbox_seq, self._waiting.get(link, 0))
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
+        self._begin()
 
     def reload(self, user_ids: Collection[str]) -> None:
         """Read the groups of these users again, because a push was missed, and send them the heads.
@@ -58,18 +57,20 @@ class LiveAnswers:
         If the read fails, presence is announced at once, as after a loss, and `live` leads to another read.
         """
         self._again.update(user_ids)
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
+        self._begin()
 
     def load(self, user_id: str, session_ids: Collection[str]) -> None:
         """Read these groups of a user, and send their heads. If the read fails, presence is announced at once."""
         self._missed.setdefault(user_id, set()).update(session_ids)
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
+        self._begin()
 
     async def heads(self, user_ids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
         """The readable heads of each user's read-diffusion groups, for a heartbeat."""
         return (await self._heads.of_users(user_ids, MEMBERSHIPS_ASKED))[0]
+
+    def _begin(self) -> None:
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         while self._waiting or self._again or self._missed:

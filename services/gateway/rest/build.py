@@ -40,8 +40,13 @@ def build_rest(
     reads: Reads, submit: Submit, clock: Clock, rules: RestRules, origins: AllowedOrigins = NO_ORIGINS
 ) -> App:
     """The ASGI application for scopes of type http."""
+    return rest_app(build_calls(reads, submit, clock, rules), origins)
+
+
+def build_calls(reads: Reads, submit: Submit, clock: Clock, rules: RestRules) -> RestCalls:
+    """All calls, without the application that routes to them."""
     authenticator = Authenticator(rules.verify, clock)
-    calls = RestCalls(
+    return RestCalls(
         tokens=TokenCalls(rules.signing, rules.audience, clock),
         messages=MessageCalls(authenticator, submit.calls, reads.inbox, rules.bodies, rules.deployment, clock),
         sessions=SessionCalls(
@@ -55,4 +60,3 @@ def build_rest(
         groups=GroupCalls(authenticator, submit.calls, reads.memberships, reads.groups, rules.group_key, clock),
         blocks=BlockCalls(authenticator, reads.block_lists),
     )
-    return rest_app(calls, origins)

@@ -1,6 +1,6 @@
 """Removed at one read of a call and added again at a later one: nothing of the time between is told (G10)."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -97,11 +97,8 @@ async def answer_of(call: Awaitable[Response]) -> str:
         return ""
 
 
-@pytest.mark.promise("G10")
-@pytest.mark.parametrize("shares", [False, True])
-@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
-async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *, shares: bool) -> None:
-    answers = set()
+async def told_at_every_moment(call: Call, *, shares: bool) -> AsyncIterator[tuple[int, int, str]]:
+    """The read at which bob is removed, the read at which bob is added again, and the answer to the call."""
     for removed_at in range(1, MOST_READS + 1):
         for back_at in range(removed_at, MOST_READS + 2):
             store = MemoryStore(FakeClock())
@@ -110,9 +107,17 @@ async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *,
             # The later one is laid first: at the same read bob is removed, and then added.
             before_read(store, back_at, lambda store=store: write_confirmed(store, bob_again()))  # type: ignore[misc]
             before_read(store, removed_at, lambda store=store: write_confirmed(store, without_bob(shares=shares)))  # type: ignore[misc]
-            told = await answer_of(call(*calls))
-            assert not [word for word in OF_THE_TIME_BETWEEN if word in told], (removed_at, back_at, told)
-            answers.add(told)
+            yield removed_at, back_at, await answer_of(call(*calls))
+
+
+@pytest.mark.promise("G10")
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
+async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *, shares: bool) -> None:
+    answers = set()
+    async for removed_at, back_at, told in told_at_every_moment(call, shares=shares):
+        assert not [word for word in OF_THE_TIME_BETWEEN if word in told], (removed_at, back_at, told)
+        answers.add(told)
     if call is not CALLS["receipts of then"]:
         assert len(answers) > 1
 
@@ -121,16 +126,9 @@ async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *,
 async def test_added_again_member_sees_the_session_with_its_head(*, shares: bool) -> None:
     """Without a head its watermarks would be 0, and so go back (G8)."""
     shown = 0
-    for removed_at in range(1, MOST_READS + 1):
-        for back_at in range(removed_at, MOST_READS + 2):
-            store = MemoryStore(FakeClock())
-            await write_confirmed(store, before(shares=shares))
-            calls = calls_of(store)
-            before_read(store, back_at, lambda store=store: write_confirmed(store, bob_again()))  # type: ignore[misc]
-            before_read(store, removed_at, lambda store=store: write_confirmed(store, without_bob(shares=shares)))  # type: ignore[misc]
-            told = await answer_of(CALLS["session"](*calls))
-            if told:
-                session = orjson.loads(told)
-                assert session["head"]["seq"] >= session["joined_seq"], (removed_at, back_at, session)
-                shown += 1
+    async for removed_at, back_at, told in told_at_every_moment(CALLS["session"], shares=shares):
+        if told:
+            session = orjson.loads(told)
+            assert session["head"]["seq"] >= session["joined_seq"], (removed_at, back_at, session)
+            shown += 1
     assert shown
