@@ -16,6 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.processes import GeneratorProcess
+
 ROUNDS, STEP_S, WARM_S = 6, 10.0, 25.0
 STEADY_RATE = 200
 CLIMB = range(2_000, 4_001, 500)
@@ -37,17 +39,21 @@ class Side:
     """The deployment of one checkout. Runs with that checkout's own modules."""
 
     def __init__(self, run_name: str) -> None:
-        """Starts everything."""
-        from benchmarks.processes import GeneratorProcess
+        """Starts nothing."""
         from deploy.local.ports import free_ports
         from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
 
         shutil.rmtree(DEFAULT_RUN_DIR / run_name, ignore_errors=True)
         self._stack = Stack(DEFAULT_RUN_DIR / run_name, free_ports(), Counts(gateways=2, echoes=0))
-        self._stack.up()
-        self._direct = GeneratorProcess(self._stack.token_key_file, "127.0.0.1")
-        self._groups = GeneratorProcess(self._stack.token_key_file, "127.0.0.1", "benchmarks.group_generator")
+        self._generators: list[GeneratorProcess] = []
         self._session_ids: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """Start everything."""
+        self._stack.up()
+        for module in ("benchmarks.generator", "benchmarks.group_generator"):
+            self._generators.append(GeneratorProcess(self._stack.token_key_file, "127.0.0.1", module))
+        self._direct, self._groups = self._generators
 
     def connect(self, sessions: int) -> dict[str, Any]:
         """Connect the pairs of the direct part."""
@@ -96,12 +102,13 @@ class Side:
         after = self._usages()["gateway-1"].resident_bytes
         return {"kib_per_connection": (after - before) / 1024 / connections}
 
-    def end(self) -> dict[str, Any]:
-        """Stop everything."""
-        self._direct.quit()
-        self._groups.quit()
-        self._stack.down()
-        return {}
+    def end(self) -> None:
+        """Stop everything, also after a failure."""
+        try:
+            for generator in self._generators:
+                generator.quit()
+        finally:
+            self._stack.down()
 
     def _ports(self) -> list[int]:
         return [self._stack.ports.gateway, self._stack.ports.gateway + 1]
@@ -125,28 +132,32 @@ class Side:
 
 
 def serve_side(run_name: str) -> None:
-    """Read one command per line and write one answer per line, until `end`."""
+    """Read one command per line and write one answer per line, until standard input ends."""
     answers, sys.stdout = sys.stdout, sys.stderr
     side = Side(run_name)
-    print("{}", file=answers, flush=True)
-    for line in sys.stdin:
-        command = json.loads(line)
-        what = command.pop("do")
-        print(json.dumps(getattr(side, what)(**command)), file=answers, flush=True)
-        if what == "end":
-            return
+    try:
+        side.begin()
+        print("{}", file=answers, flush=True)
+        for line in sys.stdin:
+            command = json.loads(line)
+            print(json.dumps(getattr(side, command.pop("do"))(**command)), file=answers, flush=True)
+    finally:
+        side.end()
 
 
 class Beside:
     """The two sides and the figures of each. This checkout is the second side."""
 
-    def __init__(self, checkouts: tuple[Path, Path]) -> None:
-        """Starts both."""
+    def __init__(self) -> None:
+        """Starts nothing."""
         self._processes: list[subprocess.Popen[str]] = []
+        self.figures: dict[str, tuple[list[float], list[float]]] = {}
+
+    def begin(self, checkouts: tuple[Path, Path]) -> None:
+        """Start both."""
         for number, path in enumerate(checkouts):
             self._processes.append(_started(path, number))
             _answer_of(self._processes[-1])  # one after the other, because each searches for free ports
-        self.figures: dict[str, tuple[list[float], list[float]]] = {}
 
     def both(self, what: str, **arguments: Any) -> list[dict[str, Any]]:
         """Run a step on both sides. The order changes every time, so that warm caches do not favour one side."""
@@ -167,8 +178,9 @@ class Beside:
         """Stop both, also after a failure."""
         for process in self._processes:
             if process.poll() is None:
-                _asked(process, "end", {})
-                process.wait(60)
+                assert process.stdin is not None
+                process.stdin.close()
+                process.wait(120)
 
     def table(self) -> list[dict[str, Any]]:
         """The medians, and the ratio of this checkout to the other."""
@@ -220,8 +232,9 @@ def measure(sides: Beside, rounds: int) -> None:
 def main() -> None:
     """Compare with the checkout of the first argument. The second argument is the number of rounds."""
     here = Path(__file__).parents[1]
-    sides = Beside((Path(sys.argv[1]).resolve(), here))
+    sides = Beside()
     try:
+        sides.begin((Path(sys.argv[1]).resolve(), here))
         measure(sides, int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS)
     finally:
         sides.end()
