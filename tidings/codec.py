@@ -53,6 +53,9 @@ COMMAND_BYTES = 256 * 1024
 POSTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
 COUNTABLE_KINDS = frozenset({KIND_TEXT, KIND_IMAGE, KIND_FILE, KIND_CUSTOM})
 
+# A body refers to the content and to a thumbnail.
+MEDIA_IDS = 2
+
 _M = TypeVar("_M", bound=Message)
 
 
@@ -128,6 +131,8 @@ def _post_problem(post: Post) -> str | None:
         return "kind is not one that a user can send"
     if post.reply_to < 0:
         return "reply_to is negative"
+    if len(post.media_ids) > MEDIA_IDS or not all(map(ids.is_media_id, post.media_ids)):
+        return f"media_ids are not at most {MEDIA_IDS} ids of uploads"
     try:
         body = orjson.loads(post.body)
     except orjson.JSONDecodeError:

@@ -11,6 +11,7 @@ _LOGGED_USER = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 USER_ID_TEXT = "1-64 characters A-Z a-z 0-9 _ . @ -, not dots only"
 _CLIENT_MSG = re.compile(r"[\x20-\x7e]{1,64}")
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+_MEDIA = re.compile(r"[0-9a-f]{32}")
 _GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
 
 # message_id: 6 bits epoch, 10 bits inbound partition, 47 bits offset (ARCHITECTURE, Identity).
@@ -44,6 +45,11 @@ def is_logged_user_id(text: str) -> bool:
 def is_client_msg_id(text: str) -> bool:
     """Whether the text is 1-64 printable ASCII characters."""
     return _CLIENT_MSG.fullmatch(text) is not None
+
+
+def is_media_id(text: str) -> bool:
+    """Whether the text has the form of an upload's id."""
+    return _MEDIA.fullmatch(text) is not None
 
 
 def direct_session(one: str, other: str) -> str:

@@ -39,13 +39,17 @@ NOTHING = {mode: Change(mode=mode) for mode in (MODE_WRITE, MODE_READ)}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message without its seq: its content (`body` is canonical JSON) and what it changes."""
+    """A message without its seq: its content (`body` is canonical JSON) and what it changes.
+
+    `media_ids`: the uploads that the body refers to.
+    """
 
     kind: Kind
     body: bytes
     change: Change
     reply_to: int = 0
     mentions: Sequence[str] = ()
+    media_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

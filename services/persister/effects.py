@@ -21,6 +21,7 @@ from tidings.store.rows import (
     MODE_READ,
     MODE_WRITE,
     KeyRow,
+    MediaRefRow,
     MessageRow,
     Row,
     SegmentByMonthRow,
@@ -117,6 +118,9 @@ class Effects:
         message = (session_id, ("messages", accepted.segment), placed.row(_message_row(placed)))
         self._messages.append(message)
         self._writes.append_unordered(placed.row(_key_row(placed)))
+        for media_id in accepted.entry.media_ids:
+            # A side row like the key: the ack waits for it (law 6), so an acked message never loses its upload.
+            self._writes.append_unordered(placed.row(MediaRefRow(media_id, session_id, accepted.stored.seq)))
         self._add_versions(placed)
         self._add_sent(placed)
         target = TopicPartition(MESSAGES_PERSISTED, source_partition)

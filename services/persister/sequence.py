@@ -117,7 +117,7 @@ def _post(draft: Draft, command: Command, record: Record) -> Entry | Rejected:
         return change
     if post.reply_to > draft.seq:
         return Rejected("invalid_body", f"reply_to is above the newest seq of the session, {draft.seq}")
-    return Entry(post.kind, post.body, change, post.reply_to, post.mentions)
+    return Entry(post.kind, post.body, change, post.reply_to, post.mentions, post.media_ids)
 
 
 def _post_change(draft: Draft, command: Command, record: Record) -> Change | Rejected:

@@ -15,6 +15,8 @@ from tidings.store.rows import (
     GroupRow,
     InboxRow,
     KeyRow,
+    MediaRefRow,
+    MediaRow,
     MemberRow,
     MessageRow,
     ReceiptRow,
@@ -154,4 +156,28 @@ class Store(Protocol):
         All processes see the calls for one user in the same order. A `block_lists` call after a True returns this list
         or a later one. A try of unknown outcome never takes effect after a later try was answered.
         """
+        ...
+
+    async def media(self, media_ids: Collection[str]) -> Mapping[str, MediaRow]:
+        """The uploads with these ids. Missing ones are left out."""
+        ...
+
+    async def add_media(self, row: MediaRow) -> MediaRow:
+        """Store an upload unless its id is stored. Returns the stored row, which another call may have written."""
+        ...
+
+    async def mark_media(self, media_id: str, removing_at: int) -> None:
+        """Begin to remove an upload: no later message may refer to it. Of several calls the first one counts."""
+        ...
+
+    async def drop_media(self, media_id: str, removing_at: int) -> None:
+        """Delete the row of an upload that was marked at this time."""
+        ...
+
+    async def media_refs(self, media_id: str, after: str, limit: int) -> Sequence[MediaRefRow]:
+        """The newest reference of up to `limit` sessions above `after`, by session_id."""
+        ...
+
+    async def media_usage(self, user_id: str, day: int) -> int:
+        """The bytes that the user has uploaded on a UTC day (days since 1970)."""
         ...

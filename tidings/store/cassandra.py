@@ -21,6 +21,8 @@ from tidings.store.rows import (
     GroupRow,
     InboxRow,
     KeyRow,
+    MediaRefRow,
+    MediaRow,
     MemberRow,
     MessageRow,
     ReceiptRow,
@@ -203,6 +205,29 @@ class CassandraStore:
         values = (joined_ids(changed), changed.version, changed.user_id, seen_version or None)
         ((is_applied, *_),) = await self._session.execute(statements.REPLACE_BLOCK_LIST, values)
         return bool(is_applied)
+
+    async def media(self, media_ids: Collection[str]) -> Mapping[str, MediaRow]:
+        rows = await self._many(statements.MEDIA, ([chunk] for chunk in _chunks(media_ids)))
+        return {row[0]: MediaRow(*row) for row in rows}
+
+    async def add_media(self, row: MediaRow) -> MediaRow:
+        values = tuple(getattr(row, name) for name in statements.columns(MediaRow))
+        ((is_applied, *_),) = await self._session.execute(statements.ADD_MEDIA, values)
+        return row if is_applied else (await self.media((row.media_id,)))[row.media_id]
+
+    async def mark_media(self, media_id: str, removing_at: int) -> None:
+        await self._session.execute(statements.MARK_MEDIA, (removing_at, media_id))
+
+    async def drop_media(self, media_id: str, removing_at: int) -> None:
+        await self._session.execute(statements.DROP_MEDIA, (media_id, removing_at))
+
+    async def media_refs(self, media_id: str, after: str, limit: int) -> Sequence[MediaRefRow]:
+        rows = await self._session.execute(statements.MEDIA_REFS, (media_id, after, limit))
+        return [MediaRefRow(*row) for row in rows]
+
+    async def media_usage(self, user_id: str, day: int) -> int:
+        ((size,),) = await self._session.execute(statements.MEDIA_USAGE, (user_id, day))
+        return size or 0
 
     async def _many(self, statement: str, asked: Iterator[list[Any]]) -> list[tuple[Any, ...]]:
         """All rows of one statement with many values. The requests have no order."""

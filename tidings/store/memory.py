@@ -8,7 +8,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -24,6 +24,9 @@ from tidings.store.rows import (
     GroupRow,
     InboxRow,
     KeyRow,
+    MediaRefRow,
+    MediaRow,
+    MediaUsageRow,
     MemberRow,
     MessageRow,
     ReceiptRow,
@@ -33,7 +36,7 @@ from tidings.store.rows import (
 )
 
 # Law 1 (the log decides): tables that expire keep their rows for 100 days.
-TTL_MS = {"message_keys": 100 * 86_400_000, "inbox": 100 * 86_400_000}
+TTL_MS = {"message_keys": 100 * 86_400_000, "inbox": 100 * 86_400_000, "media_usage": 3 * 86_400_000}
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -59,6 +62,7 @@ class MemoryStore:
         self._clock = clock
         self._partitions: dict[PartitionName, Partition] = {}
         self._block_lists: dict[str, BlockList] = {}
+        self._media: dict[str, MediaRow] = {}
         self._late: list[_Late] = []
         self._is_stalled = False
 
@@ -243,6 +247,36 @@ class MemoryStore:
         for user_id in user_ids:
             self._check_partition(PartitionName(BlockList.table, user_id))
         return {user_id: self._block_lists[user_id] for user_id in user_ids if user_id in self._block_lists}
+
+    async def media(self, media_ids: Collection[str]) -> Mapping[str, MediaRow]:
+        await self._answer("media")
+        return {media_id: self._media[media_id] for media_id in media_ids if media_id in self._media}
+
+    async def add_media(self, row: MediaRow) -> MediaRow:
+        await self._answer("add_media")
+        return self._media.setdefault(row.media_id, row)
+
+    async def mark_media(self, media_id: str, removing_at: int) -> None:
+        await self._answer("mark_media")
+        row = self._media.get(media_id)
+        if row is not None and not row.removing_at:
+            self._media[media_id] = replace(row, removing_at=removing_at)
+
+    async def drop_media(self, media_id: str, removing_at: int) -> None:
+        await self._answer("drop_media")
+        if media_id in self._media and self._media[media_id].removing_at == removing_at:
+            del self._media[media_id]
+
+    async def media_refs(self, media_id: str, after: str, limit: int) -> Sequence[MediaRefRow]:
+        await self._answer("media_refs")
+        slots = self._partition("media_refs", media_id).ascending((after + "\0",))
+        newest = {row.session_id: row for row in self._visible(slots, MediaRefRow)}
+        return list(newest.values())[:limit]
+
+    async def media_usage(self, user_id: str, day: int) -> int:
+        await self._answer("media_usage")
+        slots = self._partition("media_usage", (user_id, day)).ascending()
+        return sum(row.size for row in self._visible(slots, MediaUsageRow))
 
     async def _answer(self, method: str) -> None:
         self.calls[method] += 1

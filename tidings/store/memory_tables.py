@@ -12,6 +12,8 @@ from tidings.store.rows import (
     GroupRow,
     InboxRow,
     KeyRow,
+    MediaRefRow,
+    MediaUsageRow,
     MemberRow,
     MessageRow,
     ReadRow,
@@ -43,6 +45,8 @@ _CLUSTERING: dict[type[Row], Callable[[Any], Any]] = {
     DeliveredRow: attrgetter("user_id"),
     ReadRow: attrgetter("user_id"),
     SentRow: attrgetter("user_id"),
+    MediaRefRow: attrgetter("session_id", "seq"),
+    MediaUsageRow: attrgetter("media_id"),
 }
 # Tables with several row classes, each of which writes some of the columns.
 _READ_AS: dict[str, type[ReceiptRow | UserSessionRow]] = {"receipts": ReceiptRow, "user_sessions": UserSessionRow}

@@ -12,6 +12,9 @@ from tidings.store.rows import (
     GroupRow,
     InboxRow,
     KeyRow,
+    MediaRefRow,
+    MediaRow,
+    MediaUsageRow,
     MemberRow,
     MessageRow,
     ReadRow,
@@ -43,20 +46,22 @@ ROW_CLASSES: tuple[type[Row], ...] = (
     DeliveredRow,
     ReadRow,
     SentRow,
+    MediaRefRow,
+    MediaUsageRow,
 )
 
 
-def columns(row_class: type[Row] | type[ReceiptRow]) -> tuple[str, ...]:
+def columns(row_class: type[Row] | type[ReceiptRow] | type[MediaRow]) -> tuple[str, ...]:
     """The columns of a row class, in its order. The write timestamp is not a column."""
     return tuple(field.name for field in fields(row_class) if field.name != "write_timestamp")
 
 
-def has_write_timestamp(row_class: type[Row]) -> bool:
+def has_write_timestamp(row_class: type[Row] | type[MediaRow]) -> bool:
     """Whether rows of the class define their write timestamp."""
     return hasattr(row_class, "write_timestamp")
 
 
-def insert(row_class: type[Row]) -> str:
+def insert(row_class: type[Row] | type[MediaRow]) -> str:
     """The INSERT of a row class."""
     names = columns(row_class)
     marks = ", ".join("?" * len(names))
@@ -64,7 +69,7 @@ def insert(row_class: type[Row]) -> str:
     return f"INSERT INTO {row_class.table} ({', '.join(names)}) VALUES ({marks}){using}"
 
 
-def _select(row_class: type[Row] | type[ReceiptRow], rest: str, table: str = "") -> str:
+def _select(row_class: type[Row] | type[ReceiptRow] | type[MediaRow], rest: str, table: str = "") -> str:
     return f"SELECT {', '.join(columns(row_class))} FROM {table or getattr(row_class, 'table', '')} WHERE {rest}"
 
 
@@ -91,6 +96,17 @@ RECEIPT_PAGE = _select(ReceiptRow, "session_id = ? AND user_id > ? LIMIT ?", "re
 BLOCK_LISTS = "SELECT user_id, blocked, version FROM block_lists WHERE user_id IN ?"
 # A lightweight transaction, so that the order of changes does not depend on the clocks of the gateways.
 REPLACE_BLOCK_LIST = "UPDATE block_lists SET blocked = ?, version = ? WHERE user_id = ? IF version = ?"
+MEDIA = _select(MediaRow, "media_id IN ?")
+# Lightweight transactions: of two uploads under one Idempotency-Key one is kept, and a removal begins once.
+ADD_MEDIA = insert(MediaRow) + " IF NOT EXISTS"
+MARK_MEDIA = "UPDATE media SET removing_at = ? WHERE media_id = ? IF removing_at = 0"
+DROP_MEDIA = "DELETE FROM media WHERE media_id = ? IF removing_at = ?"
+# Clustered by session and newest seq first: the first row of a session has its newest reference.
+MEDIA_REFS = (
+    "SELECT media_id, session_id, seq FROM media_refs WHERE media_id = ? AND session_id > ?"
+    " GROUP BY media_id, session_id LIMIT ?"
+)
+MEDIA_USAGE = "SELECT sum(size) FROM media_usage WHERE user_id = ? AND day = ?"
 
 READS = (
     SEGMENTS,
@@ -110,6 +126,9 @@ READS = (
     GROUP_RECEIPTS,
     RECEIPT_PAGE,
     BLOCK_LISTS,
+    MEDIA,
+    MEDIA_REFS,
+    MEDIA_USAGE,
 )
 
 # -- checked when a service starts -----------------------------------------------------------------

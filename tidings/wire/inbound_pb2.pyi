@@ -42,16 +42,18 @@ class Command(_message.Message):
     def __init__(self, stamps: _Optional[_Union[_common_pb2.Stamps, _Mapping]] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., session_id: _Optional[str] = ..., sender_id: _Optional[str] = ..., client_msg_id: _Optional[str] = ..., digest: _Optional[bytes] = ..., attempt: _Optional[int] = ..., post: _Optional[_Union[Post, _Mapping]] = ..., create_group: _Optional[_Union[CreateGroup, _Mapping]] = ..., add_members: _Optional[_Union[AddMembers, _Mapping]] = ..., remove_member: _Optional[_Union[RemoveMember, _Mapping]] = ..., change_member: _Optional[_Union[ChangeMember, _Mapping]] = ..., transfer_group: _Optional[_Union[TransferGroup, _Mapping]] = ..., change_group: _Optional[_Union[ChangeGroup, _Mapping]] = ..., dissolve_group: _Optional[_Union[DissolveGroup, _Mapping]] = ...) -> None: ...
 
 class Post(_message.Message):
-    __slots__ = ("kind", "body", "reply_to", "mentions")
+    __slots__ = ("kind", "body", "reply_to", "mentions", "media_ids")
     KIND_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     MENTIONS_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_IDS_FIELD_NUMBER: _ClassVar[int]
     kind: _common_pb2.Kind
     body: bytes
     reply_to: int
     mentions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, kind: _Optional[_Union[_common_pb2.Kind, str]] = ..., body: _Optional[bytes] = ..., reply_to: _Optional[int] = ..., mentions: _Optional[_Iterable[str]] = ...) -> None: ...
+    media_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[_Union[_common_pb2.Kind, str]] = ..., body: _Optional[bytes] = ..., reply_to: _Optional[int] = ..., mentions: _Optional[_Iterable[str]] = ..., media_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GroupSettings(_message.Message):
     __slots__ = ("share_history", "who_can_send", "who_can_add")
