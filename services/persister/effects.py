@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.persister.decisions import Accepted, Decision, LeftOutIds, Rejected, Repeated, Unchanged
-from services.persister.state import key_bucket
 from tidings import ids
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.codec import COUNTABLE_KINDS
 from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.runtime.outbox import Outbox
-from tidings.store.base import TaggedRow
+from tidings.store.base import KeyBucket, TaggedRow
 from tidings.store.rows import (
     MODE_READ,
     MODE_WRITE,
@@ -195,7 +194,7 @@ def _message_row(placed: _Placed) -> MessageRow:
 
 def _key_row(placed: _Placed) -> KeyRow:
     accepted, command, record, epoch = placed
-    bucket, stored = key_bucket(command.session_id, command.client_msg_id), accepted.stored
+    bucket, stored = KeyBucket.of(command.session_id, command.client_msg_id), accepted.stored
     return KeyRow(
         session_id=bucket.session_id,
         key_month=bucket.key_month,

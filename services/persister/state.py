@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tidings import ids
-from tidings.store.base import KeyBucket
 from tidings.store.rows import GroupRow, MemberRow
 
 # PROTOCOL: the gateway refuses a UUIDv7 more than 5 min in the future. The broker's clock may be behind the gateway's.
@@ -161,13 +160,6 @@ def needs_lookup(state: SessionState, key: MessageKey) -> bool:
         return False
     id_time_ms = ids.uuid7_time_ms(key.client_msg_id)
     return id_time_ms is None or id_time_ms - SKEW_MS <= state.known_from
-
-
-def key_bucket(session_id: str, client_msg_id: str) -> KeyBucket:
-    """The bucket of a key: by the month of a UUIDv7's own time, and month 0 for other ids."""
-    id_time_ms = ids.uuid7_time_ms(client_msg_id)
-    shard = ids.partition_of(client_msg_id, 16) if ids.is_group_session(session_id) else 0
-    return KeyBucket(session_id, 0 if id_time_ms is None else ids.month_of(id_time_ms), shard)
 
 
 def _forget_old_keys(state: SessionState) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from services.persister.effects import Answer, Effects
 from services.persister.sequence import decide, users_concerned
-from services.persister.state import Draft, MessageKey, SessionState, Stored, key_bucket, needs_lookup
+from services.persister.state import Draft, MessageKey, SessionState, Stored, needs_lookup
 from tidings import ids, metrics
 from tidings.broker.base import Producer, Record, TopicPartition
 from tidings.codec import decode_command
@@ -185,7 +185,7 @@ class PersisterStage:
             draft = drafts.get(command.session_id)
             key = MessageKey(command.sender_id, command.client_msg_id)
             if draft is not None and needs_lookup(draft.base, key):
-                wanted.setdefault(key_bucket(command.session_id, command.client_msg_id), set()).add(key)
+                wanted.setdefault(KeyBucket.of(command.session_id, command.client_msg_id), set()).add(key)
                 firsts[command.session_id] = work.first(partition)
         for row in await self._store.keys(wanted) if wanted else ():
             if row.made_at < firsts[row.session_id]:

@@ -8,6 +8,7 @@ writes the same rows again: law 8 (a time-out is unknown, never failed).
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from tidings import ids
 from tidings.store.deployment import Deployment
 from tidings.store.rows import (
     BlockList,
@@ -25,6 +26,9 @@ from tidings.store.rows import (
     UserSessionRow,
 )
 
+# A busy group writes its keys to so many partitions a month. A direct session needs one.
+_GROUP_SHARDS = 16
+
 
 class TaggedRow(NamedTuple):
     """A row and the source partition that made it, because rounds are repeated per source partition."""
@@ -39,6 +43,13 @@ class KeyBucket(NamedTuple):
     session_id: str
     key_month: int
     shard: int
+
+    @classmethod
+    def of(cls, session_id: str, client_msg_id: str) -> "KeyBucket":
+        """The bucket of a key: by the month of a UUIDv7's own time, and month 0 for other ids."""
+        id_time_ms = ids.uuid7_time_ms(client_msg_id)
+        shard = ids.partition_of(client_msg_id, _GROUP_SHARDS) if ids.is_group_session(session_id) else 0
+        return cls(session_id, 0 if id_time_ms is None else ids.month_of(id_time_ms), shard)
 
 
 class SessionSegment(NamedTuple):
@@ -174,8 +185,12 @@ class Store(Protocol):
         """Delete the row of an upload that was marked at this time."""
         ...
 
-    async def media_refs(self, media_id: str, after: str, limit: int) -> Sequence[MediaRefRow]:
-        """The newest reference of up to `limit` sessions above `after`, by session_id."""
+    async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:
+        """The newest reference in each of the first `limit` sessions by session_id."""
+        ...
+
+    async def media_refs_in(self, media_id: str, session_ids: Collection[str]) -> Sequence[MediaRefRow]:
+        """The newest reference in each of these sessions. Sessions without one are left out."""
         ...
 
     async def media_usage(self, user_id: str, day: int) -> int:

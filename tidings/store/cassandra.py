@@ -221,8 +221,12 @@ class CassandraStore:
     async def drop_media(self, media_id: str, removing_at: int) -> None:
         await self._session.execute(statements.DROP_MEDIA, (media_id, removing_at))
 
-    async def media_refs(self, media_id: str, after: str, limit: int) -> Sequence[MediaRefRow]:
-        rows = await self._session.execute(statements.MEDIA_REFS, (media_id, after, limit))
+    async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:
+        rows = await self._session.execute(statements.MEDIA_REFS, (media_id, limit))
+        return [MediaRefRow(*row) for row in rows]
+
+    async def media_refs_in(self, media_id: str, session_ids: Collection[str]) -> Sequence[MediaRefRow]:
+        rows = await self._many(statements.MEDIA_REFS_IN, ([media_id, chunk] for chunk in _chunks(session_ids)))
         return [MediaRefRow(*row) for row in rows]
 
     async def media_usage(self, user_id: str, day: int) -> int:

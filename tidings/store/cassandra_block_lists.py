@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 
-from cassandra import ConsistencyLevel, ReadFailure, ReadTimeout
+from cassandra import ReadFailure, ReadTimeout
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
-from cassandra.query import PreparedStatement
 
 from tidings.errors import StoreUnavailable
 from tidings.store import statements
+from tidings.store.cassandra_cluster import prepared_transaction
 from tidings.store.rows import COPIED_VERSION, BlockList
 
 # Ids hold no spaces (PROTOCOL, Ids). One string is decoded 100 times as fast as a list of 1,000 ids.
@@ -27,13 +27,6 @@ def joined_ids(found: BlockList) -> str:
 def block_list(user_id: str, blocked: str, version: int) -> BlockList:
     """The list of a row of `block_lists`."""
     return BlockList(user_id, tuple(blocked.split()), version)
-
-
-def replacing(session: Session) -> PreparedStatement:
-    """The prepared REPLACE_BLOCK_LIST. Its transaction stays in the process's own data centre, like all other calls."""
-    replace = session.prepare(statements.REPLACE_BLOCK_LIST)
-    replace.serial_consistency_level = ConsistencyLevel.LOCAL_SERIAL
-    return replace
 
 
 def copy_old_blocks(session: Session) -> int:
@@ -74,5 +67,6 @@ def _copy(session: Session, lists: Sequence[BlockList]) -> int:
         (joined_ids(one), one.version, one.user_id, COPIED_VERSION if one.user_id in stored else None)
         for one in missing
     ]
-    execute_concurrent_with_args(session, replacing(session), values, concurrency=_WRITES_AT_ONCE)
+    replacing = prepared_transaction(session, statements.REPLACE_BLOCK_LIST)
+    execute_concurrent_with_args(session, replacing, values, concurrency=_WRITES_AT_ONCE)
     return len(missing)

@@ -24,7 +24,7 @@ from cassandra.policies import (
     TokenAwarePolicy,
 )
 from cassandra.protocol import ConfigurationException, ErrorMessage, SyntaxException
-from cassandra.query import tuple_factory
+from cassandra.query import PreparedStatement, tuple_factory
 
 from tidings.errors import ConfigurationError, StoreUnavailable
 from tidings.store.cassandra_config import CassandraConfig
@@ -182,3 +182,10 @@ def _is_no_server_warning(record: logging.LogRecord) -> bool:
 
 # Large batches over many partitions are intended, but the server warns about each of them.
 logging.getLogger("cassandra.protocol").addFilter(_is_no_server_warning)
+
+
+def prepared_transaction(session: Session, text: str) -> PreparedStatement:
+    """A transaction that stays in the process's own data centre, like all other calls."""
+    prepared = session.prepare(text)
+    prepared.serial_consistency_level = ConsistencyLevel.LOCAL_SERIAL
+    return prepared

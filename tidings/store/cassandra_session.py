@@ -14,8 +14,13 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
 from tidings.errors import ConfigurationError, StoreUnavailable
 from tidings.store import statements
-from tidings.store.cassandra_block_lists import replacing
-from tidings.store.cassandra_cluster import PROGRAMMING_ERRORS, SERVER_ERRORS, connect, use_keyspace
+from tidings.store.cassandra_cluster import (
+    PROGRAMMING_ERRORS,
+    SERVER_ERRORS,
+    connect,
+    prepared_transaction,
+    use_keyspace,
+)
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_encoding import RowEncoder
 from tidings.store.rows import Row
@@ -114,7 +119,7 @@ class DriverSession:
         try:
             use_keyspace(session, self._config.keyspace)
             self._prepared = {text: session.prepare(text) for text in _prepared_texts()}
-            self._prepared[statements.REPLACE_BLOCK_LIST] = replacing(session)
+            self._prepared |= {text: prepared_transaction(session, text) for text in statements.TRANSACTIONS}
             inserts = {kind: session.prepare(statements.insert(kind)) for kind in statements.ROW_CLASSES}
             self._encoders = {kind: RowEncoder(kind, prepared) for kind, prepared in inserts.items()}
         except PROGRAMMING_ERRORS as error:

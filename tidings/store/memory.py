@@ -267,11 +267,18 @@ class MemoryStore:
         if media_id in self._media and self._media[media_id].removing_at == removing_at:
             del self._media[media_id]
 
-    async def media_refs(self, media_id: str, after: str, limit: int) -> Sequence[MediaRefRow]:
+    async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:
         await self._answer("media_refs")
-        slots = self._partition("media_refs", media_id).ascending((after + "\0",))
-        newest = {row.session_id: row for row in self._visible(slots, MediaRefRow)}
-        return list(newest.values())[:limit]
+        return list(self._newest_refs(media_id).values())[:limit]
+
+    async def media_refs_in(self, media_id: str, session_ids: Collection[str]) -> Sequence[MediaRefRow]:
+        await self._answer("media_refs_in")
+        newest = self._newest_refs(media_id)
+        return [newest[session_id] for session_id in session_ids if session_id in newest]
+
+    def _newest_refs(self, media_id: str) -> Mapping[str, MediaRefRow]:
+        slots = self._partition("media_refs", media_id).ascending()
+        return {row.session_id: row for row in self._visible(slots, MediaRefRow)}
 
     async def media_usage(self, user_id: str, day: int) -> int:
         await self._answer("media_usage")

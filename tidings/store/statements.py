@@ -102,10 +102,8 @@ ADD_MEDIA = insert(MediaRow) + " IF NOT EXISTS"
 MARK_MEDIA = "UPDATE media SET removing_at = ? WHERE media_id = ? IF removing_at = 0"
 DROP_MEDIA = "DELETE FROM media WHERE media_id = ? IF removing_at = ?"
 # Clustered by session and newest seq first: the first row of a session has its newest reference.
-MEDIA_REFS = (
-    "SELECT media_id, session_id, seq FROM media_refs WHERE media_id = ? AND session_id > ?"
-    " GROUP BY media_id, session_id LIMIT ?"
-)
+MEDIA_REFS = _select(MediaRefRow, "media_id = ? GROUP BY media_id, session_id LIMIT ?")
+MEDIA_REFS_IN = _select(MediaRefRow, "media_id = ? AND session_id IN ? GROUP BY media_id, session_id")
 MEDIA_USAGE = "SELECT sum(size) FROM media_usage WHERE user_id = ? AND day = ?"
 
 READS = (
@@ -128,8 +126,12 @@ READS = (
     BLOCK_LISTS,
     MEDIA,
     MEDIA_REFS,
+    MEDIA_REFS_IN,
     MEDIA_USAGE,
 )
+
+# Lightweight transactions.
+TRANSACTIONS = (REPLACE_BLOCK_LIST, ADD_MEDIA, MARK_MEDIA, DROP_MEDIA)
 
 # -- checked when a service starts -----------------------------------------------------------------
 

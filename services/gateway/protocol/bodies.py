@@ -6,10 +6,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import UNSET
 
 from services.gateway.protocol.field_types import MAX_MENTIONS, MAX_URL
 from services.gateway.protocol.frames import is_given, whole
 from services.gateway.protocol.limits import MAX_NUMBER
+from services.gateway.protocol.media_urls import is_upload, media_id_of
 from services.gateway.protocol.origins import normal_host
 from services.gateway.protocol.requests import (
     CustomBody,
@@ -25,6 +27,7 @@ from tidings.wire.inbound_pb2 import Post
 
 MAX_TEXT_BYTES = 24 * 1024
 MAX_CUSTOM_BYTES = 8 * 1024
+_WITH_URLS = frozenset({"image", "file"})
 
 
 _B = TypeVar("_B", bound=msgspec.Struct)
@@ -52,9 +55,16 @@ def checked_post(kind: object, body: object, reply_to: object, mentions: object,
     return Post(
         kind=KINDS[kind],
         body=canonical,
+        media_ids=_media_ids(body) if kind in _WITH_URLS else (),
         reply_to=_checked_reply_to(reply_to),
         mentions=_checked_mentions(mentions),
     )
+
+
+def _media_ids(body: Mapping[str, object]) -> Collection[str]:
+    """The uploads that a checked body refers to, without repeats."""
+    named = {name: str(body[name]) for name in ("url", "thumb_url") if is_upload(body.get(name))}
+    return list(dict.fromkeys(media_id_of(url, name) for name, url in named.items()))
 
 
 def _invalid(text: str) -> Refused:
@@ -90,7 +100,8 @@ def _text(body: Mapping[str, object], _rules: BodyRules) -> dict[str, object]:
 def _image(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
     image = _read(ImageBody, body)
     _check_url(image.url, "url", rules)
-    _check_url(image.thumb_url, "thumb_url", rules)
+    if image.thumb_url is not UNSET:
+        _check_url(image.thumb_url, "thumb_url", rules)
     return _fields(image)
 
 
@@ -128,8 +139,9 @@ def _check_url(url: str, name: str, rules: BodyRules) -> None:
     """Check what the model of a URL cannot express. Raises Refused."""
     if not url.isprintable() or " " in url:
         raise _invalid(f"{name} is a URL of at most {MAX_URL} printable characters without spaces")
-    if url.startswith("/v1/media/"):
-        raise Refused("media_not_found", f"{name} is not an upload of yours")
+    if is_upload(url):
+        media_id_of(url, name)
+        return
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port

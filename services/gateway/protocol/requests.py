@@ -4,7 +4,7 @@ Checks that a schema cannot express are in `__post_init__` of the model.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -33,6 +33,7 @@ from services.gateway.protocol.field_types import (
     WhoHas,
 )
 from services.gateway.protocol.frames import is_given, whole
+from services.gateway.protocol.media_urls import is_upload
 from tidings.errors import Refused
 from tidings.groups import COMMAND_USERS, GivenRole
 from tidings.names import name_fault
@@ -61,37 +62,53 @@ class TextBody(Struct, frozen=True):
 
 
 class ImageBody(Struct, frozen=True):
-    """A body of the kind image."""
+    """A body of the kind image. Only `url` is required if it is an upload; the gateway adds the rest."""
 
     url: Url
-    thumb_url: Url
-    width: Side
-    height: Side
+    thumb_url: Url | UnsetType = UNSET
+    width: Side | UnsetType = UNSET
+    height: Side | UnsetType = UNSET
     size: Size | UnsetType = UNSET
     content_type: ContentType | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        """Check that the gateway can add what is missing."""
+        if not is_upload(self.url):
+            _check_given(self, ("thumb_url", "width", "height"))
+
 
 class FileBody(Struct, frozen=True):
-    """A body of the kind file."""
+    """A body of the kind file. Only `url` is required if it is an upload; the gateway adds the rest."""
 
-    name: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=MAX_FILE_NAME,
-            description=f"a string of 1-{MAX_FILE_NAME} characters without path separators",
-            examples=["report.pdf"],
-        ),
-    ]
     url: Url
-    size: Size
-    content_type: ContentType
+    name: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_FILE_NAME,
+                description=f"a string of 1-{MAX_FILE_NAME} characters without path separators",
+                examples=["report.pdf"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    size: Size | UnsetType = UNSET
+    content_type: ContentType | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Check that the name is valid and is that of a file."""
-        _check_name(self.name)
-        if "/" in self.name or "\\" in self.name or self.name.strip() in (".", ".."):
-            raise ValueError("name is that of a file, without path separators")
+        """Check that the name is valid and is that of a file, and that the gateway can add what is missing."""
+        if not is_upload(self.url):
+            _check_given(self, ("name", "size", "content_type"))
+        if self.name is not UNSET:
+            check_file_name(self.name)
+
+
+def check_file_name(name: str) -> None:
+    """Raises ValueError for a name that is not that of a file."""
+    _check_name(name)
+    if "/" in name or "\\" in name or name.strip() in (".", ".."):
+        raise ValueError("name is that of a file, without path separators")
 
 
 class CustomBody(Struct, frozen=True):
@@ -261,6 +278,12 @@ class TransferRequest(Struct, frozen=True):
 def _check_name(name: str | UnsetType) -> None:
     if name is not UNSET and (fault := name_fault(name)) is not None:
         raise ValueError(f"name: {fault}")
+
+
+def _check_given(body: Struct, names: Sequence[str]) -> None:
+    for name in names:
+        if getattr(body, name) is UNSET:
+            raise ValueError(f"{name} is missing; it is {_descriptions(type(body))[name]}")
 
 
 def _check_users(user_ids: list[str], name: str, least: int) -> None:

@@ -6,6 +6,7 @@ from services.gateway.reads.block_lists import DEFAULT_BLOCK_RULES, BlockLists, 
 from services.gateway.reads.groups import GroupReads
 from services.gateway.reads.inbox import InboxReads
 from services.gateway.reads.known_heads import KnownHeads
+from services.gateway.reads.media import MediaReads
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.receipts import ReceiptReads
@@ -24,6 +25,7 @@ class Reads:
     groups: GroupReads
     inbox: InboxReads
     known_heads: KnownHeads
+    media: MediaReads
     memberships: Memberships
     receipts: ReceiptReads
     session_lists: SessionLists
@@ -52,6 +54,7 @@ def build_reads(
         groups=GroupReads(store),
         inbox=inbox,
         known_heads=known_heads,
+        media=MediaReads(store, memberships),
         memberships=memberships,
         receipts=ReceiptReads(store, memberships, block_lists),
         session_lists=SessionLists(store, inbox, sessions, orders, clock),

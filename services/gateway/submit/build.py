@@ -52,7 +52,7 @@ def build_submit(
     latency = AckLatency()
     pending = PendingCalls(rules.pending_calls)
     limits = RateLimits(rules.messages_per_s, rules.burst)
-    submitter = Submitter(publisher, limits, reads.block_lists, store, latency, clock)
+    submitter = Submitter(publisher, limits, reads, store, latency, clock)
     return Submit(
         calls=CommandCalls(submitter, pending),
         latency=latency,

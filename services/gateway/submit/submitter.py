@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from services.gateway.protocol.commands import Draft, command_of
+from services.gateway.protocol.media_urls import described
 from services.gateway.protocol.rate_limits import RateLimits
-from services.gateway.reads.block_lists import BlockLists
+from services.gateway.reads.build import Reads
 from services.gateway.submit.latency import AckLatency
 from services.gateway.submit.publisher import Publisher
 from tidings import ids, metrics
@@ -32,7 +33,7 @@ class Submitter:
         self,
         publisher: Publisher,
         rates: RateLimits,
-        blocks: BlockLists,
+        reads: Reads,
         store: Store,
         times: AckLatency,
         clock: Clock,
@@ -41,7 +42,8 @@ class Submitter:
         self._times = times
         self._publisher = publisher
         self._rates = rates
-        self._blocks = blocks
+        self._blocks = reads.block_lists
+        self._media = reads.media
         self._store = store
         self._clock = clock
 
@@ -53,7 +55,7 @@ class Submitter:
         """Publish any command, which counts as `weight` messages of its sender. Otherwise as `post`."""
         try:
             self._rates.take(caller.user_id, weight, self._clock.monotonic_ms())
-            await self._look_at_blocks(command)
+            await self._look_at_tables(command)
             self._publisher.command(command, caller.connection_id, caller.ref, on_unknown)
             self._times.published(caller.connection_id, command.client_msg_id, self._clock.monotonic_ms())
         except Refused:
@@ -64,9 +66,10 @@ class Submitter:
         """The wait until so many more messages are accepted, after the waits of earlier refused calls."""
         return self._rates.wait_ms(user_id, messages, self._clock.monotonic_ms())
 
-    async def _look_at_blocks(self, command: Command) -> None:
+    async def _look_at_tables(self, command: Command) -> None:
         try:
             await self._check_block(command)
+            await self._check_uploads(command)
             if command.HasField("add_members"):
                 added = command.add_members
                 added.blocking_ids.extend(await self._blocking(command.sender_id, added.user_ids))
@@ -84,6 +87,19 @@ class Submitter:
             if not await self._is_stored(command):
                 raise Refused("user_blocked", "this user does not accept messages from you")
 
+    async def _check_uploads(self, command: Command) -> None:
+        """Check the uploads of a body, and add their facts to it. The digest stays that of the client's body, so that
+        a repeat of the same body is a repeat."""
+        if not command.post.media_ids:
+            return
+        try:
+            uploads = await self._media.owned(command.sender_id, command.post.media_ids)
+        except Refused:
+            if not await self._is_stored(command):
+                raise
+        else:
+            command.post.body = described(command.post, uploads)
+
     async def _blocking(self, user_id: str, others: Collection[str]) -> list[str]:
         """The other users that block the user. Their lists are read concurrently, so that few batches are needed."""
         others = [other for other in others if other != user_id]
@@ -91,8 +107,7 @@ class Submitter:
         return [other for other, is_blocking in zip(others, answers, strict=True) if is_blocking]
 
     async def _is_stored(self, command: Command) -> bool:
-        """Whether the message is stored: a repeat is acked, even if its sender is blocked by now (PROTOCOL, Ids)."""
-        made_ms = ids.uuid7_time_ms(command.client_msg_id)
-        month = 0 if made_ms is None else ids.month_of(made_ms)
-        wanted = {KeyBucket(command.session_id, month, 0): [(command.sender_id, command.client_msg_id)]}
-        return bool(await self._store.keys(wanted))
+        """Whether the message is stored. A repeat is acked, even if its sender is blocked or its upload removed by now
+        (PROTOCOL, Ids)."""
+        bucket = KeyBucket.of(command.session_id, command.client_msg_id)
+        return bool(await self._store.keys({bucket: [(command.sender_id, command.client_msg_id)]}))

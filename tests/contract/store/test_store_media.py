@@ -49,15 +49,15 @@ async def test_marking_a_missing_upload_stores_nothing(store: Store, name: str) 
     assert not await store.media([name])
 
 
-async def test_refs_are_the_newest_of_each_session_in_pages(store: Store, name: str) -> None:
-    sessions = [f"g:{number:03}" for number in range(7)]
+async def test_refs_are_the_newest_of_each_session(store: Store, name: str) -> None:
+    sessions = [f"g:{number:03}" for number in range(250)]
     await write_confirmed(store, [MediaRefRow(name, one, seq) for one in sessions for seq in (4, 9, 7)])
-    await write_confirmed(store, [MediaRefRow(f"{name}-other", "g:000", 11)])
-    found: list[MediaRefRow] = []
-    while page := await store.media_refs(name, found[-1].session_id if found else "", 3):
-        assert len(page) <= 3
-        found += page
-    assert found == [MediaRefRow(name, one, 9) for one in sessions]
+    await write_confirmed(store, [MediaRefRow(f"{name}-other", "g:300", 11)])
+    expected = [MediaRefRow(name, one, 9) for one in sessions]
+    assert await store.media_refs(name, 1_000) == expected
+    assert await store.media_refs(name, 3) == expected[:3]
+    found = await store.media_refs_in(name, [*sessions[7:], "g:300", "g:none"])
+    assert sorted(found, key=lambda row: row.session_id) == expected[7:]
 
 
 async def test_usage_is_summed_per_user_and_day(store: Store, name: str) -> None:

@@ -13,10 +13,10 @@ from services.persister.state import (
     MessageKey,
     SessionState,
     Stored,
-    key_bucket,
     needs_lookup,
 )
 from tests.unit.persister.builders import DAY_MS, NOON_MS, SESSION, command, decided, fresh, uuid7
+from tidings.store.base import KeyBucket
 from tidings.wire.inbound_pb2 import Command
 
 
@@ -250,8 +250,8 @@ def test_key_expires_by_log_time_with_or_without_its_row() -> None:
 
 
 def test_keys_of_uuids_are_filed_by_the_month_of_their_own_time() -> None:
-    assert key_bucket(SESSION, uuid7(NOON_MS)).key_month == 202611
-    assert key_bucket(SESSION, "no uuid").key_month == 0
+    assert KeyBucket.of(SESSION, uuid7(NOON_MS)).key_month == 202611
+    assert KeyBucket.of(SESSION, "no uuid").key_month == 0
 
 
 @pytest.mark.promise("G3")

@@ -1,0 +1,58 @@
+"""Uploads: which of them a user may refer to in a message, and which a user may fetch."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from services.gateway.protocol.media_urls import no_upload
+from services.gateway.reads.batching import Batched
+from services.gateway.reads.membership import Memberships
+from tidings import ids
+from tidings.errors import Refused
+from tidings.store.base import Store
+from tidings.store.rows import MediaRefRow, MediaRow
+
+# An upload sent to more sessions is looked up by the reader's sessions instead, so that no call reads more than these.
+SESSIONS_READ = 200
+
+
+class MediaReads:
+    """Reads rows of uploads and of the messages that refer to them. Raises StoreUnavailable."""
+
+    def __init__(self, store: Store, memberships: Memberships) -> None:
+        """Nothing is cached, because rights end and uploads are removed."""
+        self._store = store
+        self._memberships = memberships
+        self._rows: Batched[str, MediaRow] = Batched(store.media)
+
+    async def owned(self, user_id: str, media_ids: Collection[str]) -> Mapping[str, MediaRow]:
+        """The rows of uploads of this user. Raises Refused(`media_not_found`) if one is missing, of another user, or
+        about to be removed."""
+        rows, failed = await self._rows.get_some(media_ids)
+        for error in failed.values():
+            raise error
+        for media_id in media_ids:
+            row = rows.get(media_id)
+            if row is None or row.owner_id != user_id or row.removing_at:
+                raise no_upload("url")
+        return rows
+
+    async def readable(self, user_id: str, media_id: str) -> MediaRow:
+        """The row of an upload that this user may fetch. Raises Refused(`media_not_found`) for any reason.
+
+        The uploader may, and members of the sessions to which the uploader sent it. A member may if a message that
+        refers to it is in the part of the history that the member may read now.
+        """
+        row = await self._rows.get(media_id) if ids.is_media_id(media_id) else None
+        if row is None or not (row.owner_id == user_id or await self._was_sent_to(user_id, row)):
+            raise Refused("media_not_found", "no such upload, or it was not sent to you")
+        return row
+
+    async def _was_sent_to(self, user_id: str, row: MediaRow) -> bool:
+        refs = await self._store.media_refs(row.media_id, SESSIONS_READ)
+        if len(refs) == SESSIONS_READ:
+            sessions = await self._store.user_sessions(user_id)
+            refs = await self._store.media_refs_in(row.media_id, [one.session_id for one in sessions])
+        return await self._may_read_one(user_id, refs)
+
+    async def _may_read_one(self, user_id: str, refs: Sequence[MediaRefRow]) -> bool:
+        members = await self._memberships.check_many(user_id, [ref.session_id for ref in refs])
+        return any(ref.session_id in members and ref.seq >= members[ref.session_id].first_seq for ref in refs)
