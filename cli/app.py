@@ -10,6 +10,7 @@ from cli.dlq import app as dlq
 from cli.groups import app as group
 from cli.help_text import PLAIN
 from cli.init import init
+from cli.media import app as media
 from cli.screen_text import say
 from cli.sessions import receipts, sessions
 from cli.talk import send, tail
@@ -40,6 +41,7 @@ for verb in (init, token, send, tail, chat, sessions, receipts, where):
     app.command()(verb)
 app.add_typer(group, name="group")
 app.add_typer(dlq, name="dlq")
+app.add_typer(media, name="media")
 
 
 def main() -> None:

@@ -3,11 +3,17 @@
 A verb imports them when it needs them, because the drivers take half a second to load and chat verbs need none.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from tidings.broker.base import Broker
-from tidings.runtime.settings import CassandraSettings, KafkaSettings
+from tidings.clock import SystemClock
+from tidings.media.sweep import Sweep, persister_has_passed
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
+from tidings.runtime.start import started
+
+_PERSISTER_WITHIN_S = 60.0
 
 
 def kafka(settings: KafkaSettings) -> Broker:
@@ -32,3 +38,26 @@ async def migrate_tables(
     done = await migrate_and_name(config, Naming(at_ms, is_restored))
     assert done.deployment is not None  # our own migrations make its table
     return done.applied, f"deployment: {done.deployment.id}{' named now' if done.is_named_now else ''}"
+
+
+@contextlib.asynccontextmanager
+async def sweeping(
+    tables: CassandraSettings, log: KafkaSettings, media: MediaStoreSettings
+) -> AsyncIterator[Sweep]:
+    """A sweep of uploads on the real servers while the block runs. Raises Retryable."""
+    from tidings.media.obstore_store import ObstoreMediaStore
+    from tidings.store.cassandra import CassandraStore
+    from tidings.store.cassandra_config import CassandraConfig
+
+    store, objects = CassandraStore(CassandraConfig.of(tables)), ObstoreMediaStore(media)
+    broker = kafka(log)
+    admin, reader = broker.admin(), broker.reader("sweep")
+    async with started(store, admin, reader):
+
+        async def passed() -> bool:
+            return await persister_has_passed(admin, reader, log.session_partitions, _PERSISTER_WITHIN_S)
+
+        try:
+            yield Sweep(store, objects, SystemClock(), passed)
+        finally:
+            await objects.close()

@@ -11,6 +11,7 @@ from cli.screen_text import say
 from tidings_client import ApiError, Client, Cursor, CursorStore, TokenProvider, Unreachable, development_tokens
 from tidings_client.group_calls import GroupCalls
 from tidings_client.ids import MessageIds
+from tidings_client.media import MediaCalls
 from tidings_client.rest import Rest, http_url_of
 from tidings_client.server_time import ServerTime
 from tidings_client.tokens import Tokens, user_in
@@ -77,6 +78,7 @@ class Calls:
 
     sessions: Rest
     groups: GroupCalls
+    media: MediaCalls
 
 
 @contextlib.asynccontextmanager
@@ -91,12 +93,15 @@ async def asking(account: Account) -> AsyncIterator[Calls]:
     message_ids = MessageIds(secrets.randbits)
     server_time = ServerTime()
 
+    def make_id() -> str:
+        return message_ids.make(server_time.now_ms())
+
     async def own_id() -> str:
         return account.user
 
     rest = Rest(url, Tokens(account.token or ask, server_time), server_time=server_time)
     try:
-        yield Calls(rest, GroupCalls(rest, lambda: message_ids.make(server_time.now_ms()), own_id))
+        yield Calls(rest, GroupCalls(rest, make_id, own_id), MediaCalls(rest, make_id))
     finally:
         await rest.close()
         _note_clock_difference(server_time.device_ahead_ms)

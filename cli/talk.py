@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, seconds, user_id
+from cli.media import upload_shown
 from cli.patience import GaveUp
 from cli.screen_text import TICKS, content, line, say
 from cli.signing_in import Account, LivePlace, signed_in
@@ -51,9 +52,21 @@ class Wanted:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What `send` sends: a text, or a file as the kind image or file."""
+
+    text: str
+    path: Path | None
+    kind: str
+
+
+Attached = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Upload this file and send it.")]
+
+
 def send(  # noqa: PLR0913 - each argument is an option of the verb
     sender: Annotated[str, typer.Option("--from", "--as", help="Your user id.", callback=user_id)],
-    text: Annotated[str, typer.Argument(help="The text of the message.")],
+    text: Annotated[str, typer.Argument(help="The text of the message.")] = "",
     to: Annotated[
         str, typer.Option("--to", help="The user to write to.", callback=lambda text: text and user_id(text))
     ] = "",
@@ -73,25 +86,30 @@ def send(  # noqa: PLR0913 - each argument is an option of the verb
             callback=lambda text: text and client_msg_id(text),
         ),
     ] = "",
+    image: Attached = None,
+    file: Attached = None,
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """Send one text message and print its status: ✓ sent, ✓✓ delivered, ✓✓ read."""
+    """Send one message and print its status: ✓ sent, ✓✓ delivered, ✓✓ read. Give a text, --image or --file."""
+    if sum(map(bool, (text, image, file))) != 1:
+        raise typer.BadParameter("give one of them: a text, --image PATH or --file PATH")
     if bool(to) == bool(session):
         raise typer.BadParameter("give the recipient: either --to USER or --session g:<id>")
     address: Address = {"to": to} if to else {"session_id": session}
     if message_id:
         address["client_msg_id"] = message_id
-    asyncio.run(_send(Account(url, sender, token), text, address, until, timeout_s))
+    content = Content(text, image or file, "image" if image else "file")
+    asyncio.run(_send(Account(url, sender, token), content, address, until, timeout_s))
 
 
-async def _send(account: Account, text: str, address: Address, until: Until, timeout_s: float) -> None:
+async def _send(account: Account, content: Content, address: Address, until: Until, timeout_s: float) -> None:
     place = LivePlace()
     async with signed_in(account, f"send-{os.getpid()}", place, from_live=True) as client:
         if until is Until.ANSWER:
             await place.fixed()
         answers = client.messages() if until is Until.ANSWER else None
-        sent = await client.send(text, **address)
+        sent = await _sent(client, content, address)
         try:
             async with asyncio.timeout(timeout_s):
                 await _follow(sent, _STEPS[until])
@@ -99,6 +117,13 @@ async def _send(account: Account, text: str, address: Address, until: Until, tim
                     await _print_answer(answers, sent, account.user)
         except TimeoutError:
             raise GaveUp(_unfinished(sent, until, timeout_s)) from None
+
+
+async def _sent(client: Client, content: Content, address: Address) -> SentMessage:
+    if content.path is None:
+        return await client.send(content.text, **address)
+    uploaded = await upload_shown(client.media, content.path, "image/*" if content.kind == "image" else "")
+    return await client.send_body(content.kind, uploaded.body(), **address)
 
 
 async def _follow(sent: SentMessage, steps: int) -> None:

@@ -17,6 +17,7 @@ _GROUP = re.compile(r"g:[A-Za-z0-9_-]{1,64}")
 # message_id: 6 bits epoch, 10 bits inbound partition, 47 bits offset (ARCHITECTURE, Identity).
 _PARTITION_BITS = 10
 _OFFSET_BITS = 47
+DAY_MS = 86_400_000
 MAX_PARTITIONS = 2**_PARTITION_BITS
 
 
@@ -108,6 +109,11 @@ def uuid7_time_ms(client_msg_id: str) -> int | None:
     if _UUID7.fullmatch(client_msg_id) is None:
         return None
     return int(client_msg_id[:8] + client_msg_id[9:13], 16)
+
+
+def day_of(at_ms: int) -> int:
+    """The UTC day of a time, as days since 1970."""
+    return at_ms // DAY_MS
 
 
 def month_of(at_ms: int) -> int:

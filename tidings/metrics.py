@@ -196,6 +196,12 @@ SEND_SECONDS = _histogram(
     "p99 above 1 s: see the persister's rounds",
     _LATENCY_S,
 )
+MEDIA_BYTES = _counter(
+    "tidings_media_bytes_total",
+    "bytes of uploads and downloads through the gateway, by direction: in, out",
+    "out near the network's limit: set TIDINGS_MEDIA_REDIRECT, so that the object store serves downloads",
+    "direction",
+)
 HTTP_SECONDS = _histogram(
     "tidings_http_seconds",
     "REST calls by route and status",

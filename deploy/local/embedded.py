@@ -25,6 +25,7 @@ from services.receipts.settings import ReceiptsSettings
 from tidings import metric_series
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock
+from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.initialise import initialise
 from tidings.runtime.lifecycle import run_service
@@ -81,7 +82,9 @@ async def embedded(process: ProcessSettings, port: int, health: Health, stopping
             persister.serve(PersisterSettings(process=process, kafka=kafka), broker, store, health, stopping),
             fanout.serve(FanoutSettings(process=process, kafka=kafka), broker, store, health, stopping),
             receipts.serve(ReceiptsSettings(process=process, kafka=kafka), broker, store, health, stopping),
-            gateway.serve(gateway_settings, broker, store, health, stopping, listening.set_result),
+            gateway.serve(
+                gateway_settings, broker, store, health, stopping, listening.set_result, objects=MemoryMediaStore()
+            ),
         ):
             group.create_task(service)
         url = f"http://{HOST}:{await listening}"

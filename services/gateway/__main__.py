@@ -1,5 +1,7 @@
 """`python -m services.gateway`: settings, adapters, run. The only place of the service that builds adapters."""
 
+import asyncio
+
 from tidings.runtime.interrupts import end_at_signals
 
 
@@ -9,9 +11,13 @@ def main() -> None:
     end_at_signals(exit_code=0)
     from services.gateway.service import check_settings, serve
     from services.gateway.settings import GatewaySettings
+    from tidings.broker.base import Broker
     from tidings.broker.kafka import KafkaBroker
     from tidings.broker.kafka_config import KafkaConfig
+    from tidings.media.obstore_store import ObstoreMediaStore
+    from tidings.runtime.health import Health
     from tidings.runtime.main import Adapters, run
+    from tidings.store.base import Store
     from tidings.store.cassandra import CassandraStore
     from tidings.store.cassandra_config import CassandraConfig
 
@@ -19,7 +25,16 @@ def main() -> None:
         store = CassandraStore(CassandraConfig.of(settings.cassandra))
         return Adapters(KafkaBroker(KafkaConfig.of(settings.kafka)), store, store.ping)
 
-    run("gateway", GatewaySettings, serve, build, check_settings)
+    async def serve_with_objects(
+        settings: GatewaySettings, broker: Broker, store: Store, health: Health, stopping: asyncio.Event
+    ) -> None:
+        objects = ObstoreMediaStore(settings.media_store)
+        try:
+            await serve(settings, broker, store, health, stopping, objects=objects)
+        finally:
+            await objects.close()
+
+    run("gateway", GatewaySettings, serve_with_objects, build, check_settings)
 
 
 if __name__ == "__main__":

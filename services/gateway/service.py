@@ -10,6 +10,7 @@ from services.gateway.connections.build import SocketRules, build_connections
 from services.gateway.connections.draining import Drain
 from services.gateway.http.server import HttpServer, public_listener
 from services.gateway.http.socket_limits import socket_limits
+from services.gateway.media.build import build_media
 from services.gateway.push.build import build_push
 from services.gateway.push.reader import read_log, take_push_partition
 from services.gateway.reads.build import build_reads
@@ -22,6 +23,7 @@ from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
 from tidings.errors import ConfigurationError, Retryable
 from tidings.logging import logger
+from tidings.media.base import MediaStore
 from tidings.runtime.file_limit import raise_file_limit
 from tidings.runtime.health import Health
 from tidings.runtime.start import check_topics, patiently, started, unless
@@ -39,8 +41,10 @@ async def serve(
     health: Health,
     stopping: asyncio.Event,
     listening: Callable[[int], None] = lambda _port: None,
+    *,
+    objects: MediaStore,
 ) -> None:
-    """Serve clients until `stopping` is set, then drain. The caller starts and stops `store`.
+    """Serve clients until `stopping` is set, then drain. The caller starts and stops `store` and `objects`.
 
     `listening` gets the public port. Raises ConfigurationError, and Superseded
     if another process starts with this ordinal.
@@ -55,7 +59,7 @@ async def serve(
             async with unless(stopping):
                 await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
             identity = await announce_gateway(producer, ordinal)
-            gateway = Gateway(settings, producer, store, identity, SystemClock(), listener)
+            gateway = Gateway(settings, producer, store, objects, identity, SystemClock(), listener)
             reading = asyncio.create_task(read_log(reader, identity, gateway.router))
             ticking = asyncio.create_task(gateway.connections.ticker.run())
             try:
@@ -92,6 +96,7 @@ class Gateway:
         settings: GatewaySettings,
         producer: Producer,
         store: Store,
+        objects: MediaStore,
         identity: GatewayIdentity,
         clock: Clock,
         listener: socket.socket,
@@ -131,7 +136,8 @@ class Gateway:
             deployment=deployment,
             bodies=http.body_rules(),
         )
-        rest = build_rest(reads, self.submit, clock, rules, http.origins())
+        media = build_media(store, objects, clock, settings.media.rules(rules.group_key))
+        rest = build_rest(reads, self.submit, media, clock, rules, http.origins())
         self._server = HttpServer(
             listener, self.connections.endpoint, rest, http.origins(), http.idle_s, limits.sockets
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.gateway.media.build import MediaRules
+from services.gateway.media.uploads import UploadRules
 from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.commands import stamps_of
 from services.gateway.protocol.connection_state import ConnectionRules
@@ -24,6 +26,7 @@ from tidings.runtime.settings import (
     CassandraSettings,
     KafkaSettings,
     LimitSettings,
+    MediaStoreSettings,
     ServiceSettings,
 )
 
@@ -109,6 +112,25 @@ class HttpSettings(BaseSettings):
         )
 
 
+class MediaSettings(BaseSettings):
+    """What may be uploaded. TIDINGS_MEDIA_*. `tidings/runtime/settings.py` has where it is stored."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_MEDIA_", frozen=True)
+
+    image_bytes: int = Field(20 * 1024 * 1024, ge=1, description="bytes of an uploaded image")
+    file_bytes: int = Field(100 * 1024 * 1024, ge=1, description="bytes of any other upload")
+    user_bytes_per_day: int = Field(2 * 1024**3, ge=1, description="bytes that a user may upload on a UTC day")
+    images_at_once: int = Field(2, ge=1, le=64, description="processes that decode images; further images wait")
+    redirect_s: int = Field(
+        0, ge=0, le=3600, description="downloads are presigned URLs of the object store for so long; 0: served here"
+    )
+
+    def rules(self, key: bytes) -> MediaRules:
+        """The settings of media/. `key` derives the ids of uploads."""
+        uploads = UploadRules(key, self.image_bytes, self.file_bytes, self.user_bytes_per_day)
+        return MediaRules(uploads, self.redirect_s, self.images_at_once)
+
+
 class TokenSettings(BaseSettings):
     """The keys that may sign tokens. TIDINGS_TOKEN_*."""
 
@@ -146,6 +168,8 @@ class GatewaySettings(ServiceSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     tokens: TokenSettings = Field(default_factory=TokenSettings)
     groups: GroupIdSettings = Field(default_factory=GroupIdSettings)
+    media: MediaSettings = Field(default_factory=MediaSettings)
+    media_store: MediaStoreSettings = Field(default_factory=MediaStoreSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

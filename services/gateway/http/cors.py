@@ -11,8 +11,8 @@ from tidings.errors import Refused
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # The headers that calls read. Others are allowed as well, because a library of the page may add its own.
-_ASKED = "Authorization, Content-Type, Idempotency-Key, X-File-Name"
-_EXPOSED = b"Retry-After, Allow, Date, Content-Disposition"
+_ASKED = "Authorization, Content-Type, Idempotency-Key, X-File-Name, Range, If-Range, If-None-Match"
+_EXPOSED = b"Retry-After, Allow, Date, Content-Disposition, ETag, Content-Range, Accept-Ranges"
 _VARY = (b"vary", b"Origin")
 _NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 # Browsers cache it for two hours at most. A change of the allow list takes effect after ten minutes.

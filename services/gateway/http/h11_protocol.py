@@ -24,6 +24,9 @@ from tidings.errors import Refused
 HEAD_S = 10.0
 # A batch of 1 MiB at 20 kB/s, a bad mobile link, takes 52 s.
 BODY_S = 60.0
+# The body of an upload may be 100 MiB, so each MiB of it has BODY_S: at least 17 kB/s.
+UPLOAD_PART_BYTES = 1024 * 1024
+UPLOAD_PATH = "/v1/media"
 # If the client is still sending, an immediate close could reset the connection before the answer arrives.
 LINGER_S = 2.0
 # The bytes of a head that are kept. h11 may refuse longer heads, and Origin and Host come early.
@@ -51,6 +54,8 @@ class BoundedProtocol(H11Protocol):
         self._is_upgraded = False
         # The bytes of the head, because h11 keeps nothing of a head that it refuses.
         self._head = b""
+        # Received since the head began, to limit the time of uploads by their progress.
+        self._body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the keep-alive timer, so that a connection without any request is closed too."""
@@ -68,6 +73,8 @@ class BoundedProtocol(H11Protocol):
         if not self._is_refused:
             if self.conn.their_state is h11.IDLE:
                 self._head = (self._head + data)[:HEAD_BYTES]
+                self._body_bytes = 0
+            self._body_bytes += len(data)
             super().data_received(data)
             self._watch()
 
@@ -113,11 +120,16 @@ class BoundedProtocol(H11Protocol):
         if self._is_refused or self._is_upgraded or self.transport.is_closing():
             self._await(None)
         elif state is h11.SEND_BODY:
-            self._await((state, self.cycle), BODY_S)
+            self._await((state, self.cycle, self._upload_part()), BODY_S)
         elif state is h11.IDLE and self.conn.trailing_data[0]:
             self._await((state, self.cycle), HEAD_S)
         else:
             self._await(None)
+
+    def _upload_part(self) -> int:
+        """Which UPLOAD_PART_BYTES of an upload is being read: each has a time limit of its own. 0 for other requests."""
+        is_upload = self.scope["path"] == UPLOAD_PATH
+        return self._body_bytes // UPLOAD_PART_BYTES if is_upload else 0
 
     def _await(self, part: object, at_most_s: float = 0.0) -> None:
         """Limit the wait for this part of a request, counted from the first call for it. None: no limit."""

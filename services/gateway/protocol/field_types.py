@@ -69,6 +69,14 @@ ClientMsgId = Annotated[
         examples=["order-4711-confirmed"],
     ),
 ]
+MediaId = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[0-9a-f]{{32}}{END}",
+        description="the id in the url of an upload",
+        examples=["0f5e9d3c2b1a48679d0c1e2f3a4b5c6d"],
+    ),
+]
 Seq = Annotated[
     int, Meta(ge=1, le=MAX_NUMBER, description="a whole number, 1 or more: a place in a session", examples=[7])
 ]
@@ -86,7 +94,7 @@ Url = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_URL,
-        description=f"a URL of at most {MAX_URL} printable characters without spaces, on a host in TIDINGS_MEDIA_HOSTS",
+        description=f"a URL of at most {MAX_URL} printable characters without spaces: of an upload, or on a host in TIDINGS_MEDIA_HOSTS",
         examples=["https://media.example/a.png"],
     ),
 ]

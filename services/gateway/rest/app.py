@@ -15,7 +15,7 @@ from services.gateway.rest import openapi
 from services.gateway.rest.edges import App, HttpEdges, Scope, allow, broken
 from services.gateway.rest.routes import RestCalls, routes_of
 from services.gateway.rest.wire import UnreadableBody
-from tidings.errors import Refused, StoreUnavailable
+from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
 
 NO_ORIGINS = AllowedOrigins()
 
@@ -73,6 +73,7 @@ def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> Non
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(StoreUnavailable, no_store)
+    app.add_exception_handler(MediaUnavailable, no_store)
     app.add_exception_handler(HTTPException, no_route)
     app.add_exception_handler(UnreadableBody, unread)
     app.add_exception_handler(Exception, failed)

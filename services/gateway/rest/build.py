@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from services.gateway.media.build import Media
 from services.gateway.protocol.bodies import BodyRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.origins import AllowedOrigins
@@ -12,6 +13,7 @@ from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.edges import App
 from services.gateway.rest.groups import GroupCalls
+from services.gateway.rest.media import MediaCalls
 from services.gateway.rest.messages import MessageCalls
 from services.gateway.rest.routes import RestCalls
 from services.gateway.rest.sessions import SessionCalls
@@ -37,13 +39,13 @@ class RestRules:
 
 
 def build_rest(
-    reads: Reads, submit: Submit, clock: Clock, rules: RestRules, origins: AllowedOrigins = NO_ORIGINS
+    reads: Reads, submit: Submit, media: Media, clock: Clock, rules: RestRules, origins: AllowedOrigins = NO_ORIGINS
 ) -> App:
     """The ASGI application for scopes of type http."""
-    return rest_app(build_calls(reads, submit, clock, rules), origins)
+    return rest_app(build_calls(reads, submit, media, clock, rules), origins)
 
 
-def build_calls(reads: Reads, submit: Submit, clock: Clock, rules: RestRules) -> RestCalls:
+def build_calls(reads: Reads, submit: Submit, media: Media, clock: Clock, rules: RestRules) -> RestCalls:
     """All calls, without the application that routes to them."""
     authenticator = Authenticator(rules.verify, clock)
     return RestCalls(
@@ -59,4 +61,5 @@ def build_calls(reads: Reads, submit: Submit, clock: Clock, rules: RestRules) ->
         ),
         groups=GroupCalls(authenticator, submit.calls, reads.memberships, reads.groups, rules.group_key, clock),
         blocks=BlockCalls(authenticator, reads.block_lists),
+        media=MediaCalls(authenticator, reads.media, media),
     )

@@ -22,6 +22,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+# In the scope of a HEAD that is routed as a GET.
+IS_HEAD = "tidings.is_head"
+
 
 class HttpEdges:
     """An ASGI application for scopes of type http around the one with the routes."""
@@ -73,7 +76,8 @@ class HttpEdges:
             case "OPTIONS":
                 return self._cross_origin.preflight(scope["headers"]) or self._options(scope)
             case "HEAD":
-                # The server sends no body for a HEAD.
+                # The server sends no body for a HEAD. A call that would read one from elsewhere looks at IS_HEAD.
+                scope[IS_HEAD] = True
                 scope["method"] = "GET" if "GET" in self._methods_of(scope) else "HEAD"
         return None
 

@@ -8,7 +8,18 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from services.gateway.protocol.field_types import ClientMsgId, GroupId, GroupName, Seq, SessionId, UserId
+from services.gateway.protocol.field_types import (
+    ClientMsgId,
+    ContentType,
+    GroupId,
+    GroupName,
+    MediaId,
+    Seq,
+    SessionId,
+    Side,
+    Size,
+    UserId,
+)
 from services.gateway.protocol.limits import MAX_NUMBER
 from tidings.errors import HTTP_STATUS
 from tidings.groups import Mode, Role, Who
@@ -89,6 +100,7 @@ class PathFields(Struct, frozen=True):
     group_id: GroupId | UnsetType = UNSET
     user_id: UserId | UnsetType = UNSET
     seq: Seq | UnsetType = UNSET
+    media_id: MediaId | UnsetType = UNSET
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -258,6 +270,18 @@ class HistoryPage(Struct, frozen=True):
     head_seq: Position
     has_more: Annotated[bool, Meta(description="in the direction asked", examples=[False])]
     ahead: IsAhead | UnsetType = UNSET
+
+
+class UploadAnswer(Struct):
+    """An upload. `thumb_url`, `width` and `height` are absent for a file."""
+
+    url: Annotated[str, Meta(description="the URL for messages and downloads", examples=[f"/v1/media/{'0' * 32}"])]
+    size: Size
+    content_type: ContentType
+    name: Annotated[str, Meta(description="the name of X-File-Name; `file` without one", examples=["a.png"])]
+    thumb_url: Annotated[str, Meta(examples=[f"/v1/media/{'0' * 32}/thumb"])] | UnsetType = UNSET
+    width: Side | UnsetType = UNSET
+    height: Side | UnsetType = UNSET
 
 
 class ReadMark(Struct, frozen=True):

@@ -31,6 +31,9 @@ _SELDOM = frozenset(
     {"session_id", "reply_to", "attempt", "ahead", "restored", "name", "joined_seq", "left_out"}
     | {"muted_until", "retry_after_ms"}
 )
+# OpenAPI 3.1: a schema without a type is any bytes.
+_BYTES: Schema = {"*/*": {"schema": {}}}
+_NAME_HEADER = "the file's name: percent-encoded UTF-8, or ASCII"
 _EXAMPLES_BY_TYPE: Mapping[str, object] = {"string": "…", "integer": 1, "boolean": False, "object": {}}
 
 
@@ -72,6 +75,8 @@ def _operation(route: Route, schemas: Mapping[str, Schema]) -> Schema:
     }
     if route.needs_token:
         operation["security"] = [{"bearer": []}]
+    if route.takes_bytes:
+        operation["requestBody"] = {"required": True, "content": _BYTES}
     if route.request is not None:
         operation["requestBody"] = {"required": True, "content": _content(route.request, schemas)}
     return operation
@@ -82,9 +87,13 @@ def _parameters(route: Route) -> list[Schema]:
     found = [_parameter(name, "path", paths[name]) for name in re.findall(r"{(\w+)}", route.path)]
     if route.query is not None:
         found += [_parameter(name, "query", schema) for name, schema in _properties(route.query).items()]
-    if route.is_of_log:
+    if route.is_of_log or route.takes_bytes:
         schema = _properties(MessageRequest)["client_msg_id"] | {"description": _KEY_HEADER}
         found.append(_parameter("Idempotency-Key", "header", schema))
+    if route.takes_bytes:
+        found.append(_parameter("X-File-Name", "header", {"type": "string", "description": _NAME_HEADER}))
+    if route.gives_bytes:
+        found.append(_parameter("Range", "header", {"type": "string", "description": "one range of bytes (RFC 9110)"}))
     return found
 
 
@@ -102,8 +111,21 @@ def _responses(route: Route, schemas: Mapping[str, Schema]) -> Schema:
     done: Schema = {"description": HTTPStatus(route.status).phrase}
     if route.answer is not None:
         done["content"] = _content(route.answer, schemas)
+    other = _other_responses() if route.gives_bytes else {}
+    if route.gives_bytes:
+        done["content"] = _BYTES
     failed = {str(status): _problem(status, codes) for status, codes in route.codes_by_status().items()}
-    return {str(route.status): done, **failed}
+    return {str(route.status): done, **other, **failed}
+
+
+def _other_responses() -> Schema:
+    """The other answers of a download."""
+    return {
+        "206": {"description": "the range asked for", "content": _BYTES},
+        "304": {"description": "the copy with this ETag is current"},
+        "307": {"description": "a presigned URL of the object store (TIDINGS_MEDIA_REDIRECT_S)"},
+        "416": {"description": "the range begins behind the end"},
+    }
 
 
 def _problem(status: int, codes: Sequence[str]) -> Schema:

@@ -13,6 +13,7 @@ from services.gateway.protocol import requests
 from services.gateway.rest import models
 from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.groups import GroupCalls
+from services.gateway.rest.media import MediaCalls
 from services.gateway.rest.messages import MessageCalls
 from services.gateway.rest.sessions import SessionCalls
 from services.gateway.rest.tokens import TokenCalls
@@ -35,13 +36,15 @@ class RestCalls:
     sessions: SessionCalls
     groups: GroupCalls
     blocks: BlockCalls
+    media: MediaCalls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One call. `answer` is None for an answer without a body. `codes` come in addition to those of all calls.
+    """One call. `answer` is None for an answer without a JSON body. `codes` come in addition to those of all calls.
 
-    `is_of_log`: marked *log* in PROTOCOL, so that it takes a client_msg_id.
+    `is_of_log`: marked *log* in PROTOCOL, so that it takes a client_msg_id. `takes_bytes`: the body is an upload.
+    `gives_bytes`: the answer is the content of an upload, or a part of it.
     """
 
     method: str
@@ -53,6 +56,8 @@ class Route:
     query: type[Struct] | None = None
     codes: Sequence[str] = ()
     is_of_log: bool = False
+    takes_bytes: bool = False
+    gives_bytes: bool = False
     needs_token: bool = True
 
     @property
@@ -63,7 +68,7 @@ class Route:
     @property
     def takes_body(self) -> bool:
         """Whether the call reads a body, which can be too large or in a wrong encoding."""
-        return self.request is not None or self.is_of_log
+        return self.request is not None or self.is_of_log or self.takes_bytes
 
     def codes_by_status(self) -> Mapping[int, Sequence[str]]:
         """Every error of the call: codes by HTTP status."""
@@ -76,7 +81,7 @@ class Route:
             found.setdefault(HTTP_STATUS[code], []).append(code)
         # Errors of HTTP itself (PROTOCOL): a slow request, an unsupported encoding, an internal error.
         found[408], found[500] = ["timeout"], ["unavailable"]
-        if self.takes_body:
+        if self.takes_body and not self.takes_bytes:
             found[415] = ["invalid_frame"]
         return dict(sorted(found.items()))
 
@@ -98,6 +103,7 @@ def routes_of(calls: RestCalls) -> Sequence[Route]:
         *_group_routes(calls.groups),
         *_member_routes(calls.groups),
         *_block_routes(calls.blocks),
+        *_media_routes(calls.media),
     )
 
 
@@ -279,4 +285,34 @@ def _block_routes(blocks: BlockCalls) -> Sequence[Route]:
             codes=("rate_limited",),
         ),
         Route(method="GET", path="/v1/blocks", call=blocks.list_blocks, answer=models.BlockList),
+    )
+
+
+def _media_routes(media: MediaCalls) -> Sequence[Route]:
+    return (
+        Route(
+            method="POST",
+            path="/v1/media",
+            call=media.upload_media,
+            answer=models.UploadAnswer,
+            status=201,
+            codes=("invalid_body", "conflict", "rate_limited"),
+            takes_bytes=True,
+        ),
+        Route(
+            method="GET",
+            path="/v1/media/{media_id}",
+            call=media.download_media,
+            answer=None,
+            codes=("media_not_found",),
+            gives_bytes=True,
+        ),
+        Route(
+            method="GET",
+            path="/v1/media/{media_id}/thumb",
+            call=media.download_thumb,
+            answer=None,
+            codes=("media_not_found",),
+            gives_bytes=True,
+        ),
     )

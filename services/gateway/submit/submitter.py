@@ -16,6 +16,9 @@ from tidings.errors import Refused, StoreUnavailable
 from tidings.store.base import KeyBucket, Store
 from tidings.wire.inbound_pb2 import Command
 
+# A process may be stopped for hours between the check of an upload and the command. The sweep of uploads waits an hour.
+UPLOADS_CHECKED_FOR_MS = 60_000
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -92,6 +95,7 @@ class Submitter:
         a repeat of the same body is a repeat."""
         if not command.post.media_ids:
             return
+        begun_ms = self._clock.monotonic_ms()
         try:
             uploads = await self._media.owned(command.sender_id, command.post.media_ids)
         except Refused:
@@ -99,6 +103,8 @@ class Submitter:
                 raise
         else:
             command.post.body = described(command.post, uploads)
+        if self._clock.monotonic_ms() - begun_ms > UPLOADS_CHECKED_FOR_MS:
+            raise Refused("unavailable", "the gateway was stopped for a while; nothing was stored, retry")
 
     async def _blocking(self, user_id: str, others: Collection[str]) -> list[str]:
         """The other users that block the user. Their lists are read concurrently, so that few batches are needed."""

@@ -37,6 +37,7 @@ from tidings_client.frames import Message
 from tidings_client.group_calls import Added, Created, Group, LeftOut, Member, MemberPage, Placed
 from tidings_client.handles import SentMessage
 from tidings_client.ids import direct_session, peer_of
+from tidings_client.media import Upload
 from tidings_client.outbox import FileOutbox, MemoryOutbox, Outbox
 from tidings_client.own_messages import Unsent
 from tidings_client.rest import HistoryPage, Reader, ReceiptPage, Session, SessionPage
@@ -86,6 +87,7 @@ __all__ = [
     "TokenProvider",
     "Unreachable",
     "Unsent",
+    "Upload",
     "WatermarksMoved",
     "development_tokens",
     "direct_session",

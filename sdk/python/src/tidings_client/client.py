@@ -29,6 +29,7 @@ from tidings_client.handles import SentMessage
 from tidings_client.ids import MessageIds, checked_seq, checked_session, checked_user
 from tidings_client.incoming import Events, Incoming
 from tidings_client.keeping import Keeper
+from tidings_client.media import MediaCalls
 from tidings_client.outbox import MemoryOutbox, Outbox
 from tidings_client.own_messages import OwnMessages, Unsent
 from tidings_client.rest import HistoryPage, Rest, http_url_of, ws_url_of
@@ -81,6 +82,7 @@ class Client:
         self._make_id: Callable[[], str] = lambda: ids.make(self._time.now_ms())
         # REST calls; they raise ApiError and Unreachable. `Rest` documents them.
         self.groups = GroupCalls(self._rest, self._make_id, self._own_id)
+        self.media = MediaCalls(self._rest, self._make_id)
         self.sessions, self.all_sessions = self._rest.sessions, self._rest.all_sessions
         self.session, self.receipts = self._rest.session, self._rest.receipts
         self._incoming = Incoming(self._settled_ticket)

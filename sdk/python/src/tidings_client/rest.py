@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -180,17 +181,40 @@ class Rest:
             repeat += 1
             await asyncio.sleep(wait_ms / 1_000)
 
+    async def send_bytes(
+        self, answer_type: type[Answer], path: str, body: AsyncIterator[bytes], headers: dict[str, str], timeout_s: float
+    ) -> Answer:
+        """POST bytes once. They cannot be sent again, so a token that is refused is renewed for the next try."""
+        token = await self._token()
+        answer = await self._send("POST", path, {"content": body, "headers": headers, "timeout": timeout_s}, token)
+        if answer.status_code == 401 and await self._token(instead_of=token) != token:
+            raise Unreachable("POST: the token was renewed")
+        return _decoded(answer, answer_type, f"POST {path}")
+
+    async def bytes_of(self, url: str) -> AsyncIterator[tuple[bytes, int]]:
+        """The content of a path of this server, in chunks, each with the bytes in all.
+
+        A redirect to the object store is followed without the token.
+        """
+        token = await self._token()
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            async with self._http.stream("GET", url, headers=headers, follow_redirects=True) as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise _refusal(answer)
+                total = int(answer.headers.get("Content-Length", 0))
+                async for chunk in answer.aiter_bytes():
+                    yield chunk, total
+        except httpx2.TransportError as error:
+            raise Unreachable(f"GET {url}: {error!r}") from error
+
     async def _call(self, answer_type: type[Answer], method: str, path: str, **content: Any) -> Answer:
         token = await self._token()
         answer = await self._send(method, path, content, token)
         if answer.status_code == 401 and (other := await self._token(instead_of=token)) != token:
             answer = await self._send(method, path, content, other)
-        if not answer.is_success:
-            raise _refusal(answer)
-        try:
-            return msgspec.json.decode(answer.content, type=answer_type)
-        except msgspec.MsgspecError as error:
-            raise ApiError(answer.status_code, "unreadable", f"{method} {path}: {error}", retryable=False) from error
+        return _decoded(answer, answer_type, f"{method} {path}")
 
     async def _token(self, instead_of: str | None = None) -> str:
         try:
@@ -240,6 +264,15 @@ def path_of(*segments: str) -> str:
         if not segment.strip("."):
             raise InvalidId(f"{segment!r} cannot be a segment of a path")
     return "/".join(("/v1", *(quote(segment, safe=":@") for segment in segments)))
+
+
+def _decoded(answer: httpx2.Response, answer_type: type[Answer], call: str) -> Answer:
+    if not answer.is_success:
+        raise _refusal(answer)
+    try:
+        return msgspec.json.decode(answer.content, type=answer_type)
+    except msgspec.MsgspecError as error:
+        raise ApiError(answer.status_code, "unreadable", f"{call}: {error}", retryable=False) from error
 
 
 def _refusal(answer: httpx2.Response) -> ApiError:

@@ -1,0 +1,101 @@
+"""`tidings media upload|download|sweep`: files of messages, and the removal of uploads that no message refers to."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+from cli import composition
+from cli.arguments import DEFAULT_URL, AsUser, Token, Url
+from cli.help_text import PLAIN
+from cli.patience import patiently
+from cli.screen_text import say
+from cli.signing_in import Account, asking
+from tidings.media.sweep import Sweep, Swept
+from tidings.runtime.reading_settings import read_group
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
+from tidings_client import Upload
+from tidings_client.media import MediaCalls
+
+WITHIN_S = 600.0
+
+app = typer.Typer(help="Upload and download files, and remove unused uploads.", no_args_is_help=True, rich_markup_mode=PLAIN)
+
+
+@app.command()
+def upload(
+    user: AsUser,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Upload a file and print its URL. It is removed after a day unless a message refers to it."""
+    asyncio.run(_upload(Account(url, user, token), file))
+
+
+async def _upload(account: Account, file: Path) -> None:
+    async with asking(account) as calls:
+        say((await upload_shown(calls.media, file)).url)
+
+
+@app.command()
+def download(
+    user: AsUser,
+    media_url: Annotated[str, typer.Argument(metavar="URL", help="/v1/media/<id>, as in a message.")],
+    path: Annotated[Path, typer.Argument(help="The file to write.")],
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Write the content of an upload to a file."""
+    asyncio.run(_download(Account(url, user, token), media_url, path))
+
+
+async def _download(account: Account, media_url: str, path: Path) -> None:
+    async with asking(account) as calls:
+        with _bar() as bar:
+            task = bar.add_task("")
+            size = await calls.media.download(media_url, path, lambda done, total: bar.update(task, completed=done, total=total))
+    say(f"{size} bytes")
+
+
+@app.command()
+def sweep(
+    days: Annotated[int, typer.Option("--days", help="Look at the uploads of so many days back.", min=1)] = 7,
+) -> None:
+    """Remove uploads that no message refers to after a day, in two runs at least an hour apart. Run it every hour."""
+    swept = asyncio.run(_sweep(days))
+    say(
+        f"{swept.objects} objects: {swept.marked} uploads marked, {swept.waiting} waiting, {swept.deleted} removed,"
+        f" {swept.orphans} objects without a row removed"
+    )
+
+
+async def _sweep(days: int) -> Swept:
+    tables, log = read_group(CassandraSettings), read_group(KafkaSettings)
+    objects = read_group(MediaStoreSettings)
+
+    async def run() -> Swept:
+        async with composition.sweeping(tables, log, objects) as sweep:
+            return await sweep.run(days)
+
+    return await patiently(run, server="Kafka, Cassandra and the object store", within_s=WITHIN_S, say=say)
+
+
+async def upload_shown(calls: MediaCalls, path: Path, content_type: str = "") -> Upload:
+    """Upload a file, with a progress bar on a terminal. Raises the SDK's ApiError and Unreachable, and OSError."""
+    with _bar() as bar:
+        task = bar.add_task("", total=path.stat().st_size)
+        return await calls.upload(
+            path, content_type=content_type, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+
+
+def _bar() -> Progress:
+    """On standard error, so that a pipe holds only the answer. Nothing is shown without a terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console, transient=True, disable=not console.is_terminal
+    )

@@ -1,0 +1,233 @@
+"""Takes uploads: reads the type from the bytes, checks images, stores the objects, then the row.
+
+The row comes last. So whoever finds a row finds its objects, and after a crash only objects without a row are left,
+which the sweep removes.
+"""
+
+import contextlib
+import hashlib
+import secrets
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of
+from services.gateway.media.images import ExaminedImage, Images
+from tidings import ids, metrics
+from tidings.clock import Clock
+from tidings.errors import MediaUnavailable, Refused
+from tidings.media.base import MediaStore
+from tidings.store.base import Store, TaggedRow
+from tidings.store.rows import MediaRow, MediaUsageRow
+
+# Of one user at a gateway. A page that uploads ten images at once queues the others itself.
+UPLOADS_PER_USER = 4
+# Of all users. Each takes a file descriptor and a few MiB; more are answered `unavailable`.
+UPLOADS_AT_ONCE = 64
+_FILE_CHUNK_BYTES = 256 * 1024
+_BUSY_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRules:
+    """A deployment's limits. `key`: derives ids from Idempotency-Keys, the same at every gateway."""
+
+    key: bytes
+    image_bytes: int
+    file_bytes: int
+    user_bytes_per_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What the head of the request says. `idempotency_key` is empty without one."""
+
+    user_id: str
+    idempotency_key: str
+    content_type: str | None
+    name: str
+
+
+class Uploads:
+    """All uploads of one gateway."""
+
+    def __init__(self, tables: Store, objects: MediaStore, images: Images, clock: Clock, rules: UploadRules) -> None:
+        """`tables` and `objects` are shared by the whole gateway."""
+        self._tables = tables
+        self._objects = objects
+        self._images = images
+        self._clock = clock
+        self._rules = rules
+        self._running: Counter[str] = Counter()
+
+    def check_declared(self, content_length: str) -> None:
+        """Refuse a body that declares more bytes than any upload may have, before it is read. Raises Refused."""
+        if content_length.isdecimal() and int(content_length[:20]) > self._rules.file_bytes:
+            raise _too_large(self._rules.file_bytes)
+
+    async def take(self, upload: Upload, body: AsyncIterator[bytes]) -> MediaRow:
+        """Store an upload. Raises Refused, StoreUnavailable or MediaUnavailable; then no row is stored.
+
+        The same Idempotency-Key with the same bytes gives the first upload, and with other bytes `conflict`.
+        """
+        with self._counted(upload.user_id):
+            media_id = self._media_id(upload)
+            stored = (await self._tables.media((media_id,))).get(media_id) if upload.idempotency_key else None
+            first, rest = await _begun(body)
+            content = _Content(_chained(first, rest), self._most_bytes(first))
+            if stored is not None:
+                return await _same(stored, content)
+            await self._check_quota(upload.user_id)
+            row = self._row(upload, media_id, content_type_of(first, upload.content_type))
+            return await self._added(await self._with_objects(row, content), content.sha256())
+
+    def _media_id(self, upload: Upload) -> str:
+        if not upload.idempotency_key:
+            return secrets.token_hex(16)
+        named = f"{upload.user_id}\n{upload.idempotency_key}".encode()
+        return hashlib.blake2b(named, digest_size=16, key=self._rules.key, person=b"tidings media").hexdigest()
+
+    def _row(self, upload: Upload, media_id: str, content_type: str) -> MediaRow:
+        """The row without what only the content tells. The random part keeps two tries of one id apart."""
+        now_ms = self._clock.wall_ms()
+        object_key = f"{ids.day_of(now_ms)}/{media_id}/{secrets.token_hex(8)}"
+        return MediaRow(media_id, upload.user_id, object_key, content_type, upload.name, 0, b"", 0, 0, 0, now_ms)
+
+    async def _with_objects(self, row: MediaRow, content: "_Content") -> MediaRow:
+        """Store the objects of a row. Returns the row with size and sides."""
+        if row.content_type in IMAGE_TYPES:
+            return await self._with_image(row, content)
+        await self._objects.put(row.object_key, content.chunks())
+        return replace(row, size=content.size)
+
+    async def _with_image(self, row: MediaRow, content: "_Content") -> MediaRow:
+        with tempfile.TemporaryDirectory(prefix="tidings-upload-") as folder:
+            path = Path(folder) / "image"
+            with path.open("wb") as file:
+                async for chunk in content.chunks():
+                    file.write(chunk)
+            image = await self._images.examine(path)
+            await self._objects.put(row.object_key, _chunks_of(path))
+        await self._objects.put(row.thumb_key, _once(image.thumb))
+        return _described(row, image)
+
+    async def _added(self, row: MediaRow, sha256: bytes) -> MediaRow:
+        row = replace(row, sha256=sha256)
+        stored = await self._tables.add_media(row)
+        if stored.object_key != row.object_key:
+            # Another try of the same Idempotency-Key was faster.
+            with contextlib.suppress(MediaUnavailable):
+                await self._objects.delete((row.object_key, row.thumb_key))
+            return _if_same(stored, sha256)
+        usage = MediaUsageRow(row.owner_id, ids.day_of(row.uploaded_at), row.media_id, row.size + row.thumb_size)
+        await self._tables.write([TaggedRow(0, usage)])
+        metrics.MEDIA_BYTES.labels("in").inc(row.size)
+        return stored
+
+    def _most_bytes(self, first: bytes) -> int:
+        return self._rules.image_bytes if content_type_of(first, None) in IMAGE_TYPES else self._rules.file_bytes
+
+    async def _check_quota(self, user_id: str) -> None:
+        used = await self._tables.media_usage(user_id, ids.day_of(self._clock.wall_ms()))
+        if used >= self._rules.user_bytes_per_day:
+            raise Refused(
+                "rate_limited",
+                f"your uploads of this UTC day have {self._rules.user_bytes_per_day} bytes "
+                "(TIDINGS_MEDIA_USER_BYTES_PER_DAY); upload again tomorrow",
+                ids.DAY_MS - self._clock.wall_ms() % ids.DAY_MS,
+            )
+
+    @contextlib.contextmanager
+    def _counted(self, user_id: str) -> Iterator[None]:
+        if self._running[user_id] >= UPLOADS_PER_USER:
+            raise Refused("rate_limited", f"{UPLOADS_PER_USER} of your uploads are under way; wait for one", _BUSY_MS)
+        if self._running.total() >= UPLOADS_AT_ONCE:
+            raise Refused("unavailable", "the gateway takes many uploads at the moment; retry", _BUSY_MS)
+        self._running[user_id] += 1
+        try:
+            yield
+        finally:
+            self._running[user_id] -= 1
+            if not self._running[user_id]:
+                del self._running[user_id]
+
+
+class _Content:
+    """The bytes of an upload as they pass: counted, hashed and bounded."""
+
+    def __init__(self, body: AsyncIterator[bytes], most_bytes: int) -> None:
+        self.size = 0
+        self._body = body
+        self._most_bytes = most_bytes
+        self._sha256 = hashlib.sha256()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All bytes once. Raises Refused(`too_large`) behind the limit."""
+        async for chunk in self._body:
+            self.size += len(chunk)
+            if self.size > self._most_bytes:
+                raise _too_large(self._most_bytes)
+            self._sha256.update(chunk)
+            yield chunk
+
+    def sha256(self) -> bytes:
+        """Of the bytes so far."""
+        return self._sha256.digest()
+
+
+def _too_large(most_bytes: int) -> Refused:
+    """The refusal of an upload above its limit."""
+    return Refused(
+        "too_large",
+        f"an upload of this kind has at most {most_bytes} bytes"
+        " (TIDINGS_MEDIA_IMAGE_BYTES, TIDINGS_MEDIA_FILE_BYTES); send a smaller one",
+    )
+
+
+async def _begun(body: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
+    """The first SNIFFED_BYTES or more, and the rest. Raises Refused for an empty body."""
+    first = b""
+    async for chunk in body:
+        first += chunk
+        if len(first) >= SNIFFED_BYTES:
+            break
+    if not first:
+        raise Refused("invalid_body", "the upload is empty; send its bytes as the body")
+    return first, body
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def _chunks_of(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_FILE_CHUNK_BYTES):
+            yield chunk
+
+
+async def _same(stored: MediaRow, content: _Content) -> MediaRow:
+    """The stored upload, if the repeat has the same bytes. Raises Refused(`conflict`)."""
+    async for _ in content.chunks():
+        pass
+    return _if_same(stored, content.sha256())
+
+
+def _if_same(stored: MediaRow, sha256: bytes) -> MediaRow:
+    if stored.sha256 != sha256:
+        raise Refused("conflict", "the Idempotency-Key belongs to an upload of other bytes; use a new key")
+    if stored.removing_at:
+        raise Refused("conflict", "the upload under this Idempotency-Key was unused and is removed; use a new key")
+    return stored
+
+
+def _described(row: MediaRow, image: ExaminedImage) -> MediaRow:
+    return replace(row, size=image.size, width=image.width, height=image.height, thumb_size=len(image.thumb))

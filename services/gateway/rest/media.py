@@ -1,0 +1,126 @@
+"""REST: uploads and downloads."""
+
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from services.gateway.media.build import Media
+from services.gateway.media.disposition import attachment, file_name
+from services.gateway.media.ranges import RangeAnswer, answer_range
+from services.gateway.media.uploads import Upload
+from services.gateway.protocol.media_urls import media_url, thumb_url
+from services.gateway.reads.media import MediaReads
+from services.gateway.rest.authenticator import Authenticator
+from services.gateway.rest.client_msg_ids import client_msg_id_of
+from services.gateway.rest.edges import IS_HEAD
+from services.gateway.rest.models import UploadAnswer
+from services.gateway.rest.wire import answer
+from tidings import ids, metrics
+from tidings.errors import Refused
+from tidings.store.rows import MediaRow
+
+THUMB_TYPE = "image/webp"
+# A browser shows nothing of an answer with these but as a download, whatever its bytes are. Rights may end, so only
+# the client itself keeps a copy, and asks again after an hour.
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "private, max-age=3600",
+    "Accept-Ranges": "bytes",
+}
+
+
+class MediaCalls:
+    """Each method is one call of PROTOCOL's REST table."""
+
+    def __init__(self, authenticator: Authenticator, reads: MediaReads, media: Media) -> None:
+        """All parts are shared by the whole gateway."""
+        self._authenticator = authenticator
+        self._reads = reads
+        self._uploads = media.uploads
+        self._objects = media.objects
+        self._redirect_s = media.rules.redirect_s
+
+    async def upload_media(self, request: Request) -> Response:
+        """Upload an image or a file as the raw body. The type comes from the bytes, the name from `X-File-Name`."""
+        user_id = self._authenticator.user(request)
+        key = client_msg_id_of({}, request)
+        if key is not None and not (isinstance(key, str) and ids.is_client_msg_id(key)):
+            raise Refused("invalid_frame", "Idempotency-Key is 1-64 printable ASCII characters")
+        self._uploads.check_declared(request.headers.get("content-length", ""))
+        upload = Upload(user_id, str(key or ""), request.headers.get("content-type"), _name_of(request))
+        row = await self._uploads.take(upload, _body_of(request))
+        return answer(_uploaded(row), 201)
+
+    async def download_media(self, request: Request, media_id: str) -> Response:
+        """The content of an upload, as an attachment. Ranges are served."""
+        row = await self._reads.readable(self._authenticator.user(request), media_id)
+        return await self._served(request, row, is_thumb=False)
+
+    async def download_thumb(self, request: Request, media_id: str) -> Response:
+        """The thumbnail of an image: WebP, at most 320 pixels a side."""
+        row = await self._reads.readable(self._authenticator.user(request), media_id)
+        if not row.thumb_size:
+            raise Refused("media_not_found", "this upload has no thumbnail; only images have one")
+        return await self._served(request, row, is_thumb=True)
+
+    async def _served(self, request: Request, row: MediaRow, *, is_thumb: bool) -> Response:
+        key, size = (row.thumb_key, row.thumb_size) if is_thumb else (row.object_key, row.size)
+        etag = f'"{row.sha256.hex()}{"-thumb" if is_thumb else ""}"'
+        content_type = THUMB_TYPE if is_thumb else row.content_type
+        headers = _SAFE | {"ETag": etag, "Content-Disposition": attachment(_shown_name(row, is_thumb=is_thumb))}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if self._redirect_s:
+            url = await self._objects.sign(key, self._redirect_s, headers["Content-Disposition"], content_type)
+            if url is not None:
+                return RedirectResponse(url, 307, {"Cache-Control": "no-store"})
+        asked = answer_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
+        headers |= {"Content-Length": str(asked.length)}
+        if asked.content_range is not None:
+            headers |= {"Content-Range": asked.content_range}
+        if asked.status == 416 or request.scope.get(IS_HEAD):
+            return Response(status_code=asked.status, headers=headers)
+        return StreamingResponse(await self._begun(key, asked), asked.status, headers, content_type)
+
+    async def _begun(self, key: str, asked: RangeAnswer) -> AsyncIterator[bytes]:
+        """The bytes. The first read is awaited here, so that an error of the object store is still an answer."""
+        chunks = self._objects.open(key, asked.start, asked.length)
+        first = await anext(chunks, b"")
+
+        async def counted() -> AsyncIterator[bytes]:
+            metrics.MEDIA_BYTES.labels("out").inc(len(first))
+            yield first
+            async for chunk in chunks:
+                metrics.MEDIA_BYTES.labels("out").inc(len(chunk))
+                yield chunk
+
+        return counted()
+
+
+def _name_of(request: Request) -> str:
+    names = [value for name, value in request.scope["headers"] if name == b"x-file-name"]
+    return file_name(names[0]) if names else "file"
+
+
+async def _body_of(request: Request) -> AsyncIterator[bytes]:
+    """The body's bytes. Raises Refused(`invalid_frame`) if the connection ends before the body does."""
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                yield chunk
+    except ClientDisconnect:
+        raise Refused("invalid_frame", "the body ended before its announced length; send it again") from None
+
+
+def _shown_name(row: MediaRow, *, is_thumb: bool) -> str:
+    return f"{row.name}.webp" if is_thumb else row.name
+
+
+def _uploaded(row: MediaRow) -> UploadAnswer:
+    facts = UploadAnswer(media_url(row.media_id), row.size, row.content_type, row.name)
+    if row.is_image:
+        facts.thumb_url, facts.width, facts.height = thumb_url(row.media_id), row.width, row.height
+    return facts

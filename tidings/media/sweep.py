@@ -1,0 +1,147 @@
+"""Removes uploads that no message refers to, and objects without a row. Over the ports; `tidings media sweep` runs it.
+
+A message that is sent while the sweep runs never points to a missing object, because a removal has these steps:
+
+1. An upload of more than `keep_ms` without a reference is marked. From then on no gateway accepts a message with it.
+2. A gateway may have checked it just before and still be publishing, so GRACE_MS pass.
+3. A run after that notes the ends of `messages.inbound` and waits until the persister has confirmed everything below
+   them. Each command that could refer to the upload has become a reference by then, or never will.
+4. Only an upload that still has no reference is deleted: its objects, then its row.
+
+Each step may be repeated, so a sweep may be killed anywhere, and several may run at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tidings import ids
+from tidings.broker.base import Admin, Reader, TopicPartition
+from tidings.clock import Clock
+from tidings.media.base import MediaStore, StoredObject
+from tidings.store.base import Store
+from tidings.store.rows import MediaRow
+from tidings.topics import MESSAGES_INBOUND, PERSISTER
+
+KEEP_MS = 24 * 3_600_000
+# From a gateway's check of an upload to the end of its last try to publish: seconds. An hour allows for a stopped process.
+GRACE_MS = 3_600_000
+# Ids of uploads in one read of the tables.
+_ROWS_AT_ONCE = 500
+_REFS_AT_ONCE = 32
+_DUE_AT_ONCE = 5_000
+_LOOK_S = 1.0
+LogPassed = Callable[[], Awaitable[bool]]
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one run has done. `waiting`: marked uploads that a later run deletes."""
+
+    objects: int = 0
+    marked: int = 0
+    waiting: int = 0
+    deleted: int = 0
+    orphans: int = 0
+
+
+@dataclass(slots=True)
+class _Found:
+    """The objects of some uploads, by media_id."""
+
+    keys: dict[str, list[StoredObject]] = field(default_factory=dict)
+
+    def add(self, found: StoredObject) -> None:
+        _day, _, rest = found.key.partition("/")
+        self.keys.setdefault(rest.partition("/")[0], []).append(found)
+
+
+class Sweep:
+    """One run over the objects of some days."""
+
+    def __init__(
+        self, tables: Store, objects: MediaStore, clock: Clock, log_passed: LogPassed, keep_ms: int = KEEP_MS
+    ) -> None:
+        """`log_passed`: whether the persister has confirmed all commands that are in Kafka when it is called."""
+        self._tables = tables
+        self._objects = objects
+        self._clock = clock
+        self._log_passed = log_passed
+        self._keep_ms = keep_ms
+        self._due: list[MediaRow] = []
+        self.swept = Swept()
+
+    async def run(self, days_back: int) -> Swept:
+        """Look at the uploads of the last days, oldest first. Raises StoreUnavailable or MediaUnavailable; run it again
+        then."""
+        today = ids.day_of(self._clock.wall_ms())
+        for day in range(today - days_back, today + 1):
+            found = _Found()
+            async for stored in self._objects.list(f"{day}/"):
+                found.add(stored)
+                self.swept.objects += 1
+                if len(found.keys) >= _ROWS_AT_ONCE:
+                    await self._look_at(found)
+                    found = _Found()
+            await self._look_at(found)
+        await self._delete_due()
+        return self.swept
+
+    async def _look_at(self, found: _Found) -> None:
+        rows = await self._tables.media(found.keys)
+        for media_id, objects in found.keys.items():
+            await self._delete_orphans(rows.get(media_id), objects)
+        now_ms = self._clock.wall_ms()
+        old = [row for row in rows.values() if row.uploaded_at + self._keep_ms < now_ms]
+        for row in await self._without_refs(old):
+            if not row.removing_at:
+                await self._tables.mark_media(row.media_id, now_ms)
+                self.swept.marked += 1
+            elif row.removing_at + GRACE_MS < now_ms:
+                self._due.append(row)
+            else:
+                self.swept.waiting += 1
+        if len(self._due) >= _DUE_AT_ONCE:
+            await self._delete_due()
+
+    async def _delete_orphans(self, row: MediaRow | None, objects: Collection[StoredObject]) -> None:
+        """Delete objects of tries that never got a row, or whose row names other objects."""
+        named = () if row is None else (row.object_key, row.thumb_key)
+        before_ms = self._clock.wall_ms() - self._keep_ms
+        orphans = [one.key for one in objects if one.key not in named and one.modified_ms < before_ms]
+        if orphans:
+            await self._objects.delete(orphans)
+            self.swept.orphans += len(orphans)
+
+    async def _delete_due(self) -> None:
+        due, self._due = self._due, []
+        if due and not await self._log_passed():
+            self.swept.waiting += len(due)
+            due = []
+        for row in await self._without_refs(due):
+            await self._objects.delete((row.object_key, row.thumb_key))
+            await self._tables.drop_media(row.media_id, row.removing_at)
+            self.swept.deleted += 1
+
+    async def _without_refs(self, rows: Sequence[MediaRow]) -> Sequence[MediaRow]:
+        unsent: list[MediaRow] = []
+        for start in range(0, len(rows), _REFS_AT_ONCE):
+            some = rows[start : start + _REFS_AT_ONCE]
+            refs = await asyncio.gather(*(self._tables.media_refs(row.media_id, 1) for row in some))
+            unsent += [row for row, found in zip(some, refs, strict=True) if not found]
+        return unsent
+
+
+async def persister_has_passed(admin: Admin, reader: Reader, session_partitions: int, within_s: float) -> bool:
+    """Whether the persister confirms, within a time, everything that `messages.inbound` holds now.
+
+    Raises BrokerUnavailable.
+    """
+    partitions = [TopicPartition(MESSAGES_INBOUND, number) for number in range(session_partitions)]
+    ends: Mapping[TopicPartition, int] = await reader.end_offsets(partitions)
+    for _ in range(max(1, round(within_s / _LOOK_S))):
+        committed = await admin.committed(PERSISTER, partitions)
+        if all(one in committed and committed[one].offset >= ends[one] for one in partitions):
+            return True
+        await asyncio.sleep(_LOOK_S)
+    return False
