@@ -89,9 +89,7 @@ class FileBody(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Check that the name is valid and is that of a file."""
-        _check_name(self.name)
-        if "/" in self.name or "\\" in self.name or self.name.strip() in (".", ".."):
-            raise ValueError("name is that of a file, without path separators")
+        check_file_name(self.name)
 
 
 class CustomBody(Struct, frozen=True):
@@ -256,6 +254,13 @@ class TransferRequest(Struct, frozen=True):
 
     user_id: UserId
     client_msg_id: ClientMsgId | UnsetType = UNSET
+
+
+def check_file_name(name: str) -> None:
+    """Check what a schema cannot express: the rule of names, and no path. Raises ValueError."""
+    _check_name(name)
+    if "/" in name or "\\" in name or name.strip() in (".", ".."):
+        raise ValueError("name is that of a file, without path separators")
 
 
 def _check_name(name: str | UnsetType) -> None:
