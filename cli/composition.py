@@ -41,11 +41,10 @@ async def migrate_tables(
 
 
 @contextlib.asynccontextmanager
-async def sweeping(
-    tables: CassandraSettings, log: KafkaSettings, media: MediaStoreSettings
-) -> AsyncIterator[Sweep]:
+async def sweeping(tables: CassandraSettings, log: KafkaSettings, media: MediaStoreSettings) -> AsyncIterator[Sweep]:
     """A sweep of uploads on the real servers while the block runs. Raises Retryable."""
     from tidings.media.obstore_store import ObstoreMediaStore
+
     from tidings.store.cassandra import CassandraStore
     from tidings.store.cassandra_config import CassandraConfig
 

@@ -1,6 +1,8 @@
 """`tidings media upload|download|sweep`: files of messages, and the removal of uploads that no message refers to."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +16,18 @@ from cli.help_text import PLAIN
 from cli.patience import patiently
 from cli.screen_text import say
 from cli.signing_in import Account, asking
-from tidings.media.sweep import Sweep, Swept
+from tidings.media.sweep import Swept
 from tidings.runtime.reading_settings import read_group
 from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
 from tidings_client import Upload
 from tidings_client.media import MediaCalls
+from tidings_client.media import Progress as ByteProgress
 
 WITHIN_S = 600.0
 
-app = typer.Typer(help="Upload and download files, and remove unused uploads.", no_args_is_help=True, rich_markup_mode=PLAIN)
+app = typer.Typer(
+    help="Upload and download files, and remove unused uploads.", no_args_is_help=True, rich_markup_mode=PLAIN
+)
 
 
 @app.command()
@@ -55,9 +60,8 @@ def download(
 
 async def _download(account: Account, media_url: str, path: Path) -> None:
     async with asking(account) as calls:
-        with _bar() as bar:
-            task = bar.add_task("")
-            size = await calls.media.download(media_url, path, lambda done, total: bar.update(task, completed=done, total=total))
+        with _shown() as progress:
+            size = await calls.media.download(media_url, path, progress)
     say(f"{size} bytes")
 
 
@@ -86,16 +90,19 @@ async def _sweep(days: int) -> Swept:
 
 async def upload_shown(calls: MediaCalls, path: Path, content_type: str = "") -> Upload:
     """Upload a file, with a progress bar on a terminal. Raises the SDK's ApiError and Unreachable, and OSError."""
-    with _bar() as bar:
-        task = bar.add_task("", total=path.stat().st_size)
-        return await calls.upload(
-            path, content_type=content_type, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with _shown() as progress:
+        return await calls.upload(path, content_type=content_type, progress=progress)
 
 
-def _bar() -> Progress:
-    """On standard error, so that a pipe holds only the answer. Nothing is shown without a terminal."""
+@contextlib.contextmanager
+def _shown() -> Iterator[ByteProgress]:
+    """A bar on standard error, so that a pipe holds only the answer. Nothing is shown without a terminal."""
     console = Console(stderr=True)
-    return Progress(
-        BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console, transient=True, disable=not console.is_terminal
-    )
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        yield update

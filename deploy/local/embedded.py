@@ -10,6 +10,8 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tidings.media.memory import MemoryMediaStore
+
 from deploy.local.ports import is_free, ports_asked
 from deploy.local.probes import HOST
 from deploy.local.stack import DEFAULT_RUN_DIR
@@ -25,7 +27,6 @@ from services.receipts.settings import ReceiptsSettings
 from tidings import metric_series
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock
-from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.initialise import initialise
 from tidings.runtime.lifecycle import run_service

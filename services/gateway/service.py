@@ -6,6 +6,8 @@ import random
 import socket
 from collections.abc import Callable
 
+from tidings.media.base import MediaStore
+
 from services.gateway.connections.build import SocketRules, build_connections
 from services.gateway.connections.draining import Drain
 from services.gateway.http.server import HttpServer, public_listener
@@ -23,7 +25,6 @@ from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
 from tidings.errors import ConfigurationError, Retryable
 from tidings.logging import logger
-from tidings.media.base import MediaStore
 from tidings.runtime.file_limit import raise_file_limit
 from tidings.runtime.health import Health
 from tidings.runtime.start import check_topics, patiently, started, unless

@@ -15,16 +15,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tidings.media.base import MediaStore, StoredObject
+
 from tidings import ids
 from tidings.broker.base import Admin, Reader, TopicPartition
 from tidings.clock import Clock
-from tidings.media.base import MediaStore, StoredObject
 from tidings.store.base import Store
 from tidings.store.rows import MediaRow
 from tidings.topics import MESSAGES_INBOUND, PERSISTER
 
 KEEP_MS = 24 * 3_600_000
-# From a gateway's check of an upload to the end of its last try to publish: seconds. An hour allows for a stopped process.
+# A gateway publishes within seconds after it has checked an upload, and refuses after a minute. An hour allows for
+# clocks that differ.
 GRACE_MS = 3_600_000
 # Ids of uploads in one read of the tables.
 _ROWS_AT_ONCE = 500

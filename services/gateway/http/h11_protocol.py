@@ -127,7 +127,7 @@ class BoundedProtocol(H11Protocol):
             self._await(None)
 
     def _upload_part(self) -> int:
-        """Which UPLOAD_PART_BYTES of an upload is being read: each has a time limit of its own. 0 for other requests."""
+        """Which UPLOAD_PART_BYTES of an upload is being read, because each has its own time limit; otherwise 0."""
         is_upload = self.scope["path"] == UPLOAD_PATH
         return self._body_bytes // UPLOAD_PART_BYTES if is_upload else 0
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from services.gateway.media.images import Images
+from tidings.media.base import MediaStore
+
+from services.gateway.media.images import ImageExaminer, ImageLimits
 from services.gateway.media.uploads import UploadRules, Uploads
 from tidings.clock import Clock
-from tidings.media.base import MediaStore
 from tidings.store.base import Store
 
 
@@ -33,5 +34,5 @@ class Media:
 
 def build_media(tables: Store, objects: MediaStore, clock: Clock, rules: MediaRules) -> Media:
     """`objects` must be started."""
-    images = Images(rules.images_at_once)
+    images = ImageExaminer(ImageLimits(at_most=rules.images_at_once))
     return Media(Uploads(tables, objects, images, clock, rules.uploads), objects, rules)

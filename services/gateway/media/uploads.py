@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tidings.media.base import MediaStore
+
 from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of
-from services.gateway.media.images import ExaminedImage, Images
+from services.gateway.media.images import ExaminedImage, ImageExaminer
 from tidings import ids, metrics
 from tidings.clock import Clock
 from tidings.errors import MediaUnavailable, Refused
-from tidings.media.base import MediaStore
 from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import MediaRow, MediaUsageRow
 
@@ -53,7 +54,9 @@ class Upload:
 class Uploads:
     """All uploads of one gateway."""
 
-    def __init__(self, tables: Store, objects: MediaStore, images: Images, clock: Clock, rules: UploadRules) -> None:
+    def __init__(
+        self, tables: Store, objects: MediaStore, images: ImageExaminer, clock: Clock, rules: UploadRules
+    ) -> None:
         """`tables` and `objects` are shared by the whole gateway."""
         self._tables = tables
         self._objects = objects

@@ -7,12 +7,11 @@ from typing import Annotated, get_args
 
 from msgspec import Meta
 
-from services.gateway.protocol.limits import MAX_NUMBER
+from services.gateway.protocol.limits import MAX_NUMBER, MAX_SIDE
 from tidings.groups import GROUP_NAME_POINTS, Who
 from tidings.ids import USER_ID_TEXT
 
 MAX_TEXT_POINTS = 8_000
-MAX_SIDE = 16_384
 MAX_FILE_NAME = 255
 MAX_MENTIONS = 50
 MAX_BATCH = 100
@@ -94,7 +93,8 @@ Url = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_URL,
-        description=f"a URL of at most {MAX_URL} printable characters without spaces: of an upload, or on a host in TIDINGS_MEDIA_HOSTS",
+        description=f"a URL of at most {MAX_URL} printable characters without spaces: of an upload, or on a host in "
+        "TIDINGS_MEDIA_HOSTS",
         examples=["https://media.example/a.png"],
     ),
 ]

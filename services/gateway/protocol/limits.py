@@ -14,5 +14,7 @@ PAGE_BYTES = 250 * 1024
 MAX_PAGE = 200
 # Nested JSON.
 MAX_DEPTH = 32
+# The sides of an image in pixels.
+MAX_SIDE = 16_384
 # Every number fits into a double, and so into the int64 of records and tables.
 MAX_NUMBER = 2**53 - 1

@@ -104,13 +104,6 @@ class FileBody(Struct, frozen=True):
             check_file_name(self.name)
 
 
-def check_file_name(name: str) -> None:
-    """Raises ValueError for a name that is not that of a file."""
-    _check_name(name)
-    if "/" in name or "\\" in name or name.strip() in (".", ".."):
-        raise ValueError("name is that of a file, without path separators")
-
-
 class CustomBody(Struct, frozen=True):
     """A body of the kind custom: at most 8 KiB of JSON."""
 
@@ -273,6 +266,13 @@ class TransferRequest(Struct, frozen=True):
 
     user_id: UserId
     client_msg_id: ClientMsgId | UnsetType = UNSET
+
+
+def check_file_name(name: str) -> None:
+    """Check what a schema cannot express: the rule of names, and no path. Raises ValueError."""
+    _check_name(name)
+    if "/" in name or "\\" in name or name.strip() in (".", ".."):
+        raise ValueError("name is that of a file, without path separators")
 
 
 def _check_name(name: str | UnsetType) -> None:

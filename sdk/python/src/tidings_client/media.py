@@ -59,7 +59,7 @@ class MediaCalls:
 
         `upload_id`: an upload that is repeated with the same id and bytes is stored once.
         """
-        size = path.stat().st_size
+        size = _size_of(path)
         headers = {
             "Idempotency-Key": upload_id or self._make_id(),
             "X-File-Name": quote(path.name),
@@ -99,6 +99,10 @@ class MediaCalls:
         finally:
             part.unlink(missing_ok=True)
         return size
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size
 
 
 async def _chunks(path: Path, size: int, progress: Progress | None) -> AsyncIterator[bytes]:

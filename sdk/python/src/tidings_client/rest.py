@@ -182,7 +182,12 @@ class Rest:
             await asyncio.sleep(wait_ms / 1_000)
 
     async def send_bytes(
-        self, answer_type: type[Answer], path: str, body: AsyncIterator[bytes], headers: dict[str, str], timeout_s: float
+        self,
+        answer_type: type[Answer],
+        path: str,
+        body: AsyncIterator[bytes],
+        headers: dict[str, str],
+        timeout_s: float,
     ) -> Answer:
         """POST bytes once. They cannot be sent again, so a token that is refused is renewed for the next try."""
         token = await self._token()
