@@ -43,12 +43,13 @@ async def migrate_tables(
 @contextlib.asynccontextmanager
 async def sweeping(tables: CassandraSettings, log: KafkaSettings, media: MediaStoreSettings) -> AsyncIterator[Sweep]:
     """A sweep of uploads on the real servers while the block runs. Raises Retryable."""
+    from tidings.media.config import MediaStoreConfig
     from tidings.media.obstore_store import ObstoreMediaStore
 
     from tidings.store.cassandra import CassandraStore
     from tidings.store.cassandra_config import CassandraConfig
 
-    store, objects = CassandraStore(CassandraConfig.of(tables)), ObstoreMediaStore(media)
+    store, objects = CassandraStore(CassandraConfig.of(tables)), ObstoreMediaStore(MediaStoreConfig.of(media))
     broker = kafka(log)
     admin, reader = broker.admin(), broker.reader("sweep")
     async with started(store, admin, reader):

@@ -9,6 +9,7 @@ def main() -> None:
     """Entry point."""
     # Called before the imports, which take a second or more: process 1 of a container has no signal handlers.
     end_at_signals(exit_code=0)
+    from tidings.media.config import MediaStoreConfig
     from tidings.media.obstore_store import ObstoreMediaStore
 
     from services.gateway.service import check_settings, serve
@@ -29,7 +30,7 @@ def main() -> None:
     async def serve_with_objects(
         settings: GatewaySettings, broker: Broker, store: Store, health: Health, stopping: asyncio.Event
     ) -> None:
-        objects = ObstoreMediaStore(settings.media_store)
+        objects = ObstoreMediaStore(MediaStoreConfig.of(settings.media_store))
         try:
             await serve(settings, broker, store, health, stopping, objects=objects)
         finally:

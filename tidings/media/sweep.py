@@ -6,7 +6,8 @@ A message that is sent while the sweep runs never points to a missing object, be
 2. A gateway may have checked it just before and still be publishing, so GRACE_MS pass.
 3. A run after that notes the ends of `messages.inbound` and waits until the persister has confirmed everything below
    them. Each command that could refer to the upload has become a reference by then, or never will.
-4. Only an upload that still has no reference is deleted: its objects, then its row.
+4. Only an upload that still has no reference is deleted: its row, then its objects. If the sweep ends in between, a
+   later run removes them as objects without a row.
 
 Each step may be repeated, so a sweep may be killed anywhere, and several may run at once.
 """
@@ -121,8 +122,8 @@ class Sweep:
             self.swept.waiting += len(due)
             due = []
         for row in await self._without_refs(due):
-            await self._objects.delete((row.object_key, row.thumb_key))
             await self._tables.drop_media(row.media_id, row.removing_at)
+            await self._objects.delete((row.object_key, row.thumb_key))
             self.swept.deleted += 1
 
     async def _without_refs(self, rows: Sequence[MediaRow]) -> Sequence[MediaRow]:

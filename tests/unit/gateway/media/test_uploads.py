@@ -1,0 +1,188 @@
+"""Uploads over tables and objects in memory. Images go through their real process."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from PIL import Image
+
+from services.gateway.media.images import ImageExaminer, ImageLimits
+from services.gateway.media.uploads import UPLOADS_PER_USER, Upload, UploadRules, Uploads
+from tidings import ids
+from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
+from tidings.media.memory import MemoryMediaStore
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import MediaRow
+
+NOW_MS = 1_795_435_200_000
+RULES = UploadRules(b"k" * 32, image_bytes=20_000, file_bytes=50_000, user_bytes_per_day=120_000)
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+
+@dataclass
+class World:
+    """One gateway's uploads, and what is behind them."""
+
+    tables: MemoryStore = field(default_factory=MemoryStore)
+    objects: MemoryMediaStore = field(default_factory=MemoryMediaStore)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def gateway(self) -> Uploads:
+        return Uploads(self.tables, self.objects, ImageExaminer(ImageLimits()), self.clock, RULES)
+
+    async def take(self, content: bytes, key: str = "", user_id: str = "alice", declared: str = "") -> MediaRow:
+        return await self.gateway().take(Upload(user_id, key, declared or None, "a.bin"), chunks(content))
+
+
+async def chunks(content: bytes, size: int = 700) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+def png(width: int = 640, height: int = 480) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (width, height), (9, 99, 199)).save(target, "PNG")
+    return target.getvalue()
+
+
+async def refusal(call: Callable[[], object]) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await call()  # type: ignore[misc]
+    return caught.value
+
+
+async def test_file_is_stored_as_it_was_sent() -> None:
+    world = World()
+    content = bytes(range(256)) * 40
+    row = await world.take(content, declared="text/plain")
+    assert (row.owner_id, row.content_type, row.size, row.is_image) == ("alice", "text/plain", len(content), False)
+    assert world.objects.objects == {row.object_key: content}
+    assert await world.tables.media([row.media_id]) == {row.media_id: row}
+    assert await world.tables.media_usage("alice", ids.day_of(NOW_MS)) == len(content)
+
+
+async def test_image_has_sides_and_a_thumbnail() -> None:
+    world = World()
+    row = await world.take(png())
+    thumb = Image.open(io.BytesIO(world.objects.objects[row.thumb_key]))
+    assert (row.width, row.height, row.content_type) == (640, 480, "image/png")
+    assert (thumb.size, thumb.format, row.thumb_size) == ((320, 240), "WEBP", len(world.objects.objects[row.thumb_key]))
+
+
+@pytest.mark.parametrize("content", [b"one" * 500, png()])
+async def test_repeat_of_a_key_with_equal_bytes_is_one_upload(content: bytes) -> None:
+    world = World()
+    first = await world.take(content, "key")
+    again = await world.take(content, "key")
+    assert again == first
+    assert len(world.objects.objects) == (2 if first.is_image else 1)
+    assert (await world.take(content, "key", user_id="bob")).media_id != first.media_id
+    assert (await world.take(content)).media_id != first.media_id
+
+
+async def test_repeat_of_a_key_with_other_bytes_is_a_conflict() -> None:
+    world = World()
+    await world.take(b"one", "key")
+    assert (await refusal(lambda: world.take(b"two", "key"))).code == "conflict"
+
+
+async def test_tries_of_one_key_at_once_leave_one_upload() -> None:
+    world = World()
+    gateways = [world.gateway() for _ in range(5)]
+    tries = (one.take(Upload("alice", "key", None, "a"), chunks(b"x" * 5_000)) for one in gateways)
+    rows = await asyncio.gather(*tries)
+    assert len(set(rows)) == 1
+    assert list(world.objects.objects) == [rows[0].object_key]
+
+
+async def test_repeat_of_a_removed_upload_is_a_conflict() -> None:
+    world = World()
+    row = await world.take(b"one", "key")
+    await world.tables.mark_media(row.media_id, NOW_MS)
+    assert (await refusal(lambda: world.take(b"one", "key"))).code == "conflict"
+
+
+@pytest.mark.bad_input("B1")
+@pytest.mark.parametrize(
+    ("content", "declared", "code"),
+    [
+        (b"", "", "invalid_body"),
+        (b"x" * (RULES.file_bytes + 1), "", "too_large"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * RULES.image_bytes, "", "too_large"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", "invalid_body"),
+        (b"<html><script>", "image/png", "invalid_body"),
+        (png()[:-40], "", "invalid_body"),
+        (b"\x89PNG\r\n\x1a\n", "", "invalid_body"),
+    ],
+)
+async def test_bad_upload_is_refused_and_leaves_nothing(content: bytes, declared: str, code: str) -> None:
+    world = World()
+    assert (await refusal(lambda: world.take(content, declared=declared))).code == code
+    assert not world.objects.objects
+    assert await world.tables.media_usage("alice", ids.day_of(NOW_MS)) == 0
+
+
+async def test_upload_of_exactly_the_limit_is_taken() -> None:
+    assert (await World().take(b"x" * RULES.file_bytes)).size == RULES.file_bytes
+
+
+async def test_upload_that_is_cut_off_leaves_nothing() -> None:
+    async def cut() -> AsyncIterator[bytes]:
+        yield b"x" * 1_000
+        raise Refused("invalid_frame", "the body ended")
+
+    world = World()
+    assert (await refusal(lambda: world.gateway().take(Upload("alice", "", None, "a"), cut()))).code == "invalid_frame"
+    assert not world.objects.objects
+
+
+async def test_quota_counts_a_day_and_each_user_alone() -> None:
+    world = World()
+    for _ in range(3):
+        await world.take(b"x" * 40_000)
+    refused = await refusal(lambda: world.take(b"x"))
+    assert refused.code == "rate_limited"
+    assert refused.retry_after_ms == ids.DAY_MS - NOW_MS % ids.DAY_MS
+    await world.take(b"x", user_id="bob")
+    world.clock.now_ms += refused.retry_after_ms
+    await world.take(b"x")
+
+
+async def test_uploads_of_a_user_at_once_are_bounded() -> None:
+    world, ending = World(), asyncio.Event()
+    uploads = world.gateway()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x" * 600
+        await ending.wait()
+
+    running = [
+        asyncio.create_task(uploads.take(Upload("alice", "", None, "a"), slow())) for _ in range(UPLOADS_PER_USER)
+    ]
+    await asyncio.sleep(0.01)
+    assert (await refusal(lambda: uploads.take(Upload("alice", "", None, "a"), slow()))).code == "rate_limited"
+    ending.set()
+    await asyncio.gather(*running)
+    await uploads.take(Upload("alice", "", None, "a"), slow())
+
+
+@pytest.mark.parametrize("away", ["tables", "objects"])
+async def test_upload_without_a_server_stores_no_row(away: str) -> None:
+    world = World()
+    (world.tables if away == "tables" else world.objects).stall()
+    with pytest.raises((StoreUnavailable, MediaUnavailable)):
+        await world.take(b"x" * 10, "key")
+    (world.tables if away == "tables" else world.objects).heal()
+    assert (await world.take(b"x" * 10, "key")).size == 10

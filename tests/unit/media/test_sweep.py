@@ -1,0 +1,166 @@
+"""The sweep of uploads: what it removes, what it never removes, and in which steps."""
+
+import contextlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tidings import ids
+from tidings.errors import MediaUnavailable, StoreUnavailable
+from tidings.media.memory import MemoryMediaStore
+from tidings.media.sweep import GRACE_MS, KEEP_MS, Sweep, Swept
+from tidings.store.base import TaggedRow
+from tidings.store.memory import MemoryStore
+from tidings.store.rows import MediaRefRow, MediaRow
+
+START_MS = 1_795_435_200_000
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+
+class World:
+    """Tables, objects, and a persister that may be behind."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.tables = MemoryStore()
+        self.objects = MemoryMediaStore(self.clock)
+        self.has_passed = True
+        self.before_passing: list[MediaRefRow] = []
+
+    async def upload(self, number: int = 0, *, has_row: bool = True) -> MediaRow:
+        media_id = f"{number:032x}"
+        key = f"{ids.day_of(self.clock.now_ms)}/{media_id}/{random.getrandbits(32):x}"
+        row = MediaRow(media_id, "alice", key, "image/png", "a", 3, b"s" * 32, 6, 4, 2, self.clock.now_ms)
+        await self.objects.put(row.object_key, _once(b"abc"))
+        await self.objects.put(row.thumb_key, _once(b"ab"))
+        return await self.tables.add_media(row) if has_row else row
+
+    async def refer(self, row: MediaRow) -> None:
+        await self.tables.write([TaggedRow(0, MediaRefRow(row.media_id, "d:alice:bob", 1))])
+
+    async def sweep(self) -> Swept:
+        async def passed() -> bool:
+            await self.tables.write([TaggedRow(0, row) for row in self.before_passing])
+            return self.has_passed
+
+        return await Sweep(self.tables, self.objects, self.clock, passed).run(days_back=7)
+
+    def later(self, ms: int) -> None:
+        self.clock.now_ms += ms + 1
+
+    async def is_stored(self, row: MediaRow) -> bool:
+        """Both objects and the row, or nothing of them."""
+        has_row = row.media_id in await self.tables.media([row.media_id])
+        found = {row.object_key in self.objects.objects, row.thumb_key in self.objects.objects, has_row}
+        assert len(found) == 1, found
+        return has_row
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def test_unused_upload_goes_in_two_runs_after_a_day() -> None:
+    world = World()
+    row = await world.upload()
+    world.later(KEEP_MS - 2)
+    assert (await world.sweep()).marked == 0
+    world.later(1)
+    assert (await world.sweep()).marked == 1
+    world.later(GRACE_MS - 2)
+    assert (await world.sweep()).waiting == 1
+    assert await world.is_stored(row)
+    world.later(1)
+    assert (await world.sweep()).deleted == 1
+    assert not await world.is_stored(row)
+    assert await world.sweep() == Swept()
+
+
+async def test_upload_of_a_message_is_never_removed() -> None:
+    world = World()
+    row = await world.upload()
+    await world.refer(row)
+    for _ in range(5):
+        world.later(KEEP_MS)
+        await world.sweep()
+    assert await world.is_stored(row)
+
+
+async def test_message_on_its_way_at_the_mark_keeps_its_upload() -> None:
+    world = World()
+    row = await world.upload()
+    world.later(KEEP_MS)
+    await world.sweep()
+    world.later(GRACE_MS)
+    world.has_passed = False
+    assert (await world.sweep()).waiting == 1
+    # The persister catches up with the command that was checked before the mark.
+    world.before_passing = [MediaRefRow(row.media_id, "d:alice:bob", 1)]
+    world.has_passed = True
+    assert (await world.sweep()).deleted == 0
+    assert await world.is_stored(row)
+
+
+async def test_objects_without_a_row_go_after_a_day() -> None:
+    world = World()
+    await world.upload(1, has_row=False)
+    kept = await world.upload(2)
+    await world.refer(kept)
+    assert (await world.sweep()).orphans == 0
+    world.later(KEEP_MS)
+    assert (await world.sweep()).orphans == 2
+    assert await world.is_stored(kept)
+
+
+async def test_objects_of_a_slower_try_go_and_the_row_stays() -> None:
+    world = World()
+    kept = await world.upload()
+    await world.refer(kept)
+    await world.upload(has_row=False)
+    world.later(KEEP_MS)
+    assert (await world.sweep()).orphans == 2
+    assert await world.is_stored(kept)
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_sweep_that_fails_anywhere_removes_whole_uploads(seed: int) -> None:
+    chance, world = random.Random(seed), World()
+    rows = [await world.upload(number) for number in range(6)]
+    for row in rows[:3]:
+        await world.refer(row)
+    world.later(KEEP_MS)
+    for _ in range(30):
+        failing = chance.choice((world.tables, world.objects))
+        methods = ("media", "media_refs", "mark_media", "drop_media", "delete")
+        _fail_once(failing, chance.choice([name for name in methods if hasattr(failing, name)]), chance.randrange(4))
+        with contextlib.suppress(StoreUnavailable, MediaUnavailable):
+            await world.sweep()
+        world.later(GRACE_MS)
+    assert [await world.is_stored(row) for row in rows] == [True] * 3 + [False] * 3
+
+
+def _fail_once(part: object, method: str, calls: int) -> None:
+    """The method fails once, after so many calls, before or after it took effect."""
+    real, left = getattr(part, method), [calls]
+
+    async def failing(*args: object) -> object:
+        left[0] -= 1
+        if left[0] == -1:
+            setattr(part, method, real)
+            if calls % 2:
+                await real(*args)
+            raise StoreUnavailable(method)
+        return await real(*args)
+
+    setattr(part, method, failing)
