@@ -3,7 +3,9 @@
 TidingsError
 ├── Retryable                 the same round again, with backoff (law 9)
 │   ├── BrokerUnavailable     the log did not confirm; the outcome is unknown
-│   └── StoreUnavailable      the tables did not confirm; the outcome is unknown
+│   ├── StoreUnavailable      the tables did not confirm; the outcome is unknown
+│   └── MediaUnavailable      the object store did not confirm; the outcome is unknown
+├── MediaMissing              there is no such object, or it ends before the wanted bytes
 ├── Backpressure              a bound is full: the source waits
 ├── PoisonRecord              a record before the ack cannot be decoded: to dead-letters
 ├── PartitionStopped          this partition is stopped until an operator acts
@@ -32,6 +34,14 @@ class BrokerUnavailable(Retryable):
 
 class StoreUnavailable(Retryable):
     """The tables did not confirm in time, or with an error."""
+
+
+class MediaUnavailable(Retryable):
+    """The object store did not answer in time, or with an error, or with fewer bytes than it promised."""
+
+
+class MediaMissing(TidingsError):
+    """The object store answered that there is no such object, or it ends before the wanted bytes."""
 
 
 class Backpressure(TidingsError):

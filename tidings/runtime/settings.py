@@ -8,13 +8,16 @@ import ipaddress
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tidings.topics import TopicSizes
 
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
 _HOST = re.compile(r"[^\s:/\[\]]+")
+_ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_FOLDER = re.compile(r"file:(///?(?=[^/])|(?!//))[^\x00-\x1f]+")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.:=-]+)*/?", re.ASCII)
 
 
 def _brokers(text: str) -> str:
@@ -38,6 +41,12 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _store_url(text: str) -> str:
+    if not (_FOLDER.fullmatch(text) or _BUCKET.fullmatch(text)):
+        raise ValueError("neither file:<folder> nor s3://<bucket>/<prefix>")
+    return text
 
 
 class KafkaSettings(BaseSettings):
@@ -77,6 +86,37 @@ class CassandraSettings(BaseSettings):
     request_timeout_s: float = Field(3.0, gt=0, le=600, description="after this a request is unknown")
     username: str = Field("", description="empty: no authentication")
     password: str = Field("", repr=False, description="never printed")
+
+
+class MediaStoreSettings(BaseSettings):
+    """Where media and archived messages are kept. TIDINGS_MEDIA_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_MEDIA_", frozen=True)
+
+    store_url: Annotated[str, AfterValidator(_store_url)] = Field(
+        "file:.run/media", description="`file:` and a folder that all processes share, or `s3://bucket/prefix`"
+    )
+    s3_allow_http: bool = Field(False, description="allow an endpoint without TLS, for tests and private networks")
+    s3_endpoint: str = Field("", description="URL of an S3-compatible server; empty: that of AWS in the region")
+    s3_region: str = Field("", pattern="^[a-z0-9-]{0,40}$", description="empty: `AWS_REGION`, or us-east-1")
+    s3_access_key_id: str = Field("", description="empty: workload identity, or what else the `AWS_*` variables say")
+    s3_access_key_id_file: str = Field("", description="file with the access key id")
+    s3_secret_access_key: str = Field("", repr=False, description="belongs to the access key id; never printed")
+    s3_secret_access_key_file: str = Field("", description="file with the secret access key")
+    connect_timeout_s: float = Field(2.0, gt=0, le=60, description="to reach the object store")
+    request_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="without an answer to a request, and without progress of a body"
+    )
+    retries: int = Field(3, ge=0, le=10, description="of a request, none after `request_timeout_s`; then unavailable")
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _check_endpoint(cls, text: str, info: ValidationInfo) -> str:
+        if text and not _ENDPOINT.fullmatch(text):
+            raise ValueError("not a URL of a server, as https://s3.example.com")
+        if text.startswith("http:") and not info.data.get("s3_allow_http"):
+            raise ValueError("has no TLS; use https, or set TIDINGS_MEDIA_S3_ALLOW_HTTP=true")
+        return text
 
 
 class LimitSettings(BaseSettings):

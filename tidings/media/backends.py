@@ -1,0 +1,142 @@
+"""What a local folder and S3 do in different ways below obstore: missing objects, deletes and signed URLs."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ClientConfig, LocalStore, ObjectStore, RetryConfig, S3Config, S3Store
+
+from tidings.errors import ConfigurationError
+from tidings.media import s3_signing
+from tidings.media.config import MediaStoreConfig
+
+_NO_SUCH_KEY = "<Code>NoSuchKey</Code>"
+_FIRST_BACKOFF = timedelta(milliseconds=100)
+_LONGEST_BACKOFF = timedelta(seconds=2)
+# obstore's limit for a whole request with its body. A slow reader of a download must not reach it.
+_WHOLE_REQUEST = timedelta(hours=1)
+
+
+class Backend(Protocol):
+    """A store of obstore, and what differs. The methods raise obstore's errors."""
+
+    @property
+    def store(self) -> ObjectStore: ...
+
+    async def is_there(self) -> bool:
+        """False if the store as a whole is known to be gone."""
+        ...
+
+    async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
+        """Whether `error` is about the object, and not about the store as a whole."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None: ...
+
+    async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None: ...
+
+
+def backend_of(config: MediaStoreConfig) -> Backend:
+    """The store of the configuration. Raises ConfigurationError; no server is asked."""
+    try:
+        return _S3(config) if config.bucket else _Folder(Path(config.folder))
+    except (BaseError, OSError, ValueError) as error:
+        place = config.bucket or config.folder
+        raise ConfigurationError(f"TIDINGS_MEDIA_STORE_URL: {place!r} cannot be used: {error}") from error
+
+
+class _Folder:
+    """Objects are files. obstore writes a file beside, named `<key>#1`, and renames it when it is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self.store = LocalStore(self._folder, mkdir=True)
+
+    async def is_there(self) -> bool:
+        return await asyncio.to_thread(self._folder.is_dir)
+
+    async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
+        return await self.is_there()
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                await obstore.delete_async(self.store, key)
+            except FileNotFoundError as error:
+                if not await self.is_missing(key, error):
+                    raise
+
+    async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None:
+        return None
+
+
+class _S3:
+    """Objects of a bucket, below a prefix."""
+
+    def __init__(self, config: MediaStoreConfig) -> None:
+        self._secret_access_key = config.secret_access_key or os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+        self._signing_store = self.store = S3Store(
+            config.bucket,
+            prefix=config.prefix or None,
+            config=_s3_config(config),
+            client_options=_client_options(config),
+            retry_config=_retry_config(config),
+        )
+
+    async def is_there(self) -> bool:
+        return True  # a listing of a missing bucket raises
+
+    async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
+        """S3 answers 404 for a missing bucket too, and only the answer to GET has a body that says which it is."""
+        if _NO_SUCH_KEY in str(error):
+            return True
+        try:
+            await obstore.get_async(self.store, key)
+        except FileNotFoundError as second:
+            return _NO_SUCH_KEY in str(second)
+        return False
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await obstore.delete_async(self.store, keys)
+
+    async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None:
+        if not self._secret_access_key:
+            return None
+        url = await obstore.sign_async(self._signing_store, "GET", key, timedelta(seconds=expires_s))
+        return s3_signing.with_headers(url, self._secret_access_key, content_disposition, content_type)
+
+
+def _s3_config(config: MediaStoreConfig) -> S3Config:
+    """What is left out, obstore takes from the `AWS_*` variables."""
+    chosen: S3Config = {"skip_signature": False}
+    if config.endpoint:
+        # AWS_ENDPOINT_URL_S3 in the environment would go before `endpoint`.
+        chosen |= {"endpoint": config.endpoint, "aws_endpoint_url_s3": config.endpoint}
+    if config.region:
+        chosen["region"] = config.region
+    if config.access_key_id:
+        chosen |= {"access_key_id": config.access_key_id, "secret_access_key": config.secret_access_key}
+    return chosen
+
+
+def _client_options(config: MediaStoreConfig) -> ClientConfig:
+    return {
+        "allow_http": config.allow_http,
+        "connect_timeout": timedelta(seconds=config.connect_timeout_s),
+        "read_timeout": timedelta(seconds=config.request_timeout_s),
+        "timeout": _WHOLE_REQUEST,
+    }
+
+
+def _retry_config(config: MediaStoreConfig) -> RetryConfig:
+    """No retry begins after the time-out of one request, so a call ends within two of them."""
+    return {
+        "max_retries": config.retries,
+        "retry_timeout": timedelta(seconds=config.request_timeout_s),
+        "backoff": {"init_backoff": _FIRST_BACKOFF, "max_backoff": _LONGEST_BACKOFF, "base": 2},
+    }
