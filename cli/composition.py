@@ -45,7 +45,6 @@ async def sweeping(tables: CassandraSettings, log: KafkaSettings, media: MediaSt
     """A sweep of uploads on the real servers while the block runs. Raises Retryable."""
     from tidings.media.config import MediaStoreConfig
     from tidings.media.obstore_store import ObstoreMediaStore
-
     from tidings.store.cassandra import CassandraStore
     from tidings.store.cassandra_config import CassandraConfig
 

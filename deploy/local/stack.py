@@ -84,6 +84,11 @@ class Stack:
     def token_key_file(self) -> Path:
         return self.run_dir / "dev-token.key"
 
+    @property
+    def media_dir(self) -> Path:
+        """The objects of uploads."""
+        return self.run_dir / "media"
+
     def names(self) -> list[str]:
         """The names of all processes of this stack, servers first."""
         return [*SERVERS, *self.counts.names()]
@@ -253,6 +258,7 @@ class Stack:
             "TIDINGS_CASSANDRA_PORT": str(self.ports.cassandra),
             "TIDINGS_DEVELOPMENT": "true",
             "TIDINGS_TOKEN_DEV_KEY_FILE": str(self.token_key_file),
+            "TIDINGS_MEDIA_STORE_URL": f"file:{self.media_dir}",
         }
 
     def _command(self, name: str) -> list[str]:

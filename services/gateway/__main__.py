@@ -9,14 +9,13 @@ def main() -> None:
     """Entry point."""
     # Called before the imports, which take a second or more: process 1 of a container has no signal handlers.
     end_at_signals(exit_code=0)
-    from tidings.media.config import MediaStoreConfig
-    from tidings.media.obstore_store import ObstoreMediaStore
-
     from services.gateway.service import check_settings, serve
     from services.gateway.settings import GatewaySettings
     from tidings.broker.base import Broker
     from tidings.broker.kafka import KafkaBroker
     from tidings.broker.kafka_config import KafkaConfig
+    from tidings.media.config import MediaStoreConfig
+    from tidings.media.obstore_store import ObstoreMediaStore
     from tidings.runtime.health import Health
     from tidings.runtime.main import Adapters, run
     from tidings.store.base import Store

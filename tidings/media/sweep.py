@@ -16,11 +16,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tidings.media.base import MediaStore, StoredObject
-
 from tidings import ids
 from tidings.broker.base import Admin, Reader, TopicPartition
 from tidings.clock import Clock
+from tidings.media.base import MediaStore, StoredObject
 from tidings.store.base import Store
 from tidings.store.rows import MediaRow
 from tidings.topics import MESSAGES_INBOUND, PERSISTER

@@ -13,13 +13,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tidings.media.base import MediaStore
-
 from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of
 from services.gateway.media.images import ExaminedImage, ImageExaminer
 from tidings import ids, metrics
 from tidings.clock import Clock
 from tidings.errors import MediaUnavailable, Refused
+from tidings.media.base import MediaStore
 from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import MediaRow, MediaUsageRow
 
