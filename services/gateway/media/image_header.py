@@ -88,12 +88,12 @@ def _png(source: BinaryIO) -> tuple[int, int, int]:
         if (part.kind == b"IHDR") != (number == 0):
             raise broken("IHDR is not its first and only header")
         if part.kind == b"IHDR":
-            width, height = _numbers(_payload(source, part, 8), 4)
+            width, height = _numbers(_payload(source, part, 17)[:8], 4)  # and 4 of the checksum
             size = _checked(width, height)
         elif part.kind == b"fcTL":
             frames += 1
             _check_frames(frames)
-            width, height, left, top = _numbers(_payload(source, part, 20)[4:], 4)
+            width, height, left, top = _numbers(_payload(source, part, 30)[4:20], 4)
             _check_inside((left, top, width, height), size)
         has_pixels |= part.kind == b"IDAT"
     if not has_pixels:
