@@ -20,7 +20,7 @@ import sys
 import warnings
 from typing import BinaryIO
 
-from PIL import Image, WebPImagePlugin
+from PIL import Image, TiffImagePlugin, WebPImagePlugin
 
 from services.gateway.media import metadata
 from services.gateway.media.image_header import MAX_PIXELS, ImageHeader, read_header
@@ -49,8 +49,11 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 
 def main(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_seconds: int, target_fd: int) -> None:
     """Examine the image on standard input."""
-    # Imports its other formats now, because it could not open their files later.
+    # Pillow imports formats when it first needs them, among them TIFF for the EXIF of a JPEG. Here it could not open
+    # their files any more.
     Image.preinit()
+    assert WebPImagePlugin.SUPPORTED
+    assert TiffImagePlugin.II == b"II"
     _be_limited(memory_bytes, cpu_seconds, file_bytes, wall_seconds, target_fd)
     answer = sys.stdout.buffer
     answer.write(READY)
@@ -128,5 +131,4 @@ def _shrunk(image: Image.Image) -> Image.Image:
 
 
 if __name__ == "__main__":
-    assert WebPImagePlugin.SUPPORTED
     main(*map(int, sys.argv[1:]))

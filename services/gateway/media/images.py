@@ -37,9 +37,10 @@ _CHILD = "services.gateway.media.image_child"
 class ImageLimits:
     """Limits for each child, and for how many there are."""
 
-    # Measured for 25 megapixels: WebP with alpha needs the most. An interpreter with Pillow is part of it.
-    memory_bytes: int = 768 * _MIB
-    # The slowest valid image of 25 megapixels takes 1.6 s.
+    # Measured for 25 megapixels: a WebP of 67 MB with alpha takes between 448 and 512 MiB, every other format less than
+    # 320. The interpreter with Pillow is part of it. `at_most` times this has to fit into the container.
+    memory_bytes: int = 512 * _MIB
+    # Measured for 25 megapixels: the slowest image takes 2.2 s.
     cpu_seconds: int = 10
     wall_seconds: float = 20
     # As many as the gateway's container has cores.
@@ -80,9 +81,9 @@ class ImageExaminer:
     async def examine(self, path: Path) -> ExaminedImage:
         """Check the image in `path`, and replace the file by one without metadata. Takes 0.2 to 2 s.
 
-        Raises Refused: `invalid_body` for an image that is broken, too large, or more than the limits can decode;
-        `unavailable` if all places stay taken, or the machine has no memory, process or disk space. The file is then
-        unchanged. A child never outlives this call, also not if the caller is cancelled.
+        Raises Refused(`invalid_body`) for an image that is broken, too large, or beyond what the limits can decode.
+        Raises Refused(`unavailable`) if all places stay taken, or the machine has no memory, process or disk space.
+        The file is then unchanged. A child never outlives this call, also not if the caller is cancelled.
         """
         stripped = path.with_name(f"{path.name}.stripped")
         async with self._place():
@@ -139,8 +140,8 @@ class ImageExaminer:
             int(limits.wall_seconds) + 2,  # only for a child without a parent
             target.fileno(),
         )
-        try:
-            return await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 *(sys.executable, "-s", "-S", "-P", "-m", _CHILD),
                 *map(str, numbers),
                 stdin=source,
@@ -150,9 +151,23 @@ class ImageExaminer:
                 pass_fds=(target.fileno(),),
                 start_new_session=True,
             )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # uvloop does not end a process whose start is cancelled. So the start ends first, and then the process.
+            starting.add_done_callback(_kill_started)
+            with suppress(OSError):
+                await _end(await asyncio.shield(starting))
+            raise
         except OSError as error:
             log.warning("an image's process does not start", error=str(error))
             raise _unavailable("the machine has no room for the process that decodes images") from error
+
+
+def _kill_started(starting: asyncio.Future[Process]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        _kill(starting.result())
 
 
 def _environment() -> dict[str, str]:
@@ -173,12 +188,16 @@ async def _read(process: Process, output: bytearray) -> None:
             raise _undecodable()
 
 
-async def _end(process: Process) -> None:
-    """Kill the child's group if it runs, and collect it."""
+def _kill(process: Process) -> None:
+    """Kill the child's group if the child is not collected yet. Until then its number is given to no other group."""
     if process.returncode is None:
-        # The group has the child's number, which is not given again before the child is collected.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _end(process: Process) -> None:
+    """Kill the child's group if it runs, and collect it."""
+    _kill(process)
     assert process.stdout is not None
     while await process.stdout.read(64 * 1024):
         pass

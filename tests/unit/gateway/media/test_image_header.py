@@ -12,7 +12,6 @@ from services.gateway.media.image_header import MAX_FRAMES, MAX_PIXELS, MAX_SCAN
 from services.gateway.media.image_parts import MAX_STEPS
 from tests.unit.gateway.media.pictures import (
     FORMATS,
-    MAKERS,
     TYPES,
     animation,
     chunk,
@@ -202,7 +201,7 @@ def test_every_truncation_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_bytes_behind_the_image_change_nothing(kind: str) -> None:
-    data = MAKERS[kind]()
+    data = picture(kind)
     assert header(data + b"PK\x03\x04<script>" + data) == header(data)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,6 @@ from services.gateway.media.image_header import read_header
 from services.gateway.media.metadata import minimal_exif, orientation_of, strip
 from tests.unit.gateway.media.pictures import (
     FORMATS,
-    MAKERS,
     SECRET,
     TYPES,
     animation,
@@ -47,7 +47,7 @@ def frames(data: bytes) -> list[tuple[bytes, object]]:
 
 def laden(kind: str, orientation: int = 1) -> bytes:
     """A picture with all the metadata that the format has."""
-    options: dict[str, object] = {"icc_profile": PROFILE, "exif": exif(orientation), "xmp": XMP}
+    options: dict[str, Any] = {"icc_profile": PROFILE, "exif": exif(orientation), "xmp": XMP}
     if kind == "PNG":
         texts = PngImagePlugin.PngInfo()
         texts.add_text("Comment", SECRET.decode())
@@ -118,7 +118,7 @@ def test_only_an_orientation_stays(kind: str, orientation: int) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_plain_picture_is_unchanged(kind: str) -> None:
-    data = MAKERS[kind]()
+    data = picture(kind)
     assert stripped(data, kind) == (data, 1)
 
 
@@ -147,7 +147,7 @@ def test_strip_of_a_stripped_file_changes_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_truncated_file_is_refused(kind: str) -> None:
-    data = MAKERS[kind]()
+    data = picture(kind)
     for length in range(12, len(data), 7):
         with pytest.raises(Refused):
             stripped(data[:length], kind)
