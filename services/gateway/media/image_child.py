@@ -10,6 +10,7 @@ An image that its walk or decoder cannot take ends this process, and nothing els
 - an alarm, so that it ends also without its parent; and the kernel ends it first if the machine runs out of memory.
 """
 
+import copy
 import errno
 import io
 import json
@@ -32,6 +33,9 @@ THUMB_SIDE = 320
 THUMB_QUALITY = 80
 # Display P3, which phones use, has 548 bytes. A thumbnail does not carry a larger profile.
 MAX_THUMB_PROFILE_BYTES = 4096
+# Pillow imports these when it first needs them, TIFF for the EXIF of a JPEG, and `copy` for a GIF. It could not open
+# their files any more then.
+_IMPORTED_EARLY = (copy, TiffImagePlugin, WebPImagePlugin)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 # What turns a picture of each orientation upright.
@@ -49,11 +53,7 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 
 def main(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_seconds: int, target_fd: int) -> None:
     """Examine the image on standard input."""
-    # Pillow imports formats when it first needs them, among them TIFF for the EXIF of a JPEG. Here it could not open
-    # their files any more.
     Image.preinit()
-    assert WebPImagePlugin.SUPPORTED
-    assert TiffImagePlugin.II == b"II"
     _be_limited(memory_bytes, cpu_seconds, file_bytes, wall_seconds, target_fd)
     answer = sys.stdout.buffer
     answer.write(READY)
