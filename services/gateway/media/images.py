@@ -35,6 +35,8 @@ MAX_ANSWER_BYTES = _MIB
 # What a rewritten file may have more than the original: an EXIF of one tag.
 MORE_BYTES = 4096
 READY = b"ready\n"
+# Killing takes milliseconds, also on a machine that swaps.
+_END_SECONDS = 5
 _CHILD = "services.gateway.media.image_child"
 
 
@@ -95,6 +97,9 @@ class ImageExaminer:
             try:
                 image = await self._examined(path, stripped)
                 os.replace(stripped, path)
+            except OSError as error:
+                log.warning("an image's files cannot be opened", error=str(error))
+                raise _unavailable("the machine has no room to store the image") from error
             finally:
                 stripped.unlink(missing_ok=True)
         return image
@@ -204,9 +209,12 @@ async def _end(process: Process) -> None:
     """Kill the child's group if it runs, and collect it."""
     _kill(process)
     assert process.stdout is not None
-    while await process.stdout.read(64 * 1024):
-        pass
-    await process.wait()
+    # Both end at once, unless a process outside the group has kept the pipe.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            while await process.stdout.read(64 * 1024):
+                pass
+            await process.wait()
 
 
 def _image(output: bytes) -> ExaminedImage:

@@ -265,13 +265,14 @@ async def test_machine_without_room_is_unavailable(monkeypatch: pytest.MonkeyPat
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = len(os.listdir("/proc/self/fd"))
-    # Enough for the two files, too few for the pipes of a process.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 2, most))
-    try:
-        error = await refusal(ImageExaminer(LIMITS).examine(path))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert error.code == "unavailable"
+    # Enough for no file, for one, for both, and for some of the pipes of a process.
+    for free in range(5):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + free, most))
+        try:
+            error = await refusal(ImageExaminer(LIMITS).examine(path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert error.code == "unavailable"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
     assert (await refusal(ImageExaminer(LIMITS).examine(path))).code == "unavailable"
 
