@@ -7,7 +7,8 @@ An image that its walk or decoder cannot take ends this process, and nothing els
 
 - memory, processor time, the size of a file, no core dump, no child of its own;
 - no further file descriptor, so that it opens no file and no socket;
-- an alarm, so that it ends also without its parent; and the kernel ends it first if the machine runs out of memory.
+- an alarm, so that it ends also without its parent; and the kernel ends it first if the machine runs out of memory;
+- a lower priority than the gateway's.
 """
 
 import copy
@@ -29,6 +30,8 @@ from tidings.errors import Refused
 
 TARGET_FD = 3
 READY = b"ready\n"
+# A third of the gateway's share of a busy core, so that connections come first.
+NICENESS = 5
 THUMB_SIDE = 320
 THUMB_QUALITY = 80
 # Display P3, which phones use, has 548 bytes. A thumbnail does not carry a larger profile.
@@ -74,6 +77,7 @@ def main(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_seconds: int
 def _be_limited(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_seconds: int, target_fd: int) -> None:
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
+    os.nice(NICENESS)
     if target_fd != TARGET_FD:
         os.dup2(target_fd, TARGET_FD)
         os.close(target_fd)

@@ -54,7 +54,8 @@ class ImageLimits:
     memory_bytes: int = 512 * _MIB
     # Measured for 25 megapixels: the slowest image takes 2.2 s.
     cpu_seconds: int = 10
-    wall_seconds: float = 20
+    # More than the processor time, because the gateway comes first on a busy machine.
+    wall_seconds: float = 30
     # As many as the gateway's container has cores.
     at_most: int = 2
     # How long an image waits for its turn, before the client has to retry.

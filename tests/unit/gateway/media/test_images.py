@@ -152,7 +152,7 @@ def examined(source, target):
         except (OSError, MemoryError) as error:
             faults.append(name)
     facts = dict(width=1, height=1, size=1, content_type="image/png")
-    about = dict(faults=faults, environment=sorted(os.environ), group=os.getpgid(0) == os.getpid(),
+    about = dict(faults=faults, environment=sorted(os.environ), group=os.getpgid(0) == os.getpid(), nice=os.nice(0),
         cpu=resource.getrlimit(resource.RLIMIT_CPU), core=resource.getrlimit(resource.RLIMIT_CORE),
         files=resource.getrlimit(resource.RLIMIT_NOFILE))
     return facts, repr(about).encode()
@@ -166,6 +166,7 @@ image_child.main(*map(int, sys.argv[1:]))
     assert about["faults"] == ["file", "socket", "size", "memory"]
     assert set(about["environment"]) <= {"PYTHONPATH", "LC_CTYPE"}
     assert about["group"] is True
+    assert about["nice"] == min(os.nice(0) + 5, 19)
     assert (about["cpu"], about["core"], about["files"]) == ((10, 11), (0, 0), (4, 4))
 
 

@@ -172,6 +172,14 @@ def test_gif_loop_keeps_no_more_than_the_count() -> None:
     assert SECRET not in stripped(grown, "GIF")[0]
 
 
+def test_gif_text_takes_its_timing_along() -> None:
+    control, text = b"!\xf9\x04\x08\x63\0\0\0", b"!\x01\x0c" + b"\0" * 12 + b"\x01x\0"
+    image = b"," + b"\0" * 4 + b"\1\0\1\0\0" + b"\x02\x02\x44\x01\0"
+    head = gif_frames(0)[:-1]
+    assert stripped(head + control + text + image + b";", "GIF")[0] == head + image + b";"
+    assert stripped(head + text + control + image + b";", "GIF")[0] == head + control + image + b";"
+
+
 def test_strip_holds_one_piece_in_memory() -> None:
     class Reading(io.BytesIO):
         most = 0
