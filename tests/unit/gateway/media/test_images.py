@@ -195,6 +195,14 @@ async def test_odd_child_is_a_refusal(
     assert children() == set()
 
 
+async def test_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    as_child(monkeypatch, tmp_path, "import time\nwhile True: print('x' * 65536, flush=True); time.sleep(0.01)")
+    begun = asyncio.get_running_loop().time()
+    error = await refusal(ImageExaminer(replace(LIMITS, wall_seconds=20)).examine(stored(tmp_path, b"x")))
+    assert "cannot be decoded" in error.text
+    assert asyncio.get_running_loop().time() - begun < 15
+
+
 async def test_slow_child_is_killed_with_its_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fork = f"import os; os.fork() or open({str(tmp_path / 'grandchild')!r}, 'w').write(str(os.getpid()))\n{HANGS}"
     as_child(monkeypatch, tmp_path, fork)
