@@ -14,8 +14,8 @@ The rule, in its order:
 
 A polyglot, such as a GIF that is also JavaScript or a JPEG that is also a ZIP, is the image of its first bytes. It is
 harmless, because downloads are attachments with `nosniff`, so that a browser runs no image type as a script or page.
-Bytes behind the end of an image are cut by `metadata`, not refused: cameras append previews and clips, so that a
-refusal would refuse real photos. The stored file then ends with its image.
+Bytes behind the end of an image are cut by `metadata`, so that the stored file ends with its image. They are not
+refused, because cameras append previews and clips to real photos.
 """
 
 from tidings.errors import Refused
@@ -69,8 +69,8 @@ _SIGNATURES = (
 _BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}
 _MP4_BRANDS = (b"iso", b"mp4", b"avc", b"M4V", b"dash", b"MSNV", b"f4v", b"3gp")
 _REFUSED = (
-    "the upload is declared as an image, but its bytes are not PNG, JPEG, GIF or WebP; "
-    "send it with Content-Type application/octet-stream to store it as a file"
+    "the upload is called an image, but its bytes are not PNG, JPEG, GIF or WebP; "
+    "to store a file, send Content-Type application/octet-stream"
 )
 
 
