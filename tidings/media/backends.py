@@ -54,7 +54,7 @@ def backend_of(config: MediaStoreConfig) -> Backend:
 
 
 class _Folder:
-    """Objects are files. obstore writes a file beside, named `<key>#1`, and renames it when it is whole."""
+    """Objects are files. obstore writes the file `<key>#1`, and renames it when it is whole."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
