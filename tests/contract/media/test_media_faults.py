@@ -114,7 +114,7 @@ async def test_body_cut_every_time_never_ends_as_whole(
     await direct.put(f"{name}/kept", chunks_of(data))
     proxy.fault = always(fault, "GET")
     received = bytearray()
-    with pytest.raises(MediaUnavailable, match="cut short" if fault is Fault.SHORTENED else ""):
+    with pytest.raises(MediaUnavailable, match="cut short" if fault is Fault.SHORTENED else None):
         await _read_into(received, faulty, f"{name}/kept", size)
     assert len(received) < size
     assert data.startswith(received)
