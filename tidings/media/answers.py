@@ -1,5 +1,6 @@
 """The errors of obstore, as the port raises them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +9,8 @@ from obstore.exceptions import BaseError
 from tidings.errors import MediaMissing, MediaUnavailable
 from tidings.one_line import one_line
 
-_SHOWN_CHARACTERS = 300
+_SHOWN_CHARACTERS = 400
+_PARAMETERS = re.compile(r"\?\S*")
 # S3's and the local folder's answer to a range that begins at or after the end of the object.
 _OUTSIDE = ("416 Range Not Satisfiable", "Requested range was invalid")
 
@@ -23,8 +25,9 @@ def answering(what: str) -> Iterator[None]:
 
 
 def unavailable(what: str, error: Exception) -> MediaUnavailable:
-    """The first line of obstore's text. The others repeat it as a structure."""
-    reason = one_line(str(error).partition("\n\nDebug source")[0]).strip()[:_SHOWN_CHARACTERS]
+    """The first part of obstore's text, without the parameters of URLs. The second repeats it as a structure."""
+    text = str(error).partition("\n\nDebug source")[0]
+    reason = one_line(_PARAMETERS.sub("", text)).strip()[:_SHOWN_CHARACTERS]
     return MediaUnavailable(f"the object store did not answer as it should ({what}): {reason}")
 
 

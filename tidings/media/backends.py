@@ -5,15 +5,18 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ClientConfig, LocalStore, ObjectStore, RetryConfig, S3Config, S3Store
+from obstore.store import LocalStore, ObjectStore, S3Store
 
 from tidings.errors import ConfigurationError
 from tidings.media import s3_signing
 from tidings.media.config import MediaStoreConfig
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config  # only in obstore's stubs
 
 _NO_SUCH_KEY = "<Code>NoSuchKey</Code>"
 _FIRST_BACKOFF = timedelta(milliseconds=100)
@@ -51,7 +54,7 @@ def backend_of(config: MediaStoreConfig) -> Backend:
 
 
 class _Folder:
-    """Objects are files. obstore writes a file beside, named `<key>#1`, and renames it when it is whole."""
+    """Objects are files. obstore writes the file `<key>#1`, and renames it when it is whole."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -111,7 +114,7 @@ class _S3:
         return s3_signing.with_headers(url, self._secret_access_key, content_disposition, content_type)
 
 
-def _s3_config(config: MediaStoreConfig) -> S3Config:
+def _s3_config(config: MediaStoreConfig) -> "S3Config":
     """What is left out, obstore takes from the `AWS_*` variables."""
     chosen: S3Config = {"skip_signature": False}
     if config.endpoint:
@@ -124,7 +127,7 @@ def _s3_config(config: MediaStoreConfig) -> S3Config:
     return chosen
 
 
-def _client_options(config: MediaStoreConfig) -> ClientConfig:
+def _client_options(config: MediaStoreConfig) -> "ClientConfig":
     return {
         "allow_http": config.allow_http,
         "connect_timeout": timedelta(seconds=config.connect_timeout_s),
@@ -133,7 +136,7 @@ def _client_options(config: MediaStoreConfig) -> ClientConfig:
     }
 
 
-def _retry_config(config: MediaStoreConfig) -> RetryConfig:
+def _retry_config(config: MediaStoreConfig) -> "RetryConfig":
     """No retry begins after the time-out of one request, so a call ends within two of them."""
     return {
         "max_retries": config.retries,

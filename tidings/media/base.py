@@ -32,8 +32,8 @@ class MediaStore(Protocol):
 
         Nothing is visible under the key before all chunks have come. If `chunks` raises, or the task is cancelled
         before the last chunk, nothing is left behind, and the error passes through. A call that is cancelled later, or
-        raises MediaUnavailable, leaves the whole object or none. Parts stay hidden in S3 only if S3 cannot be reached
-        to remove them, or the process is killed; a lifecycle rule of the bucket removes those.
+        raises MediaUnavailable, leaves the whole object or none. If the process is killed, or S3 cannot be reached,
+        hidden parts stay in S3. A lifecycle rule of the bucket removes those.
         """
         ...
 

@@ -8,7 +8,7 @@ from tidings.errors import ConfigurationError
 from tidings.runtime.settings import MediaStoreSettings
 
 _PREFIX = "TIDINGS_MEDIA_"
-# obstore reads these itself, also beside keys that are given to it, and would send the token with the wrong key.
+# obstore reads these itself, also if keys are given to it, and would send the token with the wrong key.
 _TOKENS = ("AWS_SESSION_TOKEN", "AWS_TOKEN")
 
 

@@ -15,7 +15,7 @@ from tidings.media.config import MediaStoreConfig
 from tidings.media.uploads import Uploads
 
 if TYPE_CHECKING:
-    from obstore import GetResult  # only in obstore's stubs
+    from obstore import GetOptions, GetResult  # only in obstore's stubs
 
 # One request each, with retries of its own, so a slow reader neither holds one answer for minutes nor wears out the
 # retries. A request costs about 30 ms of waiting, against 80 ms for the bytes at 50 MiB/s.
@@ -67,9 +67,12 @@ class ObstoreMediaStore:
         return size if length is None else start
 
     async def _block(self, key: str, start: int, stop: int, e_tag: str | None) -> "GetResult":
+        options: GetOptions = {"range": (start, stop)}
+        if e_tag is not None:
+            options["if_match"] = e_tag
         with answering(f"reading {key}"):
             try:
-                return await obstore.get_async(self._store, key, options={"range": (start, stop), "if_match": e_tag})
+                return await obstore.get_async(self._store, key, options=options)
             except FileNotFoundError as error:
                 if await self._backend.is_missing(key, error):
                     raise missing(key, stop) from error

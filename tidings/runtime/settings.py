@@ -16,7 +16,7 @@ from tidings.topics import TopicSizes
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
 _HOST = re.compile(r"[^\s:/\[\]]+")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
-_FOLDER = re.compile(r"file:(///?(?=[^/])|(?!//))[^\x00-\x1f]+")
+_FOLDER = re.compile(r"file:(//(?=/[^/])|(?!//))[^\x00-\x1f]+")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.:=-]+)*/?", re.ASCII)
 
 
