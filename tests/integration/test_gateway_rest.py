@@ -10,6 +10,8 @@ import jwt
 import pytest
 
 from services.gateway.settings import GatewaySettings, GroupIdSettings
+from tests.faults.broker import FaultyBroker
+from tests.faults.store import FaultyStore
 from tests.integration.gateway_running import (
     fill_inbox,
     fill_session,
@@ -17,7 +19,6 @@ from tests.integration.gateway_running import (
     running,
     settings,
 )
-from tidings.broker.memory import MemoryBroker, MemoryLimits
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import DeliveredRow, ReadRow, Row, SegmentRow, SentRow, UserSessionRow
@@ -89,7 +90,7 @@ async def test_without_an_answer_the_outcome_is_timeout(tmp_path: Path, monkeypa
 
 
 async def test_an_unreachable_log_is_unavailable(tmp_path: Path) -> None:
-    broker = MemoryBroker(limits=MemoryLimits(timeout_s=0.2))
+    broker = FaultyBroker(timeout_s=0.2)
     async with running(settings(tmp_path), broker) as gateway, gateway.rest("alice") as rest:
         broker.stall()
         assert is_problem(await rest.post("/v1/messages", json=message()), 503, "unavailable")
@@ -376,7 +377,7 @@ async def test_blocks_are_kept_listed_and_taken_back(tmp_path: Path) -> None:
 
 
 async def test_with_the_tables_away_reads_are_unavailable(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     store.stall()
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
         for path in ("/v1/inbox", "/v1/sessions", "/v1/sessions/d:alice:bob/messages", "/v1/blocks"):

@@ -10,10 +10,12 @@ from websockets.typing import Origin, Subprotocol
 
 from services.gateway.push.reader import Superseded, positions_of, take_push_partition
 from services.gateway.submit.publisher import announce_gateway
+from tests.faults.broker import FaultyBroker
+from tests.faults.store import FaultyStore
 from tests.integration.gateway_running import SUBPROTOCOL, fill_inbox, running, settings, stored_key
 from tidings import topics
 from tidings.broker.base import NewRecord, TopicPartition
-from tidings.broker.memory import MemoryBroker, MemoryLimits, MemoryProducer, MemoryReader
+from tidings.broker.memory import MemoryBroker, MemoryProducer, MemoryReader
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import BlockList
@@ -242,8 +244,8 @@ async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: P
         }
 
 
-async def test_with_the_tables_away_a_sync_fails_retryably_and_heartbeats_go_on(tmp_path: Path) -> None:
-    store = MemoryStore()
+async def test_sync_without_tables_fails_but_heartbeats_continue(tmp_path: Path) -> None:
+    store = FaultyStore()
     store.stall()
     chosen = settings(tmp_path, heartbeat_s=1)
     async with running(chosen, store=store) as gateway, gateway.signed_in("alice") as socket:
@@ -253,8 +255,8 @@ async def test_with_the_tables_away_a_sync_fails_retryably_and_heartbeats_go_on(
         assert await socket.next() == {"type": "heartbeat", "inbox_seq": 0, "heads": []}
 
 
-async def test_a_send_that_the_log_does_not_confirm_is_unavailable_and_retryable(tmp_path: Path) -> None:
-    broker = MemoryBroker(limits=MemoryLimits(timeout_s=0.3))
+async def test_unconfirmed_send_is_unavailable_and_retryable(tmp_path: Path) -> None:
+    broker = FaultyBroker(timeout_s=0.3)
     async with running(settings(tmp_path), broker) as gateway, gateway.signed_in("alice") as socket:
         broker.stall()
         await socket.send(text("m1"))
@@ -299,7 +301,7 @@ class WatchedBroker(MemoryBroker):
 
 class WatchedProducer(MemoryProducer):
     def __init__(self, broker: WatchedBroker) -> None:
-        super().__init__(broker)
+        super().__init__(broker.log)
         self._calls = broker.calls
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:

@@ -1,7 +1,7 @@
 """Kafka and Cassandra as one process reaches them: over a network with delays, and not at all once it is dead.
 
-The servers themselves are the memory adapters with their faults. Everything that a process writes is seen here, by
-parts that the product does not know: `Witness` (no row is ever rewritten) and `Confirmed` (what may be acked).
+The servers themselves are the memory adapters with faults (tests/faults). Everything that a process writes is seen
+here, by parts that the product does not know: `Witness` (no row is ever rewritten) and `Confirmed` (what may be acked).
 """
 
 import asyncio
@@ -11,17 +11,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextvars import Context
 from typing import Any, TypeVar, cast
 
+from tests.faults.broker import FaultyBroker, FaultyProducer, FaultyReader
+from tests.faults.drawn import LogFaults, LogRates, StoreFaults, StoreRates
+from tests.faults.log import FaultyConsumer
+from tests.faults.store import FaultyStore
 from tests.simulation.virtual_time import Process, VirtualClock
 from tests.unit.hazards.owners import Witness
 from tidings.broker.base import Broker, Committed, NewRecord, Record, TopicPartition
-from tidings.broker.memory import MemoryBroker, MemoryProducer, MemoryReader
-from tidings.broker.memory_faults import FaultRates as LogRates
-from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_group import MemoryGroupConsumer
 from tidings.store.base import Store, TaggedRow
-from tidings.store.memory import MemoryStore
-from tidings.store.memory_faults import FaultRates as StoreRates
-from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_tables import Slot
 from tidings.store.rows import GroupRow, InboxRow, KeyRow, MemberRow, MessageRow
 from tidings.topics import Group, TopicSizes
@@ -47,12 +44,12 @@ class Servers:
         self.trouble = self.chance.choice((0.0, 0.02, 0.08))
         self.clock = VirtualClock()
         self.log_faults, self.store_faults = LogFaults(seed), StoreFaults(seed)
-        self.broker = MemoryBroker(self.clock, self.log_faults)
-        self.store = MemoryStore(self.clock, self.store_faults)
+        self.broker = FaultyBroker(self.clock, self.log_faults)
+        self.store = FaultyStore(self.clock, self.store_faults)
         self.read_faults = StoreFaults(seed + 1)
         self.read_store = _RepairingStore(self.clock, self.read_faults)
         self.read_store._partitions, self.read_store._block_lists = self.store._partitions, self.store._block_lists
-        self.read_store.deployment = self.store.deployment
+        self.read_store.deployment, self.read_store.steady = self.store.deployment, self.store.steady
         self.witness = Witness()
         self.confirmed = Confirmed()
 
@@ -99,13 +96,12 @@ class Servers:
         return ball * 0.002 if ball < 0.9 else self.chance.random() * (0.02 if ball < 0.99 else 0.3)
 
 
-class _RepairingStore(MemoryStore):
+class _RepairingStore(FaultyStore):
     """How gateways see the tables: a quorum has repaired whatever it returned, so no row comes and goes again."""
 
     def _visible(self, slots: Iterable[Slot], kind: type[Any]) -> Iterator[Any]:
         repaired = list(slots)
-        for slot in repaired:
-            slot.is_flickering = False
+        self.steady.update(repaired)
         return super()._visible(repaired, kind)
 
 
@@ -194,7 +190,7 @@ class _BrokerOf:
         return self._reach.servers.broker.admin()
 
 
-class _Producer(MemoryProducer):
+class _Producer(FaultyProducer):
     """H36: each target partition has one produce call at a time."""
 
     def __init__(self, reach: Reach, client_id: str) -> None:
@@ -241,7 +237,7 @@ def _passed_on_to(answer: "asyncio.Future[int]") -> "Callable[[asyncio.Future[in
     return pass_on
 
 
-class _Reader(MemoryReader):
+class _Reader(FaultyReader):
     def __init__(self, reach: Reach) -> None:
         super().__init__(reach.servers.broker.log)
         self._reach = reach
@@ -253,7 +249,7 @@ class _Reader(MemoryReader):
         return await self._reach.call(lambda: super(_Reader, self).end_offsets(partitions))
 
 
-class SimulatedConsumer(MemoryGroupConsumer):
+class SimulatedConsumer(FaultyConsumer):
     """A member whose callbacks run in its process, while the coordinator does not wait for a stopped one for ever."""
 
     def __init__(self, client_id: str, group: Group, reach: Reach) -> None:
@@ -298,7 +294,7 @@ class SimulatedConsumer(MemoryGroupConsumer):
 
 
 class _StoreOf:
-    def __init__(self, reach: Reach, store: MemoryStore) -> None:
+    def __init__(self, reach: Reach, store: FaultyStore) -> None:
         self._reach, self._store = reach, store
         self.deployment = store.deployment
 

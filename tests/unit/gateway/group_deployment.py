@@ -20,13 +20,13 @@ from services.persister import service as persister
 from services.persister.settings import PersisterSettings
 from services.receipts import service as receipts
 from services.receipts.settings import ReceiptsSettings
+from tests.faults.store import FaultyStore
 from tests.unit.gateway.documented import Document
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock
 from tidings.runtime.health import Health
 from tidings.runtime.initialise import initialise
 from tidings.runtime.settings import KafkaSettings, LimitSettings, ProcessSettings
-from tidings.store.memory import MemoryStore
 
 KAFKA = KafkaSettings(session_partitions=2, user_partitions=2, push_partitions=2)
 PATIENCE_S = 60.0
@@ -61,7 +61,7 @@ class Deployment:
     """Gateways by URL, and what is behind them."""
 
     broker: MemoryBroker
-    store: MemoryStore
+    store: FaultyStore
     urls: list[str]
     clients: dict[tuple[str, int], httpx2.AsyncClient] = field(default_factory=dict)
     document: Document | None = None
@@ -133,7 +133,7 @@ async def deployed(
     **http: Any,
 ) -> AsyncIterator[Deployment]:
     """Run everything while the block runs."""
-    broker, store, stopping = MemoryBroker(), MemoryStore(SystemClock()), asyncio.Event()
+    broker, store, stopping = MemoryBroker(), FaultyStore(SystemClock()), asyncio.Event()
     await initialise(broker.admin(), KAFKA.sizes(), 1)
     process = ProcessSettings(development=True)
     ports: list[asyncio.Future[int]] = [asyncio.get_running_loop().create_future() for _ in range(gateways)]

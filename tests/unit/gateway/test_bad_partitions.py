@@ -17,9 +17,9 @@ from services.gateway.reads.session_list import SessionLists
 from services.gateway.reads.session_order import SessionOrders
 from services.gateway.reads.sessions import SessionReads
 from tests.contract.store.making import bucket, group, inbox_row, member, message, segment, write_confirmed
+from tests.faults.store import FaultyStore
 from tidings.clock import SystemClock
 from tidings.errors import StoreUnavailable
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, BlockList, DeliveredRow, Row, UserSessionRow
 
 USERS = [f"user{number:02d}" for number in range(60)]
@@ -39,7 +39,7 @@ class World:
 
     def __init__(self) -> None:
         clock = SystemClock()
-        self.store = MemoryStore()
+        self.store = FaultyStore()
         self.messages = MessageReads(self.store, clock, 1_000_000)
         self.memberships = Memberships(self.store)
         self.sessions = SessionReads(self.store, self.messages, self.memberships)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.reads.block_lists import MAX_KEPT, BlockLists, BlockRules
+from tests.faults.drawn import WriteFault
+from tests.faults.store import FaultyStore
 from tidings.errors import Refused, StoreUnavailable
-from tidings.store.memory import MemoryStore
-from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import BlockList
 
 UNLIMITED = BlockRules(changes_per_s=1_000_000, burst=1_000_000)
@@ -28,8 +28,8 @@ class FakeClock:
         return self.now_ms
 
 
-def gateways(count: int, rules: BlockRules = UNLIMITED) -> tuple[MemoryStore, list[BlockLists]]:
-    store, clock = MemoryStore(), FakeClock()
+def gateways(count: int, rules: BlockRules = UNLIMITED) -> tuple[FaultyStore, list[BlockLists]]:
+    store, clock = FaultyStore(), FakeClock()
     return store, [BlockLists(store, clock, rules) for _ in range(count)]
 
 
@@ -69,7 +69,7 @@ async def test_a_longer_list_of_before_the_limit_is_kept_and_can_shrink() -> Non
 def test_waiting_as_told_is_enough_to_change_a_list(changes_per_s: int, burst: int, pauses_ms: list[int]) -> None:
     async def run() -> None:
         clock = FakeClock()
-        blocks = BlockLists(MemoryStore(), clock, BlockRules(1_000, changes_per_s, burst))
+        blocks = BlockLists(FaultyStore(), clock, BlockRules(1_000, changes_per_s, burst))
         for taken, pause_ms in enumerate([*[0] * burst, *pauses_ms], start=1):
             clock.now_ms += pause_ms
             refused = await refusal(blocks.add("bob", "alice"))

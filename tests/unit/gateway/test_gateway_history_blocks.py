@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from services.gateway.reads.message_cache import BLOCK_SEQS, PARTIAL_AGE_MS, MessageCache
 from services.gateway.reads.messages import MessageReads
 from tests.contract.store.making import message, segment, seqs, session, write_confirmed
+from tests.faults.store import FaultyStore
 from tidings import metrics
 from tidings.errors import StoreUnavailable
 from tidings.store import history
 from tidings.store.base import SessionSegment
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MessageRow, Row
 
 GROUP = "g:0123456789abcdef0123456789abcdef"
@@ -116,7 +116,7 @@ def test_what_is_known_is_a_beginning_without_a_gap_and_never_more_than_the_room
 class Log:
     """Sessions that grow, and the reads under test beside them."""
 
-    store: MemoryStore = field(default_factory=MemoryStore)
+    store: FaultyStore = field(default_factory=FaultyStore)
     clock: FakeClock = field(default_factory=FakeClock)
     heads: dict[str, int] = field(default_factory=dict)
     segments: dict[str, int] = field(default_factory=dict)
@@ -181,7 +181,7 @@ async def _run(steps: list[list[tuple]], max_bytes: int) -> None:  # type: ignor
 # -- how often the tables are asked ----------------------------------------------------------------
 
 
-class WatchedStore(MemoryStore):
+class WatchedStore(FaultyStore):
     """Notes which seqs were asked for."""
 
     def __init__(self) -> None:

@@ -16,8 +16,8 @@ from services.gateway.reads.block_lists import GATHER_S, BlockLists
 from services.gateway.settings import GroupIdSettings, HttpSettings, TokenSettings, read_group_key, read_keys
 from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.tokens import Tokens, public_keys, secret_key
+from tests.faults.store import FaultyStore
 from tidings.errors import ConfigurationError, Refused, StoreUnavailable
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import BlockList
 
 GOOD_SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -190,7 +190,7 @@ def test_more_than_a_burst_at_once_waits_for_a_whole_burst_and_not_for_ever() ->
 
 
 async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
-    clock, store = FakeClock(), MemoryStore()
+    clock, store = FakeClock(), FaultyStore()
     blocks = BlockLists(store, clock)
     assert not await blocks.blocks("bob", "alice")
     await store.replace_block_list(BlockList("bob", ("alice",), 1), 0)
@@ -201,7 +201,7 @@ async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
 
 
 async def test_a_list_in_use_is_read_again_before_anybody_has_to_wait_for_it() -> None:
-    clock, store = FakeClock(), MemoryStore()
+    clock, store = FakeClock(), FaultyStore()
     blocks = BlockLists(store, clock)
     await blocks.blocks("bob", "alice")
     clock.now_ms = 2_000
@@ -214,7 +214,7 @@ async def test_a_list_in_use_is_read_again_before_anybody_has_to_wait_for_it() -
     assert not await blocks.blocks("bob", "alice")
 
 
-class SlowBlocks(MemoryStore):
+class SlowBlocks(FaultyStore):
     """The first read of blocks answers with what it found at its begin, and not before `go`."""
 
     def __init__(self) -> None:

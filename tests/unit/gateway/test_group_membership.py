@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from services.gateway.reads.membership import Membership, Memberships
+from tests.faults.store import FaultyStore
 from tidings.errors import Refused, StoreUnavailable
 from tidings.store.base import TaggedRow
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_ADMIN, ROLE_MEMBER, GroupRow, MemberRow
 
 GROUP = "g:one"
@@ -23,13 +23,13 @@ def member(
     return MemberRow(session_id, user_id, as_of_seq, joined, joined - 1, left_seq, ROLE_ADMIN, 0, 0, as_of_seq)
 
 
-async def store_with(*rows: GroupRow | MemberRow) -> MemoryStore:
-    store = MemoryStore()
+async def store_with(*rows: GroupRow | MemberRow) -> FaultyStore:
+    store = FaultyStore()
     await write(store, *rows)
     return store
 
 
-async def write(store: MemoryStore, *rows: GroupRow | MemberRow) -> None:
+async def write(store: FaultyStore, *rows: GroupRow | MemberRow) -> None:
     assert not await store.write([TaggedRow(0, row) for row in rows])
 
 
@@ -53,7 +53,7 @@ async def test_shared_history_begins_at_the_first_message() -> None:
 
 
 async def test_a_direct_session_is_of_its_two_users_without_a_read() -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     found = await Memberships(store).check("bob", "d:alice:bob")
     assert found == Membership("d:alice:bob", "bob", 0, 0, ROLE_MEMBER, MODE_WRITE)
     assert (found.first_seq, dict(store.calls)) == (1, {})

@@ -15,10 +15,10 @@ from services.gateway.reads.sessions import SessionReads
 from services.gateway.submit.hidden_receipts import LIST_S, HiddenReceipts
 from services.gateway.submit.publisher import GATHER_S, GatewayIdentity, Publisher
 from tests.contract.store.making import message, segment, write_confirmed
+from tests.faults.store import FaultyStore
 from tidings import topics
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory import MemoryBroker
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import BlockList, ReadRow, Row
 from tidings.topics import RECEIPTS_INBOUND, TopicSizes
 from tidings.wire.common_pb2 import Stamps
@@ -43,7 +43,7 @@ class World:
     """Alice has written three messages to bob, who has read two."""
 
     def __init__(self) -> None:
-        self.clock, self.store, self.broker = FakeClock(), MemoryStore(), MemoryBroker()
+        self.clock, self.store, self.broker = FakeClock(), FaultyStore(), MemoryBroker()
         self.blocks = BlockLists(self.store, self.clock)
         self.memberships = Memberships(self.store)
         messages = MessageReads(self.store, self.clock, 0)
@@ -150,7 +150,7 @@ async def test_acks_do_not_wait_for_blocks_that_cannot_be_read() -> None:
     assert [one.is_hidden_from_peer for one in receipts] == [True, False]
 
 
-class HangingStore(MemoryStore):
+class HangingStore(FaultyStore):
     """The block lists of some users do not come until they are let go."""
 
     def __init__(self) -> None:

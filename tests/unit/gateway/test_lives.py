@@ -27,10 +27,10 @@ from services.gateway.submit.latency import AckLatency
 from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tests.contract.store.making import group, member, message, segment, write_confirmed
+from tests.faults.store import FaultyStore
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import StoreUnavailable
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, Row, UserSessionRow
 from tidings.topics import TopicSizes
 from tidings.wire.common_pb2 import Stamps
@@ -38,7 +38,7 @@ from tidings.wire.presence_pb2 import Presence
 from tidings.wire.push_pb2 import Live, Push, Resync
 
 
-class HeldStore(MemoryStore):
+class HeldStore(FaultyStore):
     """Its lists of sessions come when they are let, unless they are not to be had."""
 
     def __init__(self) -> None:

@@ -26,11 +26,11 @@ from services.gateway.submit.latency import AckLatency
 from services.gateway.submit.pending_calls import PendingCalls
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from tests.contract.store.making import bucket, group, inbox_row, member, message, segment, write_confirmed
+from tests.faults.store import FaultyStore
 from tidings import metrics, topics
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import Refused, StoreUnavailable
 from tidings.store.base import SessionSegment, UserBucket
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import (
     MODE_READ,
     MODE_WRITE,
@@ -65,7 +65,7 @@ async def at_once() -> None:
     """No delay beyond that of the memory store."""
 
 
-class WatchedStore(MemoryStore):
+class WatchedStore(FaultyStore):
     """Notes of which sessions heads were read; `delay` stands before and behind what a list reads.
 
     `delay_sessions` stands before the sessions of the user alone.

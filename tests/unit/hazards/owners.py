@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 from services.persister.sequence import KEY_LIFE_MS
+from tests.faults.log import FaultyConsumer
 from tidings.broker.base import AssignmentListener, Committed, NewRecord, Producer, Record, TopicPartition
-from tidings.broker.memory_group import MemoryGroupConsumer
 from tidings.runtime.health import Health
 from tidings.runtime.hints import HintSender
 from tidings.runtime.stage import Stage, WorkerConfig
@@ -173,7 +173,7 @@ class GatedProducer:
 class GatedConsumer:
     """A group's member as one process reaches it."""
 
-    def __init__(self, consumer: MemoryGroupConsumer, gate: Gate) -> None:
+    def __init__(self, consumer: FaultyConsumer, gate: Gate) -> None:
         self.inner = consumer
         self._gate = gate
 
@@ -231,7 +231,7 @@ class Ports:
 class Owner:
     """One process with one stage."""
 
-    def __init__(self, stage: Stage[Any], consumer: MemoryGroupConsumer, ports: Ports, config: WorkerConfig) -> None:
+    def __init__(self, stage: Stage[Any], consumer: FaultyConsumer, ports: Ports, config: WorkerConfig) -> None:
         self.stage = stage
         self.gate = ports.gate
         self.consumer = consumer

@@ -9,20 +9,19 @@ from services.fanout.expand_worker import ExpandStage
 from services.fanout.presence_reader import PresenceReader
 from services.persister.worker import PersisterStage
 from services.receipts.worker import ReceiptsStage
+from tests.faults.broker import FaultyBroker
+from tests.faults.drawn import LogFaults, StoreFaults
+from tests.faults.store import FaultyStore
 from tests.simulation.virtual_time import VirtualClock
 from tests.unit.hazards.owners import Owner, Ports, Witness
 from tests.unit.persister.builders import command
 from tidings import ids, topics
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
-from tidings.broker.memory import MemoryBroker
-from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.runtime.hints import HintSender
 from tidings.runtime.initialise import initialise
 from tidings.runtime.marks import Marks
 from tidings.runtime.pacing import Spacing
 from tidings.runtime.stage import WorkerConfig
-from tidings.store.memory import MemoryStore
-from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.topics import DELIVER, EXPAND, PERSISTER, RECEIPTS, Group, TopicSizes
 from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.inbound_pb2 import Command
@@ -62,8 +61,8 @@ class Pipeline:
     ) -> None:
         self.clock = VirtualClock()
         self.sizes = sizes
-        self.broker = MemoryBroker(self.clock, log_faults)
-        self.store = MemoryStore(self.clock, store_faults)
+        self.broker = FaultyBroker(self.clock, log_faults)
+        self.store = FaultyStore(self.clock, store_faults)
         self.witness = Witness()
         self.owners: list[Owner] = []
         self._started = 0

@@ -5,17 +5,14 @@ import asyncio
 import pytest
 
 from services.fanout.deliver_worker import DeliverStage
+from tests.faults.drawn import LogFaults, ProduceFault, StoreFaults, WriteFault
 from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.checking import check, inboxes_of
 from tests.unit.hazards.owners import Owner, produces_to, second, slow, writes_of
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
 from tidings import ids
 from tidings.broker.base import TopicPartition
-from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_faults import ProduceFault
 from tidings.store.base import TaggedRow
-from tidings.store.memory_faults import Faults as StoreFaults
-from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import BucketRow, InboxRow, MessageRow
 from tidings.topics import DELIVER, DELIVERIES, EXPAND, MESSAGES_INBOUND, PERSISTER
 from tidings.wire.push_pb2 import PushedMessage

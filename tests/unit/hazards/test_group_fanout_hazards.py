@@ -7,6 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from services.fanout import expand_worker
+from tests.faults.drawn import LogFaults, ProduceFault, StoreFaults
 from tests.simulation.virtual_time import simulated
 from tests.unit.fanout.groups import GroupLog
 from tests.unit.fanout.test_group_fanout import inbox_of, session_of
@@ -14,9 +15,6 @@ from tests.unit.hazards.owners import produces_to, second
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
 from tests.unit.hazards.test_persister_hazards import stopped
 from tidings import ids
-from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_faults import ProduceFault
-from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.rows import MemberRow
 from tidings.topics import DELIVER, DELIVERIES, EXPAND, MESSAGES_PERSISTED, PERSISTER
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount

@@ -4,17 +4,14 @@ import pytest
 
 from services.persister.effects import Effects
 from services.persister.sequence import decide
+from tests.faults.drawn import LogFaults, ProduceFault, StoreFaults, WriteFault
 from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.owners import produces_to, second, writes_of
 from tests.unit.hazards.pipeline import EPOCH, Pipeline, pipeline
 from tests.unit.persister.builders import GROUP, GroupAction, command, fresh, group_command
-from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_faults import ProduceFault
 from tidings.codec import decode_command
 from tidings.metrics import PARTITIONS
 from tidings.runtime.ordered_writes import MUTATION_BYTES
-from tidings.store.memory_faults import Faults as StoreFaults
-from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import GroupRow, MemberRow, MessageRow
 from tidings.topics import MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER
 from tidings.wire.common_pb2 import MODE_READ, MODE_WRITE

@@ -5,13 +5,12 @@ from itertools import pairwise
 
 import pytest
 
+from tests.faults.drawn import LogFaults, ProduceFault
 from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.owners import produces_to, writes_of
 from tests.unit.hazards.pipeline import Pipeline, pipeline
 from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
-from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_faults import ProduceFault
 from tidings.store.rows import ReadRow
 from tidings.topics import DEAD_LETTERS, DELIVERIES, PERSISTER, RECEIPTS
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, Watermark

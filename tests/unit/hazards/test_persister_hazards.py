@@ -4,21 +4,19 @@ import asyncio
 
 import pytest
 
+from tests.faults.drawn import CommitFault, LogFaults, ProduceFault, StoreFaults, StoreRates, WriteFault
+from tests.faults.log import lose_from
 from tests.simulation.virtual_time import NOON_MS, simulated
 from tests.unit.hazards.checking import check
 from tests.unit.hazards.owners import produces_to, second, slow, writes_of
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
 from tests.unit.persister.builders import uuid7
 from tidings.broker.base import Committed, TopicPartition
-from tidings.broker.memory_faults import CommitFault, ProduceFault
-from tidings.broker.memory_faults import Faults as LogFaults
 from tidings.ids import partition_of
 from tidings.metrics import PARTITIONS
 from tidings.runtime.marks import Marks
 from tidings.runtime.ordered_writes import MUTATION_BYTES
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow
-from tidings.store.memory_faults import FaultRates, WriteFault
-from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.rows import MessageRow, SegmentRow
 from tidings.topics import DEAD_LETTERS, DELIVERIES, EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER, PUSH
 from tidings.wire.inbound_pb2 import Command
@@ -392,14 +390,14 @@ async def test_acks_wait_for_the_own_session_alone() -> None:
 @pytest.mark.promise("G1")
 @simulated
 async def test_nothing_is_committed_while_a_write_of_its_round_is_unconfirmed() -> None:
-    faults = StoreFaults(rates=FaultRates(write_lost=1.0))
+    faults = StoreFaults(rates=StoreRates(write_lost=1.0))
     async with pipeline(store_faults=faults) as line:
         line.persister()
         line.publish(post("m1"))
         await asyncio.sleep(20)
         assert line.committed(PERSISTER, MESSAGES_INBOUND) == 0
         assert not line.acks()
-        faults.rates = FaultRates()
+        faults.rates = StoreRates()
         await line.settled(PERSISTER)
         assert [ack.seq for ack in line.acks()] == [1]
 
@@ -442,7 +440,7 @@ async def test_an_own_row_at_an_offset_where_the_log_says_something_else_stops_t
         first.kill()
         before = line.dump()
         inbound = TopicPartition(MESSAGES_INBOUND, 0)
-        line.broker.partition(inbound).lose_from(1)
+        lose_from(line.broker.partition(inbound), 1)
         line.broker.group(PERSISTER).commits[inbound] = Committed(1, Marks().encoded())
         line.publish(post("other"))
         line.persister()

@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
+from tests.faults.drawn import StoreFaults, WriteFault
 from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.owners import produces_to, writes_of
 from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tidings.store.memory_faults import Faults as StoreFaults
-from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import DeliveredRow, ReadRow
 from tidings.topics import MESSAGES_PERSISTED, PERSISTER, RECEIPTS
 

@@ -3,13 +3,12 @@
 import pytest
 from structlog.testing import capture_logs
 
+from tests.faults.drawn import LogFaults, ProduceFault
 from tests.simulation.virtual_time import simulated
 from tests.unit.hazards.checking import check
 from tests.unit.hazards.pipeline import Pipeline, pipeline, post
 from tests.unit.hazards.test_persister_hazards import stopped
 from tidings import ids
-from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_faults import ProduceFault
 from tidings.store.rows import InboxRow, ReceiptRow
 from tidings.topics import (
     DEAD_LETTERS,

@@ -8,11 +8,11 @@ import pytest
 from services.receipts.group_receipts import GroupReceipts
 from services.receipts.groups import Groups
 from services.receipts.merge import Claim
+from tests.faults.store import FaultyStore
 from tests.simulation.virtual_time import VirtualClock, simulated
 from tests.unit.hazards.test_group_counts_hazards import held_up
 from tests.unit.receipts.test_group_receipts import changed
 from tidings.store.base import TaggedRow
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, GroupRow, MemberRow, ReadRow
 from tidings.wire.common_pb2 import KIND_TEXT, Message
 from tidings.wire.persisted_pb2 import Persisted
@@ -26,8 +26,8 @@ def group(as_of_seq: int, members: int, session_id: str = "g:1") -> GroupRow:
     return GroupRow(session_id, as_of_seq, "crew", "alice", MODE_READ, members, "{}", 0, as_of_seq)
 
 
-async def tables(*rows: GroupRow | MemberRow | ReadRow) -> MemoryStore:
-    store = MemoryStore(VirtualClock())
+async def tables(*rows: GroupRow | MemberRow | ReadRow) -> FaultyStore:
+    store = FaultyStore(VirtualClock())
     await store.write([TaggedRow(0, row) for row in rows])
     return store
 
@@ -41,7 +41,7 @@ async def read(groups: Groups, session_id: str = "g:1") -> GroupReceipts:
     return receipts
 
 
-async def being_read(store: MemoryStore, call: str, seen_seq: int) -> tuple[Groups, asyncio.Event]:
+async def being_read(store: FaultyStore, call: str, seen_seq: int) -> tuple[Groups, asyncio.Event]:
     """The receipts of a group seen up to this seq, whose reading waits at the call for the event."""
     groups, answers = Groups(store), asyncio.Event()
     held_up(store, call, answers)

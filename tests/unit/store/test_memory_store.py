@@ -1,16 +1,12 @@
-"""The faults, the clock and the counters of MemoryStore."""
+"""The clock and the counters of MemoryStore."""
 
 from dataclasses import dataclass
 
-import pytest
-
 from tests.contract.store.making import inbox_row, message, segment, seqs, session, write_confirmed
-from tidings.errors import StoreUnavailable
 from tidings.ids import Position
 from tidings.store import history
-from tidings.store.base import SessionSegment, TaggedRow, UserBucket
+from tidings.store.base import SessionSegment, UserBucket
 from tidings.store.memory import TTL_MS, MemoryStore
-from tidings.store.memory_faults import FaultRates, Faults, WriteFault
 
 S1 = SessionSegment("d:a:b", 1)
 
@@ -28,90 +24,8 @@ class FakeClock:
         return self.now_ms
 
 
-async def _write(store: MemoryStore, *seqs_and_tags: tuple[int, int]) -> frozenset[int]:
-    return await store.write(
-        [TaggedRow(source_partition, message("d:a:b", seq)) for seq, source_partition in seqs_and_tags]
-    )
-
-
 async def _read(store: MemoryStore) -> list[int]:
     return seqs(await store.messages(S1, 1, 100))
-
-
-async def test_a_lost_write_is_unconfirmed_and_not_there() -> None:
-    store = MemoryStore()
-    store.faults.script_write(WriteFault.LOST)
-    assert await _write(store, (1, 4), (2, 5)) == {4, 5}
-    assert await _read(store) == []
-
-
-async def test_an_unconfirmed_write_is_there_all_the_same() -> None:
-    store = MemoryStore()
-    store.faults.script_write(WriteFault.UNCONFIRMED)
-    assert await _write(store, (1, 4)) == {4}
-    assert await _read(store) == [1]
-
-
-async def test_only_the_mutation_that_failed_is_unconfirmed() -> None:
-    store = MemoryStore()
-    store.faults.script_write(WriteFault.NONE, WriteFault.LOST)
-    rows = [TaggedRow(1, message("d:a:b", 1)), TaggedRow(2, message("d:a:c", 1)), TaggedRow(1, message("d:a:b", 2))]
-    assert await store.write(rows) == {2}
-    assert await _read(store) == [1, 2]
-
-
-@pytest.mark.hazard("H27")
-async def test_a_late_write_lands_after_later_ones() -> None:
-    store = MemoryStore(faults=Faults(rates=FaultRates(late_writes_max=1)))
-    store.faults.script_write(WriteFault.LATE)
-    assert await _write(store, (1, 0)) == {0}
-    assert await _read(store) == []
-    assert await _write(store, (2, 0)) == frozenset()
-    assert await _read(store) == [1, 2]
-
-
-@pytest.mark.hazard("H1")
-async def test_flickering_row_is_seen_by_some_reads_until_confirmed() -> None:
-    store = MemoryStore(faults=Faults(seed=3))
-    store.faults.script_write(WriteFault.FLICKERING)
-    assert await _write(store, (1, 0)) == {0}
-    assert {len(await _read(store)) for _ in range(50)} == {0, 1}
-    assert await _write(store, (1, 0)) == frozenset()
-    assert {len(await _read(store)) for _ in range(50)} == {1}
-
-
-async def test_a_confirmed_row_does_not_begin_to_flicker() -> None:
-    store = MemoryStore()
-    await _write(store, (1, 0))
-    store.faults.script_write(WriteFault.FLICKERING)
-    assert await _write(store, (1, 0)) == {0}
-    assert {len(await _read(store)) for _ in range(50)} == {1}
-
-
-async def test_reads_fail_by_a_planned_fault() -> None:
-    store = MemoryStore()
-    store.faults.script_failed_reads(1)
-    with pytest.raises(StoreUnavailable):
-        await _read(store)
-    assert await _read(store) == []
-
-
-async def test_a_stalled_store_answers_nothing_and_applies_at_the_heal() -> None:
-    store = MemoryStore()
-    store.stall()
-    assert await _write(store, (1, 7)) == {7}
-    with pytest.raises(StoreUnavailable):
-        await _read(store)
-    store.heal()
-    assert await _read(store) == [1]
-
-
-async def test_the_same_seed_gives_the_same_faults() -> None:
-    rates = FaultRates(write_lost=0.2, write_unconfirmed=0.2, write_flickering=0.2, write_late=0.2)
-    one, other = Faults(7, rates), Faults(7, rates)
-    drawn = [one.write() for _ in range(200)]
-    assert drawn == [other.write() for _ in range(200)]
-    assert set(drawn) == set(WriteFault)
 
 
 async def test_rows_of_the_inbox_expire_and_others_do_not() -> None:
