@@ -212,6 +212,14 @@ def test_group_tracker_memory_is_bounded_per_user() -> None:
     assert groups.apply_push(push(11)) == ["ann", "bob"]
 
 
+def test_range_that_was_first_known_is_evicted_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.gateway.large_groups.tracker._MAX_RANGES", 2)
+    groups = GroupTracker()
+    for session_id, seq in (("g:1", 1), ("g:2", 1), ("g:1", 9), ("g:3", 1)):
+        groups.apply_push(PushedMessage(message=Message(session_id=session_id, seq=seq), mode=READ))
+    assert groups._ranges.keys() == {"g:2", "g:3"}
+
+
 def test_second_connection_keeps_the_connection_generation() -> None:
     groups = learned("ann")
     visit = groups.generation("ann")

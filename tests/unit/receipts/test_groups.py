@@ -205,3 +205,12 @@ async def users(groups: Groups, *user_ids: str) -> list[str]:
     """Those of them whose claims are permitted."""
     claims: Iterable[Claim] = (Claim("g:1", user_id, 5, 5, 0) for user_id in user_ids)
     return [claim.user_id for claim in await groups.permitted(list(claims), {"g:1": 5})]
+
+
+async def test_seen_groups_are_bounded_and_a_read_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.receipts.groups._SEEN_GROUPS", 2)
+    groups = Groups(await tables())
+    for seq, session_id in enumerate(("g:1", "g:2", "g:1", "g:3"), start=1):
+        groups.see(said(seq, session_id))
+        await groups.permitted([Claim("g:2", "alice", 0, 1, 1)], {"g:2": 2})
+    assert dict(groups._seen.items()) == {"g:1": 3, "g:3": 4}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from services.receipts.heads import Heads
 from services.receipts.merge import Claim, Merged, Watermarks, recipients_of, rows_of
 from tidings.store.rows import DeliveredRow, ReadRow, ReceiptRow
-from tidings.wire.common_pb2 import Message
+from tidings.wire.common_pb2 import KIND_TEXT, Message
 
 PLACE = ("d:alice:bob", "bob")
 
@@ -100,3 +100,12 @@ def test_head_is_the_highest_seq_and_repeats_do_not_lower_it() -> None:
     assert heads.count_at("d:a:b", 2) == 2
     assert heads.count_at("d:a:b", 4) is None
     assert heads.head("d:unknown:x") == 0
+
+
+def test_heads_evict_the_session_written_longest_ago() -> None:
+    heads = Heads(most_sessions=2, most_groups=2)
+    for seq, name in enumerate(("g:1", "g:2", "g:1", "g:3"), start=1):
+        heads.see(Message(session_id=name, seq=seq, count=seq, sender_id="alice", kind=KIND_TEXT))
+        heads.authors("g:2", [heads.head("g:2")])  # a read keeps no session
+    assert [heads.head(name) for name in ("g:1", "g:2", "g:3")] == [3, 0, 4]
+    assert [len(heads.authors(name, range(9))) for name in ("g:1", "g:2", "g:3")] == [2, 0, 1]
