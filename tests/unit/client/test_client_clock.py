@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from tests.unit.client.test_client_shell import Server, until
+from tests.unit.client.test_client import Server, until
 from tidings_client import ApiError, Client, FailedDraft, FileOutbox, IdChanged, SendFailed, Status, backoff
 from tidings_client.drafts import Draft
 from tidings_client.group_calls import GroupCalls

@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from cli import signing_in
-from tests.unit.cli.test_cli_verbs import run
+from tests.unit.cli.test_app import run
 from tidings_client import backoff
 from tidings_client.ids import uuid7_time_ms
 from tidings_client.rest import Rest

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.client.test_client_receiving import ME, Device, message
+from tests.unit.client.test_receiving import ME, Device, message
 from tidings_client import frames, groups, receiving
 from tidings_client.effects import Cursor, FetchHistory
 from tidings_client.frames import Live, Message, Position, Push

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.client.test_client_receiving import ME, Device, message
+from tests.unit.client.test_receiving import ME, Device, message
 from tidings_client import FileCursorStore, frames
 from tidings_client.effects import Complaint, Cursor, Effect
 from tidings_client.frames import Deployment, InboxItem, Message, Position, SyncPage

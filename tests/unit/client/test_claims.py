@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.client.test_client_receiving import ME, Device, message
+from tests.unit.client.test_receiving import ME, Device, message
 from tidings_client.acks import Acks
 from tidings_client.claims import Claims
 from tidings_client.effects import Cursor, Effect, FetchOwnMarks, SendFrame

@@ -1,4 +1,4 @@
-"""`tidings init` over the memory broker: what it creates, what it refuses, what a repeat does."""
+"""What `tidings init` does to the log, over the memory broker: what it creates, refuses and repeats."""
 
 import pytest
 
