@@ -1,7 +1,5 @@
 """The verbs about groups."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.unit.cli.gateway import AS_ALICE, GROUP, Gateway

@@ -1,7 +1,5 @@
 """`tidings sessions` and `tidings receipts`."""
 
-from __future__ import annotations
-
 import re
 
 from tests.unit.cli.gateway import AS_ALICE, GROUP, Gateway

@@ -1,7 +1,5 @@
 """Calls in a user's name: the token, refusals, and a clock that is off."""
 
-from __future__ import annotations
-
 import time
 from email.utils import formatdate
 from time import time as true_time

@@ -1,7 +1,5 @@
 """What `ack` and `read` frames say, when, and again on a new connection."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.unit.client.authors import online

@@ -1,7 +1,5 @@
 """What a device says of *delivered* and *read*: never past what no device of the user has had."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The asyncio client against a small server in the same process: resume, refusal, renewal, restarts."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from functools import partial

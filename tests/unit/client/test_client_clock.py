@@ -1,7 +1,5 @@
 """A whole client on a device whose clock is minutes or days off, against a server that judges ids by its own."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Bodies that no frame can carry."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

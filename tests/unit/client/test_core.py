@@ -1,7 +1,5 @@
 """The life of the connection: reconnects, tokens, `goaway`, pings and the limits of a `welcome`."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.unit.client.authors import SESSION, Author, online

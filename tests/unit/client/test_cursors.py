@@ -1,7 +1,5 @@
 """The file of a cursor: what a crash in the middle of a write leaves, and several processes."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

@@ -1,7 +1,5 @@
 """The echo user and the examples of the SDK, which are small programs around a client."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import json

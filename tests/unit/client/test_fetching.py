@@ -1,7 +1,5 @@
 """What the core asks for, read over REST."""
 
-from __future__ import annotations
-
 from tests.unit.client.gateways import Gateway
 from tidings_client.fetching import counts, watermarks
 

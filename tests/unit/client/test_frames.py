@@ -1,7 +1,5 @@
 """Bytes to frames and back."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """The calls about groups: what they say, what they answer, and that they are repeated under one id."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Ids before they go into a frame or a path, and the time inside the ids that the client makes."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote

@@ -1,7 +1,5 @@
 """A device whose server's tables were made anew or restored: nothing is shown twice, nothing is left out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """The file of an outbox: what a crash in the middle of a write leaves, and compaction."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path

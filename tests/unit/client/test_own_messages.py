@@ -1,7 +1,5 @@
 """Messages that are pending or failed: listed after a restart, sent again, discarded."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

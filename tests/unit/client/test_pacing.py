@@ -1,7 +1,5 @@
 """The client keeps within the rate that the server announced."""
 
-from __future__ import annotations
-
 from tests.unit.client.authors import online
 from tidings_client.frames import Limits
 

@@ -1,7 +1,5 @@
 """Receipts, counts of groups, and watermarks fetched after `live`: what they move, and what they do not."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.unit.client.authors import GROUP, SENT, SESSION, THROUGH, Author, online

@@ -1,7 +1,5 @@
 """The receiving half of the SDK's core against a scripted inbox: repeats, gaps, reorderings, losses, restarts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Calls over connections that a server or proxy closes while they are idle."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 

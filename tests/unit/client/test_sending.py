@@ -1,7 +1,5 @@
 """Tries, repeats and statuses of messages, and what the client does with the one that a server cannot take."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

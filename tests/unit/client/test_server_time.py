@@ -1,7 +1,5 @@
 """What the device learns of the server's time from `Date` headers, and calls that it makes before it knows."""
 
-from __future__ import annotations
-
 from email.utils import formatdate
 from time import time as true_time
 

@@ -1,7 +1,5 @@
 """One call of the provider for each token's life, whatever the device's clock says and whoever asks."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
