@@ -6,7 +6,7 @@ from cli.patience import GaveUp, patiently
 from tidings.errors import BrokerUnavailable, ConfigurationError
 
 
-async def test_it_tries_again_until_the_server_is_there_and_says_once_that_it_waits() -> None:
+async def test_patience_tries_until_the_server_is_there_and_says_once() -> None:
     failures = iter([BrokerUnavailable("refused"), BrokerUnavailable("loading")])
     said: list[str] = []
 

@@ -1,18 +1,16 @@
 """What a device says of *delivered* and *read*: never past what no device of the user has had."""
 
-from __future__ import annotations
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.client.test_client_receiving import ME, Device, message
+from tests.unit.client.devices import GROUP, ME, SESSION, Device, message, numbered, opened
 from tidings_client.acks import Acks
 from tidings_client.claims import Claims
 from tidings_client.effects import Cursor, Effect, FetchOwnMarks, SendFrame
 from tidings_client.frames import Ack, Live, Message, Position, Read
-
-SESSION = "d:alice:bob"
 
 
 class Desk:
@@ -36,9 +34,10 @@ class Desk:
                 case FetchOwnMarks(session_ids=names):
                     self.asked += names
 
-    def show(self, shown: Message, *, is_read_mode: bool = False) -> None:
-        self.take(self.claims.shown(self.now_ms, shown, ME, is_read_mode=is_read_mode))
-        self.pass_time()
+    def show(self, *messages: Message, is_read_mode: bool = False) -> None:
+        for shown in messages:
+            self.take(self.claims.shown(self.now_ms, shown, ME, is_read_mode=is_read_mode))
+            self.pass_time()
 
     def read(self, seq: int, *, even_unseen: bool = False) -> None:
         self.take(self.claims.read(self.now_ms, SESSION, seq, even_unseen=even_unseen))
@@ -58,10 +57,16 @@ class Desk:
         self.take(self.claims.tick(self.now_ms))
 
 
-@pytest.mark.field_case("7")
-def test_a_message_above_a_gap_makes_nothing_delivered() -> None:
+def above_a_gap() -> Desk:
+    """The device began in the middle of the session, and was shown seq 6 of it."""
     desk = Desk()
     desk.show(message(SESSION, 6))
+    return desk
+
+
+@pytest.mark.field_case("7")
+def test_a_message_above_a_gap_makes_nothing_delivered() -> None:
+    desk = above_a_gap()
     desk.read(6)
     assert (desk.delivered, desk.asked) == (0, [SESSION])
     desk.stored(0)
@@ -70,8 +75,7 @@ def test_a_message_above_a_gap_makes_nothing_delivered() -> None:
 
 @pytest.mark.field_case("7")
 def test_history_closes_the_gap_and_all_is_delivered() -> None:
-    desk = Desk()
-    desk.show(message(SESSION, 6))
+    desk = above_a_gap()
     desk.stored(0)
     desk.read(6)
     desk.had(3, 5)
@@ -81,8 +85,7 @@ def test_history_closes_the_gap_and_all_is_delivered() -> None:
 
 
 def test_messages_of_another_device_are_no_gap() -> None:
-    desk = Desk()
-    desk.show(message(SESSION, 6))
+    desk = above_a_gap()
     desk.stored(5)
     assert desk.delivered == 6
     desk.show(message(SESSION, 7))
@@ -99,16 +102,13 @@ def test_session_held_from_seq_1_needs_no_lookup() -> None:
 
 def test_messages_before_the_joining_are_no_gap() -> None:
     desk = Desk()
-    desk.show(message("g:x", 11, event="members_added", user_ids=[ME], mode="write"))
-    desk.show(message("g:x", 12))
+    desk.show(message(GROUP, 11, event="members_added", user_ids=[ME], mode="write"), message(GROUP, 12))
     assert (desk.delivered, desk.asked) == (12, [])
 
 
 def test_own_messages_count_as_held() -> None:
     desk = Desk()
-    desk.show(message(SESSION, 1))
-    desk.show(message(SESSION, 2, sender_id=ME))
-    desk.show(message(SESSION, 3))
+    desk.show(message(SESSION, 1), message(SESSION, 2, sender_id=ME), message(SESSION, 3))
     assert desk.delivered == 3
 
 
@@ -127,16 +127,14 @@ def test_user_may_dismiss_unseen_messages() -> None:
 
 
 def test_without_an_answer_the_next_message_asks_again() -> None:
-    desk = Desk()
-    desk.show(message(SESSION, 6))
+    desk = above_a_gap()
     desk.claims.not_stored(SESSION)
     desk.show(message(SESSION, 7))
     assert desk.asked == [SESSION, SESSION]
 
 
 def test_waiting_claims_are_looked_up_again_after_live() -> None:
-    desk = Desk()
-    desk.show(message(SESSION, 6))
+    desk = above_a_gap()
     desk.stored(0)
     desk.claims.live(desk.now_ms)
     desk.pass_time()
@@ -146,8 +144,7 @@ def test_waiting_claims_are_looked_up_again_after_live() -> None:
 
 
 def test_a_repeated_connection_says_no_more_than_the_first() -> None:
-    desk = Desk()
-    desk.show(message(SESSION, 6))
+    desk = above_a_gap()
     desk.stored(0)
     desk.acks.lost()
     desk.take(desk.acks.ready())
@@ -197,71 +194,51 @@ def test_positions_are_said_per_session() -> None:
     assert set(frame.delivered) == {Position("d:alice:bob", 1), Position("d:bob:carol", 1)}
 
 
-def restarted(cursor: Cursor, *new: Message, before: int = 2, **rest: object) -> Device:
-    """A device that had `before` messages of the session in an earlier process, all of them the user's own."""
-    old = [message(SESSION, seq, ME) for seq in range(1, before + 1)]
-    device = Device(inbox=[*old, *new], cursor=cursor, **rest)  # type: ignore[arg-type]
-    device.open()
-    device.connect()
-    device.advance(0)
-    device.answer()
+def restarted(cursor: Cursor, *new: Message, **rest: Any) -> Device:
+    """A device that had two messages of the session in an earlier process, both of them the user's own."""
+    device = opened([message(SESSION, 1, ME), message(SESSION, 2, ME), *new], cursor, **rest)
+    device.sync()
     device.advance(1_000)
     return device
 
 
-def last_delivered(device: Device) -> dict[str, int]:
-    return {place.session_id: place.seq for ack in device.acks for place in ack.delivered}
-
-
-def test_claims_of_a_restarted_device_join_its_cursor() -> None:
+@pytest.mark.parametrize(("is_whole", "delivered"), [(True, {SESSION: 3}), (False, {})])
+def test_claims_of_a_restarted_device_join_its_whole_cursor(is_whole: bool, delivered: dict[str, int]) -> None:
     """All before the cursor was the user's own, so nothing was ever said of it that the server could answer with."""
-    device = restarted(Cursor(2, is_whole=True), message(SESSION, 3, "alice"))
-    assert last_delivered(device) == {SESSION: 3}
-
-
-def test_a_restarted_device_that_is_not_whole_claims_nothing_by_its_cursor() -> None:
-    device = restarted(Cursor(2), message(SESSION, 3, "alice"))
-    assert last_delivered(device) == {}
+    device = restarted(Cursor(2, is_whole=is_whole), message(SESSION, 3))
+    assert device.delivered == delivered
 
 
 def test_a_device_that_began_with_live_stays_not_whole() -> None:
-    device = Device(inbox=[message(SESSION, seq, "alice") for seq in (1, 2)], from_live=True)
-    device.open()
-    device.connect()
+    device = opened(numbered(2), from_live=True)
     device.advance(2_000)
     assert device.cursor == Cursor(2)
 
 
 def test_a_device_whose_rows_have_expired_is_not_whole_any_more() -> None:
-    device = restarted(Cursor(0, is_whole=True), message(SESSION, 3, "alice"), expired=2)
-    device.take(device.core.handled(device.now_ms, device.tickets[-1]))
+    device = restarted(Cursor(0, is_whole=True), message(SESSION, 3), expired=2)
+    device.handle(1)
     device.advance(2_000)
-    assert (device.cursor, last_delivered(device)) == (Cursor(3), {})
+    assert (device.cursor, device.delivered) == (Cursor(3), {})
 
 
-def test_claims_of_a_restarted_device_join_its_place_in_a_group_log() -> None:
-    log = [message("g:x", seq, "alice") for seq in range(1, 5)]
-    device = Device(log={"g:x": log}, cursor=Cursor(0, {"g:x": 3}, is_whole=True))
-    device.open()
-    device.connect()
+def test_claims_of_a_restarted_device_join_its_group_cursor() -> None:
+    device = opened(log={GROUP: numbered(4, GROUP)}, cursor=Cursor(0, {GROUP: 3}, is_whole=True))
     device.advance(0)
     device.answer_history()
-    device.take(device.core.mark_read(device.now_ms, "g:x", 4))
+    device.mark_read(GROUP, 4)
     device.advance(1_000)
-    assert last_delivered(device) == {"g:x": 4}
+    assert device.delivered == {GROUP: 4}
 
 
-def test_refused_history_leaves_a_gap_that_the_cursor_does_not_close() -> None:
+def test_cursor_does_not_close_a_gap_of_refused_history() -> None:
     """The refusal may be of an earlier membership, and what the log has of this one was not had."""
-    device = Device(cursor=Cursor(0, {"g:x": 10}, is_whole=True), log={"g:x": []})
-    device.open()
-    device.connect(live=False)
-    device.give(Live(inbox_seq=0, heads=(Position("g:x", 20),)))
+    device = opened(cursor=Cursor(0, {GROUP: 10}, is_whole=True), log={GROUP: []}, live=False)
+    device.give(Live(inbox_seq=0, heads=(Position(GROUP, 20),)))
     device.advance(0)
     assert device.histories
-    device.take(device.core.history_failed(device.now_ms, "g:x", gone=True))
-    device.inbox.append(message("g:x", 61, "alice"))
-    device.push(1)
-    device.take(device.core.mark_read(device.now_ms, "g:x", 61))
+    device.history_failed(gone=True)
+    device.arrive(message(GROUP, 61))
+    device.mark_read(GROUP, 61)
     device.advance(1_000)
-    assert last_delivered(device).get("g:x", 0) <= 10
+    assert device.delivered.get(GROUP, 0) <= 10

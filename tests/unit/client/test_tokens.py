@@ -1,19 +1,18 @@
 """One call of the provider for each token's life, whatever the device's clock says and whoever asks."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.client.gateways import Gateway
 from tidings_client import ApiError, Unreachable, tokens
-from tidings_client.rest import Rest
 from tidings_client.server_time import ServerTime
 from tidings_client.tokens import Tokens, life_of, user_in
 
@@ -142,29 +141,29 @@ async def broken() -> str:
     raise ConnectionError("no network")
 
 
+def giving(answer: Any) -> Callable[[], Awaitable[str]]:
+    """A provider of one answer, which may be no text."""
+
+    async def provide() -> str:
+        return answer  # type: ignore[no-any-return]
+
+    return provide
+
+
 @pytest.mark.parametrize("text", ["", " ", "<html> </html>", "a\nb", "tök.en", "a\x00b"])
 async def test_a_text_that_is_no_token_may_be_another_next_time(text: str) -> None:
-    async def provide() -> str:
-        return text
-
     with pytest.raises(Unreachable, match="not a token"):
-        await Tokens(provide).get()
+        await Tokens(giving(text)).get()
 
 
 @pytest.mark.parametrize("answer", [None, b"a.b.c", 7, {"token": "x"}])
 async def test_a_provider_that_returns_no_text_is_a_mistake(answer: object) -> None:
-    async def provide() -> str:
-        return answer  # type: ignore[return-value]  # as a provider may err
-
     with pytest.raises(TypeError, match="token provider returned"):
-        await Tokens(provide).get()
+        await Tokens(giving(answer)).get()
 
 
 async def test_a_token_read_from_a_file_may_end_in_a_line() -> None:
-    async def provide() -> str:
-        return "a.b.c\n"
-
-    assert await Tokens(provide).get() == "a.b.c"
+    assert await Tokens(giving("a.b.c\n")).get() == "a.b.c"
 
 
 NUMBERS = st.integers(-(10**400), 10**400) | st.floats() | st.none() | st.booleans() | st.text(max_size=5)
@@ -182,27 +181,24 @@ def test_any_text_is_read_as_a_token(text: str) -> None:
     assert user_in(text) is None
 
 
-class Answers:
+def only(good: Callable[[], str]) -> Callable[[httpx2.Request], httpx2.Response]:
     """A server that refuses all tokens but one."""
 
-    def __init__(self, good: Callable[[], str]) -> None:
-        self.good = good
-        self.calls = 0
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        self.calls += 1
-        if request.headers["Authorization"] != f"Bearer {self.good()}":
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.headers["Authorization"] != f"Bearer {good()}":
             return httpx2.Response(401, json={"code": "token_expired"})
         return httpx2.Response(200, json={"sessions": []})
+
+    return answer
 
 
 @pytest.mark.field_case("34")
 async def test_fifty_calls_with_a_clock_ahead_ask_once() -> None:
     device = Device(off_ms=2 * HOUR_MS)
     current = await device.tokens.get()
-    rest = Rest("http://server", device.tokens, httpx2.MockTransport(Answers(lambda: current)), device.time)
+    gateway = Gateway(only(lambda: current), tokens=device.tokens, time=device.time)
     for _ in range(50):
-        await rest.sessions()
+        await gateway.rest.sessions()
     assert device.asked == 1
 
 
@@ -219,21 +215,19 @@ async def test_ten_refused_calls_at_once_renew_together() -> None:
     source = Tokens(provide)
     assert await source.get() != refused
     first, newest = newest, "revoked"
-    rest = Rest("http://server", source, httpx2.MockTransport(Answers(lambda: newest)))
-    await asyncio.gather(*(rest.sessions() for _ in range(10)))
+    gateway = Gateway(only(lambda: newest), tokens=source)
+    await asyncio.gather(*(gateway.rest.sessions() for _ in range(10)))
     assert first != newest
     assert device.asked == 3
 
 
 async def test_a_fixed_token_that_is_refused_is_an_error() -> None:
-    answers = Answers(lambda: "another")
-    rest = Rest("http://server", Tokens("fixed"), httpx2.MockTransport(answers))
+    gateway = Gateway(401)
     with pytest.raises(ApiError, match="401 token_expired"):
-        await rest.sessions()
-    assert answers.calls == 1
+        await gateway.rest.sessions()
+    assert len(gateway.asked) == 1
 
 
 async def test_a_providers_network_error_is_unreachable() -> None:
-    rest = Rest("http://server", Tokens(broken), httpx2.MockTransport(Answers(lambda: "")))
     with pytest.raises(Unreachable, match="no network"):
-        await rest.sessions()
+        await Gateway(401, tokens=Tokens(broken)).rest.sessions()

@@ -35,7 +35,7 @@ async def broker_with(*letters: DeadLetter | bytes) -> MemoryBroker:
     return broker
 
 
-async def test_letters_are_listed_by_time_and_a_letter_written_twice_only_once_and_counted() -> None:
+async def test_letters_are_listed_by_time_and_copies_are_counted() -> None:
     broker = await broker_with(dead(7, at_ms=20), dead(3, at_ms=10), dead(7, at_ms=20))
     letters = await newest_letters(broker, SIZES.session_partitions)
     found = [(letter.name, letter.content.offset, letter.copies) for letter in letters]
@@ -50,14 +50,14 @@ async def test_a_record_that_is_no_letter_is_shown_rather_than_hidden() -> None:
         await replay(broker, letter)
 
 
-async def test_a_place_without_a_letter_is_refused_with_the_way_to_find_one() -> None:
+async def test_a_place_without_a_letter_is_refused_with_a_hint() -> None:
     broker = await broker_with(dead(3))
     assert (await letter_at(broker, 1, 0)).content.offset == 3
     with pytest.raises(ConfigurationError, match="no dead letter 1/1; `tidings dlq list`"):
         await letter_at(broker, 1, 1)
 
 
-def test_what_can_be_decoded_is_shown_decoded_and_the_bytes_in_any_case() -> None:
+def test_a_letter_is_shown_decoded_or_in_bytes() -> None:
     command = Command(session_id="d:a:b", post=Post(body=b"\x1b[2J"))
     lines = list(explained(Letter(1, 0, dead(3, command.SerializeToString()))))
     assert "record   messages.inbound partition 1 offset 3, epoch 0" in lines
@@ -68,7 +68,7 @@ def test_what_can_be_decoded_is_shown_decoded_and_the_bytes_in_any_case() -> Non
     assert any(line.startswith("  000000  ff 00 70 6f") and line.endswith("..poison") for line in broken)
 
 
-async def test_a_replay_appends_the_original_bytes_to_where_they_came_from() -> None:
+async def test_a_replay_appends_the_original_bytes_to_their_partition() -> None:
     broker = await broker_with(dead(3))
     offset = await replay(broker, await letter_at(broker, 1, 0))
     (record,) = broker.records(MESSAGES_INBOUND)

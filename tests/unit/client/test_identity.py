@@ -1,7 +1,5 @@
 """Ids made by a wrong clock: a message goes under another id only while nothing can be stored under the first."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field, replace
 

@@ -1,7 +1,5 @@
 """Ids before they go into a frame or a path, and the time inside the ids that the client makes."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
@@ -11,11 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.client.gateways import Gateway
 from tidings_client import Client, InvalidId, TidingsError, development_tokens
+from tidings_client.composing import Address
 from tidings_client.group_calls import GroupCalls
-from tidings_client.ids import MessageIds, checked_seq, checked_session, checked_user, uuid7_time_ms
+from tidings_client.ids import (
+    MessageIds,
+    checked_seq,
+    checked_session,
+    checked_user,
+    direct_session,
+    peer_of,
+    uuid7_time_ms,
+)
 from tidings_client.rest import Rest, path_of
-from tidings_client.tokens import Tokens
 
 DOTS = (".", "..", "...", "." * 64)
 BAD_USERS = (*DOTS, "", "a/b", "a%2Fb", "a b", "a\n", "é", "x" * 65, None, 7, b"bob")
@@ -23,22 +30,6 @@ BAD_GROUPS = ("g:", "g:..", "g:a/members/bob", "g:X%2Fmembers%2Fbob", "..", "", 
 BAD_SESSIONS = ("d:..:bob", "d:.:..", "d:bob:alice", "d:bob", *BAD_GROUPS[:-3])
 GROUP = "g:1"
 Call = Callable[[GroupCalls, Rest], Awaitable[object]]
-
-
-class Wire:
-    """Counts what is sent, and answers nothing."""
-
-    def __init__(self) -> None:
-        self.paths: list[str] = []
-        self.rest = Rest("http://server", Tokens("token"), httpx2.MockTransport(self._answer))
-        self.groups = GroupCalls(self.rest, lambda: "made", self._own_id)
-
-    async def _own_id(self) -> str:
-        return ".."
-
-    def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        self.paths.append(request.url.raw_path.decode())
-        return httpx2.Response(404)
 
 
 def user_calls(user: str) -> list[Call]:
@@ -86,10 +77,10 @@ CASES = [
 @pytest.mark.field_case("1")
 @pytest.mark.parametrize("call", CASES)
 async def test_a_call_with_a_bad_id_sends_nothing(call: Call) -> None:
-    wire = Wire()
+    gateway = Gateway(404, own_id="..")
     with pytest.raises(InvalidId):
-        await call(wire.groups, wire.rest)
-    assert wire.paths == []
+        await call(gateway.groups, gateway.rest)
+    assert gateway.asked == []
 
 
 @pytest.mark.field_case("1")
@@ -100,14 +91,13 @@ async def test_a_client_takes_no_bad_id(user: str) -> None:
     with pytest.raises(InvalidId):
         development_tokens("http://h", user)
     client = Client("ws://h", "t")
+    session_id = f"d:alice:{user}"
+    addresses: list[Address] = [{"to": user}, {"to": "bob", "mentions": [user]}, {"session_id": session_id}]
+    for address in addresses:
+        with pytest.raises(InvalidId):
+            await client.send("x", **address)
     with pytest.raises(InvalidId):
-        await client.send("x", to=user)
-    with pytest.raises(InvalidId):
-        await client.send("x", to="bob", mentions=[user])
-    with pytest.raises(InvalidId):
-        await client.send("x", session_id=f"d:alice:{user}")
-    with pytest.raises(InvalidId):
-        client.mark_read(f"d:alice:{user}", 1)
+        client.mark_read(session_id, 1)
 
 
 @given(st.text(min_size=1))
@@ -150,3 +140,19 @@ def test_ids_rise_while_the_clock_stands_or_trembles() -> None:
     ids = MessageIds(secrets.randbits)
     made = [ids.make(1_764_000_000_000 - n % 900) for n in range(10_000)]
     assert made == sorted(made)
+
+
+@given(st.lists(st.integers(1_700_000_000_000, 1_700_000_000_050), min_size=2, max_size=200))
+def test_ids_are_uuidv7_and_rise_whatever_the_clock_does(times_ms: list[int]) -> None:
+    ids = MessageIds(lambda bits: (1 << bits) - 1)
+    made = [ids.make(at_ms) for at_ms in times_ms]
+    assert made == sorted(set(made))
+    assert all(len(one) == 36 and one[14] == "7" and one[19] in "89ab" for one in made)
+    assert int(made[0].replace("-", "")[:12], 16) == times_ms[0]
+
+
+def test_a_direct_session_has_the_same_id_from_both_sides() -> None:
+    assert direct_session("bob", "Alice") == direct_session("Alice", "bob") == "d:Alice:bob"
+    assert peer_of("d:Alice:bob", "bob") == "Alice"
+    assert peer_of("d:bob:bob", "bob") == "bob"
+    assert peer_of("g:x", "bob") is None

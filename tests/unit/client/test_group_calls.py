@@ -1,52 +1,16 @@
 """The calls about groups: what they say, what they answer, and that they are repeated under one id."""
 
-from __future__ import annotations
-
-import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.unit.client.gateways import Gateway, Json
 from tidings_client import ApiError, LeftOut, Member, Unreachable, backoff, rest
-from tidings_client.fetching import counts
 from tidings_client.group_calls import Added, Created, GroupCalls, GroupSettings
-from tidings_client.rest import Rest
-from tidings_client.tokens import Tokens
 
-Json = dict[str, Any]
 PLACED = {"session_id": "g:1", "seq": 7}
-
-
-class Gateway:
-    """Answers with what it was given, in order; the last answer again and again."""
-
-    def __init__(self, *answers: Json | int | Exception) -> None:
-        self.answers = list(answers)
-        self.asked: list[httpx2.Request] = []
-        self.rest = Rest("http://server", Tokens("token"), httpx2.MockTransport(self._answer))
-        self.groups = GroupCalls(self.rest, lambda: f"made-{len(self.asked)}", self._alice)
-
-    @staticmethod
-    async def _alice() -> str:
-        return "alice"
-
-    def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        self.asked.append(request)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, int):
-            code = {403: "forbidden", 504: "timeout", 503: "unavailable"}[answer]
-            return httpx2.Response(answer, json={"code": code, "detail": "why", "retryable": answer > 500})
-        return httpx2.Response(200, json=answer)
-
-    @property
-    def said(self) -> tuple[str, str, Json | None]:
-        """Method, path and body of the only request."""
-        (request,) = self.asked
-        return request.method, request.url.raw_path.decode(), json.loads(request.content) if request.content else None
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +25,10 @@ async def test_creating_a_group_names_its_members_and_settings() -> None:
     assert made == Created(session_id="g:1", seq=7)
     body = {"name": "team", "members": ["bob"], "settings": {"share_history": True}}
     assert gateway.said == ("POST", "/v1/groups", body)
-    assert gateway.asked[0].headers["Idempotency-Key"] == "made-0"
+    assert gateway.keys == ["made-0"]
 
 
-async def test_creating_a_group_tells_who_was_left_out() -> None:
+async def test_creating_a_group_names_those_left_out() -> None:
     made = await Gateway({**PLACED, "left_out": [{"user_id": "bob", "code": "user_blocked"}]}).groups.create("team")
     assert made.left_out == (LeftOut(user_id="bob", code="user_blocked"),)
 
@@ -102,7 +66,7 @@ async def test_a_mute_until_a_mistaken_time_is_not_asked(until_ms: int) -> None:
     assert not gateway.asked
 
 
-async def test_adding_tells_who_was_left_out_and_that_nothing_was_stored_where_nobody_was_added() -> None:
+async def test_adding_no_member_names_those_left_out() -> None:
     left_out = [{"user_id": "bob", "code": "already_member"}]
     gateway = Gateway({"session_id": "g:1", "added": [], "left_out": left_out})
     added = await gateway.groups.add("g:1", ["bob"])
@@ -110,17 +74,17 @@ async def test_adding_tells_who_was_left_out_and_that_nothing_was_stored_where_n
     assert gateway.said == ("POST", "/v1/groups/g:1/members", {"user_ids": ["bob"]})
 
 
-async def test_a_command_of_unknown_outcome_is_repeated_under_its_id_until_it_is_answered() -> None:
+async def test_unanswered_command_is_repeated_under_its_id() -> None:
     gateway = Gateway(504, httpx2.ConnectError("refused"), 503, PLACED)
     assert (await gateway.groups.dissolve("g:1")).seq == 7
-    assert [request.headers["Idempotency-Key"] for request in gateway.asked] == ["made-0"] * 4
+    assert gateway.keys == ["made-0"] * 4
 
 
 async def test_the_repeats_end() -> None:
     gateway = Gateway(504)
     with pytest.raises(ApiError, match="timeout"):
         await gateway.groups.rename("g:1", "crew", client_msg_id="mine")
-    assert [request.headers["Idempotency-Key"] for request in gateway.asked] == ["mine"] * (rest.MAX_REPEATS + 1)
+    assert gateway.keys == ["mine"] * (rest.MAX_REPEATS + 1)
     nobody = Gateway(httpx2.ConnectError("refused"))
     with pytest.raises(Unreachable):
         await nobody.groups.dissolve("g:1")
@@ -147,13 +111,4 @@ async def test_the_group_and_its_members_are_read_page_by_page() -> None:
         Member(user_id="a", role="owner", joined_seq=1),
         Member(user_id="b", joined_seq=2, muted_until=9),
     ]
-    assert [request.url.params.get("after") for request in pages.asked] == [None, "a"]
-
-
-async def test_counts_are_read_up_to_the_first_reader() -> None:
-    gateway = Gateway(
-        {"delivered": ["b"], "read": [], "members": 9, "next": "b"},
-        {"delivered": [], "read": [{"user_id": "c", "at": 5}], "members": 9, "next": "c"},
-    )
-    assert await counts(gateway.rest, "g:1", 3) == (1, 1)
-    assert await counts(Gateway(503).rest, "g:1", 3) is None
+    assert pages.parameters("after") == [None, "a"]

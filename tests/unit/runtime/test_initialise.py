@@ -1,4 +1,4 @@
-"""`tidings init` over the memory broker: what it creates, what it refuses, what a repeat does."""
+"""What `tidings init` does to the log, over the memory broker: what it creates, refuses and repeats."""
 
 import pytest
 
@@ -21,7 +21,7 @@ async def test_every_declared_topic_is_created_with_its_partitions() -> None:
     assert set(done.topics_created) == set(counts)
 
 
-async def test_every_group_begins_at_offset_0_with_empty_marks_written_out() -> None:
+async def test_every_group_begins_at_offset_0_with_empty_marks() -> None:
     admin = MemoryBroker().admin()
     await initialise(admin, SIZES, 1)
     counts = {topic.name: topic.partitions for topic in declared(SIZES)}
@@ -41,7 +41,7 @@ async def test_again_it_changes_nothing_and_says_so() -> None:
     assert broker.group(PERSISTER).commits[TopicPartition("messages.inbound", 0)] == far
 
 
-async def test_another_partition_count_is_refused_with_what_to_do_and_before_anything_changes() -> None:
+async def test_another_partition_count_is_refused_before_any_change() -> None:
     admin = MemoryBroker().admin()
     await admin.create_topics([topic for topic in declared(TopicSizes(5, 3, 2)) if topic.name == "messages.inbound"], 1)
     with pytest.raises(ConfigurationError, match=r"messages.inbound has 5 partitions, configured are 4.*raise TIDINGS"):
@@ -49,7 +49,7 @@ async def test_another_partition_count_is_refused_with_what_to_do_and_before_any
     assert set(await admin.partition_counts([topic.name for topic in declared(SIZES)])) == {"messages.inbound"}
 
 
-async def test_more_partitions_than_a_commit_can_hold_marks_of_are_refused() -> None:
+async def test_more_partitions_than_a_commit_has_marks_for_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="TIDINGS_KAFKA_SESSION_PARTITIONS"):
         await initialise(MemoryBroker().admin(), TopicSizes(session_partitions=1024), 1)
 

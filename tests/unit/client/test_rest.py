@@ -1,17 +1,14 @@
 """Calls over connections that a server or proxy closes while they are idle."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 
-import httpx2
 import pytest
 
+from tests.unit.client.gateways import Gateway
 from tidings_client import Unreachable, backoff
-from tidings_client.fetching import watermarks
 from tidings_client.group_calls import Placed
-from tidings_client.rest import Rest
+from tidings_client.rest import Rest, http_url_of, ws_url_of
 from tidings_client.tokens import Tokens
 
 BODY = b'{"sessions":[],"session_id":"g:1","seq":1}'
@@ -85,34 +82,19 @@ def session(name: str, seq: int, at: int) -> dict[str, object]:
 
 @pytest.mark.field_case("21")
 async def test_all_sessions_are_there_once_while_the_list_moves() -> None:
-    pages = {
-        None: {"sessions": [session("a", 9, 90), session("b", 8, 80)], "next": "1"},
-        "1": {"sessions": [session("c", 7, 70), session("b", 8, 80)], "next": "2"},
-        "2": {"sessions": [], "next": "3"},
-        "3": {"sessions": [session("d", 3, 100), session("a", 8, 85), session("c", 8, 95)], "next": None},
-    }
-    asked: list[str | None] = []
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request.url.params.get("before"))
-        return httpx2.Response(200, json=pages[asked[-1]])
-
-    rest = Rest("http://server", Tokens("token"), httpx2.MockTransport(answer))
-    found = await rest.all_sessions()
+    gateway = Gateway(
+        {"sessions": [session("a", 9, 90), session("b", 8, 80)], "next": "1"},
+        {"sessions": [session("c", 7, 70), session("b", 8, 80)], "next": "2"},
+        {"sessions": [], "next": "3"},
+        {"sessions": [session("d", 3, 100), session("a", 8, 85), session("c", 8, 95)], "next": None},
+    )
+    found = await gateway.rest.all_sessions()
     assert [(one.session_id[-1], one.head.seq) for one in found if one.head] == [("d", 3), ("c", 8), ("a", 9), ("b", 8)]
-    assert asked == [None, "1", "2", "3"]
+    assert gateway.parameters("before") == [None, "1", "2", "3"]
 
 
-async def test_the_watermarks_of_a_peer_who_blocks_the_user_are_absent() -> None:
-    shown = {"d:alice:bob": {}, "d:alice:carol": {"delivered_seq": 2, "read_seq": 0}}
-    listed = [
-        {"session_id": name, "head": {"seq": 3}, "peer": {"user_id": name[8:], **marks}}
-        for name, marks in shown.items()
-    ]
-    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json={"sessions": listed, "next": None}))
-    rest = Rest("http://server", Tokens("token"), transport)
-    peers = [one.peer for one in (await rest.sessions()).sessions if one.peer]
-    assert [(one.delivered_seq, one.read_seq) for one in peers] == [(None, None), (2, 0)]
-    # Zero moves no status: what was shown does not go back.
-    told = [marks async for marks in watermarks(rest, set(shown))]
-    assert told == [("d:alice:bob", 0, 0), ("d:alice:carol", 2, 0)]
+@pytest.mark.parametrize("given_url", ["ws://h:1", "ws://h:1/", "ws://h:1/v1/ws", "http://h:1", "http://h:1/v1/ws"])
+def test_any_address_of_the_server_will_do(given_url: str) -> None:
+    assert http_url_of(given_url) == "http://h:1"
+    assert ws_url_of(given_url) == "ws://h:1/v1/ws"
+    assert ws_url_of("https://h/chat") == "wss://h/chat/v1/ws"
