@@ -5,8 +5,8 @@ its clients reach it through network.py.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, cast
 
 from services.fanout import service as fanout
 from services.fanout.settings import FanoutSettings
@@ -27,7 +27,7 @@ from services.receipts import service as receipts
 from services.receipts.settings import CoalesceSettings, ReceiptsSettings
 from tests.simulation.ports import GATEWAYS, SIZES, Reach, Servers
 from tests.simulation.virtual_time import Process
-from tidings.broker.base import TopicPartition
+from tidings.broker.base import NewRecord, Producer, TopicPartition
 from tidings.clock import SystemClock
 from tidings.codec import RULES
 from tidings.errors import BrokerUnavailable
@@ -43,7 +43,10 @@ KAFKA = KafkaSettings(
     push_partitions=SIZES.push_partitions,
 )
 SESSION_S = KAFKA.session_timeout_ms / 1000
-GROUP_MEMBERS_MAX = 7
+# Below the number of users, so that groups are full.
+GROUP_MEMBERS_MAX = 5
+# After a stop a gateway may use what it had read before.
+_STALE_S = 1.0
 ROLES = ("persister", "fanout", "receipts", *(f"gateway-{ordinal}" for ordinal in range(GATEWAYS)))
 _SERVE = {
     "persister": (persister.serve, PersisterSettings(process=ProcessSettings(), kafka=KAFKA)),
@@ -68,6 +71,7 @@ class Instance:
         self.gateway: Gateway | None = None
         self.stopping = asyncio.Event()
         self.could_not_start = False
+        self.resumed_at_s = -_STALE_S
         self.task = self.process.spawn(self._work(servers))
 
     @property
@@ -84,9 +88,14 @@ class Instance:
         """SIGSTOP, and SIGCONT after some time. It is a zombie then, if that was longer than its session."""
         self.process.stop()
         loop = asyncio.get_running_loop()
-        loop.call_later(seconds, self.process.resume)
+        loop.call_later(seconds, self.resume)
         if seconds > SESSION_S:
             self._lose_sessions_after(SESSION_S)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.resumed_at_s = asyncio.get_running_loop().time()
+        self.process.resume()
 
     def lose_sessions(self) -> None:
         """The coordinator hears no heartbeat, while the process works on as a zombie until it rejoins."""
@@ -108,7 +117,7 @@ class Instance:
             await serve(settings, broker, self.reach.store(), Health(), self.stopping)  # type: ignore[operator]
             return
         ordinal = int(self.role.removeprefix("gateway-"))
-        producer, reader = broker.producer(self.role), broker.reader(self.role)
+        producer, reader = cast(Producer, _Noting(broker.producer(self.role), self, servers)), broker.reader(self.role)
         await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
         try:
             identity = await announce_gateway(producer, ordinal)
@@ -142,6 +151,21 @@ class Instance:
         for task in tasks:
             if task.done() and not task.cancelled() and not isinstance(task.exception(), Superseded):
                 task.result()
+
+
+class _Noting:
+    """The producer of a gateway, whose records are judged when they are published."""
+
+    def __init__(self, producer: Producer, instance: Instance, servers: Servers) -> None:
+        self._producer, self._instance, self._servers = producer, instance, servers
+
+    def send(self, topic: str, partition: int, record: NewRecord) -> Awaitable[int]:
+        was_stopped = asyncio.get_running_loop().time() < self._instance.resumed_at_s + _STALE_S
+        self._servers.admission.published(topic, record.value or b"", was_stopped=was_stopped)
+        return self._producer.send(topic, partition, record)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
 
 
 class Gateway:
@@ -220,5 +244,5 @@ def _stamps(servers: Servers) -> Stamps:
         recipients_per_part=choice((1, 2, 1_000)),
         write_diffusion_max=choice((2, 3, 4)),
         month_shards=16,
-        group_members_max=GROUP_MEMBERS_MAX,
+        group_members_max=choice((GROUP_MEMBERS_MAX - 1, GROUP_MEMBERS_MAX)),
     )

@@ -104,6 +104,7 @@ class Oracle:
         self.sessions: dict[str, Session] = {}
         # (session, sender, client_msg_id) -> every answer that one of its copies must have got.
         self.answers: dict[tuple[str, str, str], set[tuple[str, object]]] = defaultdict(set)
+        self.breaches: list[str] = []
 
     def read_on(self) -> None:
         """Take in what has arrived since."""
@@ -123,7 +124,12 @@ class Oracle:
             return
         session = self.session(command.session_id)
         key = (command.session_id, command.sender_id, command.client_msg_id)
+        head = session.seq
         self.answers[key].add(_decide(session, command, record))
+        if session.seq > head and record.value in self._servers.admission.refusable:
+            self.breaches.append(
+                f"blocks: the blocked {command.sender_id} has sent {session.session_id} seq {head + 1}"
+            )
 
 
 def _decide(session: Session, command: Command, record: Record) -> tuple[str, object]:

@@ -15,6 +15,7 @@ from tests.faults.broker import FaultyBroker, FaultyProducer, FaultyReader
 from tests.faults.drawn import LogFaults, LogRates, StoreFaults, StoreRates
 from tests.faults.log import FaultyConsumer
 from tests.faults.store import FaultyStore
+from tests.simulation.admission import Admission
 from tests.simulation.virtual_time import Process, VirtualClock
 from tests.unit.hazards.owners import Witness
 from tidings.broker.base import Broker, Committed, NewRecord, Record, TopicPartition
@@ -52,6 +53,7 @@ class Servers:
         self.read_store.deployment, self.read_store.steady = self.store.deployment, self.store.steady
         self.witness = Witness()
         self.confirmed = Confirmed()
+        self.admission = Admission(self.read, SIZES.session_partitions)
 
     def begin_faults(self) -> None:
         """From now on calls fail."""
@@ -73,7 +75,8 @@ class Servers:
             write_late=rate,
             read_failed=rate / 2,
         )
-        self.read_faults.rates = StoreRates(read_failed=rate / 8)
+        # Gateways write block lists alone.
+        self.read_faults.rates = StoreRates(read_failed=rate / 8, write_lost=rate, write_unconfirmed=rate)
 
     def heal(self) -> None:
         """No more faults; what was late has landed."""
@@ -111,8 +114,13 @@ class Confirmed:
     def __init__(self) -> None:
         self._messages: dict[tuple[str, int], MessageRow] = {}
         self._keys: set[tuple[str, str, str, int]] = set()
+        self._stored: set[tuple[str, str, str]] = set()
         self._versions: set[tuple[str, int]] = set()
         self._inbox_tails: dict[str, int] = {}
+
+    def has_key(self, session_id: str, sender_id: str, client_msg_id: str) -> bool:
+        """Whether a repeat of this message must be acked."""
+        return (session_id, sender_id, client_msg_id) in self._stored
 
     def inbox_tail(self, user_id: str) -> int:
         """The highest confirmed number of an inbox. What is pushed above it may not be stored yet."""
@@ -127,6 +135,7 @@ class Confirmed:
                 self._messages[row.session_id, row.seq] = row
             elif isinstance(row, KeyRow):
                 self._keys.add((row.session_id, row.sender_id, row.client_msg_id, row.seq))
+                self._stored.add((row.session_id, row.sender_id, row.client_msg_id))
             elif isinstance(row, InboxRow):
                 self._inbox_tails[row.user_id] = max(row.inbox_seq, self.inbox_tail(row.user_id))
             elif isinstance(row, GroupRow | MemberRow):
