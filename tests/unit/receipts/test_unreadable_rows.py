@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.simulation.scenario import SESSION, Scenario, post, running
+from tests.simulation.scenarios.groups import watermarks
 from tests.simulation.virtual_time import run
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tests.unit.hazards.test_group_receipts_hazards import watermarks
 from tidings import ids
 from tidings.topics import PERSISTER, RECEIPTS
 
@@ -24,7 +24,7 @@ def _elsewhere(partitions: int) -> str:
     return next(name for name in names if ids.partition_of(name, partitions) != own)
 
 
-def _told(line: Pipeline) -> set[str]:
+def _told(line: Scenario) -> set[str]:
     return {one.session_id for one in watermarks(line) if one.read_seq == 2}
 
 
@@ -35,7 +35,7 @@ def test_an_unreadable_row_stops_its_own_partition(table: str) -> None:
 
 
 async def _scenario(table: str) -> None:
-    async with pipeline(sessions=4) as line:
+    async with running(sessions=4) as line:
         line.persister()
         owner = line.receipts()
         other = _elsewhere(line.sizes.session_partitions)
