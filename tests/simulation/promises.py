@@ -9,18 +9,9 @@ from services.gateway.reads.sessions import unread
 from tests.simulation.oracle import READ, Expected, Session
 from tests.simulation.people import Device
 from tests.simulation.ports import GATEWAYS, SIZES
+from tests.simulation.witness import check_directories
 from tidings import ids
-from tidings.store.rows import (
-    MODE_READ,
-    BucketRow,
-    GroupRow,
-    InboxRow,
-    MemberRow,
-    MessageRow,
-    ReceiptRow,
-    SegmentRow,
-    UserSessionRow,
-)
+from tidings.store.rows import MODE_READ, GroupRow, InboxRow, MemberRow, MessageRow, ReceiptRow, UserSessionRow
 from tidings.topics import DELIVERIES, PUSH, RECEIPTS_INBOUND
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount
 from tidings.wire.push_pb2 import Push
@@ -45,7 +36,7 @@ def check(schedule: "Schedule") -> None:
     check_answers(schedule)
     check_frames(schedule, sessions)
     check_inboxes(schedule, sessions)
-    check_directories(schedule)
+    check_directories(schedule.servers.store)
     check_session_lists(schedule, sessions)
     for device in schedule.people.devices:
         check_device(device, sessions)
@@ -202,24 +193,6 @@ def check_inboxes(schedule: "Schedule", sessions: dict[str, Session]) -> None:
         for session_id in found.keys() | wanted[user_id].keys():
             here, right = found[session_id], wanted[user_id][session_id]
             assert here == right, f"G6, G10: {user_id} of {session_id} has {here}, should have {right}"
-
-
-def check_directories(schedule: "Schedule") -> None:
-    """Every message and every inbox row is in the segment or bucket that its directory has for it."""
-    rows, first = schedule.servers.store.rows, defaultdict[object, dict[int, int]](dict)
-    for row in (*rows("segments"), *rows("inbox_buckets")):
-        if isinstance(row, SegmentRow):
-            first[row.session_id][row.segment] = row.first_seq
-        elif isinstance(row, BucketRow):
-            first[row.user_id][row.bucket] = row.first_inbox_seq
-    for row in (*rows("messages"), *rows("inbox")):
-        if isinstance(row, MessageRow):
-            owner, number, place = row.session_id, row.seq, row.segment
-        else:
-            assert isinstance(row, InboxRow)
-            owner, number, place = row.user_id, row.inbox_seq, row.bucket
-        right = max(part for part, lowest in first[owner].items() if lowest <= number)
-        assert place == right, f"G3, G7: {number} of {owner} is in part {place}, its readers look in {right}"
 
 
 def check_session_lists(schedule: "Schedule", sessions: dict[str, Session]) -> None:

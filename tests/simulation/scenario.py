@@ -7,6 +7,7 @@ would. There are no delays, so that the order of events is the test's.
 import asyncio
 import functools
 import inspect
+import itertools
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -19,6 +20,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.ports import EPOCH, GATEWAYS, Breakpoint, Servers
 from tests.simulation.virtual_time import run
 from tests.simulation.watcher import Watcher
+from tests.simulation.witness import check_directories
 from tests.unit.persister.builders import SESSION, command
 from tidings import ids, topics
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
@@ -28,6 +30,7 @@ from tidings.runtime.marks import Marks
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import InboxRow
 from tidings.topics import DELIVER, EXPAND, PERSISTER, RECEIPTS, Group, TopicSizes
+from tidings.wire.common_pb2 import Stamps
 from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.inbound_pb2 import Command
 from tidings.wire.presence_pb2 import Presence, PresenceKey
@@ -42,6 +45,7 @@ __all__ = ["EPOCH", "SESSION", "Owner", "Scenario", "post", "running", "scenario
 # Virtual seconds: a scenario that has not come to its end by then never will.
 PATIENCE_S = 200.0
 _LOOK_S = 0.05
+_SILENT = {"expand": ("fanout", DELIVER.name), "deliver": ("fanout", EXPAND.name)}
 P = ParamSpec("P")
 R = TypeVar("R", bound="_OfTable")
 
@@ -86,6 +90,11 @@ class Owner(Instance):
         self.process.kill()
         self.expire()
 
+    async def dies(self) -> None:
+        """Returns when it stands there, and is killed."""
+        await self.stopped()
+        self.kill()
+
 
 class Scenario:
     """Servers and processes of one test."""
@@ -100,35 +109,16 @@ class Scenario:
 
     # -- processes ---------------------------------------------------------------------------------
 
-    def persister(self) -> Owner:
-        """One more persister."""
-        return self._start("persister")
-
-    def expand(self) -> Owner:
-        """One more fanout, whose deliver never gets partitions: a test of one stage has to hold the other still."""
-        return self._start("fanout", DELIVER)
-
-    def deliver(self) -> Owner:
-        """One more fanout, whose expand never gets partitions."""
-        return self._start("fanout", EXPAND)
-
-    def fanout(self) -> Owner:
-        """One more fanout."""
-        return self._start("fanout")
-
-    def receipts(self) -> Owner:
-        """One more receipts."""
-        return self._start("receipts")
-
-    def everybody(self) -> None:
-        """Every process that a message passes."""
-        self.persister()
-        self.fanout()
-
-    def _start(self, role: str, *silent: Group) -> Owner:
-        owner = Owner(self.servers, role, len(self.owners))
-        owner.reach.silent_groups = frozenset(group.name for group in silent)
-        self.owners.append(owner)
+    def start(self, *roles: str, stop_before: Breakpoint | None = None) -> Owner:
+        """One more process of each role; the last of them. `expand` and `deliver` are a fanout of which the other one
+        never gets partitions, because a test of one of its stages has to hold the other still."""
+        for role in roles:
+            name, *silent = _SILENT.get(role, (role,))
+            owner = Owner(self.servers, name, len(self.owners))
+            owner.reach.silent_groups = frozenset(silent)
+            self.owners.append(owner)
+        if stop_before is not None:
+            owner.stop_before(stop_before)
         return owner
 
     # -- what gateways do --------------------------------------------------------------------------
@@ -158,6 +148,13 @@ class Scenario:
         partition = ids.partition_of(user_id, self.sizes.user_partitions)
         self.append(topics.PRESENCE, partition, value.SerializeToString(), key.SerializeToString())
 
+    async def online(self, user_id: str) -> int:
+        """The first gateway starts, and a device of the user is connected to it; the gateway's epoch."""
+        epoch = self.start_gateway(0)
+        self.presence(user_id, "c1", 0, epoch)
+        await asyncio.sleep(1)
+        return epoch
+
     def append(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> int:
         """A record that has arrived, whatever faults the processes meet; its offset."""
         return self.broker.log.append(TopicPartition(topic, partition), [NewRecord(value, key)])
@@ -183,13 +180,18 @@ class Scenario:
         """All that one gateway was told."""
         return [Push.FromString(record.value or b"") for record in self.servers.read(topics.PUSH, gateway)]
 
+    def pushed(self, content: str, *gateways: int) -> list[Any]:
+        """All that these gateways, or else all, were told of this kind."""
+        pushes = (push for one in gateways or range(GATEWAYS) for push in self.pushes(one))
+        return [getattr(push, content) for push in pushes if push.HasField(content)]
+
     def acks(self) -> list[SendAck]:
         """Every ack ever sent."""
-        return [push.send_ack for one in range(GATEWAYS) for push in self.pushes(one) if push.HasField("send_ack")]
+        return self.pushed("send_ack")
 
     def errors(self) -> list[SendError]:
         """Every refusal ever sent."""
-        return [push.send_error for one in range(GATEWAYS) for push in self.pushes(one) if push.HasField("send_error")]
+        return self.pushed("send_error")
 
     def records(self, topic: str) -> Sequence[Record]:
         """All records of a topic, by partition and offset."""
@@ -219,7 +221,7 @@ class Scenario:
         promises.check_versions(seen, sessions)
         promises.check_answers(seen)
         promises.check_inboxes(seen, sessions)
-        promises.check_directories(seen)
+        check_directories(self.store)
         promises.check_session_lists(seen, sessions)
         for ack in self.acks():
             message = sessions[ack.session_id].messages[ack.seq - 1]
@@ -269,8 +271,8 @@ async def running(*roles: str, sessions: int = 1, users: int = 1) -> AsyncIterat
     """Topics and first offsets, and these processes. At the end all are ended; what has ended one is raised."""
     line = Scenario(TopicSizes(sessions, users, GATEWAYS))
     await initialise(line.broker.admin(), line.sizes, 1)
-    for role in roles:
-        getattr(line, role)()
+    if roles:
+        line.start(*roles)
     try:
         yield line
         await line.until(lambda: True)
@@ -300,19 +302,11 @@ def scenario(
 
 
 def post(
-    client_msg_id: str,
-    text: str = "hello",
-    sender: str = "alice",
-    session_id: str = SESSION,
-    *,
-    segment_messages: int = 10_000,
-    bucket_rows: int = 5_000,
-    recipients_per_part: int = 1_000,
+    client_msg_id: str, text: str = "hello", sender: str = "alice", session_id: str = SESSION, **limits: int
 ) -> Command:
-    """A text message on its way, with the limits that a gateway stamped on it."""
-    sent = command(client_msg_id, text, sender, session_id, segment_messages)
-    sent.stamps.bucket_rows = bucket_rows
-    sent.stamps.recipients_per_part = recipients_per_part
+    """A text message on its way, with limits that a gateway stamped on it."""
+    sent = command(client_msg_id, text, sender, session_id)
+    sent.stamps.MergeFrom(Stamps(**limits))
     return sent
 
 
@@ -328,37 +322,26 @@ def produces_to(topic: str) -> Breakpoint:
 
 def second(breakpoint: Breakpoint) -> Breakpoint:
     """Not at the first such call, but at the next."""
-    hits: list[None] = []
+    hits = itertools.count(1)
+    return lambda call, what: breakpoint(call, what) and next(hits) == 2
 
-    def is_second(call: str, what: Any) -> bool:
-        if breakpoint(call, what):
-            hits.append(None)
-        return len(hits) == 2
 
-    return is_second
+def held_up(store: MemoryStore, name: str, wait: Callable[[], Awaitable[object]] | None = None) -> asyncio.Event:
+    """This read has an answer, as of its beginning, only when the event is set. `delattr` ends it for later calls."""
+    read, answers = getattr(store, name), asyncio.Event()
+
+    async def late(*arguments: object) -> object:
+        answer = await read(*arguments)
+        await (wait or answers.wait)()
+        return answer
+
+    setattr(store, name, late)
+    return answers
 
 
 def slow(store: MemoryStore, name: str, delay_s: float) -> None:
     """This read takes so long from now on."""
-    _answers_after(store, name, lambda: asyncio.sleep(delay_s))
-
-
-def held_up(store: MemoryStore, name: str) -> asyncio.Event:
-    """This read has an answer, as of its beginning, only when the event is set. `delattr` ends it for later calls."""
-    answers = asyncio.Event()
-    _answers_after(store, name, answers.wait)
-    return answers
-
-
-def _answers_after(store: MemoryStore, name: str, wait: Callable[[], Awaitable[object]]) -> None:
-    read = getattr(store, name)
-
-    async def late(*arguments: object) -> object:
-        answer = await read(*arguments)
-        await wait()
-        return answer
-
-    setattr(store, name, late)
+    held_up(store, name, lambda: asyncio.sleep(delay_s))
 
 
 def partitions_stopped(stage: str) -> float:

@@ -76,7 +76,7 @@ def persisted(line: Scenario) -> list[Persisted]:
 
 async def decided(line: Scenario, *sent: Command) -> None:
     """One round with these, by a persister of its own."""
-    owner = line.persister()
+    owner = line.start("persister")
     await line.stored(*sent)
     owner.kill()
 
@@ -99,14 +99,14 @@ FUTURES = {
 async def test_group_versions_of_the_future_decide_nothing(line: Scenario, future: str) -> None:
     """The versions are stored, their message is not: the next owner decides what stands before it anew."""
     await decided(line, create("bob", "carl"))
-    first = line.persister()
+    first = line.start("persister")
     # The directory row of the new segment and all side rows go in the first wave, the message in the next.
     first.stop_before(writes_of(MessageRow))
     line.publish(*map(_in_segments_of_one, FUTURES[future]))
     await first.stopped()
     assert max(_seqs(line)) > 1
     first.expire()
-    line.persister()
+    line.start("persister")
     await line.settled(PERSISTER)
     check_group(line)
     first.resume()
@@ -131,12 +131,10 @@ def _seqs(line: Scenario) -> set[int]:
 async def test_group_round_repeated_after_all_writes_decides_the_same(line: Scenario, future: str) -> None:
     """Everything of the round is stored and nothing handed on: what was read is no reason to decide otherwise."""
     await decided(line, create("bob", "carl"))
-    first = line.persister()
-    first.stop_before(produces_to(MESSAGES_PERSISTED))
+    first = line.start("persister", stop_before=produces_to(MESSAGES_PERSISTED))
     line.publish(*FUTURES[future])
-    await first.stopped()
-    first.kill()
-    line.persister()
+    await first.dies()
+    line.start("persister")
     await line.settled(PERSISTER)
     check_group(line)
 
@@ -161,17 +159,16 @@ async def test_group_command_is_acked_when_all_its_rows_are_confirmed(line: Scen
     """Law 6: whichever row of the round is not confirmed, all of the round waits for it."""
     await decided(line, create("bob"))
     before = {table: len(line.store.rows(table)) for table in ALL_TABLES}
-    first = line.persister()
+    first = line.start("persister")
     line.store_faults.script_write(*[WriteFault.NONE] * missing, WriteFault.LOST)
     first.stop_before(second(writes_of(MemberRow)))
     line.publish(act("add", AddMembers(user_ids=["carl"])))
-    await first.stopped()
-    first.kill()
+    await first.dies()
     added = {table: len(line.store.rows(table)) - before[table] for table in ALL_TABLES}
     assert added == {table: int(table not in (*MUTATIONS[missing], "messages")) for table in ALL_TABLES}
     assert [ack.client_msg_id for ack in line.acks()] == ["create"]
     assert len(persisted(line)) == 1
-    line.persister()
+    line.start("persister")
     await line.settled(PERSISTER)
     check_group(line)
     assert [ack.client_msg_id for ack in line.acks()] == ["create", "add"]
@@ -294,7 +291,7 @@ def _columns_bytes(row: MemberRow | GroupRow) -> int:
 async def test_group_without_a_version_stops_its_partition(line: Scenario) -> None:
     await decided(line, create("bob"))
     line.store._partitions = {name: rows for name, rows in line.store._partitions.items() if name.table != "groups"}
-    line.persister()
+    line.start("persister")
     line.publish(say("m1"))
     await line.until(lambda: partitions_stopped("persister") == 1)
     assert [ack.client_msg_id for ack in line.acks()] == ["create"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.simulation.scenario import Scenario, held_up, scenario
+from tests.simulation.scenario import Scenario, held_up, produces_to, scenario
 from tests.simulation.scenarios.groups import act, claimed, counts, create, last_counts, marks, say, watermarks
 from tests.unit.persister.builders import GROUP
 from tidings.store.base import TaggedRow
@@ -67,13 +67,12 @@ async def test_returning_member_counts_from_the_second_joining(line: Scenario) -
     assert crew_reads(line) == [1, 1]
 
 
-@scenario()
+@scenario("persister", "receipts")
 async def test_read_that_overtakes_its_joining_is_counted_later(line: Scenario) -> None:
-    persister = line.persister()
-    line.receipts()
+    persister, _ = line.owners
     await line.seen(large("bob", "carl"), say("m1", "alice"))
     await claimed(line, "bob", 0, 2)
-    persister.stop_before(lambda call, target: call == "produce" and target.topic == "messages.persisted")
+    persister.stop_before(produces_to(MESSAGES_PERSISTED))
     line.publish(join("j", "dora"), say("m2", "alice"))
     await persister.stopped()
     await claimed(line, "dora", 0, 4)
@@ -98,7 +97,7 @@ async def test_dissolved_group_gets_no_counts(line: Scenario) -> None:
 
 @scenario("persister")
 async def test_replay_ends_at_the_same_counts(line: Scenario) -> None:
-    first = line.receipts()
+    first = line.start("receipts")
     await line.seen(large("bob", "carl", "dora"), say("m1", "alice"), leave("l1", "dora"))
     await claimed(line, "bob", 0, 2)
     await line.seen(join("j", "dora"), leave("l2", "bob"), say("m2", "alice"))
@@ -108,7 +107,7 @@ async def test_replay_ends_at_the_same_counts(line: Scenario) -> None:
     first.kill()
     told = len(counts(line))
     line.rewind(RECEIPTS)
-    line.receipts()
+    line.start("receipts")
     await line.settled(RECEIPTS)
     assert len(counts(line)) > told
     assert last_counts(line) == {("alice", 2): (1, 1), ("alice", 6): (2, 2)}
@@ -116,14 +115,14 @@ async def test_replay_ends_at_the_same_counts(line: Scenario) -> None:
 
 @scenario("persister")
 async def test_late_repeat_takes_no_member_back(line: Scenario) -> None:
-    first = line.receipts()
+    first = line.start("receipts")
     await line.seen(large("bob", "carl"), say("m1", "alice"))
     await claimed(line, "bob", 0, 2)
     await line.seen(leave("l", "bob"))
     first.kill()
     said = line.records(MESSAGES_PERSISTED)[1]
     line.append(MESSAGES_PERSISTED, 0, said.value or b"")
-    line.receipts()
+    line.start("receipts")
     await line.settled(RECEIPTS)
     await claimed(line, "carl", 0, 2)
     assert last_counts(line) == {("alice", 2): (1, 1)}
@@ -158,10 +157,7 @@ async def test_switch_to_read_diffusion_keeps_delivered_counts(line: Scenario) -
 
 
 @scenario("persister", "receipts")
-async def test_counts_due_in_a_dropped_round_are_still_sent(
-    line: Scenario,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_counts_due_in_a_dropped_round_are_still_sent(line: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     await line.seen(large("bob", "carl"), say("m", "alice"))
     line.say("bob", 0, 2, GROUP)
     while await marks(line, "bob") != (2, 2):  # noqa: ASYNC110 - simulated time

@@ -26,7 +26,6 @@ from tidings.topics import DELIVER, DELIVERIES, EXPAND, MESSAGES_PERSISTED
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount
 from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.persisted_pb2 import Persisted
-from tidings.wire.push_pb2 import PushedMessage
 
 USERS = [f"user{number}" for number in range(10)]
 
@@ -37,10 +36,6 @@ async def persist(line: Scenario, group: GroupLog, *records: Persisted) -> None:
     partition = ids.partition_of(group.session_id, line.sizes.session_partitions)
     for record in records:
         line.append(MESSAGES_PERSISTED, partition, record.SerializeToString())
-
-
-def messages(line: Scenario, gateway: int = 0) -> list[PushedMessage]:
-    return [push.message for push in line.pushes(gateway) if push.HasField("message")]
 
 
 def check_group(line: Scenario, group: GroupLog) -> None:
@@ -64,14 +59,14 @@ async def test_gateways_get_a_removal_before_the_next_message(line: Scenario) ->
     """Deliver stands still: what a gateway does with r + 1 depends on nothing that comes through it."""
     group = GroupLog()
     line.start_gateway(0)
-    line.expand()
+    line.start("expand")
     await persist(line, group, group.add(0, USERS))
     await persist(line, group, group.say(1), group.remove(2, "user3"), group.say(3), group.add(4, ["user3"]))
     await line.settled(EXPAND)
-    told = [(one.message.seq, list(one.left_ids), list(one.joined_ids)) for one in messages(line)]
+    told = [(one.message.seq, list(one.left_ids), list(one.joined_ids)) for one in line.pushed("message", 0)]
     assert told == [(1, [], USERS), (2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
-    assert [list(one.member_ids) for one in messages(line)] == [USERS, [], [], [], []]
-    line.deliver()
+    assert [list(one.member_ids) for one in line.pushed("message", 0)] == [USERS, [], [], [], []]
+    line.start("deliver")
     await line.settled(EXPAND, DELIVER)
     check_group(line, group)
 
@@ -80,19 +75,17 @@ async def test_gateways_get_a_removal_before_the_next_message(line: Scenario) ->
 @scenario()
 async def test_switch_back_to_inboxes_sends_no_message_both_ways(line: Scenario) -> None:
     group = GroupLog()
-    epoch = line.start_gateway(0)
-    line.fanout()
-    line.presence("user0", "c1", 0, epoch)
-    await asyncio.sleep(1)
+    line.start("fanout")
+    await line.online("user0")
     records = [group.add(0, USERS[:5]), group.say(1), group.remove(2, "user4"), group.remove(3, "user3")]
     await persist(line, group, *records, group.say(4), group.say(5))
     await line.settled(EXPAND, DELIVER)
-    to_all = [(one.message.seq, one.mode) for one in messages(line) if not one.user_ids]
-    to_user = [(one.message.seq, one.inbox_seqs[0]) for one in messages(line) if "user0" in one.user_ids]
+    to_all = [(one.message.seq, one.mode) for one in line.pushed("message", 0) if not one.user_ids]
+    to_user = [(one.message.seq, one.inbox_seqs[0]) for one in line.pushed("message", 0) if "user0" in one.user_ids]
     # The first and the last only begin and end it at the gateways: by their mode they are not handed out.
     assert to_all == [(1, 1), (2, 2), (3, 2), (4, 1)]
     assert to_user == [(1, 1), (4, 2), (5, 3), (6, 4)]
-    switches = [one for one in messages(line) if one.message.seq == 4]
+    switches = [one for one in line.pushed("message", 0) if one.message.seq == 4]
     assert [(one.mode_from, one.mode_to) for one in switches] == [(2, 1), (2, 1)]
     check_group(line, group)
 
@@ -104,15 +97,14 @@ async def test_switch_back_to_inboxes_sends_no_message_both_ways(line: Scenario)
 async def test_next_owner_cuts_a_half_emitted_group_message_alike(fault: ProduceFault, users: int) -> None:
     group = GroupLog(recipients_per_part=3, write_diffusion_max=100)
     async with running(users=users) as line:
-        first = line.expand()
+        first = line.start("expand")
         await persist(line, group, group.add(0, reversed(USERS)))
         await line.settled(EXPAND)
         line.log_faults.script_produce(fault)
         first.stop_before(second(produces_to(DELIVERIES)))
         await persist(line, group, group.say(1), group.remove(2, "user5"))
-        await first.stopped()
-        first.kill()
-        line.fanout()
+        await first.dies()
+        line.start("fanout")
         group.recipients_per_part = 2
         await persist(line, group, group.say(3))
         await line.settled(EXPAND, DELIVER)
@@ -129,11 +121,11 @@ async def test_unreadable_members_hold_up_their_own_partition_alone(line: Scenar
     await line.stored(post("m1", session_id="d:alice:alice"))
     await persist(line, group, group.add(0, USERS[:3]), group.say(1))
     line.store_faults.script_failed_reads(1)
-    line.expand()
+    line.start("expand")
     await line.until(lambda: len(line.records(DELIVERIES)) > 0)
     assert line.store.calls["member_page"] == 1
     assert [_session_of(record.value) for record in line.records(DELIVERIES)] == ["d:alice:alice"]
-    line.deliver()
+    line.start("deliver")
     await line.settled(EXPAND, DELIVER)
     check_group(line, group)
 
@@ -168,7 +160,7 @@ async def test_members_of_many_slow_pages_are_read(line: Scenario) -> None:
     slow(line.store, "member_page", 1.5)
     with patch.object(expand_worker, "_PAGE_MEMBERS", 1):
         await persist(line, group, group.add(0, USERS), group.say(1))
-        line.fanout()
+        line.start("fanout")
         await line.settled(EXPAND, DELIVER)
     check_group(line, group)
 
@@ -176,7 +168,7 @@ async def test_members_of_many_slow_pages_are_read(line: Scenario) -> None:
 @scenario()
 async def test_assignment_lost_while_members_are_read_ends_the_round(line: Scenario) -> None:
     group = GroupLog()
-    first = line.expand()
+    first = line.start("expand")
     await persist(line, group, group.add(0, USERS[:3]))
     await line.settled(EXPAND)
     direct = group.say(1)
@@ -187,8 +179,8 @@ async def test_assignment_lost_while_members_are_read_ends_the_round(line: Scena
     await line.until(lambda: line.store.calls["member_page"] > reads)
     del line.store.member_page  # other owners get answers
     first.expire()
-    line.deliver()
-    successor = line.expand()
+    line.start("deliver")
+    successor = line.start("expand")
     await line.settled(EXPAND)
     successor.stopping.set()
     first.rejoin()
@@ -202,15 +194,15 @@ async def test_assignment_lost_while_members_are_read_ends_the_round(line: Scena
 async def test_repeated_round_pushes_to_no_gateway_twice(line: Scenario) -> None:
     group = GroupLog()
     line.start_gateway(0)
-    line.expand()
+    line.start("expand")
     await persist(line, group, group.add(0, USERS[:6]))
     await line.settled(EXPAND)
     line.log_faults.script_produce(ProduceFault.LOST)  # the delivery to the one removed; the hint goes out after it
     await persist(line, group, group.remove(1, "user5"))
     await line.settled(EXPAND)
-    line.deliver()
+    line.start("deliver")
     await line.settled(DELIVER)
-    assert [one.message.seq for one in messages(line)] == [1, 2]
+    assert [one.message.seq for one in line.pushed("message", 0)] == [1, 2]
     check_group(line, group)
 
 
@@ -218,15 +210,14 @@ async def test_repeated_round_pushes_to_no_gateway_twice(line: Scenario) -> None
 async def test_new_owner_finds_all_tails_of_a_group_in_few_reads(line: Scenario) -> None:
     users = [f"user{number:03d}" for number in range(300)]
     group = GroupLog(write_diffusion_max=500)
-    first = line.deliver()
+    first = line.start("deliver")
     await persist(line, group, group.add(0, users))
     await line.settled(EXPAND, DELIVER)
     first.stop_before(lambda call, _: call == "commit")
     await persist(line, group, group.say(1))
-    await first.stopped()
-    first.kill()
+    await first.dies()
     line.store.calls.clear()
-    line.deliver()
+    line.start("deliver")
     await line.settled(DELIVER)
     assert line.store.calls["newest_inbox_rows"] <= 4
     assert all(inbox_of(line.store, user, group.session_id) == group.inboxes[user] for user in users)
@@ -239,7 +230,7 @@ async def test_group_pushes_go_to_running_gateways_alone(line: Scenario) -> None
     goodbye = GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=second_epoch)
     line.append("gateways", 0, goodbye.SerializeToString(), b"1")
     await persist(line, group, group.add(0, USERS), group.say(1))
-    line.expand()
+    line.start("expand")
     await line.settled(EXPAND)
     assert [(push.gateway_epoch, push.message.message.seq) for push in line.pushes(0)] == [(first, 1), (first, 2)]
     assert not line.pushes(1)
@@ -249,22 +240,24 @@ async def test_group_pushes_go_to_running_gateways_alone(line: Scenario) -> None
 async def test_end_of_a_large_group_reaches_inboxes_and_gateways(line: Scenario) -> None:
     group = GroupLog()
     line.start_gateway(0)
-    line.fanout()
+    line.start("fanout")
     await persist(line, group, group.add(0, USERS), group.say(1), group.dissolve(2))
     await line.settled(EXPAND, DELIVER)
-    assert [(one.message.seq, one.dissolves) for one in messages(line)] == [(1, False), (2, False), (3, True)]
+    assert [(one.message.seq, one.dissolves) for one in line.pushed("message", 0)] == [
+        (1, False),
+        (2, False),
+        (3, True),
+    ]
     check_group(line, group)
 
 
 @scenario()
 async def test_counts_of_receipts_are_pushed_to_their_author(line: Scenario) -> None:
-    epoch = line.start_gateway(0)
-    line.deliver()
-    line.presence("alice", "c1", 0, epoch)
-    await asyncio.sleep(1)
+    line.start("deliver")
+    await line.online("alice")
     counts = GroupCounts(session_id="g:team", recipient_id="alice", counts=[SeqCount(seq=3, delivered=2, read=1)])
     nobody = GroupCounts(session_id="g:team", recipient_id="bob")
     for one in (counts, nobody):
         line.append(DELIVERIES, 0, Delivery(group_counts=one).SerializeToString())
     await line.settled(DELIVER)
-    assert [push.group_counts for push in line.pushes(0) if push.HasField("group_counts")] == [counts]
+    assert line.pushed("group_counts", 0) == [counts]

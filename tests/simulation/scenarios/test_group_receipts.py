@@ -56,11 +56,8 @@ async def test_former_member_claims_in_vain(line: Scenario) -> None:
 @pytest.mark.promise("G10")
 @pytest.mark.parametrize("has_crew", [False, True])
 @scenario("persister")
-async def test_member_removed_during_a_claim_gets_nothing_later(
-    line: Scenario,
-    has_crew: bool,
-) -> None:
-    owner = line.receipts()
+async def test_member_removed_during_a_claim_gets_nothing_later(line: Scenario, has_crew: bool) -> None:
+    owner = line.start("receipts")
     await line.seen(create("bob", "carl"), say("m1"), say("m2"))
     if has_crew:
         await claimed(line, "carl", 3, 3)
@@ -74,10 +71,9 @@ async def test_member_removed_during_a_claim_gets_nothing_later(
     assert not [mark for mark in watermarks(line) if mark.user_id == "bob" and mark.read_seq > 4]
 
 
-@scenario()
+@scenario("persister", "receipts")
 async def test_claim_of_a_new_member_counts_before_its_joining_is_seen(line: Scenario) -> None:
-    persister = line.persister()
-    line.receipts()
+    persister, _ = line.owners
     await line.seen(create("bob"), say("m1"))
     await claimed(line, "bob", 1)
     persister.stop_before(produces_to("messages.persisted"))
@@ -142,12 +138,12 @@ async def test_large_group_keeps_reads_alone(line: Scenario) -> None:
 
 @scenario("persister")
 async def test_crash_loses_no_read_of_a_large_group(line: Scenario) -> None:
-    first = line.receipts()
+    first = line.start("receipts")
     await line.seen(act("create", create("bob", "carl").create_group, write_max=LARGE), say("m1"), say("m2"))
     await claimed(line, "bob", 0, 1)
     await claimed(line, "bob", 0, 3)
     first.kill()
-    line.receipts()
+    line.start("receipts")
     await line.settled(RECEIPTS)
     assert await marks(line, "bob") == (3, 3)
 
@@ -167,16 +163,13 @@ async def test_switch_of_modes_holds_for_receipts(line: Scenario) -> None:
 
 
 @scenario("persister")
-async def test_next_owner_sends_a_stored_watermark_and_its_counts(
-    line: Scenario,
-) -> None:
-    first = line.receipts()
+async def test_next_owner_sends_a_stored_watermark_and_its_counts(line: Scenario) -> None:
+    first = line.start("receipts")
     await line.seen(create("bob", "carl"), say("m1", "alice"))
     first.stop_before(produces_to(DELIVERIES))
     line.say("bob", 2, 2, GROUP)
-    await first.stopped()
-    first.kill()
-    line.receipts()
+    await first.dies()
+    line.start("receipts")
     await line.settled(RECEIPTS)
     assert [one.read_seq for one in watermarks(line)] == [2]
     await line.seen(say("m2", "alice"))
@@ -187,7 +180,7 @@ async def test_next_owner_sends_a_stored_watermark_and_its_counts(
 @pytest.mark.parametrize("table", ["members_as_of", "groups_as_of"])
 @scenario("persister")
 async def test_silent_tables_hold_a_claim_up_and_lose_none(line: Scenario, table: str) -> None:
-    owner = line.receipts()
+    owner = line.start("receipts")
     await line.seen(create("bob"), say("m1", "alice"))
     owner.stop_before(lambda call, _: call == table)
     line.say("bob", 2, 2, GROUP)
@@ -203,10 +196,8 @@ async def test_silent_tables_hold_a_claim_up_and_lose_none(line: Scenario, table
 
 
 @scenario("persister")
-async def test_counts_held_up_by_the_tables_hold_up_nothing_else(
-    line: Scenario,
-) -> None:
-    owner = line.receipts()
+async def test_counts_held_up_by_the_tables_hold_up_nothing_else(line: Scenario) -> None:
+    owner = line.start("receipts")
     await line.seen(create("bob"), say("m1", "alice"))
     line.say("bob", 2, 2, GROUP)
     await line.until(lambda: bool(watermarks(line)))

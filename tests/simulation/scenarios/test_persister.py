@@ -38,15 +38,14 @@ def seqs(line: Scenario) -> list[int]:
 @pytest.mark.hazard("H1")
 @scenario()
 async def test_rows_on_one_replica_are_rewritten_before_the_ack(line: Scenario) -> None:
-    first = line.persister()
+    first = line.start("persister")
     await line.stored(post("m0"))
     line.store_faults.script_write(WriteFault.FLICKERING, WriteFault.FLICKERING)
     first.stop_before(second(writes_of(MessageRow)))
     line.publish(post("m1"), post("m2"))
-    await first.stopped()
-    first.kill()
+    await first.dies()
     assert len(line.acks()) == 1
-    line.everybody()
+    line.start("persister", "fanout")
     await line.settled()
     line.check()
     assert {ack.seq for ack in line.acks()} == {1, 2, 3}
@@ -59,13 +58,11 @@ async def test_rows_on_one_replica_are_rewritten_before_the_ack(line: Scenario) 
 @pytest.mark.hazard("H2")
 @scenario()
 async def test_next_owner_hands_on_a_stored_message(line: Scenario) -> None:
-    first = line.persister()
-    first.stop_before(produces_to(MESSAGES_PERSISTED))
+    first = line.start("persister", stop_before=produces_to(MESSAGES_PERSISTED))
     line.publish(post("m1"), post("m2"))
-    await first.stopped()
-    first.kill()
+    await first.dies()
     assert seqs(line) == [1, 2]
-    line.everybody()
+    line.start("persister", "fanout")
     await line.settled()
     line.check()
 
@@ -74,13 +71,13 @@ async def test_next_owner_hands_on_a_stored_message(line: Scenario) -> None:
 @scenario()
 async def test_key_of_the_future_decides_nothing(line: Scenario) -> None:
     """The key of m1 is stored, its message is not: the next owner must not take the key for the message."""
-    first = line.persister()
+    first = line.start("persister")
     await line.stored(post("m0", segment_messages=1))
     first.stop_before(writes_of(MessageRow))
     line.publish(post("m1", segment_messages=1))
     await first.stopped()
     first.expire()
-    line.everybody()
+    line.start("persister", "fanout")
     await line.settled()
     line.check()
     first.resume()
@@ -91,14 +88,11 @@ async def test_key_of_the_future_decides_nothing(line: Scenario) -> None:
 @pytest.mark.hazard("H6")
 @pytest.mark.parametrize("client_msg_id", ["no uuid", uuid7(NOON_MS), uuid7(NOON_MS + 290_000)])
 @scenario()
-async def test_second_copy_at_another_owner_has_the_first_seq(
-    line: Scenario,
-    client_msg_id: str,
-) -> None:
-    first = line.persister()
+async def test_second_copy_at_another_owner_has_the_first_seq(line: Scenario, client_msg_id: str) -> None:
+    first = line.start("persister")
     await line.stored(*(post(name, segment_messages=2) for name in (client_msg_id, "m1", "m2", "m3", "m4")))
     first.kill()
-    line.everybody()
+    line.start("persister", "fanout")
     await line.delivered(post(client_msg_id, segment_messages=2), post("m5", segment_messages=2))
     line.check()
     assert [ack.seq for ack in line.acks() if ack.client_msg_id == client_msg_id] == [1, 1]
@@ -120,14 +114,13 @@ async def test_copy_of_an_evicted_key_has_the_first_seq(line: Scenario) -> None:
 @pytest.mark.hazard("H8")
 @scenario()
 async def test_next_owner_fills_a_segment_that_was_only_listed(line: Scenario) -> None:
-    first = line.persister()
+    first = line.start("persister")
     await line.stored(post("m1", segment_messages=2), post("m2", segment_messages=2))
     first.stop_before(writes_of(MessageRow))
     line.publish(post("m3", segment_messages=2))
-    await first.stopped()
-    first.kill()
+    await first.dies()
     assert len(line.store.rows("segments")) == 2
-    line.everybody()
+    line.start("persister", "fanout")
     await line.delivered(post("m4", segment_messages=2))
     line.check()
     assert seqs(line) == [1, 2, 3, 4]
@@ -135,11 +128,9 @@ async def test_next_owner_fills_a_segment_that_was_only_listed(line: Scenario) -
 
 @pytest.mark.hazard("H8")
 @scenario()
-async def test_session_without_a_tail_stops_its_partition(
-    line: Scenario,
-) -> None:
+async def test_session_without_a_tail_stops_its_partition(line: Scenario) -> None:
     await line.store.write([TaggedRow(0, SegmentRow(SESSION, 1, 1, 202611, 0, 0))])
-    line.persister()
+    line.start("persister")
     await line.stored(post("x1", session_id="d:alice:carol"))
     line.publish(post("m1"))
     await line.until(lambda: partitions_stopped("persister") == 1)
@@ -155,15 +146,13 @@ async def test_session_without_a_tail_stops_its_partition(
 async def test_session_has_no_hole_whichever_write_fails(line: Scenario, failing: int) -> None:
     line.publish(*(post(f"m{number}", segment_messages=2) for number in range(5)))
     line.store_faults.script_write(*[WriteFault.NONE] * failing, WriteFault.LOST)
-    first = line.persister()
-    first.stop_before(second(_opens_the_first_segment))
-    await first.stopped()
-    first.kill()
+    first = line.start("persister", stop_before=second(_opens_the_first_segment))
+    await first.dies()
     assert seqs(line) == list(range(1, len(seqs(line)) + 1))
     listed = {row.segment for row in line.rows(SegmentRow)}
     assert {row.segment for row in line.rows(MessageRow)} <= listed
     assert not line.acks()
-    line.everybody()
+    line.start("persister", "fanout")
     await line.settled()
     line.check()
 
@@ -176,7 +165,7 @@ def _opens_the_first_segment(call: str, rows: list[TaggedRow]) -> bool:
 @scenario()
 async def test_segments_roll_at_the_stamped_size_at_every_owner(line: Scenario) -> None:
     for number in range(5):
-        owner = line.persister()
+        owner = line.start("persister")
         await line.stored(post(f"m{number}", segment_messages=2))
         owner.kill()
     assert [(row.seq, row.segment) for row in line.rows(MessageRow)] == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)]
@@ -210,14 +199,14 @@ async def test_push_partition_without_leader_holds_up_no_message(line: Scenario)
 @pytest.mark.parametrize("fault", [CommitFault.LOST, CommitFault.FAILED, CommitFault.UNCONFIRMED])
 @scenario()
 async def test_replay_after_any_commit_fault_changes_nothing(line: Scenario, fault: CommitFault) -> None:
-    owners = [line.persister(), line.expand(), line.deliver()]
+    line.start("persister", "expand", "deliver")
     line.publish(post("m1"), post("m2"))
     line.log_faults.script_commit(*[fault] * 3)
     await line.until(lambda: len(line.store.rows("inbox")) == 4)
     await asyncio.sleep(2)  # every stage has committed, or believes so
-    for owner in owners:
+    for owner in line.owners[:]:
         owner.kill()
-    line.everybody()
+    line.start("persister", "fanout")
     await line.delivered(post("m3"))
     line.check()
 
@@ -226,7 +215,7 @@ async def test_replay_after_any_commit_fault_changes_nothing(line: Scenario, fau
 @scenario()
 async def test_round_of_large_messages_is_cut_into_mutations_that_fit(line: Scenario) -> None:
     line.publish(*(post(f"m{number}", "x" * 20_000) for number in range(80)))
-    line.persister()
+    line.start("persister")
     await line.settled(PERSISTER)
     assert seqs(line) == list(range(1, 81))
     assert 20_000 < max(line.witness.mutation_bytes) <= MUTATION_BYTES
@@ -255,15 +244,15 @@ async def test_records_of_a_timed_out_produce_are_dropped_as_repeats(
     for number in range(4):
         line.publish(*(_without_answer(f"{name}{number}") for name in "mno"))
         if stage == "expand":
-            owner = line.persister()
+            owner = line.start("persister")
             await line.settled(PERSISTER)
             owner.kill()
         line.log_faults.script_produce(fault)
-        owner = getattr(line, stage)()
+        owner = line.start(stage)
         await line.settled(PERSISTER if stage == "persister" else EXPAND)
         owner.kill()
     line.broker.land_late()
-    line.fanout()
+    line.start("fanout")
     await line.settled()
     line.check()
     emitted = line.records(MESSAGES_PERSISTED if stage == "persister" else DELIVERIES)
@@ -280,13 +269,13 @@ def _without_answer(client_msg_id: str) -> Command:
 @pytest.mark.hazard("H29")
 @scenario()
 async def test_retry_keeps_its_seq_after_a_clock_jump(line: Scenario) -> None:
-    first = line.persister()
+    first = line.start("persister")
     ahead = post(uuid7(NOON_MS + 4 * MINUTE_MS))
     line.publish(ahead)
     line.clock.jumped_ms += 6 * MINUTE_MS
     await line.stored(post("m2"))
     first.kill()
-    line.everybody()
+    line.start("persister", "fanout")
     line.clock.jumped_ms -= 7 * MINUTE_MS
     await line.delivered(ahead, post("m3"))
     line.check()
@@ -299,7 +288,7 @@ async def test_first_round_after_an_outage_finds_its_own_keys(line: Scenario) ->
     line.publish(post("m1"))
     line.clock.jumped_ms += 30 * MINUTE_MS
     line.publish(post("m2"), post("m1"), post("m3"))
-    line.everybody()
+    line.start("persister", "fanout")
     await line.settled()
     line.check()
     assert [ack.seq for ack in line.acks()] == [1, 2, 1, 3]
@@ -308,8 +297,7 @@ async def test_first_round_after_an_outage_finds_its_own_keys(line: Scenario) ->
 @pytest.mark.promise("G1")
 @scenario()
 async def test_ack_is_never_sent_before_its_message_is_stored(line: Scenario) -> None:
-    owner = line.persister()
-    owner.stop_before(writes_of(MessageRow))
+    owner = line.start("persister", stop_before=writes_of(MessageRow))
     line.publish(post("m1"))
     await owner.stopped()
     line.store.stall()
@@ -326,7 +314,7 @@ async def test_acks_wait_for_their_own_session_alone(line: Scenario) -> None:
     for sender in ("alice", "bob"):
         line.publish(post(f"mixed-{sender}", sender=sender, session_id="d:alice:bob"))
     line.publish(post("alone", session_id="d:alice:zoe"))
-    owner = line.persister()
+    owner = line.start("persister")
     owner.stop_before(
         lambda call, rows: (
             call == "write"
@@ -349,7 +337,7 @@ async def test_acks_wait_for_their_own_session_alone(line: Scenario) -> None:
 @scenario()
 async def test_round_with_an_unconfirmed_write_is_not_committed(line: Scenario) -> None:
     line.store_faults.rates = FaultRates(write_lost=1.0)
-    line.persister()
+    line.start("persister")
     line.publish(post("m1"))
     await asyncio.sleep(20)
     assert line.committed(PERSISTER, MESSAGES_INBOUND) == 0
@@ -362,7 +350,7 @@ async def test_round_with_an_unconfirmed_write_is_not_committed(line: Scenario) 
 @scenario()
 async def test_batch_that_begins_too_high_is_read_again(line: Scenario) -> None:
     """As after a seek that crossed a fetch: the log has everything, only this batch has not."""
-    owner = line.persister()
+    owner = line.start("persister")
     await line.settled(PERSISTER)
     owner.reach.consumers[0].seek(TopicPartition(MESSAGES_INBOUND, 0), 2)
     await line.stored(*(post(f"m{number}") for number in range(5)))
@@ -376,7 +364,7 @@ async def test_state_of_a_failed_round_never_enters_the_cache(line: Scenario) ->
     await line.stored(post("m0"))
     line.log_faults.script_produce(*[ProduceFault.LOST] * 3)
     line.publish(post("m1"), post("m2"))
-    line.fanout()
+    line.start("fanout")
     await line.settled()
     line.check()
 
@@ -384,7 +372,7 @@ async def test_state_of_a_failed_round_never_enters_the_cache(line: Scenario) ->
 @scenario()
 async def test_row_that_contradicts_the_log_stops_the_partition(line: Scenario) -> None:
     """The log lost its tail and grew again over rows that are acked: docs/ARCHITECTURE.md, epoch."""
-    first = line.persister()
+    first = line.start("persister")
     await line.stored(post("m1"), post("m2"), post("m3"))
     first.kill()
     before = line.dump()
@@ -392,7 +380,7 @@ async def test_row_that_contradicts_the_log_stops_the_partition(line: Scenario) 
     line.broker.partition(inbound).lose_from(1)
     line.broker.group(PERSISTER).commits[inbound] = Committed(1, Marks().encoded())
     line.publish(post("other"))
-    line.persister()
+    line.start("persister")
     await line.until(lambda: partitions_stopped("persister") == 1)
     assert line.dump() == before
 
@@ -410,7 +398,7 @@ async def test_command_on_a_foreign_partition_is_put_aside(line: Scenario) -> No
 @scenario()
 async def test_session_found_by_many_slow_reads_is_taken_over(line: Scenario) -> None:
     """Each of them is an await of its own (law 12): together they take longer than one may."""
-    first = line.persister()
+    first = line.start("persister")
     await line.stored(post("first"))
     committed = dict(line.broker.group(PERSISTER).commits)
     await line.stored(*(post(f"m{number}") for number in range(600)))
@@ -418,7 +406,7 @@ async def test_session_found_by_many_slow_reads_is_taken_over(line: Scenario) ->
     line.broker.group(PERSISTER).commits.update(committed)
     for name in ("segments", "segments_below", "newest_messages", "messages"):
         slow(line.store, name, 0.7)
-    line.persister()
+    line.start("persister")
     await asyncio.sleep(60)
     await line.settled(PERSISTER)
     await line.stored(post("last"))

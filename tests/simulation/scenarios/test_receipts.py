@@ -16,14 +16,11 @@ BOB = (SESSION, "bob")
 
 @pytest.mark.hazard("H25")
 @scenario()
-async def test_watermark_that_overtakes_its_message_is_kept(
-    line: Scenario,
-) -> None:
-    persister = line.persister()
-    persister.stop_before(produces_to(MESSAGES_PERSISTED))
+async def test_watermark_that_overtakes_its_message_is_kept(line: Scenario) -> None:
+    persister = line.start("persister", stop_before=produces_to(MESSAGES_PERSISTED))
     line.publish(post("m1"), post("m2"))
     await persister.stopped()
-    line.receipts()
+    line.start("receipts")
     await line.claimed("bob", delivered_seq=2, read_seq=1)
     assert await marks(line, "bob", SESSION) == (2, 1)
 
@@ -32,13 +29,13 @@ async def test_watermark_that_overtakes_its_message_is_kept(
 @pytest.mark.parametrize(("session_id", "kind"), [(SESSION, DeliveredRow), (SESSION, ReadRow), (GROUP, ReadRow)])
 @scenario("persister")
 async def test_late_watermark_of_a_zombie_moves_nothing_back(line: Scenario, session_id: str, kind: type) -> None:
-    zombie = line.receipts()
+    zombie = line.start("receipts")
     await line.seen(create("bob"), *(post(f"m{number}", session_id=session_id) for number in range(6)))
     zombie.stop_before(writes_of(kind))
     line.say("bob", 2, 2, session_id)
     await zombie.stopped()
     zombie.expire()
-    line.receipts()
+    line.start("receipts")
     await line.claimed("bob", 5, 5, session_id)
     zombie.stop_before(writes_of(kind))  # it writes the old one, and not the newer one that it reads next
     zombie.resume()
@@ -48,11 +45,9 @@ async def test_late_watermark_of_a_zombie_moves_nothing_back(line: Scenario, ses
 
 @pytest.mark.hazard("H26")
 @scenario("persister")
-async def test_late_write_of_a_watermark_moves_nothing_back(
-    line: Scenario,
-) -> None:
+async def test_late_write_of_a_watermark_moves_nothing_back(line: Scenario) -> None:
     line.publish(*(post(f"m{number}") for number in range(6)))
-    line.receipts()
+    line.start("receipts")
     await line.settled(PERSISTER, RECEIPTS)
     line.store_faults.script_write(WriteFault.LATE)
     line.say("bob", delivered_seq=2)
@@ -65,7 +60,7 @@ async def test_late_write_of_a_watermark_moves_nothing_back(
 @scenario("persister")
 async def test_lower_claim_of_another_device_moves_nothing_back(line: Scenario) -> None:
     line.publish(*(post(f"m{number}") for number in range(6)))
-    line.receipts()
+    line.start("receipts")
     await line.settled(PERSISTER, RECEIPTS)
     line.say("bob", delivered_seq=5)
     await line.claimed("bob", delivered_seq=2)
@@ -84,12 +79,12 @@ async def test_watermark_below_the_counts_in_memory_is_kept(line: Scenario) -> N
 @scenario("persister")
 async def test_time_of_reading_stays_when_it_is_claimed_again(line: Scenario) -> None:
     line.publish(*(post(f"m{number}") for number in range(3)))
-    first = line.receipts()
+    first = line.start("receipts")
     await line.settled(PERSISTER, RECEIPTS)
     await line.claimed("bob", delivered_seq=2, read_seq=2)
     before = (await line.store.receipts([BOB]))[BOB]
     first.kill()
-    line.receipts()
+    line.start("receipts")
     await asyncio.sleep(3_600)
     # As clients do on each new connection, and one of two devices may be behind.
     for seq in (1, 2):

@@ -31,8 +31,7 @@ async def test_replay_from_the_beginning_changes_no_row(line: Scenario, rewound:
         owner.kill()
     for group in rewound:
         line.rewind(group)
-    line.everybody()
-    line.receipts()
+    line.start("persister", "fanout", "receipts")
     await line.settled(*GROUPS)
     line.check()
     assert line.dump() == before

@@ -38,8 +38,7 @@ def test_new_owner_sends_no_lower_watermark(session_id: str) -> None:
 
 async def _scenario(session_id: str, steps: list[tuple[str, int, int] | None]) -> None:
     async with running() as line:
-        line.persister()
-        owner = line.receipts()
+        owner = line.start("persister", "receipts")
         if session_id == GROUP:
             line.publish(create("bob"), *(say(f"m{number}", "alice") for number in range(HEAD - 1)))
         else:
@@ -48,7 +47,7 @@ async def _scenario(session_id: str, steps: list[tuple[str, int, int] | None]) -
         for step in steps:
             if step is None:
                 owner.kill()
-                owner = line.receipts()
+                owner = line.start("receipts")
                 await asyncio.sleep(_TAKEN_OVER_S)
                 continue
             await line.claimed(*step, session_id)

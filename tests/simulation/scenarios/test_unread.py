@@ -62,7 +62,7 @@ async def _scenario(session_id: str, rounds: Sequence[str], chance: random.Rando
         _land_one_by_one(line, session_id, chance, moments)
         if session_id == GROUP:
             line.publish(create("bob"))
-        line.persister()
+        line.start("persister")
         await line.settled(PERSISTER)
         for number, letters in enumerate(rounds):
             commands = (
@@ -126,7 +126,7 @@ async def _order() -> None:
 
         line.store.write = noted  # type: ignore[method-assign]
         line.publish(post("m1"), post("m2"))
-        line.persister()
+        line.start("persister")
         await line.settled(PERSISTER)
         assert "receipts" in waves[0]  # of a single sender: beside the others, at the cost of no wave
         first = len(waves)

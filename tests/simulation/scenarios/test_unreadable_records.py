@@ -45,7 +45,7 @@ async def test_poison_of_a_repeated_round_has_the_same_key(line: Scenario) -> No
     """At least once, as everything on the log; the key says which letters are the same one."""
     line.append(MESSAGES_INBOUND, 0, POISON)
     line.log_faults.script_produce(ProduceFault.UNCONFIRMED)
-    line.persister()
+    line.start("persister")
     await line.settled(PERSISTER)
     assert {record.key for record in line.records(DEAD_LETTERS)} == {b"messages.inbound/0/0/0"}
 
@@ -72,8 +72,7 @@ async def test_poison_among_receipts_goes_aside_once(line: Scenario) -> None:
 async def test_poison_after_the_ack_stops_its_partition_alone(line: Scenario, topic: str, stage: str) -> None:
     here, elsewhere = _notes(0), _notes(1)
     line.append(topic, 0, POISON)
-    line.everybody()
-    line.receipts()
+    line.start("persister", "fanout", "receipts")
     with capture_logs() as logs:
         await line.stored(
             post("m1", "x", here.split(":")[1], here), post("m2", "x", elsewhere.split(":")[1], elsewhere)
@@ -90,12 +89,11 @@ async def test_poison_after_the_ack_stops_its_partition_alone(line: Scenario, to
 @scenario(sessions=2)
 async def test_next_owner_stops_a_stopped_partition_alone(line: Scenario) -> None:
     line.append(MESSAGES_PERSISTED, 0, POISON)
-    line.persister()
-    line.deliver()
-    first = line.expand()
+    line.start("persister", "deliver")
+    first = line.start("expand")
     await line.until(lambda: partitions_stopped("expand") == 1)
     first.kill()
-    line.expand()
+    line.start("expand")
     elsewhere = _notes(1)
     line.publish(post("m1", "x", elsewhere.split(":")[1], elsewhere))
     await line.until(lambda: _delivered(line) == {elsewhere})

@@ -36,8 +36,8 @@ def test_an_unreadable_row_stops_its_own_partition(table: str) -> None:
 
 async def _scenario(table: str) -> None:
     async with running(sessions=4) as line:
-        line.persister()
-        owner = line.receipts()
+        line.start("persister")
+        owner = line.start("receipts")
         other = _elsewhere(line.sizes.session_partitions)
         for name in (SESSION, other):
             sender = next(user for user in ids.direct_users(name) if user != "bob")
@@ -47,7 +47,7 @@ async def _scenario(table: str) -> None:
         await asyncio.sleep(_TAKEN_OVER_S)
         unreadable = {(table, (SESSION, 1)) if table == "messages" else (table, SESSION)}
         line.store.faults.unreadable |= unreadable
-        line.receipts()
+        line.start("receipts")
         for name in (SESSION, other):
             line.say("bob", 0, 2, name)
         await asyncio.sleep(_SOON_S)
