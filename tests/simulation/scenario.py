@@ -228,7 +228,7 @@ class Scenario:
             promised = (ack.client_msg_id, ack.message_id, ack.at_ms)
             assert promised == (message.client_msg_id, message.message_id, message.at), f"a false ack: {ack}"
 
-    # -- doing and waiting ----------------------------------------------------------------------------------
+    # -- waiting -----------------------------------------------------------------------------------
 
     async def stored(self, *commands: Command) -> None:
         """Publish these, and the persister has stored them."""
@@ -239,6 +239,11 @@ class Scenario:
         """Publish these, and they are in all inboxes."""
         self.publish(*commands)
         await self.settled()
+
+    async def checked(self, *commands: Command) -> None:
+        """Publish these; when they are in all inboxes, everything is what the log says."""
+        await self.delivered(*commands)
+        self.check()
 
     async def seen(self, *commands: Command) -> None:
         """Publish these; they are stored, and receipts has seen them."""

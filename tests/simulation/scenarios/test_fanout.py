@@ -1,4 +1,4 @@
-"""Hazards at expand and deliver: what is emitted, what is dropped as a repeat, where a message lands."""
+"""Expand and deliver: what is emitted, what is dropped as a repeat, where a message lands."""
 
 import asyncio
 
@@ -61,8 +61,7 @@ async def test_inbox_has_no_hole_whichever_write_fails(line: Scenario, failing: 
     listed = {row.bucket for row in line.rows(BucketRow)}
     assert {row.bucket for row in rows} <= listed
     line.start("deliver")
-    await line.settled()
-    line.check()
+    await line.checked()
 
 
 def _opens_the_first_bucket(call: str, rows: list[TaggedRow]) -> bool:
@@ -174,8 +173,7 @@ async def test_mark_never_passes_a_record_that_one_target_lacks(line: Scenario) 
     await line.settled(PERSISTER, EXPAND)
     first.kill()
     line.start("fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
 
 
 def _user_elsewhere(user_id: str) -> str:
@@ -201,8 +199,7 @@ async def test_zombie_behind_its_successor_changes_nothing(line: Scenario, stage
     line.start(stage)
     await line.delivered(*(post(f"n{number}", segment_messages=2, bucket_rows=2) for number in range(3)))
     zombie.resume()
-    await line.delivered(*(post(f"o{number}", segment_messages=2, bucket_rows=2) for number in range(3)))
-    line.check()
+    await line.checked(*(post(f"o{number}", segment_messages=2, bucket_rows=2) for number in range(3)))
 
 
 @pytest.mark.hazard("H22")
@@ -236,8 +233,7 @@ async def test_round_that_outlived_its_assignment_leaves_no_tail(line: Scenario)
     first.rejoin()
     await asyncio.sleep(8)  # the drain of the old round is given up, and the partition has come back
     answers.set()
-    await line.delivered(post("m3", session_id=NOTES))
-    line.check()
+    await line.checked(post("m3", session_id=NOTES))
 
 
 @pytest.mark.hazard("H34")
@@ -250,8 +246,7 @@ async def test_half_emitted_message_is_cut_into_the_same_parts(line: Scenario, s
     await first.dies()
     assert len(line.records(DELIVERIES)) > 0
     line.start("fanout")
-    await line.delivered(post("m3", recipients_per_part=3 - size))
-    line.check()
+    await line.checked(post("m3", recipients_per_part=3 - size))
 
 
 @pytest.mark.hazard("H36")

@@ -1,4 +1,7 @@
-"""Hazards at the gateway: in which order it starts, and when its epoch is void."""
+"""The gateway: in which order it starts, and when its epoch is void.
+
+It is its own `serve` in real time: the simulation starts the parts of a gateway itself, and that order is tested here.
+"""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Hazards at the persister of groups: version rows of the future, of repeated rounds, and of zombies."""
+"""The persister for groups: version rows of the future, of repeated rounds, and of zombies."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tidings.codec import decode_command
 from tidings.runtime.ordered_writes import MUTATION_BYTES
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import GroupRow, MemberRow, MessageRow
-from tidings.topics import MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER
+from tidings.topics import MESSAGES_INBOUND, MESSAGES_PERSISTED
 from tidings.wire.common_pb2 import MODE_READ, MODE_WRITE
 from tidings.wire.inbound_pb2 import (
     AddMembers,
@@ -50,7 +50,7 @@ def decided_at_once(line: Scenario) -> Effects:
 
 
 def check_group(line: Scenario) -> None:
-    """Tables, answers and records are those of the log, and nobody wrote a row otherwise than somebody else."""
+    """Tables, answers and records are those of the log, and every owner wrote the same rows."""
     assert not line.witness.rewritten, f"two owners wrote different rows: {line.witness.rewritten[:3]}"
     expected = decided_at_once(line)
     rows = [tagged.row for wave in expected.ordered_writes().waves() for tagged in wave]
@@ -63,6 +63,12 @@ def check_group(line: Scenario) -> None:
     assert pushes
     emitted = [record.value for _, tagged in expected.outbox.targets() for _, record in tagged]
     assert {record.value for record in line.records(MESSAGES_PERSISTED)} == set(emitted)
+
+
+async def checked(line: Scenario, *sent: Command) -> None:
+    """Publish these; when they are stored, everything is what the log says."""
+    await line.stored(*sent)
+    check_group(line)
 
 
 def codes(line: Scenario) -> list[tuple[str, str]]:
@@ -97,7 +103,7 @@ FUTURES = {
 @pytest.mark.parametrize("future", FUTURES)
 @scenario()
 async def test_group_versions_of_the_future_decide_nothing(line: Scenario, future: str) -> None:
-    """The versions are stored, their message is not: the next owner decides what stands before it anew."""
+    """The versions are stored, their message is not: the next owner decides again what stands before it."""
     await decided(line, create("bob", "carl"))
     first = line.start("persister")
     # The directory row of the new segment and all side rows go in the first wave, the message in the next.
@@ -107,11 +113,9 @@ async def test_group_versions_of_the_future_decide_nothing(line: Scenario, futur
     assert max(_seqs(line)) > 1
     first.expire()
     line.start("persister")
-    await line.settled(PERSISTER)
-    check_group(line)
+    await checked(line)
     first.resume()
-    await line.stored(say("after", "carl"))
-    check_group(line)
+    await checked(line, say("after", "carl"))
 
 
 def _in_segments_of_one(sent: Command) -> Command:
@@ -135,8 +139,7 @@ async def test_group_round_repeated_after_all_writes_decides_the_same(line: Scen
     line.publish(*FUTURES[future])
     await first.dies()
     line.start("persister")
-    await line.settled(PERSISTER)
-    check_group(line)
+    await checked(line)
 
 
 @pytest.mark.hazard("H4")
@@ -169,8 +172,7 @@ async def test_group_command_is_acked_when_all_its_rows_are_confirmed(line: Scen
     assert [ack.client_msg_id for ack in line.acks()] == ["create"]
     assert len(persisted(line)) == 1
     line.start("persister")
-    await line.settled(PERSISTER)
-    check_group(line)
+    await checked(line)
     assert [ack.client_msg_id for ack in line.acks()] == ["create", "add"]
 
 
@@ -226,8 +228,7 @@ async def test_versions_of_a_failed_round_never_enter_the_cache(line: Scenario, 
     """The round fails after its decisions; the same owner decides the same records again."""
     await line.stored(create("bob", "carl"))
     line.log_faults.script_produce(*[ProduceFault.LOST] * 3)
-    await line.stored(*FUTURES[future])
-    check_group(line)
+    await checked(line, *FUTURES[future])
 
 
 @scenario()

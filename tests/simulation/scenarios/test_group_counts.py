@@ -1,4 +1,4 @@
-"""Counts of large groups: what their members' coming and going costs, and what is told of those who come back."""
+"""Counts of large groups: what their members' coming and going costs, and what is sent of members that come back."""
 
 import asyncio
 from collections.abc import Sequence

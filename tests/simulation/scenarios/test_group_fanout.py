@@ -1,4 +1,4 @@
-"""Hazards at expand and deliver, for groups, whose records are put on messages.persisted as the persister does."""
+"""Expand and deliver for groups, whose records are put on messages.persisted as the persister does."""
 
 import asyncio
 from unittest.mock import patch
@@ -44,13 +44,18 @@ def check_group(line: Scenario, group: GroupLog) -> None:
         assert session_of(line.store, user, group.session_id) == group.sessions.get(user)
 
 
+async def reach(line: Scenario, group: GroupLog, *records: Persisted) -> None:
+    """Persist these; when they are delivered, all inboxes are right."""
+    await persist(line, group, *records)
+    await line.settled(EXPAND, DELIVER)
+    check_group(line, group)
+
+
 @pytest.mark.hazard("H5")
 @scenario("fanout", users=2)
 async def test_all_parts_of_a_group_message_reach_their_members(line: Scenario) -> None:
     group = GroupLog(recipients_per_part=3, write_diffusion_max=100)
-    await persist(line, group, group.add(0, USERS), group.say(1), group.say(2))
-    await line.settled(EXPAND, DELIVER)
-    check_group(line, group)
+    await reach(line, group, group.add(0, USERS), group.say(1), group.say(2))
 
 
 @pytest.mark.hazard("H15")
@@ -67,8 +72,7 @@ async def test_gateways_get_a_removal_before_the_next_message(line: Scenario) ->
     assert told == [(1, [], USERS), (2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
     assert [list(one.member_ids) for one in line.pushed("message", 0)] == [USERS, [], [], [], []]
     line.start("deliver")
-    await line.settled(EXPAND, DELIVER)
-    check_group(line, group)
+    await reach(line, group)
 
 
 @pytest.mark.hazard("H16")
@@ -106,9 +110,7 @@ async def test_next_owner_cuts_a_half_emitted_group_message_alike(fault: Produce
         await first.dies()
         line.start("fanout")
         group.recipients_per_part = 2
-        await persist(line, group, group.say(3))
-        await line.settled(EXPAND, DELIVER)
-        check_group(line, group)
+        await reach(line, group, group.say(3))
         emitted = [Delivery.FromString(record.value or b"").inbox_item for record in line.records(DELIVERIES)]
         parts = {(one.source.offset, one.source.part, tuple(one.recipient_ids)) for one in emitted}
         places = {(offset, part, ids.partition_of(some[0], users)) for offset, part, some in parts}
@@ -126,8 +128,7 @@ async def test_unreadable_members_hold_up_their_own_partition_alone(line: Scenar
     assert line.store.calls["member_page"] == 1
     assert [_session_of(record.value) for record in line.records(DELIVERIES)] == ["d:alice:alice"]
     line.start("deliver")
-    await line.settled(EXPAND, DELIVER)
-    check_group(line, group)
+    await reach(line, group)
 
 
 def _elsewhere(session_id: str) -> str:
@@ -186,8 +187,7 @@ async def test_assignment_lost_while_members_are_read_ends_the_round(line: Scena
     first.rejoin()
     await asyncio.sleep(8)  # the drain of the old round is given up, and the partition has come back
     answers.set()
-    await line.settled(EXPAND, DELIVER)
-    check_group(line, group)
+    await reach(line, group)
 
 
 @scenario()
@@ -256,8 +256,8 @@ async def test_counts_of_receipts_are_pushed_to_their_author(line: Scenario) -> 
     line.start("deliver")
     await line.online("alice")
     counts = GroupCounts(session_id="g:team", recipient_id="alice", counts=[SeqCount(seq=3, delivered=2, read=1)])
-    nobody = GroupCounts(session_id="g:team", recipient_id="bob")
-    for one in (counts, nobody):
+    offline = GroupCounts(session_id="g:team", recipient_id="bob")
+    for one in (counts, offline):
         line.append(DELIVERIES, 0, Delivery(group_counts=one).SerializeToString())
     await line.settled(DELIVER)
     assert line.pushed("group_counts", 0) == [counts]

@@ -1,4 +1,4 @@
-"""Hazards at receipts of groups: removals that race with claims, crashes before telling, and how often is told."""
+"""Receipts of groups: removals that race with claims, crashes before a record, and how often one is sent."""
 
 import asyncio
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Hazards at the persister: in which order it reads, writes, acks and hands on."""
+"""The persister: in which order it reads, writes, acks and hands on."""
 
 import asyncio
 
@@ -46,8 +46,7 @@ async def test_rows_on_one_replica_are_rewritten_before_the_ack(line: Scenario) 
     await first.dies()
     assert len(line.acks()) == 1
     line.start("persister", "fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
     assert {ack.seq for ack in line.acks()} == {1, 2, 3}
     for _ in range(30):
         assert len(await line.store.messages(SessionSegment(SESSION, 1), 1, 3)) == 3
@@ -63,8 +62,7 @@ async def test_next_owner_hands_on_a_stored_message(line: Scenario) -> None:
     await first.dies()
     assert seqs(line) == [1, 2]
     line.start("persister", "fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
 
 
 @pytest.mark.hazard("H3")
@@ -78,11 +76,9 @@ async def test_key_of_the_future_decides_nothing(line: Scenario) -> None:
     await first.stopped()
     first.expire()
     line.start("persister", "fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
     first.resume()
-    await line.delivered(post("m2", segment_messages=1))
-    line.check()
+    await line.checked(post("m2", segment_messages=1))
 
 
 @pytest.mark.hazard("H6")
@@ -93,8 +89,7 @@ async def test_second_copy_at_another_owner_has_the_first_seq(line: Scenario, cl
     await line.stored(*(post(name, segment_messages=2) for name in (client_msg_id, "m1", "m2", "m3", "m4")))
     first.kill()
     line.start("persister", "fanout")
-    await line.delivered(post(client_msg_id, segment_messages=2), post("m5", segment_messages=2))
-    line.check()
+    await line.checked(post(client_msg_id, segment_messages=2), post("m5", segment_messages=2))
     assert [ack.seq for ack in line.acks() if ack.client_msg_id == client_msg_id] == [1, 1]
 
 
@@ -106,8 +101,7 @@ async def test_copy_of_an_evicted_key_has_the_first_seq(line: Scenario) -> None:
     for number in range(40):
         line.clock.jumped_ms += MINUTE_MS
         await line.stored(post(uuid7(line.clock.wall_ms(), number + 1)))
-    await line.delivered(sent)
-    line.check()
+    await line.checked(sent)
     assert line.acks()[-1].seq == 1
 
 
@@ -121,8 +115,7 @@ async def test_next_owner_fills_a_segment_that_was_only_listed(line: Scenario) -
     await first.dies()
     assert len(line.store.rows("segments")) == 2
     line.start("persister", "fanout")
-    await line.delivered(post("m4", segment_messages=2))
-    line.check()
+    await line.checked(post("m4", segment_messages=2))
     assert seqs(line) == [1, 2, 3, 4]
 
 
@@ -153,8 +146,7 @@ async def test_session_has_no_hole_whichever_write_fails(line: Scenario, failing
     assert {row.segment for row in line.rows(MessageRow)} <= listed
     assert not line.acks()
     line.start("persister", "fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
 
 
 def _opens_the_first_segment(call: str, rows: list[TaggedRow]) -> bool:
@@ -187,8 +179,7 @@ async def test_push_partition_without_leader_holds_up_no_message(line: Scenario)
     line.broker.stall([TopicPartition(PUSH, 0)])
     elsewhere = post("m2")
     elsewhere.origin.gateway = 1
-    await line.delivered(post("m1"), elsewhere, post("m3"))
-    line.check()
+    await line.checked(post("m1"), elsewhere, post("m3"))
     assert [push.send_ack.client_msg_id for push in line.pushes(1)] == ["m2"]
     line.broker.heal()
     await line.delivered(post("m4"))
@@ -207,8 +198,7 @@ async def test_replay_after_any_commit_fault_changes_nothing(line: Scenario, fau
     for owner in line.owners[:]:
         owner.kill()
     line.start("persister", "fanout")
-    await line.delivered(post("m3"))
-    line.check()
+    await line.checked(post("m3"))
 
 
 @pytest.mark.hazard("H24")
@@ -253,14 +243,13 @@ async def test_records_of_a_timed_out_produce_are_dropped_as_repeats(
         owner.kill()
     line.broker.land_late()
     line.start("fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
     emitted = line.records(MESSAGES_PERSISTED if stage == "persister" else DELIVERIES)
     assert len(emitted) > 12
 
 
 def _without_answer(client_msg_id: str) -> Command:
-    """Nobody waits for its ack, so that the next record that is produced is the one for the next stage."""
+    """No client waits for its ack, so that the next record that is produced is the one for the next stage."""
     sent = post(client_msg_id)
     sent.ClearField("origin")
     return sent
@@ -277,8 +266,7 @@ async def test_retry_keeps_its_seq_after_a_clock_jump(line: Scenario) -> None:
     first.kill()
     line.start("persister", "fanout")
     line.clock.jumped_ms -= 7 * MINUTE_MS
-    await line.delivered(ahead, post("m3"))
-    line.check()
+    await line.checked(ahead, post("m3"))
     assert [ack.seq for ack in line.acks()] == [1, 2, 1, 3]
 
 
@@ -289,8 +277,7 @@ async def test_first_round_after_an_outage_finds_its_own_keys(line: Scenario) ->
     line.clock.jumped_ms += 30 * MINUTE_MS
     line.publish(post("m2"), post("m1"), post("m3"))
     line.start("persister", "fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
     assert [ack.seq for ack in line.acks()] == [1, 2, 1, 3]
 
 
@@ -365,8 +352,7 @@ async def test_state_of_a_failed_round_never_enters_the_cache(line: Scenario) ->
     line.log_faults.script_produce(*[ProduceFault.LOST] * 3)
     line.publish(post("m1"), post("m2"))
     line.start("fanout")
-    await line.settled()
-    line.check()
+    await line.checked()
 
 
 @scenario()

@@ -1,4 +1,4 @@
-"""Hazards at receipts: watermarks never go back, and none is lost because two records raced."""
+"""Receipts: watermarks never go back, and none is lost because two records raced."""
 
 import asyncio
 

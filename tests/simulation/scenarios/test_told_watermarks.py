@@ -1,4 +1,4 @@
-"""What receipts tells is never lower than what it told before, whoever owns the partition now (G8)."""
+"""Receipts sends no lower watermark than before, also as another owner of the partition (G8)."""
 
 import asyncio
 from itertools import pairwise

@@ -76,7 +76,7 @@ async def _scenario(session_id: str, rounds: Sequence[str], chance: random.Rando
 
 
 def _land_one_by_one(line: Scenario, session_id: str, chance: random.Random, moments: list[str]) -> None:
-    """Mutations of one write land in any order, and after each somebody looks at the session."""
+    """Mutations of one write land in any order, and after each both users read the session."""
     write = line.store.write
 
     async def one_by_one(rows: Sequence[TaggedRow]) -> frozenset[int]:

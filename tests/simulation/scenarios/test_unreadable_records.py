@@ -1,4 +1,4 @@
-"""Records that nobody can read: before the ack they go aside, after it they stop their partition (law 9, H19, H32)."""
+"""Records that no process can read: before the ack they go aside, after it they stop their partition (law 9)."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -33,8 +33,7 @@ async def test_poison_among_commands_goes_aside_once_and_costs_no_seq(line: Scen
     line.publish(post("m1"))
     line.append(MESSAGES_INBOUND, 0, POISON)
     line.append(MESSAGES_INBOUND, 0, b"")
-    await line.delivered(post("m2"))
-    line.check()
+    await line.checked(post("m2"))
     assert [ack.seq for ack in line.acks()] == [1, 2]
     assert letters(line) == [(MESSAGES_INBOUND, 1, POISON), (MESSAGES_INBOUND, 2, b"")]
 
@@ -102,7 +101,7 @@ async def test_next_owner_stops_a_stopped_partition_alone(line: Scenario) -> Non
 
 
 def _notes(partition: int) -> str:
-    """Somebody's notes to oneself: session and user both live in that one of two partitions."""
+    """Notes of a user to itself: session and user both live in that one of two partitions."""
     sessions = ((f"d:user{number}:user{number}", f"user{number}") for number in range(100))
     return next(s for s, user in sessions if {ids.partition_of(s, 2), ids.partition_of(user, 2)} == {partition})
 
