@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Protoco
 from tests.simulation import promises
 from tests.simulation.deployment import Instance
 from tests.simulation.oracle import Oracle
-from tests.simulation.ports import EPOCH, GATEWAYS, Breakpoint, Servers
+from tests.simulation.ports import GATEWAYS, Breakpoint, Servers
 from tests.simulation.virtual_time import run
 from tests.simulation.watcher import Watcher
 from tests.simulation.witness import check_directories
@@ -39,8 +39,6 @@ from tidings.wire.receipts_pb2 import Receipt
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Schedule
-
-__all__ = ["EPOCH", "SESSION", "Owner", "Scenario", "post", "running", "scenario"]
 
 # Virtual seconds: a scenario that has not come to its end by then never will.
 PATIENCE_S = 200.0

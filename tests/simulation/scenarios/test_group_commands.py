@@ -4,15 +4,8 @@ import pytest
 
 from services.persister.effects import Effects
 from services.persister.sequence import decide
-from tests.simulation.scenario import (
-    EPOCH,
-    Scenario,
-    partitions_stopped,
-    produces_to,
-    scenario,
-    second,
-    writes_of,
-)
+from tests.simulation.ports import EPOCH
+from tests.simulation.scenario import Scenario, partitions_stopped, produces_to, scenario, second, writes_of
 from tests.simulation.scenarios.groups import act, create, say
 from tests.unit.persister.builders import GROUP, command, fresh
 from tidings.broker.memory_faults import ProduceFault
@@ -110,7 +103,8 @@ async def test_group_versions_of_the_future_decide_nothing(line: Scenario, futur
     first.stop_before(writes_of(MessageRow))
     line.publish(*map(_in_segments_of_one, FUTURES[future]))
     await first.stopped()
-    assert max(_seqs(line)) > 1
+    seqs = {row.as_of_seq for row in line.rows(GroupRow)} | {row.as_of_seq for row in line.rows(MemberRow)}
+    assert max(seqs) > 1
     first.expire()
     line.start("persister")
     await checked(line)
@@ -122,11 +116,6 @@ def _in_segments_of_one(sent: Command) -> Command:
     copy = Command.FromString(sent.SerializeToString())
     copy.stamps.segment_messages = 1
     return copy
-
-
-def _seqs(line: Scenario) -> set[int]:
-    rows = [*line.store.rows("groups"), *line.store.rows("group_members")]
-    return {row.as_of_seq for row in rows if isinstance(row, GroupRow | MemberRow)}
 
 
 @pytest.mark.hazard("H3")

@@ -4,19 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.simulation.scenario import (
-    SESSION,
-    Scenario,
-    partitions_stopped,
-    post,
-    produces_to,
-    scenario,
-    second,
-    slow,
-    writes_of,
-)
+from tests.simulation.scenario import Scenario, partitions_stopped, post, produces_to, scenario, second, slow, writes_of
 from tests.simulation.virtual_time import NOON_MS
-from tests.unit.persister.builders import uuid7
+from tests.unit.persister.builders import SESSION, uuid7
 from tidings.broker.base import Committed, TopicPartition
 from tidings.broker.memory_faults import CommitFault, ProduceFault
 from tidings.ids import partition_of

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.simulation.scenario import SESSION, Scenario, post, produces_to, scenario, writes_of
+from tests.simulation.scenario import Scenario, post, produces_to, scenario, writes_of
 from tests.simulation.scenarios.groups import create, marks
-from tests.unit.persister.builders import GROUP
+from tests.unit.persister.builders import GROUP, SESSION
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import DeliveredRow, ReadRow
 from tidings.topics import MESSAGES_PERSISTED, PERSISTER, RECEIPTS

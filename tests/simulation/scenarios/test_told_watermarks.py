@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.scenario import SESSION, Scenario, post, running
+from tests.simulation.scenario import Scenario, post, running
 from tests.simulation.scenarios.groups import create, say, watermarks
 from tests.simulation.virtual_time import run
-from tests.unit.persister.builders import GROUP
+from tests.unit.persister.builders import GROUP, SESSION
 from tidings.topics import PERSISTER, RECEIPTS
 
 HEAD = 8

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.sessions import SessionReads
-from tests.simulation.scenario import SESSION, Scenario, post, running
+from tests.simulation.scenario import Scenario, post, running
 from tests.simulation.scenarios.groups import act, create, say
 from tests.simulation.virtual_time import run
-from tests.unit.persister.builders import GROUP
+from tests.unit.persister.builders import GROUP, SESSION
 from tidings.clock import SystemClock
 from tidings.codec import COUNTABLE_KINDS
 from tidings.store.base import TaggedRow

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from tests.simulation.scenario import SESSION, Scenario, post, running
+from tests.simulation.scenario import Scenario, post, running
 from tests.simulation.scenarios.groups import watermarks
 from tests.simulation.virtual_time import run
+from tests.unit.persister.builders import SESSION
 from tidings import ids
 from tidings.topics import PERSISTER, RECEIPTS
 
