@@ -256,10 +256,12 @@ class Scenario:
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Let virtual time go by until it is so. Raises what has ended a process."""
         async with asyncio.timeout(PATIENCE_S):
-            while not is_so():
+            while True:
                 for owner in self.owners:
                     if owner.task.done() and not owner.process.is_dead:
                         owner.task.result()
+                if is_so():
+                    return
                 await asyncio.sleep(_LOOK_S)
 
     async def settled(self, *groups: Group) -> None:

@@ -172,11 +172,11 @@ async def test_assignment_lost_while_members_are_read_ends_the_round(line: Scena
     first = line.start("expand")
     await persist(line, group, group.add(0, USERS[:3]))
     await line.settled(EXPAND)
-    direct = group.say(1)
-    other = GroupLog("g:other")
+    direct, other = group.say(1), GroupLog("g:other")
+    to_load = other.add(2, USERS[:3])
+    await persist(line, other)
     reads, answers = line.store.calls["member_page"], held_up(line.store, "member_page")
-    await persist(line, group, direct)
-    await persist(line, other, other.add(2, USERS[:3]))
+    await persist(line, group, direct, to_load)  # of one round, in which only the second has members to read
     await line.until(lambda: line.store.calls["member_page"] > reads)
     del line.store.member_page  # other owners get answers
     first.expire()
