@@ -6,6 +6,7 @@ its clients reach it through network.py.
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
+from functools import cache
 from typing import Any, cast
 
 from services.fanout import service as fanout
@@ -32,30 +33,32 @@ from tidings.clock import SystemClock
 from tidings.codec import RULES
 from tidings.errors import BrokerUnavailable
 from tidings.runtime.health import Health
-from tidings.runtime.settings import KafkaSettings, ProcessSettings
+from tidings.runtime.settings import KafkaSettings, ProcessSettings, ServiceSettings
 from tidings.runtime.start import patiently
 from tidings.runtime.worker import Worker
+from tidings.topics import TopicSizes
 from tidings.wire.common_pb2 import Stamps
 
-KAFKA = KafkaSettings(
-    session_partitions=SIZES.session_partitions,
-    user_partitions=SIZES.user_partitions,
-    push_partitions=SIZES.push_partitions,
-)
-SESSION_S = KAFKA.session_timeout_ms / 1000
+SESSION_S = KafkaSettings().session_timeout_ms / 1000
 # Below the number of users, so that groups are full.
 GROUP_MEMBERS_MAX = 5
 # After a stop a gateway may use what it had read before.
 _STALE_S = 1.0
 ROLES = ("persister", "fanout", "receipts", *(f"gateway-{ordinal}" for ordinal in range(GATEWAYS)))
-_SERVE = {
-    "persister": (persister.serve, PersisterSettings(process=ProcessSettings(), kafka=KAFKA)),
-    "fanout": (fanout.serve, FanoutSettings(process=ProcessSettings(), kafka=KAFKA)),
-    "receipts": (
-        receipts.serve,
-        ReceiptsSettings(process=ProcessSettings(), kafka=KAFKA, coalesce=CoalesceSettings(coalesce_ms=250)),
-    ),
-}
+_SERVE = {"persister": persister.serve, "fanout": fanout.serve, "receipts": receipts.serve}
+
+
+@cache
+def _settings(role: str, sizes: TopicSizes) -> ServiceSettings:
+    process = ProcessSettings()
+    kafka = KafkaSettings(
+        session_partitions=sizes.session_partitions,
+        user_partitions=sizes.user_partitions,
+        push_partitions=sizes.push_partitions,
+    )
+    if role == "receipts":
+        return ReceiptsSettings(process=process, kafka=kafka, coalesce=CoalesceSettings(coalesce_ms=250))
+    return {"persister": PersisterSettings, "fanout": FanoutSettings}[role](process=process, kafka=kafka)
 
 
 class Instance:
@@ -113,7 +116,7 @@ class Instance:
     async def _work(self, servers: Servers) -> None:
         broker = self.reach.broker()
         if self.role in _SERVE:
-            serve, settings = _SERVE[self.role]
+            serve, settings = _SERVE[self.role], _settings(self.role, servers.sizes)
             await serve(settings, broker, self.reach.store(), Health(), self.stopping)  # type: ignore[operator]
             return
         ordinal = int(self.role.removeprefix("gateway-"))

@@ -4,7 +4,7 @@ PROTOCOL's rules. It shares nothing with the services but the shape of a command
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.simulation.ports import EPOCH, SIZES, Servers
+from tests.simulation.ports import EPOCH, Servers
 from tidings import ids
 from tidings.broker.base import Record
 from tidings.codec import decode_command
@@ -100,7 +100,7 @@ class Oracle:
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
-        self._offsets = dict.fromkeys(range(SIZES.session_partitions), 0)
+        self._offsets = dict.fromkeys(range(servers.sizes.session_partitions), 0)
         self.sessions: dict[str, Session] = {}
         # (session, sender, client_msg_id) -> every answer that one of its copies must have got.
         self.answers: dict[tuple[str, str, str], set[tuple[str, object]]] = defaultdict(set)

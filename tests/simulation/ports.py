@@ -17,8 +17,8 @@ from tests.faults.log import FaultyConsumer
 from tests.faults.store import FaultyStore
 from tests.simulation.admission import Admission
 from tests.simulation.virtual_time import Process, VirtualClock
-from tests.unit.hazards.owners import Witness
-from tidings.broker.base import Broker, Committed, NewRecord, Record, TopicPartition
+from tests.simulation.witness import Witness
+from tidings.broker.base import AssignmentListener, Broker, Committed, NewRecord, Record, TopicPartition
 from tidings.store.base import Store, TaggedRow
 from tidings.store.memory_tables import Slot
 from tidings.store.rows import GroupRow, InboxRow, KeyRow, MemberRow, MessageRow
@@ -34,14 +34,17 @@ _SLOW_ANSWERS = 0.3
 # A round that is under way gets 5 s to end before a member rejoins.
 _JOIN_S = 12.0
 T = TypeVar("T")
+# Of a call its name and what it carries. True: the process is stopped before it.
+Breakpoint = Callable[[str, Any], bool]
 
 
 class Servers:
     """The brokers and the tables of one run, the faults of both, and what was seen of all writes."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, sizes: TopicSizes = SIZES, chance: random.Random | None = None) -> None:
         """`trouble`: how often each fault happens, from never to one call in twelve."""
-        self.chance = random.Random(seed)
+        self.sizes = sizes
+        self.chance = chance or random.Random(seed)
         self.trouble = self.chance.choice((0.0, 0.02, 0.08))
         self.clock = VirtualClock()
         self.log_faults, self.store_faults = LogFaults(seed), StoreFaults(seed)
@@ -53,7 +56,7 @@ class Servers:
         self.read_store.deployment, self.read_store.steady = self.store.deployment, self.store.steady
         self.witness = Witness()
         self.confirmed = Confirmed()
-        self.admission = Admission(self.read, SIZES.session_partitions)
+        self.admission = Admission(self.read, sizes.session_partitions)
 
     def begin_faults(self) -> None:
         """From now on calls fail."""
@@ -160,9 +163,14 @@ class Reach:
     def __init__(self, servers: Servers, process: Process) -> None:
         self.servers, self.process = servers, process
         self.consumers: list[SimulatedConsumer] = []
+        # Consumer groups whose coordinator never answers this process.
+        self.silent_groups: frozenset[str] = frozenset()
+        self.is_at_breakpoint = asyncio.Event()
+        self._breakpoint: Breakpoint | None = None
 
-    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def call(self, work: Callable[[], Awaitable[T]], name: str, what: object = None) -> T:
         """There and back. A dead process gets no further than here."""
+        await self._reaches(name, what)
         if self.process.is_dead:
             raise asyncio.CancelledError
         await asyncio.sleep(self.servers.delay_s())
@@ -170,6 +178,18 @@ class Reach:
         if self.servers.chance.random() < _SLOW_ANSWERS:
             await asyncio.sleep(self.servers.delay_s())
         return answer
+
+    def stop_before(self, breakpoint: Breakpoint) -> None:
+        """SIGSTOP before the next call for which this is true."""
+        self._breakpoint = breakpoint
+        self.is_at_breakpoint.clear()
+
+    async def _reaches(self, name: str, what: object) -> None:
+        if self._breakpoint is not None and self._breakpoint(name, what):
+            self._breakpoint = None
+            self.process.stop()
+            self.is_at_breakpoint.set()
+            await asyncio.sleep(0)  # the loop resumes no task of a stopped process
 
     def broker(self) -> Broker:
         """Implements Broker."""
@@ -213,8 +233,11 @@ class _Producer(FaultyProducer):
         target = TopicPartition(topic, partition)
         assert target not in self._busy or self._has_hints, f"H36: two produce calls at once for {target}"
         self._busy.add(target)
+        self._reach.servers.witness.produces[target] += 1
         try:
-            return await self._reach.call(lambda: super(_Producer, self).produce(topic, partition, records))
+            return await self._reach.call(
+                lambda: super(_Producer, self).produce(topic, partition, records), "produce", target
+            )
         finally:
             self._busy.discard(target)
 
@@ -252,10 +275,10 @@ class _Reader(FaultyReader):
         self._reach = reach
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        return await self._reach.call(lambda: super(_Reader, self).poll(max_records, timeout_ms))
+        return await self._reach.call(lambda: super(_Reader, self).poll(max_records, timeout_ms), "read")
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return await self._reach.call(lambda: super(_Reader, self).end_offsets(partitions))
+        return await self._reach.call(lambda: super(_Reader, self).end_offsets(partitions), "end_offsets")
 
 
 class SimulatedConsumer(FaultyConsumer):
@@ -268,17 +291,22 @@ class SimulatedConsumer(FaultyConsumer):
         self._reach = reach
         self._is_rejoining = False
 
+    async def start(self, listener: AssignmentListener) -> None:
+        if self.group_name in self._reach.silent_groups:
+            await asyncio.Event().wait()
+        await super().start(listener)
+
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).poll(max_records, timeout_ms))
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).poll(max_records, timeout_ms), "poll")
 
     async def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Committed]:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).committed(partitions))
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).committed(partitions), "committed")
 
     async def commit(self, epoch: int, positions: Mapping[TopicPartition, Committed]) -> bool:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).commit(epoch, positions))
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).commit(epoch, positions), "commit")
 
     async def stop(self) -> None:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).stop())
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).stop(), "stop")
 
     def lose_session(self) -> None:
         """The coordinator takes the member for gone. The process goes on as a zombie until it rejoins."""
@@ -321,12 +349,12 @@ class _StoreOf:
             servers.confirmed.see(rows, unconfirmed)
             return unconfirmed
 
-        return await self._reach.call(written)
+        return await self._reach.call(written, "write", rows)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
         async def through(*args: Any, **named: Any) -> Any:
-            return await self._reach.call(lambda: method(*args, **named))
+            return await self._reach.call(lambda: method(*args, **named), name, args)
 
         return through

@@ -9,8 +9,8 @@ from services.receipts.group_receipts import GroupReceipts
 from services.receipts.groups import Groups
 from services.receipts.merge import Claim
 from tests.faults.store import FaultyStore
+from tests.simulation.scenario import held_up
 from tests.simulation.virtual_time import VirtualClock, simulated
-from tests.unit.hazards.test_group_counts_hazards import held_up
 from tests.unit.receipts.test_group_receipts import changed
 from tidings.store.base import TaggedRow
 from tidings.store.rows import MODE_READ, GroupRow, MemberRow, ReadRow
@@ -43,8 +43,7 @@ async def read(groups: Groups, session_id: str = "g:1") -> GroupReceipts:
 
 async def being_read(store: FaultyStore, call: str, seen_seq: int) -> tuple[Groups, asyncio.Event]:
     """The receipts of a group seen up to this seq, whose reading waits at the call for the event."""
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, call, answers)
+    groups, answers = Groups(store), held_up(store, call)
     groups.see(said(seen_seq))
     assert groups.receipts("g:1") is None
     await asyncio.sleep(1)
@@ -141,8 +140,7 @@ async def test_a_crew_that_had_to_make_room_is_read_again_with_all_that_is_store
 @simulated
 async def test_a_watermark_that_is_stored_while_those_of_all_are_read_counts() -> None:
     store = await tables(group(1, 2), member("alice", 1), member("bob", 1))
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, "receipt_page", answers)
+    groups, answers = Groups(store), held_up(store, "receipt_page")
     groups.see(said(2))
     assert groups.receipts("g:1") is None
     await asyncio.sleep(1)

@@ -1,4 +1,7 @@
-"""Hazards at the gateway: in which order it starts, and when its epoch is void."""
+"""The gateway: in which order it starts, and when its epoch is void.
+
+It is its own `serve` in real time: the simulation starts the parts of a gateway itself, and that order is tested here.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -42,9 +45,7 @@ async def deployment(tmp_path: Path) -> tuple[MemoryBroker, GatewaySettings]:
 
 
 @pytest.mark.hazard("H13")
-async def test_h13_a_push_that_follows_the_start_record_at_once_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_push_right_after_the_start_record_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broker, chosen = await deployment(tmp_path)
     append = Partition.append
 
@@ -67,7 +68,7 @@ async def test_h13_a_push_that_follows_the_start_record_at_once_is_read(
 
 
 @pytest.mark.hazard("H33")
-async def test_h33_a_second_copy_of_the_start_record_ends_the_gateway_so_that_it_starts_anew(tmp_path: Path) -> None:
+async def test_second_start_record_ends_the_gateway(tmp_path: Path) -> None:
     broker, chosen = await deployment(tmp_path)
     listening = asyncio.Event()
     serving = asyncio.create_task(

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from tests.simulation.scenario import Scenario, post, running
+from tests.simulation.scenarios.groups import watermarks
 from tests.simulation.virtual_time import run
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tests.unit.hazards.test_group_receipts_hazards import watermarks
+from tests.unit.persister.builders import SESSION
 from tidings import ids
 from tidings.topics import PERSISTER, RECEIPTS
 
@@ -24,7 +25,7 @@ def _elsewhere(partitions: int) -> str:
     return next(name for name in names if ids.partition_of(name, partitions) != own)
 
 
-def _told(line: Pipeline) -> set[str]:
+def _told(line: Scenario) -> set[str]:
     return {one.session_id for one in watermarks(line) if one.read_seq == 2}
 
 
@@ -35,9 +36,9 @@ def test_an_unreadable_row_stops_its_own_partition(table: str) -> None:
 
 
 async def _scenario(table: str) -> None:
-    async with pipeline(sessions=4) as line:
-        line.persister()
-        owner = line.receipts()
+    async with running(sessions=4) as line:
+        line.start("persister")
+        owner = line.start("receipts")
         other = _elsewhere(line.sizes.session_partitions)
         for name in (SESSION, other):
             sender = next(user for user in ids.direct_users(name) if user != "bob")
@@ -47,7 +48,7 @@ async def _scenario(table: str) -> None:
         await asyncio.sleep(_TAKEN_OVER_S)
         unreadable = {(table, (SESSION, 1)) if table == "messages" else (table, SESSION)}
         line.store.faults.unreadable |= unreadable
-        line.receipts()
+        line.start("receipts")
         for name in (SESSION, other):
             line.say("bob", 0, 2, name)
         await asyncio.sleep(_SOON_S)

@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.gateway.reads.sessions import unread
+from tests.simulation.scenario import Scenario, running
+from tests.simulation.scenarios.groups import act, create, say
 from tests.simulation.virtual_time import run
-from tests.unit.hazards.pipeline import Pipeline, pipeline
-from tests.unit.hazards.test_group_hazards import act, create, say
 from tests.unit.persister.builders import GROUP
 from tidings.codec import COUNTABLE_KINDS
 from tidings.store import history
@@ -51,11 +51,8 @@ def test_unread_is_a_recount_and_watermarks_never_go_back(rounds: list[list[tupl
 
 
 async def _scenario(rounds: list[list[tuple[str, str, int]]]) -> None:
-    async with pipeline() as line:
-        line.persister()
-        line.receipts()
-        line.publish(create("bob", "carl"), act("admin", ChangeMember(user_id="bob", role="admin")))
-        await line.settled(PERSISTER, RECEIPTS)
+    async with running("persister", "receipts") as line:
+        await line.seen(create("bob", "carl"), act("admin", ChangeMember(user_id="bob", role="admin")))
         said, number = Said(), 0
         before: dict[str, ReceiptRow] = {}
         for steps in rounds:
@@ -79,7 +76,7 @@ def _command(who: str, what: str, client_msg_id: str) -> Command:
     return act(client_msg_id, RemoveMember(user_id=who), who)
 
 
-async def _claims(line: Pipeline, said: Said, steps: list[tuple[str, str, int]]) -> None:
+async def _claims(line: Scenario, said: Said, steps: list[tuple[str, str, int]]) -> None:
     """Several devices at once; a stranger's claims count as nothing, beyond the head counts as the head."""
     head = (await history.heads(line.store, [GROUP]))[GROUP].seq
     members = await line.store.members_as_of(GROUP, NEWEST, USERS)
@@ -93,7 +90,7 @@ async def _claims(line: Pipeline, said: Said, steps: list[tuple[str, str, int]])
     await line.settled(RECEIPTS)
 
 
-async def _check(line: Pipeline, said: Said, user_id: str, before: ReceiptRow | None) -> ReceiptRow:
+async def _check(line: Scenario, said: Said, user_id: str, before: ReceiptRow | None) -> ReceiptRow:
     stored = (await line.store.receipts([(GROUP, user_id)])).get((GROUP, user_id)) or ReceiptRow(GROUP, user_id)
     assert stored.read_seq == said.read[user_id]
     assert max(stored.delivered_seq, stored.read_seq) == said.delivered[user_id]
@@ -108,8 +105,8 @@ async def _check(line: Pipeline, said: Said, user_id: str, before: ReceiptRow | 
     return stored
 
 
-def _recount(line: Pipeline, said: Said, member: MemberRow) -> int:
+def _recount(line: Scenario, said: Said, member: MemberRow) -> int:
     """G9, message by message."""
-    rows = [row for row in line.store.rows("messages") if isinstance(row, MessageRow) and row.kind in COUNTABLE_KINDS]
+    rows = [row for row in line.rows(MessageRow) if row.kind in COUNTABLE_KINDS]
     own = max((row.seq for row in rows if row.sender_id == member.user_id), default=0)
     return sum(row.seq > max(said.read[member.user_id], own, member.joined_seq - 1) for row in rows)

@@ -1,4 +1,4 @@
-"""What receipts tells is never lower than what it told before, whoever owns the partition now (G8)."""
+"""Receipts sends no lower watermark than before, also as another owner of the partition (G8)."""
 
 import asyncio
 from itertools import pairwise
@@ -7,11 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.simulation.scenario import Scenario, post, running
+from tests.simulation.scenarios.groups import create, say, watermarks
 from tests.simulation.virtual_time import run
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tests.unit.hazards.test_group_hazards import create, say
-from tests.unit.hazards.test_group_receipts_hazards import watermarks
-from tests.unit.persister.builders import GROUP
+from tests.unit.persister.builders import GROUP, SESSION
 from tidings.topics import PERSISTER, RECEIPTS
 
 HEAD = 8
@@ -27,7 +26,7 @@ LOWER_AFTER_A_RESTART = [("bob", 8, 8), None, ("bob", 3, 0), ("bob", 0, 4), ("bo
 
 @pytest.mark.promise("G8")
 @pytest.mark.parametrize("session_id", [SESSION, GROUP])
-def test_a_new_owner_tells_no_lower_watermark(session_id: str) -> None:
+def test_new_owner_sends_no_lower_watermark(session_id: str) -> None:
     @settings(max_examples=15, deadline=None)
     @given(steps=STEPS)
     @example(steps=LOWER_AFTER_A_RESTART)
@@ -38,9 +37,8 @@ def test_a_new_owner_tells_no_lower_watermark(session_id: str) -> None:
 
 
 async def _scenario(session_id: str, steps: list[tuple[str, int, int] | None]) -> None:
-    async with pipeline() as line:
-        line.persister()
-        owner = line.receipts()
+    async with running() as line:
+        owner = line.start("persister", "receipts")
         if session_id == GROUP:
             line.publish(create("bob"), *(say(f"m{number}", "alice") for number in range(HEAD - 1)))
         else:
@@ -49,11 +47,10 @@ async def _scenario(session_id: str, steps: list[tuple[str, int, int] | None]) -
         for step in steps:
             if step is None:
                 owner.kill()
-                owner = line.receipts()
+                owner = line.start("receipts")
                 await asyncio.sleep(_TAKEN_OVER_S)
                 continue
-            line.say(*step, session_id)
-            await line.settled(RECEIPTS)
+            await line.claimed(*step, session_id)
             await _stored_is_told(line, session_id, step[0])
         for user_id in ("alice", "bob"):
             told = [(one.delivered_seq, one.read_seq) for one in watermarks(line) if one.user_id == user_id]
@@ -61,7 +58,7 @@ async def _scenario(session_id: str, steps: list[tuple[str, int, int] | None]) -
                 assert before == (min(before[0], after[0]), min(before[1], after[1])), f"{user_id}: {told}"
 
 
-async def _stored_is_told(line: Pipeline, session_id: str, user_id: str) -> None:
+async def _stored_is_told(line: Scenario, session_id: str, user_id: str) -> None:
     row = (await line.store.receipts([(session_id, user_id)]))[session_id, user_id]
     last = [one for one in watermarks(line) if one.user_id == user_id][-1]
     assert (last.delivered_seq, last.read_seq) == (max(row.delivered_seq, row.read_seq), row.read_seq)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from services.gateway.reads.membership import Memberships
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.sessions import SessionReads
+from tests.simulation.scenario import Scenario, post, running
+from tests.simulation.scenarios.groups import act, create, say
 from tests.simulation.virtual_time import run
-from tests.unit.hazards.pipeline import SESSION, Pipeline, pipeline, post
-from tests.unit.hazards.test_group_hazards import act, create, say
-from tests.unit.persister.builders import GROUP
+from tests.unit.persister.builders import GROUP, SESSION
 from tidings.clock import SystemClock
 from tidings.codec import COUNTABLE_KINDS
 from tidings.store.base import TaggedRow
@@ -57,27 +57,26 @@ def _command(session_id: str, letter: str, client_msg_id: str, segment_messages:
 
 
 async def _scenario(session_id: str, rounds: Sequence[str], chance: random.Random, segment_messages: int) -> None:
-    async with pipeline() as line:
+    async with running() as line:
         moments: list[str] = []
         _land_one_by_one(line, session_id, chance, moments)
         if session_id == GROUP:
             line.publish(create("bob"))
-        line.persister()
+        line.start("persister")
         await line.settled(PERSISTER)
         for number, letters in enumerate(rounds):
             commands = (
                 _command(session_id, letter, f"m{number} {place}", segment_messages)
                 for place, letter in enumerate(letters)
             )
-            line.publish(*commands)
-            await line.settled(PERSISTER)
+            await line.stored(*commands)
         # A member may not rename the group, so such a command stores nothing.
         stored = [letters for letters in rounds if session_id == SESSION or set(letters) - {"B"}]
         assert len(moments) >= len(stored) * 2 * len(USERS)
 
 
-def _land_one_by_one(line: Pipeline, session_id: str, chance: random.Random, moments: list[str]) -> None:
-    """Mutations of one write land in any order, and after each somebody looks at the session."""
+def _land_one_by_one(line: Scenario, session_id: str, chance: random.Random, moments: list[str]) -> None:
+    """Mutations of one write land in any order, and after each both users read the session."""
     write = line.store.write
 
     async def one_by_one(rows: Sequence[TaggedRow]) -> frozenset[int]:
@@ -110,12 +109,12 @@ async def _look(store: MemoryStore, session_id: str, user_id: str) -> str:
 
 
 @pytest.mark.promise("G9")
-def test_a_sent_watermark_goes_before_what_can_hide_the_message() -> None:
+def test_sent_watermark_is_written_before_the_message() -> None:
     run(_order)
 
 
 async def _order() -> None:
-    async with pipeline() as line:
+    async with running() as line:
         waves: list[list[str]] = []
         write = line.store.write
 
@@ -127,12 +126,11 @@ async def _order() -> None:
 
         line.store.write = noted  # type: ignore[method-assign]
         line.publish(post("m1"), post("m2"))
-        line.persister()
+        line.start("persister")
         await line.settled(PERSISTER)
         assert "receipts" in waves[0]  # of a single sender: beside the others, at the cost of no wave
         first = len(waves)
-        line.publish(post("m3"), post("m4", sender="bob"), post("m5"))
-        await line.settled(PERSISTER)
+        await line.stored(post("m3"), post("m4", sender="bob"), post("m5"))
         tables = [table for wave in waves[first:] for table in wave]
         assert tables.index("receipts") < tables.index("messages")
         assert ["messages" in wave and "receipts" in wave for wave in waves[first:]] == [False, False]
