@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import Frame, rest_of, signed_in
-from tests.integration.gateway_running import Socket
+from tests.e2e.raw import rest_of, signed_in
+from tests.sockets import Frame, Socket
 from tidings.ids import direct_session
 
 PATIENCE_S = 60.0

@@ -21,7 +21,7 @@ def names() -> tuple[str, str]:
     return f"alice-{run}", f"bob-{run}"
 
 
-async def test_the_statuses_of_a_message_come_in_order_and_a_refused_one_fails(
+async def test_statuses_come_in_order_and_a_refused_message_fails(
     stack: Stack, tmp_path: Path, names: tuple[str, str]
 ) -> None:
     async with (
@@ -80,7 +80,7 @@ async def test_who_was_away_gets_everything_missed_once_and_in_order(
 
 
 @pytest.mark.promise("G8", "G9")
-async def test_two_devices_of_one_user_agree_on_messages_watermarks_and_unread(
+async def test_two_devices_agree_on_messages_watermarks_and_unread(
     stack: Stack, tmp_path: Path, names: tuple[str, str]
 ) -> None:
     session_id = direct_session(*names)

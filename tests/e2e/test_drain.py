@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from deploy.local.stack import Stack
 from tests.e2e.load import flowing
 from tests.e2e.raw import opened
-from tests.integration.gateway_running import Socket
+from tests.sockets import Socket
 
 CLIENTS = 500
 CONNECTING_AT_ONCE = 50

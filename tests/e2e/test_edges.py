@@ -9,8 +9,9 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import PATIENCE_S, rest_of
+from tests.e2e.raw import rest_of
 from tests.integration.test_gateway_http import UPGRADE, wired
+from tests.sockets import PATIENCE_S
 
 SESSIONS, PAGE = 120, 50
 

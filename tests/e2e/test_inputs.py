@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import Frame, frame_like, post_until_stored, rest_of, signed_in
+from tests.e2e.raw import post_until_stored, rest_of, signed_in
+from tests.sockets import Frame
 from tidings_client import Client, SendFailed, development_tokens
 
 FAMILY = "👨‍👩‍👧‍👦"
@@ -77,13 +78,13 @@ async def test_a_send_above_the_limit_keeps_its_connection(stack: Stack) -> None
         await socket.send({"type": "send"} | _text(client_msg_id="before"))
         await socket.connection.send(big)
         await socket.send({"type": "send"} | _text(client_msg_id="after"))
-        refused = await frame_like(socket, type="send_error", client_msg_id="big")
+        refused = await socket.like(type="send_error", client_msg_id="big")
         assert (refused["code"], refused["retryable"]) == ("too_large", False)
-        await frame_like(socket, type="send_ack", client_msg_id="after")
+        await socket.like(type="send_ack", client_msg_id="after")
 
 
 @pytest.mark.field_case("12")
-async def test_the_sdk_sends_emoji_as_utf_8_and_gives_up_what_is_too_large(stack: Stack) -> None:
+async def test_sdk_sends_emoji_as_utf_8_and_fails_what_is_too_large(stack: Stack) -> None:
     token = development_tokens(stack.url(), "input-sdk")
     async with Client(stack.url(), token) as client:
         await client.connected()

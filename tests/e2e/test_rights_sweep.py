@@ -18,8 +18,7 @@ import pytest
 from deploy.local.stack import Stack
 from tests.e2e.group_people import answered, call
 from tests.e2e.listening import Listener, listening
-from tests.e2e.load import until
-from tests.e2e.raw import PATIENCE_S, rest_of
+from tests.e2e.raw import rest_of
 from tests.e2e.recount import Account, account_of
 from tests.e2e.session_calls import (
     ABOUT_THE_CALLER,
@@ -35,6 +34,8 @@ from tests.e2e.session_calls import (
     nobody,
 )
 from tests.e2e.tables import tables_of
+from tests.sockets import PATIENCE_S
+from tests.waiting import until
 from tidings.ids import direct_session
 from tidings.store import history
 from tidings.store.base import Store
@@ -142,9 +143,7 @@ async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -
 
 
 @pytest.mark.promise("G10", "G11")
-async def test_to_who_is_no_member_a_group_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figures: list[str]) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
         guessed = "g:" + uuid.uuid4().hex
         crowd = [f"{sweep.names['alice']}-{number:03d}" for number in range(WRITE_DIFFUSION_MAX - 2)]
@@ -170,7 +169,7 @@ async def test_to_who_is_no_member_a_group_and_none_look_the_same_at_every_call_
 
 
 @pytest.mark.promise("G11")
-async def test_to_a_stranger_a_direct_session_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
+async def test_a_direct_session_and_none_look_the_same_to_a_stranger(
     stack: Stack,
 ) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:

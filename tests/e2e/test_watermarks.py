@@ -125,9 +125,7 @@ async def talking(stack: Stack, chance: random.Random) -> AsyncIterator[tuple[Ta
 
 
 @pytest.mark.promise("G8", "G9")
-async def test_watermarks_never_go_back_all_devices_agree_and_unread_is_what_a_recount_says(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_watermarks_never_go_back_and_unread_equals_a_recount(stack: Stack, figures: list[str]) -> None:
     took: list[float] = []
     async with tables_of(stack) as store, talking(stack, random.Random(8)) as (talk, group):
         anna, bert, _, dora = talk.people

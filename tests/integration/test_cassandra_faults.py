@@ -81,9 +81,7 @@ async def test_a_paused_cassandra_confirms_nothing_and_is_found_again(node: Stac
     assert seqs(await store.messages(SESSION, 1, 10)) == [1, 2, 3, 4]
 
 
-async def test_a_killed_cassandra_is_found_again_with_the_rows_it_confirmed_a_second_before(
-    node: Stack, store: Store
-) -> None:
+async def test_a_killed_cassandra_restarts_with_its_confirmed_rows(node: Stack, store: Store) -> None:
     await write_confirmed(store, [message(SESSION.session_id, seq) for seq in range(1, 101)])
     await asyncio.sleep(MARKED_S)
     node.kill(NODE)
@@ -122,7 +120,7 @@ async def test_requests_wait_while_the_send_buffer_is_full(node: Stack, store: S
     assert await store.block_lists(lists) == lists
 
 
-async def test_a_store_waits_a_bounded_time_for_a_cassandra_that_is_not_there() -> None:
+async def test_a_store_waits_a_bounded_time_for_cassandra() -> None:
     store = CassandraStore(CassandraConfig(port=free_ports().cassandra, start_timeout_s=2))
     with pytest.raises(StoreUnavailable, match="no Cassandra"):
         await store.start()

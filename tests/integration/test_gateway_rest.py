@@ -10,13 +10,8 @@ import jwt
 import pytest
 
 from services.gateway.settings import GatewaySettings, GroupIdSettings
-from tests.integration.gateway_running import (
-    fill_inbox,
-    fill_session,
-    message_row,
-    running,
-    settings,
-)
+from tests.deployments import running, settings
+from tests.stored_rows import fill_inbox, fill_session, message_row
 from tidings.broker.memory import MemoryBroker, MemoryLimits
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
@@ -90,7 +85,7 @@ async def test_without_an_answer_the_outcome_is_timeout(tmp_path: Path, monkeypa
 
 async def test_an_unreachable_log_is_unavailable(tmp_path: Path) -> None:
     broker = MemoryBroker(limits=MemoryLimits(timeout_s=0.2))
-    async with running(settings(tmp_path), broker) as gateway, gateway.rest("alice") as rest:
+    async with running(settings(tmp_path), broker=broker) as gateway, gateway.rest("alice") as rest:
         broker.stall()
         assert is_problem(await rest.post("/v1/messages", json=message()), 503, "unavailable")
         broker.heal()
@@ -192,7 +187,7 @@ async def test_every_malformed_call_gets_its_code_and_a_text(tmp_path: Path) -> 
 
 
 @pytest.mark.promise("G11")
-async def test_a_stranger_cannot_tell_a_session_that_exists_from_one_that_does_not(tmp_path: Path) -> None:
+async def test_a_stranger_sees_no_difference_of_missing_sessions(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_session(store, [1], "d:bob:carol")
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
@@ -271,7 +266,7 @@ async def test_a_page_of_long_messages_ends_before_256_kib(tmp_path: Path) -> No
 
 
 @pytest.mark.promise("G7")
-async def test_the_inbox_is_paged_across_buckets_and_tells_what_has_expired(tmp_path: Path) -> None:
+async def test_the_inbox_is_paged_across_buckets_and_expired_rows(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_inbox(store, "alice", range(41, 51), first=1)
     await fill_inbox(store, "alice", range(5001, 5004), first=5001)
@@ -291,7 +286,7 @@ async def test_the_inbox_is_paged_across_buckets_and_tells_what_has_expired(tmp_
 
 
 @pytest.mark.hazard("H9")
-async def test_an_inbox_whose_rows_have_all_expired_says_where_to_go_on(tmp_path: Path) -> None:
+async def test_an_expired_inbox_says_where_to_continue(tmp_path: Path) -> None:
     store = MemoryStore()
     await fill_inbox(store, "alice", [], first=1)
     await fill_inbox(store, "alice", [], first=5001)
@@ -302,7 +297,7 @@ async def test_an_inbox_whose_rows_have_all_expired_says_where_to_go_on(tmp_path
 
 
 @pytest.mark.promise("G9")
-async def test_sessions_are_listed_newest_first_with_unread_and_watermarks(tmp_path: Path) -> None:
+async def test_sessions_descend_with_unread_and_watermarks(tmp_path: Path) -> None:
     store = MemoryStore()
     for number, peer in enumerate(("bob", "carol", "dave")):
         session_id = f"d:alice:{peer}"
