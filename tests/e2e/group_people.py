@@ -1,7 +1,5 @@
 """Members of a group as clients: phones that stay connected, REST for what is asked, and what each has to have seen."""
 
-import asyncio
-import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,17 +10,9 @@ import orjson
 
 from deploy.local.stack import Stack
 from tests.e2e.phone import Phone, connected
-from tests.e2e.raw import rest_of
-from tests.unit.persister.builders import uuid7
-from tidings.clock import SystemClock
+from tests.e2e.raw import call, rest_of
 from tidings.store.rows import MessageRow
 from tidings.wire.common_pb2 import KIND_SYSTEM
-
-_AGAIN_S = 0.5
-# A call of the log that was not answered in time is repeated with the same id (PROTOCOL, Retry); one that was
-# refused for its rate, after the time that the answer names.
-_TRIES = 12
-_RETRYABLE = (429, 503, 504)
 
 
 @dataclass
@@ -53,29 +43,6 @@ class Member:
     async def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
         """A call of the log, repeated until it is answered. Raises for a refusal."""
         return await call(self.http, method, path, **body)
-
-
-async def call(http: httpx2.AsyncClient, method: str, path: str, **body: Any) -> dict[str, Any]:
-    """A call of the log, repeated until it is answered. Raises for a refusal."""
-    body.setdefault("client_msg_id", uuid7(SystemClock().wall_ms(), uuid.uuid4().int % 2**60))
-    answer = await answered(http, method, path, body)
-    assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
-    result: dict[str, Any] = answer.json()
-    return result
-
-
-async def answered(http: httpx2.AsyncClient, method: str, path: str, body: object = None) -> httpx2.Response:
-    """The answer to a call, which is repeated while its outcome is unknown or it came too soon."""
-    for _ in range(_TRIES):
-        try:
-            answer = await http.request(method, path, json=body)
-        except httpx2.TransportError:
-            await asyncio.sleep(_AGAIN_S)
-            continue
-        if answer.status_code not in _RETRYABLE:
-            break
-        await asyncio.sleep(answer.json().get("retry_after_ms", _AGAIN_S * 1000) / 1000)
-    return answer
 
 
 @asynccontextmanager

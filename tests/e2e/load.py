@@ -14,13 +14,12 @@ from benchmarks.verify import verify
 from deploy.local.stack import Stack
 from tests.e2e.phone import Phone, connected
 from tests.e2e.tables import tables_of
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import becomes, until
 from tidings.ids import direct_session
 from tidings_client import Message
 
 PAIRS = 20
 RATE_PER_S = 100
-_POLL_S = 0.1
 
 
 @dataclass
@@ -146,13 +145,11 @@ class Load:
         """Wait until the tables say that everything is delivered; AssertionError if they never do, or say more."""
         wanted = {place: seq for pair in self._pairs for place, seq in pair.delivered_seqs().items()}
         async with tables_of(self._stack) as store:
-            deadline = time.perf_counter() + PATIENCE_S
-            stored: dict[tuple[str, str], int] = {}
-            while stored != wanted and time.perf_counter() < deadline:
-                await asyncio.sleep(_POLL_S)
-                rows = await store.receipts(wanted)
-                stored = {place: row.delivered_seq for place, row in rows.items()}
-        assert stored == wanted
+
+            async def stored() -> dict[tuple[str, str], int]:
+                return {place: row.delivered_seq for place, row in (await store.receipts(wanted)).items()}
+
+            await becomes(stored, wanted)
 
     def _told(self, devices: slice) -> dict[str, Any]:
         phones = [phone for pair in self._pairs for phone in pair.phones[devices]]

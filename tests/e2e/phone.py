@@ -12,6 +12,8 @@ from tests.waiting import until
 from tidings_client import (
     Client,
     Complaint,
+    CursorStore,
+    Event,
     Link,
     MemoryCursorStore,
     Message,
@@ -27,9 +29,19 @@ _CHUNK_BYTES = 65_536
 class Phone:
     """One device of one user; `run` keeps it connected until it is cancelled."""
 
-    def __init__(self, stack: Stack, user_id: str, device_id: str = "phone", ordinal: int = 0) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        user_id: str,
+        device_id: str = "phone",
+        *,
+        ordinal: int = 0,
+        cursors: CursorStore | None = None,
+    ) -> None:
         """The first connection goes to the gateway `ordinal`, each later one to the next gateway."""
         self.user_id, self.device_id = user_id, device_id
+        self.messages: list[Message] = []
+        self.events: list[Event] = []
         # The seqs in the order in which the application was handed them, and those that were read from history.
         self.shown: dict[str, list[int]] = defaultdict(list)
         self.fetched: dict[str, set[int]] = defaultdict(set)
@@ -39,7 +51,7 @@ class Phone:
         self.on_message: Callable[[Message], None] = lambda message: None
         self.client: Client
         self._stack = stack
-        self._cursors = MemoryCursorStore()
+        self._cursors = cursors or MemoryCursorStore()
         self._turns = itertools.cycle([*range(ordinal, stack.counts.gateways), *range(ordinal)])
 
     @property
@@ -50,7 +62,13 @@ class Phone:
     @property
     def cursor(self) -> int:
         """The place in the inbox that the application has handled everything up to."""
+        assert isinstance(self._cursors, MemoryCursorStore)
         return self._cursors.cursor.inbox_seq if self._cursors.cursor else 0
+
+    def statuses(self, client_msg_id: str) -> list[str]:
+        """What an own message has become, one after the other."""
+        changes = [event for event in self.events if isinstance(event, StatusChanged)]
+        return [change.status for change in changes if change.client_msg_id == client_msg_id]
 
     async def run(self) -> None:
         """Connected, again and again."""
@@ -69,12 +87,14 @@ class Phone:
 
     async def _note_messages(self) -> None:
         async for message in self.client.messages(settle=False):
+            self.messages.append(message)
             self.shown[message.session_id].append(message.seq)
             self.on_message(message)
             self.client.settle(message)
 
     async def _note_events(self) -> None:
         async for event in self.client.events():
+            self.events.append(event)
             match event:
                 case StatusChanged(client_msg_id=name, status=Status.SENT, seq=int(seq)):
                     self.on_acked(name, seq)

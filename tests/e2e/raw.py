@@ -1,18 +1,25 @@
 """The public port without the SDK: sockets that may say anything, and REST."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import uuid
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 
 from deploy.local.stack import Stack
 from tests import sockets
 from tests.sockets import PATIENCE_S, Frame, Socket
+from tests.unit.persister.builders import uuid7
+from tidings.clock import SystemClock
 from tidings_client import development_tokens
 
-# PROTOCOL, Retry: a try without an answer for so long has failed.
-TRY_S = 5.0
+_AGAIN_S = 0.5
+# A call of the log that was not answered in time is repeated with the same id (PROTOCOL, Retry); one that was
+# refused for its rate, after the time that the answer names.
+_TRIES = 12
+_RETRYABLE = (429, 503, 504)
 
 
 async def token_of(stack: Stack, user_id: str) -> str:
@@ -44,26 +51,33 @@ async def rest_of(stack: Stack, user_id: str, ordinal: int = 0) -> AsyncIterator
         yield http
 
 
-async def send_until_acked(socket: Socket, frame: Frame) -> Frame:
-    """Repeat it as PROTOCOL says until its `send_ack` comes."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            await socket.send(frame)
-            try:
-                return await socket.like(TRY_S, type="send_ack", client_msg_id=frame["client_msg_id"])
-            except TimeoutError:
-                continue
+def text(words: str = "hello", /, **changes: Any) -> Frame:
+    """A text message under an id of its own. A change to None leaves the field out."""
+    message = {"client_msg_id": uuid.uuid4().hex, "kind": "text", "body": {"text": words}, **changes}
+    return {name: value for name, value in message.items() if value is not None}
 
 
-async def post_until_stored(http: httpx2.AsyncClient, message: Mapping[str, object]) -> Frame:
-    """Repeat it as PROTOCOL says while its outcome is unknown; the body of the 201."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            response = await http.post("/v1/messages", json=message)
-            if response.status_code not in (503, 504):
-                assert response.status_code == 201, response.text
-                stored: Frame = response.json()
-                return stored
+async def call(http: httpx2.AsyncClient, method: str, path: str, **body: Any) -> dict[str, Any]:
+    """A call of the log, repeated until it is answered. Raises for a refusal."""
+    body.setdefault("client_msg_id", uuid7(SystemClock().wall_ms(), uuid.uuid4().int % 2**60))
+    answer = await answered(http, method, path, body)
+    assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
+    result: dict[str, Any] = answer.json()
+    return result
+
+
+async def answered(http: httpx2.AsyncClient, method: str, path: str, body: object = None) -> httpx2.Response:
+    """The answer to a call, which is repeated while its outcome is unknown or it came too soon."""
+    for _ in range(_TRIES):
+        try:
+            answer = await http.request(method, path, json=body)
+        except httpx2.TransportError:
+            await asyncio.sleep(_AGAIN_S)
+            continue
+        if answer.status_code not in _RETRYABLE:
+            break
+        await asyncio.sleep(answer.json().get("retry_after_ms", _AGAIN_S * 1000) / 1000)
+    return answer
 
 
 async def history_of(http: httpx2.AsyncClient, session_id: str) -> list[Frame]:

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import opened, post_until_stored, rest_of, signed_in, token_of
+from tests.e2e import raw
+from tests.e2e.raw import call, opened, rest_of, signed_in, token_of
 from tests.integration.test_gateway_rest import BAD_CALLS
 from tests.sockets import SUBPROTOCOL, Frame, Socket
 from tests.unit.persister.builders import DAY_MS, uuid7
@@ -30,8 +31,7 @@ _FILE = {"name": "a.txt", "url": "/v1/media/1", "size": 1, "content_type": "text
 
 def _text(text: str = "hello", **changes: Any) -> Frame:
     """A message to a peer of one's own."""
-    message = {"client_msg_id": uuid.uuid4().hex, "to": "bad-peer", "kind": "text", "body": {"text": text}}
-    return {name: value for name, value in {**message, **changes}.items() if value is not None}
+    return raw.text(text, **{"to": "bad-peer", **changes})
 
 
 # -- REST ------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ async def test_what_only_the_log_can_judge_gets_its_code(stack: Stack) -> None:
     now_ms = int(time.time() * 1000)
     async with rest_of(stack, f"judged-{uuid.uuid4().hex[:8]}") as http:
         first = _text()
-        await post_until_stored(http, first)
+        await call(http, "POST", "/v1/messages", **first)
         for message, status, code in [
             (first | {"body": {"text": "something else"}}, 409, "conflict"),
             (_text(reply_to=1_000), 400, "invalid_body"),

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from deploy.local.stack import Stack
 from tests.e2e.load import flowing
-from tests.e2e.raw import post_until_stored, rest_of, signed_in
+from tests.e2e.raw import call, rest_of, signed_in, text
 
 REPLACED = 4409
 GOING_AWAY = 1001
@@ -25,8 +25,7 @@ async def test_a_newer_connection_replaces_the_older_at_any_gateway(
         async with signed_in(stack, user, "phone", newer_at) as newer, rest_of(stack, user, 1) as rest:
             assert await older.closed() == REPLACED
             figures.append(f"replaced at gateway {newer_at}: closed after {time.perf_counter() - began:.1f} s")
-            message = {"client_msg_id": uuid.uuid4().hex, "to": user, "kind": "text", "body": {"text": "note"}}
-            stored = await post_until_stored(rest, message)
+            stored = await call(rest, "POST", "/v1/messages", **text("note", to=user))
             for socket in (newer, other):
                 received = await socket.like(type="message")
                 assert received["message"]["message_id"] == stored["message_id"]
@@ -57,15 +56,14 @@ async def test_a_killed_gateway_pushes_to_its_new_connections_only(
             await asyncio.to_thread(stack.kill, "gateway-0")
             with pytest.raises(ConnectionClosed):
                 await before.like(type="goaway")
-        first = {"client_msg_id": uuid.uuid4().hex, "to": user, "kind": "text", "body": {"text": "while it was away"}}
-        await post_until_stored(rest, first)
+        first, second = text("while it was away", to=user), text("since it is back", to=user)
+        await call(rest, "POST", "/v1/messages", **first)
         await asyncio.to_thread(stack.start, "gateway-0")
         await asyncio.to_thread(stack.wait_ready, ["gateway-0"])
         async with signed_in(stack, user, "phone", 0) as after:
             await after.send({"type": "sync", "after": 0})
             page = await after.like(type="sync_page")
             assert [item["message"]["body"] for item in page["items"]] == [first["body"]]
-            second = first | {"client_msg_id": uuid.uuid4().hex, "body": {"text": "since it is back"}}
-            await post_until_stored(rest, second)
+            await call(rest, "POST", "/v1/messages", **second)
             received = await after.like(type="message")
             assert (received["inbox_seq"], received["message"]["body"]) == (2, second["body"])

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from deploy.local.process import ROOT
 from deploy.local.stack import Stack
-from tests.e2e.people import PATIENCE_S
+from tests.waiting import PATIENCE_S
 from tidings_client import Client, development_tokens
 
 EXAMPLES = ROOT / "sdk" / "python" / "examples"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import post_until_stored, rest_of, signed_in
+from tests.e2e import raw
+from tests.e2e.raw import call, rest_of, signed_in
 from tests.sockets import Frame
 from tidings_client import Client, SendFailed, development_tokens
 
@@ -16,8 +17,7 @@ EMOJI = "\\ud83d\\ude00"
 
 
 def _text(text: str = "hello", **changes: Any) -> Frame:
-    message = {"client_msg_id": uuid.uuid4().hex, "to": "input-peer", "kind": "text", "body": {"text": text}}
-    return {**message, **changes}
+    return raw.text(text, **{"to": "input-peer", **changes})
 
 
 @pytest.mark.field_case("8", "9")
@@ -40,7 +40,7 @@ async def test_a_preview_on_real_tables_is_one_whole_line(stack: Stack) -> None:
             ("\u202egnp.exe", "gnp.exe"),
             ("1\n2\x00\n3\x1b", "1 2 3"),
         ):
-            stored = await post_until_stored(http, _text(text))
+            stored = await call(http, "POST", "/v1/messages", **_text(text))
             session = (await http.get(f"/v1/sessions/{stored['session_id']}")).json()
             assert session["head"]["preview"] == preview
             history = (await http.get(f"/v1/sessions/{stored['session_id']}/messages?limit=1")).json()

@@ -17,7 +17,7 @@ from tests.e2e.group_people import Member, gaps, members
 from tests.e2e.raw import history_of
 from tests.e2e.recount import Account, account_of
 from tests.e2e.tables import inbox_of, tables_of
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import becomes, until
 from tidings.store import history
 from tidings.store.base import Store
 
@@ -30,7 +30,6 @@ CONNECTED_OF_A_CALL = 5
 WRITERS = 6
 MESSAGES_OF_A_WRITER = 8
 RESIDENT_MIB_MAX = 250
-_POLL_S = 0.2
 _TAILS_AT_ONCE = 1_000
 _SERVICES = ("gateway", "persister", "fanout", "receipts")
 
@@ -216,12 +215,12 @@ async def watermarks_and_unread_are_right(told: Crowd, store: Store) -> None:
 
 async def _account_with(store: Store, session_id: str, read: dict[str, int]) -> Account:
     """The rows once they hold these watermarks. AssertionError if they never do."""
-    deadline, stored = time.monotonic() + PATIENCE_S, dict[str, int]()
-    while stored != read and time.monotonic() < deadline:
+
+    async def stored() -> dict[str, int]:
         rows = await store.receipts([(session_id, user_id) for user_id in read])
-        stored = {row.user_id: row.read_seq for row in rows.values()}
-        await asyncio.sleep(_POLL_S)
-    assert stored == read
+        return {row.user_id: row.read_seq for row in rows.values()}
+
+    await becomes(stored, read)
     return await account_of(store, session_id)
 
 

@@ -12,8 +12,7 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.group_people import call
-from tests.e2e.raw import history_of, rest_of, token_of
+from tests.e2e.raw import call, history_of, rest_of, token_of
 from tests.e2e.watching import Watcher, WatchingDevice, recounted
 from tests.waiting import until
 from tidings.ids import direct_session

@@ -7,7 +7,6 @@ import asyncio
 import json
 import random
 import time
-import uuid
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from tests.e2e.raw import text
 from tests.sockets import SUBPROTOCOL
 
 Place = tuple[str, str]  # session, user
@@ -164,8 +164,7 @@ class WatchingDevice:
 
     async def say(self, session_id: str) -> None:
         """One message, whatever becomes of it; sometimes another one right behind it."""
-        body = {"session_id": session_id, "kind": "text", "body": {"text": "x"}, "attempt": 1}
-        await self.send({"type": "send", "client_msg_id": uuid.uuid4().hex, **body})
+        await self.send({"type": "send", **text("x", session_id=session_id, attempt=1)})
 
     async def _serve(self, connection: ClientConnection) -> None:
         hello = {"type": "hello", "token": self.watcher.token, "device_id": self.device_id}

@@ -1,6 +1,5 @@
 """A record that fanout cannot read, on the real servers: its partition stands still and says so, the others go on."""
 
-import asyncio
 import uuid
 from collections import Counter
 
@@ -8,8 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from deploy.local.stack import Stack
-from tests.integration.line import PATIENCE_S, Line
+from tests.integration.line import Line
 from tests.unit.persister.builders import command, uuid7
+from tests.waiting import becomes
 from tidings import ids, metrics
 from tidings.broker.base import TopicPartition
 from tidings.clock import SystemClock
@@ -26,6 +26,10 @@ async def test_an_unreadable_record_stops_its_partition_alone(
     await line.prepare()
     struck, other = _two_sessions_apart(line)
     place = TopicPartition(MESSAGES_PERSISTED, ids.partition_of(struck, line.kafka.session_partitions))
+
+    async def state() -> tuple[dict[str, int], dict[str, float]]:
+        return await _inboxes(line), _stopped()
+
     with capture_logs() as logs:
         async with line.services():
             await _post(line, struck, 1)
@@ -33,10 +37,8 @@ async def test_an_unreadable_record_stops_its_partition_alone(
             await line.publish(MESSAGES_PERSISTED, struck, JUNK)
             await _post(line, struck, 2)
             await _post(line, other, 1)
-            async with asyncio.timeout(PATIENCE_S):
-                both_stand = {"expand": 1.0, "receipts": 1.0}
-                while await _inboxes(line) != {struck: 2, other: 2} or _stopped() != both_stand:  # noqa: ASYNC110
-                    await asyncio.sleep(1)
+            both_stand = {"expand": 1.0, "receipts": 1.0}
+            await becomes(state, ({struck: 2, other: 2}, both_stand), every_s=1)
     said = [log for log in logs if log["event"] == "partition stopped"]
     assert {(log["log_level"], log["partition"]) for log in said} == {("error", str(place))}
     assert all("docs/OPERATIONS.md" in log["action"] for log in said)
@@ -44,9 +46,8 @@ async def test_an_unreadable_record_stops_its_partition_alone(
 
     for group in (EXPAND, RECEIPTS):
         await line.skip(group, place)
-    async with line.services(), asyncio.timeout(PATIENCE_S):
-        while await _inboxes(line) != {struck: 4, other: 2} or any(_stopped().values()):  # noqa: ASYNC110
-            await asyncio.sleep(1)
+    async with line.services():
+        await becomes(state, ({struck: 4, other: 2}, dict.fromkeys(both_stand, 0.0)), every_s=1)
 
 
 def _two_sessions_apart(line: Line) -> tuple[str, str]:
