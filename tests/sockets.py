@@ -40,7 +40,7 @@ class Socket:
     async def like(self, within_s: float = PATIENCE_S, **wanted: object) -> Frame:
         """The next frame with these fields. Those before it are passed over. TimeoutError, ConnectionClosed."""
         async with asyncio.timeout(within_s):
-            while not wanted.items() <= (frame := await self.next()).items():
+            while not wanted.items() <= (frame := await self.next(within_s)).items():
                 pass
         return frame
 
@@ -55,10 +55,10 @@ class Socket:
         await self.send({"type": "hello", "token": token, "device_id": device_id})
         self.welcome = await self.expect("welcome")
 
-    async def closed(self) -> int | None:
-        """The close code, once the server has closed; None for a connection that ended without a close frame."""
+    async def closed(self, within_s: float = PATIENCE_S) -> int | None:
+        """The close code, once the server has closed; None for a connection without a close frame. TimeoutError."""
         with contextlib.suppress(ConnectionClosed):
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(within_s):
                 while True:
                     await self.connection.recv()
         return self.connection.close_code

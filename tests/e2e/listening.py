@@ -12,7 +12,7 @@ from deploy.local.stack import Stack
 from tests.e2e.raw import signed_in
 from tests.sockets import PATIENCE_S, Frame, Socket
 
-FOR_EVER_S = 1e9
+FOR_EVER_S = 1e6
 
 
 @dataclass

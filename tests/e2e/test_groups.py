@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx2
 import pytest
@@ -52,8 +53,10 @@ class Story:
         self.session_id = created["session_id"]
         await self.add([one.user_id for one in self.writers[1:]])
 
-    async def add(self, user_ids: Sequence[str]) -> None:
-        await self.owner.call("POST", f"/v1/groups/{self.session_id}/members", user_ids=list(user_ids))
+    async def add(self, user_ids: Sequence[str]) -> int:
+        """The seq of their joining."""
+        path = f"/v1/groups/{self.session_id}/members"
+        return int((await self.owner.call("POST", path, user_ids=list(user_ids)))["seq"])
 
     async def remove(self, user_id: str) -> None:
         await self.owner.call("DELETE", f"/v1/groups/{self.session_id}/members/{user_id}")
@@ -67,11 +70,18 @@ class Story:
             await asyncio.sleep(WRITE_EVERY_S)
 
     async def come_and_go(self, comer: Member) -> None:
+        """Members for a moment or, where they have to miss nothing, until they read the group's log."""
         while self.is_on:
-            await self.add([comer.user_id])
+            seq = await self.add([comer.user_id])
             await asyncio.sleep(1.5)
-            await self.remove(comer.user_id)
+            if self.comers_have_all:
+                await until(partial(self._may_leave, comer, seq), "a comer reads the log")
+            if self.is_on:
+                await self.remove(comer.user_id)
             await asyncio.sleep(0.5)
+
+    def _may_leave(self, comer: Member, joined_seq: int) -> bool:
+        return not self.is_on or max(comer.view(self.session_id), default=0) > joined_seq
 
     async def grow(self) -> None:
         for start in range(0, len(self.passive), CALL):

@@ -1,7 +1,6 @@
 """The three services behind the gateway, in this process, on the real servers, with tables of their own."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,19 +30,16 @@ Rows = dict[str, list[tuple[Any, ...]]]
 class Line:
     """The log, tables in a keyspace of their own, and what an operator does to them."""
 
-    def __init__(self, servers: Stack) -> None:
+    def __init__(self, servers: Stack, tables: CassandraConfig) -> None:
         self.kafka = KafkaSettings(bootstrap=servers.bootstrap)
         self.broker: Broker = KafkaBroker(KafkaConfig.of(self.kafka))
-        self.tables = CassandraConfig(port=servers.ports.cassandra, keyspace=f"replay_{uuid.uuid4().hex[:8]}")
-        self.store = CassandraStore(self.tables)
+        self.tables, self.store = tables, CassandraStore(tables)
         self.counts = {topic.name: topic.partitions for topic in declared(self.kafka.sizes())}
-
-    async def prepare(self) -> None:
-        await migrate(self.tables)
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
         """Running until the block ends, then cleanly stopped."""
+        await migrate(self.tables)
         services = Services(self.broker, self.store, kafka=self.kafka)
         async with started(self.store), embedded(services, Health(), asyncio.Event()):
             yield

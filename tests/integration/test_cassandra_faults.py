@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from cassandra.query import BatchStatement
 from deploy.local.ports import free_ports
 from deploy.local.stack import Stack
 from tests.contract.store.making import message, seqs, write_confirmed
+from tests.waiting import becomes
 from tidings.errors import StoreUnavailable
 from tidings.store.base import SessionSegment, Store, TaggedRow
 from tidings.store.cassandra import CassandraStore
@@ -41,9 +41,8 @@ def node(servers: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture
-async def store(node: Stack) -> AsyncIterator[Store]:
+async def store(node: Stack, config: CassandraConfig) -> AsyncIterator[Store]:
     """A store on a keyspace of its own."""
-    config = CassandraConfig(port=node.ports.cassandra, keyspace=f"faults_{uuid.uuid4().hex[:8]}")
     await migrate(config)
     store = CassandraStore(config)
     await store.start()
@@ -57,10 +56,7 @@ async def _write(store: Store, seq: int) -> frozenset[int]:
 
 async def _write_until_confirmed(store: Store, seq: int) -> None:
     """A round is repeated until its rows are confirmed; so is this."""
-    deadline = time.monotonic() + HEAL_TIMEOUT_S
-    while await _write(store, seq):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.2)
+    await becomes(lambda: _write(store, seq), frozenset[int](), within_s=HEAL_TIMEOUT_S)
 
 
 async def test_a_paused_cassandra_confirms_nothing_and_is_found_again(node: Stack, store: Store) -> None:

@@ -7,17 +7,15 @@ from tests.integration.line import Line
 from tests.unit.persister.builders import command, uuid7
 from tidings import ids
 from tidings.clock import SystemClock
+from tidings.store.cassandra_config import CassandraConfig
 from tidings.topics import MESSAGES_INBOUND, RECEIPTS_INBOUND
 from tidings.wire.receipts_pb2 import Receipt
 
 POISON = b"\xff\xff poison"
 
 
-async def test_a_replay_from_offset_0_changes_no_row(
-    servers: Stack,
-) -> None:
-    line = Line(servers)
-    await line.prepare()
+async def test_a_replay_from_offset_0_changes_no_row(servers: Stack, config: CassandraConfig) -> None:
+    line = Line(servers, config)
     name = uuid.uuid4().hex[:8]
     sessions = [ids.direct_session(f"{name}-a", f"{name}-{other}") for other in "bcd"]
     poisoned = sessions[0]

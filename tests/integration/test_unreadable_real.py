@@ -13,17 +13,15 @@ from tests.waiting import becomes
 from tidings import ids, metrics
 from tidings.broker.base import TopicPartition
 from tidings.clock import SystemClock
+from tidings.store.cassandra_config import CassandraConfig
 from tidings.topics import EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, RECEIPTS
 
 JUNK = b"\xff\xff nobody can read this"
 
 
 @pytest.mark.bad_input("B3")
-async def test_an_unreadable_record_stops_its_partition_alone(
-    servers: Stack,
-) -> None:
-    line = Line(servers)
-    await line.prepare()
+async def test_an_unreadable_record_stops_its_partition_alone(servers: Stack, config: CassandraConfig) -> None:
+    line = Line(servers, config)
     struck, other = _two_sessions_apart(line)
     place = TopicPartition(MESSAGES_PERSISTED, ids.partition_of(struck, line.kafka.session_partitions))
 
