@@ -17,7 +17,7 @@ from websockets.typing import Origin, Subprotocol
 from deploy.local.stack import Stack
 from tests.e2e import raw
 from tests.e2e.raw import call, opened, rest_of, signed_in, token_of
-from tests.integration.test_gateway_rest import BAD_CALLS
+from tests.integration.test_gateway_rest import BAD_CALLS, is_problem
 from tests.sockets import SUBPROTOCOL, Frame, Socket
 from tests.unit.persister.builders import DAY_MS, uuid7
 
@@ -41,7 +41,7 @@ async def test_every_malformed_call_gets_its_code(stack: Stack) -> None:
     async with rest_of(stack, "alice") as http:
         for method, path, body, status, code in BAD_CALLS:
             content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-            _is_problem(await http.request(method, path, content=content), status, code)
+            is_problem(await http.request(method, path, content=content), status, code)
 
 
 async def test_what_only_the_log_can_judge_gets_its_code(stack: Stack) -> None:
@@ -55,7 +55,7 @@ async def test_what_only_the_log_can_judge_gets_its_code(stack: Stack) -> None:
             (_text(client_msg_id=uuid7(now_ms + 60 * 60_000)), 409, "clock_skew"),
             (_text(client_msg_id=uuid7(now_ms - 91 * DAY_MS)), 409, "too_old"),
         ]:
-            _is_problem(await http.post("/v1/messages", json=message), status, code)
+            is_problem(await http.post("/v1/messages", json=message), status, code)
 
 
 async def test_tokens_are_judged_alike_by_rest_and_by_the_socket(stack: Stack) -> None:
@@ -77,7 +77,7 @@ async def test_tokens_are_judged_alike_by_rest_and_by_the_socket(stack: Stack) -
     async with httpx2.AsyncClient(base_url=stack.url()) as http:
         for token, code in tokens:
             headers = {"Authorization": f"Bearer {token}".strip()}
-            _is_problem(await http.get("/v1/sessions", headers=headers), 401, code)
+            is_problem(await http.get("/v1/sessions", headers=headers), 401, code)
             async with opened(stack) as socket:
                 await socket.send({"type": "hello", "token": token, "device_id": "phone"})
                 error = await socket.like(type="error")
@@ -325,10 +325,3 @@ def _json(chance: random.Random, depth: int) -> Any:
             return [_json(chance, depth - 1) for _ in range(chance.randrange(4))]
         case _:
             return {chance.choice(_FIELDS): _json(chance, depth - 1) for _ in range(chance.randrange(4))}
-
-
-def _is_problem(response: httpx2.Response, status: int, code: str) -> None:
-    problem = response.json()
-    assert (response.status_code, problem["code"]) == (status, code), response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    assert problem["detail"]
