@@ -31,11 +31,13 @@ async def test_statuses_come_in_order_and_a_refused_message_fails(stack: Stack, 
         [message] = bob.messages
         bob.client.mark_read(message.session_id, message.seq)
         await sent.read()
+        await until(lambda: "read" in alice.statuses(message.client_msg_id), "the event has come")
         assert alice.statuses(message.client_msg_id) == ["sending", "sent", "delivered", "read"]
 
         refused = await alice.client.send("x" * 8_001, to=names[1])
         with pytest.raises(SendFailed, match="invalid_body"):
             await refused.acked()
+        await until(lambda: "failed" in alice.statuses(refused.client_msg_id), "the event has come")
         assert alice.statuses(refused.client_msg_id) == ["sending", "failed"]
 
 
