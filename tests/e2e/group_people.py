@@ -32,8 +32,8 @@ class Member:
         return set(self.phone.shown[session_id])
 
     def pushed(self, session_id: str) -> set[int]:
-        """Those of them that the client did not have to read from history."""
-        return self.view(session_id) - self.phone.fetched[session_id]
+        """Those of them that came by themselves."""
+        return self.view(session_id) & self.phone.pushed[session_id]
 
     def account(self, of: str) -> str:
         """What is wrong, and how the phone stands."""

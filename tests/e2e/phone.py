@@ -6,7 +6,6 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
 from unittest import mock
 
 import httpx2
@@ -26,7 +25,10 @@ from tidings_client import (
     StatusChanged,
 )
 from tidings_client import client as sdk
-from tidings_client.rest import HistoryPage, Rest
+from tidings_client.core import Core
+from tidings_client.effects import Effect
+from tidings_client.frames import Push, ServerFrame
+from tidings_client.rest import Rest
 from tidings_client.server_time import ServerTime
 from tidings_client.tokens import Tokens
 
@@ -49,9 +51,9 @@ class Phone:
         self.user_id, self.device_id = user_id, device_id
         self.messages: list[Message] = []
         self.events: list[Event] = []
-        # The seqs in the order in which the application was handed them, and those that were read from history.
+        # The seqs in the order in which the application was handed them, and those that were pushed.
         self.shown: dict[str, list[int]] = defaultdict(list)
-        self.fetched: dict[str, set[int]] = defaultdict(set)
+        self.pushed: dict[str, set[int]] = defaultdict(set)
         self.failed: list[str] = []
         self.complaints: list[str] = []
         self.on_acked: Callable[[str, int], None] = lambda client_msg_id, seq: None
@@ -83,8 +85,10 @@ class Phone:
         claims = {"sub": self.user_id, "aud": "tidings", "iat": int(time.time()), "exp": int(time.time()) + 3_600}
         token = jwt.encode(claims, key, algorithm="HS256")
         async with self._balanced() as url:
-            with mock.patch.object(sdk, "Rest", partial(_Rest, self.fetched)):
+            with mock.patch.multiple(sdk, Rest=_rest, Core=_Core):
                 self.client = Client(url, token, device_id=self.device_id, cursors=self._cursors)
+            assert isinstance(self.client._core, _Core)
+            self.client._core.pushed = self.pushed
             async with self.client, asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._note_messages())
                 tasks.create_task(self._note_events())
@@ -123,19 +127,20 @@ class Phone:
         writer.close()
 
 
-class _Rest(Rest):
-    """Notes what is read from history. Loads no certificates, which would take 40 ms for each of many phones."""
+class _Core(Core):
+    """Notes what is pushed."""
 
-    def __init__(self, fetched: dict[str, set[int]], url: str, tokens: Tokens, *, server_time: ServerTime) -> None:
-        super().__init__(url, tokens, httpx2.AsyncHTTPTransport(verify=False), server_time=server_time)
-        self._fetched = fetched
+    pushed: dict[str, set[int]]
 
-    async def history(
-        self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
-    ) -> HistoryPage:
-        page = await super().history(session_id, before_seq=before_seq, after_seq=after_seq, limit=limit)
-        self._fetched[session_id].update(message.seq for message in page.messages)
-        return page
+    def received(self, now_ms: int, frame: ServerFrame) -> list[Effect]:
+        if isinstance(frame, Push):
+            self.pushed[frame.message.session_id].add(frame.message.seq)
+        return super().received(now_ms, frame)
+
+
+def _rest(url: str, tokens: Tokens, *, server_time: ServerTime) -> Rest:
+    """Loads no certificates, which would take 40 ms for each of many phones."""
+    return Rest(url, tokens, httpx2.AsyncHTTPTransport(verify=False), server_time=server_time)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
