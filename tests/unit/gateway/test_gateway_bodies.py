@@ -6,7 +6,7 @@ import pytest
 
 from services.gateway.protocol.bodies import BodyRules, checked_post
 from services.gateway.protocol.messages_json import of_record, of_row
-from tests.integration.gateway_running import message_row
+from tests.stored_rows import message_row
 from tidings.codec import post_digest
 from tidings.errors import Refused
 from tidings.wire.common_pb2 import KIND_TEXT, Message

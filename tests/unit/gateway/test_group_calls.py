@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.gateway.submit import pending_calls as waiting
-from tests.unit.gateway.group_deployment import Deployment, deployed
+from tests.deployments import Deployment, deployed
 from tidings import ids
 from tidings.runtime.settings import LimitSettings
 

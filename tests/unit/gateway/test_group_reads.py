@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.gateway.reads.previews import preview
-from tests.unit.gateway.group_deployment import Deployment, deployed
+from tests.deployments import Deployment, deployed
 from tidings.broker.base import NewRecord
 from tidings.codec import KIND_NAMES
 from tidings.runtime.settings import LimitSettings
@@ -199,19 +199,19 @@ async def test_group_log_reaches_members_and_live_names_the_head(tmp_path: Path)
     async with deployed(tmp_path, limits=LimitSettings(write_diffusion_max=3), heartbeat_s=1) as there:
         name = await there.group("alice", "bob", "carol", "dora")
         await listed(there, "bob", 1)
-        async with there.connected("bob") as bob, there.connected("dora") as dora:
-            assert (await bob.until("live"))["heads"] == [{"session_id": name, "seq": 1}]
-            await dora.until("live")
+        async with there.signed_in("bob") as bob, there.signed_in("dora") as dora:
+            assert (await bob.like(type="live"))["heads"] == [{"session_id": name, "seq": 1}]
+            await dora.like(type="live")
             await say(there, "alice", name, "two")
-            pushed = await bob.until("message")
+            pushed = await bob.like(type="message")
             assert (pushed["inbox_seq"], pushed["message"]["seq"]) == (None, 2)
-            assert await dora.until("message") == pushed
-            assert (await bob.until("heartbeat"))["heads"] in ([{"session_id": name, "seq": 2}], [])
+            assert await dora.like(type="message") == pushed
+            assert (await bob.like(type="heartbeat"))["heads"] in ([{"session_id": name, "seq": 2}], [])
             await there.call("alice", "DELETE", f"/v1/groups/{name}/members/dora")
             await say(there, "alice", name, "four")
-            assert [(await bob.until("message"))["message"]["seq"] for _ in range(2)] == [3, 4]
-            await dora.until("heartbeat")
-            await dora.until("heartbeat")
+            assert [(await bob.like(type="message"))["message"]["seq"] for _ in range(2)] == [3, 4]
+            await dora.like(type="heartbeat")
+            await dora.like(type="heartbeat")
             assert dora.seqs(name) == [2, 3]
             (row,) = await listed(there, "bob", 1)
             assert (row["mode"], row["head"]["seq"]) == ("read", 4)
@@ -221,15 +221,15 @@ async def test_possibly_missed_push_sends_the_head_at_once(tmp_path: Path) -> No
     async with deployed(tmp_path, limits=LimitSettings(write_diffusion_max=3), heartbeat_s=300) as there:
         name = await there.group("alice", "bob", "carol", "dora")
         await listed(there, "bob", 1)
-        async with there.connected("bob") as bob:
-            await bob.until("live")
+        async with there.signed_in("bob") as bob:
+            await bob.like(type="live")
             await say(there, "alice", name, "two")
-            await bob.until("message")
+            await bob.like(type="message")
             beyond_a_gap = PushedMessage(message=Message(session_id=name, seq=9, body=b"{}"), mode=Mode.MODE_READ)
             # The first gateway's start record is the first of its topic, and its offset the epoch.
             push = Push(gateway_epoch=0, message=beyond_a_gap)
             await there.broker.producer("test").produce(PUSH, 0, [NewRecord(push.SerializeToString())])
-            assert (await bob.until("heartbeat"))["heads"] == [{"session_id": name, "seq": 2}]
+            assert (await bob.like(type="heartbeat"))["heads"] == [{"session_id": name, "seq": 2}]
             assert bob.seqs(name) == [2]
 
 

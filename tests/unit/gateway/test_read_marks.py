@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from services.gateway.submit.read_marks import MAX_OF_USER, WAIT_S, ReadMarks
+from tests.deployments import Deployment, deployed
 from tests.simulation.virtual_time import simulated
-from tests.unit.gateway.group_deployment import Deployment, deployed
 from tidings.errors import BrokerUnavailable, Refused
 from tidings.store.rows import ReceiptRow
 from tidings.wire.receipts_pb2 import Receipt

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.gateway.group_deployment import Deployment, deployed
+from tests.deployments import Deployment, deployed
 from tidings.store.base import TaggedRow, UserBucket
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import ReadRow

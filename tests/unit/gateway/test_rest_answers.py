@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.deployments import Deployment, deployed
 from tests.unit.gateway.documented import Document
-from tests.unit.gateway.group_deployment import Deployment, deployed
 
 
 @pytest.fixture

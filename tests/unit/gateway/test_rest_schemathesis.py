@@ -24,13 +24,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from deploy.local.embedded import embedded
 from services.gateway.rest import openapi
 from services.gateway.rest.routes import Route, routes_of
+from tests.deployments import deployed
 from tests.unit.gateway.asking import noting_calls
 from tests.unit.gateway.documented import Document
-from tidings.runtime.health import Health
-from tidings.runtime.settings import ProcessSettings
 
 PATIENCE_S = 60.0
 ROUTES = routes_of(noting_calls()[0])
@@ -87,23 +85,20 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
 
     async def serve() -> None:
         ending = asyncio.Event()
-        process = ProcessSettings(ordinal=0, development=True, log_level="WARNING")
-        async with embedded(process, 0, Health(), asyncio.Event()) as url:
-            found.set_result((url, asyncio.get_running_loop(), ending))
+        async with deployed(tmp_path_factory.mktemp("deployed"), patience_s=300) as there:
+            found.set_result((there.url, asyncio.get_running_loop(), ending))
             await ending.wait()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RUN_DIR", str(tmp_path_factory.mktemp("embedded")))
-        thread = threading.Thread(target=asyncio.run, args=(serve(),))
-        thread.start()
-        url, loop, ending = found.result(PATIENCE_S)
-        asking = Asking(url)
-        yield asking
-        for client in asking.clients.values():
-            client.close()
-        loop.call_soon_threadsafe(ending.set)
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    url, loop, ending = found.result(PATIENCE_S)
+    asking = Asking(url)
+    yield asking
+    for client in asking.clients.values():
+        client.close()
+    loop.call_soon_threadsafe(ending.set)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def name_of(route: Route) -> str:

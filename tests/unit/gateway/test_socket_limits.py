@@ -13,7 +13,7 @@ from services.gateway.http.cors import CrossOrigin
 from services.gateway.http.socket_limits import REFUSED_AT_ONCE, RESERVED_FILES, limited, socket_limits
 from services.gateway.protocol.origins import parsed_origins
 from services.gateway.settings import HttpSettings
-from tests.integration.gateway_running import running, settings
+from tests.deployments import running, settings
 from tidings.errors import ConfigurationError
 from tidings.runtime.file_limit import raise_file_limit
 

@@ -1,25 +1,18 @@
 """The three services behind the gateway, in this process, on the real servers, with tables of their own."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from deploy.local.embedded import Services, embedded
 from deploy.local.stack import Stack
-from services.fanout import service as fanout
-from services.fanout.settings import FanoutSettings
-from services.persister import service as persister
-from services.persister.settings import PersisterSettings
-from services.receipts import service as receipts
-from services.receipts.settings import ReceiptsSettings
 from tests.contract.broker.watching import Watch, until
 from tidings import ids
 from tidings.broker.base import Broker, Committed, NewRecord, Record, TopicPartition
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
 from tidings.runtime.health import Health
-from tidings.runtime.initialise import initialise
 from tidings.runtime.marks import Marks
 from tidings.runtime.settings import KafkaSettings
 from tidings.runtime.start import started
@@ -34,36 +27,22 @@ PATIENCE_S = 120.0
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
-class Deployment:
-    """The log, tables in a keyspace of their own, and the three services behind the gateway, in this process."""
+class Line:
+    """The log, tables in a keyspace of their own, and what an operator does to them."""
 
-    def __init__(self, servers: Stack) -> None:
+    def __init__(self, servers: Stack, tables: CassandraConfig) -> None:
         self.kafka = KafkaSettings(bootstrap=servers.bootstrap)
         self.broker: Broker = KafkaBroker(KafkaConfig.of(self.kafka))
-        self.tables = CassandraConfig(port=servers.ports.cassandra, keyspace=f"replay_{uuid.uuid4().hex[:8]}")
-        self.store = CassandraStore(self.tables)
+        self.tables, self.store = tables, CassandraStore(tables)
         self.counts = {topic.name: topic.partitions for topic in declared(self.kafka.sizes())}
-
-    async def prepare(self) -> None:
-        await migrate(self.tables)
-        admin = self.broker.admin()
-        async with started(admin):
-            await initialise(admin, self.kafka.sizes(), 1)
 
     @asynccontextmanager
     async def services(self) -> AsyncIterator[None]:
         """Running until the block ends, then cleanly stopped."""
-        stopping, health = asyncio.Event(), Health()
-        works: list[Callable[[], Coroutine[Any, Any, None]]] = [
-            lambda: persister.serve(PersisterSettings(kafka=self.kafka), self.broker, self.store, health, stopping),
-            lambda: fanout.serve(FanoutSettings(kafka=self.kafka), self.broker, self.store, health, stopping),
-            lambda: receipts.serve(ReceiptsSettings(kafka=self.kafka), self.broker, self.store, health, stopping),
-        ]
-        async with started(self.store), asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work())
+        await migrate(self.tables)
+        services = Services(self.broker, self.store, kafka=self.kafka)
+        async with started(self.store), embedded(services, Health(), asyncio.Event()):
             yield
-            stopping.set()
 
     async def publish(self, topic: str, session_id: str, *values: bytes) -> None:
         producer = self.broker.producer("test")
