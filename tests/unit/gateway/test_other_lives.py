@@ -14,7 +14,7 @@ from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.receipts import ReceiptReads
 from services.gateway.reads.sessions import HistoryRange, SessionReads
 from tests.contract.store.making import bucket, inbox_row, message, segment, write_confirmed
-from tests.unit.gateway.test_gateway_connection import MESSAGE, hello, only, opened, receive, sent, signed_in
+from tests.unit.gateway.protocol.test_connection import MESSAGE, hello, only, opened, receive, sent, signed_in
 from tidings.clock import SystemClock
 from tidings.store.deployment import MOST_RESTORES, Deployment
 from tidings.store.memory import MemoryStore

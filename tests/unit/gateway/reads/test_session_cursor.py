@@ -20,7 +20,7 @@ from services.gateway.reads.session_cursor import (
     rest_of,
 )
 from services.gateway.reads.session_order import SessionOrders
-from tests.unit.gateway.test_session_lists import READ_GROUP, World, friends, world_with
+from tests.unit.gateway.reads.test_session_list import READ_GROUP, World, friends, world_with
 from tidings.store.rows import MODE_READ, MODE_WRITE
 
 NAMES = st.sampled_from(friends(40))

@@ -15,9 +15,9 @@ from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.groups import GroupCalls
 from services.gateway.rest.sessions import SessionCalls
 from tests.contract.store.making import message, segment, write_confirmed
-from tests.unit.gateway.test_removal_races import MOST_READS, before_read
-from tests.unit.gateway.test_session_lists import READ_GROUP as GROUP
-from tests.unit.gateway.test_session_lists import FakeClock
+from tests.unit.gateway.reads.test_removal_races import MOST_READS, before_read
+from tests.unit.gateway.reads.test_session_list import READ_GROUP as GROUP
+from tests.unit.gateway.reads.test_session_list import FakeClock
 from tidings.errors import Refused
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_WRITE, ROLE_ADMIN, ROLE_MEMBER, GroupRow, MemberRow, ReadRow, Row, UserSessionRow

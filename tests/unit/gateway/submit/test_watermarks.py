@@ -19,7 +19,7 @@ from services.gateway.reads.sessions import SessionReads
 from services.gateway.submit.publisher import GatewayIdentity, Publisher
 from services.gateway.submit.watermarks import WatermarkMoves
 from tests.contract.store.making import write_confirmed
-from tests.unit.gateway.test_read_groups import (
+from tests.unit.gateway.large_groups.test_tracker import (
     GROUP,
     READ,
     WRITE,

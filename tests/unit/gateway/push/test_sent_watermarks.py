@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.push.sent_watermarks import SentWatermarks
-from tests.unit.gateway.test_lives import settled, world
+from tests.unit.gateway.connections.test_live import settled, world
 from tidings.wire.deliveries_pb2 import Watermark
 from tidings.wire.push_pb2 import Push
 
