@@ -7,7 +7,7 @@ import pytest
 from services.fanout.deliver_worker import DeliverStage
 from services.fanout.presence import Connection
 from services.fanout.presence_reader import PendingConnection, PresenceReader
-from tests.unit.fanout.test_inbox import item, record
+from tests.unit.fanout.items import item, record
 from tidings.broker.base import TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import StoreUnavailable
@@ -37,9 +37,7 @@ def work(*seqs: int, is_ours: list[bool]) -> Round[Delivery]:
     return Round({PARTITION: arrivals}, {PARTITION: Marks()}, {PARTITION: Position(0, seqs[0])}, lambda: is_ours[-1])
 
 
-async def test_tails_read_before_a_revocation_are_not_used_after_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_tails_read_before_a_revocation_are_not_used_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     store, is_ours = MemoryStore(), [True]
     before, other = stage(store), stage(store)
     read = store.inbox_buckets
@@ -61,9 +59,7 @@ async def test_tails_read_before_a_revocation_are_not_used_after_it(
     assert [(row.inbox_seq, row.seq) for row in rows] == [(1, 1), (2, 2), (3, 3)]
 
 
-async def test_revocation_during_a_tail_read_drops_the_round(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_revocation_during_a_tail_read_drops_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
     store, is_ours = MemoryStore(), [True]
     deliver = stage(store)
     read = store.inbox_buckets
@@ -84,9 +80,7 @@ async def test_revocation_during_a_tail_read_drops_the_round(
 
 
 @pytest.mark.hazard("H14")
-async def test_pending_connection_causes_no_empty_rounds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_pending_connection_causes_no_empty_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     store, presence = MemoryStore(), PresenceReader(MemoryBroker().reader("test"))
     wakes: list[None] = []
     presence.wake = lambda: wakes.append(None)
@@ -109,9 +103,7 @@ async def test_pending_connection_causes_no_empty_rounds(
     assert len(wakes) == 1
 
 
-async def test_revocation_during_a_failing_read_drops_the_round(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_revocation_during_a_failing_read_drops_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
     store, presence, is_ours = MemoryStore(), PresenceReader(MemoryBroker().reader("test")), [True]
     deliver = stage(store, presence)
     await deliver.run(work(1, is_ours=is_ours))

@@ -27,6 +27,11 @@ def sent(broker: MemoryBroker) -> list[str | None]:
     return [Push.FromString(record.value or b"").WhichOneof("content") for record in broker.records(PUSH)]
 
 
+async def send(hints: HintSender, number: int) -> None:
+    hints.send(0, hint(number))
+    await until_idle(hints)
+
+
 async def until_idle(hints: HintSender) -> None:
     await hints.stop()
     await asyncio.sleep(0)
@@ -36,26 +41,21 @@ async def test_a_lost_hint_is_followed_by_a_resync() -> None:
     faults = Faults()
     broker, hints = await sender(faults)
     faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(1))
-    await until_idle(hints)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    await send(hints, 1)
+    await send(hints, 2)
     assert sent(broker) == ["resync", "live"]
 
 
-async def test_a_loss_that_happens_while_the_resync_is_under_way_is_not_forgotten() -> None:
+async def test_a_loss_during_a_resync_is_not_forgotten() -> None:
     faults = Faults()
     broker, hints = await sender(faults)
     faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(1))
-    await until_idle(hints)
+    await send(hints, 1)
     faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    await send(hints, 2)
     assert sent(broker) == []
     await asyncio.sleep(1.1)
-    hints.send(0, hint(3))
-    await until_idle(hints)
+    await send(hints, 3)
     assert sent(broker) == ["resync", "live"]
 
 
@@ -81,17 +81,15 @@ class BrokenOnce:
         return await self._producer.produce(topic, partition, records)
 
 
-async def test_whatever_the_producer_raises_later_hints_are_sent_and_the_loss_is_told() -> None:
+async def test_later_hints_are_sent_whatever_the_producer_raises() -> None:
     broker, _ = await sender(Faults())
     hints = HintSender(cast(Producer, BrokenOnce(broker.producer("hints"))), "test", 2)
-    hints.send(0, hint(1))
-    await until_idle(hints)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    await send(hints, 1)
+    await send(hints, 2)
     assert sent(broker) == ["resync", "live"]
 
 
-async def test_what_waits_for_a_gateway_is_bounded_in_bytes_as_well_and_the_rest_asks_again() -> None:
+async def test_hints_that_wait_for_a_gateway_are_bounded_in_bytes() -> None:
     broker, hints = await sender(Faults())
     large = Push(gateway_epoch=7, message=PushedMessage(message=Message(body=bytes(64 * 1024))))
     for _ in range(1_000):  # 64 MiB, a tenth of the records that may wait

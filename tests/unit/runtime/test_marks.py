@@ -1,15 +1,10 @@
-"""Marks, backoff, ordered writes."""
+"""Marks: which coordinates are repeats, and how they survive a commit."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.store.making import message
-from tidings.runtime.backoff import Backoff
 from tidings.runtime.marks import METADATA_MAX_BYTES, Marks, fits_metadata
-from tidings.runtime.ordered_writes import MUTATION_BYTES, OrderedWrites
-from tidings.store.base import TaggedRow
-from tidings.store.rows import DeliveredRow, row_bytes
 from tidings.wire.common_pb2 import Coordinates
 
 
@@ -73,33 +68,3 @@ def test_marks_survive_the_way_through_a_commit(highest: dict[int, tuple[int, in
 def test_metadata_that_does_not_fit_is_known_in_advance() -> None:
     assert fits_metadata(96)
     assert not fits_metadata(1_000)
-
-
-def test_backoff_doubles_up_to_its_bound() -> None:
-    backoff = Backoff(first_ms=50, most_ms=300)
-    assert [backoff.wait_ms(failures) for failures in (0, 1, 2, 3, 4, 99)] == [0, 50, 100, 200, 300, 300]
-
-
-def row(name: str) -> TaggedRow:
-    return TaggedRow(0, DeliveredRow(name, name, 1))
-
-
-@pytest.mark.promise("G3")
-@pytest.mark.hazard("H10")
-def test_mutations_of_a_key_are_ordered_and_keys_share_waves() -> None:
-    writes = OrderedWrites()
-    writes.append_ordered("a", 1, row("a1"))
-    writes.append_ordered("a", 1, row("a1+"))
-    writes.append_ordered("a", 2, row("a2"))
-    writes.append_ordered("b", 1, row("b1"))
-    writes.append_unordered(row("side"))
-    assert [list(wave) for wave in writes.waves()] == [[row("a1"), row("a1+"), row("b1"), row("side")], [row("a2")]]
-
-
-@pytest.mark.hazard("H24")
-def test_no_mutation_grows_past_the_largest() -> None:
-    writes = OrderedWrites()
-    for number in range(5):
-        body = bytes(MUTATION_BYTES // 2 - row_bytes(message("a", 1, body=b"")))
-        writes.append_ordered("a", 1, TaggedRow(0, message("a", number, body=body)))
-    assert [len(list(wave)) for wave in writes.waves()] == [2, 2, 1]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from tests.waiting import until
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.broker.memory import MemoryBroker
 from tidings.broker.memory_faults import CommitFault, Faults
@@ -112,12 +113,6 @@ async def working(broker: MemoryBroker, stage: RecordingStage, config: WorkerCon
     finally:
         stopping.set()
         await asyncio.wait_for(running, PATIENCE_S)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_so():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.002)
 
 
 def committed(broker: MemoryBroker, partition: int) -> Committed:

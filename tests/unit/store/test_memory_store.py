@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.contract.store.making import inbox_row, message, segment, seqs, session, write_confirmed
+from tests.builders import inbox_row, message, segment, seqs, session, write_confirmed
 from tidings.errors import StoreUnavailable
 from tidings.ids import Position
 from tidings.store import history

@@ -9,7 +9,6 @@ import pytest
 
 from services.gateway.connections import held_claims
 from services.gateway.connections.held_claims import FRAMES_WAIT_S
-from services.gateway.reads.known_heads import KnownHeads
 from tests.unit.gateway.group_deployment import Connected, Deployment, deployed
 from tidings.codec import decode_receipt
 from tidings.topics import RECEIPTS_INBOUND
@@ -221,10 +220,3 @@ async def test_claim_beyond_the_head_of_a_removed_member_is_refused(tmp_path: Pa
             codes = [frame["code"] for frame in bob.frames if frame["type"] == "error"]
             assert codes == ["session_not_found", "session_not_found"]
             assert len(there.broker.records(RECEIPTS_INBOUND)) == 1
-
-
-def test_known_heads_are_bounded_and_never_go_back() -> None:
-    heads = KnownHeads(max_sessions=2)
-    for session_id, seq in (("a", 5), ("b", 1), ("a", 3), ("c", 2), ("c", 0), ("d", -1)):
-        heads.see(session_id, seq)
-    assert [heads.get(name) for name in ("a", "b", "c", "d")] == [5, 0, 2, 0]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import socket
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from services.gateway.protocol.origins import parsed_origins
 from services.gateway.settings import HttpSettings
 from tests.integration.gateway_running import running, settings
 from tidings.errors import ConfigurationError
-from tidings.runtime.file_limit import raise_file_limit
 
 
 @pytest.mark.field_case("29")
@@ -34,15 +32,6 @@ def test_the_setting_holds_where_files_suffice() -> None:
 def test_a_limit_that_leaves_nothing_is_refused(files: int) -> None:
     with pytest.raises(ConfigurationError, match="TIDINGS_MAX_CONNECTIONS"):
         socket_limits(files, HttpSettings().max_connections)
-
-
-def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
-        assert raise_file_limit() >= min(hard, 1_048_576)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def answer_of(port: int, *parts: bytes) -> bytes:

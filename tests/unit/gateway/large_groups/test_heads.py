@@ -2,17 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import cycle
 
 import pytest
 
 from services.gateway.large_groups.heads import GroupHeads
 from services.gateway.large_groups.tracker import GroupTracker
-from services.gateway.reads.membership import Memberships
-from services.gateway.reads.messages import MessageReads
-from services.gateway.reads.sessions import SessionReads
-from tests.contract.store.making import group, member, message, segment, write_confirmed
+from services.gateway.reads.build import build_reads
+from tests.builders import group, member, message, segment, write_confirmed
 from tidings.clock import SystemClock
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, GroupRow, Row
@@ -25,7 +22,7 @@ GROUPS = ("g:a", "g:b", "g:c")
 
 
 def large(name: str, as_of_seq: int) -> GroupRow:
-    return replace(group(name, as_of_seq), mode=MODE_READ)
+    return group(name, as_of_seq, mode=MODE_READ)
 
 
 class ChangingStore(MemoryStore):
@@ -47,9 +44,9 @@ class World:
 
     def __init__(self) -> None:
         self.store, self.groups = ChangingStore(), GroupTracker()
-        self.memberships = Memberships(self.store)
-        sessions = SessionReads(self.store, MessageReads(self.store, SystemClock(), 0), self.memberships)
-        self.heads = GroupHeads(self.groups, sessions, self.memberships)
+        reads = build_reads(self.store, SystemClock())
+        self.memberships = reads.memberships
+        self.heads = GroupHeads(self.groups, reads.sessions, reads.memberships)
 
     async def begin(self) -> None:
         for name in GROUPS:
@@ -99,10 +96,7 @@ async def test_removed_member_does_not_get_the_head_before_any_push() -> None:
     await write_confirmed(here.store, [large("g:a", 2), member("g:a", "ann", 2, 1, 2)])
     await here.write("g:a", 2)
     await here.write("g:a", 3)
-    assert await here.told("ann", "bob") == {
-        "ann": {"g:b": 1, "g:c": 1},
-        "bob": {"g:a": 3, "g:b": 1, "g:c": 1},
-    }
+    assert await here.told("ann", "bob") == {"ann": {"g:b": 1, "g:c": 1}, "bob": {"g:a": 3, "g:b": 1, "g:c": 1}}
 
 
 async def test_member_added_after_the_head_was_read_does_not_get_it() -> None:

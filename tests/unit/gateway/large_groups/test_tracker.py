@@ -1,49 +1,25 @@
-"""Who is handed a push of a read-diffusion group: by cases, and against the log under any interleaving (H15, H35)."""
+"""The users that get a push of a read-diffusion group, case by case; test_tracker_any_order.py has the rest."""
 
-from collections import deque
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from services.gateway.large_groups.tracker import MAX_TRACKED_GROUPS, GroupTracker
-from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_MEMBER, GroupRow, MemberRow
-from tidings.wire.common_pb2 import Message, Mode
-from tidings.wire.push_pb2 import PushedMessage
-
-GROUP = "g:1"
-Names = tuple[str, ...]
-# How far the group had come when its versions were read.
-HEADS = {GROUP: 9}
-READ, WRITE = Mode.MODE_READ, Mode.MODE_WRITE
-
-
-def push(seq: int, *users: str, mode: Mode = READ, joined: Names = (), left: Names = ()) -> PushedMessage:
-    message = Message(session_id=GROUP, seq=seq)
-    return PushedMessage(message=message, user_ids=users, mode=mode, joined_ids=joined, left_ids=left)
-
-
-def crossing(seq: int, to: Mode, *users: str) -> PushedMessage:
-    pushed = push(seq, *users, mode=WRITE)
-    pushed.mode_from, pushed.mode_to = (WRITE, READ) if to == READ else (READ, WRITE)
-    return pushed
-
-
-def group_row(as_of_seq: int, mode: int = MODE_READ, member_count: int = 3) -> GroupRow:
-    return GroupRow(GROUP, as_of_seq, "Team", "owner", mode, member_count, "{}", 0, as_of_seq)
-
-
-def member_row(user_id: str, as_of_seq: int, joined_seq: int, left_seq: int = 0) -> MemberRow:
-    return MemberRow(GROUP, user_id, as_of_seq, joined_seq, 0, left_seq, ROLE_MEMBER, 0, 0, as_of_seq)
-
-
-def learned(*users: str) -> GroupTracker:
-    groups = GroupTracker()
-    for user_id in users:
-        groups.add_user(user_id)
-        groups.apply_versions(groups.generation(user_id), [(group_row(9), member_row(user_id, 5, 5))], HEADS)
-    return groups
+from tests.unit.gateway.large_groups.pushes import (
+    GROUP,
+    HEADS,
+    READ,
+    WRITE,
+    connected,
+    crossing,
+    ending,
+    group_row,
+    learn,
+    learned,
+    member_row,
+    push,
+)
+from tidings.store.rows import MODE_WRITE
 
 
 def test_connected_members_get_a_push_without_user_ids() -> None:
@@ -78,8 +54,7 @@ def test_joining_member_gets_the_joining_and_no_earlier_message() -> None:
 
 @pytest.mark.hazard("H35")
 def test_removal_pushed_during_a_read_outlasts_the_read() -> None:
-    groups = GroupTracker()
-    groups.add_user("bob")
+    groups = connected("bob")
     visit = groups.generation("bob")
     groups.apply_push(push(10, left=("bob",)))
     groups.apply_versions(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
@@ -88,9 +63,8 @@ def test_removal_pushed_during_a_read_outlasts_the_read() -> None:
 
 
 def test_late_pushes_are_handed_out_up_to_the_leaving() -> None:
-    groups = GroupTracker()
-    groups.add_user("bob")
-    groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 8, 5, left_seq=8))], HEADS)
+    groups = connected("bob")
+    learn(groups, member_row("bob", 8, 5, left_seq=8))
     assert groups.apply_push(push(4)) == []
     assert groups.apply_push(push(5, joined=("bob",))) == ["bob"]
     assert groups.apply_push(push(8, left=("bob",))) == ["bob"]
@@ -110,8 +84,7 @@ def test_removal_by_inbox_first_keeps_earlier_messages() -> None:
 
 def test_group_end_by_inbox_first_keeps_earlier_messages() -> None:
     groups = learned("ann")
-    last = push(11, "ann")
-    last.dissolves = True
+    last = ending(11, "ann")
     groups.apply_push(last)
     assert groups.apply_push(push(10)) == ["ann"]
     assert groups.apply_push(push(12)) == []
@@ -124,28 +97,23 @@ def test_leaving_before_a_known_later_end_means_two_memberships() -> None:
     assert groups.apply_push(push(11)) == ["ann"]
     assert groups.apply_push(push(12, joined=("bob",))) == ["ann"]
     assert groups.apply_push(push(14, left=("bob",))) == []
-    groups.apply_versions(
-        groups.generation("bob"), [(group_row(9), member_row("bob", 14, 12, left_seq=14))], {GROUP: 14}
-    )
+    learn(groups, member_row("bob", 14, 12, left_seq=14), 14)
     assert groups.apply_push(push(13)) == ["bob"]
 
 
 def test_later_joining_from_tables_without_the_end_counts() -> None:
     groups = learned("bob")
     groups.apply_push(push(14, "bob", left=("bob",)))
-    groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 12, 12))], {GROUP: 12})
+    learn(groups, member_row("bob", 12, 12), 12)
     assert groups.apply_push(push(11)) == []
     assert groups.apply_push(push(13)) == ["bob"]
 
 
 def test_end_of_the_group_does_not_verify_a_membership() -> None:
     groups = learned("bob")
-    last = push(12)
-    last.dissolves = True
+    last = ending(12)
     assert groups.apply_push(last) == []
-    groups.apply_versions(
-        groups.generation("bob"), [(group_row(12, member_count=0), member_row("bob", 10, 5, 10))], {GROUP: 12}
-    )
+    learn(groups, member_row("bob", 10, 5, 10), 12, of=group_row(12, member_count=0))
     assert groups.apply_push(last) == []
 
 
@@ -161,8 +129,7 @@ def test_mode_switch_does_not_set_joined_seq_of_its_members() -> None:
 def test_former_member_does_not_get_the_end_of_the_group() -> None:
     groups = learned("ann", "bob")
     groups.apply_push(push(10, left=("bob",)))
-    last = push(11)
-    last.dissolves = True
+    last = ending(11)
     assert groups.apply_push(last) == groups.apply_push(last) == ["ann"]
 
 
@@ -186,8 +153,7 @@ def test_membership_known_by_its_end_only_gets_no_messages() -> None:
 
 
 def test_read_of_an_older_connection_generation_is_ignored() -> None:
-    groups = GroupTracker()
-    groups.add_user("bob")
+    groups = connected("bob")
     visit = groups.generation("bob")
     groups.remove_user("bob")
     groups.apply_push(push(10, left=("bob",)))
@@ -208,7 +174,7 @@ def test_group_tracker_memory_is_bounded_per_user() -> None:
     assert groups.generation("bob") != visit
     assert groups.take_unverified() == ("bob",)
     assert groups.apply_push(push(10)) == ["ann"]
-    groups.apply_versions(groups.generation("bob"), [(group_row(9), member_row("bob", 5, 5))], {GROUP: 10})
+    learn(groups, member_row("bob", 5, 5), 10)
     assert groups.apply_push(push(11)) == ["ann", "bob"]
 
 
@@ -221,9 +187,7 @@ def test_second_connection_keeps_the_connection_generation() -> None:
 
 
 def test_mode_switch_names_the_readers_of_the_group_log() -> None:
-    groups = GroupTracker()
-    groups.add_user("ann")
-    groups.add_user("bob")
+    groups = connected("ann", "bob")
     assert groups.apply_push(crossing(7, READ, "ann")) == []
     assert groups.apply_push(push(8)) == ["ann"]
     assert groups.read_sessions_of("ann") == [GROUP]
@@ -232,9 +196,7 @@ def test_mode_switch_names_the_readers_of_the_group_log() -> None:
 @pytest.mark.promise("G6")
 @pytest.mark.hazard("H15")
 def test_mode_switch_in_the_group_log_names_all_members() -> None:
-    groups = GroupTracker()
-    groups.add_user("ann")
-    groups.add_user("eve")
+    groups = connected("ann", "eve")
     told = crossing(7, READ)
     told.member_ids.extend(["ann", "bob"])
     assert groups.apply_push(told) == []
@@ -255,13 +217,12 @@ def test_member_missing_from_the_mode_switch_gets_no_messages() -> None:
 
 
 def test_mode_switch_after_group_pushes_means_missed_messages() -> None:
-    groups = GroupTracker()
-    groups.add_user("ann")
+    groups = connected("ann")
     assert groups.apply_push(push(8)) == groups.apply_push(push(9)) == []
     assert groups.take_unverified() == ()
     groups.apply_push(crossing(7, READ, "ann"))
     assert groups.take_unverified() == ("ann",)
-    groups.apply_versions(groups.generation("ann"), [(group_row(7), member_row("ann", 5, 5))], HEADS)
+    learn(groups, member_row("ann", 5, 5), of=group_row(7))
     assert groups.apply_push(push(10)) == ["ann"]
     assert groups.take_unverified() == ()
 
@@ -276,8 +237,7 @@ def test_joining_by_inbox_only_means_missed_messages() -> None:
 
 
 def test_mode_switch_in_time_means_no_missed_message() -> None:
-    groups = GroupTracker()
-    groups.add_user("ann")
+    groups = connected("ann")
     groups.apply_push(crossing(7, READ, "ann"))
     assert groups.apply_push(push(8)) == ["ann"]
     assert groups.take_unverified() == ()
@@ -287,7 +247,7 @@ def test_write_diffusion_leaves_no_reader_of_the_group_log() -> None:
     groups = learned("ann", "bob")
     assert groups.apply_push(crossing(10, WRITE)) == []
     assert groups.read_sessions_of("ann") == groups.read_sessions_of("bob") == []
-    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], HEADS)
+    learn(groups, member_row("ann", 5, 5))
     assert groups.read_sessions_of("ann") == []
     groups.apply_push(crossing(12, READ, "ann"))
     assert groups.apply_push(push(13)) == ["ann"]
@@ -295,14 +255,12 @@ def test_write_diffusion_leaves_no_reader_of_the_group_log() -> None:
 
 def test_a_dissolved_group_has_no_members() -> None:
     groups = learned("ann", "bob")
-    last = push(10)
-    last.dissolves = True
+    last = ending(10)
     assert groups.apply_push(last) == ["ann", "bob"]
-    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], HEADS)
+    learn(groups, member_row("ann", 5, 5))
     assert groups.apply_push(push(11)) == []
-    groups = GroupTracker()
-    groups.add_user("ann")
-    groups.apply_versions(groups.generation("ann"), [(group_row(10, member_count=0), member_row("ann", 5, 5))], HEADS)
+    groups = connected("ann")
+    learn(groups, member_row("ann", 5, 5), of=group_row(10, member_count=0))
     assert groups.apply_push(push(11)) == []
 
 
@@ -312,7 +270,7 @@ def test_lost_pushes_hold_back_messages_until_the_next_read() -> None:
     groups.invalidate()
     assert groups.apply_push(push(10)) == []
     groups.apply_versions(visit, [(group_row(9), member_row("bob", 5, 5))], HEADS)
-    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], {GROUP: 10})
+    learn(groups, member_row("ann", 5, 5), 10)
     assert groups.apply_push(push(11)) == ["ann"]
 
 
@@ -324,10 +282,8 @@ def test_gap_in_pushes_holds_back_messages_until_the_next_read() -> None:
     assert groups.apply_push(push(12)) == []
     assert sorted(groups.take_unverified()) == ["ann", "bob"]
     assert groups.take_unverified() == ()
-    groups.apply_versions(groups.generation("ann"), [(group_row(9), member_row("ann", 5, 5))], {GROUP: 12})
-    groups.apply_versions(
-        groups.generation("bob"), [(group_row(9), member_row("bob", 11, 5, left_seq=11))], {GROUP: 12}
-    )
+    learn(groups, member_row("ann", 5, 5), 12)
+    learn(groups, member_row("bob", 11, 5, left_seq=11), 12)
     assert groups.apply_push(push(13)) == ["ann"]
     assert groups.take_unverified() == ()
 
@@ -342,209 +298,46 @@ def test_views_of_disconnected_users_are_dropped() -> None:
     assert not groups._generations
 
 
-# -- any interleaving ------------------------------------------------------------------------------
-
-USERS = ("ann", "bob")
-
-
-@dataclass
-class World:
-    """One group: its log, the two ways of pushes, a gateway, and reads of the tables under way."""
-
-    groups: GroupTracker = field(default_factory=GroupTracker)
-    seq: int = 0
-    mode: Mode = WRITE
-    changed_seq: int = 0
-    since: dict[str, int] = field(default_factory=dict)
-    stays: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {user: [] for user in USERS})
-    rows: dict[str, MemberRow] = field(default_factory=dict)
-    to_all: deque[PushedMessage] = field(default_factory=deque)
-    to_user: dict[str, deque[PushedMessage]] = field(default_factory=lambda: {user: deque() for user in USERS})
-    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
-    reading: dict[str, tuple[int, list[tuple[GroupRow, MemberRow]], dict[str, int]]] = field(default_factory=dict)
-    # Heads that were read to be told, and those of them at which the tables have said since that the user was in.
-    heads: dict[str, int] = field(default_factory=dict)
-    vouched: dict[str, int] = field(default_factory=dict)
-
-    def message(self) -> None:
-        self._persist()
-
-    def join(self, user: str) -> None:
-        if user not in self.since:
-            self.since[user] = self.seq + 1
-            self.rows[user] = member_row(user, self.seq + 1, self.seq + 1)
-            self._persist(joined=(user,))
-
-    def part(self, user: str) -> None:
-        if user in self.since:
-            joined = self.since.pop(user)
-            self.stays[user].append((joined, self.seq + 1))
-            self.rows[user] = member_row(user, self.seq + 1, joined, self.seq + 1)
-            self._persist(left=(user,))
-
-    def name(self, user: str) -> None:
-        """Another role, a mute: said of a member who stays."""
-        if user in self.since:
-            self._persist(named=(user,))
-
-    def cross(self) -> None:
-        """By a membership message of somebody at another gateway."""
-        self.changed_seq = self.seq + 1
-        self._persist(to=WRITE if self.mode == READ else READ)
-
-    def connect(self, user: str) -> None:
-        self.groups.add_user(user)
-
-    def disconnect(self, user: str) -> None:
-        self.groups.remove_user(user)
-
-    def read_head(self, user: str) -> None:
-        self.groups.begin_load(self.groups.generation(user), user, [GROUP])
-        self.asked[user] = (self.groups.generation(user), self.seq)
-
-    def read_tables(self, user: str) -> None:
-        if user in self.rows:
-            if user not in self.asked:
-                self.read_head(user)
-            mode = MODE_READ if self.mode == READ else MODE_WRITE
-            visit, head = self.asked.pop(user)
-            self.reading[user] = (visit, [(group_row(self.changed_seq, mode), self.rows[user])], {GROUP: head})
-
-    def learn(self, user: str) -> None:
-        if user in self.reading:
-            self.groups.apply_versions(*self.reading.pop(user))
-
-    def read_told_head(self, user: str) -> None:
-        self.heads[user] = self.seq
-
-    def ask(self, user: str) -> None:
-        head = self.heads.pop(user, 0)
-        if user in self.since and self.since[user] <= head:
-            self.vouched[user] = head
-
-    def vouch(self, user: str) -> None:
-        if user in self.vouched:
-            self.groups.confirm_membership(user, GROUP, self.vouched.pop(user))
-
-    def hand_log(self) -> None:
-        if self.to_all:
-            pushed = self.to_all.popleft()
-            for user in self.groups.apply_push(pushed):
-                assert self.groups.generation(user)
-                assert self.may_see(user, pushed.message.seq), (user, pushed)
-
-    def lose_log(self) -> None:
-        if self.to_all:
-            self.to_all.popleft()
-
-    def hand_inbox(self, user: str) -> None:
-        if self.to_user[user]:
-            pushed = self.to_user[user].popleft()
-            if self.groups.generation(user):
-                assert self.groups.apply_push(pushed) == []
-
-    def check_what_is_sure(self) -> None:
-        for user in USERS:
-            for seq in range(1, self.seq + 1):
-                is_wrong = self.groups.is_verified_member(user, GROUP, seq) and not self.may_see(user, seq)
-                assert not is_wrong, f"{user} may not know of {seq}"
-
-    def may_see(self, user: str, seq: int) -> bool:
-        now = self.since.get(user)
-        return any(a <= seq <= r for a, r in self.stays[user]) or (now is not None and now <= seq)
-
-    def _persist(self, joined: Names = (), left: Names = (), named: Names = (), to: Mode | None = None) -> None:
-        self.seq += 1
-        if to is not None:
-            for user in self.since:
-                self.to_user[user].append(crossing(self.seq, to, user))
-            in_line = crossing(self.seq, to)
-            in_line.member_ids.extend(self.since if to == READ else ())
-            self.to_all.append(in_line)
-            self.mode = to
-        elif self.mode == READ:
-            self.to_all.append(push(self.seq, joined=joined, left=left))
-            for user in (*joined, *left, *named):
-                self.to_user[user].append(push(self.seq, user, joined=joined, left=left))
-        else:
-            for user in (*self.since, *left):
-                self.to_user[user].append(push(self.seq, user, mode=WRITE, joined=joined, left=left))
-
-
-user_steps = st.tuples(
-    st.sampled_from(
-        [
-            "join",
-            "part",
-            "name",
-            "connect",
-            "disconnect",
-            "read_head",
-            "read_tables",
-            "learn",
-            "read_told_head",
-            "ask",
-            "vouch",
-            "hand_inbox",
-            "hand_inbox",
-        ]
-    ),
-    st.sampled_from(USERS),
-)
-steps = st.one_of(user_steps, st.tuples(st.sampled_from(["message", "cross", "hand_log", "hand_log", "lose_log"])))
-
-
-IN_A_LARGE_GROUP: list[tuple[str, ...]] = [("join", "ann"), ("join", "bob"), ("cross",)]
-IN_A_LARGE_GROUP += [(name, user) for user in USERS for name in ("connect", "read_tables", "learn")]
-IN_A_LARGE_GROUP += [("hand_inbox", user) for user in USERS for _ in range(3)]
-
-
-def play(world: World, taken: list[tuple[str, ...]]) -> None:
-    for name, *arguments in taken:
-        getattr(world, name)(*arguments)
-        world.check_what_is_sure()
-
-
-@pytest.mark.promise("G10")
-@pytest.mark.hazard("H35")
-@settings(max_examples=500)
-@given(st.lists(steps, max_size=60))
-@example([("part", "bob"), ("lose_log",), ("message",), ("hand_log",)])
-@example(
-    [("read_head", "bob"), ("part", "bob"), ("message",), ("join", "bob"), ("read_tables", "bob"), ("learn", "bob")]
-)
-@example([("part", "bob"), ("message",), ("join", "bob"), ("read_told_head", "bob"), ("ask", "bob"), ("vouch", "bob")])
-def test_messages_outside_a_membership_are_never_handed_out(
-    taken: list[tuple[str, ...]],
-) -> None:
-    world = World()
-    play(world, IN_A_LARGE_GROUP)
-    play(world, taken)
-
-
-@given(st.lists(steps, max_size=60))
-def test_after_all_pushes_and_reads_only_members_get_messages(
-    taken: list[tuple[str, ...]],
-) -> None:
-    world = World()
-    play(world, taken)
-    for user in USERS:
-        world.connect(user)
-        world.read_head(user)
-        world.read_tables(user)
-        world.learn(user)
-        while world.to_user[user]:
-            world.hand_inbox(user)
-    while world.to_all:
-        world.hand_log()
-    members = set(world.since) if world.mode == READ else set()
-    assert {user for user in USERS if world.groups.read_sessions_of(user)} == members
-    assert set(world.groups.apply_push(push(world.seq + 1))) == members
-
-
 def test_group_named_by_the_inbox_is_expected_once() -> None:
     groups = GroupTracker()
     assert not groups.expect("ann", GROUP)
     groups.add_user("ann")
     assert [groups.expect("ann", GROUP) for _ in range(2)] == [True, False]
     assert groups.tracked_sessions("ann") == (GROUP,)
+
+
+def kept_by_nobody(groups: GroupTracker, *seqs: int) -> list[bool]:
+    return [groups.is_delivered_ignored("ann", GROUP, seq) for seq in seqs]
+
+
+def test_delivered_is_ignored_only_for_a_member_without_a_gap() -> None:
+    groups = learned("ann", "bob")
+    assert kept_by_nobody(groups, 9, 10) == [False, False]
+    groups.apply_push(push(10))
+    assert kept_by_nobody(groups, 9, 10, 11) == [False, True, False]
+    groups.apply_push(push(12))
+    assert kept_by_nobody(groups, 10, 12) == [False, False]
+
+
+@pytest.mark.parametrize("ends", [push(11, left=("ann",)), push(11, "ann", left=("ann",))])
+def test_delivered_of_a_former_member_is_not_ignored(ends: Any) -> None:
+    groups = learned("ann", "bob")
+    groups.apply_push(push(10))
+    groups.apply_push(ends)
+    assert kept_by_nobody(groups, 10) == [False]
+
+
+def test_delivered_of_an_unconnected_user_is_not_ignored() -> None:
+    groups = learned("bob")
+    groups.apply_push(push(10))
+    assert kept_by_nobody(groups, 10) == [False]
+
+
+def test_delivered_is_ignored_from_the_mode_switch_on() -> None:
+    groups = connected("ann")
+    learn(groups, member_row("ann", 5, 5), 9, of=group_row(9, mode=MODE_WRITE))
+    begins = crossing(10, READ)
+    begins.member_ids.append("ann")
+    groups.apply_push(begins)
+    groups.apply_push(push(11))
+    assert kept_by_nobody(groups, 9, 10, 11) == [False, True, True]

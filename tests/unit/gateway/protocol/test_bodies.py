@@ -5,22 +5,13 @@ from typing import Any
 import pytest
 
 from services.gateway.protocol.bodies import BodyRules, checked_post
-from services.gateway.protocol.messages_json import of_record, of_row
-from tests.integration.gateway_running import message_row
 from tidings.codec import post_digest
 from tidings.errors import Refused
-from tidings.wire.common_pb2 import KIND_TEXT, Message
 
 RULES = BodyRules(frozenset({"media.example"}))
 URL = "https://media.example/a.png"
 IMAGE: dict[str, Any] = {"url": URL, "thumb_url": URL, "width": 640, "height": 480}
-BAD_URLS = [
-    f" {URL}",
-    "https://media.example:80abc/a",
-    "https://media.example:99999/a",
-    f"{URL}\u202e",
-    f"{URL} b",
-]
+BAD_URLS = [f" {URL}", "https://media.example:80abc/a", "https://media.example:99999/a", f"{URL}\u202e", f"{URL} b"]
 FILE: dict[str, Any] = {"name": "报告 1.pdf", "url": URL, "size": 5, "content_type": "application/pdf"}
 
 
@@ -151,20 +142,3 @@ def test_equal_json_values_have_equal_digests_and_others_do_not() -> None:
     assert digest(1) != digest("1")
     assert digest(1, reply_to=1) != digest(1, reply_to=2)
     assert digest(1, reply_to=2.0) == digest(1, reply_to=2)
-
-
-def test_a_message_looks_the_same_from_the_log_and_from_the_tables() -> None:
-    row = message_row(3, reply_to=2, mentions=("bob",))
-    record = Message(
-        message_id=row.message_id,
-        session_id=row.session_id,
-        seq=row.seq,
-        sender_id=row.sender_id,
-        client_msg_id=row.client_msg_id,
-        at_ms=row.at,
-        kind=KIND_TEXT,
-        body=row.body,
-        reply_to=2,
-        mentions=["bob"],
-    )
-    assert of_row(row) == of_record(record)

@@ -6,23 +6,17 @@ from typing import get_args
 import pytest
 
 from services.gateway.protocol.connection import _TABLE, Connection
-from services.gateway.protocol.connection_state import ConnectionRules, State
+from services.gateway.protocol.connection_state import State
 from services.gateway.protocol.frames import Frame, Malformed
-from services.gateway.protocol.identity import Identity
-
-HELLO = '{"type":"hello","token":"t","device_id":"phone"}'
-
-
-def verify(_token: str, _wall_ms: int) -> Identity:
-    return Identity("ann", 3_600_000)
+from tests.unit.gateway.protocol.client import hello, opened, receive
 
 
 def connection(*steps: str) -> Connection:
-    made = Connection("c1", ConnectionRules(verify), 0)
+    made = opened()
     for step in steps:
         match step:
             case "hello":
-                made.received(HELLO, 0, 0)
+                receive(made, hello())
             case "live":
                 made.went_live(7, {}, 0)
             case "resync":

@@ -51,7 +51,7 @@ def users(count: int) -> list[str]:
 # -- ids -------------------------------------------------------------------------------------------
 
 
-def test_the_id_of_a_group_is_that_of_its_creator_and_client_msg_id_under_the_deployments_key() -> None:
+def test_group_id_is_derived_from_creator_client_msg_id_and_key() -> None:
     one = commands.group_id(KEY, ALICE)
     assert ids.is_group_session(one)
     assert len(one) == 2 + 32
@@ -65,7 +65,7 @@ def test_an_id_made_for_a_call_without_one_is_a_uuidv7_of_now(wall_ms: int, rand
     assert ids.uuid7_time_ms(commands.made_client_msg_id(wall_ms, random)) == wall_ms
 
 
-def test_ids_made_in_one_millisecond_differ_by_all_their_random_bits() -> None:
+def test_ids_of_one_millisecond_differ_by_all_random_bits() -> None:
     made = {commands.made_client_msg_id(NOW_MS, bytes([0] * at + [1] + [0] * (9 - at))) for at in range(10)}
     assert len(made) == 10
 
@@ -80,7 +80,7 @@ def test_ids_made_in_one_millisecond_differ_by_all_their_random_bits() -> None:
         ("01800000-0000-7000-8000-000000000000", "too_old"),
     ],
 )
-def test_an_id_that_no_answer_can_carry_or_out_of_time_is_refused(client_msg_id: object, code: str) -> None:
+def test_client_msg_id_of_no_use_or_out_of_time_is_refused(client_msg_id: object, code: str) -> None:
     with pytest.raises(Refused) as refused:
         commands.checked_asker("alice", client_msg_id, NOW_MS)
     assert refused.value.code == code
@@ -127,7 +127,7 @@ def test_zero_lifts_a_mute_and_an_absent_time_changes_none() -> None:
         ("member", {"muted_until": 10**12}, {"muted_until": 1e12, "role": ""}),
     ],
 )
-def test_the_order_of_users_and_the_way_of_writing_are_not_content(making: str, one: object, same: object) -> None:
+def test_order_of_users_and_spelling_of_numbers_are_no_content(making: str, one: object, same: object) -> None:
     assert MAKINGS[making](one).digest == MAKINGS[making](same).digest
 
 
@@ -231,7 +231,7 @@ BAD_BODIES: list[tuple[str, dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("making", "body"), BAD_BODIES)
-def test_a_malformed_body_is_an_invalid_frame_that_says_what_to_change(making: str, body: dict[str, object]) -> None:
+def test_malformed_body_is_an_invalid_frame_with_advice(making: str, body: dict[str, object]) -> None:
     with pytest.raises(Refused) as refused:
         MAKINGS[making](body)
     assert refused.value.code == "invalid_frame"
@@ -282,9 +282,7 @@ def made(making: str, body: dict[str, object]) -> Command | str:
 
 
 @given(st.sampled_from(sorted(MAKINGS)), bodies)
-def test_any_body_is_refused_with_a_code_or_becomes_a_command_that_the_log_takes(
-    making: str, body: dict[str, object]
-) -> None:
+def test_any_body_is_refused_with_a_code_or_becomes_a_command(making: str, body: dict[str, object]) -> None:
     command = made(making, body)
     if isinstance(command, str):
         assert command == "invalid_frame"

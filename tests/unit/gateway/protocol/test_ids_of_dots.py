@@ -1,56 +1,32 @@
 """Ids of dots only come in by no edge that needs no tables."""
 
-import json
 from collections.abc import Callable
 
 import pytest
 
 from services.gateway.protocol import group_commands as commands
 from services.gateway.protocol.connection import Connection
-from services.gateway.protocol.connection_state import ConnectionRules
-from services.gateway.protocol.identity import Identity
-from services.gateway.tokens import Tokens, issue, secret_key
+from tests.unit.gateway.protocol.client import hello, only, opened, receive, send, signed_in
 from tidings.errors import Refused
 
-SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
-NOW_MS = 10**12
 
-
-def signed_in() -> Connection:
-    connection = Connection("c", ConnectionRules(lambda _token, _wall_ms: Identity("alice", 3_600_000)), 0)
-    connection.received('{"type":"hello","token":"t","device_id":"d"}', 0, NOW_MS)
-    connection.take_outgoing()
-    return connection
-
-
-def answers(connection: Connection, frame: dict[str, object]) -> list[dict[str, object]]:
-    assert not list(connection.received(json.dumps(frame), 0, NOW_MS))
-    return [json.loads(line) for line in (connection.take_outgoing() or "").split("\n")]
+def answer(connection: Connection, frame: dict[str, object]) -> dict[str, object]:
+    assert not receive(connection, frame)
+    return only(connection)
 
 
 @pytest.mark.field_case("1")
 @pytest.mark.parametrize("dots", [".", "..", "...", "." * 64])
 def test_frames_with_an_id_of_dots_are_refused(dots: str) -> None:
-    send = {"type": "send", "client_msg_id": "m", "kind": "text", "body": {"text": "x"}}
     for fields, code in (
         ({"to": dots}, "invalid_frame"),
-        ({"session_id": f"d:{dots}:alice"}, "invalid_frame"),
-        ({"to": "bob", "mentions": [dots]}, "invalid_body"),
+        ({"to": None, "session_id": f"d:{dots}:alice"}, "invalid_frame"),
+        ({"mentions": [dots]}, "invalid_body"),
     ):
-        (answer,) = answers(signed_in(), {**send, **fields})
-        assert (answer["type"], answer["code"]) == ("send_error", code)
-    connection = Connection("c", ConnectionRules(lambda _token, _wall_ms: Identity("alice", 1)), 0)
-    (answer,) = answers(connection, {"type": "hello", "token": "t", "device_id": dots})
-    assert (answer["code"], answer["fatal"]) == ("invalid_frame", True)
-
-
-@pytest.mark.field_case("1")
-@pytest.mark.parametrize("dots", [".", "..", "..."])
-def test_token_of_dots_is_unauthorized(dots: str) -> None:
-    token, _ = issue(SECRET.encode(), "tidings", dots, NOW_MS, 60)
-    with pytest.raises(Refused) as refused:
-        Tokens([secret_key(SECRET)], "tidings").verify(token, NOW_MS)
-    assert refused.value.code == "unauthorized"
+        error = answer(signed_in(), send(**fields))
+        assert (error["type"], error["code"]) == ("send_error", code)
+    error = answer(opened(), hello(device_id=dots))
+    assert (error["code"], error["fatal"]) == ("invalid_frame", True)
 
 
 @pytest.mark.field_case("1")

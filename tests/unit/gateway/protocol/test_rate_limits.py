@@ -1,4 +1,4 @@
-"""The waits that refused calls are told suffice."""
+"""A burst, then the rate, and waits that suffice."""
 
 import pytest
 from hypothesis import given
@@ -66,3 +66,25 @@ def test_batch_is_taken_as_a_whole_after_its_wait(spent: int, size: int) -> None
     if refused:
         wait_ms = rates.wait_ms("alice", size - refused, 0)
         assert not any(refused_for(rates, 1, wait_ms) for _ in range(size))
+
+
+def test_a_burst_is_allowed_and_then_the_rate_holds() -> None:
+    rates = RateLimits(messages_per_s=10, burst=3)
+    for _ in range(3):
+        rates.take("alice", 1, 0)
+    with pytest.raises(Refused) as refused:
+        rates.take("alice", 1, 0)
+    assert refused.value.retry_after_ms == 101
+    rates.take("bob", 3, 0)
+    rates.take("alice", 1, 101)
+    with pytest.raises(Refused):
+        rates.take("alice", 1, 102)
+
+
+def test_more_than_a_burst_at_once_waits_for_a_whole_burst() -> None:
+    rates = RateLimits(messages_per_s=10, burst=3)
+    rates.take("alice", 500, 0)
+    with pytest.raises(Refused) as refused:
+        rates.take("alice", 500, 0)
+    assert refused.value.retry_after_ms == 301
+    rates.take("alice", 500, 301)

@@ -59,11 +59,7 @@ def test_read_refuses_what_is_no_user_id(user_id: object) -> None:
         (CreateGroupRequest, {"name": "x" * 129}, "name is a string of 1-128 characters"),
         (CreateGroupRequest, {"name": "T", "members": ["a b"]}, "each of members is a user id"),
         (CreateGroupRequest, {"name": "T", "members": "bob"}, "members is a list"),
-        (
-            CreateGroupRequest,
-            {"name": "T", "settings": {"who_can_add": "bob"}},
-            "who_can_add is all or admins",
-        ),
+        (CreateGroupRequest, {"name": "T", "settings": {"who_can_add": "bob"}}, "who_can_add is all or admins"),
         (CreateGroupRequest, {"name": "T", "settings": [1]}, "settings is an object with share_history"),
         (CreateGroupRequest, {"name": " "}, "name: "),
         (AddMembersRequest, {"user_ids": [f"u{at}" for at in range(501)]}, "add more in another call"),

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.push.sent_watermarks import SentWatermarks
-from tests.unit.gateway.connections.test_live import settled, world
+from tests.unit.gateway.connections.gateway_of_ann import settled, world
 from tidings.wire.deliveries_pb2 import Watermark
-from tidings.wire.push_pb2 import Push
 
 TOLD = st.lists(st.tuples(st.sampled_from(["alice", "bob"]), st.integers(0, 9), st.integers(0, 9)), max_size=12)
 
@@ -57,7 +56,7 @@ async def test_a_connection_is_sent_no_lower_receipt() -> None:
         for delivered_seq, read_seq in ((8, 8), (19, 0), (3, 2), (20, 9)):
             moved = watermark("bob", delivered_seq, read_seq)
             moved.recipient_ids.append("ann")
-            here.router.take(Push(gateway_epoch=7, watermark=moved).SerializeToString())
+            here.gateway.push(watermark=moved)
         await settled()
-        told = [(frame["delivered_seq"], frame["read_seq"]) for frame in here.told("receipt")]
+        told = [(frame["delivered_seq"], frame["read_seq"]) for frame in here.gateway.told("receipt")]
         assert told == [(8, 8), (19, 8), (19, 8), (20, 9)]

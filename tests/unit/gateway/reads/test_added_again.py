@@ -1,58 +1,55 @@
 """Removed at one read of a call and added again at a later one: nothing of the time between is told (G10)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
 
 import orjson
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.reads.build import build_reads
-from services.gateway.rest.authenticator import Authenticator
-from services.gateway.rest.groups import GroupCalls
-from services.gateway.rest.sessions import SessionCalls
-from tests.contract.store.making import message, segment, write_confirmed
+from services.gateway.rest.build import RestRules, build_calls
+from services.gateway.rest.routes import RestCalls
+from tests import builders
+from tests.builders import message, segment, write_confirmed
+from tests.fakes.clock import FakeClock
+from tests.unit.gateway.parts import identity_of, parts
+from tests.unit.gateway.reads.session_world import READ_GROUP as GROUP
 from tests.unit.gateway.reads.test_removal_races import MOST_READS, before_read
-from tests.unit.gateway.reads.test_session_list import READ_GROUP as GROUP
-from tests.unit.gateway.reads.test_session_list import FakeClock
 from tidings.errors import Refused
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_WRITE, ROLE_ADMIN, ROLE_MEMBER, GroupRow, MemberRow, ReadRow, Row, UserSessionRow
-from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT
+from tidings.wire.common_pb2 import KIND_SYSTEM
 
-REQUEST = Request({"type": "http", "query_string": b"", "headers": []})  # of bob, whatever it says
-Call = Callable[[SessionCalls, GroupCalls], Awaitable[Response]]
+BOB = Request({"type": "http", "query_string": b"", "headers": [(b"authorization", b"Bearer bob")]})
+RULES = RestRules(identity_of, None, "tidings", b"", {})
+Call = Callable[[RestCalls], Awaitable[Response]]
 CALLS: dict[str, Call] = {
-    "group": lambda _, groups: groups.get_group(REQUEST, GROUP),
-    "members": lambda _, groups: groups.list_members(REQUEST, GROUP),
-    "list": lambda sessions, _: sessions.list_sessions(REQUEST),
-    "session": lambda sessions, _: sessions.get_session(REQUEST, GROUP),
-    "history": lambda sessions, _: sessions.read_history(REQUEST, GROUP),
-    "receipts of then": lambda sessions, _: sessions.message_receipts(REQUEST, GROUP, "6"),
-    "receipts of before": lambda sessions, _: sessions.message_receipts(REQUEST, GROUP, "2"),
+    "group": lambda calls: calls.groups.get_group(BOB, GROUP),
+    "members": lambda calls: calls.groups.list_members(BOB, GROUP),
+    "list": lambda calls: calls.sessions.list_sessions(BOB),
+    "session": lambda calls: calls.sessions.get_session(BOB, GROUP),
+    "history": lambda calls: calls.sessions.read_history(BOB, GROUP),
+    "receipts of then": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "6"),
+    "receipts of before": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "2"),
 }
 # Each is in no answer that bob may have: what the group was called, who was in it, and what was said and read then.
 OF_THE_TIME_BETWEEN = ("renamed", "carol", "afterwards", '"dora","at"')
 
 
 def group(seq: int, count: int, name: str = "Team", *, shares: bool = False) -> GroupRow:
-    settings = orjson.dumps({"share_history": shares}).decode()
-    return GroupRow(GROUP, seq, name, "alice", MODE_WRITE, count, settings, 0, seq)
+    return builders.group(GROUP, seq, count, name=name, settings=orjson.dumps({"share_history": shares}).decode())
 
 
 def member(user: str, seq: int, joined: int, left: int = 0, role: int = ROLE_MEMBER) -> MemberRow:
-    return MemberRow(GROUP, user, seq, joined, 0, left, role, 0, 0, seq)
+    return builders.member(GROUP, user, seq, joined, left, role=role)
 
 
 def said(seq: int, text: str, sender: str = "alice") -> Row:
-    return replace(message(GROUP, seq, body=orjson.dumps({"text": text})), sender_id=sender, kind=KIND_TEXT)
+    return message(GROUP, seq, body=orjson.dumps({"text": text}), sender_id=sender)
 
 
 def happened(seq: int) -> Row:
-    return replace(message(GROUP, seq), kind=KIND_SYSTEM)
+    return message(GROUP, seq, kind=KIND_SYSTEM)
 
 
 def before(*, shares: bool) -> Sequence[Row]:
@@ -72,21 +69,18 @@ def bob_again() -> Sequence[Row]:
     """The group has its name back and shares no history any more, and he is no admin."""
     rows: list[Row] = [
         group(7, 3),
-        happened(7),
         group(8, 2),
         member("carol", 8, 5, 8),
-        happened(8),
         group(9, 2),
-        happened(9),
+        group(10, 3),
+        member("bob", 10, 10),
     ]
-    return [*rows, group(10, 3), member("bob", 10, 10), happened(10)]
+    return [*rows, *(happened(seq) for seq in range(7, 11))]
 
 
-def calls_of(store: MemoryStore) -> tuple[SessionCalls, GroupCalls]:
-    reads, anything = build_reads(store, FakeClock()), cast(Any, None)
-    bob = cast(Authenticator, SimpleNamespace(user=lambda _request: "bob"))
-    sessions = SessionCalls(bob, reads.memberships, reads.sessions, reads.session_lists, reads.receipts, anything)
-    return sessions, GroupCalls(bob, anything, reads.memberships, reads.groups, b"", FakeClock())
+async def calls_of(store: MemoryStore) -> RestCalls:
+    gateway = await parts(store, FakeClock())
+    return build_calls(gateway.reads, gateway.submit, gateway.clock, RULES)
 
 
 async def answer_of(call: Awaitable[Response]) -> str:
@@ -103,11 +97,11 @@ async def told_at_every_moment(call: Call, *, shares: bool) -> AsyncIterator[tup
         for back_at in range(removed_at, MOST_READS + 2):
             store = MemoryStore(FakeClock())
             await write_confirmed(store, before(shares=shares))
-            calls = calls_of(store)
+            calls = await calls_of(store)
             # The later one is laid first: at the same read bob is removed, and then added.
             before_read(store, back_at, lambda store=store: write_confirmed(store, bob_again()))  # type: ignore[misc]
             before_read(store, removed_at, lambda store=store: write_confirmed(store, without_bob(shares=shares)))  # type: ignore[misc]
-            yield removed_at, back_at, await answer_of(call(*calls))
+            yield removed_at, back_at, await answer_of(call(calls))
 
 
 @pytest.mark.promise("G10")

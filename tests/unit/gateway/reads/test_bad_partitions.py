@@ -2,21 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 
 from services.gateway.large_groups.heads import GroupHeads
 from services.gateway.large_groups.tracker import GroupTracker
-from services.gateway.reads.block_lists import BlockLists
-from services.gateway.reads.inbox import InboxReads
-from services.gateway.reads.membership import Memberships
+from services.gateway.reads.build import build_reads
 from services.gateway.reads.messages import MessageReads
-from services.gateway.reads.receipts import ReceiptReads
-from services.gateway.reads.session_list import SessionLists
-from services.gateway.reads.session_order import SessionOrders
-from services.gateway.reads.sessions import SessionReads
-from tests.contract.store.making import bucket, group, inbox_row, member, message, segment, write_confirmed
+from tests.builders import bucket, group, inbox_row, member, message, segment, write_confirmed
+from tests.waiting import until
 from tidings.clock import SystemClock
 from tidings.errors import StoreUnavailable
 from tidings.store.memory import MemoryStore
@@ -38,31 +32,24 @@ class World:
     """Each user has a direct session with alice, a group in read diffusion, an inbox of one row and a block list."""
 
     def __init__(self) -> None:
-        clock = SystemClock()
-        self.store = MemoryStore()
+        clock, self.store, self.groups = SystemClock(), MemoryStore(), GroupTracker()
+        self.reads = build_reads(self.store, clock)
         self.messages = MessageReads(self.store, clock, 1_000_000)
-        self.memberships = Memberships(self.store)
-        self.sessions = SessionReads(self.store, self.messages, self.memberships)
-        self.inbox = InboxReads(self.store, self.messages, 64)
-        self.receipts = ReceiptReads(self.store, self.memberships)
-        self.lists = SessionLists(self.store, self.inbox, self.sessions, SessionOrders(), clock)
-        self.blocks = BlockLists(self.store, clock)
-        self.groups = GroupTracker()
-        self.heads = GroupHeads(self.groups, self.sessions, self.memberships)
+        self.heads = GroupHeads(self.groups, self.reads.sessions, self.reads.memberships)
 
     async def begin(self) -> None:
         for user_id in USERS:
-            rows: list[Row] = [bucket(user_id, 0, 1), replace(inbox_row(user_id, 1), session_id=direct(user_id), seq=1)]
+            rows: list[Row] = [bucket(user_id, 0, 1), inbox_row(user_id, 1, session_id=direct(user_id))]
             for name in (direct(user_id), group_of(user_id)):
                 rows += [segment(name, 1, 1), message(name, 1), UserSessionRow(user_id, name, 1, 0, 0, 1)]
-            rows += [replace(group(group_of(user_id), 1), mode=MODE_READ), member(group_of(user_id), user_id, 1)]
+            rows += [group(group_of(user_id), 1, mode=MODE_READ), member(group_of(user_id), user_id, 1)]
             rows += [member(group_of(user_id), "alice", 1)]
             await write_confirmed(self.store, [*rows, DeliveredRow(direct(user_id), user_id, 1)])
             await self.store.replace_block_list(BlockList(user_id, ("mallory",), 1), 0)
 
     async def head_for_live(self, user_id: str) -> int:
         """As Lives tells it of a user who was read."""
-        versions = await self.memberships.versions(user_id, [group_of(user_id)])
+        versions = await self.reads.memberships.versions(user_id, [group_of(user_id)])
         self.groups.add_user(user_id)
         self.groups.apply_versions(self.groups.generation(user_id), versions.values(), {group_of(user_id): 1})
         told, unread = await self.heads.of_users([user_id])
@@ -75,25 +62,25 @@ Read = Callable[[World, str], Awaitable[object]]
 
 
 async def is_blocking(world: World, user_id: str) -> object:
-    assert await world.blocks.blocks(user_id, "mallory")
+    assert await world.reads.block_lists.blocks(user_id, "mallory")
     return world
 
 
 async def counts(world: World, user_id: str) -> object:
-    member_of = await world.memberships.check("alice", direct(user_id))
-    return await world.receipts.of_message(member_of, 1, "", 10)
+    member_of = await world.reads.memberships.check("alice", direct(user_id))
+    return await world.reads.receipts.of_message(member_of, 1, "", 10)
 
 
 READS: dict[str, Read] = {
     "block list": is_blocking,
-    "head": lambda world, user_id: world.sessions.head_seq(direct(user_id)),
-    "watermarks": lambda world, user_id: world.sessions.watermarks(direct(user_id), user_id),
-    "session": lambda world, user_id: world.sessions.session(user_id, direct(user_id)),
-    "session list": lambda world, user_id: world.lists.page(user_id, 50, None),
+    "head": lambda world, user_id: world.reads.sessions.head_seq(direct(user_id)),
+    "watermarks": lambda world, user_id: world.reads.sessions.watermarks(direct(user_id), user_id),
+    "session": lambda world, user_id: world.reads.sessions.session(user_id, direct(user_id)),
+    "session list": lambda world, user_id: world.reads.session_lists.page(user_id, 50, None),
     "receipts": counts,
-    "membership": lambda world, user_id: world.memberships.check(user_id, group_of(user_id)),
-    "inbox": lambda world, user_id: world.inbox.page(user_id, 0, 10),
-    "tail": lambda world, user_id: world.inbox.tail(user_id),
+    "membership": lambda world, user_id: world.reads.memberships.check(user_id, group_of(user_id)),
+    "inbox": lambda world, user_id: world.reads.inbox.page(user_id, 0, 10),
+    "tail": lambda world, user_id: world.reads.inbox.tail(user_id),
     "history": lambda world, user_id: world.messages.range(group_of(user_id), 1, 1, 1),
     "live": lambda world, user_id: world.head_for_live(user_id),
 }
@@ -144,16 +131,15 @@ async def test_tails_of_all_users_leave_out_one_that_is_bad() -> None:
     world = World()
     await world.begin()
     world.store.faults.unreadable.add(("inbox", (BAD, 0)))
-    assert await world.inbox.tails(USERS) == {user_id: 1 for user_id in USERS if user_id != BAD}
+    assert await world.reads.inbox.tails(USERS) == {user_id: 1 for user_id in USERS if user_id != BAD}
 
 
-async def test_a_shared_read_of_messages_fails_for_its_bad_session_only() -> None:
+async def test_shared_read_of_messages_fails_for_its_bad_session_only() -> None:
     world = World()
     await world.begin()
     world.store.faults.unreadable.add(("messages", (group_of(BAD), 1)))
     both = asyncio.create_task(world.messages.rows_at({group_of(USERS[0]): [1], group_of(BAD): [1]}))
-    while not world.store.calls["segments"]:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await until(lambda: world.store.calls["segments"])
     assert len(await world.messages.range(group_of(USERS[0]), 1, 1, 1)) == 1
     with pytest.raises(StoreUnavailable):
         await both

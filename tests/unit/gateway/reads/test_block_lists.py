@@ -2,30 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.reads.block_lists import MAX_KEPT, BlockLists, BlockRules
+from services.gateway.reads.block_lists import GATHER_S, MAX_KEPT, BlockLists, BlockRules
+from tests.fakes.clock import FakeClock
 from tidings.errors import Refused, StoreUnavailable
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_faults import WriteFault
 from tidings.store.rows import BlockList
 
 UNLIMITED = BlockRules(changes_per_s=1_000_000, burst=1_000_000)
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
 
 
 def gateways(count: int, rules: BlockRules = UNLIMITED) -> tuple[MemoryStore, list[BlockLists]]:
@@ -55,7 +45,7 @@ async def test_a_full_block_list_refuses_one_more_and_says_the_limit() -> None:
     assert list(await blocks.listed("bob")) == ["b", "c", "d"]
 
 
-async def test_a_longer_list_of_before_the_limit_is_kept_and_can_shrink() -> None:
+async def test_a_list_longer_than_the_limit_is_kept_and_can_shrink() -> None:
     store, (blocks,) = gateways(1, BlockRules(list_max=2, changes_per_s=1_000, burst=1_000))
     await store.replace_block_list(BlockList("bob", ("a", "b", "c", "d"), 1), 0)
     await blocks.remove("bob", "b")
@@ -83,7 +73,7 @@ def test_waiting_as_told_is_enough_to_change_a_list(changes_per_s: int, burst: i
     asyncio.run(run())
 
 
-async def test_a_rate_limit_of_changes_is_of_each_user_and_names_its_settings() -> None:
+async def test_rate_limit_of_changes_is_per_user_and_names_settings() -> None:
     _, (blocks,) = gateways(1, BlockRules(burst=2))
     for _ in range(2):
         await blocks.add("bob", "x")
@@ -154,3 +144,58 @@ async def test_kept_block_lists_are_bounded_by_their_length() -> None:
     assert store.calls["block_lists"] == reads
     assert await blocks.blocks(users[0], "77")
     assert store.calls["block_lists"] == reads + 1
+
+
+async def test_a_block_made_elsewhere_holds_within_5_s() -> None:
+    clock, store = FakeClock(), MemoryStore()
+    blocks = BlockLists(store, clock)
+    assert not await blocks.blocks("bob", "alice")
+    await store.replace_block_list(BlockList("bob", ("alice",), 1), 0)
+    clock.now_ms = 3_999
+    assert not await blocks.blocks("bob", "alice")
+    clock.now_ms = 5_000
+    assert await blocks.blocks("bob", "alice")
+
+
+async def test_list_in_use_is_read_again_before_a_call_waits_for_it() -> None:
+    clock, store = FakeClock(), MemoryStore()
+    blocks = BlockLists(store, clock)
+    await blocks.blocks("bob", "alice")
+    clock.now_ms = 2_000
+    for _ in range(3):
+        await blocks.blocks("bob", "alice")
+    await asyncio.sleep(2 * GATHER_S)
+    assert store.calls["block_lists"] == 2
+    clock.now_ms = 5_900
+    store.stall()
+    assert not await blocks.blocks("bob", "alice")
+
+
+class SlowBlocks(MemoryStore):
+    """The first read of blocks answers with what it found at its begin, and not before `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
+        found = await super().block_lists(user_ids)
+        if not self.reading.is_set():
+            self.reading.set()
+            await self.go.wait()
+        return found
+
+
+async def test_block_made_here_holds_at_once_also_during_a_read() -> None:
+    store = SlowBlocks()
+    blocks = BlockLists(store, FakeClock())
+    reading = asyncio.create_task(blocks.blocks("bob", "alice"))
+    await asyncio.sleep(0)
+    await store.reading.wait()
+    await blocks.add("bob", "alice")
+    store.go.set()
+    assert not await reading
+    assert await blocks.blocks("bob", "alice")
+    await blocks.remove("bob", "alice")
+    assert not await blocks.blocks("bob", "alice")

@@ -1,15 +1,15 @@
 """Pages of an inbox: what they cost to read, and that they say the same however they are read."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
 from services.gateway.protocol.limits import PAGE_BYTES
-from services.gateway.reads.inbox import InboxReads
-from services.gateway.reads.messages import MessageReads
-from tests.contract.store.making import bucket, inbox_row, message, segment, write_confirmed
+from services.gateway.reads.build import build_reads
+from services.gateway.reads.inbox import InboxPage, InboxReads
+from tests.builders import bucket, inbox_row, message, segment, write_confirmed
 from tidings.clock import SystemClock
 from tidings.errors import StoreUnavailable
 from tidings.store.base import SessionSegment
@@ -37,17 +37,17 @@ async def added_to_many_groups(body: bytes) -> CountingStore:
     rows: list[Row] = [bucket("bob", 0, 1), segment("d:alice:bob", 1, 1)]
     for number, name in enumerate(GROUPS):
         rows += [segment(name, 1, 1), *(message(name, seq, body=body) for seq in range(1, STORED + 1))]
-        rows.append(replace(inbox_row("bob", 2 * number + 1), session_id=name, seq=STORED))
-        rows += [message("d:alice:bob", number + 1), replace(inbox_row("bob", 2 * number + 2), seq=number + 1)]
+        rows.append(inbox_row("bob", 2 * number + 1, session_id=name, seq=STORED))
+        rows += [message("d:alice:bob", number + 1), inbox_row("bob", 2 * number + 2, seq=number + 1)]
     await write_confirmed(store, rows)
     return store
 
 
 def reads(store: CountingStore) -> InboxReads:
-    return InboxReads(store, MessageReads(store, SystemClock(), 0), 1)
+    return build_reads(store, SystemClock(), pages_at_once=1).inbox
 
 
-async def test_of_hundreds_of_groups_no_more_is_read_than_a_page_may_need() -> None:
+async def test_page_of_many_groups_reads_no_more_than_it_may_need() -> None:
     store = await added_to_many_groups(b'{"text": "%s"}' % (b"x" * 24_000))
     page = await reads(store).page("bob", 0, 200)
     assert 10 <= len(page.items) <= 2 * PAGE_BYTES // 24_000
@@ -63,7 +63,7 @@ async def test_a_page_of_many_groups_and_pairs_is_whole_and_in_order() -> None:
 
 async def test_a_page_ends_before_what_cannot_be_read() -> None:
     store = await added_to_many_groups(b"{}")
-    await write_confirmed(store, [replace(inbox_row("bob", 2 * 40 + 1), session_id=GROUPS[40], seq=STORED + 9)])
+    await write_confirmed(store, [inbox_row("bob", 2 * 40 + 1, session_id=GROUPS[40], seq=STORED + 9)])
     page = await reads(store).page("bob", 0, 200)
     assert [number for number, _ in page.items] == list(range(1, 2 * 40 + 1))
 
@@ -72,9 +72,24 @@ async def test_a_message_that_cassandra_lost_is_logged_and_not_skipped() -> None
     """A row that is only late must not be missed, so a client waits; the operator learns the place."""
     store = CountingStore()
     rows: list[Row] = [bucket("bob", 0, 1), segment("d:alice:bob", 1, 1), message("d:alice:bob", 2)]
-    await write_confirmed(store, [*rows, *(replace(inbox_row("bob", seq), seq=seq) for seq in (1, 2))])
+    await write_confirmed(store, [*rows, inbox_row("bob", 1), inbox_row("bob", 2)])
     with capture_logs() as logs, pytest.raises(StoreUnavailable):
         await reads(store).page("bob", 0, 10)
     (line,) = logs
     assert (line["log_level"], line["session"], line["seq"], line["inbox_seq"]) == ("error", "d:alice:bob", 1, 1)
     assert [item[0] for item in (await reads(store).page("bob", 1, 10)).items] == [2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "named"),
+    [
+        ("system", {"event": "members_added", "mode_to": "read"}, ["g:a"]),
+        ("system", {"event": "group_created", "mode": "read"}, ["g:a"]),
+        ("system", {"event": "members_added", "mode_to": "write"}, []),
+        ("custom", {"mode": "read"}, []),
+        ("text", {"text": '"mode":"read"'}, []),
+    ],
+)
+def test_page_names_the_groups_that_are_read_from_their_log(kind: str, body: object, named: list[str]) -> None:
+    content = orjson.dumps({"session_id": "g:a", "kind": kind, "body": body})
+    assert InboxPage(0, [(1, content)], 1, 1, False).large_groups() == named

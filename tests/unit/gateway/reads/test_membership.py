@@ -5,32 +5,27 @@ import asyncio
 import pytest
 
 from services.gateway.reads.membership import Membership, Memberships
+from tests import builders
+from tests.builders import write_confirmed
 from tidings.errors import Refused, StoreUnavailable
-from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, MODE_WRITE, ROLE_ADMIN, ROLE_MEMBER, GroupRow, MemberRow
 
 GROUP = "g:one"
 
 
-def group(as_of_seq: int = 1, *, session_id: str = GROUP, member_count: int = 2, settings: str = "{}") -> GroupRow:
-    return GroupRow(session_id, as_of_seq, "Team", "alice", MODE_READ, member_count, settings, 0, as_of_seq)
+def group(as_of_seq: int = 1, session_id: str = GROUP, member_count: int = 2, settings: str = "{}") -> GroupRow:
+    return builders.group(session_id, as_of_seq, member_count, MODE_READ, settings=settings)
 
 
-def member(
-    user_id: str, as_of_seq: int = 1, left_seq: int = 0, *, joined: int = 1, session_id: str = GROUP
-) -> MemberRow:
-    return MemberRow(session_id, user_id, as_of_seq, joined, joined - 1, left_seq, ROLE_ADMIN, 0, 0, as_of_seq)
+def member(user_id: str, as_of_seq: int = 1, left_seq: int = 0, *, joined: int = 1, name: str = GROUP) -> MemberRow:
+    return builders.member(name, user_id, as_of_seq, joined, left_seq, role=ROLE_ADMIN)
 
 
 async def store_with(*rows: GroupRow | MemberRow) -> MemoryStore:
     store = MemoryStore()
-    await write(store, *rows)
+    await write_confirmed(store, rows)
     return store
-
-
-async def write(store: MemoryStore, *rows: GroupRow | MemberRow) -> None:
-    assert not await store.write([TaggedRow(0, row) for row in rows])
 
 
 async def code_of(memberships: Memberships, user_id: str, session_id: str) -> tuple[str, str]:
@@ -39,7 +34,7 @@ async def code_of(memberships: Memberships, user_id: str, session_id: str) -> tu
     return refused.value.code, refused.value.text
 
 
-async def test_a_member_is_told_with_place_role_and_mode() -> None:
+async def test_membership_has_place_role_and_mode() -> None:
     memberships = Memberships(await store_with(group(7), member("alice", 5, joined=5)))
     found = await memberships.check("alice", GROUP)
     assert (found.joined_seq, found.joined_count, found.role, found.mode) == (5, 4, ROLE_ADMIN, MODE_READ)
@@ -59,7 +54,7 @@ async def test_a_direct_session_is_of_its_two_users_without_a_read() -> None:
     assert (found.first_seq, dict(store.calls)) == (1, {})
 
 
-async def test_strangers_are_told_the_same_whatever_there_is() -> None:
+async def test_strangers_get_one_refusal_for_whatever_there_is() -> None:
     dissolved = group(9, session_id="g:ended", member_count=0)
     memberships = Memberships(
         await store_with(
@@ -68,30 +63,30 @@ async def test_strangers_are_told_the_same_whatever_there_is() -> None:
             member("left", 6, left_seq=6),
             group(session_id="g:ended"),
             dissolved,
-            member("alice", session_id="g:ended"),
+            member("alice", name="g:ended"),
         )
     )
     asked = [("stranger", GROUP), ("left", GROUP), ("alice", "g:ended"), ("alice", "g:guessed"), ("eve", "d:alice:bob")]
     assert len({await code_of(memberships, user_id, name) for user_id, name in [*asked, ("eve", "nonsense")]}) == 1
 
 
-async def test_a_member_of_a_group_whose_row_is_not_there_yet_is_a_stranger() -> None:
+async def test_member_of_a_group_without_a_row_yet_is_a_stranger() -> None:
     memberships = Memberships(await store_with(member("bob")))
     assert (await code_of(memberships, "bob", GROUP))[0] == "session_not_found"
     assert await memberships.versions("bob", [GROUP]) == {}
 
 
-async def test_a_removal_holds_for_the_next_question_and_so_does_a_new_joining() -> None:
+async def test_removal_and_new_joining_hold_for_the_next_check() -> None:
     store = await store_with(group(), member("bob"))
     memberships = Memberships(store)
     await memberships.check("bob", GROUP)
-    await write(store, member("bob", 4, left_seq=4))
+    await write_confirmed(store, [member("bob", 4, left_seq=4)])
     assert (await code_of(memberships, "bob", GROUP))[0] == "session_not_found"
-    await write(store, group(8), member("bob", 8, joined=8))
+    await write_confirmed(store, [group(8), member("bob", 8, joined=8)])
     assert (await memberships.check("bob", GROUP)).first_seq == 8
 
 
-async def test_a_stranger_costs_the_same_reads_whether_the_group_exists() -> None:
+async def test_a_stranger_costs_the_same_reads_if_no_group_exists() -> None:
     store = await store_with(group(), member("bob"))
     memberships = Memberships(store)
     costs = []
@@ -116,7 +111,7 @@ async def test_of_many_sessions_those_of_a_member_are_found() -> None:
     assert set(found) == {GROUP, "d:alice:bob"}
 
 
-async def test_tables_that_do_not_answer_let_nobody_in() -> None:
+async def test_unavailable_tables_let_no_user_in() -> None:
     store = await store_with(group(), member("alice"))
     store.stall()
     with pytest.raises(StoreUnavailable):

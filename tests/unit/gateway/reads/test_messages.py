@@ -1,4 +1,4 @@
-"""The blocks of messages that a gateway keeps: what they answer, how long, how much, how often it reads."""
+"""Messages read through the cache: the answers are those of the log, and few reads are made."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.reads.message_cache import BLOCK_SEQS, PARTIAL_AGE_MS, MessageCache
+from services.gateway.reads.message_cache import PARTIAL_AGE_MS
 from services.gateway.reads.messages import MessageReads
-from tests.contract.store.making import message, segment, seqs, session, write_confirmed
+from tests.builders import message, segment, seqs, session, write_confirmed
+from tests.fakes.clock import FakeClock
+from tests.unit.gateway.reads.test_message_cache import PLENTY_BYTES
 from tidings import metrics
 from tidings.errors import StoreUnavailable
 from tidings.store import history
@@ -21,92 +23,10 @@ GROUP = "g:0123456789abcdef0123456789abcdef"
 OTHER = "g:fedcba9876543210fedcba9876543210"
 DIRECT = "d:alice:bob"
 SESSIONS = (GROUP, OTHER, DIRECT)
-PLENTY_BYTES = 64 * 1024 * 1024
-
-
-@dataclass
-class FakeClock:
-    now_ms: int = 1_000
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-
-def rows_of(first_seq: int, last_seq: int, body: bytes = b"{}") -> list[MessageRow]:
-    return [message(GROUP, seq, body=body) for seq in range(first_seq, last_seq + 1)]
 
 
 def outcomes() -> dict[str, float]:
     return {name: metrics.HISTORY_BLOCKS.labels(name)._value.get() for name in ("hit", "read", "joined")}
-
-
-# -- the policy ------------------------------------------------------------------------------------
-
-
-def test_a_full_block_is_kept_for_ever_and_a_partial_one_for_minutes_since_it_was_begun() -> None:
-    blocks = MessageCache(PLENTY_BYTES)
-    blocks.keep(GROUP, 0, rows_of(1, 64), 0)
-    blocks.keep(GROUP, 1, rows_of(65, 70), 0)
-    blocks.keep(GROUP, 1, rows_of(71, 72), PARTIAL_AGE_MS - 1)
-    assert seqs(blocks.known(GROUP, 1, PARTIAL_AGE_MS - 1)) == list(range(65, 73))
-    assert seqs(blocks.known(GROUP, 1, PARTIAL_AGE_MS)) == []
-    assert seqs(blocks.known(GROUP, 0, 10**12)) == list(range(1, 65))
-    blocks.keep(GROUP, 1, rows_of(73, 74), PARTIAL_AGE_MS)
-    assert seqs(blocks.known(GROUP, 1, PARTIAL_AGE_MS)) == []
-
-
-def test_rows_after_a_gap_are_not_kept() -> None:
-    blocks = MessageCache(PLENTY_BYTES)
-    blocks.keep(GROUP, 0, [*rows_of(1, 3), *rows_of(5, 9)], 0)
-    assert seqs(blocks.known(GROUP, 0, 0)) == [1, 2, 3]
-    blocks.keep(GROUP, 0, rows_of(2, 6), 0)
-    assert seqs(blocks.known(GROUP, 0, 0)) == [1, 2, 3, 4, 5, 6]
-
-
-def test_the_blocks_used_longest_ago_make_room() -> None:
-    one_block = MessageCache(PLENTY_BYTES)
-    one_block.keep(GROUP, 0, rows_of(1, 64, body=bytes(1000)), 0)
-    blocks = MessageCache(2 * one_block.size_bytes)
-    for number in (0, 1):
-        blocks.keep(GROUP, number, rows_of(64 * number + 1, 64 * number + 64, body=bytes(1000)), 0)
-    assert blocks.known(GROUP, 0, 0)
-    blocks.keep(GROUP, 2, rows_of(129, 192, body=bytes(1000)), 0)
-    assert [bool(blocks.known(GROUP, number, 0)) for number in (0, 1, 2)] == [True, False, True]
-    assert blocks.size_bytes == 2 * one_block.size_bytes
-
-
-def test_a_block_larger_than_all_room_is_not_kept() -> None:
-    blocks = MessageCache(10_000)
-    blocks.keep(GROUP, 0, rows_of(1, 4), 0)
-    blocks.keep(GROUP, 0, rows_of(5, 64), 0)
-    assert (blocks.known(GROUP, 0, 0), blocks.size_bytes) == ((), 0)
-
-
-kept = st.tuples(
-    st.sampled_from([GROUP, OTHER]), st.integers(0, 2), st.integers(1, BLOCK_SEQS), st.integers(1, 80), st.integers(0)
-)
-
-
-@given(st.lists(kept, max_size=40), st.integers(0, 200_000))
-def test_what_is_known_is_a_beginning_without_a_gap_and_never_more_than_the_room(
-    puts: Sequence[tuple[str, int, int, int, int]], max_bytes: int
-) -> None:
-    blocks, now_ms = MessageCache(max_bytes), 0
-    for session_id, number, start, length, later_ms in puts:
-        now_ms += later_ms % (2 * PARTIAL_AGE_MS)
-        first = number * BLOCK_SEQS
-        last = min(first + BLOCK_SEQS, first + start + length - 1)
-        rows = [message(session_id, seq) for seq in range(first + start, last + 1)]
-        blocks.keep(session_id, number, rows, now_ms)
-        assert blocks.size_bytes <= max_bytes
-        for name in (GROUP, OTHER):
-            for block in range(3):
-                found = blocks.known(name, block, now_ms)
-                assert seqs(found) == list(range(block * BLOCK_SEQS + 1, block * BLOCK_SEQS + 1 + len(found)))
-                assert all(row.session_id == name for row in found)
 
 
 # -- the log and what is read through the blocks ---------------------------------------------------
@@ -117,7 +37,7 @@ class Log:
     """Sessions that grow, and the reads under test beside them."""
 
     store: MemoryStore = field(default_factory=MemoryStore)
-    clock: FakeClock = field(default_factory=FakeClock)
+    clock: FakeClock = field(default_factory=lambda: FakeClock(1_000))
     heads: dict[str, int] = field(default_factory=dict)
     segments: dict[str, int] = field(default_factory=dict)
 
@@ -218,7 +138,7 @@ async def test_the_newest_block_is_read_on_from_where_it_ends() -> None:
     assert store.asked == [(71, 73)]
 
 
-async def test_of_several_seqs_in_one_block_the_highest_decides_how_far_it_is_read() -> None:
+async def test_a_block_is_read_up_to_the_highest_seq_asked_for() -> None:
     store, reads = await _reads_of(5)
     await reads.range(GROUP, 1, 5, 5)
     await write_confirmed(store, [message(GROUP, seq) for seq in range(6, 10)])
@@ -232,7 +152,7 @@ async def test_nothing_above_the_head_of_the_request_is_read_or_kept() -> None:
     assert store.asked == [(1, 5), (6, 10)]
 
 
-async def test_equal_reads_under_way_are_made_once_and_a_cancelled_one_disturbs_nobody() -> None:
+async def test_equal_reads_are_shared_and_a_cancelled_one_harms_none() -> None:
     store, reads = await _reads_of(64)
     before = outcomes()
     asking = [asyncio.create_task(reads.range(GROUP, 1, last, 64)) for last in range(10, 60)]
@@ -245,7 +165,7 @@ async def test_equal_reads_under_way_are_made_once_and_a_cancelled_one_disturbs_
     assert {name: count - before[name] for name, count in outcomes().items()} == {"hit": 0, "read": 1, "joined": 49}
 
 
-async def test_a_read_that_failed_is_raised_to_all_who_wait_and_then_made_again() -> None:
+async def test_failed_read_raises_for_all_waiting_and_is_then_repeated() -> None:
     store, reads = await _reads_of(64)
     store.faults.script_failed_reads(1)
     failed = await asyncio.gather(*(reads.range(GROUP, 1, 64, 64) for _ in range(3)), return_exceptions=True)
@@ -253,7 +173,7 @@ async def test_a_read_that_failed_is_raised_to_all_who_wait_and_then_made_again(
     assert len(await reads.range(GROUP, 1, 64, 64)) == 64
 
 
-async def test_messages_of_direct_sessions_are_synced_without_their_neighbours() -> None:
+async def test_messages_of_direct_sessions_are_read_without_neighbours() -> None:
     store, reads = await _reads_of(64, session_id=DIRECT)
     for _ in range(2):
         assert set(await reads.rows_at({DIRECT: {33}})) == {(DIRECT, 33)}

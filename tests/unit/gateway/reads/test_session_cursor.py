@@ -20,7 +20,7 @@ from services.gateway.reads.session_cursor import (
     rest_of,
 )
 from services.gateway.reads.session_order import SessionOrders
-from tests.unit.gateway.reads.test_session_list import READ_GROUP, World, friends, world_with
+from tests.unit.gateway.reads.session_world import READ_GROUP, World, friends, world_with
 from tidings.store.rows import MODE_READ, MODE_WRITE
 
 NAMES = st.sampled_from(friends(40))
@@ -130,7 +130,7 @@ def test_cursor_is_decoded_as_it_was_encoded(cursor: Cursor) -> None:
 
 
 @given(st.text() | st.binary().map(lambda data: data.decode("latin-1")), PLACES.map(encoded), st.integers(0, 400))
-def test_cursor_of_ones_own_making_is_no_cursor(text: str, real: str, cut: int) -> None:
+def test_forged_cursor_is_no_cursor(text: str, real: str, cut: int) -> None:
     for changed in (text, real[:cut] + text, real + "=", real + " ", text + real):
         if changed != real:
             cursor = decoded(changed)

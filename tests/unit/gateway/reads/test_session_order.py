@@ -2,17 +2,17 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from services.gateway.reads.session_order import KEPT_MS, SessionOrder, SessionOrders
-from tests.contract.store.making import inbox_row
+from tests.builders import inbox_row
 from tidings.store.rows import InboxRow
 
 SESSIONS = ("a", "b", "c")
 
 
 def row(inbox_seq: int, session_id: str, at: int) -> InboxRow:
-    return replace(inbox_row("bob", inbox_seq), session_id=session_id, at=at)
+    return inbox_row("bob", inbox_seq, session_id=session_id, at=at)
 
 
 def ats_of(orders: SessionOrders, user_id: str = "bob", now_ms: int = 0) -> dict[str, int] | None:
@@ -28,14 +28,14 @@ def test_rows_of_the_inbox_move_their_sessions_and_never_back() -> None:
     assert (order.known(SESSIONS), order.tail) == ({"a": 70, "b": 60}, 13)
 
 
-def test_an_order_does_not_follow_rows_of_which_one_cannot_be_read() -> None:
+def test_an_order_does_not_follow_rows_with_a_missing_one() -> None:
     order = SessionOrder(10, {"a": 50}, 0)
     for rows in ([row(12, "a", 70)], [row(11, "a", 70)], []):
         assert not order.follow(10, 12, rows)
     assert (order.known(SESSIONS), order.tail) == ({"a": 50}, 10)
 
 
-def test_a_new_session_is_learned_unless_the_order_has_moved_on_since_its_head_was_asked_for() -> None:
+def test_new_session_is_learned_unless_the_order_has_moved_on() -> None:
     orders = SessionOrders()
     orders.keep("bob", 10, {"a": 50}, 0)
     order = orders.get("bob", 0)
@@ -54,7 +54,7 @@ def test_what_is_listed_no_more_is_forgotten() -> None:
     assert ats_of(orders) == {"b": 60}
 
 
-def test_of_two_whole_readings_the_later_tail_holds_and_no_session_goes_back() -> None:
+def test_of_two_whole_reads_the_later_tail_holds() -> None:
     orders = SessionOrders()
     orders.keep("bob", 12, {"a": 50, "b": 60}, 0)
     orders.keep("bob", 11, {"a": 55, "b": 10, "c": 70}, 0)
@@ -63,7 +63,7 @@ def test_of_two_whole_readings_the_later_tail_holds_and_no_session_goes_back() -
     assert ats_of(orders) == {"a": 55, "c": 70}
 
 
-def test_what_one_has_sent_moves_a_session_that_is_in_the_order_and_makes_no_order() -> None:
+def test_sent_message_moves_a_known_session_and_makes_no_order() -> None:
     orders = SessionOrders()
     orders.move("bob", {"a": 10})
     assert ats_of(orders) is None
@@ -80,7 +80,7 @@ def test_an_order_is_read_again_after_an_hour() -> None:
     assert ats_of(orders, now_ms=1_000 + KEPT_MS) is None
 
 
-def test_the_sessions_of_all_users_together_are_bounded_and_who_asked_longest_ago_goes_first() -> None:
+def test_kept_sessions_are_bounded_and_oldest_users_go_first() -> None:
     orders = SessionOrders(max_sessions=12)
     for user_id in ("bob", "carol"):
         orders.keep(user_id, 1, {"a": 1, "b": 1}, 0)
@@ -174,7 +174,7 @@ STEPS = ("say", "change", "other", "call", *["go_on"] * 4)
 WORLDS, STEPS_OF_A_WORLD = 2_000, 60
 
 
-def test_whatever_happens_between_the_steps_of_calls_an_order_knows_of_every_row_up_to_its_tail() -> None:
+def test_order_holds_all_rows_up_to_its_tail_in_any_interleaving() -> None:
     for seed in range(WORLDS):
         chance, world = random.Random(seed), World()
         for _ in range(STEPS_OF_A_WORLD):

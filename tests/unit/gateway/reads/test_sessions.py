@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.gateway.reads.batching import BATCHES_AT_ONCE, MAX_KEYS
-from services.gateway.reads.membership import Memberships
-from services.gateway.reads.messages import MessageReads
-from services.gateway.reads.sessions import SessionReads
-from tests.contract.store.making import message, segment
+from services.gateway.reads.build import build_reads
+from tests.builders import message, segment
 from tidings.clock import SystemClock
 from tidings.store import history, statements
 from tidings.store.cassandra import CassandraStore
@@ -58,17 +56,17 @@ def _values(row: Row) -> tuple[Any, ...]:
 NAMES = [f"s:{number}" for number in range(1000)]
 
 
-async def test_the_heads_of_a_thousand_sessions_take_one_request_for_each_segment_number_and_hundred() -> None:
+async def test_heads_of_1000_sessions_take_a_request_per_hundred() -> None:
     session = FakeSession(segments=24)
     found = await history.heads(CassandraStore(CassandraConfig(), session), NAMES)
     assert set(found) == set(NAMES)
     assert session.requests == {statements.SEGMENTS: 10, statements.NEWEST_MESSAGES: 24}
 
 
-async def test_a_gateway_has_a_bounded_number_of_reads_of_heads_under_way_however_many_are_asked_for() -> None:
+async def test_reads_of_heads_in_flight_are_bounded() -> None:
     session = FakeSession(segments=1000)
     store = CassandraStore(CassandraConfig(), session)
-    reads = SessionReads(store, MessageReads(store, SystemClock(), 0), Memberships(store))
+    reads = build_reads(store, SystemClock()).sessions
     assert await asyncio.gather(*map(reads.head_seq, NAMES)) == [1] * 1000
     assert session.requests[statements.NEWEST_MESSAGES] == 1000
     assert session.most_in_flight <= BATCHES_AT_ONCE * MAX_KEYS < 512  # what the store has in flight at most

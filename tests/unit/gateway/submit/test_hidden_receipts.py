@@ -2,76 +2,60 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import pytest
 
 from services.gateway.reads.block_lists import MAX_AGE_MS, BlockLists
-from services.gateway.reads.membership import Memberships
-from services.gateway.reads.messages import MessageReads
-from services.gateway.reads.receipts import ReceiptReads
-from services.gateway.reads.sessions import SessionReads
 from services.gateway.submit.hidden_receipts import LIST_S, HiddenReceipts
-from services.gateway.submit.publisher import GATHER_S, GatewayIdentity, Publisher
-from tests.contract.store.making import message, segment, write_confirmed
-from tidings import topics
-from tidings.broker.base import TopicPartition
-from tidings.broker.memory import MemoryBroker
+from services.gateway.submit.publisher import GATHER_S, Publisher
+from tests.builders import message, segment, write_confirmed
+from tests.fakes.clock import FakeClock
+from tests.unit.gateway.parts import Parts, parts
+from tests.waiting import until
 from tidings.store.memory import MemoryStore
 from tidings.store.rows import BlockList, ReadRow, Row
-from tidings.topics import RECEIPTS_INBOUND, TopicSizes
-from tidings.wire.common_pb2 import Stamps
 from tidings.wire.receipts_pb2 import Receipt
 
 SESSION = "d:alice:bob"
 pytestmark = pytest.mark.field_case("25")
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-
+@dataclass
 class World:
     """Alice has written three messages to bob, who has read two."""
 
-    def __init__(self) -> None:
-        self.clock, self.store, self.broker = FakeClock(), MemoryStore(), MemoryBroker()
-        self.blocks = BlockLists(self.store, self.clock)
-        self.memberships = Memberships(self.store)
-        messages = MessageReads(self.store, self.clock, 0)
-        self.sessions = SessionReads(self.store, messages, self.memberships, self.blocks)
-        self.receipts = ReceiptReads(self.store, self.memberships, self.blocks)
-        self.hidden = HiddenReceipts(self.blocks)
+    store: MemoryStore
+    clock: FakeClock
+    gateway: Parts
 
-    async def begin(self) -> None:
+    @classmethod
+    async def over(cls, store: MemoryStore) -> "World":
+        clock = FakeClock()
         rows: list[Row] = [segment(SESSION, 1, 1), *(message(SESSION, seq) for seq in (1, 2, 3))]
-        await write_confirmed(self.store, [*rows, ReadRow(SESSION, "bob", 2, 2, 1_000)])
+        await write_confirmed(store, [*rows, ReadRow(SESSION, "bob", 2, 2, 1_000)])
+        return cls(store, clock, await parts(store, clock))
 
-    async def publisher(self) -> Publisher:
-        sizes = TopicSizes(1, 1, 1)
-        await self.broker.admin().create_topics(topics.declared(sizes), 1)
-        return Publisher(self.broker.producer("g"), GatewayIdentity(0, 7), sizes, Stamps(), self.hidden)
+    @property
+    def blocks(self) -> BlockLists:
+        return self.gateway.reads.block_lists
+
+    @property
+    def publisher(self) -> Publisher:
+        return self.gateway.submit.publisher
 
     def said(self) -> list[Receipt]:
-        """The receipts on the log."""
-        records = self.broker.partition(TopicPartition(RECEIPTS_INBOUND, 0)).read(0, 100)
-        return [Receipt.FromString(record.value or b"") for record in records]
+        return self.gateway.receipts()
 
     async def peer(self, user_id: str) -> dict[str, Any]:
-        shown: dict[str, Any] = orjson.loads(await self.sessions.session(user_id, SESSION))["peer"]
+        shown: dict[str, Any] = orjson.loads(await self.gateway.reads.sessions.session(user_id, SESSION))["peer"]
         return shown
 
     async def has_it(self, seq: int) -> tuple[list[str], list[str]]:
-        member = await self.memberships.check("alice", SESSION)
-        page = orjson.loads(await self.receipts.of_message(member, seq, "", 10))
+        member = await self.gateway.reads.memberships.check("alice", SESSION)
+        page = orjson.loads(await self.gateway.reads.receipts.of_message(member, seq, "", 10))
         return page["delivered"], [one["user_id"] for one in page["read"]]
 
 
@@ -80,9 +64,7 @@ def read(seq: int, session_id: str = SESSION, user_id: str = "bob") -> Receipt:
 
 
 async def world() -> World:
-    made = World()
-    await made.begin()
-    return made
+    return await World.over(MemoryStore())
 
 
 async def test_a_blocked_author_is_shown_no_watermarks_of_the_peer() -> None:
@@ -107,7 +89,7 @@ async def test_a_peer_whose_blocks_cannot_be_read_shows_nothing() -> None:
 
 async def test_a_receipt_is_marked_while_its_user_blocks_the_peer() -> None:
     here = await world()
-    publisher = await here.publisher()
+    publisher = here.publisher
     await publisher.watermark(read(1))
     await here.blocks.add("bob", "alice")
     await publisher.watermark(read(2))
@@ -118,13 +100,11 @@ async def test_a_receipt_is_marked_while_its_user_blocks_the_peer() -> None:
 
 async def test_acks_of_users_whose_blocks_are_unknown_are_marked() -> None:
     here = await world()
-    publisher = await here.publisher()
+    publisher = here.publisher
     await here.blocks.add("bob", "alice")
     for receipt in (read(3), read(4, "d:bob:carol"), read(5, "d:bob:bob"), read(6, "g:team"), read(7, user_id="alice")):
         publisher.watermark_soon(receipt)
-    async with asyncio.timeout(10):
-        while len(here.said()) < 5:  # noqa: ASYNC110 - no event for a log
-            await asyncio.sleep(0.01)
+    await until(lambda: len(here.said()) == 5, 0.01)
     assert {one.read_seq: one.is_hidden_from_peer for one in here.said()} == {
         3: True,
         4: False,
@@ -138,7 +118,7 @@ async def test_acks_of_users_whose_blocks_are_unknown_are_marked() -> None:
 
 async def test_acks_do_not_wait_for_blocks_that_cannot_be_read() -> None:
     here = await world()
-    publisher = await here.publisher()
+    publisher = here.publisher
     here.store.faults.unreadable.add(("block_lists", "bob"))
     publisher.watermark_soon(read(3))
     publisher.watermark_soon(read(1, user_id="alice"))
@@ -146,7 +126,7 @@ async def test_acks_do_not_wait_for_blocks_that_cannot_be_read() -> None:
     await publisher.flush(5)
     assert {one.user_id: one.is_hidden_from_peer for one in here.said()} == {"alice": False, "bob": True}
     here.clock.now_ms += MAX_AGE_MS
-    await here.hidden.mark_all(receipts := [read(3), read(1, user_id="alice")])
+    await HiddenReceipts(here.blocks).mark_all(receipts := [read(3), read(1, user_id="alice")])
     assert [one.is_hidden_from_peer for one in receipts] == [True, False]
 
 
@@ -164,26 +144,21 @@ class HangingStore(MemoryStore):
         return await super().block_lists(user_ids)
 
 
-async def hanging_world(*user_ids: str) -> tuple[World, HangingStore]:
-    here, store = World(), HangingStore()
+async def hanging_world(*user_ids: str) -> World:
+    store = HangingStore()
     store.hanging = {*user_ids}
-    here.store = store
-    here.blocks = BlockLists(store, here.clock)
-    here.hidden = HiddenReceipts(here.blocks)
-    return here, store
+    return await World.over(store)
 
 
 async def said_by(here: World, *user_ids: str) -> dict[str, bool]:
     """Whose receipts came to the log, and whether they are hidden, as soon as all of these are there."""
-    async with asyncio.timeout(10):
-        while not {*user_ids} <= {one.user_id for one in here.said()}:  # noqa: ASYNC110 - no event for a log
-            await asyncio.sleep(0.01)
+    await until(lambda: {*user_ids} <= {one.user_id for one in here.said()}, 0.01)
     return {one.user_id: one.is_hidden_from_peer for one in here.said()}
 
 
-async def test_a_hanging_block_list_holds_up_nobody_else() -> None:
-    here, _ = await hanging_world("bob")
-    publisher = await here.publisher()
+async def test_a_hanging_block_list_delays_no_other_user() -> None:
+    here = await hanging_world("bob")
+    publisher = here.publisher
     publisher.watermark_soon(read(3))
     await asyncio.sleep(1.5 * GATHER_S)
     # Bob's list is being read; Carol's is asked for behind it.
@@ -196,9 +171,9 @@ async def test_a_hanging_block_list_holds_up_nobody_else() -> None:
     await publisher.flush(1)
 
 
-async def test_a_hanging_block_list_hides_nobody_else_of_its_batch() -> None:
-    here, _ = await hanging_world("bob")
-    publisher = await here.publisher()
+async def test_a_hanging_block_list_hides_no_other_user_of_its_batch() -> None:
+    here = await hanging_world("bob")
+    publisher = here.publisher
     for receipt in (read(3), read(1, "d:carol:dan", "carol"), read(1, "d:carol:dan", "dan")):
         publisher.watermark_soon(receipt)
     assert await said_by(here, "bob", "carol", "dan") == {"bob": True, "carol": False, "dan": False}
@@ -206,8 +181,8 @@ async def test_a_hanging_block_list_hides_nobody_else_of_its_batch() -> None:
 
 
 async def test_a_leaving_gateway_publishes_within_its_time() -> None:
-    here, _ = await hanging_world("bob", "alice")
-    publisher = await here.publisher()
+    here = await hanging_world("bob", "alice")
+    publisher = here.publisher
     publisher.watermark_soon(read(3))
     await asyncio.sleep(1.5 * GATHER_S)
     publisher.watermark_soon(read(2))
@@ -221,9 +196,10 @@ async def test_a_leaving_gateway_publishes_within_its_time() -> None:
 
 async def test_receipts_of_groups_and_notes_are_marked_at_once() -> None:
     here = await world()
-    assert here.hidden.mark(read(1, "g:team"))
-    assert here.hidden.mark(read(1, "d:bob:bob"))
-    assert not here.hidden.mark(read(1))
+    hidden = HiddenReceipts(here.blocks)
+    assert hidden.mark(read(1, "g:team"))
+    assert hidden.mark(read(1, "d:bob:bob"))
+    assert not hidden.mark(read(1))
     assert await here.blocks.blocks("bob", "alice") is False
-    assert here.hidden.mark(receipt := read(1))
+    assert hidden.mark(receipt := read(1))
     assert not receipt.is_hidden_from_peer

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.gateway.submit.publisher import GATHER_S, GatewayIdentity, Publisher
+from tests.waiting import until
 from tidings.broker.base import NewRecord
 from tidings.errors import BrokerUnavailable
 from tidings.topics import TopicSizes
@@ -50,9 +51,7 @@ def publisher(producer: FailingProducer) -> Publisher:
 
 
 async def tried(producer: FailingProducer, times: int) -> None:
-    async with asyncio.timeout(20):
-        while producer.tries < times:  # noqa: ASYNC110 - no event for a fake
-            await asyncio.sleep(GATHER_S / 10)
+    await until(lambda: producer.tries >= times, GATHER_S / 10)
 
 
 @pytest.mark.promise("G8")

@@ -1,4 +1,4 @@
-"""Rows for tests, and writing them."""
+"""Rows of the tables for all tests, and writing them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,6 +14,7 @@ from tidings.store.rows import (
     Row,
     SegmentRow,
 )
+from tidings.wire.common_pb2 import KIND_TEXT
 
 
 async def write_confirmed(store: Store, rows: Iterable[Row]) -> None:
@@ -21,16 +22,25 @@ async def write_confirmed(store: Store, rows: Iterable[Row]) -> None:
     assert await store.write([TaggedRow(0, row) for row in rows]) == frozenset()
 
 
-def message(session_id: str, seq: int, segment: int = 1, offset: int | None = None, body: bytes = b"{}") -> MessageRow:
+def message(
+    session_id: str,
+    seq: int,
+    segment: int = 1,
+    offset: int | None = None,
+    body: bytes = b"{}",
+    *,
+    sender_id: str = "alice",
+    kind: int = KIND_TEXT,
+) -> MessageRow:
     """A message; its offset is its seq unless given."""
     return MessageRow(
         session_id=session_id,
         segment=segment,
         seq=seq,
         message_id=2**62 + seq,
-        sender_id="alice",
+        sender_id=sender_id,
         client_msg_id=f"m-{seq}",
-        kind=1,
+        kind=kind,
         body=body,
         at=1_764_000_000_000 + seq,
         count=seq,
@@ -55,16 +65,25 @@ def session(session_id: str, *lengths: int) -> list[Row]:
     return rows
 
 
-def inbox_row(user_id: str, inbox_seq: int, bucket: int = 0, offset: int | None = None) -> InboxRow:
-    """A row of an inbox; the offset of its delivery is its number unless given."""
+def inbox_row(
+    user_id: str,
+    inbox_seq: int,
+    bucket: int = 0,
+    offset: int | None = None,
+    *,
+    session_id: str = "d:alice:bob",
+    seq: int | None = None,
+    at: int = 1_764_000_000_000,
+) -> InboxRow:
+    """A row of an inbox; the offset of its delivery and the seq of its message are its number unless given."""
     return InboxRow(
         user_id=user_id,
         bucket=bucket,
         inbox_seq=inbox_seq,
-        session_id="d:alice:bob",
-        seq=inbox_seq,
+        session_id=session_id,
+        seq=inbox_seq if seq is None else seq,
         message_id=inbox_seq,
-        at=1_764_000_000_000,
+        at=at,
         delivery_epoch=0,
         delivery_offset=inbox_seq if offset is None else offset,
         delivery_at=1_764_000_000_000,
@@ -76,14 +95,30 @@ def bucket(user_id: str, number: int, first_inbox_seq: int, offset: int | None =
     return BucketRow(user_id, number, first_inbox_seq, 0, first_inbox_seq if offset is None else offset)
 
 
-def group(session_id: str, as_of_seq: int, member_count: int = 3) -> GroupRow:
+def group(
+    session_id: str,
+    as_of_seq: int,
+    member_count: int = 3,
+    mode: int = MODE_WRITE,
+    *,
+    name: str = "Fête",
+    settings: str = "{}",
+) -> GroupRow:
     """A version of a group, made at the offset of its seq."""
-    return GroupRow(session_id, as_of_seq, "Fête", "alice", MODE_WRITE, member_count, "{}", 0, as_of_seq)
+    return GroupRow(session_id, as_of_seq, name, "alice", mode, member_count, settings, 0, as_of_seq)
 
 
-def member(session_id: str, user_id: str, as_of_seq: int, joined_seq: int = 1, left_seq: int = 0) -> MemberRow:
+def member(
+    session_id: str,
+    user_id: str,
+    as_of_seq: int,
+    joined_seq: int = 1,
+    left_seq: int = 0,
+    *,
+    role: int = ROLE_MEMBER,
+) -> MemberRow:
     """A version of a member, made at the offset of its seq."""
-    return MemberRow(session_id, user_id, as_of_seq, joined_seq, joined_seq - 1, left_seq, ROLE_MEMBER, 0, 0, as_of_seq)
+    return MemberRow(session_id, user_id, as_of_seq, joined_seq, joined_seq - 1, left_seq, role, 0, 0, as_of_seq)
 
 
 def seqs(rows: Sequence[MessageRow]) -> list[int]:
