@@ -24,10 +24,10 @@ TESTED_ELSEWHERE = {
     "services/gateway/protocol/json_values": "unit/gateway/protocol/test_requests",
     "services/gateway/push/reader": "unit/hazards/test_gateway_hazards",
     "services/gateway/rest/app": "unit/gateway/rest/test_edges",
-    "services/gateway/rest/authenticator": "integration/test_gateway_rest",
-    "services/gateway/rest/blocks": "integration/test_gateway_rest",
+    "services/gateway/rest/authenticator": "unit/gateway/rest/test_any_call",
+    "services/gateway/rest/blocks": "unit/gateway/rest/test_documented_answers",
     "services/gateway/rest/client_msg_ids": "unit/gateway/rest/test_groups",
-    "services/gateway/rest/messages": "integration/test_gateway_rest",
+    "services/gateway/rest/messages": "unit/gateway/test_inputs_of_clients",
     "services/gateway/rest/models": "unit/gateway/rest/test_documented_answers",
     "services/gateway/rest/openapi": "unit/gateway/rest/test_routes",
     "services/gateway/rest/sessions": "unit/gateway/reads/test_added_again",
@@ -44,9 +44,9 @@ TESTED_ELSEWHERE = {
     "tidings/runtime/health": "unit/runtime/test_reach",
     "tidings/runtime/initialise": "integration/test_init",
     "tidings/runtime/intake": "unit/runtime/test_worker",
-    "tidings/runtime/interrupts": "unit/runtime/test_lifecycle",
+    "tidings/runtime/interrupts": "integration/test_start_and_stop",
     "tidings/runtime/lanes": "unit/runtime/test_worker",
-    "tidings/runtime/listeners": "integration/test_start_and_stop",
+    "tidings/runtime/listeners": "unit/runtime/test_start",
 }
 
 
