@@ -7,11 +7,13 @@ from typing import TypeVar
 
 PATIENCE_S = 120.0
 POLL_S = 0.1
+# A look at objects of the same process costs nothing.
+LOOK_S = 0.005
 _T = TypeVar("_T")
 
 
 async def until(
-    holds: Callable[[], object], what: str, *, within_s: float = PATIENCE_S, every_s: float = POLL_S
+    holds: Callable[[], object], what: str = "it holds", *, within_s: float = PATIENCE_S, every_s: float = LOOK_S
 ) -> None:
     """Wait for it to hold. AssertionError names what never did."""
     try:

@@ -11,7 +11,7 @@ from cassandra.query import BatchStatement
 
 from deploy.local.ports import free_ports
 from deploy.local.stack import Stack
-from tests.contract.store.making import message, seqs, write_confirmed
+from tests.builders import message, seqs, write_confirmed
 from tests.waiting import becomes
 from tidings.errors import StoreUnavailable
 from tidings.store.base import SessionSegment, Store, TaggedRow

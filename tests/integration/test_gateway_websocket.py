@@ -12,13 +12,12 @@ from websockets.typing import Origin, Subprotocol
 from services.gateway.push.reader import Superseded, positions_of, take_push_partition
 from services.gateway.submit.publisher import announce_gateway
 from tests.deployments import running, settings
-from tests.faults.broker import FaultyBroker
+from tests.faults.broker import FaultyBroker, FaultyProducer, FaultyReader
 from tests.faults.store import FaultyStore
 from tests.sockets import SUBPROTOCOL
 from tests.stored_rows import fill_inbox, stored_key
 from tidings import topics
 from tidings.broker.base import NewRecord, TopicPartition
-from tidings.broker.memory import MemoryProducer, MemoryReader
 from tidings.store.base import TaggedRow
 from tidings.store.rows import BlockList
 from tidings.topics import GATEWAYS, PRESENCE, RECEIPTS_INBOUND
@@ -294,16 +293,16 @@ class WatchedBroker(FaultyBroker):
         super().__init__()
         self.calls: list[str] = []
 
-    def producer(self, client_id: str) -> MemoryProducer:
+    def producer(self, client_id: str) -> FaultyProducer:
         return WatchedProducer(self)
 
-    def reader(self, client_id: str) -> MemoryReader:
+    def reader(self, client_id: str) -> FaultyReader:
         return WatchedReader(self)
 
 
-class WatchedProducer(MemoryProducer):
+class WatchedProducer(FaultyProducer):
     def __init__(self, broker: WatchedBroker) -> None:
-        super().__init__(broker.log)
+        super().__init__(broker)
         self._calls = broker.calls
 
     async def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
@@ -311,7 +310,7 @@ class WatchedProducer(MemoryProducer):
         return await super().produce(topic, partition, records)
 
 
-class WatchedReader(MemoryReader):
+class WatchedReader(FaultyReader):
     def __init__(self, broker: WatchedBroker) -> None:
         super().__init__(broker.log)
         self._calls = broker.calls

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.store.making import group, member, write_confirmed
+from tests.builders import group, member, write_confirmed
 from tidings.store.base import Store
 from tidings.store.rows import (
     NEWEST,

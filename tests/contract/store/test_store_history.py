@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.store.making import bucket, inbox_row, message, segment, seqs, session, write_confirmed
+from tests.builders import bucket, inbox_row, message, segment, seqs, session, write_confirmed
 from tidings.errors import LostLogTail
 from tidings.ids import Position
 from tidings.store import history

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.store.making import (
+from tests.builders import (
     bucket,
     inbox_row,
     inbox_seqs,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.store.making import message, seqs
+from tests.builders import message, seqs
 from tests.faults.drawn import StoreFaults, StoreRates, WriteFault
 from tests.faults.store import FaultyStore
 from tidings.errors import StoreUnavailable

@@ -27,6 +27,11 @@ def sent(broker: FaultyBroker) -> list[str | None]:
     return [Push.FromString(record.value or b"").WhichOneof("content") for record in broker.records(PUSH)]
 
 
+async def send(hints: HintSender, number: int) -> None:
+    hints.send(0, hint(number))
+    await until_idle(hints)
+
+
 async def until_idle(hints: HintSender) -> None:
     await hints.stop()
     await asyncio.sleep(0)
@@ -35,25 +40,20 @@ async def until_idle(hints: HintSender) -> None:
 async def test_a_lost_hint_is_followed_by_a_resync() -> None:
     broker, hints = await sender()
     broker.faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(1))
-    await until_idle(hints)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    await send(hints, 1)
+    await send(hints, 2)
     assert sent(broker) == ["resync", "live"]
 
 
-async def test_a_loss_during_the_resync_is_followed_by_another() -> None:
+async def test_a_loss_during_a_resync_is_not_forgotten() -> None:
     broker, hints = await sender()
     broker.faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(1))
-    await until_idle(hints)
+    await send(hints, 1)
     broker.faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    await send(hints, 2)
     assert sent(broker) == []
     await asyncio.sleep(1.1)
-    hints.send(0, hint(3))
-    await until_idle(hints)
+    await send(hints, 3)
     assert sent(broker) == ["resync", "live"]
 
 
@@ -79,17 +79,15 @@ class BrokenOnce:
         return await self._producer.produce(topic, partition, records)
 
 
-async def test_hints_after_an_unforeseen_error_begin_with_a_resync() -> None:
+async def test_later_hints_are_sent_whatever_the_producer_raises() -> None:
     broker, _ = await sender()
     hints = HintSender(cast(Producer, BrokenOnce(broker.producer("hints"))), "test", 2)
-    hints.send(0, hint(1))
-    await until_idle(hints)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    await send(hints, 1)
+    await send(hints, 2)
     assert sent(broker) == ["resync", "live"]
 
 
-async def test_waiting_hints_are_bounded_in_bytes_too() -> None:
+async def test_hints_that_wait_for_a_gateway_are_bounded_in_bytes() -> None:
     broker, hints = await sender()
     large = Push(gateway_epoch=7, message=PushedMessage(message=Message(body=bytes(64 * 1024))))
     for _ in range(1_000):  # 64 MiB, a tenth of the records that may wait

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.broker import FaultyBroker
 from tests.faults.drawn import CommitFault
+from tests.waiting import until
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.errors import PoisonRecord, StoreUnavailable, UnreadableRecord
 from tidings.runtime.backoff import Backoff
@@ -112,12 +113,6 @@ async def working(broker: FaultyBroker, stage: RecordingStage, config: WorkerCon
     finally:
         stopping.set()
         await asyncio.wait_for(running, PATIENCE_S)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_so():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.002)
 
 
 def committed(broker: FaultyBroker, partition: int) -> Committed:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.contract.store.making import inbox_row, message, segment, seqs, session, write_confirmed
+from tests.builders import inbox_row, message, segment, seqs, session, write_confirmed
 from tidings.ids import Position
 from tidings.store import history
 from tidings.store.base import SessionSegment, UserBucket
