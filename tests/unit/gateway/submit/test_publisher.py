@@ -51,7 +51,7 @@ def publisher(producer: FailingProducer) -> Publisher:
 
 
 async def tried(producer: FailingProducer, times: int) -> None:
-    await until(lambda: producer.tries >= times, GATHER_S / 10)
+    await until(lambda: producer.tries >= times, every_s=GATHER_S / 10)
 
 
 @pytest.mark.promise("G8")
