@@ -112,12 +112,12 @@ test: jars ## run all tiers; starts the real servers on free ports and stops the
 test-unit: env ## pure cores and shells on fakes; needs nothing
 	$(PYTEST) tests/unit
 
-test-simulation: env ## seeded runs of the product in virtual time; needs nothing
+test-simulation: env ## seeded runs and scenarios of the product in virtual time; needs nothing
 	$(PYTEST) tests/simulation
 
 .PHONY: simulate
-simulate: env ## the same with other seeds (make simulate SEEDS=500-5000; a single number runs that one)
-	SIMULATION_SEEDS=$(or $(SEEDS),0-499) $(PYTEST) -q --tb=short tests/simulation
+simulate: env ## the runs with other seeds (make simulate SEEDS=500-5000; a single number runs that one)
+	SIMULATION_SEEDS=$(or $(SEEDS),0-499) $(PYTEST) -q --tb=short tests/simulation/test_simulation.py
 
 test-contract: jars ## one suite for the memory adapters and the real ones
 	$(PYTEST) tests/contract

@@ -7,10 +7,10 @@ look on a machine without Java, and for working on clients.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from tidings.media.memory import MemoryMediaStore
+from typing import Any
 
 from deploy.local.ports import is_free, ports_asked
 from deploy.local.probes import HOST
@@ -25,16 +25,26 @@ from services.persister.settings import PersisterSettings
 from services.receipts import service as receipts
 from services.receipts.settings import ReceiptsSettings
 from tidings import metric_series
+from tidings.broker.base import Broker
 from tidings.broker.memory import MemoryBroker
 from tidings.clock import SystemClock
+from tidings.media.base import MediaStore
+from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.initialise import initialise
 from tidings.runtime.lifecycle import run_service
 from tidings.runtime.settings import KafkaSettings, ProcessSettings
+from tidings.runtime.start import started
+from tidings.store.base import Store
 from tidings.store.memory import MemoryStore
 from tidings_client import development_tokens
 from tidings_client.echo import run as run_echo
 
+WORKERS: Mapping[str, tuple[Callable[..., Coroutine[Any, Any, None]], Callable[..., Any]]] = {
+    "persister": (persister.serve, PersisterSettings),
+    "fanout": (fanout.serve, FanoutSettings),
+    "receipts": (receipts.serve, ReceiptsSettings),
+}
 BANNER = """
   EMBEDDED: all services run in this one process, with broker and tables in memory.
   Nothing is kept: all messages are lost when it ends. For real servers: make run (needs JDK 17 and Maven).
@@ -48,53 +58,79 @@ def main() -> None:
     if taken:
         raise SystemExit(f"error: port {taken[0]} is in use by another program; `make run EMBEDDED=1 PORT_BASE=21000`")
     process = ProcessSettings(ordinal=0, development=True, log_level="WARNING")
-
+    # Far below a desktop's limit of open files, which would cause a warning.
+    clients = HttpSettings(http_host=HOST, http_port=ports.gateway, max_connections=500)
+    tokens = TokenSettings(dev_key_file=str(_token_key_file()))
+    chosen = GatewaySettings(process=process, http=clients, tokens=tokens, kafka=KafkaSettings())
+    services = Services(
+        MemoryBroker(), MemoryStore(SystemClock()), MemoryMediaStore(SystemClock()), [chosen], process=process
+    )
     metric_series.begin(*metric_series.SERVICES)
 
     async def run(stopping: asyncio.Event) -> None:
         health = Health()
         async with (
             serve_admin(HOST, ports.gateway_admin, health) as admin,
-            embedded(process, ports.gateway, health, stopping) as url,
+            embedded(services, health, stopping) as [gateway],
+            asyncio.TaskGroup() as group,
         ):
-            _print_welcome(url, admin)
+            echoing = group.create_task(run_echo(gateway.url, development_tokens(gateway.url, "echo")))
+            _print_welcome(gateway.url, admin)
             await stopping.wait()
             print("\nstopping", flush=True)
+            echoing.cancel()
 
     run_service("embedded", process, run)
 
 
-@contextlib.asynccontextmanager
-async def embedded(process: ProcessSettings, port: int, health: Health, stopping: asyncio.Event) -> AsyncIterator[str]:
-    """Serve while the block runs. Yields the gateway's URL once it listens. Sets `stopping` at the end.
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What one process runs: gateways by their settings, and workers by their names, over the same servers."""
 
-    Port 0 picks a free one. Raises the error of a service.
+    broker: Broker
+    store: Store
+    objects: MediaStore
+    gateways: Sequence[GatewaySettings] = ()
+    workers: Collection[str] = tuple(WORKERS)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    process: ProcessSettings = field(default_factory=ProcessSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that listens. `task` ends with the gateway."""
+
+    port: int
+    task: asyncio.Task[None]
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def embedded(services: Services, health: Health, stopping: asyncio.Event) -> AsyncIterator[Sequence[Gateway]]:
+    """Serve while the block runs. Yields the gateways once they listen. Sets `stopping` at the end.
+
+    Creates missing topics. The caller starts and stops the store. A gateway with port 0 picks a free one.
+    Raises the error of a service in an ExceptionGroup.
     """
-    broker, store = MemoryBroker(), MemoryStore(SystemClock())
-    kafka = KafkaSettings()
-    await initialise(broker.admin(), kafka.sizes(), kafka.replication)
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    # Far below a desktop's limit of open files, which would cause a warning.
-    clients = HttpSettings(http_host=HOST, http_port=port, max_connections=500)
-    tokens = TokenSettings(dev_key_file=str(_token_key_file()))
-    gateway_settings = GatewaySettings(process=process, http=clients, tokens=tokens, kafka=kafka)
+    admin, kafka = services.broker.admin(), services.kafka
+    async with started(admin):
+        await initialise(admin, kafka.sizes(), kafka.replication)
+    ports: list[asyncio.Future[int]] = [asyncio.get_running_loop().create_future() for _ in services.gateways]
+    adapters = services.broker, services.store, health, stopping
     async with asyncio.TaskGroup() as group:
-        for service in (
-            persister.serve(PersisterSettings(process=process, kafka=kafka), broker, store, health, stopping),
-            fanout.serve(FanoutSettings(process=process, kafka=kafka), broker, store, health, stopping),
-            receipts.serve(ReceiptsSettings(process=process, kafka=kafka), broker, store, health, stopping),
-            gateway.serve(
-                gateway_settings, broker, store, health, stopping, listening.set_result, objects=MemoryMediaStore()
-            ),
-        ):
-            group.create_task(service)
-        url = f"http://{HOST}:{await listening}"
-        echoing = group.create_task(run_echo(url, development_tokens(url, "echo")))
+        for name in services.workers:
+            serve, settings = WORKERS[name]
+            group.create_task(serve(settings(process=services.process, kafka=kafka), *adapters))
+        tasks = [
+            group.create_task(gateway.serve(chosen, *adapters, port.set_result, objects=services.objects))
+            for chosen, port in zip(services.gateways, ports, strict=True)
+        ]
         try:
-            yield url
+            yield [Gateway(await port, task) for port, task in zip(ports, tasks, strict=True)]
         finally:
-            echoing.cancel()
-            await asyncio.wait([echoing])
             stopping.set()
 
 

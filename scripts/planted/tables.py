@@ -1,5 +1,5 @@
 """All bugs, in the order of the runs."""
 
-from scripts.planted import delivering, running, simulated, storing
+from scripts.planted import admitting, delivering, running, simulated, storing
 
-BUGS = (*simulated.BUGS, *running.BUGS, *storing.BUGS, *delivering.BUGS)
+BUGS = (*admitting.BUGS, *simulated.BUGS, *running.BUGS, *storing.BUGS, *delivering.BUGS)

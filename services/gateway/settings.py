@@ -173,7 +173,6 @@ class GatewaySettings(ServiceSettings):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
-    media_store: MediaStoreSettings = Field(default_factory=MediaStoreSettings)
 
     def submit_rules(self) -> SubmitRules:
         """The settings of submit/."""

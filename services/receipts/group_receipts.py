@@ -162,6 +162,7 @@ class GroupReceiptsCache:
 
     def __init__(self, most_members: int = MEMBERS_IN_MEMORY) -> None:
         """`most_members`: the bound for all groups together. One group is always kept."""
+        # No LRUCache: sizes change while a group is cached, and a group above the bound is kept too.
         self._cache: OrderedDict[str, GroupReceipts] = OrderedDict()
         self._members = 0
         self._most_members = most_members

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from cachetools import FIFOCache
+
 from services.receipts.group_receipts import MEMBERS_IN_MEMORY, GroupReceipts, GroupReceiptsCache
 from services.receipts.group_receipts_loader import GroupReceiptsLoader
 from services.receipts.merge import Claim, UserOfSession
@@ -18,7 +20,7 @@ from tidings.store.base import Store
 from tidings.store.rows import MODE_READ, NEWEST, GroupRow
 from tidings.wire.persisted_pb2 import Persisted
 
-# About 150 bytes each. If a group is evicted here and its members change, its receipts are read twice.
+# About 240 bytes each: 12 MB. If a group is evicted here and its members change, its receipts are read twice.
 _SEEN_GROUPS = 50_000
 
 
@@ -31,16 +33,15 @@ class Groups:
         self._cache = GroupReceiptsCache(most_members)
         self._loads = GroupReceiptsLoader(store, self._cache)
         # The highest seq seen of each group in this assignment. After the first one there is no gap.
-        self._seen: dict[str, int] = {}
+        # A message moves its group to the end, and a read does not.
+        self._seen: FIFOCache[str, int] = FIFOCache(_SEEN_GROUPS)
 
     def see(self, persisted: Persisted) -> None:
         """Take in a stored message, whose rows are stored too. Not for repeats: an old one would undo newer changes."""
         session_id = persisted.message.session_id
         if not ids.is_group_session(session_id):
             return
-        self._seen[session_id] = max(persisted.message.seq, self._seen.pop(session_id, 0))
-        if len(self._seen) > _SEEN_GROUPS:
-            del self._seen[next(iter(self._seen))]
+        self._seen[session_id] = max(persisted.message.seq, self._seen.get(session_id, 0))
         if persisted.joined_ids or persisted.left_ids or persisted.dissolves or persisted.mode_to:
             self._cache.follow(persisted)
             self._loads.follow(persisted)

@@ -3,8 +3,9 @@
 They come from `messages.persisted`. What is not in memory is read from the tables.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
+
+from cachetools import FIFOCache
 
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
@@ -23,31 +24,29 @@ class Heads:
 
     __slots__ = ("_authors", "_counts")
 
-    def __init__(self) -> None:
-        self._counts: OrderedDict[str, dict[int, int]] = OrderedDict()
-        self._authors: OrderedDict[str, dict[int, str]] = OrderedDict()
+    def __init__(self, most_sessions: int = _SESSIONS, most_groups: int = _GROUPS) -> None:
+        """`most_groups`: the bound of the groups whose authors are in memory."""
+        # A write moves a session to the end, and a read does not.
+        self._counts: FIFOCache[str, dict[int, int]] = FIFOCache(most_sessions)
+        self._authors: FIFOCache[str, dict[int, str]] = FIFOCache(most_groups)
 
     def see(self, message: Message) -> None:
         """Take in a stored message. It is the head, unless it repeats an older message."""
         self.learn(message.session_id, message.seq, message.count)
         if message.kind in COUNTABLE_KINDS and ids.is_group_session(message.session_id):
-            authors = self._authors.setdefault(message.session_id, {})
+            authors = self._authors.get(message.session_id, {})
             authors[message.seq] = message.sender_id
             if len(authors) > _AUTHORS_PER_GROUP:
                 del authors[min(authors)]
-            self._authors.move_to_end(message.session_id)
-            if len(self._authors) > _GROUPS:
-                self._authors.popitem(last=False)
+            self._authors[message.session_id] = authors
 
     def learn(self, session_id: str, seq: int, count: int) -> None:
         """Cache the count at a seq, from the log or the tables. It never changes."""
-        counts = self._counts.setdefault(session_id, {})
+        counts = self._counts.get(session_id, {})
         counts[seq] = count
         if len(counts) > _COUNTS_PER_SESSION:
             del counts[min(counts)]
-        self._counts.move_to_end(session_id)
-        if len(self._counts) > _SESSIONS:
-            self._counts.popitem(last=False)
+        self._counts[session_id] = counts
 
     def head(self, session_id: str) -> int:
         """The highest seq in memory, or 0."""

@@ -1,55 +1,38 @@
 """Devices that keep every frame they are sent: for what is told, to whom, and in which order."""
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from websockets.exceptions import ConnectionClosed
+
 from deploy.local.stack import Stack
-from tests.e2e.raw import PATIENCE_S, Frame, signed_in
-from tests.integration.gateway_running import Socket
+from tests.e2e.raw import signed_in
+from tests.sockets import PATIENCE_S, Frame, Socket
+
+FOR_EVER_S = 1e6
 
 
 @dataclass
 class Listener:
-    """One connection of a new user; `frames` is what has come, in order.
-
-    Keeps the inbox whole and acked by PROTOCOL's rules, which moves no watermark; reads no history.
-    """
+    """One connection of a new user. It acks nothing, so that no watermark moves, and reads no history."""
 
     user_id: str
     socket: Socket
-    frames: list[Frame] = field(default_factory=list)
-    messages: dict[tuple[str, int], Frame] = field(default_factory=dict)
-    _places: set[int] = field(default_factory=set)
-    _cursor: int = 0
     _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def frames(self) -> list[Frame]:
+        """What has come, in order."""
+        return self.socket.frames
 
     async def listen(self) -> None:
         """Until the connection ends."""
-        for frame in self.frames:
-            await self._take(frame)
-        async for text in self.socket.connection:
-            frames: list[Frame] = [json.loads(line) for line in str(text).split("\n")]
-            self.frames += frames
-            for frame in frames:
-                await self._take(frame)
-            self._came.set()
-
-    async def _take(self, frame: Frame) -> None:
-        kind = frame["type"]
-        for item in frame["items"] if kind == "sync_page" else [frame] if kind == "message" else ():
-            self.messages[item["message"]["session_id"], item["message"]["seq"]] = item["message"]
-            self._places.add(item["inbox_seq"] or 0)
-        before = self._cursor
-        while self._cursor + 1 in self._places:
-            self._cursor += 1
-        if self._cursor > before:
-            await self.socket.send({"type": "ack", "inbox_seq": self._cursor})
-        if kind in ("live", "heartbeat") and frame["inbox_seq"] > self._cursor:
-            await self.socket.send({"type": "sync", "after": self._cursor})
+        with suppress(ConnectionClosed):
+            while await self.socket.next(FOR_EVER_S):
+                self._came.set()
 
     def told(self, **wanted: object) -> list[Frame]:
         """Every frame with these fields, in order."""
@@ -57,7 +40,8 @@ class Listener:
 
     def seqs(self, session_id: str) -> set[int]:
         """The messages of the session that came."""
-        return {seq for name, seq in self.messages if name == session_id}
+        messages = [frame["message"] for frame in self.told(type="message")]
+        return {message["seq"] for message in messages if message["session_id"] == session_id}
 
     def known_head(self, session_id: str) -> int:
         """How far the session has come, by its messages and by the heads of large groups; 0 for never heard of."""
@@ -83,7 +67,7 @@ class Listener:
 async def listening(stack: Stack, user_id: str, device_id: str, ordinal: int) -> AsyncIterator[Listener]:
     """Connected and live while the block runs."""
     async with signed_in(stack, user_id, device_id, ordinal) as socket:
-        listener = Listener(user_id, socket, list(socket.held))
+        listener = Listener(user_id, socket)
         task = asyncio.create_task(listener.listen())
         try:
             yield listener

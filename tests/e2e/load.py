@@ -4,23 +4,22 @@ import asyncio
 import itertools
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from benchmarks.device import Frame, Message
 from benchmarks.verify import verify
 from deploy.local.stack import Stack
-from tests.e2e.phone import Phone
+from tests.e2e.phone import Phone, connected
 from tests.e2e.tables import tables_of
-from tests.unit.persister.builders import uuid7
+from tests.waiting import becomes, until
 from tidings.ids import direct_session
+from tidings_client import Message
 
 PAIRS = 20
 RATE_PER_S = 100
-PATIENCE_S = 120.0
-_POLL_S = 0.1
 
 
 @dataclass
@@ -36,37 +35,27 @@ class Pair:
     acked: dict[str, int] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
 
-    def send(self, number: int, due: float) -> None:
+    async def send(self, number: int, due: float) -> None:
         """One message, in turns from either side."""
         sender, receiver = self.phones[number % 2], self.phones[1 - number % 2]
-        client_msg_id = uuid7(int(time.time() * 1000), uuid.uuid4().int % 2**60)
-        self.due[client_msg_id] = due
-        self.senders[client_msg_id] = sender.user_id
-        body = {"text": f"message {number} " + "x" * 500}
-        frame: dict[str, object] = {
-            "type": "send",
-            "client_msg_id": client_msg_id,
-            "to": receiver.user_id,
-            "kind": "text",
-            "body": body,
-        }
-        sender.send(frame)
+        sent = await sender.client.send(f"message {number} " + "x" * 500, to=receiver.user_id)
+        self.due[sent.client_msg_id] = due
+        self.senders[sent.client_msg_id] = sender.user_id
 
-    def on_acked(self, frame: Frame, now: float) -> None:
+    def on_acked(self, client_msg_id: str, seq: int) -> None:
         """The same message may be acked again, but never under another seq."""
-        if self.acked.setdefault(frame.client_msg_id, frame.seq) != frame.seq:
-            self.breaches.append(f"{frame.client_msg_id} acked as {self.acked[frame.client_msg_id]} and as {frame.seq}")
-        self.acked_at.setdefault(frame.client_msg_id, now)
+        if self.acked.setdefault(client_msg_id, seq) != seq:
+            self.breaches.append(f"{client_msg_id} acked as {self.acked[client_msg_id]} and as {seq}")
+        self.acked_at.setdefault(client_msg_id, time.perf_counter())
 
-    def on_message(self, message: Message, now: float) -> None:
-        """Delivered to somebody who did not write it."""
-        self.delivered_at.setdefault(message.client_msg_id, now)
+    def on_message(self, user_id: str, message: Message) -> None:
+        """Delivered to a user who did not write it."""
+        if message.sender_id != user_id:
+            self.delivered_at.setdefault(message.client_msg_id, time.perf_counter())
 
     def is_settled(self) -> bool:
-        """Every message acked, and seen by every device."""
-        return len(self.acked) == len(self.due) and all(
-            len(phone.device.seen.get(self.session_id, ())) >= len(self.due) for phone in self.phones
-        )
+        """Every message acked, and handled by every device."""
+        return len(self.acked) == len(self.due) and all(phone.cursor >= len(self.due) for phone in self.phones)
 
     def delivered_seqs(self) -> dict[tuple[str, str], int]:
         """How far each user's delivered watermark has to come: to the last message of the other."""
@@ -102,10 +91,8 @@ class Load:
     """The pairs of one test; nobody else writes to these users."""
 
     def __init__(self, stack: Stack) -> None:
-        key = stack.token_key_file.read_text().strip()
-        ports = [stack.ports.gateway + ordinal for ordinal in range(stack.counts.gateways)]
         run = uuid.uuid4().hex[:6]
-        self._pairs = [_pair(f"{run}-a{number}", f"{run}-b{number}", key, ports) for number in range(PAIRS)]
+        self._pairs = [_pair(stack, f"{run}-a{number}", f"{run}-b{number}") for number in range(PAIRS)]
         self._stack = stack
         self._is_flowing = True
 
@@ -116,11 +103,9 @@ class Load:
 
     async def run(self) -> None:
         """Connect everybody, then send at the rate."""
-        async with asyncio.TaskGroup() as tasks:
-            for phone in self._phones():
-                tasks.create_task(phone.run())
-            await until(lambda: all(phone.is_live for phone in self._phones()), "everybody is live")
+        async with connected(self._phones()):
             await self._send()
+            await asyncio.Event().wait()
 
     async def _send(self) -> None:
         start = time.perf_counter()
@@ -129,7 +114,7 @@ class Load:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             if not self._is_flowing:  # asked after the wait: nothing may be sent once the check has begun
                 return
-            self._pairs[number % PAIRS].send(number // PAIRS, due)
+            await self._pairs[number % PAIRS].send(number // PAIRS, due)
 
     async def flows(self, since: float | None = None) -> Healed:
         """Wait until every session has stored and delivered a message scheduled since then (now)."""
@@ -146,7 +131,7 @@ class Load:
     async def settle_and_check(self) -> None:
         """Stop sending, let everything arrive, and compare with the tables: AssertionError names each breach."""
         self._is_flowing = False
-        with suppress(TimeoutError):  # what is missing then, the check names
+        with suppress(AssertionError):  # what is missing then, the check names
             await until(lambda: all(pair.is_settled() for pair in self._pairs), "everything has arrived")
         assert [reason for phone in self._phones() for reason in phone.failed] == []
         assert [breach for pair in self._pairs for breach in pair.breaches] == []
@@ -160,17 +145,15 @@ class Load:
         """Wait until the tables say that everything is delivered; AssertionError if they never do, or say more."""
         wanted = {place: seq for pair in self._pairs for place, seq in pair.delivered_seqs().items()}
         async with tables_of(self._stack) as store:
-            deadline = time.perf_counter() + PATIENCE_S
-            stored: dict[tuple[str, str], int] = {}
-            while stored != wanted and time.perf_counter() < deadline:
-                await asyncio.sleep(_POLL_S)
-                rows = await store.receipts(wanted)
-                stored = {place: row.delivered_seq for place, row in rows.items()}
-        assert stored == wanted
+
+            async def stored() -> dict[tuple[str, str], int]:
+                return {place: row.delivered_seq for place, row in (await store.receipts(wanted)).items()}
+
+            await becomes(stored, wanted)
 
     def _told(self, devices: slice) -> dict[str, Any]:
         phones = [phone for pair in self._pairs for phone in pair.phones[devices]]
-        seen = {phone.user_id: {"cursor": phone.device.cursor, "seen": phone.device.seen} for phone in phones}
+        seen = {phone.user_id: {"cursor": phone.cursor, "seen": phone.shown} for phone in phones}
         return {"acked": {pair.session_id: pair.acked for pair in self._pairs}, "devices": seen}
 
     def _phones(self) -> list[Phone]:
@@ -200,25 +183,10 @@ async def _while_running(running: asyncio.Task[None], what: Any) -> None:
     await waiting
 
 
-async def until(holds: Callable[[], Any], what: str) -> None:
-    """Wait for it to hold; TimeoutError names what never did."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not holds():  # noqa: ASYNC110 - looks at many devices, none of which is worth an event
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
-        raise TimeoutError(f"not within {PATIENCE_S} s: {what}") from None
-
-
-def _pair(first: str, second: str, key: str, ports: list[int]) -> Pair:
-    turned = ports[::-1]
-    phones = [
-        Phone(first, "phone", key, ports),
-        Phone(second, "phone", key, turned),
-        Phone(second, "laptop", key, ports),
-    ]
+def _pair(stack: Stack, first: str, second: str) -> Pair:
+    phones = [Phone(stack, first), Phone(stack, second, ordinal=1), Phone(stack, second, "laptop")]
     pair = Pair(phones, direct_session(first, second))
     for phone in phones:
         phone.on_acked = pair.on_acked
-        phone.device.on_message = pair.on_message
+        phone.on_message = partial(pair.on_message, phone.user_id)
     return pair

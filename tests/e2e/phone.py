@@ -1,186 +1,163 @@
-"""A device that keeps PROTOCOL's client rules through anything: receiving as benchmarks/device.py, and besides
-reconnecting, retrying with the same client_msg_id, and moving to another gateway."""
+"""A device with the SDK's client behind a balancer: what it hands to its application, and what becomes of sends."""
 
 import asyncio
-import random
+import contextlib
+import itertools
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from unittest import mock
 
+import httpx2
 import jwt
-import msgspec
 
-from benchmarks.device import Device, Frame
-from benchmarks.socket_client import connect
-from deploy.local.probes import HOST
+from deploy.local.stack import Stack
+from tests.waiting import until
+from tidings_client import (
+    Client,
+    Complaint,
+    CursorStore,
+    Event,
+    Link,
+    MemoryCursorStore,
+    Message,
+    Status,
+    StatusChanged,
+)
+from tidings_client import client as sdk
+from tidings_client.core import Core
+from tidings_client.effects import Effect
+from tidings_client.frames import Push, ServerFrame
+from tidings_client.rest import Rest
+from tidings_client.server_time import ServerTime
+from tidings_client.tokens import Tokens
 
-TICK_S = 0.1
-# PROTOCOL, Retry and Receiving.
-ANSWER_S = 5.0
-MOST_WAIT_S = 30.0
-MAX_RETRIES = 8
-LIVE_S = 10.0
-SILENCE_S = 40.0
-
-
-class _Kind(msgspec.Struct):
-    """What the connection itself looks at in a frame."""
-
-    type: str
-    reconnect_after_ms: int = 0
-
-
-_kinds = msgspec.json.Decoder(_Kind)
-
-
-@dataclass(slots=True)
-class Try:
-    """A message without an answer. `failed` tries so far; the next is due at `again_at` (None: one is under way)."""
-
-    frame: dict[str, object]
-    failed: int = 0
-    sent_at: float = 0.0
-    again_at: float | None = 0.0
-
-
-def wait_s(repeat: int) -> float:
-    """2^i seconds ± 20 %, at most 30."""
-    return min(MOST_WAIT_S, 2.0**repeat * random.uniform(0.8, 1.2))
+_CHUNK_BYTES = 65_536
 
 
 class Phone:
     """One device of one user; `run` keeps it connected until it is cancelled."""
 
-    def __init__(self, user_id: str, device_id: str, key: str, ports: Sequence[int]) -> None:
-        """`ports` of the gateways, the first choice first; `key` signs development tokens."""
-        self.device = Device(user_id, self._on_answer)
-        self.device_id = device_id
-        self.on_acked: Callable[[Frame, float], None] = _ignore
+    def __init__(
+        self,
+        stack: Stack,
+        user_id: str,
+        device_id: str = "phone",
+        *,
+        ordinal: int = 0,
+        cursors: CursorStore | None = None,
+    ) -> None:
+        """The first connection goes to the gateway `ordinal`, each later one to the next gateway."""
+        self.user_id, self.device_id = user_id, device_id
+        self.messages: list[Message] = []
+        self.events: list[Event] = []
+        # The seqs in the order in which the application was handed them, and those that were pushed.
+        self.shown: dict[str, list[int]] = defaultdict(list)
+        self.pushed: dict[str, set[int]] = defaultdict(set)
         self.failed: list[str] = []
-        self._key = key
-        self._ports = ports
-        self._unanswered: dict[str, Try] = {}
-        self._signed_in_at = 0.0
-        self._heard_at = 0.0
-        self._failures = 0
-        self._ended = asyncio.Event()
+        self.complaints: list[str] = []
+        self.on_acked: Callable[[str, int], None] = lambda client_msg_id, seq: None
+        self.on_message: Callable[[Message], None] = lambda message: None
+        self.client: Client
+        self._stack = stack
+        self._cursors = cursors or MemoryCursorStore()
+        self._turns = itertools.cycle([*range(ordinal, stack.counts.gateways), *range(ordinal)])
 
     @property
-    def user_id(self) -> str:
-        """Whose device it is."""
-        return self.device.user_id
+    def is_ready(self) -> bool:
+        """Whether it is signed in."""
+        return hasattr(self, "client") and self.client.link is Link.READY
 
     @property
-    def is_live(self) -> bool:
-        """Whether everything is pushed from now on."""
-        return self.device.is_live
+    def cursor(self) -> int:
+        """The place in the inbox that the application has handled everything up to."""
+        assert isinstance(self._cursors, MemoryCursorStore)
+        return self._cursors.cursor.inbox_seq if self._cursors.cursor else 0
 
-    @property
-    def unanswered(self) -> int:
-        """Messages that may or may not be stored."""
-        return len(self._unanswered)
-
-    def send(self, frame: dict[str, object]) -> None:
-        """Send it now or, without a connection, as soon as there is one."""
-        self._unanswered[str(frame["client_msg_id"])] = attempt = Try(frame)
-        if self._signed_in_at:
-            self._transmit(attempt, time.perf_counter())
+    def statuses(self, client_msg_id: str) -> list[str]:
+        """What an own message has become, one after the other."""
+        changes = [event for event in self.events if isinstance(event, StatusChanged)]
+        return [change.status for change in changes if change.client_msg_id == client_msg_id]
 
     async def run(self) -> None:
         """Connected, again and again."""
-        attempts = 0
-        while True:
-            port = self._ports[attempts % len(self._ports)]
-            with suppress(OSError, TimeoutError):
-                await self._converse(port)
-            self._disconnected(time.perf_counter())
-            attempts += 1
-            await asyncio.sleep(wait_s(self._failures))
-            self._failures += 1
+        key = self._stack.token_key_file.read_text().strip()
+        claims = {"sub": self.user_id, "aud": "tidings", "iat": int(time.time()), "exp": int(time.time()) + 3_600}
+        token = jwt.encode(claims, key, algorithm="HS256")
+        async with self._balanced() as url:
+            with mock.patch.multiple(sdk, Rest=_rest, Core=_Core):
+                self.client = Client(url, token, device_id=self.device_id, cursors=self._cursors)
+            assert isinstance(self.client._core, _Core)
+            self.client._core.pushed = self.pushed
+            async with self.client, asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._note_messages())
+                tasks.create_task(self._note_events())
 
-    async def _converse(self, port: int) -> None:
-        self._ended.clear()
-        client = await connect(HOST, port, self._on_text, lambda _: self._ended.set())
+    async def _note_messages(self) -> None:
+        async for message in self.client.messages(settle=False):
+            self.messages.append(message)
+            self.shown[message.session_id].append(message.seq)
+            self.on_message(message)
+            self.client.settle(message)
+
+    async def _note_events(self) -> None:
+        async for event in self.client.events():
+            self.events.append(event)
+            match event:
+                case StatusChanged(client_msg_id=name, status=Status.SENT, seq=int(seq)):
+                    self.on_acked(name, seq)
+                case StatusChanged(client_msg_id=name, status=Status.FAILED, code=code, reason=reason):
+                    self.failed.append(f"{name}: {code} {reason}")
+                case Complaint(code=code):
+                    self.complaints.append(code)
+
+    @contextlib.asynccontextmanager
+    async def _balanced(self) -> AsyncIterator[str]:
+        """The URL of a balancer, which hands each new connection to the next gateway that takes it."""
+        server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for ordinal in itertools.islice(self._turns, self._stack.counts.gateways):
+            with contextlib.suppress(OSError):
+                there = await asyncio.open_connection("127.0.0.1", self._stack.ports.gateway + ordinal)
+                await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+                return
+        writer.close()
+
+
+class _Core(Core):
+    """Notes what is pushed."""
+
+    pushed: dict[str, set[int]]
+
+    def received(self, now_ms: int, frame: ServerFrame) -> list[Effect]:
+        if isinstance(frame, Push):
+            self.pushed[frame.message.session_id].add(frame.message.seq)
+        return super().received(now_ms, frame)
+
+
+def _rest(url: str, tokens: Tokens, *, server_time: ServerTime) -> Rest:
+    """Loads no certificates, which would take 40 ms for each of many phones."""
+    return Rest(url, tokens, httpx2.AsyncHTTPTransport(verify=False), server_time=server_time)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.closing(writer), contextlib.suppress(OSError):
+        while data := await reader.read(_CHUNK_BYTES):
+            writer.write(data)
+            await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def connected(phones: Sequence[Phone]) -> AsyncIterator[None]:
+    """They are connected while the block runs. Raises the error of a phone that stops."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(phone.run()) for phone in phones]
         try:
-            self.device.client = client
-            self._heard_at = time.perf_counter()
-            now_s = int(time.time())
-            claims = {"sub": self.user_id, "aud": "tidings", "iat": now_s, "exp": now_s + 3600}
-            token = jwt.encode(claims, self._key, algorithm="HS256")
-            client.send(msgspec.json.encode({"type": "hello", "token": token, "device_id": self.device_id}))
-            while not self._ended.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._ended.wait(), TICK_S)
-                self._tick(time.perf_counter())
+            await until(lambda: all(phone.is_ready for phone in phones), "everybody is connected")
+            yield
         finally:
-            client.close()
-
-    def _on_text(self, data: bytes) -> None:
-        self._heard_at = now = time.perf_counter()
-        for line in data.split(b"\n"):
-            if line:
-                kind = _kinds.decode(line)
-                if kind.type == "welcome":
-                    self._welcome(now)
-                elif kind.type == "goaway":
-                    self._ended.set()
-        self.device.text(data)
-
-    def _welcome(self, now: float) -> None:
-        self._signed_in_at = now
-        self._failures = 0
-        for attempt in self._unanswered.values():
-            self._transmit(attempt, now)
-
-    def _disconnected(self, now: float) -> None:
-        self._signed_in_at = 0.0
-        self.device.client = None
-        self.device.is_live = False
-        for attempt in self._unanswered.values():
-            if attempt.again_at is None:
-                self._failed(attempt, now)
-
-    def _tick(self, now: float) -> None:
-        if now - self._heard_at > SILENCE_S:
-            self._ended.set()
-        if not self._signed_in_at:
-            return
-        self.device.tick(now)
-        if not self.is_live and now - self._signed_in_at > LIVE_S:
-            self.device.is_live = True
-            self.device.sync(now)
-        for attempt in list(self._unanswered.values()):
-            if attempt.again_at is None and now - attempt.sent_at > ANSWER_S:
-                self._failed(attempt, now)
-            elif attempt.again_at is not None and now >= attempt.again_at:
-                self._transmit(attempt, now)
-
-    def _transmit(self, attempt: Try, now: float) -> None:
-        assert self.device.client is not None
-        attempt.sent_at, attempt.again_at = now, None
-        self.device.client.send(msgspec.json.encode(attempt.frame | {"attempt": attempt.failed + 1}))
-
-    def _failed(self, attempt: Try, now: float) -> None:
-        attempt.again_at = now + wait_s(attempt.failed)
-        attempt.failed += 1
-        if attempt.failed > MAX_RETRIES:
-            self._give_up(str(attempt.frame["client_msg_id"]), "no answer to any try")
-
-    def _give_up(self, client_msg_id: str, reason: str) -> None:
-        self._unanswered.pop(client_msg_id, None)
-        self.failed.append(f"{client_msg_id}: {reason}")
-
-    def _on_answer(self, frame: Frame, now: float) -> None:
-        attempt = self._unanswered.get(frame.client_msg_id)
-        if frame.type == "send_ack":
-            self._unanswered.pop(frame.client_msg_id, None)
-            self.on_acked(frame, now)
-        elif attempt is not None and frame.code in ("unavailable", "timeout", "rate_limited"):
-            self._failed(attempt, now)
-        elif attempt is not None:
-            self._give_up(frame.client_msg_id, frame.code)
-
-
-def _ignore(frame: Frame, now: float) -> None:
-    """Nobody asked."""
+            for task in running:
+                task.cancel()

@@ -1,22 +1,25 @@
 """The public port without the SDK: sockets that may say anything, and REST."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import uuid
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
 from deploy.local.stack import Stack
-from tests.integration.gateway_running import SUBPROTOCOL, Socket
+from tests import sockets
+from tests.sockets import PATIENCE_S, Frame, Socket
+from tests.unit.persister.builders import uuid7
+from tidings.clock import SystemClock
 from tidings_client import development_tokens
 
-PATIENCE_S = 60.0
-# PROTOCOL, Retry: a try without an answer for so long has failed.
-TRY_S = 5.0
-Frame = dict[str, Any]
+_AGAIN_S = 0.5
+# A call of the log that was not answered in time is repeated with the same id (PROTOCOL, Retry); one that was
+# refused for its rate, after the time that the answer names.
+_TRIES = 12
+_RETRYABLE = (429, 503, 504)
 
 
 async def token_of(stack: Stack, user_id: str) -> str:
@@ -27,17 +30,16 @@ async def token_of(stack: Stack, user_id: str) -> str:
 @asynccontextmanager
 async def opened(stack: Stack, ordinal: int = 0) -> AsyncIterator[Socket]:
     """A WebSocket of one of the gateways, not signed in."""
-    url = stack.url(ordinal).replace("http", "ws") + "/v1/ws"
-    async with connect(url, subprotocols=[SUBPROTOCOL], compression=None, open_timeout=PATIENCE_S) as connection:
-        yield Socket(connection)
+    async with sockets.opened(stack.url(ordinal)) as socket:
+        yield socket
 
 
 @asynccontextmanager
 async def signed_in(stack: Stack, user_id: str, device_id: str = "phone", ordinal: int = 0) -> AsyncIterator[Socket]:
     """A WebSocket after its `live`."""
     async with opened(stack, ordinal) as socket:
-        await socket.send({"type": "hello", "token": await token_of(stack, user_id), "device_id": device_id})
-        await frame_like(socket, type="live")
+        await socket.sign_in(await token_of(stack, user_id), device_id)
+        await socket.like(type="live")
         yield socket
 
 
@@ -49,42 +51,42 @@ async def rest_of(stack: Stack, user_id: str, ordinal: int = 0) -> AsyncIterator
         yield http
 
 
-async def frame_like(socket: Socket, within_s: float = PATIENCE_S, **wanted: object) -> Frame:
-    """The next frame with these fields; what comes before is let go. TimeoutError, ConnectionClosed."""
-    async with asyncio.timeout(within_s):
-        while True:
-            frame = await socket.next()
-            if wanted.items() <= frame.items():
-                return frame
+def text(words: str = "hello", /, **changes: Any) -> Frame:
+    """A text message under an id of its own. A change to None leaves the field out."""
+    message = {"client_msg_id": uuid.uuid4().hex, "kind": "text", "body": {"text": words}, **changes}
+    return {name: value for name, value in message.items() if value is not None}
 
 
-async def close_code(socket: Socket) -> int | None:
-    """Take what comes until the server closes; None for a socket that ended without a close frame."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                await socket.connection.recv()
-    except ConnectionClosed:
-        return socket.connection.close_code
+async def call(http: httpx2.AsyncClient, method: str, path: str, **body: Any) -> dict[str, Any]:
+    """A call of the log, repeated until it is answered. Raises for a refusal."""
+    body.setdefault("client_msg_id", uuid7(SystemClock().wall_ms(), uuid.uuid4().int % 2**60))
+    answer = await answered(http, method, path, body)
+    assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
+    result: dict[str, Any] = answer.json()
+    return result
 
 
-async def send_until_acked(socket: Socket, frame: Frame) -> Frame:
-    """Repeat it as PROTOCOL says until its `send_ack` comes."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            await socket.send(frame)
-            try:
-                return await frame_like(socket, TRY_S, type="send_ack", client_msg_id=frame["client_msg_id"])
-            except TimeoutError:
-                continue
+async def answered(http: httpx2.AsyncClient, method: str, path: str, body: object = None) -> httpx2.Response:
+    """The answer to a call, which is repeated while its outcome is unknown or it came too soon."""
+    for _ in range(_TRIES):
+        try:
+            answer = await http.request(method, path, json=body)
+        except httpx2.TransportError:
+            await asyncio.sleep(_AGAIN_S)
+            continue
+        if answer.status_code not in _RETRYABLE:
+            break
+        await asyncio.sleep(answer.json().get("retry_after_ms", _AGAIN_S * 1000) / 1000)
+    return answer
 
 
-async def post_until_stored(http: httpx2.AsyncClient, message: Mapping[str, object]) -> Frame:
-    """Repeat it as PROTOCOL says while its outcome is unknown; the body of the 201."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            response = await http.post("/v1/messages", json=message)
-            if response.status_code not in (503, 504):
-                assert response.status_code == 201, response.text
-                stored: Frame = response.json()
-                return stored
+async def history_of(http: httpx2.AsyncClient, session_id: str) -> list[Frame]:
+    """All messages of a session that its user may read, oldest first."""
+    messages: list[Frame] = []
+    path, has_more = f"/v1/sessions/{session_id}/messages", True
+    while has_more:
+        after = messages[-1]["seq"] if messages else 0
+        page = (await http.get(path, params={"after_seq": after, "limit": 200})).raise_for_status().json()
+        messages += page["messages"]
+        has_more = page["has_more"]
+    return messages

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.e2e.raw import Frame
+from tests.sockets import Frame
 
 # What a call needs beyond a membership.
 NOTHING = "nothing"

@@ -15,9 +15,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import Frame, close_code, frame_like, opened, post_until_stored, rest_of, signed_in, token_of
-from tests.integration.gateway_running import SUBPROTOCOL, Socket
-from tests.integration.test_gateway_rest import BAD_CALLS
+from tests.e2e import raw
+from tests.e2e.raw import call, opened, rest_of, signed_in, token_of
+from tests.integration.test_gateway_rest import BAD_CALLS, is_problem
+from tests.sockets import SUBPROTOCOL, Frame, Socket
 from tests.unit.persister.builders import DAY_MS, uuid7
 
 TOO_BIG = "x" * 65_537
@@ -30,8 +31,7 @@ _FILE = {"name": "a.txt", "url": "/v1/media/1", "size": 1, "content_type": "text
 
 def _text(text: str = "hello", **changes: Any) -> Frame:
     """A message to a peer of one's own."""
-    message = {"client_msg_id": uuid.uuid4().hex, "to": "bad-peer", "kind": "text", "body": {"text": text}}
-    return {name: value for name, value in {**message, **changes}.items() if value is not None}
+    return raw.text(text, **{"to": "bad-peer", **changes})
 
 
 # -- REST ------------------------------------------------------------------------------------------
@@ -41,21 +41,21 @@ async def test_every_malformed_call_gets_its_code(stack: Stack) -> None:
     async with rest_of(stack, "alice") as http:
         for method, path, body, status, code in BAD_CALLS:
             content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-            _is_problem(await http.request(method, path, content=content), status, code)
+            is_problem(await http.request(method, path, content=content), status, code)
 
 
 async def test_what_only_the_log_can_judge_gets_its_code(stack: Stack) -> None:
     now_ms = int(time.time() * 1000)
     async with rest_of(stack, f"judged-{uuid.uuid4().hex[:8]}") as http:
         first = _text()
-        await post_until_stored(http, first)
+        await call(http, "POST", "/v1/messages", **first)
         for message, status, code in [
             (first | {"body": {"text": "something else"}}, 409, "conflict"),
             (_text(reply_to=1_000), 400, "invalid_body"),
             (_text(client_msg_id=uuid7(now_ms + 60 * 60_000)), 409, "clock_skew"),
             (_text(client_msg_id=uuid7(now_ms - 91 * DAY_MS)), 409, "too_old"),
         ]:
-            _is_problem(await http.post("/v1/messages", json=message), status, code)
+            is_problem(await http.post("/v1/messages", json=message), status, code)
 
 
 async def test_tokens_are_judged_alike_by_rest_and_by_the_socket(stack: Stack) -> None:
@@ -77,11 +77,11 @@ async def test_tokens_are_judged_alike_by_rest_and_by_the_socket(stack: Stack) -
     async with httpx2.AsyncClient(base_url=stack.url()) as http:
         for token, code in tokens:
             headers = {"Authorization": f"Bearer {token}".strip()}
-            _is_problem(await http.get("/v1/sessions", headers=headers), 401, code)
+            is_problem(await http.get("/v1/sessions", headers=headers), 401, code)
             async with opened(stack) as socket:
                 await socket.send({"type": "hello", "token": token, "device_id": "phone"})
-                error = await frame_like(socket, type="error")
-                assert (error["code"], error["fatal"], await close_code(socket)) == (code, True, 4401), token
+                error = await socket.like(type="error")
+                assert (error["code"], error["fatal"], await socket.closed()) == (code, True, 4401), token
 
 
 async def test_too_many_messages_are_refused_with_the_time_to_wait(stack: Stack) -> None:
@@ -91,7 +91,7 @@ async def test_too_many_messages_are_refused_with_the_time_to_wait(stack: Stack)
         frames = [{"type": "send"} | _text("x", to=user) for _ in range(3_000)]
         for start in range(0, len(frames), 250):
             await socket.send(*frames[start : start + 250])
-        refused = await frame_like(socket, type="send_error")
+        refused = await socket.like(type="send_error")
     assert (refused["code"], refused["retryable"]) == ("rate_limited", True)
     assert refused["retry_after_ms"] > 0
 
@@ -137,12 +137,12 @@ async def test_a_wrong_handshake_is_refused(
 async def test_before_sign_in_everything_is_fatal(stack: Stack, message: str | bytes, code: int) -> None:
     async with opened(stack) as socket:
         await socket.connection.send(message)
-        assert await close_code(socket) == code
+        assert await socket.closed() == code
 
 
 async def test_who_says_nothing_is_closed(stack: Stack) -> None:
     async with opened(stack) as socket:
-        assert await close_code(socket) == 4408
+        assert await socket.closed() == 4408
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ async def test_who_says_nothing_is_closed(stack: Stack) -> None:
 async def test_after_sign_in_these_are_fatal(stack: Stack, message: str | bytes, code: int) -> None:
     async with signed_in(stack, "fatal", uuid.uuid4().hex) as socket:
         await socket.connection.send(message)
-        assert await close_code(socket) == code
+        assert await socket.closed() == code
 
 
 async def test_a_text_message_that_is_no_utf_8_closes_with_1007(stack: Stack) -> None:
     async with signed_in(stack, "fatal", uuid.uuid4().hex) as socket:
         await socket.connection.send(b'{"type":"\xff\xfe"}', text=True)
-        assert await close_code(socket) == 1007
+        assert await socket.closed() == 1007
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ async def test_a_gateway_survives_whatever_is_thrown_at_its_socket(stack: Stack)
                 await socket.send({"type": "hello", "token": token, "device_id": uuid.uuid4().hex})
                 thrown += await _throw(socket, chance, PIECES - thrown)
         await witness.send({"type": "ping", "id": "still there"})
-        assert await frame_like(witness, type="pong") == {"type": "pong", "id": "still there"}
+        assert await witness.like(type="pong") == {"type": "pong", "id": "still there"}
     assert stack.process("gateway-0").pid() == before
 
 
@@ -248,11 +248,11 @@ async def _throw(socket: Socket, chance: random.Random, most: int) -> int:
         piece, is_text = _piece(chance), chance.random() < 0.8
         await socket.connection.send(piece, text=is_text)
         if is_text and not _is_utf_8(piece):
-            assert await close_code(socket) == 1007
+            assert await socket.closed() == 1007
             return thrown
         try:
             await socket.send({"type": "ping", "id": f"after {thrown}"})
-            await frame_like(socket, type="pong", id=f"after {thrown}")
+            await socket.like(type="pong", id=f"after {thrown}")
         except ConnectionClosed:
             assert socket.connection.close_code in CLIENTS_FAULT
             return thrown
@@ -325,10 +325,3 @@ def _json(chance: random.Random, depth: int) -> Any:
             return [_json(chance, depth - 1) for _ in range(chance.randrange(4))]
         case _:
             return {chance.choice(_FIELDS): _json(chance, depth - 1) for _ in range(chance.randrange(4))}
-
-
-def _is_problem(response: httpx2.Response, status: int, code: str) -> None:
-    problem = response.json()
-    assert (response.status_code, problem["code"]) == (status, code), response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    assert problem["detail"]

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Counts, Stack
-from tests.e2e.raw import rest_of
+from tests.e2e.raw import rest_of, text
 from tests.servers import Stacks
 
 # 100,000 take about eight minutes: `TIDINGS_TEST_BLOCK_CHANGES=100000 pytest -s tests/e2e/test_block_churn.py`.
@@ -54,8 +54,7 @@ async def write(client: httpx2.AsyncClient, to: str, flow: Flow, until: asyncio.
     """Messages until told to stop."""
     while not until.is_set():
         begun = time.perf_counter()
-        body = {"client_msg_id": uuid.uuid4().hex, "to": to, "kind": "text", "body": {"text": "hello"}}
-        response = await client.post("/v1/messages", json=body)
+        response = await client.post("/v1/messages", json=text(to=to))
         if response.status_code == 201:
             flow.took_ms.append((time.perf_counter() - begun) * 1000)
         else:

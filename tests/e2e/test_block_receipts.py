@@ -3,23 +3,14 @@
 import asyncio
 import uuid
 
-import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import Frame, rest_of, signed_in
-from tests.integration.gateway_running import Socket
+from tests.e2e.raw import call, rest_of, signed_in, text
+from tests.sockets import Frame, Socket
 from tidings.ids import direct_session
 
 PATIENCE_S = 60.0
-
-
-async def send(author: httpx2.AsyncClient, to: str) -> int:
-    """A message; its seq."""
-    body = {"client_msg_id": uuid.uuid4().hex, "to": to, "kind": "text", "body": {"text": "hello"}}
-    response = await author.post("/v1/messages", json=body)
-    assert response.status_code == 201, response.text
-    return int(response.json()["seq"])
 
 
 async def receipts_until(socket: Socket, session_id: str, read_seq: int) -> list[Frame]:
@@ -46,7 +37,7 @@ async def test_a_blocked_author_is_not_told_what_was_read(stack: Stack) -> None:
         signed_in(stack, names[1]) as bobs,
     ):
         for _ in range(3):
-            await send(alice, names[1])
+            await call(alice, "POST", "/v1/messages", **text(to=names[1]))
         assert (await bob.put(f"/v1/sessions/{session_id}/read", json={"seq": 1})).status_code == 200
         await receipts_until(alices, session_id, 1)
         assert (await bob.put(f"/v1/blocks/{names[0]}")).status_code == 204
@@ -61,7 +52,7 @@ async def test_a_blocked_author_is_not_told_what_was_read(stack: Stack) -> None:
         await asyncio.sleep(5)
         shown = (await alice.get(f"/v1/sessions/{session_id}")).json()
         assert shown["peer"] == {"user_id": names[1], "delivered_seq": 3, "read_seq": 3}
-        seq = await send(alice, names[1])
+        seq = (await call(alice, "POST", "/v1/messages", **text(to=names[1])))["seq"]
         assert (await bob.put(f"/v1/sessions/{session_id}/read", json={"seq": seq})).status_code == 200
         told = await receipts_until(alices, session_id, seq)
         assert [frame for frame in told if frame["user_id"] == names[1] and frame["read_seq"] == 3] == []

@@ -94,14 +94,14 @@ def test_the_statuses_of_a_message_are_printed_in_order(embedded: Embedded) -> N
     assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["✓ sent", "✓✓ delivered", "✓✓ read"]
 
 
-def test_nobody_there_means_delivered_is_not_reached_and_that_is_said(embedded: Embedded) -> None:
+def test_send_says_when_delivered_is_not_reached(embedded: Embedded) -> None:
     done = embedded.tidings("send", "--from", "bob", "--to", "nobody", "--until", "delivered", "--timeout", "1", "hi")
     assert done.returncode == 1
     assert done.stderr == "error: the message is stored (sent), but there was no delivered within 1 s\n"
 
 
 @pytest.mark.promise("G2")
-def test_the_same_id_is_stored_once_and_another_content_under_it_is_refused(embedded: Embedded) -> None:
+def test_an_id_is_stored_once_and_refused_with_other_content(embedded: Embedded) -> None:
     first, again = (embedded.tidings("send", "--from", "bob", "--to", "dora", "--id", "one", "hi") for _ in range(2))
     assert first.stdout == again.stdout
     other = embedded.tidings("send", "--from", "bob", "--to", "dora", "--id", "one", "something else")
@@ -139,7 +139,7 @@ def test_a_refused_token_is_one_line(embedded: Embedded) -> None:
     assert re.fullmatch(r"error: [^\n]+\n", done.stderr)
 
 
-def test_chat_shows_both_sides_and_the_ticks_and_marks_what_it_shows_as_read(embedded: Embedded) -> None:
+def test_chat_shows_both_sides_with_ticks_and_marks_as_read(embedded: Embedded) -> None:
     with Terminal(embedded, "chat", "--as", "erin", "--with", "echo") as terminal:
         terminal.wait_for("erin and echo")
         terminal.type("hello\r")

@@ -9,38 +9,35 @@ from websockets.exceptions import ConnectionClosed
 
 from deploy.local.stack import Stack
 from tests.e2e.load import flowing
-from tests.e2e.raw import close_code, frame_like, post_until_stored, rest_of, signed_in
+from tests.e2e.raw import call, rest_of, signed_in, text
 
 REPLACED = 4409
 GOING_AWAY = 1001
 
 
 @pytest.mark.parametrize("newer_at", [0, 1])
-async def test_a_newer_connection_of_a_device_replaces_the_older_one_at_any_gateway(
+async def test_a_newer_connection_replaces_the_older_at_any_gateway(
     stack: Stack, newer_at: int, figures: list[str]
 ) -> None:
     user = f"twice-{uuid.uuid4().hex[:8]}"
     async with signed_in(stack, user, "phone", 0) as older, signed_in(stack, user, "laptop", 0) as other:
         began = time.perf_counter()
         async with signed_in(stack, user, "phone", newer_at) as newer, rest_of(stack, user, 1) as rest:
-            assert await close_code(older) == REPLACED
+            assert await older.closed() == REPLACED
             figures.append(f"replaced at gateway {newer_at}: closed after {time.perf_counter() - began:.1f} s")
-            message = {"client_msg_id": uuid.uuid4().hex, "to": user, "kind": "text", "body": {"text": "note"}}
-            stored = await post_until_stored(rest, message)
+            stored = await call(rest, "POST", "/v1/messages", **text("note", to=user))
             for socket in (newer, other):
-                received = await frame_like(socket, type="message")
+                received = await socket.like(type="message")
                 assert received["message"]["message_id"] == stored["message_id"]
 
 
-async def test_a_gateway_that_is_told_to_stop_sends_its_clients_to_the_other_and_no_message_is_lost(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_a_stopping_gateway_sends_its_clients_away_without_loss(stack: Stack, figures: list[str]) -> None:
     async with flowing(stack) as load:
         async with signed_in(stack, f"sent-away-{uuid.uuid4().hex[:8]}") as socket:
             stopping = asyncio.create_task(asyncio.to_thread(stack.stop, "gateway-0"))
-            goaway = await frame_like(socket, type="goaway")
+            goaway = await socket.like(type="goaway")
             assert goaway["reconnect_after_ms"] >= 0
-            assert await close_code(socket) == GOING_AWAY
+            assert await socket.closed() == GOING_AWAY
         await stopping
         assert stack.process("gateway-0").pid() is None
         healed = await load.flows()
@@ -50,7 +47,7 @@ async def test_a_gateway_that_is_told_to_stop_sends_its_clients_to_the_other_and
     await asyncio.to_thread(stack.wait_ready, ["gateway-0"])
 
 
-async def test_after_a_kill_a_gateway_comes_back_with_a_new_epoch_and_pushes_to_its_new_connections_only(
+async def test_a_killed_gateway_pushes_to_its_new_connections_only(
     stack: Stack,
 ) -> None:
     user, peer = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("left", "peer"))
@@ -58,16 +55,15 @@ async def test_after_a_kill_a_gateway_comes_back_with_a_new_epoch_and_pushes_to_
         async with signed_in(stack, user, "phone", 0) as before:
             await asyncio.to_thread(stack.kill, "gateway-0")
             with pytest.raises(ConnectionClosed):
-                await frame_like(before, type="goaway")
-        first = {"client_msg_id": uuid.uuid4().hex, "to": user, "kind": "text", "body": {"text": "while it was away"}}
-        await post_until_stored(rest, first)
+                await before.like(type="goaway")
+        first, second = text("while it was away", to=user), text("since it is back", to=user)
+        await call(rest, "POST", "/v1/messages", **first)
         await asyncio.to_thread(stack.start, "gateway-0")
         await asyncio.to_thread(stack.wait_ready, ["gateway-0"])
         async with signed_in(stack, user, "phone", 0) as after:
             await after.send({"type": "sync", "after": 0})
-            page = await frame_like(after, type="sync_page")
+            page = await after.like(type="sync_page")
             assert [item["message"]["body"] for item in page["items"]] == [first["body"]]
-            second = first | {"client_msg_id": uuid.uuid4().hex, "body": {"text": "since it is back"}}
-            await post_until_stored(rest, second)
-            received = await frame_like(after, type="message")
+            await call(rest, "POST", "/v1/messages", **second)
+            received = await after.like(type="message")
             assert (received["inbox_seq"], received["message"]["body"]) == (2, second["body"])

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from deploy.local.stack import Stack
 from tests.e2e.load import flowing
 from tests.e2e.raw import opened
-from tests.integration.gateway_running import Socket
+from tests.sockets import Socket
 
 CLIENTS = 500
 CONNECTING_AT_ONCE = 50
@@ -24,6 +23,7 @@ DRAIN_S = 20.0
 OFFLINE_MOST_S = 10.0
 # PROTOCOL, Retry: the first repeat of a connection.
 BACKOFF_S = 1.0
+FOR_EVER_S = 1e6
 
 
 class Client:
@@ -58,31 +58,26 @@ class Client:
                     continue
                 self.offline_s = time.monotonic() - left_s
                 self.has_moved.set()
-            with contextlib.suppress(ConnectionClosed):
-                while True:
-                    await socket.connection.recv()
+            await socket.closed(FOR_EVER_S)
 
     @contextlib.asynccontextmanager
     async def signed_in(self, ordinal: int) -> AsyncIterator[Socket]:
         """Connected, up to its `welcome`."""
         async with opened(self._stack, ordinal) as socket:
-            await socket.send({"type": "hello", "token": self._token, "device_id": "phone"})
-            while (await socket.next())["type"] != "welcome":
-                pass
+            await socket.sign_in(self._token, "phone")
             yield socket
 
     async def _until_its_time(self, socket: Socket) -> None:
-        loop = asyncio.get_running_loop()
-        leave_at_s = float("inf")
-        with contextlib.suppress(TimeoutError, ConnectionClosed):
-            async with asyncio.timeout(None) as patience:
-                while True:
-                    for line in str(await socket.connection.recv()).split("\n"):
-                        frame = json.loads(line)
-                        if frame["type"] == "goaway":
-                            leave_at_s = loop.time() + frame["reconnect_after_ms"] / 1000
-                            patience.reschedule(leave_at_s)
-        self.was_cut_early = loop.time() < leave_at_s - 0.1
+        try:
+            goaway = await socket.like(FOR_EVER_S, type="goaway")
+        except ConnectionClosed:
+            self.was_cut_early = True
+            return
+        leave_s = goaway["reconnect_after_ms"] / 1000
+        began_s = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            await socket.closed(leave_s)
+        self.was_cut_early = time.monotonic() < began_s + leave_s - 0.1
 
 
 async def fresh_sign_ins(stack: Stack, key: str, took_s: list[float]) -> None:

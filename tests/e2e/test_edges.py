@@ -9,14 +9,11 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import PATIENCE_S, rest_of
+from tests.e2e.raw import rest_of, text
 from tests.integration.test_gateway_http import UPGRADE, wired
+from tests.waiting import becomes
 
 SESSIONS, PAGE = 120, 50
-
-
-def text(to: str) -> dict[str, object]:
-    return {"client_msg_id": uuid.uuid4().hex, "to": to, "kind": "text", "body": {"text": "hello"}}
 
 
 async def listed(*gateways: httpx2.AsyncClient, moving: list[str]) -> list[str]:
@@ -31,7 +28,7 @@ async def listed(*gateways: httpx2.AsyncClient, moving: list[str]) -> list[str]:
         seen += [session["session_id"] for session in page["sessions"]]
         following = page.get("next")
         for to in moving[number::3]:
-            (await gateways[(number + 1) % len(gateways)].post("/v1/messages", json=text(to))).raise_for_status()
+            (await gateways[(number + 1) % len(gateways)].post("/v1/messages", json=text(to=to))).raise_for_status()
     pytest.fail("next has no end")
 
 
@@ -41,13 +38,14 @@ async def test_list_that_moves_is_followed_whole(stack: Stack) -> None:
     names = {f"d:{user}:{peer}" for peer in peers}
     async with rest_of(stack, user, 0) as one, rest_of(stack, user, 1) as other:
         for begin in range(0, SESSIONS, 60):
-            batch = {"messages": [text(peer) for peer in peers[begin : begin + 60]]}
+            batch = {"messages": [text(to=peer) for peer in peers[begin : begin + 60]]}
             results = (await one.post("/v1/messages:batch", json=batch)).raise_for_status().json()["results"]
             assert all("seq" in result for result in results)
-        async with asyncio.timeout(PATIENCE_S):
-            # Deliveries have no event.
-            while {*await listed(one, moving=[])} & {*await listed(other, moving=[])} != names:  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
+
+        async def in_both() -> set[str]:
+            return {*await listed(one, moving=[])} & {*await listed(other, moving=[])}
+
+        await becomes(in_both, names)
         # Place 80 from the top, then some from everywhere.
         assert {*await listed(one, moving=[peers[SESSIONS - 80]])} == names
         for gateways in ((one,), (one, other), (other, one)):
@@ -88,7 +86,7 @@ async def test_waiting_as_told_is_enough_on_the_stack(stack: Stack) -> None:
     refused = 0
     async with rest_of(stack, f"hasty-{uuid.uuid4().hex[:8]}") as http:
         for _ in range(25):
-            batch = {"messages": [text(f"hasty-peer-{number % 20}") for number in range(100)]}
+            batch = {"messages": [text(to=f"hasty-peer-{number % 20}") for number in range(100)]}
             results = (await http.post("/v1/messages:batch", json=batch)).raise_for_status().json()["results"]
             waits = [one["retry_after_ms"] for one in results if one.get("code") == "rate_limited"]
             if waits:

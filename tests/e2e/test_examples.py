@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from deploy.local.process import ROOT
 from deploy.local.stack import Stack
-from tests.e2e.people import PATIENCE_S
+from tests.waiting import PATIENCE_S
 from tidings_client import Client, development_tokens
 
 EXAMPLES = ROOT / "sdk" / "python" / "examples"
@@ -16,7 +16,7 @@ ASK_AGAIN_S = 2.0
 STEPS = ["acked", "delivered", "read"]
 
 
-async def test_a_message_to_the_echo_user_is_acked_delivered_and_read_and_comes_back(stack: Stack) -> None:
+async def test_examples_send_to_the_echo_user_and_show_its_answer(stack: Stack) -> None:
     user = f"example-{uuid.uuid4().hex[:8]}"
     async with _example(stack, "tail.py", user) as tail:
         async with _example(stack, "send_and_wait.py", user, "echo", "anybody there?") as sending:

@@ -23,7 +23,7 @@ BACK_S = 25.0
 
 @pytest.mark.promise("G1", "G3", "G6")
 @pytest.mark.parametrize("kind", ["gateway", "persister", "fanout"])
-async def test_a_service_killed_as_a_whole_comes_back_and_no_message_is_lost_or_doubled(
+async def test_a_killed_service_comes_back_without_loss_or_duplicates(
     stack: Stack, kind: str, figures: list[str]
 ) -> None:
     names = _names(stack, kind)
@@ -39,9 +39,7 @@ async def test_a_service_killed_as_a_whole_comes_back_and_no_message_is_lost_or_
     await asyncio.to_thread(stack.wait_ready)
 
 
-async def test_receipts_killed_as_a_whole_write_every_watermark_when_they_come_back(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_killed_receipts_write_every_watermark_after_a_restart(stack: Stack, figures: list[str]) -> None:
     names = _names(stack, "receipts")
     async with flowing(stack) as load:
         await _kill(stack, names)
@@ -58,9 +56,7 @@ async def test_receipts_killed_as_a_whole_write_every_watermark_when_they_come_b
 
 @pytest.mark.promise("G1", "G3", "G6")
 @pytest.mark.hazard("H22")
-async def test_a_persister_and_a_fanout_that_sleep_wake_up_as_zombies_and_harm_nothing(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_a_paused_persister_and_fanout_resume_without_harm(stack: Stack, figures: list[str]) -> None:
     names = ["persister-0", "fanout-0"]
     async with flowing(stack) as load:
         paused_at = await _pause(stack, names)
@@ -75,7 +71,7 @@ async def test_a_persister_and_a_fanout_that_sleep_wake_up_as_zombies_and_harm_n
 
 @pytest.mark.promise("G1", "G3", "G6")
 @pytest.mark.parametrize(("name", "seconds"), [("kafka-0", KAFKA_AWAY_S), ("cassandra-0", CASSANDRA_AWAY_S)])
-async def test_while_a_server_hangs_nothing_is_acked_and_afterwards_nothing_is_lost_or_doubled(
+async def test_nothing_is_acked_or_lost_while_a_server_hangs(
     stack: Stack, name: str, seconds: float, figures: list[str]
 ) -> None:
     async with flowing(stack) as load:

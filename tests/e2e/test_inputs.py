@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import Frame, frame_like, post_until_stored, rest_of, signed_in
+from tests.e2e import raw
+from tests.e2e.raw import call, rest_of, signed_in
+from tests.sockets import Frame
 from tidings_client import Client, SendFailed, development_tokens
 
 FAMILY = "👨‍👩‍👧‍👦"
@@ -15,8 +17,7 @@ EMOJI = "\\ud83d\\ude00"
 
 
 def _text(text: str = "hello", **changes: Any) -> Frame:
-    message = {"client_msg_id": uuid.uuid4().hex, "to": "input-peer", "kind": "text", "body": {"text": text}}
-    return {**message, **changes}
+    return raw.text(text, **{"to": "input-peer", **changes})
 
 
 @pytest.mark.field_case("8", "9")
@@ -39,7 +40,7 @@ async def test_a_preview_on_real_tables_is_one_whole_line(stack: Stack) -> None:
             ("\u202egnp.exe", "gnp.exe"),
             ("1\n2\x00\n3\x1b", "1 2 3"),
         ):
-            stored = await post_until_stored(http, _text(text))
+            stored = await call(http, "POST", "/v1/messages", **_text(text))
             session = (await http.get(f"/v1/sessions/{stored['session_id']}")).json()
             assert session["head"]["preview"] == preview
             history = (await http.get(f"/v1/sessions/{stored['session_id']}/messages?limit=1")).json()
@@ -77,13 +78,13 @@ async def test_a_send_above_the_limit_keeps_its_connection(stack: Stack) -> None
         await socket.send({"type": "send"} | _text(client_msg_id="before"))
         await socket.connection.send(big)
         await socket.send({"type": "send"} | _text(client_msg_id="after"))
-        refused = await frame_like(socket, type="send_error", client_msg_id="big")
+        refused = await socket.like(type="send_error", client_msg_id="big")
         assert (refused["code"], refused["retryable"]) == ("too_large", False)
-        await frame_like(socket, type="send_ack", client_msg_id="after")
+        await socket.like(type="send_ack", client_msg_id="after")
 
 
 @pytest.mark.field_case("12")
-async def test_the_sdk_sends_emoji_as_utf_8_and_gives_up_what_is_too_large(stack: Stack) -> None:
+async def test_sdk_sends_emoji_as_utf_8_and_fails_what_is_too_large(stack: Stack) -> None:
     token = development_tokens(stack.url(), "input-sdk")
     async with Client(stack.url(), token) as client:
         await client.connected()

@@ -4,23 +4,20 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from benchmarks.__main__ import pid_of
 from deploy.local.stack import Stack, split
-from tests.e2e.group_people import PATIENCE_S, Member, gaps, member
-from tests.e2e.load import until
-from tests.e2e.raw import rest_of
+from tests.e2e.group_people import Member, gaps, members
+from tests.e2e.raw import history_of
 from tests.e2e.recount import Account, account_of
 from tests.e2e.tables import inbox_of, tables_of
-from tests.unit.persister.builders import uuid7
-from tidings.clock import SystemClock
+from tests.waiting import becomes, until
 from tidings.store import history
 from tidings.store.base import Store
 
@@ -33,7 +30,6 @@ CONNECTED_OF_A_CALL = 5
 WRITERS = 6
 MESSAGES_OF_A_WRITER = 8
 RESIDENT_MIB_MAX = 250
-_POLL_S = 0.2
 _TAILS_AT_ONCE = 1_000
 _SERVICES = ("gateway", "persister", "fanout", "receipts")
 
@@ -94,9 +90,7 @@ class Crowd:
         wanted = len(self.acked) + len(writers) * messages
         for number in range(messages):
             for writer in writers:
-                client_msg_id = uuid7(SystemClock().wall_ms(), uuid.uuid4().int % 2**60)
-                frame = {"type": "send", "client_msg_id": client_msg_id, "session_id": self.session_id, "kind": "text"}
-                writer.phone.send({**frame, "body": {"text": f"number {number}"}})
+                await writer.phone.client.send(f"number {number}", session_id=self.session_id)
         await until(lambda: len(self.acked) == wanted, "every message is acked")
         assert [reason for one in self.connected for reason in one.phone.failed] == []
 
@@ -120,35 +114,19 @@ class Crowd:
 @asynccontextmanager
 async def crowd(stack: Stack) -> AsyncIterator[Crowd]:
     """Everybody who has a phone is connected, half of them to each gateway; there is no group yet."""
-    key, run = stack.token_key_file.read_text().strip(), uuid.uuid4().hex[:6]
+    run, acked = uuid.uuid4().hex[:6], dict[str, int]()
     calls = [[f"{run}-{call:02d}-{number:03d}" for number in range(CALL)] for call in range(CALLS)]
     names = [f"{run}-founder-{number}" for number in range(ADDERS)]
     names += [user_id for call in (0, -1) for user_id in calls[call][:CONNECTED_OF_A_CALL]]
-    async with AsyncExitStack() as exits:
-        people = []
-        for number, user_id in enumerate(names):
-            http = await exits.enter_async_context(rest_of(stack, user_id, number % stack.counts.gateways))
-            people.append(member(stack, key, user_id, http, number % stack.counts.gateways))
-        first, last = ADDERS, ADDERS + CONNECTED_OF_A_CALL
-        told = Crowd(people[:first], people[first:last], people[last:], calls)
-        for one in people:
-            one.phone.on_acked = lambda frame, now: told.acked.update({frame.client_msg_id: frame.seq})
-        tasks = [asyncio.create_task(one.phone.run()) for one in people]
-        try:
-            await until(lambda: all(one.phone.is_live for one in people), "everybody is live")
-            await told.found()
-            tasks += [asyncio.create_task(one.fill_gaps(told.session_id)) for one in people]
-            yield told
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    first, last = ADDERS, ADDERS + CONNECTED_OF_A_CALL
+    async with members(stack, names, acked) as people:
+        told = Crowd(people[:first], people[first:last], people[last:], calls, acked=acked)
+        await told.found()
+        yield told
 
 
 @pytest.mark.promise("G6")
-async def test_twenty_thousand_are_added_in_forty_calls_and_the_group_works_in_little_memory(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_a_group_of_twenty_thousand_works_in_little_memory(stack: Stack, figures: list[str]) -> None:
     forget_peaks(stack)
     async with tables_of(stack) as store, crowd(stack) as told:
         began = time.monotonic()
@@ -199,8 +177,8 @@ async def history_begins_at_the_joining(told: Crowd, head_seq: int) -> None:
     path = f"/v1/sessions/{told.session_id}/messages"
     for one in (told.owner, told.first[-1], told.last[-1]):
         joined = told.joined[one.user_id]
-        await one.read_history(told.session_id, 0)
-        assert one.from_history[told.session_id] == set(range(joined, head_seq + 1))
+        log = await history_of(one.http, told.session_id)
+        assert [message["seq"] for message in log] == list(range(joined, head_seq + 1))
         before = (await one.http.get(path, params={"before_seq": joined, "limit": 200})).json()
         assert (before["messages"], before["has_more"]) == ([], False)
 
@@ -214,9 +192,7 @@ async def watermarks_and_unread_are_right(told: Crowd, store: Store) -> None:
         if number % 2:
             await one.call("PUT", f"/v1/sessions/{told.session_id}/read", seq=read[one.user_id])
         else:
-            assert one.phone.device.client is not None
-            frame = {"type": "read", "session_id": told.session_id, "seq": read[one.user_id]}
-            one.phone.device.client.send(msgspec.json.encode(frame))
+            one.phone.client.mark_read(told.session_id, read[one.user_id])
     account = await _account_with(store, told.session_id, read)
     for one in told.connected:
         [listed] = (await one.http.get("/v1/sessions")).json()["sessions"]
@@ -239,12 +215,12 @@ async def watermarks_and_unread_are_right(told: Crowd, store: Store) -> None:
 
 async def _account_with(store: Store, session_id: str, read: dict[str, int]) -> Account:
     """The rows once they hold these watermarks. AssertionError if they never do."""
-    deadline, stored = time.monotonic() + PATIENCE_S, dict[str, int]()
-    while stored != read and time.monotonic() < deadline:
+
+    async def stored() -> dict[str, int]:
         rows = await store.receipts([(session_id, user_id) for user_id in read])
-        stored = {row.user_id: row.read_seq for row in rows.values()}
-        await asyncio.sleep(_POLL_S)
-    assert stored == read
+        return {row.user_id: row.read_seq for row in rows.values()}
+
+    await becomes(stored, read)
     return await account_of(store, session_id)
 
 

@@ -12,10 +12,9 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.group_people import call
-from tests.e2e.load import until
-from tests.e2e.raw import rest_of, token_of
-from tests.e2e.watching import Watcher, WatchingDevice, recounted, senders_of
+from tests.e2e.raw import call, history_of, rest_of, token_of
+from tests.e2e.watching import Watcher, WatchingDevice, recounted
+from tests.waiting import until
 from tidings.ids import direct_session
 
 USERS = 6
@@ -119,7 +118,7 @@ async def test_watermarks_and_unread_hold_under_kills(stack: Stack, figures: lis
     senders: dict[str, Sequence[str]] = {}
     for session_id, members in sessions.items():
         async with rest_of(stack, members[0]) as http:
-            senders |= await senders_of(http, [session_id])
+            senders[session_id] = [message["sender_id"] for message in await history_of(http, session_id)]
     first = {name: 2 if name.startswith("g:") else 1 for name in sessions}
     wrong = [line for watcher in watchers for line in recounted(watcher, senders, first)]
     assert not wrong, f"{len(wrong)} answers: {wrong[:5]}"

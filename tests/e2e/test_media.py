@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import Frame, post_until_stored, rest_of
+from tests.e2e.raw import call, rest_of
 from tests.e2e.tables import tables_of
+from tests.sockets import Frame
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
 from tidings.clock import SystemClock
@@ -67,7 +68,7 @@ async def test_upload_is_fetched_by_members_from_their_joining(stack: Stack) -> 
         assert (image["width"], image["height"], image["content_type"]) == (20, 40, "image/jpeg")
         assert [await status(one, image["url"]) for one in (a, b, c)] == [200, 404, 404]
         made = (await a.post("/v1/groups", json={"client_msg_id": run, "name": "Team", "members": [bob, dave]})).json()
-        stored = await post_until_stored(a, message({"session_id": made["session_id"]}, image, "image"))
+        stored = await call(a, "POST", "/v1/messages", **message({"session_id": made["session_id"]}, image, "image"))
         members = f"/v1/groups/{made['session_id']}/members"
         assert (await a.post(members, json={"user_ids": [carol]})).status_code == 200
         assert (await a.delete(f"{members}/{dave}")).status_code == 200
@@ -83,7 +84,7 @@ async def test_upload_is_fetched_by_members_from_their_joining(stack: Stack) -> 
         assert fetched.headers["x-content-type-options"] == "nosniff"
         assert fetched.headers["content-disposition"].startswith("attachment")
         assert (await b.get(image["url"], headers={"If-None-Match": fetched.headers["etag"]})).status_code == 304
-        await post_until_stored(a, message({"session_id": made["session_id"]}, image, "image"))
+        await call(a, "POST", "/v1/messages", **message({"session_id": made["session_id"]}, image, "image"))
         assert [await status(one, image["url"]) for one in (b, c, d)] == [200, 200, 404]
         refused = await b.post("/v1/messages", json=message({"to": carol}, image, "image"))
         assert (refused.status_code, refused.json()["code"]) == (404, "media_not_found")
@@ -99,7 +100,7 @@ async def test_acked_message_keeps_its_upload_under_kills(stack: Stack) -> None:
         killing = asyncio.create_task(_kill_again_and_again(stack, persisters))
         try:
             for one in uploads:
-                await post_until_stored(a, message({"to": bob}, one))
+                await call(a, "POST", "/v1/messages", **message({"to": bob}, one))
                 assert await status(b, one["url"]) == 200
         finally:
             killing.cancel()
@@ -148,7 +149,7 @@ async def test_sweep_removes_unsent_uploads_and_no_sent_one(stack: Stack) -> Non
     async with rest_of(stack, alice) as a, rest_of(stack, bob, 1) as b:
         uploads = [await upload(a, _CHANCE.randbytes(500)) for _ in range(30)]
         for one in uploads[:10]:
-            await post_until_stored(a, message({"to": bob}, one))
+            await call(a, "POST", "/v1/messages", **message({"to": bob}, one))
         for ahead_ms, sent in ((KEEP_MS, uploads[10:20]), (KEEP_MS + GRACE_MS, uploads[20:])):
             clock.ahead_ms = ahead_ms + 60_000
             async with sweeping(stack, clock) as sweep:

@@ -5,35 +5,35 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx2
 import pytest
-from websockets.asyncio.client import connect
 
-from deploy.local.embedded import embedded
 from deploy.local.ports import free_ports
-from tidings.runtime.health import Health
-from tidings.runtime.settings import ProcessSettings
+from tests.deployments import deployed
+from tests.sockets import opened
 from tidings_client import Client, Complaint, FileCursorStore, StatusChanged, development_tokens
 
 SESSION = "d:alice:bob"
 PATIENCE_S = 40.0
 
 
+Life = Callable[[], contextlib.AbstractAsyncContextManager[str]]
+
+
 @pytest.fixture
-def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setenv("RUN_DIR", str(tmp_path))
-    return free_ports().gateway
+def life(tmp_path: Path) -> Life:
+    """Makes one life of a deployment after the other, on the same port: the tables end with a life."""
+    port = free_ports().gateway
 
+    @contextlib.asynccontextmanager
+    async def lives() -> AsyncIterator[str]:
+        async with deployed(tmp_path, http_port=port) as there:
+            yield there.url
 
-@contextlib.asynccontextmanager
-async def life(port: int) -> AsyncIterator[str]:
-    """One life of a deployment: its tables end with it."""
-    process = ProcessSettings(ordinal=0, development=True, log_level="ERROR")
-    async with embedded(process, port, Health(), asyncio.Event()) as url:
-        yield url
+    return lives
 
 
 def person(url: str, user: str, cursor: Path | None = None, *, from_live: bool = False) -> Client:
@@ -64,14 +64,14 @@ async def complaints(client: Client) -> list[str]:
 
 @pytest.mark.promise("G7")
 @pytest.mark.field_case("3")
-async def test_a_kept_cursor_survives_a_new_life(port: int, tmp_path: Path) -> None:
+async def test_a_kept_cursor_survives_a_new_life(life: Life, tmp_path: Path) -> None:
     cursor = tmp_path / "bob.cursor"
-    async with life(port) as url:
+    async with life() as url:
         await send(url, *(f"old {number}" for number in range(8)))
         async with person(url, "bob", cursor) as bob:
             assert await shown(bob, 8) == [f"old {number}" for number in range(8)]
     assert json.loads(cursor.read_text())["inbox_seq"] == 8
-    async with life(port) as url:
+    async with life() as url:
         await send(url, "new 1", "new 2")
         async with person(url, "bob", cursor) as bob:
             assert await shown(bob, 2) == ["new 1", "new 2"]
@@ -82,22 +82,22 @@ async def test_a_kept_cursor_survives_a_new_life(port: int, tmp_path: Path) -> N
 
 
 @pytest.mark.field_case("3")
-async def test_a_running_device_goes_on_in_a_new_life(port: int) -> None:
-    async with life(port) as url:
+async def test_a_running_device_goes_on_in_a_new_life(life: Life) -> None:
+    async with life() as url:
         running = await person(url, "bob").__aenter__()
         await send(url, "old 1", "old 2")
         assert await shown(running, 2) == ["old 1", "old 2"]
-    async with life(port) as url:
+    async with life() as url:
         await send(url, "new 1", "new 2", "new 3")
         assert await shown(running, 3) == ["new 1", "new 2", "new 3"]
         await running.close()
 
 
 @pytest.mark.field_case("3")
-async def test_tail_with_a_cursor_of_another_life_says_so(port: int, tmp_path: Path) -> None:
+async def test_tail_with_a_cursor_of_another_life_says_so(life: Life, tmp_path: Path) -> None:
     cursor = tmp_path / "tail.cursor"
     cursor.write_text('{"inbox_seq":8,"groups":{"g:X":10}}')
-    async with life(port) as url:
+    async with life() as url:
         await send(url, *(f"{number}" for number in range(1, 4)))
         command = ["tail", "--as", "bob", "--cursor", str(cursor), "--url", url, "--count", "10"]
         pipe = asyncio.subprocess.PIPE
@@ -118,23 +118,20 @@ async def test_tail_with_a_cursor_of_another_life_says_so(port: int, tmp_path: P
 
 
 @pytest.mark.field_case("3")
-async def test_what_lies_above_the_tail_is_answered(port: int) -> None:
-    async with life(port) as url:
+async def test_what_lies_above_the_tail_is_answered(life: Life) -> None:
+    async with life() as url:
         await send(url, "1", "2", "3")
         token = await development_tokens(url, "bob")()
-        async with connect(f"{url.replace('http', 'ws')}/v1/ws", subprotocols=["tidings.v1.json"]) as socket:  # type: ignore[list-item]
-            frames = [
-                {"type": "hello", "token": token, "device_id": "raw"},
-                {"type": "ack", "inbox_seq": 1_000_000, "ref": "a"},
-                {"type": "sync", "after": 1_000_000, "ref": "s"},
-            ]
-            await socket.send("\n".join(map(json.dumps, frames)))
-            heard: dict[str, dict[str, object]] = {}
+        async with opened(url) as socket:
+            await socket.sign_in(token, "raw")
+            await socket.send(
+                {"type": "ack", "inbox_seq": 1_000_000, "ref": "a"}, {"type": "sync", "after": 1_000_000, "ref": "s"}
+            )
+            heard = {"welcome": socket.welcome}
             async with asyncio.timeout(PATIENCE_S):
-                while not {"a", "s", "welcome"} <= heard.keys():
-                    for line in str(await socket.recv()).split("\n"):
-                        frame = json.loads(line)
-                        heard[frame.get("ref") or frame["type"]] = frame
+                while not {"a", "s"} <= heard.keys():
+                    frame = await socket.next()
+                    heard[frame.get("ref") or frame["type"]] = frame
         assert heard["a"]["code"] == "cursor_ahead"
         assert (heard["s"]["ahead"], heard["s"]["next"]) == (True, 3)
         headers = {"Authorization": f"Bearer {token}"}
@@ -147,8 +144,8 @@ async def test_what_lies_above_the_tail_is_answered(port: int) -> None:
 
 @pytest.mark.promise("G8")
 @pytest.mark.field_case("7")
-async def test_a_device_from_live_delivers_nothing_of_before(port: int) -> None:
-    async with life(port) as url:
+async def test_a_device_from_live_delivers_nothing_of_before(life: Life) -> None:
+    async with life() as url:
         await send(url, "1", "2", "3", "4", "5")
         async with person(url, "bob", from_live=True) as bob, person(url, "alice") as alice:
             moved: list[StatusChanged] = []

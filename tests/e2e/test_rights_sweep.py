@@ -3,7 +3,6 @@
 G10 and G11 on the real servers. The table in session_calls.py is held against the routes of the gateway itself.
 """
 
-import asyncio
 import statistics
 import time
 import uuid
@@ -16,10 +15,8 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.group_people import answered, call
 from tests.e2e.listening import Listener, listening
-from tests.e2e.load import until
-from tests.e2e.raw import PATIENCE_S, rest_of
+from tests.e2e.raw import answered, call, rest_of, text
 from tests.e2e.recount import Account, account_of
 from tests.e2e.session_calls import (
     ABOUT_THE_CALLER,
@@ -35,6 +32,7 @@ from tests.e2e.session_calls import (
     nobody,
 )
 from tests.e2e.tables import tables_of
+from tests.waiting import becomes, until
 from tidings.ids import direct_session
 from tidings.store import history
 from tidings.store.base import Store
@@ -70,16 +68,17 @@ class Sweep:
 
     async def says(self, who: str, session_id: str) -> int:
         """One message; its seq."""
-        body = {"session_id": session_id, "kind": "text", "body": {"text": "x"}}
-        return int((await self.by(who, "POST", "/v1/messages", **body))["seq"])
+        return int((await self.by(who, "POST", "/v1/messages", **text(session_id=session_id)))["seq"])
 
     async def reads(self, who: str, name: str, seq: int) -> None:
         """By each gateway up to there; until it is stored."""
         for rest in self.rest[who]:
             await call(rest, "PUT", f"/v1/sessions/{name}/read", seq=seq)
-        async with asyncio.timeout(PATIENCE_S):
-            while (await self.rest[who][0].get(f"/v1/sessions/{name}")).json()["read_seq"] < seq:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+
+        async def has_come() -> bool:
+            return bool((await self.rest[who][0].get(f"/v1/sessions/{name}")).json()["read_seq"] >= seq)
+
+        await becomes(has_come, True)
 
     async def group(self, *others: str) -> str:
         """A group of alice, bob and others. Bob wrote seq 2; eve, if she is in, wrote and read, too."""
@@ -142,9 +141,7 @@ async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -
 
 
 @pytest.mark.promise("G10", "G11")
-async def test_to_who_is_no_member_a_group_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figures: list[str]) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
         guessed = "g:" + uuid.uuid4().hex
         crowd = [f"{sweep.names['alice']}-{number:03d}" for number in range(WRITE_DIFFUSION_MAX - 2)]
@@ -170,7 +167,7 @@ async def test_to_who_is_no_member_a_group_and_none_look_the_same_at_every_call_
 
 
 @pytest.mark.promise("G11")
-async def test_to_a_stranger_a_direct_session_and_none_look_the_same_at_every_call_and_nothing_comes_of_it(
+async def test_a_direct_session_and_none_look_the_same_to_a_stranger(
     stack: Stack,
 ) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
@@ -216,11 +213,10 @@ async def test_a_member_is_denied_what_is_not_theirs_and_nothing_else(stack: Sta
 @pytest.mark.bad_input("B1")
 async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) -> None:
     many = [f"user-{number}" for number in range(501)]
-    text = {"client_msg_id": "wrong", "kind": "text", "body": {"text": "x"}}
     async with tables_of(stack) as store, sweeping(stack) as sweep:
         name = await sweep.group("eve")
         gone = await sweep.removed(await sweep.group("eve"), "eve")
-        path, text = f"/v1/groups/{name}", text | {"session_id": name}
+        path, wrong = f"/v1/groups/{name}", text("x", client_msg_id="wrong", session_id=name)
         make = {"client_msg_id": "wrong", "name": "T", "members": []}
         before = await stored(store, sweep, [name, gone])
         calls: list[tuple[str, str, str, Any, int, str]] = [
@@ -230,7 +226,7 @@ async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) ->
             ("alice", "DELETE", f"{path}/members/{sweep.names['alice']}", None, 403, "forbidden"),
             ("bob", "DELETE", f"{path}/members/zoe", None, 403, "forbidden"),
             ("bob", "DELETE", f"{path}/members/{sweep.names['eve']}", None, 403, "forbidden"),
-            ("eve", "POST", "/v1/messages", text | {"session_id": gone}, 404, "session_not_found"),
+            ("eve", "POST", "/v1/messages", wrong | {"session_id": gone}, 404, "session_not_found"),
             ("alice", "POST", "/v1/groups", make | {"name": "x" * 129}, 400, "invalid_frame"),
             ("alice", "POST", "/v1/groups", make | {"members": many}, 400, "invalid_frame"),
             ("alice", "POST", "/v1/groups", make | {"settings": {"share_history": "yes"}}, 400, "invalid_frame"),
@@ -240,13 +236,13 @@ async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) ->
             ("alice", "POST", f"{path}/members", {"user_ids": many}, 400, "invalid_frame"),
             ("alice", "PUT", f"{path}/members/{sweep.names['bob']}", {"role": "owner"}, 400, "invalid_frame"),
             ("bob", "PUT", f"/v1/sessions/{name}/read", {"seq": 0}, 400, "invalid_frame"),
-            *(("bob", "POST", "/v1/messages", text | {"reply_to": seq}, 400, "invalid_body") for seq in (4, 0, -1)),
+            *(("bob", "POST", "/v1/messages", wrong | {"reply_to": seq}, 400, "invalid_body") for seq in (4, 0, -1)),
         ]
         for who, method, target, body, status, code in calls:
             answer = await answered(sweep.rest[who][1], method, target, body)
             assert (answer.status_code, answer.json().get("code")) == (status, code), (method, target, answer.text)
         for seq in (4, 0, -1):
-            error = await sweep.bobs[0].asks(type="send", **text, reply_to=seq)
+            error = await sweep.bobs[0].asks(type="send", **wrong, reply_to=seq)
             assert (error["type"], error["code"]) == ("send_error", "invalid_body")
         twice = [{"user_id": sweep.names[who], "code": "already_member"} for who in ("bob", "eve")]
         added = await sweep.by("bob", "POST", f"{path}/members", user_ids=[one["user_id"] for one in twice])
@@ -293,15 +289,15 @@ async def stored(store: Store, sweep: Sweep, names: Iterable[str]) -> dict[str, 
 
     All but alice's watermarks, which she moves to see that receipts have come so far.
     """
-    accounts, alice = {}, sweep.names["alice"]
+    accounts, alice = dict[str, Account](), sweep.names["alice"]
     for name in names:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                accounts[name] = account = await account_of(store, name)
-                rows = account.watermarks.values()
-                if account.sent == {row.user_id: row.sent_seq for row in rows if row.sent_seq}:
-                    break
-                await asyncio.sleep(0.1)
+
+        async def is_whole(name: str = name) -> bool:
+            accounts[name] = account = await account_of(store, name)
+            rows = account.watermarks.values()
+            return account.sent == {row.user_id: row.sent_seq for row in rows if row.sent_seq}
+
+        await becomes(is_whole, True)
     return {
         name: replace(one, watermarks={user: row for user, row in one.watermarks.items() if user != alice})
         for name, one in accounts.items()

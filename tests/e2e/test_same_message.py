@@ -3,50 +3,50 @@
 import asyncio
 import uuid
 
-import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.raw import PATIENCE_S, Frame, post_until_stored, rest_of, send_until_acked, signed_in
+from tests.e2e.phone import Phone, connected
+from tests.e2e.raw import call, rest_of, text
 from tests.e2e.tables import tables_of
+from tests.sockets import Frame
+from tests.waiting import becomes, until
 from tidings.ids import direct_session
 from tidings.store import history
+from tidings_client import SentMessage
 
 MESSAGES = 20
 
 
 @pytest.mark.promise("G2")
-async def test_a_message_sent_three_times_at_once_through_two_gateways_has_one_seq(stack: Stack) -> None:
+async def test_a_message_sent_three_times_at_once_has_one_seq(stack: Stack) -> None:
     run = uuid.uuid4().hex[:8]
     alice, bob = f"alice-{run}", f"bob-{run}"
-    async with (
-        signed_in(stack, alice, "phone", 0) as phone,
-        signed_in(stack, alice, "laptop", 1) as laptop,
-        rest_of(stack, alice, 1) as rest,
-        rest_of(stack, bob) as bobs,
-    ):
-        stored: list[tuple[str, int]] = []
+    phones = [Phone(stack, alice, "phone"), Phone(stack, alice, "laptop", ordinal=1)]
+    async with connected(phones), rest_of(stack, alice, 1) as rest, rest_of(stack, bob) as bobs:
+        stored: list[tuple[str, int, str, int]] = []
         for number in range(MESSAGES):
-            message = {"client_msg_id": f"same-{number}", "to": bob, "kind": "text", "body": {"text": f"{number}"}}
-            frame = {"type": "send"} | message
-            answers = await asyncio.gather(
-                send_until_acked(phone, frame), send_until_acked(laptop, frame), post_until_stored(rest, message)
-            )
-            assert len({(answer["seq"], answer["message_id"], answer["at"]) for answer in answers}) == 1, answers
-            stored.append((f"same-{number}", answers[0]["seq"]))
+            message = text(f"{number}", client_msg_id=f"same-{number}", to=bob)
+            sends = [_acked(phone, message) for phone in phones]
+            by_rest, *by_phones = await asyncio.gather(call(rest, "POST", "/v1/messages", **message), *sends)
+            assert {(one.seq, one.message_id) for one in by_phones} == {(by_rest["seq"], by_rest["message_id"])}
+            stored.append((f"same-{number}", by_rest["seq"], by_rest["message_id"], by_rest["at"]))
+        assert [seq for _, seq, _, _ in stored] == list(range(1, MESSAGES + 1))
 
         async with tables_of(stack) as store:
             rows = await history.read_range(store, direct_session(alice, bob), 1, 1_000, 1_000)
-        assert [(row.client_msg_id, row.seq) for row in rows] == stored
-        assert [seq for _, seq in stored] == list(range(1, MESSAGES + 1))
-        inbox = await _inbox(bobs)
-        assert [(item["message"]["client_msg_id"], item["message"]["seq"]) for item in inbox] == stored
+        assert [(row.client_msg_id, row.seq, str(row.message_id), row.at) for row in rows] == stored
+        await until(lambda: all(len(phone.messages) >= MESSAGES for phone in phones), "both devices have everything")
+        for phone in phones:
+            assert [(one.client_msg_id, one.seq, one.message_id, one.at) for one in phone.messages] == stored
+
+        async def inbox() -> list[tuple[str, int, str, int]]:
+            messages = [item["message"] for item in (await bobs.get("/v1/inbox")).json()["items"]]
+            return [(one["client_msg_id"], one["seq"], one["message_id"], one["at"]) for one in messages]
+
+        await becomes(inbox, stored)
 
 
-async def _inbox(http: httpx2.AsyncClient) -> list[Frame]:
-    """What is in it once fanout has come that far."""
-    items: list[Frame] = []
-    async with asyncio.timeout(PATIENCE_S):
-        while len(items) < MESSAGES:
-            items = (await http.get("/v1/inbox")).json()["items"]
-    return items
+async def _acked(phone: Phone, message: Frame) -> SentMessage:
+    sent = await phone.client.send(message["body"]["text"], to=message["to"], client_msg_id=message["client_msg_id"])
+    return await sent.acked()

@@ -6,9 +6,8 @@ unread, receipts and counts with a recount of the raw rows.
 
 import asyncio
 import random
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +16,11 @@ import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.group_people import call
 from tests.e2e.listening import Listener, listening
-from tests.e2e.raw import rest_of
+from tests.e2e.raw import call, rest_of, text
 from tests.e2e.recount import Account, account_of
 from tests.e2e.tables import tables_of
+from tests.waiting import becomes
 from tidings.ids import direct_session, direct_users
 from tidings.store.base import Store
 from tidings.store.rows import ReceiptRow
@@ -60,8 +59,7 @@ class Talk:
 
     async def say(self, user_id: str, session_id: str) -> None:
         """One message from either device."""
-        body = {"session_id": session_id, "kind": "text", "body": {"text": "x"}, "client_msg_id": uuid.uuid4().hex}
-        answer = await self.chance.choice(self.people[user_id].devices).asks(type="send", **body)
+        answer = await self.chance.choice(self.people[user_id].devices).asks(type="send", **text(session_id=session_id))
         assert answer["type"] == "send_ack", answer
         self.heads[session_id] = max(answer["seq"], self.heads.get(session_id, 0))
 
@@ -125,9 +123,7 @@ async def talking(stack: Stack, chance: random.Random) -> AsyncIterator[tuple[Ta
 
 
 @pytest.mark.promise("G8", "G9")
-async def test_watermarks_never_go_back_all_devices_agree_and_unread_is_what_a_recount_says(
-    stack: Stack, figures: list[str]
-) -> None:
+async def test_watermarks_never_go_back_and_unread_equals_a_recount(stack: Stack, figures: list[str]) -> None:
     took: list[float] = []
     async with tables_of(stack) as store, talking(stack, random.Random(8)) as (talk, group):
         anna, bert, _, dora = talk.people
@@ -161,15 +157,6 @@ async def test_watermarks_never_go_back_all_devices_agree_and_unread_is_what_a_r
         figures.append(f"watermarks of 8 devices: all agree {max(took):.1f} s after {CLAIMS} claims at once")
 
 
-async def within(most_s: float, differences: Callable[[], Awaitable[list[str]]]) -> float:
-    """Wait until nothing differs; how long it took. AssertionError with what differs still."""
-    began = time.monotonic()
-    while left := await differences():
-        assert time.monotonic() - began < most_s, "\n".join(left)
-        await asyncio.sleep(_POLL_S)
-    return time.monotonic() - began
-
-
 # -- watermarks ------------------------------------------------------------------------------------
 
 
@@ -192,7 +179,7 @@ async def agreed(talk: Talk, store: Store) -> float:
             ]
         return differing
 
-    took_s = await within(AGREE_S, differences)
+    took_s = await becomes(differences, list[str](), within_s=AGREE_S, every_s=_POLL_S)
     for place in places:
         for device in _told_of(talk, place):
             told = _watermarks(device, place)
@@ -234,7 +221,7 @@ async def recounted(talk: Talk, store: Store, group: str, counted_from: int = 1)
         counts = _counted(talk, accounts[group], counted_from)
         return lists + counts
 
-    await within(AGREE_S, differences)
+    await becomes(differences, list[str](), within_s=AGREE_S, every_s=_POLL_S)
     for account in accounts.values():
         await _receipts_are_right(talk, account)
 

@@ -7,9 +7,8 @@ import asyncio
 import json
 import random
 import time
-import uuid
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,8 @@ import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from tests.integration.gateway_running import SUBPROTOCOL
+from tests.e2e.raw import text
+from tests.sockets import SUBPROTOCOL
 
 Place = tuple[str, str]  # session, user
 Marks = tuple[int, int]  # delivered, read
@@ -164,8 +164,7 @@ class WatchingDevice:
 
     async def say(self, session_id: str) -> None:
         """One message, whatever becomes of it; sometimes another one right behind it."""
-        body = {"session_id": session_id, "kind": "text", "body": {"text": "x"}, "attempt": 1}
-        await self.send({"type": "send", "client_msg_id": uuid.uuid4().hex, **body})
+        await self.send({"type": "send", **text("x", session_id=session_id, attempt=1)})
 
     async def _serve(self, connection: ClientConnection) -> None:
         hello = {"type": "hello", "token": self.watcher.token, "device_id": self.device_id}
@@ -221,18 +220,3 @@ def recounted(watcher: Watcher, senders: dict[str, Sequence[str]], countable_fro
         if answer.unread != right:
             wrong.append(f"{watcher.user_id}: {answer}, a recount says {right}")
     return wrong
-
-
-async def senders_of(http: httpx2.AsyncClient, session_ids: Collection[str]) -> dict[str, Sequence[str]]:
-    """Who wrote each message, from history."""
-    found: dict[str, Sequence[str]] = {}
-    for session_id in session_ids:
-        senders: list[str] = []
-        has_more = True
-        while has_more:
-            path, asked = f"/v1/sessions/{session_id}/messages", {"after_seq": len(senders), "limit": 200}
-            page = (await http.get(path, params=asked)).json()
-            senders += [message["sender_id"] for message in page["messages"]]
-            has_more = page["has_more"]
-        found[session_id] = senders
-    return found

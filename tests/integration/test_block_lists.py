@@ -2,13 +2,9 @@
 
 import asyncio
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
-
-from deploy.local.stack import Stack
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_cluster import connect
 from tidings.store.cassandra_config import CassandraConfig
@@ -16,12 +12,6 @@ from tidings.store.migrate import DIRECTORY, migrate
 from tidings.store.rows import COPIED_VERSION, BlockList
 
 MANY = 250
-
-
-@pytest.fixture
-def config(servers: Stack) -> CassandraConfig:
-    """A keyspace that is not there yet."""
-    return CassandraConfig(port=servers.ports.cassandra, keyspace=f"blocks_{uuid.uuid4().hex[:8]}")
 
 
 async def block_as_before(config: CassandraConfig, blocked: Mapping[str, Sequence[str]]) -> None:

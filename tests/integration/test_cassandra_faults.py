@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,7 +11,8 @@ from cassandra.query import BatchStatement
 
 from deploy.local.ports import free_ports
 from deploy.local.stack import Stack
-from tests.contract.store.making import message, seqs, write_confirmed
+from tests.builders import message, seqs, write_confirmed
+from tests.waiting import becomes
 from tidings.errors import StoreUnavailable
 from tidings.store.base import SessionSegment, Store, TaggedRow
 from tidings.store.cassandra import CassandraStore
@@ -41,9 +41,8 @@ def node(servers: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture
-async def store(node: Stack) -> AsyncIterator[Store]:
+async def store(node: Stack, config: CassandraConfig) -> AsyncIterator[Store]:
     """A store on a keyspace of its own."""
-    config = CassandraConfig(port=node.ports.cassandra, keyspace=f"faults_{uuid.uuid4().hex[:8]}")
     await migrate(config)
     store = CassandraStore(config)
     await store.start()
@@ -57,10 +56,7 @@ async def _write(store: Store, seq: int) -> frozenset[int]:
 
 async def _write_until_confirmed(store: Store, seq: int) -> None:
     """A round is repeated until its rows are confirmed; so is this."""
-    deadline = time.monotonic() + HEAL_TIMEOUT_S
-    while await _write(store, seq):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.2)
+    await becomes(lambda: _write(store, seq), frozenset[int](), within_s=HEAL_TIMEOUT_S)
 
 
 async def test_a_paused_cassandra_confirms_nothing_and_is_found_again(node: Stack, store: Store) -> None:
@@ -81,9 +77,7 @@ async def test_a_paused_cassandra_confirms_nothing_and_is_found_again(node: Stac
     assert seqs(await store.messages(SESSION, 1, 10)) == [1, 2, 3, 4]
 
 
-async def test_a_killed_cassandra_is_found_again_with_the_rows_it_confirmed_a_second_before(
-    node: Stack, store: Store
-) -> None:
+async def test_a_killed_cassandra_restarts_with_its_confirmed_rows(node: Stack, store: Store) -> None:
     await write_confirmed(store, [message(SESSION.session_id, seq) for seq in range(1, 101)])
     await asyncio.sleep(MARKED_S)
     node.kill(NODE)
@@ -122,7 +116,7 @@ async def test_requests_wait_while_the_send_buffer_is_full(node: Stack, store: S
     assert await store.block_lists(lists) == lists
 
 
-async def test_a_store_waits_a_bounded_time_for_a_cassandra_that_is_not_there() -> None:
+async def test_a_store_waits_a_bounded_time_for_cassandra() -> None:
     store = CassandraStore(CassandraConfig(port=free_ports().cassandra, start_timeout_s=2))
     with pytest.raises(StoreUnavailable, match="no Cassandra"):
         await store.start()

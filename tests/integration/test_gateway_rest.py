@@ -10,16 +10,11 @@ import jwt
 import pytest
 
 from services.gateway.settings import GatewaySettings, GroupIdSettings
-from tests.integration.gateway_running import (
-    fill_inbox,
-    fill_session,
-    message_row,
-    running,
-    settings,
-)
-from tidings.broker.memory import MemoryBroker, MemoryLimits
+from tests.deployments import running, settings
+from tests.faults.broker import FaultyBroker
+from tests.faults.store import FaultyStore
+from tests.stored_rows import fill_inbox, fill_session, message_row
 from tidings.store.base import TaggedRow
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import DeliveredRow, ReadRow, Row, SegmentRow, SentRow, UserSessionRow
 from tidings.topics import RECEIPTS_INBOUND
 from tidings.wire.common_pb2 import Refusal
@@ -89,8 +84,8 @@ async def test_without_an_answer_the_outcome_is_timeout(tmp_path: Path, monkeypa
 
 
 async def test_an_unreachable_log_is_unavailable(tmp_path: Path) -> None:
-    broker = MemoryBroker(limits=MemoryLimits(timeout_s=0.2))
-    async with running(settings(tmp_path), broker) as gateway, gateway.rest("alice") as rest:
+    broker = FaultyBroker(timeout_s=0.2)
+    async with running(settings(tmp_path), broker=broker) as gateway, gateway.rest("alice") as rest:
         broker.stall()
         assert is_problem(await rest.post("/v1/messages", json=message()), 503, "unavailable")
         broker.heal()
@@ -192,8 +187,8 @@ async def test_every_malformed_call_gets_its_code_and_a_text(tmp_path: Path) -> 
 
 
 @pytest.mark.promise("G11")
-async def test_a_stranger_cannot_tell_a_session_that_exists_from_one_that_does_not(tmp_path: Path) -> None:
-    store = MemoryStore()
+async def test_a_stranger_sees_no_difference_of_missing_sessions(tmp_path: Path) -> None:
+    store = FaultyStore()
     await fill_session(store, [1], "d:bob:carol")
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
         there, not_there = [await rest.get(f"/v1/sessions/{name}") for name in ("d:bob:carol", "d:bob:nobody")]
@@ -233,7 +228,7 @@ async def test_outside_development_mode_no_tokens_are_given_out(tmp_path: Path) 
 
 
 async def test_history_is_paged_both_ways(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     await fill_session(store, range(1, 121))
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
 
@@ -255,7 +250,7 @@ async def test_history_is_paged_both_ways(tmp_path: Path) -> None:
 
 
 async def test_a_page_of_long_messages_ends_before_256_kib(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     body = json.dumps({"text": "x" * 8000}).encode()
     rows: list[Row] = [SegmentRow("d:alice:bob", 1, 1, 202611, 0, 1)]
     rows += [message_row(seq, body=body) for seq in range(1, 101)]
@@ -271,8 +266,8 @@ async def test_a_page_of_long_messages_ends_before_256_kib(tmp_path: Path) -> No
 
 
 @pytest.mark.promise("G7")
-async def test_the_inbox_is_paged_across_buckets_and_tells_what_has_expired(tmp_path: Path) -> None:
-    store = MemoryStore()
+async def test_the_inbox_is_paged_across_buckets_and_expired_rows(tmp_path: Path) -> None:
+    store = FaultyStore()
     await fill_inbox(store, "alice", range(41, 51), first=1)
     await fill_inbox(store, "alice", range(5001, 5004), first=5001)
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
@@ -291,8 +286,8 @@ async def test_the_inbox_is_paged_across_buckets_and_tells_what_has_expired(tmp_
 
 
 @pytest.mark.hazard("H9")
-async def test_an_inbox_whose_rows_have_all_expired_says_where_to_go_on(tmp_path: Path) -> None:
-    store = MemoryStore()
+async def test_an_expired_inbox_says_where_to_continue(tmp_path: Path) -> None:
+    store = FaultyStore()
     await fill_inbox(store, "alice", [], first=1)
     await fill_inbox(store, "alice", [], first=5001)
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
@@ -302,8 +297,8 @@ async def test_an_inbox_whose_rows_have_all_expired_says_where_to_go_on(tmp_path
 
 
 @pytest.mark.promise("G9")
-async def test_sessions_are_listed_newest_first_with_unread_and_watermarks(tmp_path: Path) -> None:
-    store = MemoryStore()
+async def test_sessions_descend_with_unread_and_watermarks(tmp_path: Path) -> None:
+    store = FaultyStore()
     for number, peer in enumerate(("bob", "carol", "dave")):
         session_id = f"d:alice:{peer}"
         rows: list[Row] = [
@@ -340,7 +335,7 @@ async def test_sessions_are_listed_newest_first_with_unread_and_watermarks(tmp_p
 
 
 async def test_a_read_mark_is_clamped_to_the_head_and_published(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     await fill_session(store, range(1, 4))
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
         calling = asyncio.create_task(rest.put("/v1/sessions/d:alice:bob/read", json={"seq": 99}))
@@ -352,7 +347,7 @@ async def test_a_read_mark_is_clamped_to_the_head_and_published(tmp_path: Path) 
 
 
 async def test_the_author_learns_who_has_read_a_message(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     rows: list[Row] = [SegmentRow("d:alice:bob", 1, 1, 202611, 0, 1), message_row(1, sender_id="alice"), message_row(2)]
     await store.write([TaggedRow(0, row) for row in rows])
     await store.write([TaggedRow(0, ReadRow("d:alice:bob", "bob", 1, 1, 77))])
@@ -376,7 +371,7 @@ async def test_blocks_are_kept_listed_and_taken_back(tmp_path: Path) -> None:
 
 
 async def test_with_the_tables_away_reads_are_unavailable(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     store.stall()
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
         for path in ("/v1/inbox", "/v1/sessions", "/v1/sessions/d:alice:bob/messages", "/v1/blocks"):

@@ -1,5 +1,6 @@
 """The WebSocket of a real gateway, from the client's side and from the log's."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from websockets.typing import Origin, Subprotocol
 
 from services.gateway.push.reader import Superseded, positions_of, take_push_partition
 from services.gateway.submit.publisher import announce_gateway
-from tests.integration.gateway_running import SUBPROTOCOL, fill_inbox, running, settings, stored_key
+from tests.deployments import running, settings
+from tests.faults.broker import FaultyBroker, FaultyProducer, FaultyReader
+from tests.faults.store import FaultyStore
+from tests.sockets import SUBPROTOCOL
+from tests.stored_rows import fill_inbox, stored_key
 from tidings import topics
 from tidings.broker.base import NewRecord, TopicPartition
-from tidings.broker.memory import MemoryBroker, MemoryLimits, MemoryProducer, MemoryReader
 from tidings.store.base import TaggedRow
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import BlockList
 from tidings.topics import GATEWAYS, PRESENCE, RECEIPTS_INBOUND
 from tidings.wire.common_pb2 import KIND_TEXT, MODE_WRITE, Message
@@ -30,7 +33,7 @@ def text(client_msg_id: str = "m1", to: str = "bob", **more: object) -> dict[str
     return {"type": "send", "client_msg_id": client_msg_id, "to": to, "kind": "text", "body": {"text": "hi"}, **more}
 
 
-async def test_a_send_becomes_a_command_and_its_ack_comes_back_to_the_connection(tmp_path: Path) -> None:
+async def test_a_send_becomes_a_command_and_its_ack_comes_back(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
         await socket.send(text(ref="r1", reply_to=3, mentions=["bob"]))
         (command,) = await gateway.commands(1)
@@ -114,7 +117,7 @@ async def test_records_of_another_gateway_epoch_are_dropped(tmp_path: Path) -> N
         assert (await socket.expect("live"))["inbox_seq"] == 2
 
 
-async def test_a_foreign_origin_and_a_missing_subprotocol_are_refused_in_the_handshake(
+async def test_handshake_refuses_foreign_origin_and_no_subprotocol(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(settings(tmp_path, allowed_origins="https://app.example")) as gateway:
@@ -145,7 +148,7 @@ async def test_too_big_and_binary_messages_close_with_their_codes(tmp_path: Path
             assert await socket.closed() == 4400
 
 
-async def test_a_newer_connection_of_a_device_replaces_the_older_and_no_gone_follows_its_here(tmp_path: Path) -> None:
+async def test_a_newer_connection_replaces_the_older_without_a_gone(tmp_path: Path) -> None:
     async with (
         running(settings(tmp_path)) as gateway,
         gateway.signed_in("alice") as older,
@@ -163,7 +166,7 @@ async def test_a_newer_connection_of_a_device_replaces_the_older_and_no_gone_fol
         assert seen == [(here, names[0]), (here, names[1]), (here, names[2]), (gone, names[2])]
 
 
-async def test_fanout_can_replace_a_connection_that_moved_to_another_gateway(tmp_path: Path) -> None:
+async def test_fanout_can_replace_a_connection_that_moved(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
         (record,) = await gateway.records(PRESENCE, 1)
         here = Presence.FromString(record.value or b"")
@@ -184,7 +187,7 @@ async def test_fanout_can_replace_a_connection_that_moved_to_another_gateway(tmp
 
 @pytest.mark.promise("G8")
 async def test_acks_and_reads_become_receipts_and_watermarks_come_back(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     await fill_inbox(store, "alice", [1, 2, 3])
     async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
         await socket.send(
@@ -225,7 +228,7 @@ async def test_a_resync_announces_every_connection_again(tmp_path: Path) -> None
 
 @pytest.mark.promise("G7")
 async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = FaultyStore()
     await fill_inbox(store, "alice", range(1, 6))
     async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
         await socket.send({"type": "sync", "after": 1, "limit": 3, "ref": "s"})
@@ -242,8 +245,8 @@ async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: P
         }
 
 
-async def test_with_the_tables_away_a_sync_fails_retryably_and_heartbeats_go_on(tmp_path: Path) -> None:
-    store = MemoryStore()
+async def test_a_sync_without_tables_fails_and_heartbeats_go_on(tmp_path: Path) -> None:
+    store = FaultyStore()
     store.stall()
     chosen = settings(tmp_path, heartbeat_s=1)
     async with running(chosen, store=store) as gateway, gateway.signed_in("alice") as socket:
@@ -253,9 +256,9 @@ async def test_with_the_tables_away_a_sync_fails_retryably_and_heartbeats_go_on(
         assert await socket.next() == {"type": "heartbeat", "inbox_seq": 0, "heads": []}
 
 
-async def test_a_send_that_the_log_does_not_confirm_is_unavailable_and_retryable(tmp_path: Path) -> None:
-    broker = MemoryBroker(limits=MemoryLimits(timeout_s=0.3))
-    async with running(settings(tmp_path), broker) as gateway, gateway.signed_in("alice") as socket:
+async def test_an_unconfirmed_send_is_unavailable_and_retryable(tmp_path: Path) -> None:
+    broker = FaultyBroker(timeout_s=0.3)
+    async with running(settings(tmp_path), broker=broker) as gateway, gateway.signed_in("alice") as socket:
         broker.stall()
         await socket.send(text("m1"))
         error = await socket.expect("send_error")
@@ -263,8 +266,8 @@ async def test_a_send_that_the_log_does_not_confirm_is_unavailable_and_retryable
         assert (error["client_msg_id"], error["code"], error["retryable"]) == ("m1", "unavailable", True)
 
 
-async def test_a_blocked_user_is_refused_but_a_repeat_of_a_stored_message_is_not(tmp_path: Path) -> None:
-    store = MemoryStore()
+async def test_a_blocked_user_may_repeat_only_a_stored_message(tmp_path: Path) -> None:
+    store = FaultyStore()
     await store.replace_block_list(BlockList("bob", ("alice",), 1), 0)
     await store.write([TaggedRow(0, stored_key("m-old"))])
     async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
@@ -276,28 +279,28 @@ async def test_a_blocked_user_is_refused_but_a_repeat_of_a_stored_message_is_not
 
 
 @pytest.mark.hazard("H33")
-async def test_a_second_start_of_the_same_ordinal_ends_the_first_gateway(tmp_path: Path) -> None:
-    broker = MemoryBroker()
-    async with running(settings(tmp_path), broker) as first, running(settings(tmp_path), broker):
-        with pytest.raises(Superseded):
-            await first.task
+async def test_a_second_start_of_an_ordinal_ends_the_first_gateway(tmp_path: Path) -> None:
+    broker = FaultyBroker()
+    with pytest.RaisesGroup(Superseded):
+        async with running(settings(tmp_path), broker=broker), running(settings(tmp_path), broker=broker):
+            await asyncio.Event().wait()
 
 
-class WatchedBroker(MemoryBroker):
+class WatchedBroker(FaultyBroker):
     """Notes in which order a gateway begins."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[str] = []
 
-    def producer(self, client_id: str) -> MemoryProducer:
+    def producer(self, client_id: str) -> FaultyProducer:
         return WatchedProducer(self)
 
-    def reader(self, client_id: str) -> MemoryReader:
+    def reader(self, client_id: str) -> FaultyReader:
         return WatchedReader(self)
 
 
-class WatchedProducer(MemoryProducer):
+class WatchedProducer(FaultyProducer):
     def __init__(self, broker: WatchedBroker) -> None:
         super().__init__(broker)
         self._calls = broker.calls
@@ -307,7 +310,7 @@ class WatchedProducer(MemoryProducer):
         return await super().produce(topic, partition, records)
 
 
-class WatchedReader(MemoryReader):
+class WatchedReader(FaultyReader):
     def __init__(self, broker: WatchedBroker) -> None:
         super().__init__(broker.log)
         self._calls = broker.calls
@@ -318,10 +321,10 @@ class WatchedReader(MemoryReader):
 
 
 @pytest.mark.hazard("H13")
-async def test_a_gateway_fixes_its_push_position_before_anybody_can_know_of_it(tmp_path: Path) -> None:
+async def test_a_gateway_fixes_its_push_position_before_it_is_known(tmp_path: Path) -> None:
     """H13."""
     broker = WatchedBroker()
-    async with running(settings(tmp_path), broker):
+    async with running(settings(tmp_path), broker=broker):
         pass
     assert broker.calls == [
         "read push from 0",
@@ -332,9 +335,9 @@ async def test_a_gateway_fixes_its_push_position_before_anybody_can_know_of_it(t
     ]
 
 
-async def test_what_is_pushed_between_start_record_and_first_poll_is_seen(tmp_path: Path) -> None:
+async def test_pushes_between_start_record_and_first_poll_are_seen(tmp_path: Path) -> None:
     """H13: the push position is fixed before anybody can know of this gateway."""
-    broker = MemoryBroker()
+    broker = FaultyBroker()
     await broker.admin().create_topics(topics.declared(settings(tmp_path).kafka.sizes()), 1)
     producer, reader = broker.producer("gateway-0"), broker.reader("gateway-0")
     await producer.produce(topics.PUSH, 0, [NewRecord(b"before")])
@@ -360,7 +363,7 @@ async def test_sigterm_drains_with_goaway_close_1001_and_a_goodbye(tmp_path: Pat
 
 
 @pytest.mark.bad_input("B4")
-async def test_garbage_on_the_push_partition_is_dropped_and_the_next_record_routed(tmp_path: Path) -> None:
+async def test_garbage_on_the_push_partition_is_dropped(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway, gateway.signed_in("alice") as socket:
         (record,) = await gateway.records(PRESENCE, 1)
         here = Presence.FromString(record.value or b"")

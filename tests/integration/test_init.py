@@ -37,7 +37,7 @@ async def _first_offsets(bootstrap: str) -> dict[str, dict[TopicPartition, Commi
     return found
 
 
-def test_init_makes_an_empty_deployment_ready_and_repeating_it_changes_nothing(servers: Stack) -> None:
+def test_init_makes_a_deployment_ready_and_is_idempotent(servers: Stack) -> None:
     first = _init(servers)
     assert first.returncode == 0, first.stderr
     offsets = asyncio.run(_first_offsets(servers.bootstrap))
@@ -57,7 +57,7 @@ def test_init_makes_an_empty_deployment_ready_and_repeating_it_changes_nothing(s
     assert again.stdout.splitlines() == ["topics: all there", "first offsets: all there", "tables: all there", name]
 
 
-def test_init_refuses_another_partition_count_in_one_line_that_says_what_to_do(servers: Stack) -> None:
+def test_init_refuses_another_partition_count_in_one_line(servers: Stack) -> None:
     assert _init(servers).returncode == 0
     refused = _init(servers, TIDINGS_KAFKA_SESSION_PARTITIONS="9")
     assert refused.returncode == 2

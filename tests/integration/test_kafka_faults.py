@@ -150,7 +150,7 @@ async def test_flow_returns_by_itself_and_nothing_confirmed_is_lost(kafka: Stack
     await traffic.stop()
 
 
-async def test_without_a_broker_every_start_fails_in_bounded_time_and_can_be_repeated(kafka: Stack) -> None:
+async def test_starts_without_a_broker_fail_in_bounded_time(kafka: Stack) -> None:
     kafka.kill(KAFKA)
     broker = KafkaBroker(KafkaConfig(kafka.bootstrap, request_timeout_s=1.0))
     producer, reader, admin = broker.producer("nobody"), broker.reader("nobody"), broker.admin()

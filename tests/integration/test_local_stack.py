@@ -60,7 +60,7 @@ async def test_a_killed_kafka_comes_back_on_its_port_with_its_records(fragile: S
     assert record.value == b"before the kill"
 
 
-def test_a_stopped_cassandra_comes_back_on_its_port_with_its_rows(fragile: Stack) -> None:
+def test_a_stopped_cassandra_restarts_on_its_port_with_its_rows(fragile: Stack) -> None:
     simple = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
     _cql(fragile, f"CREATE KEYSPACE kept WITH replication = {simple}")
     _cql(fragile, "CREATE TABLE kept.rows (id int PRIMARY KEY, what text)")
@@ -115,7 +115,7 @@ def test_a_pid_that_now_belongs_to_somebody_else_is_not_ours(tmp_path: Path) -> 
     process.kill()
 
 
-def test_a_process_is_found_again_and_stopped_by_another_that_did_not_start_it(tmp_path: Path) -> None:
+def test_a_process_is_found_and_stopped_by_another(tmp_path: Path) -> None:
     starter = Process(tmp_path, "persister-0")
     _start(starter, POLITE)
     finder = Process(tmp_path, "persister-0")
@@ -127,7 +127,7 @@ def test_a_process_is_found_again_and_stopped_by_another_that_did_not_start_it(t
     assert not starter.pid_file.exists()
 
 
-def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+def test_a_process_ignoring_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
     process = Process(tmp_path, "persister-0")
     _start(process, DEAF)
     process.stop(grace_s=0.2)
@@ -147,7 +147,7 @@ def test_down_stops_what_runs_and_forgets_what_has_ended(tmp_path: Path) -> None
     assert list(tmp_path.glob("*.pid")) == []
 
 
-def test_a_service_that_ends_while_starting_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_failed_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     stack = Stack(tmp_path, free_ports())
     stack.process("persister-0").start([sys.executable, "-c", "raise SystemExit('no such setting')"], dict(os.environ))
     with pytest.raises(StartFailed, match="no such setting"):

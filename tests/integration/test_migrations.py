@@ -2,22 +2,14 @@
 
 import asyncio
 import shutil
-import uuid
 from pathlib import Path
 
 import pytest
 
-from deploy.local.stack import Stack
 from tidings.errors import ConfigurationError
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.migrate import DIRECTORY, Naming, current_version, migrate, migrate_and_name, newest_version
-
-
-@pytest.fixture
-def config(servers: Stack) -> CassandraConfig:
-    """A keyspace that is not there yet."""
-    return CassandraConfig(port=servers.ports.cassandra, keyspace=f"migrations_{uuid.uuid4().hex[:8]}")
 
 
 @pytest.fixture

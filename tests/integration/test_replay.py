@@ -3,21 +3,19 @@
 import uuid
 
 from deploy.local.stack import Stack
-from tests.integration.deployment import Deployment
+from tests.integration.line import Line
 from tests.unit.persister.builders import command, uuid7
 from tidings import ids
 from tidings.clock import SystemClock
+from tidings.store.cassandra_config import CassandraConfig
 from tidings.topics import MESSAGES_INBOUND, RECEIPTS_INBOUND
 from tidings.wire.receipts_pb2 import Receipt
 
 POISON = b"\xff\xff poison"
 
 
-async def test_a_replay_from_offset_0_into_the_same_tables_changes_nothing_and_poison_costs_no_seq(
-    servers: Stack,
-) -> None:
-    line = Deployment(servers)
-    await line.prepare()
+async def test_a_replay_from_offset_0_changes_no_row(servers: Stack, config: CassandraConfig) -> None:
+    line = Line(servers, config)
     name = uuid.uuid4().hex[:8]
     sessions = [ids.direct_session(f"{name}-a", f"{name}-{other}") for other in "bcd"]
     poisoned = sessions[0]

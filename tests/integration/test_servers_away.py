@@ -101,7 +101,7 @@ def test_init_names_a_replication_that_cassandra_refuses(own: Stack, tmp_path: P
 
 
 @pytest.mark.field_case("29", "38", "42")
-def test_a_full_gateway_keeps_its_admin_port_and_finds_kafka_again(own: Stack, tmp_path: Path) -> None:
+def test_a_full_gateway_keeps_its_admin_port_and_rejoins_kafka(own: Stack, tmp_path: Path) -> None:
     ports = free_ports()
     log_file = tmp_path / "gateway.log"
     environment = {

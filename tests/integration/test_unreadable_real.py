@@ -1,6 +1,5 @@
 """A record that fanout cannot read, on the real servers: its partition stands still and says so, the others go on."""
 
-import asyncio
 import uuid
 from collections import Counter
 
@@ -8,24 +7,27 @@ import pytest
 from structlog.testing import capture_logs
 
 from deploy.local.stack import Stack
-from tests.integration.deployment import PATIENCE_S, Deployment
+from tests.integration.line import Line
 from tests.unit.persister.builders import command, uuid7
+from tests.waiting import becomes
 from tidings import ids, metrics
 from tidings.broker.base import TopicPartition
 from tidings.clock import SystemClock
+from tidings.store.cassandra_config import CassandraConfig
 from tidings.topics import EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, RECEIPTS
 
 JUNK = b"\xff\xff nobody can read this"
 
 
 @pytest.mark.bad_input("B3")
-async def test_an_unreadable_record_stops_its_partition_alone_and_once_it_is_passed_nothing_is_lost(
-    servers: Stack,
-) -> None:
-    line = Deployment(servers)
-    await line.prepare()
+async def test_an_unreadable_record_stops_its_partition_alone(servers: Stack, config: CassandraConfig) -> None:
+    line = Line(servers, config)
     struck, other = _two_sessions_apart(line)
     place = TopicPartition(MESSAGES_PERSISTED, ids.partition_of(struck, line.kafka.session_partitions))
+
+    async def state() -> tuple[dict[str, int], dict[str, float]]:
+        return await _inboxes(line), _stopped()
+
     with capture_logs() as logs:
         async with line.services():
             await _post(line, struck, 1)
@@ -33,10 +35,8 @@ async def test_an_unreadable_record_stops_its_partition_alone_and_once_it_is_pas
             await line.publish(MESSAGES_PERSISTED, struck, JUNK)
             await _post(line, struck, 2)
             await _post(line, other, 1)
-            async with asyncio.timeout(PATIENCE_S):
-                both_stand = {"expand": 1.0, "receipts": 1.0}
-                while await _inboxes(line) != {struck: 2, other: 2} or _stopped() != both_stand:  # noqa: ASYNC110
-                    await asyncio.sleep(1)
+            both_stand = {"expand": 1.0, "receipts": 1.0}
+            await becomes(state, ({struck: 2, other: 2}, both_stand), every_s=1)
     said = [log for log in logs if log["event"] == "partition stopped"]
     assert {(log["log_level"], log["partition"]) for log in said} == {("error", str(place))}
     assert all("docs/OPERATIONS.md" in log["action"] for log in said)
@@ -44,12 +44,11 @@ async def test_an_unreadable_record_stops_its_partition_alone_and_once_it_is_pas
 
     for group in (EXPAND, RECEIPTS):
         await line.skip(group, place)
-    async with line.services(), asyncio.timeout(PATIENCE_S):
-        while await _inboxes(line) != {struck: 4, other: 2} or any(_stopped().values()):  # noqa: ASYNC110
-            await asyncio.sleep(1)
+    async with line.services():
+        await becomes(state, ({struck: 4, other: 2}, dict.fromkeys(both_stand, 0.0)), every_s=1)
 
 
-def _two_sessions_apart(line: Deployment) -> tuple[str, str]:
+def _two_sessions_apart(line: Line) -> tuple[str, str]:
     """Two sessions on different session partitions."""
     name, partitions = uuid.uuid4().hex[:8], line.kafka.session_partitions
     sessions = [ids.direct_session(f"{name}-a", f"{name}-b{number}") for number in range(50)]
@@ -58,13 +57,13 @@ def _two_sessions_apart(line: Deployment) -> tuple[str, str]:
     return struck, next(other for other in sessions if ids.partition_of(other, partitions) != own)
 
 
-async def _post(line: Deployment, session_id: str, number: int) -> None:
+async def _post(line: Line, session_id: str, number: int) -> None:
     client_msg_id, sender = uuid7(SystemClock().wall_ms(), number), ids.direct_users(session_id)[0]
     sent = command(client_msg_id, f"text {number}", sender, session_id)
     await line.publish(MESSAGES_INBOUND, session_id, sent.SerializeToString())
 
 
-async def _inboxes(line: Deployment) -> dict[str, int]:
+async def _inboxes(line: Line) -> dict[str, int]:
     """Inbox rows by session, which is the last column of `SELECT *`."""
     rows = await line.dump()
     return dict(Counter(row[-1] for row in rows["inbox"]))

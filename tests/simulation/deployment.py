@@ -5,12 +5,14 @@ its clients reach it through network.py.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Coroutine, Sequence
+from functools import cache
+from typing import Any, cast
 
 from services.fanout import service as fanout
 from services.fanout.settings import FanoutSettings
 from services.gateway.connections.build import Connections, SocketRules, build_connections
+from services.gateway.media.build import build_media
 from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.origins import AllowedOrigins
@@ -27,32 +29,39 @@ from services.receipts import service as receipts
 from services.receipts.settings import CoalesceSettings, ReceiptsSettings
 from tests.simulation.ports import GATEWAYS, SIZES, Reach, Servers
 from tests.simulation.virtual_time import Process
-from tidings.broker.base import TopicPartition
+from tests.unit.gateway.parts import MEDIA_RULES
+from tidings.broker.base import NewRecord, Producer, TopicPartition
 from tidings.clock import SystemClock
 from tidings.codec import RULES
 from tidings.errors import BrokerUnavailable
+from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health
-from tidings.runtime.settings import KafkaSettings, ProcessSettings
+from tidings.runtime.settings import KafkaSettings, ProcessSettings, ServiceSettings
 from tidings.runtime.start import patiently
 from tidings.runtime.worker import Worker
+from tidings.topics import TopicSizes
 from tidings.wire.common_pb2 import Stamps
 
-KAFKA = KafkaSettings(
-    session_partitions=SIZES.session_partitions,
-    user_partitions=SIZES.user_partitions,
-    push_partitions=SIZES.push_partitions,
-)
-SESSION_S = KAFKA.session_timeout_ms / 1000
-GROUP_MEMBERS_MAX = 7
+SESSION_S = KafkaSettings().session_timeout_ms / 1000
+# Below the number of users, so that groups are full.
+GROUP_MEMBERS_MAX = 5
+# After a stop a gateway may use what it had read before.
+_STALE_S = 1.0
 ROLES = ("persister", "fanout", "receipts", *(f"gateway-{ordinal}" for ordinal in range(GATEWAYS)))
-_SERVE = {
-    "persister": (persister.serve, PersisterSettings(process=ProcessSettings(), kafka=KAFKA)),
-    "fanout": (fanout.serve, FanoutSettings(process=ProcessSettings(), kafka=KAFKA)),
-    "receipts": (
-        receipts.serve,
-        ReceiptsSettings(process=ProcessSettings(), kafka=KAFKA, coalesce=CoalesceSettings(coalesce_ms=250)),
-    ),
-}
+_SERVE = {"persister": persister.serve, "fanout": fanout.serve, "receipts": receipts.serve}
+
+
+@cache
+def _settings(role: str, sizes: TopicSizes) -> ServiceSettings:
+    process = ProcessSettings()
+    kafka = KafkaSettings(
+        session_partitions=sizes.session_partitions,
+        user_partitions=sizes.user_partitions,
+        push_partitions=sizes.push_partitions,
+    )
+    if role == "receipts":
+        return ReceiptsSettings(process=process, kafka=kafka, coalesce=CoalesceSettings(coalesce_ms=250))
+    return {"persister": PersisterSettings, "fanout": FanoutSettings}[role](process=process, kafka=kafka)
 
 
 class Instance:
@@ -68,6 +77,7 @@ class Instance:
         self.gateway: Gateway | None = None
         self.stopping = asyncio.Event()
         self.could_not_start = False
+        self.resumed_at_s = -_STALE_S
         self.task = self.process.spawn(self._work(servers))
 
     @property
@@ -84,9 +94,14 @@ class Instance:
         """SIGSTOP, and SIGCONT after some time. It is a zombie then, if that was longer than its session."""
         self.process.stop()
         loop = asyncio.get_running_loop()
-        loop.call_later(seconds, self.process.resume)
+        loop.call_later(seconds, self.resume)
         if seconds > SESSION_S:
             self._lose_sessions_after(SESSION_S)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.resumed_at_s = asyncio.get_running_loop().time()
+        self.process.resume()
 
     def lose_sessions(self) -> None:
         """The coordinator hears no heartbeat, while the process works on as a zombie until it rejoins."""
@@ -104,11 +119,11 @@ class Instance:
     async def _work(self, servers: Servers) -> None:
         broker = self.reach.broker()
         if self.role in _SERVE:
-            serve, settings = _SERVE[self.role]
+            serve, settings = _SERVE[self.role], _settings(self.role, servers.sizes)
             await serve(settings, broker, self.reach.store(), Health(), self.stopping)  # type: ignore[operator]
             return
         ordinal = int(self.role.removeprefix("gateway-"))
-        producer, reader = broker.producer(self.role), broker.reader(self.role)
+        producer, reader = cast(Producer, _Noting(broker.producer(self.role), self, servers)), broker.reader(self.role)
         await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
         try:
             identity = await announce_gateway(producer, ordinal)
@@ -119,6 +134,7 @@ class Instance:
         clock, store = SystemClock(), self.reach.store(of_gateway=True)
         reads = build_reads(store, clock, history_cache_bytes=1_000_000, pages_at_once=8)
         submit = build_submit(producer, identity, reads, store, clock, rules)
+        media = build_media(store, MemoryMediaStore(), clock, MEDIA_RULES)
         deployment = store.deployment.fields()
         connections = build_connections(
             reads,
@@ -130,7 +146,7 @@ class Instance:
         )
         router = build_push(connections, submit, reads, identity.epoch, clock)
         rest = RestRules(_identity, signing=None, audience="", group_key=b"g" * 32, deployment=deployment)
-        self.gateway = Gateway(connections, routes_of(build_calls(reads, submit, clock, rest)))
+        self.gateway = Gateway(connections, routes_of(build_calls(reads, submit, media, clock, rest)))
         works: list[Coroutine[Any, Any, Any]] = [read_log(reader, identity, router), connections.ticker.run()]
         tasks = [asyncio.ensure_future(work) for work in works]
         try:
@@ -142,6 +158,21 @@ class Instance:
         for task in tasks:
             if task.done() and not task.cancelled() and not isinstance(task.exception(), Superseded):
                 task.result()
+
+
+class _Noting:
+    """The producer of a gateway, whose records are judged when they are published."""
+
+    def __init__(self, producer: Producer, instance: Instance, servers: Servers) -> None:
+        self._producer, self._instance, self._servers = producer, instance, servers
+
+    def send(self, topic: str, partition: int, record: NewRecord) -> Awaitable[int]:
+        was_stopped = asyncio.get_running_loop().time() < self._instance.resumed_at_s + _STALE_S
+        self._servers.admission.published(topic, record.value or b"", was_stopped=was_stopped)
+        return self._producer.send(topic, partition, record)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
 
 
 class Gateway:
@@ -220,5 +251,5 @@ def _stamps(servers: Servers) -> Stamps:
         recipients_per_part=choice((1, 2, 1_000)),
         write_diffusion_max=choice((2, 3, 4)),
         month_shards=16,
-        group_members_max=GROUP_MEMBERS_MAX,
+        group_members_max=choice((GROUP_MEMBERS_MAX - 1, GROUP_MEMBERS_MAX)),
     )

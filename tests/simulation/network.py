@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import Context
+from email.utils import formatdate
 from functools import cache
 from re import Pattern
 from typing import Any
@@ -23,6 +24,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from services.gateway.http.problems import problem
 from services.gateway.protocol.limits import SOCKET_PATH, SUBPROTOCOL
+from tests.simulation.admission import wall_ms
 from tests.simulation.deployment import Deployment, Instance
 from tests.simulation.watcher import Watcher
 from tidings.errors import Refused, StoreUnavailable
@@ -218,8 +220,8 @@ class HttpClient:
             raise httpx2.ReadTimeout("no answer in time") from None
         finally:
             del self._network.calls[answer]
+        given = Answer(response, formatdate(wall_ms() / 1000, usegmt=True))
         await asyncio.sleep(self._network.delay_s())
-        given = Answer(response)
         self._network.watcher.answered(asked, given.status_code, given.content)
         return given
 
@@ -230,11 +232,11 @@ class HttpClient:
 class Answer:
     """What the SDK reads of an answer."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, date: str) -> None:
         self.status_code = response.status_code
         self.content = bytes(response.body)
         self.text = self.content.decode()
-        self.headers: Mapping[str, str] = {}
+        self.headers: Mapping[str, str] = {"Date": date}
 
     @property
     def is_success(self) -> bool:

@@ -4,7 +4,7 @@ PROTOCOL's rules. It shares nothing with the services but the shape of a command
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.simulation.ports import EPOCH, SIZES, Servers
+from tests.simulation.ports import EPOCH, Servers
 from tidings import ids
 from tidings.broker.base import Record
 from tidings.codec import decode_command
@@ -100,10 +100,11 @@ class Oracle:
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
-        self._offsets = dict.fromkeys(range(SIZES.session_partitions), 0)
+        self._offsets = dict.fromkeys(range(servers.sizes.session_partitions), 0)
         self.sessions: dict[str, Session] = {}
         # (session, sender, client_msg_id) -> every answer that one of its copies must have got.
         self.answers: dict[tuple[str, str, str], set[tuple[str, object]]] = defaultdict(set)
+        self.breaches: list[str] = []
 
     def read_on(self) -> None:
         """Take in what has arrived since."""
@@ -123,7 +124,12 @@ class Oracle:
             return
         session = self.session(command.session_id)
         key = (command.session_id, command.sender_id, command.client_msg_id)
+        head = session.seq
         self.answers[key].add(_decide(session, command, record))
+        if session.seq > head and record.value in self._servers.admission.refusable:
+            self.breaches.append(
+                f"blocks: the blocked {command.sender_id} has sent {session.session_id} seq {head + 1}"
+            )
 
 
 def _decide(session: Session, command: Command, record: Record) -> tuple[str, object]:

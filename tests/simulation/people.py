@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from tests.simulation.admission import Admission, peer_of, wall_ms
 from tests.simulation.oracle import Oracle, Session
 from tests.simulation.ports import Servers
 from tests.simulation.watcher import Watcher
@@ -19,7 +20,7 @@ from tidings_client.effects import Link
 from tidings_client.errors import ApiError, Stopped, Unreachable
 from tidings_client.group_calls import Role
 from tidings_client.outbox import MemoryOutbox
-from tidings_client.rest import path_of
+from tidings_client.rest import Peer, path_of
 
 USERS = ("ada", "bob", "cyd", "dan", "eve", "fay")
 DEVICES = tuple((user_id, device_id) for user_id in USERS for device_id in ("phone", "laptop")[: 1 + (user_id < "d")])
@@ -28,10 +29,17 @@ DIRECT = ("d:ada:bob", "d:bob:cyd", "d:cyd:cyd", "d:ada:eve")
 EXPECTED = frozenset(
     {
         *("conflict", "forbidden", "muted", "not_member", "group_full", "session_not_found", "message_not_found"),
-        *("invalid_body", "clock_skew", "unavailable", "timeout", "rate_limited", "already_member"),
+        *("invalid_body", "unavailable", "timeout", "rate_limited", "already_member"),
     }
 )
 _GROUPS = 2
+_MINUTE_MS, _DAY_MS = 60_000, 24 * 60 * 60_000
+# By how much the clocks of devices are ahead: mostly not, mostly within what is taken, now and then beyond.
+_CLOCKS_MS = (
+    *(0,) * 6,
+    *(-_MINUTE_MS, 50_000, 4 * _MINUTE_MS, 5 * _MINUTE_MS - 200, -89 * _DAY_MS),
+    *(5 * _MINUTE_MS + 500, 6 * _MINUTE_MS, 400 * _DAY_MS, -91 * _DAY_MS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Device:
 
     def __init__(self, servers: Servers, watcher: Watcher, user_id: str, device_id: str) -> None:
         self.user_id, self.device_id = user_id, device_id
+        self.clock_ahead_ms = 0
         self._watcher = watcher
         self.shown: dict[str, list[Shown]] = defaultdict(list)
         # What was taken and not settled when the application ended: it comes again. What was settled above the cursor,
@@ -69,8 +78,14 @@ class Device:
             cursors=self._cursors,
             outbox=self._outbox,
         )
+        self.clock_ahead_ms = self._servers.chance.choice(_CLOCKS_MS)
+        self.client._time._device_ms = self.wall_ms
         await self.client.__aenter__()
         self._application = asyncio.create_task(self._handle())
+
+    def wall_ms(self) -> int:
+        """Its own clock, which the SDK uses until a server has told the time."""
+        return wall_ms() + self.clock_ahead_ms
 
     async def end(self) -> None:
         """The application leaves."""
@@ -137,6 +152,12 @@ class People:
         self.unexpected: list[str] = []
         self._calls: set[asyncio.Task[None]] = set()
         self._sent: list[tuple[str, str, str]] = []
+        self._admission: Admission = servers.admission
+        # (user, other user): calls under way, and blocks that were confirmed last.
+        self._blocking: set[tuple[str, str]] = set()
+        self._blocked: set[tuple[str, str]] = set()
+        # (session, user) -> the peer as a last look has shown it.
+        self.peers: dict[tuple[str, str], Peer] = {}
         self._number = 0
 
     async def come(self) -> None:
@@ -168,11 +189,23 @@ class People:
         reply_to = self._chance.choice((0, 0, 0, 0, 1, head))
         self._number += 1
         address: dict[str, Any] = {"session_id": session_id} | ({"reply_to": reply_to} if reply_to else {})
+        device = self.device_of(user_id)
         if self._chance.random() < 0.3:
-            address["client_msg_id"] = f"own-{self._number}"
-            self._sent.append((user_id, session_id, address["client_msg_id"]))
-        self._do(self._send(self.device_of(user_id), f"text {self._number}", address))
+            is_timed = self._chance.random() < 0.5
+            own = _uuid7(device.wall_ms(), self._number) if is_timed else f"own-{self._number}"
+            address["client_msg_id"] = own
+            self._sent.append((user_id, session_id, own))
+        self._do(self._send(device, f"text {self._number}", address))
         return None
+
+    def say_at_once(self, device: Device) -> None:
+        """A text or a command of a device that has just been started, by its own clock."""
+        session_id = self._session_of(device.user_id)
+        self._number += 1
+        if ids.is_group_session(session_id) and self._chance.random() < 0.5:
+            self._do(device.client.groups.rename(session_id, f"group {self._number}"))
+        else:
+            self._do(self._send(device, f"text {self._number}", {"session_id": session_id}))
 
     def _say_again(self) -> None:
         """The same id: mostly with another text, which is a conflict, if the first one is stored."""
@@ -195,11 +228,18 @@ class People:
 
     def _session_of(self, user_id: str) -> str:
         known = [*DIRECT, *self.groups]
+        if self._ended and self._chance.random() < 0.03:
+            return self._chance.choice(self._ended)
         mine = [name for name in known if user_id in self._people_of(name)]
         groups = [name for name in mine if ids.is_group_session(name)]
         if groups and self._chance.random() < 0.7:
             return self._chance.choice(groups)
         return self._chance.choice(mine if mine and self._chance.random() < 0.95 else known)
+
+    @property
+    def _ended(self) -> list[str]:
+        """Groups that are dissolved."""
+        return [name for name in self.groups if (one := self._oracle.session(name)).messages and not one.members]
 
     def _people_of(self, session_id: str) -> tuple[str, ...]:
         return ids.direct_users(session_id) or tuple(self._oracle.session(session_id).members)
@@ -219,7 +259,11 @@ class People:
         if able and self._chance.random() < 0.85:
             actor = self._chance.choice(able)
         change = self._chance.choices(
-            (self._add, self._remove, self._leave, self._role, self._mute, self._transfer, self._settings), _WEIGHTS
+            (
+                *(self._add, self._remove, self._leave, self._role, self._mute, self._transfer, self._settings),
+                self._dissolve,
+            ),
+            _WEIGHTS,
         )[0]
         self._do(change(session, actor))
 
@@ -253,6 +297,10 @@ class People:
         user_id = self._other(session, is_member=True)
         await self.device_of(session.owner or actor).client.groups.transfer(session.session_id, user_id)
 
+    async def _dissolve(self, session: Session, actor: str) -> None:
+        user_id = session.owner if session.owner and self._chance.random() < 0.8 else actor
+        await self.device_of(user_id).client.groups.dissolve(session.session_id)
+
     async def _settings(self, session: Session, actor: str) -> None:
         choice = self._chance.choice
         changes: list[dict[str, Any]] = [
@@ -266,6 +314,36 @@ class People:
     def _other(self, session: Session, *, is_member: bool) -> str:
         some = [user for user in USERS if (user in session.members) == is_member]
         return self._chance.choice(some if some and self._chance.random() < 0.9 else USERS)
+
+    # -- blocks --------------------------------------------------------------------------------------
+
+    def block(self) -> None:
+        """A user blocks another, or ends that; mostly one with whom there is a direct session."""
+        direct = [pair for name in DIRECT if len(set(pair := ids.direct_users(name))) == 2]
+        others = direct if self._chance.random() < 0.8 else [USERS]
+        user_id, other_id = self._chance.sample(self._chance.choice(others), k=2)
+        blocks = not self._blocked or self._chance.random() < 0.6
+        if not blocks:
+            user_id, other_id = self._chance.choice(sorted(self._blocked))
+        if (user_id, other_id) not in self._blocking:
+            self._do(self._change_block(user_id, other_id, blocks))
+
+    async def _change_block(self, user_id: str, other_id: str, blocks: bool) -> None:
+        """As an application does it that has no SDK. One user's calls run beside each other, but not for one other."""
+        pair = (user_id, other_id)
+        self._blocking.add(pair)
+        self._admission.begins(user_id, other_id, blocks)
+        try:
+            headers = {"headers": {"Authorization": f"Bearer {user_id}"}}
+            rest = self.device_of(user_id).client._rest
+            answer = await rest._request("PUT" if blocks else "DELETE", path_of("blocks", other_id), headers)
+            if answer.is_success:
+                self._admission.confirmed(user_id, other_id, blocks)
+                (self._blocked.add if blocks else self._blocked.discard)(pair)
+            elif answer.status_code != 503:
+                self.unexpected.append(f"{user_id} cannot block {other_id}: {answer.text}")
+        finally:
+            self._blocking.discard(pair)
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -285,6 +363,18 @@ class People:
         )
         call = self._chance.choices(calls, (4, 4, 2, 1, 1, 3))[0]
         self._do(call())
+
+    def look_at_peers(self) -> None:
+        """Every user of a direct session asks for the other's watermarks."""
+        for session_id in DIRECT:
+            for user_id in ids.direct_users(session_id):
+                if self._oracle.session(session_id).messages and peer_of(session_id, user_id):
+                    self._do(self._look_at_peer(session_id, user_id))
+
+    async def _look_at_peer(self, session_id: str, user_id: str) -> None:
+        session = await self.device_of(user_id).client.session(session_id)
+        assert session.peer is not None
+        self.peers[session_id, user_id] = session.peer
 
     async def _put_read(self, device: Device, session_id: str, seq: int) -> None:
         """As an application does it that has no SDK, and then looks."""
@@ -310,4 +400,9 @@ class People:
         task.add_done_callback(self._calls.discard)
 
 
-_WEIGHTS = (34, 24, 10, 8, 7, 5, 7)
+def _uuid7(at_ms: int, number: int) -> str:
+    time = f"{at_ms:012x}"
+    return f"{time[:8]}-{time[8:]}-7000-8000-{number:012x}"
+
+
+_WEIGHTS = (38, 20, 10, 8, 7, 5, 7, 4)

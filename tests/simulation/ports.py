@@ -1,7 +1,7 @@
 """Kafka and Cassandra as one process reaches them: over a network with delays, and not at all once it is dead.
 
-The servers themselves are the memory adapters with their faults. Everything that a process writes is seen here, by
-parts that the product does not know: `Witness` (no row is ever rewritten) and `Confirmed` (what may be acked).
+The servers themselves are the memory adapters with faults (tests/faults). Everything that a process writes is seen
+here, by parts that the product does not know: `Witness` (no row is ever rewritten) and `Confirmed` (what may be acked).
 """
 
 import asyncio
@@ -11,17 +11,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextvars import Context
 from typing import Any, TypeVar, cast
 
+from tests.faults.broker import FaultyBroker, FaultyProducer, FaultyReader
+from tests.faults.drawn import LogFaults, LogRates, StoreFaults, StoreRates
+from tests.faults.log import FaultyConsumer
+from tests.faults.store import FaultyStore
+from tests.simulation.admission import Admission
 from tests.simulation.virtual_time import Process, VirtualClock
-from tests.unit.hazards.owners import Witness
-from tidings.broker.base import Broker, Committed, NewRecord, Record, TopicPartition
-from tidings.broker.memory import MemoryBroker, MemoryProducer, MemoryReader
-from tidings.broker.memory_faults import FaultRates as LogRates
-from tidings.broker.memory_faults import Faults as LogFaults
-from tidings.broker.memory_group import MemoryGroupConsumer
+from tests.simulation.witness import Witness
+from tidings.broker.base import AssignmentListener, Broker, Committed, NewRecord, Record, TopicPartition
 from tidings.store.base import Store, TaggedRow
-from tidings.store.memory import MemoryStore
-from tidings.store.memory_faults import FaultRates as StoreRates
-from tidings.store.memory_faults import Faults as StoreFaults
 from tidings.store.memory_tables import Slot
 from tidings.store.rows import GroupRow, InboxRow, KeyRow, MemberRow, MessageRow
 from tidings.topics import Group, TopicSizes
@@ -36,25 +34,29 @@ _SLOW_ANSWERS = 0.3
 # A round that is under way gets 5 s to end before a member rejoins.
 _JOIN_S = 12.0
 T = TypeVar("T")
+# Of a call its name and what it carries. True: the process is stopped before it.
+Breakpoint = Callable[[str, Any], bool]
 
 
 class Servers:
     """The brokers and the tables of one run, the faults of both, and what was seen of all writes."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, sizes: TopicSizes = SIZES, chance: random.Random | None = None) -> None:
         """`trouble`: how often each fault happens, from never to one call in twelve."""
-        self.chance = random.Random(seed)
+        self.sizes = sizes
+        self.chance = chance or random.Random(seed)
         self.trouble = self.chance.choice((0.0, 0.02, 0.08))
         self.clock = VirtualClock()
         self.log_faults, self.store_faults = LogFaults(seed), StoreFaults(seed)
-        self.broker = MemoryBroker(self.clock, self.log_faults)
-        self.store = MemoryStore(self.clock, self.store_faults)
+        self.broker = FaultyBroker(self.clock, self.log_faults)
+        self.store = FaultyStore(self.clock, self.store_faults)
         self.read_faults = StoreFaults(seed + 1)
         self.read_store = _RepairingStore(self.clock, self.read_faults)
         self.read_store._partitions, self.read_store._block_lists = self.store._partitions, self.store._block_lists
-        self.read_store.deployment = self.store.deployment
+        self.read_store.deployment, self.read_store.steady = self.store.deployment, self.store.steady
         self.witness = Witness()
         self.confirmed = Confirmed()
+        self.admission = Admission(self.read, sizes.session_partitions)
 
     def begin_faults(self) -> None:
         """From now on calls fail."""
@@ -76,7 +78,8 @@ class Servers:
             write_late=rate,
             read_failed=rate / 2,
         )
-        self.read_faults.rates = StoreRates(read_failed=rate / 8)
+        # Gateways write block lists alone.
+        self.read_faults.rates = StoreRates(read_failed=rate / 8, write_lost=rate, write_unconfirmed=rate)
 
     def heal(self) -> None:
         """No more faults; what was late has landed."""
@@ -99,13 +102,12 @@ class Servers:
         return ball * 0.002 if ball < 0.9 else self.chance.random() * (0.02 if ball < 0.99 else 0.3)
 
 
-class _RepairingStore(MemoryStore):
+class _RepairingStore(FaultyStore):
     """How gateways see the tables: a quorum has repaired whatever it returned, so no row comes and goes again."""
 
     def _visible(self, slots: Iterable[Slot], kind: type[Any]) -> Iterator[Any]:
         repaired = list(slots)
-        for slot in repaired:
-            slot.is_flickering = False
+        self.steady.update(repaired)
         return super()._visible(repaired, kind)
 
 
@@ -115,8 +117,13 @@ class Confirmed:
     def __init__(self) -> None:
         self._messages: dict[tuple[str, int], MessageRow] = {}
         self._keys: set[tuple[str, str, str, int]] = set()
+        self._stored: set[tuple[str, str, str]] = set()
         self._versions: set[tuple[str, int]] = set()
         self._inbox_tails: dict[str, int] = {}
+
+    def has_key(self, session_id: str, sender_id: str, client_msg_id: str) -> bool:
+        """Whether a repeat of this message must be acked."""
+        return (session_id, sender_id, client_msg_id) in self._stored
 
     def inbox_tail(self, user_id: str) -> int:
         """The highest confirmed number of an inbox. What is pushed above it may not be stored yet."""
@@ -131,6 +138,7 @@ class Confirmed:
                 self._messages[row.session_id, row.seq] = row
             elif isinstance(row, KeyRow):
                 self._keys.add((row.session_id, row.sender_id, row.client_msg_id, row.seq))
+                self._stored.add((row.session_id, row.sender_id, row.client_msg_id))
             elif isinstance(row, InboxRow):
                 self._inbox_tails[row.user_id] = max(row.inbox_seq, self.inbox_tail(row.user_id))
             elif isinstance(row, GroupRow | MemberRow):
@@ -155,9 +163,14 @@ class Reach:
     def __init__(self, servers: Servers, process: Process) -> None:
         self.servers, self.process = servers, process
         self.consumers: list[SimulatedConsumer] = []
+        # Consumer groups whose coordinator never answers this process.
+        self.silent_groups: frozenset[str] = frozenset()
+        self.is_at_breakpoint = asyncio.Event()
+        self._breakpoint: Breakpoint | None = None
 
-    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def call(self, work: Callable[[], Awaitable[T]], name: str, what: object = None) -> T:
         """There and back. A dead process gets no further than here."""
+        await self._reaches(name, what)
         if self.process.is_dead:
             raise asyncio.CancelledError
         await asyncio.sleep(self.servers.delay_s())
@@ -165,6 +178,18 @@ class Reach:
         if self.servers.chance.random() < _SLOW_ANSWERS:
             await asyncio.sleep(self.servers.delay_s())
         return answer
+
+    def stop_before(self, breakpoint: Breakpoint) -> None:
+        """SIGSTOP before the next call for which this is true."""
+        self._breakpoint = breakpoint
+        self.is_at_breakpoint.clear()
+
+    async def _reaches(self, name: str, what: object) -> None:
+        if self._breakpoint is not None and self._breakpoint(name, what):
+            self._breakpoint = None
+            self.process.stop()
+            self.is_at_breakpoint.set()
+            await asyncio.sleep(0)  # the loop resumes no task of a stopped process
 
     def broker(self) -> Broker:
         """Implements Broker."""
@@ -194,7 +219,7 @@ class _BrokerOf:
         return self._reach.servers.broker.admin()
 
 
-class _Producer(MemoryProducer):
+class _Producer(FaultyProducer):
     """H36: each target partition has one produce call at a time."""
 
     def __init__(self, reach: Reach, client_id: str) -> None:
@@ -208,8 +233,11 @@ class _Producer(MemoryProducer):
         target = TopicPartition(topic, partition)
         assert target not in self._busy or self._has_hints, f"H36: two produce calls at once for {target}"
         self._busy.add(target)
+        self._reach.servers.witness.produces[target] += 1
         try:
-            return await self._reach.call(lambda: super(_Producer, self).produce(topic, partition, records))
+            return await self._reach.call(
+                lambda: super(_Producer, self).produce(topic, partition, records), "produce", target
+            )
         finally:
             self._busy.discard(target)
 
@@ -241,19 +269,19 @@ def _passed_on_to(answer: "asyncio.Future[int]") -> "Callable[[asyncio.Future[in
     return pass_on
 
 
-class _Reader(MemoryReader):
+class _Reader(FaultyReader):
     def __init__(self, reach: Reach) -> None:
         super().__init__(reach.servers.broker.log)
         self._reach = reach
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        return await self._reach.call(lambda: super(_Reader, self).poll(max_records, timeout_ms))
+        return await self._reach.call(lambda: super(_Reader, self).poll(max_records, timeout_ms), "read")
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return await self._reach.call(lambda: super(_Reader, self).end_offsets(partitions))
+        return await self._reach.call(lambda: super(_Reader, self).end_offsets(partitions), "end_offsets")
 
 
-class SimulatedConsumer(MemoryGroupConsumer):
+class SimulatedConsumer(FaultyConsumer):
     """A member whose callbacks run in its process, while the coordinator does not wait for a stopped one for ever."""
 
     def __init__(self, client_id: str, group: Group, reach: Reach) -> None:
@@ -263,17 +291,22 @@ class SimulatedConsumer(MemoryGroupConsumer):
         self._reach = reach
         self._is_rejoining = False
 
+    async def start(self, listener: AssignmentListener) -> None:
+        if self.group_name in self._reach.silent_groups:
+            await asyncio.Event().wait()
+        await super().start(listener)
+
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).poll(max_records, timeout_ms))
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).poll(max_records, timeout_ms), "poll")
 
     async def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Committed]:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).committed(partitions))
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).committed(partitions), "committed")
 
     async def commit(self, epoch: int, positions: Mapping[TopicPartition, Committed]) -> bool:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).commit(epoch, positions))
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).commit(epoch, positions), "commit")
 
     async def stop(self) -> None:
-        return await self._reach.call(lambda: super(SimulatedConsumer, self).stop())
+        return await self._reach.call(lambda: super(SimulatedConsumer, self).stop(), "stop")
 
     def lose_session(self) -> None:
         """The coordinator takes the member for gone. The process goes on as a zombie until it rejoins."""
@@ -298,7 +331,7 @@ class SimulatedConsumer(MemoryGroupConsumer):
 
 
 class _StoreOf:
-    def __init__(self, reach: Reach, store: MemoryStore) -> None:
+    def __init__(self, reach: Reach, store: FaultyStore) -> None:
         self._reach, self._store = reach, store
         self.deployment = store.deployment
 
@@ -316,12 +349,12 @@ class _StoreOf:
             servers.confirmed.see(rows, unconfirmed)
             return unconfirmed
 
-        return await self._reach.call(written)
+        return await self._reach.call(written, "write", rows)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
         async def through(*args: Any, **named: Any) -> Any:
-            return await self._reach.call(lambda: method(*args, **named))
+            return await self._reach.call(lambda: method(*args, **named), name, args)
 
         return through

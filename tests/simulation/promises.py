@@ -1,17 +1,21 @@
 """What must hold after any schedule: each assertion carries the promise of PROTOCOL that it checks."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import orjson
 
 from services.gateway.reads.sessions import unread
+from tests.simulation.admission import peer_of
+from tests.simulation.deployment import GROUP_MEMBERS_MAX
 from tests.simulation.oracle import READ, Expected, Session
 from tests.simulation.people import Device
 from tests.simulation.ports import GATEWAYS, SIZES
+from tests.simulation.witness import check_directories
 from tidings import ids
 from tidings.store.rows import MODE_READ, GroupRow, InboxRow, MemberRow, MessageRow, ReceiptRow, UserSessionRow
 from tidings.topics import DELIVERIES, PUSH, RECEIPTS_INBOUND
+from tidings.wire.common_pb2 import KIND_SYSTEM
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount
 from tidings.wire.push_pb2 import Push
 from tidings.wire.receipts_pb2 import Receipt
@@ -20,27 +24,40 @@ if TYPE_CHECKING:
     from tests.simulation.schedule import Schedule
 
 Claims = dict[tuple[str, str], tuple[int, int]]
+WRONG_CLOCK = ("clock_skew", "too_old")
 _ROLES = {1: "member", 2: "admin", 3: "owner"}
 
 
 def check(schedule: "Schedule") -> None:
     """Raises AssertionError, with the promise that is broken."""
-    assert not schedule.watcher.breaches, schedule.watcher.breaches[:3]
+    breaches = [*schedule.watcher.breaches, *schedule.oracle.breaches, *schedule.servers.admission.breaches]
+    assert not breaches, breaches[:3]
     assert not schedule.people.unexpected, f"a user was refused: {schedule.people.unexpected[:3]}"
     rewritten = schedule.servers.witness.rewritten
     assert not rewritten, f"G4: two owners wrote different rows: {rewritten[:2]}"
     sessions = {name: one for name, one in schedule.oracle.sessions.items() if one.messages}
+    check_sizes(schedule)
     check_messages(schedule, sessions)
     check_versions(schedule, sessions)
     check_answers(schedule)
     check_frames(schedule, sessions)
     check_inboxes(schedule, sessions)
+    check_directories(schedule.servers.store)
+    check_texts(schedule)
     check_session_lists(schedule, sessions)
     for device in schedule.people.devices:
         check_device(device, sessions)
     claims = claims_of(schedule)
     check_watermarks(schedule, sessions, claims)
     check_counts(schedule, sessions, claims)
+    check_peers(schedule)
+
+
+def check_sizes(schedule: "Schedule") -> None:
+    """No group ever had more members than gateways allow. That the others were not full, `check_answers` says."""
+    for group in schedule.servers.store.rows("groups"):
+        assert isinstance(group, GroupRow)
+        assert group.member_count <= GROUP_MEMBERS_MAX, f"group_full: {group} has too many members"
 
 
 def check_messages(schedule: "Schedule", sessions: dict[str, Session]) -> None:
@@ -57,6 +74,14 @@ def check_messages(schedule: "Schedule", sessions: dict[str, Session]) -> None:
         assert len(keys) == len(set(keys)), f"G2: a command of {session_id} has two seqs"
         for expected in session.messages:
             _check_message(session_id, rows[expected.seq], expected)
+
+
+def check_texts(schedule: "Schedule") -> None:
+    """G2: each text of the simulated users is another one, and is stored once, whatever ids it was sent under."""
+    rows = [row for row in schedule.servers.store.rows("messages") if isinstance(row, MessageRow)]
+    said = [(row.session_id, row.body) for row in rows if row.kind != KIND_SYSTEM]
+    twice = [place for place, count in Counter(said).items() if count > 1]
+    assert not twice, f"G2: a text is stored under two ids: {twice}"
 
 
 def _check_message(session_id: str, row: MessageRow, expected: Expected) -> None:
@@ -225,6 +250,9 @@ def check_device(device: Device, sessions: dict[str, Session]) -> None:
             assert is_open, f"G10: {who} was shown {session_id} seq {one.seq}"
             right = session.messages[one.seq - 1].message_id
             assert one.message_id == right, f"G4: {who} was shown another {session_id} seq {one.seq}"
+    for unsent in device.client.unsent():
+        is_own = unsent.message.id_is_given
+        assert is_own or unsent.code not in WRONG_CLOCK, f"ids: the client of {who} did not change the id of {unsent}"
     missing = missing_at(device, sessions)
     assert not missing, f"G6: {who} was never shown {missing}"
 
@@ -254,11 +282,12 @@ def _must_show(device: Device, session: Session, message: Expected) -> set[int]:
     """Everything in its inbox; and what is only in the log, of the membership that still lasts.
 
     Of a membership in a large group that has ended the last messages may be missed (docs/LIMITS.md): pushes of later
-    ones may come first, and history is closed to former members.
+    ones may come first, and history is closed to former members. That the group has ended is in every inbox.
     """
     stays = session.stays.get(device.user_id, ())
     has_ended = device.user_id not in session.members or session.stay(device.user_id, message.seq) < len(stays) - 1
-    if session.is_group and has_ended and any(READ in (one.mode, one.mode_to) for one in session.messages):
+    is_large = session.is_group and any(READ in (one.mode, one.mode_to) for one in session.messages)
+    if is_large and has_ended and message.event != "group_dissolved":
         return set()
     if device.user_id in message.inbox:
         return {message.seq}
@@ -371,3 +400,19 @@ def _check_count(claims: Claims, session: Session, told: GroupCounts, count: Seq
     most = tuple(sum(claim[which] >= count.seq for claim in said) for which in (0, 1))
     assert count.delivered <= most[0], f"counts: {told}, only {most} can have it"
     assert count.read <= most[1], f"counts: {told}, only {most} can have it"
+
+
+def check_peers(schedule: "Schedule") -> None:
+    """In the end no list is unreadable: a peer is shown unless it blocks the user."""
+    receipts = [row for row in schedule.servers.store.rows("receipts") if isinstance(row, ReceiptRow)]
+    rows = {(row.session_id, row.user_id): row for row in receipts}
+    for (session_id, user_id), shown in schedule.people.peers.items():
+        other = peer_of(session_id, user_id)
+        admission = schedule.servers.admission
+        stored = rows.get((session_id, other)) or ReceiptRow(session_id, other)
+        right = (max(stored.delivered_seq, stored.read_seq), stored.read_seq)
+        found = (shown.delivered_seq, shown.read_seq)
+        if admission.must_block(other, user_id):
+            assert found == (None, None), f"blocks: {other} blocks {user_id}, which is shown {shown}"
+        elif not admission.may_block(other, user_id):
+            assert found == right, f"blocks: {user_id} is shown {shown}, stored is {right}"

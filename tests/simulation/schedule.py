@@ -36,7 +36,7 @@ class Schedule:
         self.servers = Servers(seed)
         self.chance = self.servers.chance
         self.oracle = Oracle(self.servers)
-        self.watcher = Watcher(self.servers.confirmed)
+        self.watcher = Watcher(self.servers.confirmed, self.servers.admission)
         self.deployment = Deployment(self.servers)
         self.network = Network(self.deployment, self.watcher)
         self.people = People(self.servers, self.oracle, self.watcher)
@@ -70,8 +70,9 @@ class Schedule:
         weighted: tuple[tuple[Callable[[], object], int], ...] = (
             (self.people.say, 46),
             (self.people.administer, 20),
-            (self.people.read_something, 20),
-            (self.restart_device, 2),
+            (self.people.block, 5),
+            (self.people.read_something, 18),
+            (self.restart_device, 3),
             (self.break_connections, 3),
             (self.kill, 3),
             (self.freeze, 3),
@@ -114,6 +115,8 @@ class Schedule:
         device = self.chance.choice(self.people.devices)
         await device.end()
         await device.start()
+        if self.chance.random() < 0.7:
+            self.people.say_at_once(device)
 
     def break_connections(self) -> None:
         """Some devices lose their networks."""
@@ -172,13 +175,15 @@ class Schedule:
         """No more faults. Processes are replaced once more, so that what was not committed is done again."""
         self.servers.heal()
         for instance in self.deployment.alive():
-            instance.process.resume()
+            instance.resume()
         for instance in self.deployment.alive():
             if instance.gateway is None and self.chance.random() < 0.5:
                 instance.kill()
         await self._rests()
         await self._last_words()
         await self._rests()
+        self.people.look_at_peers()
+        await self._until(lambda: not self.people.calls_under_way, "every look is answered")
 
     async def _last_words(self) -> None:
         """In every group the owner says something, and everybody reads it, so that the last counts are final."""

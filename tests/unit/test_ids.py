@@ -3,22 +3,27 @@
 import uuid
 
 import pytest
-from aiokafka.partitioner import murmur2
+from aiokafka.partitioner import DefaultPartitioner, murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings import ids
 
 
-@given(st.binary(max_size=40))
+@given(st.binary(max_size=200))
 def test_murmur2_is_kafkas(data: bytes) -> None:
     assert ids.murmur2(data) == murmur2(data) & 0xFFFFFFFF
 
 
+@given(st.text(min_size=1, max_size=80).filter(lambda text: text.isprintable()), st.integers(1, 300))
+def test_the_partition_is_the_default_partitioners(identifier: str, partitions: int) -> None:
+    """Which any Kafka client chooses."""
+    everything = list(range(partitions))
+    assert ids.partition_of(identifier, partitions) == DefaultPartitioner()(identifier.encode(), everything, everything)
+
+
 @given(st.integers(0, 63), st.integers(0, 1023), st.integers(0, 2**47 - 1))
-def test_a_message_id_says_where_its_command_stands_and_is_a_positive_int64(
-    epoch: int, partition: int, offset: int
-) -> None:
+def test_a_message_id_holds_the_place_of_its_command(epoch: int, partition: int, offset: int) -> None:
     number = ids.message_id(epoch, partition, offset)
     assert ids.split_message_id(number) == (epoch, partition, offset)
     assert 0 <= number < 2**63

@@ -74,7 +74,7 @@ def test_the_label_values_that_are_computed_are_those_declared() -> None:
 
 def test_closes_name_their_codes_and_no_numbers() -> None:
     """A code that is written as a number would be a series that is not there from the start."""
-    for path in (ROOT / "services" / "gateway").glob("*.py"):
+    for path in (ROOT / "services" / "gateway").rglob("*.py"):
         numbers = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
         assert not numbers & {int(code) for code in CloseCode}, path.name
 

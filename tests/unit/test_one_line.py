@@ -82,6 +82,6 @@ def test_a_chain_of_emoji_above_the_bound_ends_with_a_whole_one() -> None:
     assert shortened(chain, 4) == "👨\u200d👨"
 
 
-def test_a_text_that_is_looked_at_in_part_ends_with_a_whole_cluster() -> None:
+def test_a_text_read_in_part_ends_with_a_whole_cluster() -> None:
     text = "\x00" * 330 + "字" * 69 + FAMILY
     assert beginning(text, MOST) == "字" * 69

@@ -1,12 +1,11 @@
-"""Consumer groups of the memory adapter: eager rebalances, commits, and zombie members for tests."""
+"""Consumer groups of the memory adapter: eager rebalances and commits."""
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from contextvars import Context
 
 from tidings.broker.base import AssignmentListener, Committed, Record, TopicPartition
-from tidings.broker.memory_faults import CommitFault, Faults
-from tidings.broker.memory_log import Fetcher, MemoryLog
+from tidings.broker.memory_log import MemoryLog
 from tidings.errors import BrokerUnavailable, PositionOutOfRange
 from tidings.topics import Group
 
@@ -27,11 +26,10 @@ def assign_by_range(members: Sequence[str], counts: Mapping[str, int]) -> dict[s
 class MemoryGroup:
     """The coordinator's side of a group: its members and its commits."""
 
-    def __init__(self, group: Group, log: MemoryLog, faults: Faults) -> None:
+    def __init__(self, group: Group, log: MemoryLog) -> None:
         self.commits: dict[TopicPartition, Committed] = {}
         self._topics = group.topics
         self._log = log
-        self._faults = faults
         self._members: dict[str, MemoryGroupConsumer] = {}
         self._joined = 0
         self._changed = False
@@ -60,22 +58,14 @@ class MemoryGroup:
             await self._rebalancing
 
     async def read(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """The partitions that have a commit. Raises BrokerUnavailable while the coordinator cannot answer."""
-        await self._log.reached()
-        if self._faults.is_loading():
-            raise BrokerUnavailable("the group's coordinator is loading")
+        """The partitions that have a commit."""
         return {name: self.commits[name] for name in partitions if name in self.commits}
 
     async def write(self, member_id: str, positions: Mapping[TopicPartition, Committed]) -> bool:
         """Store the commits. False if the caller is no longer a member."""
-        await self._log.reached()
         if not self.is_member(member_id):
             return False
-        fault = self._faults.commit()
-        if fault in (CommitFault.NONE, CommitFault.UNCONFIRMED):
-            self.commits.update(positions)
-        if fault in (CommitFault.FAILED, CommitFault.UNCONFIRMED):
-            raise BrokerUnavailable("the commit was not confirmed")
+        self.commits.update(positions)
         return True
 
     def _rebalance(self) -> None:
@@ -100,56 +90,47 @@ class MemoryGroup:
 
 
 class MemoryGroupConsumer:
-    """A member of a group. `expire` makes it a zombie, and `rejoin` makes it a member again."""
+    """A member of a group. Implements GroupConsumer."""
 
     def __init__(self, client_id: str, group: MemoryGroup, topics: Sequence[str], log: MemoryLog) -> None:
         self._client_id = client_id
         self._group = group
         self._topics = topics
         self._log = log
-        self._fetcher = Fetcher(log)
+        self._fetcher = log.fetcher()
         self._member_id = ""
         self._epoch = 0
         self._held: tuple[TopicPartition, ...] | None = None
         self._listener: AssignmentListener | None = None
         self._one_call = asyncio.Lock()
         self._assigned = asyncio.Event()
-        self._dropped = asyncio.Event()
         self._failure: Exception | None = None
-        self._steps: set[asyncio.Future[None]] = set()
 
     async def start(self, listener: AssignmentListener) -> None:
         """Returns with the first assignment made; `assigned` may still run."""
-        await self._log.reached()
         for topic in self._topics:
             self._log.partition(TopicPartition(topic, 0))
         self._listener = listener
-        await self.rejoin()
+        await self.join()
 
     async def stop(self) -> None:
         if self._listener is None:
             return
         await self._revoke()
-        self.expire()
+        self.leave()
         self._fetcher.assign({})
         self._listener = None
         await self._group.emptied()
 
-    def expire(self) -> None:
-        """Time out the session, as of a paused process: other members get its partitions, without a callback here.
-
-        The member continues to read and produce as a zombie, and its commits are refused. `rejoin` ends that state.
-        """
-        self._group.drop(self._member_id)
-        self._dropped.set()
-
-    async def rejoin(self) -> None:
-        """Revoke the held partitions, and join the group again."""
-        await self._revoke()
+    async def join(self) -> None:
+        """Join the group as a new member."""
         self._assigned.clear()
-        self._dropped.clear()
         self._member_id = self._group.join(self, self._client_id)
         await self._assigned.wait()
+
+    def leave(self) -> None:
+        """Leave the group without a callback. Other members get the partitions."""
+        self._group.drop(self._member_id)
 
     async def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
         """Raises an error of a listener's callback, now and at every later call."""
@@ -177,28 +158,19 @@ class MemoryGroupConsumer:
         return await self._group.write(self._member_id, positions)
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        await self._log.reached()
         return self._log.end_offsets(partitions)
 
     async def give_up(self) -> None:
-        """Revoke all partitions for the group. Returns early if the member is dropped in the meantime."""
-        await self._unless_dropped(self._revoke())
+        """Revoke all partitions for the group."""
+        await self._revoke()
 
     async def take_over(self, partitions: Sequence[TopicPartition]) -> None:
         """Assign these partitions for the group. Records may be read before the listener returns."""
-        await self._unless_dropped(self._assign(tuple(partitions)))
-
-    async def _unless_dropped(self, step: Awaitable[None]) -> None:
-        running = asyncio.ensure_future(step)
-        self._steps.add(running)  # a zombie's step continues, and asyncio itself holds no reference to it
-        running.add_done_callback(self._steps.discard)
-        dropped = asyncio.ensure_future(self._dropped.wait())
-        await asyncio.wait([running, dropped], return_when=asyncio.FIRST_COMPLETED)
-        dropped.cancel()
+        await self._assign(tuple(partitions))
 
     async def _assign(self, partitions: tuple[TopicPartition, ...]) -> None:
         async with self._one_call:
-            if self._listener is None or self._dropped.is_set():
+            if self._listener is None or not self._group.is_member(self._member_id):
                 return
             self._epoch += 1
             self._held = partitions

@@ -51,11 +51,6 @@ class Partition:
         self._records = self.read(offset, len(self._records))
         self.first_offset = max(self.first_offset, min(offset, self.end_offset))
 
-    def lose_from(self, offset: int) -> None:
-        """Lose the tail from `offset` on, as an unclean election does. New records get the same offsets again."""
-        self._records = [record for record in self._records if record.offset < offset]
-        self.end_offset = max(self.first_offset, min(offset, self.end_offset))
-
     def _trim(self) -> None:
         if not self._is_compacted:
             return self.delete_before(self._records[-self._keep_records].offset)
@@ -65,16 +60,12 @@ class Partition:
 
 
 class MemoryLog:
-    """All topics, and whether the broker answers."""
+    """All topics."""
 
-    def __init__(self, clock: Clock, keep_records: int, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+    def __init__(self, clock: Clock, keep_records: int) -> None:
         self._clock = clock
         self._keep_records = keep_records
         self._topics: dict[str, list[Partition]] = {}
-        self._stalled: set[TopicPartition] = set()
-        self._answers = asyncio.Event()
-        self._answers.set()
 
     def create(self, topic: Topic) -> bool:
         """Create a topic. False if it exists already."""
@@ -111,35 +102,9 @@ class MemoryLog:
         """The offset after the last record of each."""
         return {name: self.partition(name).end_offset for name in names}
 
-    def is_stalled(self, name: TopicPartition) -> bool:
-        """Whether neither produce nor fetch gets an answer from the partition."""
-        return name in self._stalled or not self._answers.is_set()
-
-    def stall(self, names: Collection[TopicPartition] | None) -> None:
-        """Stop the answers of these partitions, or of the whole broker (None), until `heal`."""
-        if names is None:
-            self._answers.clear()
-        else:
-            self._stalled.update(names)
-
-    def heal(self) -> None:
-        """Let every partition answer again."""
-        self._stalled.clear()
-        self._answers.set()
-        for partitions in self._topics.values():
-            for partition in partitions:
-                for wake in tuple(partition.watchers):
-                    wake()
-
-    async def reached(self) -> None:
-        """Wait until the broker answers. Raises BrokerUnavailable after the time-out."""
-        if self._answers.is_set():
-            return
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                await self._answers.wait()
-        except TimeoutError:
-            raise BrokerUnavailable("the memory broker is stalled") from None
+    def fetcher(self) -> "Fetcher":
+        """A new reader of this log, without partitions."""
+        return Fetcher(self)
 
 
 class Fetcher:
@@ -186,11 +151,15 @@ class Fetcher:
         self._paused.difference_update(names)
         self.wake()
 
+    def readable(self) -> list[tuple[TopicPartition, int | None]]:
+        """The partitions that are not paused, with their positions."""
+        return [(name, position) for name, position in self._positions.items() if name not in self._paused]
+
     def out_of_range(self) -> list[TopicPartition]:
         """The partitions whose position the log does not hold. Each is reported once until its next `seek`."""
         found = [
             name
-            for name, position in self._readable()
+            for name, position in self.readable()
             if position is not None and name not in self._reported and not self._log.partition(name).holds(position)
         ]
         self._reported.update(found)
@@ -198,7 +167,7 @@ class Fetcher:
 
     def take(self, max_records: int) -> list[Record]:
         """The records at hand, in order within each partition. Each call begins with another partition."""
-        readable = self._readable()
+        readable = self.readable()
         self._turn += 1
         start = self._turn % len(readable) if readable else 0
         taken: list[Record] = []
@@ -226,10 +195,3 @@ class Fetcher:
                     await self._news.wait()
             except TimeoutError:
                 return []
-
-    def _readable(self) -> list[tuple[TopicPartition, int | None]]:
-        return [
-            (name, position)
-            for name, position in self._positions.items()
-            if name not in self._paused and not self._log.is_stalled(name)
-        ]

@@ -43,6 +43,7 @@ class PartitionState(Generic[K, D, V]):
         self._finish = finish
         self._most = most
         self._weigh = weigh
+        # No LRUCache: it evicts at each write, but values that the current round needs must stay until `confirm`.
         self._values: dict[K, V] = {}
         self._drafts: dict[int, dict[K, D]] = {}
         self._weight = 0

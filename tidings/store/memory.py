@@ -1,4 +1,4 @@
-"""The tables in memory: the same promises as Cassandra's adapter, with a clock and faults that tests set.
+"""The tables in memory: the same promises as Cassandra's adapter.
 
 Unit tests, simulations and the embedded mode use it. The rows end with the process.
 Within it only expired rows are removed.
@@ -8,15 +8,13 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar, cast
 
 from tidings.clock import Clock
-from tidings.errors import StoreUnavailable
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow, UserBucket
 from tidings.store.deployment import Deployment
-from tidings.store.memory_faults import Faults, WriteFault
 from tidings.store.memory_tables import Partition, PartitionName, Slot, partition_of
 from tidings.store.rows import (
     BlockList,
@@ -42,52 +40,24 @@ K = TypeVar("K")
 R = TypeVar("R")
 
 
-@dataclass(slots=True)
-class _Late:
-    """A mutation that lands after `calls` later write calls."""
-
-    rows: Sequence[Row]
-    calls: int
-
-
 class MemoryStore:
     """Implements Store. Tests assert on `calls` (calls by method) and `rows_written` (rows by table)."""
 
-    def __init__(self, clock: Clock | None = None, faults: Faults | None = None) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         """New tables with a new deployment. Without a clock no row expires."""
         self.deployment = Deployment.new(uuid.uuid4().hex, clock.wall_ms() if clock else 0)
-        self.faults = faults or Faults()
         self.calls: Counter[str] = Counter()
         self.rows_written: Counter[str] = Counter()
         self._clock = clock
         self._partitions: dict[PartitionName, Partition] = {}
         self._block_lists: dict[str, BlockList] = {}
         self._media: dict[str, MediaRow] = {}
-        self._late: list[_Late] = []
-        self._is_stalled = False
 
     async def start(self) -> None:
         """There is no server to connect to."""
 
     async def stop(self) -> None:
         """The rows stay, so a store that is started again still has them."""
-
-    # -- controls of tests -------------------------------------------------------------------------
-
-    def stall(self) -> None:
-        """Stop answering: reads raise StoreUnavailable, writes are unconfirmed and land at `heal`."""
-        self._is_stalled = True
-
-    def heal(self) -> None:
-        """End `stall`."""
-        self._is_stalled = False
-        self.land_late()
-
-    def land_late(self) -> None:
-        """Apply all delayed mutations now."""
-        late, self._late = self._late, []
-        for mutation in late:
-            self._apply(mutation.rows)
 
     def rows(self, table: str) -> list[Row | ReceiptRow]:
         """All rows of a table, by partition key and clustering key. For assertions; not counted in `calls`."""
@@ -97,63 +67,34 @@ class MemoryStore:
     # -- writing -----------------------------------------------------------------------------------
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        self.calls["write"] += 1
-        await asyncio.sleep(0)  # lets other tasks run, as with a real server
-        self._count_down_late()
-        mutations: dict[object, list[TaggedRow]] = {}
+        await self._answer("write")
         for tagged in rows:
-            mutations.setdefault(partition_of(tagged.row).key, []).append(tagged)
-        unconfirmed: set[int] = set()
-        for mutation in mutations.values():
-            if not self._mutate([tagged.row for tagged in mutation]):
-                unconfirmed.update(tagged.source_partition for tagged in mutation)
-        return frozenset(unconfirmed)
+            self._put(tagged.row)
+        return frozenset()
 
-    def _mutate(self, rows: Sequence[Row]) -> bool:
-        """Apply one mutation, or apply the next fault. Returns whether it is confirmed."""
-        if self._is_stalled:
-            self._late.append(_Late(rows, -1))
-            return False
-        fault = self.faults.write()
-        if fault is WriteFault.LATE:
-            self._late.append(_Late(rows, self.faults.late_writes()))
-        elif fault is not WriteFault.LOST:
-            self._apply(rows, is_flickering=fault is WriteFault.FLICKERING)
-        return fault is WriteFault.NONE
-
-    def _apply(self, rows: Sequence[Row], *, is_flickering: bool = False) -> None:
-        for row in rows:
-            name = partition_of(row)
-            self.rows_written[name.table] += 1
-            partition = self._partitions.get(name)
-            if partition is None:
-                partition = self._partitions[name] = Partition()
-            partition.put(row, self._expires_ms(name.table), is_flickering=is_flickering)
+    def _put(self, row: Row) -> Slot:
+        name = partition_of(row)
+        self.rows_written[name.table] += 1
+        partition = self._partitions.get(name)
+        if partition is None:
+            partition = self._partitions[name] = Partition()
+        return partition.put(row, self._expires_ms(name.table))
 
     def _expires_ms(self, table: str) -> int | None:
         if self._clock is None or table not in TTL_MS:
             return None
         return self._clock.wall_ms() + TTL_MS[table]
 
-    def _count_down_late(self) -> None:
-        for late in tuple(self._late):
-            late.calls -= 1
-            if late.calls == 0:
-                self._late.remove(late)
-                self._apply(late.rows)
-
     async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
-        """With every fault the change takes effect now or never, so that it cannot follow a later call."""
         await self._answer("replace_block_list")
-        self._check_partition(PartitionName(BlockList.table, changed.user_id))
-        fault = self.faults.write()
+        return self._replace_block_list(changed, seen_version)
+
+    def _replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
         stored = self._block_lists.get(changed.user_id, BlockList(changed.user_id))
-        is_applied = stored.version == seen_version
-        if is_applied and fault is not WriteFault.LOST:
-            self._block_lists[changed.user_id] = changed
-        if fault is not WriteFault.NONE:
-            raise StoreUnavailable("replace_block_list: the outcome is unknown")
-        return is_applied
+        if stored.version != seen_version:
+            return False
+        self._block_lists[changed.user_id] = changed
+        return True
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -244,8 +185,6 @@ class MemoryStore:
 
     async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
         await self._answer("block_lists")
-        for user_id in user_ids:
-            self._check_partition(PartitionName(BlockList.table, user_id))
         return {user_id: self._block_lists[user_id] for user_id in user_ids if user_id in self._block_lists}
 
     async def media(self, media_ids: Collection[str]) -> Mapping[str, MediaRow]:
@@ -287,19 +226,10 @@ class MemoryStore:
 
     async def _answer(self, method: str) -> None:
         self.calls[method] += 1
-        await asyncio.sleep(0)
-        if self._is_stalled or self.faults.read_fails():
-            raise StoreUnavailable(f"{method}: the tables did not answer")
+        await asyncio.sleep(0)  # lets other tasks run, as with a real server
 
     def _partition(self, table: str, key: Any) -> Partition:
-        name = PartitionName(table, key)
-        self._check_partition(name)
-        return self._partitions.get(name) or Partition()
-
-    def _check_partition(self, name: PartitionName) -> None:
-        """Raise for a partition that cannot be read. It fails the whole call, as with IN."""
-        if name in self.faults.unreadable:
-            raise StoreUnavailable(f"{name.table}: the partition {name.key} cannot be read")
+        return self._partitions.get(PartitionName(table, key)) or Partition()
 
     def _newest(self, table: str, keys: Mapping[K, Any], limit: int, kind: type[R]) -> dict[K, Sequence[R]]:
         found = {
@@ -312,6 +242,5 @@ class MemoryStore:
         """The rows that this read sees; `kind` is the class of the table's rows."""
         now_ms = self._clock.wall_ms() if self._clock else 0
         for slot in slots:
-            has_expired = slot.expires_ms is not None and slot.expires_ms <= now_ms
-            if not has_expired and not (slot.is_flickering and self.faults.is_hidden()):
+            if slot.expires_ms is None or slot.expires_ms > now_ms:
                 yield cast(R, slot.row)

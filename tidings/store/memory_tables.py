@@ -67,11 +67,12 @@ class Cell(NamedTuple):
     value: Any
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
+    """The place of one row. It stays the same while writes change the row."""
+
     row: StoredRow
     expires_ms: int | None
-    is_flickering: bool
     cells: dict[str, Cell] = field(default_factory=dict)
 
 
@@ -84,16 +85,16 @@ class Partition:
         self._order: list[Any] = []
         self._slots: dict[Any, Slot] = {}
 
-    def put(self, row: Row, expires_ms: int | None, *, is_flickering: bool) -> None:
-        """Merge a row in. A row that was confirmed before does not start to flicker."""
+    def put(self, row: Row, expires_ms: int | None) -> Slot:
+        """Merge a row in, and return its place."""
         key = _CLUSTERING[type(row)](row)
         slot = self._slots.get(key)
         if slot is None:
             insort(self._order, key)
-            slot = self._slots[key] = Slot(row, expires_ms, is_flickering)
+            slot = self._slots[key] = Slot(row, expires_ms)
         slot.row = _merged(slot.cells, row) if has_write_timestamp(type(row)) else row
         slot.expires_ms = expires_ms
-        slot.is_flickering &= is_flickering
+        return slot
 
     def ascending(self, first: object = None, last: object = None) -> Iterator[Slot]:
         """The slots with first <= key <= last. A bound of None does not apply."""

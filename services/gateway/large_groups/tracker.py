@@ -121,6 +121,7 @@ class GroupTracker:
         self._sessions_of: dict[str, set[str]] = {}
         self._generations: dict[str, int] = {}
         self._next_generation = 1
+        # No FIFOCache: it would move a group whose range begins again, and takes twice the memory of a dict.
         self._ranges: dict[str, _ContiguousRange] = {}
         self._unverified: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""One stage per test, on the memory adapter and on a real Kafka: fresh topics, a fresh group, everything stopped."""
+"""One stage per test, on the memory adapters and on a real Kafka: fresh topics, a fresh group, everything stopped."""
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from deploy.local.stack import Stack
+from tests.faults.broker import FaultyBroker
 from tidings.broker.base import AssignmentListener, Broker, GroupConsumer, Producer, Reader, TopicPartition
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
@@ -86,9 +87,8 @@ class Stage:
             await self.started.pop().stop()
 
 
-def on_memory() -> Stage:
-    """The memory adapter."""
-    broker = MemoryBroker()
+def on_memory(broker: MemoryBroker) -> Stage:
+    """The memory adapter, or the one with faults, of which none is set."""
 
     async def delete_before(partition: TopicPartition, offset: int) -> None:
         broker.partition(partition).delete_before(offset)
@@ -108,10 +108,13 @@ def on_kafka(servers: Stack) -> Stage:
     return Stage(KafkaBroker(KafkaConfig(servers.bootstrap)), delete_before)
 
 
-@pytest.fixture(params=["memory", "kafka"])
+@pytest.fixture(params=["memory", "faulty", "kafka"])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """A prepared stage on each adapter in turn."""
-    stage = on_memory() if request.param == "memory" else on_kafka(request.getfixturevalue("servers"))
+    if request.param == "kafka":
+        stage = on_kafka(request.getfixturevalue("servers"))
+    else:
+        stage = on_memory(MemoryBroker() if request.param == "memory" else FaultyBroker())
     await stage.prepare()
     yield stage
     await stage.stop()

@@ -11,7 +11,7 @@ from tidings.errors import BrokerUnavailable, PositionOutOfRange
 from tidings.topics import Group
 
 
-async def test_a_lone_member_is_assigned_every_partition_and_reads_what_arrives(stage: Stage) -> None:
+async def test_a_lone_member_is_assigned_and_reads_every_partition(stage: Stage) -> None:
     producer, watch = await stage.producer(), Watch()
     member = await stage.member(watch)
     await until(lambda: len(watch.held) == ALL, member)
@@ -24,7 +24,7 @@ async def test_a_lone_member_is_assigned_every_partition_and_reads_what_arrives(
     ]
 
 
-async def test_partition_order_is_kept_and_nothing_is_left_out_when_little_is_taken_at_a_time(stage: Stage) -> None:
+async def test_small_polls_keep_partition_order_and_skip_nothing(stage: Stage) -> None:
     producer, member = await stage.producer(), await stage.member(Watch())
     for partition in range(4):
         await producer.produce(stage.left, partition, new(*(str(number) for number in range(50))))
@@ -53,7 +53,7 @@ async def test_a_second_member_takes_half_and_two_topics_stay_together(stage: St
         assert left == {partition for topic, partition in watch.held if topic == stage.right}
 
 
-async def test_a_rebalance_revokes_everything_and_assigns_at_a_higher_epoch(stage: Stage) -> None:
+async def test_a_rebalance_revokes_all_and_assigns_at_a_higher_epoch(stage: Stage) -> None:
     one = Watch()
     first = await stage.member(one, "one")
     await until(lambda: len(one.held) == ALL, first)
@@ -79,7 +79,7 @@ async def test_a_member_that_stops_is_told_and_the_others_take_over(stage: Stage
     await until(lambda: len(one.held) == ALL, first)
 
 
-async def test_offset_and_metadata_come_back_together_and_a_new_member_reads_on_from_there(stage: Stage) -> None:
+async def test_a_new_member_reads_on_from_offset_and_metadata(stage: Stage) -> None:
     producer, watch = await stage.producer(), Watch()
     member = await stage.member(watch)
     await until(lambda: len(watch.held) == ALL, member)
@@ -100,7 +100,7 @@ async def test_a_commit_of_an_older_epoch_is_dropped(stage: Stage) -> None:
     assert await member.committed([stage.at(0)]) == {stage.at(0): Committed(0, MARKS)}
 
 
-async def test_a_commit_is_still_taken_while_the_partitions_are_given_up(stage: Stage) -> None:
+async def test_a_commit_is_taken_while_partitions_are_revoked(stage: Stage) -> None:
     outcomes = []
 
     class LastCommit(Watch):
@@ -119,7 +119,7 @@ async def test_a_commit_is_still_taken_while_the_partitions_are_given_up(stage: 
     assert not await member.commit(watch.epoch, {stage.at(3): Committed(0, "too late")})
 
 
-async def test_a_group_without_first_offsets_is_an_error_and_never_a_new_group(stage: Stage) -> None:
+async def test_a_group_without_first_offsets_is_an_error(stage: Stage) -> None:
     group = Group(f"unknown-{stage.left}", (stage.left,))
     member = stage.broker.group_consumer("lost", group)
     stage.started.append(member)
@@ -151,7 +151,7 @@ async def test_seeking_what_is_not_assigned_does_nothing(stage: Stage) -> None:
     member.seek(TopicPartition("nobody-reads-this", 0), 5)
 
 
-async def test_a_paused_partition_is_silent_until_resumed_and_loses_nothing(stage: Stage) -> None:
+async def test_a_paused_partition_is_silent_and_loses_nothing(stage: Stage) -> None:
     producer, watch = await stage.producer(), Watch()
     member = await stage.member(watch)
     await until(lambda: len(watch.held) == ALL, member)
@@ -164,7 +164,7 @@ async def test_a_paused_partition_is_silent_until_resumed_and_loses_nothing(stag
     assert values(await read(member, 1)) == ["held back"]
 
 
-async def test_a_position_out_of_range_is_told_once_and_the_others_go_on(stage: Stage) -> None:
+async def test_a_position_out_of_range_is_reported_once(stage: Stage) -> None:
     producer, watch = await stage.producer(), Watch()
     for partition in (0, 1):
         await producer.produce(stage.left, partition, new("a", "b", "c"))

@@ -63,7 +63,7 @@ async def test_the_broker_refuses_a_commit_of_an_older_generation(stage: Stage, 
     assert (await member.committed([stage.at(0)]))[stage.at(0)] == Committed(0, MARKS)
 
 
-async def test_a_record_that_only_the_broker_finds_too_large_is_refused_for_good(stage: Stage) -> None:
+async def test_a_record_too_large_for_the_broker_is_refused_for_good(stage: Stage) -> None:
     admin = stage.broker.admin()
     stage.started.append(admin)
     await admin.start()
@@ -75,7 +75,7 @@ async def test_a_record_that_only_the_broker_finds_too_large_is_refused_for_good
     assert await producer.produce(narrow, 0, new("small")) == 0
 
 
-async def test_backpressure_comes_at_the_bound_and_goes_with_the_confirmations(config: KafkaConfig) -> None:
+async def test_backpressure_holds_from_the_bound_until_confirmations(config: KafkaConfig) -> None:
     producer = KafkaProducer(replace(config, unconfirmed_records=2), "bounded")
     await producer.start()
     answers = [producer.send("there-is-no-such-topic", 0, *new(text)) for text in "ab"]

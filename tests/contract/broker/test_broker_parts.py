@@ -12,7 +12,7 @@ from tidings.errors import BrokerUnavailable, ConfigurationError
 from tidings.topics import Topic
 
 
-async def test_produce_answers_the_first_offset_and_the_broker_gives_the_time(stage: Stage) -> None:
+async def test_produce_answers_the_first_offset_and_broker_sets_time(stage: Stage) -> None:
     producer, reader = await stage.producer(), await stage.reader()
     before_ms = time.time() * 1000
     assert await producer.produce(stage.left, 0, new("a", "b")) == 0
@@ -32,7 +32,7 @@ async def test_more_than_one_batch_keeps_its_order(stage: Stage) -> None:
     assert [record.value for record in await read(reader, 500)] == [record.value for record in many]
 
 
-async def test_a_tombstone_and_a_record_without_key_come_back_as_they_went(stage: Stage) -> None:
+async def test_tombstones_and_records_without_key_come_back_unchanged(stage: Stage) -> None:
     producer, reader = await stage.producer(), await stage.reader()
     await producer.produce(stage.left, 0, [NewRecord(None, b"gone"), NewRecord(b"", None)])
     reader.assign({stage.at(0): 0})
@@ -80,7 +80,7 @@ async def test_after_an_error_the_producer_works_again(stage: Stage) -> None:
     assert await producer.send(stage.left, 0, *new("b")) == 1
 
 
-async def test_a_reader_goes_on_where_it_is_and_begins_anew_where_the_log_does(stage: Stage) -> None:
+async def test_a_reader_continues_and_restarts_at_the_log_start(stage: Stage) -> None:
     producer, reader = await stage.producer(), await stage.reader()
     await producer.produce(stage.left, 0, new("a", "b", "c"))
     await producer.produce(stage.left, 1, new("x", "y"))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from tests.faults.store import FaultyStore
 from tidings.store.base import Store
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_config import CassandraConfig
@@ -13,12 +14,12 @@ from tidings.store.memory import MemoryStore
 from tidings.store.migrate import migrate
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["memory", "cassandra"])
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["memory", "faulty", "cassandra"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """Each adapter in turn, started."""
+    """Each adapter in turn, started. Of the one with faults none is set."""
     store: Store
-    if request.param == "memory":
-        store = MemoryStore()
+    if request.param != "cassandra":
+        store = MemoryStore() if request.param == "memory" else FaultyStore()
     else:
         port = request.getfixturevalue("servers").ports.cassandra
         config = CassandraConfig(port=port, keyspace=f"contract_{uuid.uuid4().hex[:8]}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.store.making import group, member, write_confirmed
+from tests.builders import group, member, write_confirmed
 from tidings.store.base import Store
 from tidings.store.rows import (
     NEWEST,
@@ -48,7 +48,7 @@ async def test_more_groups_than_fit_into_one_request_are_answered(store: Store, 
     assert await store.groups_as_of(dict.fromkeys(rows, NEWEST)) == rows
 
 
-async def test_a_member_is_its_newest_version_at_or_below_the_seq_also_when_it_left(store: Store, name: str) -> None:
+async def test_a_member_is_its_newest_version_at_or_below_the_seq(store: Store, name: str) -> None:
     session_id = f"g:{name}"
     await write_confirmed(store, [member(session_id, user, 1) for user in ("adam", "mia", "zoe")])
     left, back = member(session_id, "mia", 5, left_seq=5), member(session_id, "mia", 8, joined_seq=8)
@@ -88,7 +88,7 @@ async def test_a_page_of_members_begins_above_the_user_named(store: Store, name:
     assert (list(page), after) == ([], None)
 
 
-async def test_a_page_of_receipts_is_sorted_and_begins_above_the_user_named(store: Store, name: str) -> None:
+async def test_receipt_pages_are_sorted_and_begin_above_the_user(store: Store, name: str) -> None:
     session_id = f"g:{name}"
     rows: list[Row] = [DeliveredRow(session_id, user, 3) for user in ("c", "a", "ab")]
     await write_confirmed(store, [*rows, ReadRow(session_id, "b", 2, 2, 1000)])
@@ -98,7 +98,7 @@ async def test_a_page_of_receipts_is_sorted_and_begins_above_the_user_named(stor
     assert list(await store.receipt_page(session_id, "c", 2)) == []
 
 
-async def test_leaving_and_a_new_mode_change_only_their_column_of_a_users_session(store: Store, name: str) -> None:
+async def test_leaving_and_a_new_mode_change_only_their_columns(store: Store, name: str) -> None:
     await write_confirmed(store, [UserSessionRow(name, "g:a", 5, 4, 0, 1)])
     await write_confirmed(store, [SessionModeRow(name, "g:a", 2, 7), SessionLeftRow(name, "g:a", 9)])
     assert await store.user_sessions(name) == [UserSessionRow(name, "g:a", 5, 4, 9, 2)]
@@ -108,7 +108,7 @@ async def test_leaving_and_a_new_mode_change_only_their_column_of_a_users_sessio
     assert await store.user_sessions(name) == [UserSessionRow(name, "g:a", 12, 11, 0, 1)]
 
 
-async def test_what_came_before_the_joining_is_there_once_the_joining_is(store: Store, name: str) -> None:
+async def test_rows_before_a_joining_are_there_once_the_joining_is(store: Store, name: str) -> None:
     await write_confirmed(store, [SessionLeftRow(name, "g:a", 9), SessionModeRow(name, "g:b", 2, 7)])
     assert list(await store.user_sessions(name)) == []
     await write_confirmed(store, [UserSessionRow(name, group_id, 5, 4, 0, 1) for group_id in ("g:a", "g:b")])

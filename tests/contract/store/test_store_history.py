@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.store.making import bucket, inbox_row, message, segment, seqs, session, write_confirmed
+from tests.builders import bucket, inbox_row, message, segment, seqs, session, write_confirmed
 from tidings.errors import LostLogTail
 from tidings.ids import Position
 from tidings.store import history
@@ -72,30 +72,26 @@ async def test_a_tail_is_the_newest_message_below_the_position(store: Store, nam
             assert tail == Tail(segment(key, number, 1 if number == 1 else 31), expected)
 
 
-async def test_a_tail_is_found_below_hundreds_of_rows_above_the_position(store: Store, session_id: str) -> None:
+async def test_a_tail_is_found_below_many_rows_above_the_position(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, 700))
     tails = await history.tails_below(store, {session_id: Position(0, 42)})
     assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 41))}
 
 
-async def test_a_tail_is_found_below_a_hole_of_hundreds_of_rows_that_were_never_confirmed(
-    store: Store, session_id: str
-) -> None:
+async def test_a_tail_is_found_below_a_hole_of_unconfirmed_rows(store: Store, session_id: str) -> None:
     rows = [message(session_id, seq) for seq in (1, 2, 3, *range(404, 440))]
     await write_confirmed(store, [segment(session_id, 1, 1), *rows])
     tails = await history.tails_below(store, {session_id: Position(0, 42)})
     assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 3))}
 
 
-async def test_a_tail_is_found_below_hundreds_of_segments_above_the_position(store: Store, session_id: str) -> None:
+async def test_a_tail_is_found_below_many_segments_above_the_position(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, *[1] * 250))
     tails = await history.tails_below(store, {session_id: Position(0, 4)})
     assert tails == {session_id: Tail(segment(session_id, 3, 3), message(session_id, 3, 3))}
 
 
-async def test_of_what_stands_above_the_position_only_the_rows_below_the_end_are_given(
-    store: Store, session_id: str
-) -> None:
+async def test_above_the_position_only_rows_below_the_end_are_given(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, *[10] * 30))
     position, end = {session_id: Position(0, 24)}, {session_id: Position(0, 37)}
     tails, rows_above = await history.tails_and_rows_above(store, position, end)
@@ -110,7 +106,7 @@ async def test_a_lower_epoch_is_below_every_offset_of_a_higher_one(store: Store,
     assert tail.message.seq == 9
 
 
-async def test_a_session_that_begins_at_or_above_the_position_has_not_begun(store: Store, name: str) -> None:
+async def test_a_session_from_the_position_on_has_not_begun(store: Store, name: str) -> None:
     one, many, none = (f"d:{name}:{number}" for number in (1, 2, 3))
     await write_confirmed(store, [*session(one, 3), *session(many, 2, 2, 2, 2)])
     positions = dict.fromkeys([one, many, none], Position(0, 1))
@@ -118,14 +114,14 @@ async def test_a_session_that_begins_at_or_above_the_position_has_not_begun(stor
 
 
 @pytest.mark.hazard("H8")
-async def test_an_empty_newest_segment_gives_the_tail_of_the_one_before(store: Store, session_id: str) -> None:
+async def test_an_empty_newest_segment_gives_the_tail_before_it(store: Store, session_id: str) -> None:
     await write_confirmed(store, [*session(session_id, 5), segment(session_id, 2, 6)])
     tails = await history.tails_below(store, {session_id: Position(0, 100)})
     assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 5))}
 
 
 @pytest.mark.hazard("H8")
-async def test_segments_without_any_message_below_the_position_are_a_lost_log_tail(store: Store, name: str) -> None:
+async def test_segments_without_messages_are_a_lost_log_tail(store: Store, name: str) -> None:
     one, two, fine = (f"d:{name}:{number}" for number in (1, 2, 3))
     await write_confirmed(
         store, [segment(one, 1, 1), segment(two, 1, 1), message(two, 1, offset=90), *session(fine, 1)]
@@ -136,7 +132,7 @@ async def test_segments_without_any_message_below_the_position_are_a_lost_log_ta
     assert isinstance(tails[fine], Tail)
 
 
-async def test_a_directory_row_of_the_round_in_hand_is_no_lost_log_tail(store: Store, session_id: str) -> None:
+async def test_a_directory_row_of_this_round_is_no_lost_log_tail(store: Store, session_id: str) -> None:
     await write_confirmed(store, [segment(session_id, 1, 1, offset=50)])
     assert await history.tails_below(store, {session_id: Position(0, 50)}) == {session_id: None}
 
@@ -152,14 +148,14 @@ async def test_an_inbox_ends_with_its_newest_row_below_the_position(store: Store
         assert ends == {name: InboxEnd(bucket(name, number, 300 * number + 1), inbox_row(name, end, bucket=number))}
 
 
-async def test_an_inbox_that_begins_at_or_above_the_position_has_not_begun(store: Store, name: str) -> None:
+async def test_an_inbox_from_the_position_on_has_not_begun(store: Store, name: str) -> None:
     await write_confirmed(store, [bucket(name, number, number * 5 + 1) for number in range(5)])
     positions = {name: Position(0, 1), f"{name}-nobody": Position(0, 1)}
     assert await history.inbox_tails_below(store, positions) == dict.fromkeys(positions)
 
 
 @pytest.mark.hazard("H9")
-async def test_an_inbox_whose_rows_have_all_expired_ends_with_its_newest_bucket(store: Store, name: str) -> None:
+async def test_an_expired_inbox_ends_with_its_newest_bucket(store: Store, name: str) -> None:
     await write_confirmed(store, [bucket(name, 0, 1), bucket(name, 1, 5001, offset=70)])
     ends = await history.inbox_tails_below(store, {name: Position(0, 100)})
     assert ends == {name: InboxEnd(bucket(name, 1, 5001, offset=70), None)}

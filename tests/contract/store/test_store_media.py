@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.store.making import write_confirmed
+from tests.builders import write_confirmed
 from tidings.store.base import Store
 from tidings.store.rows import MediaRefRow, MediaRow, MediaUsageRow
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.store.making import (
+from tests.builders import (
     bucket,
     inbox_row,
     inbox_seqs,
@@ -28,16 +28,14 @@ from tidings.store.rows import (
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_message_is_read_as_it_was_written_with_and_without_optional_values(
-    store: Store, session_id: str
-) -> None:
+async def test_a_message_is_read_as_written_with_and_without_options(store: Store, session_id: str) -> None:
     full = replace(message(session_id, 1), reply_to=7, mentions=("bob", "carol"), body=bytes(range(256)))
     bare = message(session_id, 2)
     await write_confirmed(store, [full, bare])
     assert await store.messages(SessionSegment(session_id, 1), 1, 2) == [full, bare]
 
 
-async def test_a_range_is_ascending_with_both_ends_and_of_one_segment_only(store: Store, session_id: str) -> None:
+async def test_a_range_is_ascending_inclusive_and_of_one_segment(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, 5, 5))
     assert seqs(await store.messages(SessionSegment(session_id, 1), 2, 9)) == [2, 3, 4, 5]
     assert seqs(await store.messages(SessionSegment(session_id, 2), 1, 7)) == [6, 7]
@@ -49,9 +47,7 @@ async def test_a_range_longer_than_any_page_is_complete(store: Store, session_id
     assert seqs(await store.messages(SessionSegment(session_id, 1), 1, 10_000)) == list(range(1, 2501))
 
 
-async def test_the_newest_messages_come_newest_first_and_empty_segments_are_left_out(
-    store: Store, session_id: str
-) -> None:
+async def test_newest_messages_descend_and_skip_empty_segments(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, 4, 4))
     one, two, three = (SessionSegment(session_id, number) for number in (1, 2, 3))
     newest = await store.newest_messages([one, two, three], 3)
@@ -66,7 +62,7 @@ async def test_more_partitions_than_fit_into_one_request_are_answered(store: Sto
     assert set(await store.segments(sessions, 1)) == set(sessions)
 
 
-async def test_segments_come_newest_first_and_sessions_without_any_are_left_out(store: Store, session_id: str) -> None:
+async def test_segments_descend_and_sessions_without_any_are_omitted(store: Store, session_id: str) -> None:
     rows = [segment(session_id, number, number * 10) for number in range(1, 6)]
     await write_confirmed(store, rows)
     assert await store.segments([session_id, "d:no:one"], 2) == {session_id: [rows[4], rows[3]]}
@@ -91,7 +87,7 @@ async def test_only_wanted_keys_are_found(store: Store, session_id: str) -> None
     assert sorted(found, key=lambda row: (row.key_month, row.seq)) == [*rows[:128], rows[260 + 130 + 3]]
 
 
-async def test_inbox_buckets_and_rows_come_newest_first_and_ranges_ascending(store: Store, name: str) -> None:
+async def test_inbox_buckets_and_rows_descend_and_ranges_ascend(store: Store, name: str) -> None:
     await write_confirmed(store, [bucket(name, 0, 1), bucket(name, 1, 6)])
     await write_confirmed(store, [inbox_row(name, number, bucket=(number - 1) // 5) for number in range(1, 9)])
     zero, one, two = (UserBucket(name, number) for number in (0, 1, 2))
@@ -102,7 +98,7 @@ async def test_inbox_buckets_and_rows_come_newest_first_and_ranges_ascending(sto
     assert await store.inbox_rows(one, 8, 8) == [inbox_row(name, 8, bucket=1)]
 
 
-async def test_a_session_of_a_user_is_that_of_the_newest_membership_seq(store: Store, name: str) -> None:
+async def test_a_user_session_is_that_of_the_newest_membership_seq(store: Store, name: str) -> None:
     joined, left = UserSessionRow(name, "g:a", 5, 4, 0, 1), UserSessionRow(name, "g:a", 5, 4, 9, 1)
     other = UserSessionRow(name, "d:b:c", 1, 0, 0, 1)
     await write_confirmed(store, [left, other])
@@ -129,7 +125,7 @@ async def test_of_one_watermark_written_twice_the_larger_values_stay(store: Stor
     assert (await store.receipts([(session_id, "a")]))[session_id, "a"].read_at == 3000
 
 
-async def test_receipts_of_many_sessions_and_members_are_those_asked_for(store: Store, name: str) -> None:
+async def test_receipts_of_many_sessions_are_those_asked_for(store: Store, name: str) -> None:
     directs = [f"d:{name}:{number}" for number in range(120)]
     group = f"g:{name}"
     rows = [DeliveredRow(one, user, 1) for one in directs for user in ("a", "b")]

@@ -20,7 +20,7 @@ def test_offsets_rise_by_one_whatever_the_batches() -> None:
     assert [(each.offset, each.at_ms) for each in log.read(0, 10)] == [(0, 10), (1, 10), (2, 20)]
 
 
-def test_after_retention_a_read_below_the_beginning_is_out_of_range() -> None:
+def test_a_read_below_the_retained_beginning_is_out_of_range() -> None:
     log = partition()
     log.append([NewRecord(b"x")] * 10, at_ms=0)
     log.delete_before(4)
@@ -30,15 +30,7 @@ def test_after_retention_a_read_below_the_beginning_is_out_of_range() -> None:
     assert not log.holds(11)
 
 
-def test_a_lost_tail_gives_its_offsets_again() -> None:
-    log = partition()
-    log.append([NewRecord(b"first")] * 5, at_ms=0)
-    log.lose_from(3)
-    assert log.append([NewRecord(b"second")], at_ms=1) == 3
-    assert [each.value for each in log.read(2, 9)] == [b"first", b"second"]
-
-
-def test_a_compacted_partition_keeps_the_newest_of_each_key_and_its_offsets() -> None:
+def test_compaction_keeps_the_newest_of_each_key_and_its_offset() -> None:
     log = partition(keep_records=2, is_compacted=True)
     for number in range(5):
         log.append([NewRecord(str(number).encode(), key=b"ab"[number % 2 : number % 2 + 1])], at_ms=number)

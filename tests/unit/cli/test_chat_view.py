@@ -53,7 +53,7 @@ def test_a_failed_message_that_turns_up_after_all_is_sent() -> None:
     assert _ticks(view) == ["✓"]
 
 
-def test_older_messages_take_their_status_from_the_peers_watermarks() -> None:
+def test_older_messages_get_statuses_of_the_peers_watermarks() -> None:
     view = ChatView("alice", SESSION)
     view.add(_message(seq) for seq in (1, 2, 3))
     view.peer_has(delivered_seq=2, read_seq=1)
@@ -61,7 +61,7 @@ def test_older_messages_take_their_status_from_the_peers_watermarks() -> None:
     assert _ticks(view) == ["✓✓ read", "✓✓", "✓"]
 
 
-def test_the_peers_messages_have_no_ticks_and_other_sessions_are_left_out() -> None:
+def test_peer_messages_have_no_ticks_and_other_sessions_no_line() -> None:
     view = ChatView("alice", SESSION)
     view.add([_message(1, sender="bob"), _message(2, session="d:alice:carol")])
     assert [(line.sender, line.ticks) for line in view.lines()] == [("bob", "")]
@@ -75,7 +75,7 @@ def test_only_the_newest_messages_are_kept() -> None:
 
 
 @given(st.lists(st.integers(1, 20), max_size=60))
-def test_whatever_the_order_of_arrival_each_message_is_shown_once_by_seq(seqs: list[int]) -> None:
+def test_each_message_is_shown_once_by_seq_in_any_arrival_order(seqs: list[int]) -> None:
     view = ChatView("alice", SESSION)
     for seq in seqs:
         view.compose(f"alice-{seq}", str(seq), seq, Status.SENDING)

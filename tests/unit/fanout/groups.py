@@ -4,11 +4,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.unit.fanout.test_inbox import NOON_MS, stamps
+from services.fanout.members import Audience, Members
+from tests.unit.fanout.items import NOON_MS, stamps
 from tidings.store.base import TaggedRow
 from tidings.store.rows import ROLE_MEMBER, MemberRow
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, MODE_READ, MODE_WRITE, Coordinates, Kind, Message, Mode
 from tidings.wire.persisted_pb2 import Persisted
+
+USERS = [f"user{number}" for number in range(40)]
+
+
+def members(count: int) -> Members:
+    """The first users as the members of a group since its first message."""
+    return Members(1, Audience(USERS[:count]))
 
 
 @dataclass
@@ -62,12 +70,7 @@ class GroupLog:
         return self._stored(offset, KIND_SYSTEM)
 
     def _stored(
-        self,
-        offset: int,
-        kind: Kind,
-        joined: Sequence[str] = (),
-        left: Sequence[str] = (),
-        named: Sequence[str] = (),
+        self, offset: int, kind: Kind, joined: Sequence[str] = (), left: Sequence[str] = (), named: Sequence[str] = ()
     ) -> Persisted:
         self.seq += 1
         self._version(offset, joined, left)

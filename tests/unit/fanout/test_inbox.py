@@ -5,47 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fanout.inbox import MOST_BUCKET_ROWS, TAIL_LIFE_MS, InboxTail, following, membership_rows, place
-from services.fanout.members import Audience
-from services.fanout.plan import deliveries
+from tests.unit.fanout.items import NOON_MS, item, record
 from tidings import ids
-from tidings.broker.base import Record
-from tidings.codec import RULES
 from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.store.rows import BucketRow, InboxRow, UserSessionRow
-from tidings.topics import DELIVERIES
-from tidings.wire.common_pb2 import KIND_TEXT, MODE_WRITE, Coordinates, Message, Stamps
-from tidings.wire.deliveries_pb2 import InboxItem
-from tidings.wire.persisted_pb2 import Persisted
-
-NOON_MS = 1_795_435_200_000
-
-
-def stamps(bucket_rows: int = 5_000, recipients_per_part: int = 1_000) -> Stamps:
-    return Stamps(
-        rules=RULES,
-        segment_messages=10_000,
-        bucket_rows=bucket_rows,
-        recipients_per_part=recipients_per_part,
-        month_shards=16,
-    )
-
-
-def item(seq: int, users: tuple[str, ...] = ("alice", "bob"), bucket_rows: int = 5_000) -> InboxItem:
-    message = Message(
-        message_id=seq, session_id="d:alice:bob", seq=seq, sender_id="alice", at_ms=NOON_MS, kind=KIND_TEXT, count=seq
-    )
-    return InboxItem(
-        source=Coordinates(offset=seq),
-        stamps=stamps(bucket_rows),
-        message=message,
-        recipient_ids=users,
-        mode=MODE_WRITE,
-        joined_ids=users if seq == 1 else (),
-    )
-
-
-def record(offset: int, at_ms: int = NOON_MS) -> Record:
-    return Record(DELIVERIES, 0, offset, at_ms, None, b"")
+from tidings.wire.common_pb2 import MODE_WRITE
 
 
 def waves(writes: OrderedWrites) -> list[list[object]]:
@@ -110,31 +74,3 @@ def test_rows_carry_the_coordinates_of_the_delivery() -> None:
     assert isinstance(bucket, BucketRow)
     assert isinstance(row, InboxRow)
     assert (bucket.made_at, row.made_at) == (ids.Position(3, 42), ids.Position(3, 42))
-
-
-def persisted(recipients_per_part: int = 1_000) -> Persisted:
-    return Persisted(
-        source=Coordinates(epoch=0, partition=3, offset=9),
-        stamps=stamps(recipients_per_part=recipients_per_part),
-        message=item(1).message,
-        mode=MODE_WRITE,
-    )
-
-
-@pytest.mark.hazard("H5", "H34")
-def test_parts_of_the_stamped_size_have_own_coordinates() -> None:
-    users = [f"user{number}" for number in range(10)]
-    planned = [
-        (delivery.inbox_item.source.part, len(delivery.inbox_item.recipient_ids))
-        for _, delivery in deliveries(persisted(recipients_per_part=4), Audience(users), user_partitions=1)
-    ]
-    assert planned == [(0, 4), (1, 4), (2, 2)]
-
-
-def test_direct_message_reaches_both_user_partitions() -> None:
-    reached = {
-        user: partition
-        for partition, delivery in deliveries(persisted(), Audience(["alice", "bob"]), 8)
-        for user in delivery.inbox_item.recipient_ids
-    }
-    assert reached == {user: ids.partition_of(user, 8) for user in ("alice", "bob")}

@@ -1,4 +1,4 @@
-"""Who counts as connected."""
+"""The devices that count as connected."""
 
 import pytest
 
@@ -17,6 +17,10 @@ def value(connection: str, epoch: int, since_ms: int = 0) -> Presence:
 
 def started(gateways: Gateways, ordinal: int, offset: int) -> None:
     gateways.apply(GatewayEvent(gateway=ordinal, state=GatewayEvent.STATE_STARTED), offset)
+
+
+def goodbye(gateways: Gateways, ordinal: int, epoch: int, offset: int) -> None:
+    gateways.apply(GatewayEvent(gateway=ordinal, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=epoch), offset)
 
 
 def presences(*epochs: tuple[int, int]) -> Presences:
@@ -57,7 +61,7 @@ def test_presence_ends_by_no_clock() -> None:
 def test_goodbye_ends_a_gateway_epoch_and_a_start_begins_one() -> None:
     gateways = Gateways()
     started(gateways, 1, 10)
-    gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 15)
+    goodbye(gateways, 1, 10, 15)
     assert not gateways.is_current(1, 10)
     started(gateways, 1, 16)
     assert gateways.is_current(1, 16)
@@ -66,7 +70,7 @@ def test_goodbye_ends_a_gateway_epoch_and_a_start_begins_one() -> None:
 def test_a_goodbye_of_an_older_epoch_leaves_the_newer_alone() -> None:
     gateways = Gateways()
     started(gateways, 1, 20)
-    gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 21)
+    goodbye(gateways, 1, 10, 21)
     assert gateways.is_current(1, 20)
 
 
@@ -76,26 +80,25 @@ def test_presence_before_the_start_record_of_its_gateway_counts() -> None:
     assert known.gateways_of("alice") == {(1, 30)}
 
 
-def test_newer_connection_at_another_gateway_replaces_the_older() -> None:
+@pytest.mark.parametrize(
+    ("announced", "replaced"),
+    [
+        # (gateway, device, connection, since_ms) in the order of their records; the last one replaces these.
+        ([(1, "phone", "c1", 0), (2, "phone", "c2", 0)], ["c1"]),
+        ([(1, "phone", "c1", 0), (2, "phone", "c2", 0), (1, "phone", "c1", 0)], []),
+        ([(1, "phone", "c1", 0), (1, "laptop", "c2", 0)], []),
+        ([(1, "phone", "c1", 1_000), (2, "phone", "c2", 2_000)], ["c1"]),
+        # A gateway that names no time.
+        ([(1, "phone", "c1", 5), (2, "phone", "c2", 0)], ["c1"]),
+    ],
+)
+def test_newer_connection_of_a_device_replaces_the_older(
+    announced: list[tuple[int, str, str, int]], replaced: list[str]
+) -> None:
     known = presences((1, 10), (2, 11))
-    known.here(key(1), value("c1", 10), 0)
-    _, older = known.here(key(2), value("c2", 11), 0)
-    assert [connection.connection_id for connection in older] == ["c1"]
-
-
-def test_repeated_here_replaces_no_connection() -> None:
-    known = presences((1, 10), (2, 11))
-    known.here(key(1), value("c1", 10), 0)
-    known.here(key(2), value("c2", 11), 0)
-    _, older = known.here(key(1), value("c1", 10), 0)
-    assert not older
-
-
-def test_another_device_is_not_replaced() -> None:
-    known = presences((1, 10))
-    known.here(key(1, "phone"), value("c1", 10), 0)
-    _, older = known.here(key(1, "laptop"), value("c2", 10), 0)
-    assert not older
+    for gateway, device, connection, since_ms in announced:
+        _, older = known.here(key(gateway, device), value(connection, 9 + gateway, since_ms), 0)
+    assert [one.connection_id for one in older] == replaced
 
 
 def test_users_of_revoked_partitions_are_dropped() -> None:
@@ -128,8 +131,8 @@ def test_gateway_is_running_from_its_start_to_its_goodbye() -> None:
     started(gateways, 2, 11)
     started(gateways, 1, 20)
     assert sorted(gateways.current()) == [(1, 20), (2, 11)]
-    gateways.apply(GatewayEvent(gateway=2, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=11), 21)
-    gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=10), 22)
+    goodbye(gateways, 2, 11, 21)
+    goodbye(gateways, 1, 10, 22)
     assert sorted(gateways.current()) == [(1, 20)]
 
 
@@ -144,17 +147,10 @@ def test_restart_of_a_crashed_gateway_drops_its_connections() -> None:
     known.void(1)
     known.here(key(1, "late"), value("c3", 10), 0)
     assert [one.connection_id for one in known._by_user["alice"].values()] == ["c2"]
-    gateways.apply(GatewayEvent(gateway=2, state=GatewayEvent.STATE_GOODBYE, gateway_epoch=11), 21)
+    goodbye(gateways, 2, 11, 21)
     known.void(2)
     assert not known._by_user
     assert not known._partitions
-
-
-def test_a_newer_connection_replaces_the_older_one() -> None:
-    known = presences((1, 10), (2, 11))
-    older, _ = known.here(key(1), value("c1", 10, since_ms=1_000), 0)
-    _, replaced = known.here(key(2), value("c2", 11, since_ms=2_000), 0)
-    assert list(replaced) == [older]
 
 
 def test_an_older_connection_announced_late_replaces_none() -> None:
@@ -165,10 +161,3 @@ def test_an_older_connection_announced_late_replaces_none() -> None:
     assert list(replaced) == []
     known.gone(key(1), value("c1", 10))
     assert known.gateways_of("alice") == {(2, 11)}
-
-
-def test_a_gateway_that_names_no_time_replaces_as_before() -> None:
-    known = presences((1, 10), (2, 11))
-    older, _ = known.here(key(1), value("c1", 10, since_ms=5), 0)
-    _, replaced = known.here(key(2), value("c2", 11), 0)
-    assert list(replaced) == [older]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.fanout.inbox import Placed
 from services.fanout.presence import Gateways, Presences
 from services.fanout.pushes import Pushes
-from tests.unit.fanout.test_inbox import item
+from tests.unit.fanout.items import item
 from tidings.wire.gateways_pb2 import GatewayEvent
 from tidings.wire.presence_pb2 import Presence, PresenceKey
 
@@ -40,7 +40,7 @@ def test_the_parts_of_a_message_share_a_record_per_gateway() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(USERS)), st.integers(1, 5)), max_size=40))
-def test_every_user_is_told_everything_in_the_order_of_the_inbox(arrived: list[tuple[int, int]]) -> None:
+def test_every_user_gets_all_pushes_in_the_order_of_the_inbox(arrived: list[tuple[int, int]]) -> None:
     pushes = Pushes(presences())
     inboxes: dict[str, int] = defaultdict(int)
     expected: dict[str, list[tuple[int, int]]] = defaultdict(list)

@@ -14,10 +14,12 @@ from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.blocks import BlockCalls
 from services.gateway.rest.edges import App
 from services.gateway.rest.groups import GroupCalls
+from services.gateway.rest.media import MediaCalls
 from services.gateway.rest.messages import MessageCalls
 from services.gateway.rest.routes import RestCalls
 from services.gateway.rest.sessions import SessionCalls
 from services.gateway.rest.tokens import TokenCalls
+from tests.unit.gateway.parts import MEDIA_RULES
 from tidings.clock import SystemClock
 from tidings.errors import Refused
 
@@ -59,6 +61,13 @@ class Answer:
         return cast(dict[str, Any], orjson.loads(self.body))
 
 
+class _NoMedia:
+    """What MediaCalls takes apart; nothing of it is called."""
+
+    uploads = objects = None
+    rules = MEDIA_RULES
+
+
 def noting_calls(signing: bytes | None = None) -> tuple[RestCalls, Noting]:
     """All calls, with nothing behind them, and what they will have noted."""
     noting = Noting()
@@ -69,6 +78,7 @@ def noting_calls(signing: bytes | None = None) -> tuple[RestCalls, Noting]:
         sessions=SessionCalls(first, other, other, other, other, other),
         groups=GroupCalls(first, other, other, other, b"", SystemClock()),
         blocks=BlockCalls(first, other),
+        media=MediaCalls(first, other, cast(Any, _NoMedia())),
     )
     return calls, noting
 

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from services.gateway.protocol.limits import MESSAGE_BYTES
-from tests.unit.gateway.group_deployment import Deployment, deployed
+from tests.deployments import Deployment, deployed
 
 FAMILY = "👨‍👩‍👧‍👦"
 TWO_ESCAPES = "\\ud83d\\ude00"

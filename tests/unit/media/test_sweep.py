@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.faults.media import FaultyMediaStore
+from tests.faults.store import FaultyStore
 from tidings import ids
 from tidings.errors import MediaUnavailable, StoreUnavailable
-from tidings.media.memory import MemoryMediaStore
 from tidings.media.sweep import GRACE_MS, KEEP_MS, Sweep, Swept
 from tidings.store.base import TaggedRow
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MediaRefRow, MediaRow
 
 START_MS = 1_795_435_200_000
@@ -33,8 +33,8 @@ class World:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.tables = MemoryStore()
-        self.objects = MemoryMediaStore(self.clock)
+        self.tables = FaultyStore()
+        self.objects = FaultyMediaStore(self.clock)
         self.has_passed = True
         self.before_passing: list[MediaRefRow] = []
 

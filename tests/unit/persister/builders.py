@@ -2,7 +2,7 @@
 
 import hashlib
 
-from services.persister.decisions import Accepted, Decision
+from services.persister.decisions import Accepted, Decision, Rejected
 from services.persister.sequence import decide
 from services.persister.state import Draft, SessionState
 from tidings.broker.base import Record
@@ -100,6 +100,18 @@ def decided(draft: Draft, sent: Command, offset: int, at_ms: int = NOON_MS) -> D
     return decide(draft, sent, record(sent, offset, at_ms), 0)
 
 
+def accepted(decision: Decision) -> Accepted:
+    """The decision, which must be to store a message."""
+    assert isinstance(decision, Accepted), decision
+    return decision
+
+
+def code(decision: Decision) -> str:
+    """The code of the refusal that the decision must be."""
+    assert isinstance(decision, Rejected), decision
+    return decision.code
+
+
 def fresh() -> Draft:
     """A session that has no message yet."""
     return Draft.of(SessionState(), 0)
@@ -132,6 +144,4 @@ class Log:
 
     def stored(self, action: GroupAction, sender: str = "alice") -> Accepted:
         """A group command that must be accepted."""
-        decision = self.act(action, sender)
-        assert isinstance(decision, Accepted), decision
-        return decision
+        return accepted(self.act(action, sender))

@@ -83,7 +83,7 @@ def test_a_group_command_for_a_direct_session_is_poison(action: GroupAction) -> 
 
 
 @pytest.mark.parametrize("limit", ["write_diffusion_max", "group_members_max"])
-def test_a_group_command_without_the_limits_it_is_decided_by_is_poison(limit: str) -> None:
+def test_a_group_command_without_its_limits_is_poison(limit: str) -> None:
     sent = group_command("c", DissolveGroup(), session_id=GROUP)
     sent.stamps.ClearField(limit)
     with pytest.raises(PoisonRecord, match="limit"):

@@ -210,7 +210,7 @@ def outcome(decision: Decision) -> str:
 
 
 @given(a_life)
-def test_any_commands_are_decided_as_a_simpler_account_of_the_rules_says(steps: Steps) -> None:
+def test_any_commands_are_decided_as_the_simpler_account_says(steps: Steps) -> None:
     account, draft = Account(), Log().draft
     for offset, sent in enumerate(commands(steps)):
         before = draft.seq
@@ -228,7 +228,7 @@ def test_any_commands_are_decided_as_a_simpler_account_of_the_rules_says(steps: 
 
 
 @given(a_life)
-def test_who_joins_and_who_leaves_is_on_the_record_of_the_message_that_does_it(steps: Steps) -> None:
+def test_joining_and_leaving_users_are_on_the_record(steps: Steps) -> None:
     """Expand knows members from the records alone: laid one over the other they give what the versions say."""
     draft, members, mode = Log().draft, set[str](), 1
     for offset, sent in enumerate(commands(steps)):
@@ -286,7 +286,7 @@ class Tables:
 
 
 @given(a_life, st.data())
-def test_any_split_into_rounds_and_any_change_of_owner_decide_the_same(steps: Steps, data: st.DataObject) -> None:
+def test_any_split_into_rounds_and_owners_decides_the_same(steps: Steps, data: st.DataObject) -> None:
     """Laws 1 and 5: what was in memory, where rounds begin and what the tables hold of the future change nothing."""
     sent = commands(steps)
     whole, tables = Log().draft, Tables()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.persister.decisions import Accepted, Decision, Rejected, Repeated
+from services.persister.decisions import Accepted, Repeated
 from services.persister.sequence import KEY_LIFE_MS, MOST_AHEAD_MS, OLDEST_ID_MS
 from services.persister.state import (
     KEY_WINDOW_MS,
@@ -15,19 +15,9 @@ from services.persister.state import (
     Stored,
     needs_lookup,
 )
-from tests.unit.persister.builders import DAY_MS, NOON_MS, SESSION, command, decided, fresh, uuid7
+from tests.unit.persister.builders import DAY_MS, NOON_MS, SESSION, accepted, code, command, decided, fresh, uuid7
 from tidings.store.base import KeyBucket
 from tidings.wire.inbound_pb2 import Command
-
-
-def accepted(decision: Decision) -> Accepted:
-    assert isinstance(decision, Accepted), decision
-    return decision
-
-
-def refused_code(decision: Decision) -> str:
-    assert isinstance(decision, Rejected), decision
-    return decision.code
 
 
 @pytest.mark.promise("G3")
@@ -54,7 +44,7 @@ def test_a_repeat_with_the_same_content_gets_the_first_seq() -> None:
 def test_repeat_with_other_content_is_a_conflict_without_seq() -> None:
     draft = fresh()
     decided(draft, command("m", text="one"), offset=1)
-    assert refused_code(decided(draft, command("m", text="two"), offset=2)) == "conflict"
+    assert code(decided(draft, command("m", text="two"), offset=2)) == "conflict"
     assert draft.seq == 1
 
 
@@ -65,11 +55,10 @@ def test_two_senders_may_use_the_same_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("distance_ms", "code"),
-    [(MOST_AHEAD_MS + 1, "clock_skew"), (-OLDEST_ID_MS - 1, "too_old")],
+    ("distance_ms", "refused"), [(MOST_AHEAD_MS + 1, "clock_skew"), (-OLDEST_ID_MS - 1, "too_old")]
 )
-def test_a_uuid_far_from_log_time_is_refused(distance_ms: int, code: str) -> None:
-    assert refused_code(decided(fresh(), command(uuid7(NOON_MS + distance_ms)), offset=1)) == code
+def test_a_uuid_far_from_log_time_is_refused(distance_ms: int, refused: str) -> None:
+    assert code(decided(fresh(), command(uuid7(NOON_MS + distance_ms)), offset=1)) == refused
 
 
 @pytest.mark.parametrize("distance_ms", [SKEW_MS, MOST_AHEAD_MS, -90 * DAY_MS, -OLDEST_ID_MS])
@@ -79,18 +68,18 @@ def test_a_uuid_at_the_border_is_accepted(distance_ms: int) -> None:
 
 @pytest.mark.promise("G11")
 def test_stranger_gets_session_not_found() -> None:
-    assert refused_code(decided(fresh(), command("m", sender="mallory"), offset=1)) == "session_not_found"
+    assert code(decided(fresh(), command("m", sender="mallory"), offset=1)) == "session_not_found"
 
 
 @pytest.mark.promise("G11")
 def test_group_that_does_not_exist_looks_the_same() -> None:
-    assert refused_code(decided(fresh(), command("m", session_id="g:guess"), offset=1)) == "session_not_found"
+    assert code(decided(fresh(), command("m", session_id="g:guess"), offset=1)) == "session_not_found"
 
 
 def test_reply_to_a_missing_message_is_refused() -> None:
     draft = fresh()
     decided(draft, command("m1"), offset=1)
-    assert refused_code(decided(draft, command("m2", reply_to=2), offset=2)) == "invalid_body"
+    assert code(decided(draft, command("m2", reply_to=2), offset=2)) == "invalid_body"
     accepted(decided(draft, command("m3", reply_to=1), offset=3))
 
 
@@ -161,7 +150,7 @@ def loaded(tail: Stored | None) -> SessionState:
 
 
 @pytest.mark.hazard("H17")
-def test_a_segment_rolls_at_the_stamped_size_and_not_at_ours() -> None:
+def test_a_segment_rolls_at_the_stamped_size() -> None:
     draft = fresh()
     segments = [accepted(decided(draft, command(f"m{i}", segment_messages=2), offset=i)).segment for i in range(5)]
     assert segments == [1, 1, 2, 2, 3]

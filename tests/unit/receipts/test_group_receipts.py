@@ -13,9 +13,7 @@ from services.receipts.group_receipts import (
     PendingCounts,
     changed_seqs,
 )
-from services.receipts.heads import Heads
-from services.receipts.merge import recipients_of
-from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, MODE_READ, MODE_UNSPECIFIED, MODE_WRITE, Message, Mode
+from tidings.wire.common_pb2 import KIND_SYSTEM, MODE_READ, MODE_UNSPECIFIED, MODE_WRITE, Message, Mode
 from tidings.wire.persisted_pb2 import Persisted
 
 
@@ -97,7 +95,7 @@ def test_what_changed_lies_between_the_old_and_the_new_watermark(
     assert changed_seqs(before, after) == changed
 
 
-def test_counts_of_a_session_are_due_half_a_second_after_the_first_change_and_told_once() -> None:
+def test_counts_are_due_once_half_a_second_after_a_first_change() -> None:
     pending = PendingCounts(0.5)
     pending.add("g:1", 3, {7}, now_s=10.0)
     pending.add("g:1", 3, {5, 9}, now_s=10.4)
@@ -114,7 +112,7 @@ def test_only_the_newest_seqs_are_told() -> None:
     assert pending.due(1)["g:1"] == (3, list(range(200 - SEQS_PUBLISHED, 200)))
 
 
-def test_crews_are_bounded_in_members_and_the_least_used_goes_first() -> None:
+def test_cache_is_bounded_and_the_least_used_group_goes_first() -> None:
     cache = GroupReceiptsCache(most_members=7)
     cache.put("g:1", receipts_of(("a", "b")))
     cache.put("g:2", receipts_of(("a", "b")))
@@ -126,7 +124,7 @@ def test_crews_are_bounded_in_members_and_the_least_used_goes_first() -> None:
     assert cache.get("g:3")
 
 
-def test_a_crew_that_grows_takes_the_place_of_another_and_one_of_nobody_has_a_place_too() -> None:
+def test_growing_group_evicts_another_and_empty_ones_count() -> None:
     cache = GroupReceiptsCache(most_members=6)
     cache.put("g:1", receipts_of((), as_of_seq=1))
     cache.put("g:2", receipts_of(("a", "b"), as_of_seq=1))
@@ -139,7 +137,7 @@ def test_a_crew_that_grows_takes_the_place_of_another_and_one_of_nobody_has_a_pl
     assert cache.get("g:2")
 
 
-def test_a_crew_of_an_unknown_seq_is_forgotten_at_the_next_change() -> None:
+def test_group_of_an_unknown_seq_is_forgotten_at_the_next_change() -> None:
     cache = GroupReceiptsCache()
     cache.put("g:1", receipts_of(("a", "b")))
     cache.follow(changed(2, left="b"))
@@ -153,7 +151,7 @@ CHANGES = st.lists(st.sampled_from(USERS), max_size=16).flatmap(
 
 
 @given(changes=CHANGES, loaded=st.integers(0, 17), repeated=st.integers(0, 17))
-def test_a_crew_follows_the_log_from_wherever_it_was_read_and_whatever_is_repeated(
+def test_group_follows_the_log_from_any_read_and_any_repeat(
     changes: tuple[list[str], list[None]], loaded: int, repeated: int
 ) -> None:
     members: set[str] = set()
@@ -177,7 +175,7 @@ def test_a_crew_follows_the_log_from_wherever_it_was_read_and_whatever_is_repeat
     assert receipts.unloaded.keys() <= members
 
 
-def test_who_leaves_and_comes_in_again_has_nothing_until_it_is_read_anew() -> None:
+def test_member_added_again_counts_nothing_until_read_again() -> None:
     receipts = receipts_of(USERS, as_of_seq=1)
     asked = dict(receipts.unloaded)
     receipts.raise_to("bob", 5, 5)
@@ -198,18 +196,3 @@ def test_the_mode_follows_the_log() -> None:
     receipts.follow(changed(2, joined="ed", mode_to=MODE_READ))
     receipts.follow(changed(3, left="ed"))
     assert receipts.mode == MODE_READ
-
-
-def test_authors_are_remembered_of_countable_messages_of_groups_and_only_the_newest() -> None:
-    heads = Heads()
-    for seq in range(1, 101):
-        kind = KIND_SYSTEM if seq == 100 else KIND_TEXT
-        heads.see(Message(session_id="g:1", seq=seq, count=seq, sender_id="alice", kind=kind))
-        heads.see(Message(session_id="d:alice:bob", seq=seq, count=seq, sender_id="alice", kind=KIND_TEXT))
-    assert heads.authors("g:1", [3, 98, 99, 100]) == {98: "alice", 99: "alice"}
-    assert heads.authors("d:alice:bob", [99]) == {}
-
-
-def test_in_a_group_only_the_own_devices_are_told_of_a_watermark() -> None:
-    assert recipients_of(("g:1", "bob")) == ("bob",)
-    assert recipients_of(("d:alice:bob", "bob")) == ("alice", "bob")

@@ -8,27 +8,28 @@ import pytest
 from services.receipts.group_receipts import GroupReceipts
 from services.receipts.groups import Groups
 from services.receipts.merge import Claim
+from tests import builders
+from tests.builders import write_confirmed
+from tests.faults.store import FaultyStore
+from tests.simulation.scenario import held_up
 from tests.simulation.virtual_time import VirtualClock, simulated
-from tests.unit.hazards.test_group_counts_hazards import held_up
 from tests.unit.receipts.test_group_receipts import changed
-from tidings.store.base import TaggedRow
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MODE_READ, GroupRow, MemberRow, ReadRow
 from tidings.wire.common_pb2 import KIND_TEXT, Message
 from tidings.wire.persisted_pb2 import Persisted
 
 
 def member(user_id: str, as_of_seq: int, *, is_in: bool = True, session_id: str = "g:1") -> MemberRow:
-    return MemberRow(session_id, user_id, as_of_seq, as_of_seq, 0, 0 if is_in else as_of_seq, 1, 0, 0, as_of_seq)
+    return builders.member(session_id, user_id, as_of_seq, as_of_seq, 0 if is_in else as_of_seq)
 
 
 def group(as_of_seq: int, members: int, session_id: str = "g:1") -> GroupRow:
-    return GroupRow(session_id, as_of_seq, "crew", "alice", MODE_READ, members, "{}", 0, as_of_seq)
+    return builders.group(session_id, as_of_seq, members, MODE_READ)
 
 
-async def tables(*rows: GroupRow | MemberRow | ReadRow) -> MemoryStore:
-    store = MemoryStore(VirtualClock())
-    await store.write([TaggedRow(0, row) for row in rows])
+async def tables(*rows: GroupRow | MemberRow | ReadRow) -> FaultyStore:
+    store = FaultyStore(VirtualClock())
+    await write_confirmed(store, rows)
     return store
 
 
@@ -41,10 +42,9 @@ async def read(groups: Groups, session_id: str = "g:1") -> GroupReceipts:
     return receipts
 
 
-async def being_read(store: MemoryStore, call: str, seen_seq: int) -> tuple[Groups, asyncio.Event]:
+async def being_read(store: FaultyStore, call: str, seen_seq: int) -> tuple[Groups, asyncio.Event]:
     """The receipts of a group seen up to this seq, whose reading waits at the call for the event."""
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, call, answers)
+    groups, answers = Groups(store), held_up(store, call)
     groups.see(said(seen_seq))
     assert groups.receipts("g:1") is None
     await asyncio.sleep(1)
@@ -64,7 +64,7 @@ ROWS: tuple[GroupRow | MemberRow, ...] = (
 
 
 @simulated
-async def test_a_crew_is_read_as_of_the_last_message_seen_and_what_follows_is_added() -> None:
+async def test_group_is_read_as_of_the_last_message_seen() -> None:
     groups = Groups(await tables(*ROWS))
     groups.see(said(2))
     assert (await read(groups)).watermarks.keys() == {"alice", "bob"}
@@ -77,7 +77,7 @@ async def test_a_crew_is_read_as_of_the_last_message_seen_and_what_follows_is_ad
 
 
 @simulated
-async def test_a_crew_that_was_read_before_anything_was_seen_does_not_survive_an_old_change() -> None:
+async def test_group_read_before_any_message_is_read_again_at_a_change() -> None:
     store = await tables(*ROWS)
     groups = Groups(store)
     assert (await read(groups)).watermarks.keys() == {"alice"}
@@ -89,7 +89,7 @@ async def test_a_crew_that_was_read_before_anything_was_seen_does_not_survive_an
 
 
 @simulated
-async def test_changes_that_come_while_the_members_are_read_are_in_the_crew() -> None:
+async def test_changes_during_the_read_of_members_count() -> None:
     store = await tables(*ROWS)
     groups, answers = await being_read(store, "member_page", 2)
     groups.see(changed(3, left="bob"))
@@ -101,7 +101,7 @@ async def test_changes_that_come_while_the_members_are_read_are_in_the_crew() ->
 
 @pytest.mark.parametrize("changes", [100, 101])
 @simulated
-async def test_after_too_many_changes_meanwhile_the_members_are_read_again(changes: int) -> None:
+async def test_too_many_changes_during_a_read_cause_another_read(changes: int) -> None:
     store = await tables(group(1, 1), member("alice", 1))
     groups, answers = await being_read(store, "member_page", 1)
     for seq in range(2, 2 + changes):
@@ -112,7 +112,7 @@ async def test_after_too_many_changes_meanwhile_the_members_are_read_again(chang
 
 
 @simulated
-async def test_however_many_changes_come_while_watermarks_are_read_they_are_read_once() -> None:
+async def test_watermarks_are_read_once_whatever_changes_meanwhile() -> None:
     store = await tables(group(1, 1), member("alice", 1))
     groups, answers = await being_read(store, "receipt_page", 1)
     for seq in range(2, 202):
@@ -123,7 +123,7 @@ async def test_however_many_changes_come_while_watermarks_are_read_they_are_read
 
 
 @simulated
-async def test_a_crew_that_had_to_make_room_is_read_again_with_all_that_is_stored() -> None:
+async def test_evicted_group_is_read_again_with_stored_watermarks() -> None:
     store = await tables(
         *(group(1, 3, name) for name in ("g:1", "g:2")),
         *(member(user_id, 1, session_id=name) for user_id in ("alice", "bob", "carl") for name in ("g:1", "g:2")),
@@ -139,10 +139,9 @@ async def test_a_crew_that_had_to_make_room_is_read_again_with_all_that_is_store
 
 
 @simulated
-async def test_a_watermark_that_is_stored_while_those_of_all_are_read_counts() -> None:
+async def test_watermark_stored_during_the_read_of_all_counts() -> None:
     store = await tables(group(1, 2), member("alice", 1), member("bob", 1))
-    groups, answers = Groups(store), asyncio.Event()
-    held_up(store, "receipt_page", answers)
+    groups, answers = Groups(store), held_up(store, "receipt_page")
     groups.see(said(2))
     assert groups.receipts("g:1") is None
     await asyncio.sleep(1)
@@ -152,7 +151,7 @@ async def test_a_watermark_that_is_stored_while_those_of_all_are_read_counts() -
 
 
 @simulated
-async def test_of_a_group_that_nobody_is_in_any_more_the_tables_are_not_asked_for_ever() -> None:
+async def test_group_without_members_is_read_once() -> None:
     store = await tables(group(1, 1), group(2, 0), member("alice", 1))
     groups = Groups(store)
     groups.see(said(2))
@@ -163,7 +162,7 @@ async def test_of_a_group_that_nobody_is_in_any_more_the_tables_are_not_asked_fo
 
 
 @simulated
-async def test_tables_that_do_not_answer_are_asked_again_and_whatever_else_goes_wrong_is_raised() -> None:
+async def test_failed_read_is_repeated_and_a_bug_is_raised() -> None:
     store = await tables(*ROWS)
     groups = Groups(store)
     store.stall()
@@ -179,7 +178,7 @@ async def test_tables_that_do_not_answer_are_asked_again_and_whatever_else_goes_
 
 
 @simulated
-async def test_what_is_still_being_read_when_the_sessions_go_to_another_is_not_kept() -> None:
+async def test_read_that_outlasts_the_assignment_is_not_kept() -> None:
     store = await tables(*ROWS)
     groups, answers = await being_read(store, "member_page", 2)
     groups.forget()
@@ -191,7 +190,7 @@ async def test_what_is_still_being_read_when_the_sessions_go_to_another_is_not_k
 
 
 @simulated
-async def test_whoever_a_crew_has_is_believed_and_of_all_others_the_tables_are_asked() -> None:
+async def test_claims_of_cached_members_need_no_read() -> None:
     store = await tables(*ROWS, member("dora", 6), group(6, 2))
     groups = Groups(store)
     groups.see(said(5))
@@ -205,3 +204,12 @@ async def users(groups: Groups, *user_ids: str) -> list[str]:
     """Those of them whose claims are permitted."""
     claims: Iterable[Claim] = (Claim("g:1", user_id, 5, 5, 0) for user_id in user_ids)
     return [claim.user_id for claim in await groups.permitted(list(claims), {"g:1": 5})]
+
+
+async def test_seen_groups_are_bounded_and_a_read_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.receipts.groups._SEEN_GROUPS", 2)
+    groups = Groups(await tables())
+    for seq, session_id in enumerate(("g:1", "g:2", "g:1", "g:3"), start=1):
+        groups.see(said(seq, session_id))
+        await groups.permitted([Claim("g:2", "alice", 0, 1, 1)], {"g:2": 2})
+    assert dict(groups._seen.items()) == {"g:1": 3, "g:3": 4}

@@ -4,10 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.receipts.heads import Heads
 from services.receipts.merge import Claim, Merged, Watermarks, recipients_of, rows_of
 from tidings.store.rows import DeliveredRow, ReadRow, ReceiptRow
-from tidings.wire.common_pb2 import Message
 
 PLACE = ("d:alice:bob", "bob")
 
@@ -77,9 +75,7 @@ def test_only_what_rose_is_written() -> None:
 
 @pytest.mark.promise("G8")
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1))
-def test_any_order_of_repeated_claims_gives_the_same_watermarks(
-    said: list[tuple[int, int]],
-) -> None:
+def test_any_order_of_repeated_claims_gives_the_same_watermarks(said: list[tuple[int, int]]) -> None:
     def end(claims: list[tuple[int, int]]) -> tuple[int, int]:
         watermarks = Watermarks()
         for delivered, read in claims:
@@ -92,11 +88,6 @@ def test_any_order_of_repeated_claims_gives_the_same_watermarks(
     assert end(said) == end(sorted(said)) == end(said + said[::-1])
 
 
-def test_head_is_the_highest_seq_and_repeats_do_not_lower_it() -> None:
-    heads = Heads()
-    for seq in (1, 2, 3, 2):
-        heads.see(Message(session_id="d:a:b", seq=seq, count=seq))
-    assert heads.head("d:a:b") == 3
-    assert heads.count_at("d:a:b", 2) == 2
-    assert heads.count_at("d:a:b", 4) is None
-    assert heads.head("d:unknown:x") == 0
+def test_in_a_group_only_the_own_devices_are_told_of_a_watermark() -> None:
+    assert recipients_of(("g:1", "bob")) == ("bob",)
+    assert recipients_of(("d:alice:bob", "bob")) == ("alice", "bob")

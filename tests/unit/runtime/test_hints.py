@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
+from tests.faults.broker import FaultyBroker
+from tests.faults.drawn import ProduceFault
 from tidings.broker.base import NewRecord, Producer
-from tidings.broker.memory import MemoryBroker, MemoryLimits
-from tidings.broker.memory_faults import Faults, ProduceFault
 from tidings.runtime.hints import HintSender
 from tidings.topics import PUSH, Topic
 from tidings.wire.common_pb2 import Message
 from tidings.wire.push_pb2 import Live, Push, PushedMessage
 
 
-async def sender(faults: Faults) -> tuple[MemoryBroker, HintSender]:
-    broker = MemoryBroker(faults=faults, limits=MemoryLimits(timeout_s=0))
+async def sender() -> tuple[FaultyBroker, HintSender]:
+    broker = FaultyBroker(timeout_s=0)
     await broker.admin().create_topics([Topic(PUSH, 2, {})], 1)
     return broker, HintSender(broker.producer("hints"), "test", 2)
 
@@ -23,8 +23,13 @@ def hint(number: int) -> Push:
     return Push(gateway_epoch=7, live=Live(inbox_seq=number))
 
 
-def sent(broker: MemoryBroker) -> list[str | None]:
+def sent(broker: FaultyBroker) -> list[str | None]:
     return [Push.FromString(record.value or b"").WhichOneof("content") for record in broker.records(PUSH)]
+
+
+async def send(hints: HintSender, number: int) -> None:
+    hints.send(0, hint(number))
+    await until_idle(hints)
 
 
 async def until_idle(hints: HintSender) -> None:
@@ -33,34 +38,27 @@ async def until_idle(hints: HintSender) -> None:
 
 
 async def test_a_lost_hint_is_followed_by_a_resync() -> None:
-    faults = Faults()
-    broker, hints = await sender(faults)
-    faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(1))
-    await until_idle(hints)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    broker, hints = await sender()
+    broker.faults.script_produce(ProduceFault.LOST)
+    await send(hints, 1)
+    await send(hints, 2)
     assert sent(broker) == ["resync", "live"]
 
 
-async def test_a_loss_that_happens_while_the_resync_is_under_way_is_not_forgotten() -> None:
-    faults = Faults()
-    broker, hints = await sender(faults)
-    faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(1))
-    await until_idle(hints)
-    faults.script_produce(ProduceFault.LOST)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+async def test_a_loss_during_a_resync_is_not_forgotten() -> None:
+    broker, hints = await sender()
+    broker.faults.script_produce(ProduceFault.LOST)
+    await send(hints, 1)
+    broker.faults.script_produce(ProduceFault.LOST)
+    await send(hints, 2)
     assert sent(broker) == []
     await asyncio.sleep(1.1)
-    hints.send(0, hint(3))
-    await until_idle(hints)
+    await send(hints, 3)
     assert sent(broker) == ["resync", "live"]
 
 
 async def test_a_gateway_beyond_the_partitions_of_push_costs_nothing() -> None:
-    broker, hints = await sender(Faults())
+    broker, hints = await sender()
     hints.send(9, hint(1))
     await until_idle(hints)
     assert sent(broker) == []
@@ -81,18 +79,16 @@ class BrokenOnce:
         return await self._producer.produce(topic, partition, records)
 
 
-async def test_whatever_the_producer_raises_later_hints_are_sent_and_the_loss_is_told() -> None:
-    broker, _ = await sender(Faults())
+async def test_later_hints_are_sent_whatever_the_producer_raises() -> None:
+    broker, _ = await sender()
     hints = HintSender(cast(Producer, BrokenOnce(broker.producer("hints"))), "test", 2)
-    hints.send(0, hint(1))
-    await until_idle(hints)
-    hints.send(0, hint(2))
-    await until_idle(hints)
+    await send(hints, 1)
+    await send(hints, 2)
     assert sent(broker) == ["resync", "live"]
 
 
-async def test_what_waits_for_a_gateway_is_bounded_in_bytes_as_well_and_the_rest_asks_again() -> None:
-    broker, hints = await sender(Faults())
+async def test_hints_that_wait_for_a_gateway_are_bounded_in_bytes() -> None:
+    broker, hints = await sender()
     large = Push(gateway_epoch=7, message=PushedMessage(message=Message(body=bytes(64 * 1024))))
     for _ in range(1_000):  # 64 MiB, a tenth of the records that may wait
         hints.send(0, large)

@@ -30,7 +30,7 @@ def test_the_collector_leaves_modules_alone_and_looks_rarely() -> None:
     assert threshold > 10_000
 
 
-def test_old_objects_are_looked_at_too_before_closed_connections_take_much_memory() -> None:
+def test_old_objects_are_collected_before_they_take_much_memory() -> None:
     ended = run(
         "kept, seen = [], []; gc.callbacks.append(lambda _, info: seen.append(info['generation']))\n"
         "    while 2 not in seen: kept.append([])\n"
@@ -46,6 +46,6 @@ def test_a_signal_ends_it_in_order() -> None:
     assert "stopped" in ended.stdout + ended.stderr
 
 
-def test_a_refused_configuration_exits_with_2_and_anything_else_with_1() -> None:
+def test_refused_configuration_exits_with_2_and_any_other_with_1() -> None:
     assert run('raise ConfigurationError("no secret")').returncode == 2
     assert run('raise ValueError("a bug")').returncode == 1

@@ -27,12 +27,7 @@ def test_a_linger_is_waited_always() -> None:
     assert Pacing(Spacing(linger_ms=250)).wait_s(100.0) == 0.25
 
 
-@given(
-    took_s=st.floats(0, 10),
-    since_s=st.floats(0, 10),
-    least_ms=st.integers(0, 50),
-    most_ms=st.integers(0, 100),
-)
+@given(took_s=st.floats(0, 10), since_s=st.floats(0, 10), least_ms=st.integers(0, 50), most_ms=st.integers(0, 100))
 def test_rounds_begin_within_the_bounds(took_s: float, since_s: float, least_ms: int, most_ms: int) -> None:
     pacing = Pacing(Spacing(least_ms, most_ms))
     pacing.begin(100.0)
@@ -58,6 +53,6 @@ def test_no_healthy_partition_waits_two_rounds_for_a_failing_one(failures: list[
         assert any(one != healthy or not healthy for one in rounds[:2])
 
 
-def test_of_failing_partitions_the_one_that_waits_longest_has_the_turn() -> None:
+def test_the_longest_waiting_failing_partition_has_the_turn() -> None:
     lanes = [lane(1, 5, retry_at_s=9.0), lane(2, 3, retry_at_s=4.0)]
     assert Turns().next(lanes) == [lanes[1]]

@@ -50,7 +50,7 @@ def round_on(store: SlowStore) -> Round[object]:
     return Round[object]({TopicPartition("deliveries", 0): ()}, {}, {}, is_still_assigned)
 
 
-async def test_a_wave_of_any_size_is_written_without_an_await_that_drops_its_round() -> None:
+async def test_a_wave_of_any_size_does_not_drop_its_round() -> None:
     store = SlowStore()
     work = round_on(store)
     await work.write(cast(Store, store), writes(31_000))
@@ -68,7 +68,7 @@ async def test_of_a_partition_that_failed_nothing_more_is_written() -> None:
     assert sum(source_partition == 1 for source_partition, _ in store.written) == 1_000
 
 
-async def test_a_round_of_an_assignment_that_has_gone_writes_nothing_more() -> None:
+async def test_a_round_of_a_revoked_assignment_writes_nothing_more() -> None:
     store = SlowStore()
     work = Round[object]({}, {}, {}, lambda: not store.written)
     with pytest.raises(RoundDropped):

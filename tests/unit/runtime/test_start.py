@@ -21,6 +21,7 @@ from services.receipts.settings import ReceiptsSettings
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import BrokerUnavailable, ConfigurationError
+from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.listeners import bound, listen
 from tidings.runtime.settings import KafkaSettings, ProcessSettings
@@ -61,15 +62,18 @@ class BrokerWithout(MemoryBroker):
         setattr(self, kind, lambda *_: part())
 
 
-def works(tmp_path: Path) -> dict[str, Callable[..., Awaitable[None]]]:
-    gateway_settings = GatewaySettings(
+def settings_of_gateway(tmp_path: Path, port: int = 0) -> GatewaySettings:
+    return GatewaySettings(
         process=ProcessSettings(development=True),
-        http=HttpSettings(http_port=0),
+        http=HttpSettings(http_port=port),
         tokens=TokenSettings(dev_key_file=str(tmp_path / "dev.key")),
         kafka=KAFKA,
     )
+
+
+def works(tmp_path: Path) -> dict[str, Callable[..., Awaitable[None]]]:
     return {
-        "gateway": lambda *rest: gateway.serve(gateway_settings, *rest),
+        "gateway": lambda *rest: gateway.serve(settings_of_gateway(tmp_path), *rest, objects=MemoryMediaStore()),
         "persister": lambda *rest: persister.serve(PersisterSettings(kafka=KAFKA), *rest),
         "fanout": lambda *rest: fanout.serve(FanoutSettings(kafka=KAFKA), *rest),
         "receipts": lambda *rest: receipts.serve(ReceiptsSettings(kafka=KAFKA), *rest),
@@ -155,14 +159,10 @@ async def test_a_port_in_use_names_the_variables(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"TIDINGS_ADMIN_PORT: 127.0.0.1:{port}"):
         async with serve_admin("127.0.0.1", port, Health()):
             pytest.fail("the port is taken")
-    settings = GatewaySettings(
-        process=ProcessSettings(development=True),
-        http=HttpSettings(http_port=port),
-        tokens=TokenSettings(dev_key_file=str(tmp_path / "dev.key")),
-        kafka=KAFKA,
-    )
+    settings = settings_of_gateway(tmp_path, port)
+    servers = (BrokerWithout("admin", Silent), MemoryStore(), Health(), asyncio.Event())
     with pytest.raises(ConfigurationError, match=f"TIDINGS_HTTP_PORT: 127.0.0.1:{port}"):
-        await gateway.serve(settings, BrokerWithout("admin", Silent), MemoryStore(), Health(), asyncio.Event())
+        await gateway.serve(settings, *servers, objects=MemoryMediaStore())
     taken.close()
 
 
@@ -190,5 +190,6 @@ async def test_keys_that_cannot_be_read_are_refused_before_servers(content: byte
     settings = GatewaySettings(tokens=TokenSettings(keys_file=str(file)), kafka=KAFKA)
     with pytest.raises(ConfigurationError, match="TIDINGS_TOKEN_KEYS_FILE"):
         gateway.check_settings(settings)
+    servers = (BrokerWithout("admin", Silent), MemoryStore(), Health(), asyncio.Event())
     with pytest.raises(ConfigurationError, match="TIDINGS_TOKEN_KEYS_FILE"):
-        await gateway.serve(settings, BrokerWithout("admin", Silent), MemoryStore(), Health(), asyncio.Event())
+        await gateway.serve(settings, *servers, objects=MemoryMediaStore())

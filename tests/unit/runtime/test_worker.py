@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from tests.faults.broker import FaultyBroker
+from tests.faults.drawn import CommitFault
+from tests.waiting import until
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
-from tidings.broker.memory import MemoryBroker
-from tidings.broker.memory_faults import CommitFault, Faults
 from tidings.errors import PoisonRecord, StoreUnavailable, UnreadableRecord
 from tidings.runtime.backoff import Backoff
 from tidings.runtime.health import Health
@@ -89,20 +90,20 @@ class RecordingStage:
         self.forgotten += 1
 
 
-async def broker_with(partitions: int = 2, faults: Faults | None = None) -> MemoryBroker:
-    broker = MemoryBroker(faults=faults)
+async def broker_with(partitions: int = 2) -> FaultyBroker:
+    broker = FaultyBroker()
     admin = broker.admin()
     await admin.create_topics([Topic("work", partitions, {})], 1)
     await admin.write_first_offsets(GROUP, {"work": partitions}, Marks().encoded())
     return broker
 
 
-async def put(broker: MemoryBroker, partition: int, *texts: str) -> None:
+async def put(broker: FaultyBroker, partition: int, *texts: str) -> None:
     await broker.producer("p").produce("work", partition, [NewRecord(text.encode()) for text in texts])
 
 
 @asynccontextmanager
-async def working(broker: MemoryBroker, stage: RecordingStage, config: WorkerConfig = CONFIG) -> AsyncIterator[Health]:
+async def working(broker: FaultyBroker, stage: RecordingStage, config: WorkerConfig = CONFIG) -> AsyncIterator[Health]:
     health, stopping = Health(), asyncio.Event()
     health.set_ready(True)
     worker = Worker(stage, broker.group_consumer("w", GROUP), config, health)
@@ -114,13 +115,7 @@ async def working(broker: MemoryBroker, stage: RecordingStage, config: WorkerCon
         await asyncio.wait_for(running, PATIENCE_S)
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_so():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.002)
-
-
-def committed(broker: MemoryBroker, partition: int) -> Committed:
+def committed(broker: FaultyBroker, partition: int) -> Committed:
     return broker.group(GROUP).commits[TopicPartition("work", partition)]
 
 
@@ -137,8 +132,7 @@ async def test_records_are_processed_in_order_and_committed_with_marks() -> None
 
 async def test_gate_opens_after_marks_and_position_are_read_back() -> None:
     """H18, ready gate: the log hands records out before the marks are known."""
-    faults = Faults()
-    broker, stage = await broker_with(faults=faults), RecordingStage(prepared=asyncio.Event())
+    broker, stage = await broker_with(), RecordingStage(prepared=asyncio.Event())
     marks = Marks()
     marks.advance(Coordinates(partition=0, offset=1))
     broker.group(GROUP).commits[TopicPartition("work", 0)] = Committed(1, marks.encoded())
@@ -147,7 +141,7 @@ async def test_gate_opens_after_marks_and_position_are_read_back() -> None:
         await asyncio.sleep(0.1)
         assert stage.rounds == []
         assert health.readiness()
-        faults.script_loading(3)
+        broker.faults.script_loading(3)
         assert stage.prepared is not None
         stage.prepared.set()
         await until(lambda: committed(broker, 0).offset == 3)
@@ -277,9 +271,8 @@ async def test_position_below_the_log_start_stops_the_partition() -> None:
 @pytest.mark.hazard("H23")
 async def test_a_lost_commit_means_a_replay_and_nothing_worse() -> None:
     """H23: the commit was confirmed yet not stored; the next owner starts from the one before."""
-    faults = Faults()
-    broker, stage = await broker_with(1, faults), RecordingStage()
-    faults.script_commit(CommitFault.LOST)
+    broker, stage = await broker_with(1), RecordingStage()
+    broker.faults.script_commit(CommitFault.LOST)
     await put(broker, 0, "a")
     async with working(broker, stage):
         await until(lambda: stage.seen == [(0, "a")])
@@ -306,7 +299,7 @@ async def test_partition_revoked_in_mid_round_is_drained_and_committed() -> None
     assert stage.forgotten >= 2
 
 
-async def _work_until(broker: MemoryBroker, stage: RecordingStage, is_so: Callable[[], bool]) -> None:
+async def _work_until(broker: FaultyBroker, stage: RecordingStage, is_so: Callable[[], bool]) -> None:
     async with working(broker, stage):
         await until(is_so)
 

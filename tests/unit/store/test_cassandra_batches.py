@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.store.making import message, segment
+from tests.builders import message, segment
 from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.store.base import TaggedRow
 from tidings.store.cassandra_batches import BATCH_BYTES, BATCH_ROWS, batches

@@ -30,6 +30,7 @@ WINDOW = 1_000  # deliveries that the application has not handled yet
 MAX_HELD = 1_000  # pushes above a gap
 MAX_PAGE = 200
 SESSIONS_REMEMBERED = 10_000  # last seq shown; for others, inbox_seq and the groups' logs detect repeats
+CLOSED_LOGS_REMEMBERED = 1_000  # above it claims come from the server's watermarks and not from the inbox's order
 MAX_STRAYS = 200  # group pushes whose group the inbox has not named yet
 
 
@@ -63,7 +64,7 @@ class Receiving:
     _shown: OrderedDict[str, int] = field(default_factory=OrderedDict)
     _progress: Progress = field(default_factory=Progress)
     # Groups whose history was refused, perhaps before messages that were not had, until the user joins again.
-    _closed_logs: set[str] = field(default_factory=set)
+    _closed_logs: dict[str, None] = field(default_factory=dict)
     _lives: Lives = field(default_factory=Lives)
 
     def restore(self, cursor: Cursor | None, *, from_live: bool) -> None:
@@ -192,6 +193,7 @@ class Receiving:
         self._held.clear()
         self._strays.clear()
         self._shown.clear()
+        self._closed_logs.clear()
         # What a restore has kept is not shown again, also where it was never shown. So this device becomes whole only
         # if nothing was kept.
         self._progress.is_whole |= not self._lives.earlier
@@ -215,8 +217,15 @@ class Receiving:
 
     def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Effect]:
         if gone:
-            self._closed_logs.add(session_id)
+            self._close_log(session_id)
         yield from self._take(now_ms, self.groups.history_failed(now_ms, session_id, gone, jitter))
+
+    def _close_log(self, session_id: str) -> None:
+        """Above the bound, forget the oldest log. Its inbox rows would prove too much then, so prove nothing by any."""
+        self._closed_logs[session_id] = None
+        if len(self._closed_logs) > CLOSED_LOGS_REMEMBERED:
+            self._closed_logs.pop(next(iter(self._closed_logs)))
+            self._progress.is_whole = False
 
     def handled(self, now_ms: int, ticket: int) -> Iterator[Effect]:
         """The application has handled a delivery, so the cursor may move."""
@@ -385,7 +394,7 @@ class Receiving:
         follows, inbox_seq = self.groups.follows(session_id), self._progress.inbox_seq_of(ticket)
         self._progress.shown(ticket, session_id, seq, in_group_log=follows)
         if joins(message, self._user_id):
-            self._closed_logs.discard(session_id)
+            self._closed_logs.pop(session_id, None)
         is_in_order = inbox_seq is not None and not follows and session_id not in self._closed_logs
         if self._progress.is_whole and is_in_order:
             # The inbox has each message of the session once and in order. So this device has had all before this one,

@@ -10,10 +10,10 @@ from PIL import Image
 
 from services.gateway.media.images import ImageExaminer, ImageLimits
 from services.gateway.media.uploads import UPLOADS_PER_USER, Upload, UploadRules, Uploads
+from tests.faults.media import FaultyMediaStore
+from tests.faults.store import FaultyStore
 from tidings import ids
 from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
-from tidings.media.memory import MemoryMediaStore
-from tidings.store.memory import MemoryStore
 from tidings.store.rows import MediaRow
 
 NOW_MS = 1_795_435_200_000
@@ -35,8 +35,8 @@ class FakeClock:
 class World:
     """One gateway's uploads, and what is behind them."""
 
-    tables: MemoryStore = field(default_factory=MemoryStore)
-    objects: MemoryMediaStore = field(default_factory=MemoryMediaStore)
+    tables: FaultyStore = field(default_factory=FaultyStore)
+    objects: FaultyMediaStore = field(default_factory=FaultyMediaStore)
     clock: FakeClock = field(default_factory=FakeClock)
 
     def gateway(self) -> Uploads:

@@ -7,7 +7,7 @@ import pytest
 from services.gateway.reads import media
 from services.gateway.reads.media import MediaReads
 from services.gateway.reads.membership import Memberships
-from tests.contract.store.making import group, member
+from tests.builders import group, member
 from tidings.errors import Refused
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
