@@ -44,6 +44,7 @@ class Deployment:
 
     broker: FaultyBroker
     store: FaultyStore
+    objects: FaultyMediaStore
     gateways: list[Gateway]
     health: Health
     stopping: asyncio.Event
@@ -93,16 +94,29 @@ class Deployment:
         """A REST client of a user."""
         yield await self.client(user_id)
 
+    async def bytes(
+        self, user_id: str, method: str, path: str, content: bytes | None = None, **headers: str
+    ) -> httpx2.Response:
+        """One call that takes or gives bytes, whose answer is held against /openapi.json."""
+        client = await self.client(user_id)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = await client.request(method, path, content=content, headers=named)
+        await self._hold(client, method, path, response)
+        return response
+
     async def call(self, user_id: str, method: str, path: str, body: Any = None, *, at: int = 0) -> tuple[int, Any]:
         """Status and JSON of one call, whose answer is held against /openapi.json."""
         options = {} if body is None else {"json": body}
         client = await self.client(user_id, at)
         response = await client.request(method, path, **options)
+        await self._hold(client, method, path, response)
+        return response.status_code, response.json() if response.content else None
+
+    async def _hold(self, client: httpx2.AsyncClient, method: str, path: str, response: httpx2.Response) -> None:
         if self.document is None:
             self.document = Document.of((await client.get("/openapi.json")).json())
         if path.startswith("/v1/"):
             self.document.check(method, path, response)
-        return response.status_code, response.json() if response.content else None
 
     async def group(self, owner: str, *members: str, **fields: Any) -> str:
         """The session id of a new group."""
@@ -207,9 +221,10 @@ async def running(
 ) -> AsyncIterator[Deployment]:
     """Gateways while the block runs, without workers alone: the test plays the stages behind the log."""
     broker, store, health, stopping = broker or FaultyBroker(), store or FaultyStore(), Health(), asyncio.Event()
-    services = Services(broker, store, FaultyMediaStore(), chosen, workers, KAFKA, ProcessSettings(development=True))
+    objects = FaultyMediaStore(SystemClock(), signs=True)
+    services = Services(broker, store, objects, chosen, workers, KAFKA, ProcessSettings(development=True))
     async with asyncio.timeout(patience_s), embedded(services, health, stopping) as gateways:
-        deployment = Deployment(broker, store, list(gateways), health, stopping)
+        deployment = Deployment(broker, store, objects, list(gateways), health, stopping)
         try:
             yield deployment
         finally:

@@ -95,7 +95,7 @@ Url = Annotated[
         max_length=MAX_URL,
         description=f"a URL of at most {MAX_URL} printable characters without spaces: of an upload, or on a host in "
         "TIDINGS_MEDIA_HOSTS",
-        examples=["https://media.example/a.png"],
+        examples=["/v1/media/0f5e9d3c2b1a48679d0c1e2f3a4b5c6d"],
     ),
 ]
 Side = Annotated[int, Meta(ge=1, le=MAX_SIDE, description=f"a whole number of pixels, 1 to {MAX_SIDE}", examples=[640])]

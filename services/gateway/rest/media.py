@@ -6,6 +6,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from services.gateway.http.problems import problem
 from services.gateway.media.build import Media
 from services.gateway.media.disposition import attachment, file_name
 from services.gateway.media.ranges import RangeAnswer, answer_range
@@ -81,8 +82,11 @@ class MediaCalls:
         headers |= {"Content-Length": str(asked.length)}
         if asked.content_range is not None:
             headers |= {"Content-Range": asked.content_range}
-        if asked.status == 416 or request.scope.get(IS_HEAD):
-            return Response(status_code=asked.status, headers=headers)
+        if asked.status == 416:
+            beyond = Refused("invalid_frame", f"the range begins behind the end; the content has {size} bytes")
+            return problem(beyond, 416, {"Content-Range": str(asked.content_range)})
+        if request.scope.get(IS_HEAD):
+            return Response(status_code=asked.status, headers=headers, media_type=content_type)
         return StreamingResponse(await self._begun(key, asked), asked.status, headers, content_type)
 
     async def _begun(self, key: str, asked: RangeAnswer) -> AsyncIterator[bytes]:

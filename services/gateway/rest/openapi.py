@@ -31,6 +31,7 @@ _SELDOM = frozenset(
     {"session_id", "reply_to", "attempt", "ahead", "restored", "name", "joined_seq", "left_out"}
     | {"muted_until", "retry_after_ms"}
 )
+_PROBLEM = "application/problem+json"
 # OpenAPI 3.1: a schema without a type is any bytes.
 _BYTES: Schema = {"*/*": {"schema": {}}}
 _NAME_HEADER = "the file's name: percent-encoded UTF-8, or ASCII"
@@ -124,7 +125,6 @@ def _other_responses() -> Schema:
         "206": {"description": "the range asked for", "content": _BYTES},
         "304": {"description": "the copy with this ETag is current"},
         "307": {"description": "a presigned URL of the object store (TIDINGS_MEDIA_REDIRECT_S)"},
-        "416": {"description": "the range begins behind the end"},
     }
 
 
@@ -137,7 +137,7 @@ def _problem(status: int, codes: Sequence[str]) -> Schema:
     }
     described: Schema = {
         "description": "; ".join(f"`{code}`: {MEANINGS[code]}" for code in codes),
-        "content": {"application/problem+json": content},
+        "content": {_PROBLEM: content},
     }
     if "rate_limited" in codes:
         header = {"description": "whole seconds, rounded up", "schema": {"type": "integer", "minimum": 0}}
@@ -194,7 +194,8 @@ def page(openapi: Mapping[str, Any]) -> str:
 
 def _row(method: str, path: str, call: Mapping[str, Any]) -> str:
     """The table row of a call: its description, examples of body and answer, and its codes."""
-    done, *failed = call["responses"].items()
+    done, *others = call["responses"].items()
+    failed = [(status, answer) for status, answer in others if _PROBLEM in answer.get("content", ())]
     codes = [f"{status} {', '.join(_codes(answer))}" for status, answer in failed]
     parts = [
         f"<code>{method.upper()} {html.escape(path)}</code>",
@@ -210,5 +211,5 @@ def _codes(answer: Mapping[str, Any]) -> Iterable[str]:
 
 def _shown(before: str, body: Mapping[str, Any]) -> str:
     """The example of a body, if it has one."""
-    examples = [content["example"] for content in body.get("content", {}).values()]
+    examples = [content["example"] for content in body.get("content", {}).values() if "example" in content]
     return "".join(f"<br><code>{html.escape(before + msgspec.json.encode(one).decode())}</code>" for one in examples)

@@ -81,6 +81,8 @@ class Route:
             found.setdefault(HTTP_STATUS[code], []).append(code)
         # Errors of HTTP itself (PROTOCOL): a slow request, an unsupported encoding, an internal error.
         found[408], found[500] = ["timeout"], ["unavailable"]
+        if self.gives_bytes:
+            found[416] = ["invalid_frame"]
         if self.takes_body and not self.takes_bytes:
             found[415] = ["invalid_frame"]
         return dict(sorted(found.items()))

@@ -12,6 +12,7 @@ from services.gateway.media.images import ImageExaminer, ImageLimits
 from services.gateway.media.uploads import UPLOADS_PER_USER, Upload, UploadRules, Uploads
 from tests.faults.media import FaultyMediaStore
 from tests.faults.store import FaultyStore
+from tests.unit.gateway.media.pictures import picture, pixels
 from tidings import ids
 from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
 from tidings.store.rows import MediaRow
@@ -51,12 +52,6 @@ async def chunks(content: bytes, size: int = 700) -> AsyncIterator[bytes]:
         yield content[start : start + size]
 
 
-def png(width: int = 640, height: int = 480) -> bytes:
-    target = io.BytesIO()
-    Image.new("RGB", (width, height), (9, 99, 199)).save(target, "PNG")
-    return target.getvalue()
-
-
 async def refusal(call: Callable[[], object]) -> Refused:
     with pytest.raises(Refused) as caught:
         await call()  # type: ignore[misc]
@@ -75,13 +70,13 @@ async def test_file_is_stored_as_it_was_sent() -> None:
 
 async def test_image_has_sides_and_a_thumbnail() -> None:
     world = World()
-    row = await world.take(png())
+    row = await world.take(picture(image=pixels(640, 480)))
     thumb = Image.open(io.BytesIO(world.objects.objects[row.thumb_key]))
     assert (row.width, row.height, row.content_type) == (640, 480, "image/png")
     assert (thumb.size, thumb.format, row.thumb_size) == ((320, 240), "WEBP", len(world.objects.objects[row.thumb_key]))
 
 
-@pytest.mark.parametrize("content", [b"one" * 500, png()])
+@pytest.mark.parametrize("content", [b"one" * 500, picture(image=pixels(640, 480))])
 async def test_repeat_of_a_key_with_equal_bytes_is_one_upload(content: bytes) -> None:
     world = World()
     first = await world.take(content, "key")
@@ -123,7 +118,7 @@ async def test_repeat_of_a_removed_upload_is_a_conflict() -> None:
         (b"\x89PNG\r\n\x1a\n" + b"x" * RULES.image_bytes, "", "too_large"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", "invalid_body"),
         (b"<html><script>", "image/png", "invalid_body"),
-        (png()[:-40], "", "invalid_body"),
+        (picture(image=pixels(640, 480))[:-40], "", "invalid_body"),
         (b"\x89PNG\r\n\x1a\n", "", "invalid_body"),
     ],
 )

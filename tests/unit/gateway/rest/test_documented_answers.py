@@ -8,6 +8,7 @@ import pytest
 
 from tests.deployments import Deployment, deployed
 from tests.unit.gateway.documented import Document
+from tests.unit.gateway.media.pictures import picture, pixels
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ async def test_answers_of_every_call_are_as_documented(there: Deployment) -> Non
     await there.call("alice", "GET", "/v1/blocks")
     await there.call("alice", "DELETE", "/v1/blocks/eve")
     await group_calls(there)
+    await media_calls(there)
     assert there.document is not None
     documented = {one["operationId"] for _, _, one in there.document.operations()}
     assert {name for name, status in there.document.seen if status < 300} == documented
@@ -64,6 +66,18 @@ async def group_calls(there: Deployment) -> None:
     await there.call("alice", "DELETE", f"{group}/members/erin")
     await there.call("alice", "POST", f"{group}/transfer", {"user_id": "bob"})
     await there.call("bob", "DELETE", group)
+
+
+async def media_calls(there: Deployment) -> None:
+    uploaded = (
+        await there.bytes("alice", "POST", "/v1/media", picture(image=pixels(640, 480)), X_File_Name="a.png")
+    ).json()
+    file = (await there.bytes("alice", "POST", "/v1/media", b"text", Content_Type="text/plain")).json()
+    await there.bytes("alice", "GET", uploaded["thumb_url"])
+    for headers in ({}, {"Range": "bytes=1-2"}, {"Range": "bytes=99-"}, {"If_None_Match": '"x"'}):
+        await there.bytes("alice", "GET", file["url"], None, **headers)
+    await there.bytes("bob", "GET", file["url"])
+    await there.bytes("alice", "POST", "/v1/media", b"")
 
 
 async def test_examples_of_the_document_are_taken(there: Deployment) -> None:

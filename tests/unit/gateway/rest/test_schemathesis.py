@@ -66,7 +66,9 @@ class Asking:
         name = client.post("/v1/groups", json=made).json()["session_id"]
         sent = {"client_msg_id": "sent", "session_id": name, "kind": "text", "body": {"text": "hi"}}
         assert client.post("/v1/messages", json=sent).status_code == 201
-        return {"session_id": name, "group_id": name, "user_id": "bob", "seq": "2"}
+        url = client.post("/v1/media", content=b"hi", headers={"Idempotency-Key": "uploaded"}).json()["url"]
+        media_id = url.rpartition("/")[2]
+        return {"session_id": name, "group_id": name, "user_id": "bob", "seq": "2", "media_id": media_id}
 
 
 @pytest.fixture(scope="module")

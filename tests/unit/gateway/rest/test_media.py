@@ -1,0 +1,139 @@
+"""Uploads and downloads through a real gateway, persister and fanout over memory."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployments import Deployment, deployed
+from tests.unit.gateway.media.pictures import picture, pixels
+from tidings.store.rows import MediaRefRow
+
+
+async def sent(there: Deployment, sender: str, kind: str, body: dict[str, Any], key: str = "m", **to: str) -> Any:
+    """Status and answer of a message."""
+    message = {"client_msg_id": key, "kind": kind, "body": body, **(to or {"to": "bob"})}
+    return await there.call(sender, "POST", "/v1/messages", message)
+
+
+async def test_image_of_its_sender_is_described_and_fetched(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        name = "%E4%BD%A0%F0%9F%98%80%22.png"
+        image = (
+            await there.bytes("alice", "POST", "/v1/media", picture(image=pixels(640, 480)), X_File_Name=name)
+        ).json()
+        assert (image["name"], image["width"], image["height"]) == ('你😀".png', 640, 480)
+        assert (await there.bytes("bob", "GET", image["url"])).status_code == 404
+        status, _ = await sent(there, "alice", "image", {"url": image["url"], "width": 64})
+        assert status == 201
+        _, page = await there.call("bob", "GET", "/v1/sessions/d:alice:bob/messages")
+        facts = {key: image[key] for key in ("url", "thumb_url", "height", "size", "content_type")}
+        assert page["messages"][0]["body"] == {**facts, "width": 64}
+        fetched = await there.bytes("bob", "GET", image["url"])
+        assert len(fetched.content) == image["size"]
+        expected = {
+            "content-type": "image/png",
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "default-src 'none'; sandbox",
+            "accept-ranges": "bytes",
+        }
+        assert expected.items() <= dict(fetched.headers).items()
+        disposition = fetched.headers["content-disposition"]
+        assert disposition.startswith("attachment; ")
+        assert "filename*=UTF-8''%E4%BD%A0%F0%9F%98%80%22.png" in disposition
+        thumb = await there.bytes("bob", "GET", image["thumb_url"])
+        assert (thumb.headers["content-type"], thumb.content[8:12]) == ("image/webp", b"WEBP")
+        assert (await there.bytes("carol", "GET", image["thumb_url"])).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["image", "file"])
+async def test_message_is_refused_for_an_upload_of_another_user(tmp_path: Path, kind: str) -> None:
+    async with deployed(tmp_path) as there:
+        image = (await there.bytes("alice", "POST", "/v1/media", picture(image=pixels(640, 480)))).json()
+        for body in ({"url": image["url"]}, {"url": f"/v1/media/{'0' * 32}"}, {"url": "/v1/media/../x"}):
+            status, problem = await sent(there, "bob", kind, body, to="alice")
+            assert (status, problem["code"]) == (404, "media_not_found")
+        assert not there.messages
+        assert not there.store.rows(MediaRefRow.table)
+
+
+async def test_file_is_no_image_and_has_no_thumbnail(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        file = (await there.bytes("alice", "POST", "/v1/media", b"text")).json()
+        assert file.keys() == {"url", "size", "content_type", "name"}
+        assert (await sent(there, "alice", "image", {"url": file["url"]}))[1]["code"] == "invalid_body"
+        assert (await there.bytes("alice", "GET", f"{file['url']}/thumb")).status_code == 404
+        assert (await sent(there, "alice", "file", {"url": file["url"]}))[0] == 201
+
+
+async def test_repeat_is_acked_although_its_upload_is_removed(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        url = (await there.bytes("alice", "POST", "/v1/media", b"text")).json()["url"]
+        group = await there.group("alice", "bob")
+        for to in ({"to": "bob"}, {"session_id": group}):
+            status, first = await sent(there, "alice", "file", {"url": url}, "kept", **to)
+            assert status == 201
+            await there.store.mark_media(url.rpartition("/")[2], 5)
+            status, again = await sent(there, "alice", "file", {"url": url}, "kept", **to)
+            assert (status, again["seq"], again["duplicate"]) == (201, first["seq"], True)
+            assert (await sent(there, "alice", "file", {"url": url}, "new", **to))[1]["code"] == "media_not_found"
+            row = there.store._media[url.rpartition("/")[2]]
+            there.store._media[row.media_id] = replace(row, removing_at=0)
+
+
+async def test_ranges_heads_and_etags_of_a_download(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        content = bytes(range(256)) * 3_000
+        url = (await there.bytes("alice", "POST", "/v1/media", content)).json()["url"]
+        client = await there.client("alice")
+        whole = await client.get(url)
+        assert whole.content == content
+        part = await client.get(url, headers={"Range": "bytes=-10"})
+        assert (part.status_code, part.content) == (206, content[-10:])
+        assert part.headers["content-range"] == f"bytes {len(content) - 10}-{len(content) - 1}/{len(content)}"
+        beyond = await client.get(url, headers={"Range": f"bytes={len(content)}-"})
+        assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(content)}")
+        several = await client.get(url, headers={"Range": "bytes=0-1,5-6"})
+        assert (several.status_code, len(several.content)) == (200, len(content))
+        head = await client.head(url)
+        assert (head.headers["content-length"], head.content) == (str(len(content)), b"")
+        same = await client.get(url, headers={"If-None-Match": whole.headers["etag"]})
+        assert (same.status_code, same.content) == (304, b"")
+        assert there.objects.calls["open"] == 3
+
+
+async def test_away_object_store_is_unavailable(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        url = (await there.bytes("alice", "POST", "/v1/media", b"text")).json()["url"]
+        there.objects.stall()
+        for answer in (
+            await there.bytes("alice", "POST", "/v1/media", b"more"),
+            await there.bytes("alice", "GET", url),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        there.objects.heal()
+        assert (await there.bytes("alice", "GET", url)).content == b"text"
+
+
+async def test_object_that_is_gone_is_not_found(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        url = (await there.bytes("alice", "POST", "/v1/media", b"text")).json()["url"]
+        there.objects.objects.clear()
+        assert (await there.bytes("alice", "GET", url)).json()["code"] == "media_not_found"
+
+
+async def test_upload_needs_a_token_and_a_sound_head(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        client = await there.client("alice")
+        refused = await client.post("/v1/media", content=b"x", headers={"Authorization": ""})
+        assert refused.json()["code"] == "unauthorized"
+        for headers, code in (
+            ({"Idempotency_Key": "x" * 65}, "invalid_frame"),
+            ({"X_File_Name": "a/b"}, "invalid_body"),
+            ({"X_File_Name": "a%0Ab"}, "invalid_body"),
+            ({"Content_Type": "image/svg+xml"}, "invalid_body"),
+        ):
+            answer = await there.bytes("alice", "POST", "/v1/media", b"<svg/>", **headers)
+            assert (answer.status_code, answer.json()["code"]) == (400, code)
+        assert not there.objects.objects
