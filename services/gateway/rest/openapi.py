@@ -32,8 +32,7 @@ _SELDOM = frozenset(
     | {"muted_until", "retry_after_ms"}
 )
 _PROBLEM = "application/problem+json"
-# OpenAPI 3.1: a schema without a type is any bytes.
-_BYTES: Schema = {"*/*": {"schema": {}}}
+_BYTES: Schema = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 _NAME_HEADER = "the file's name: percent-encoded UTF-8, or ASCII"
 _EXAMPLES_BY_TYPE: Mapping[str, object] = {"string": "…", "integer": 1, "boolean": False, "object": {}}
 

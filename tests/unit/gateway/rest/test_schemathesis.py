@@ -138,5 +138,6 @@ def send(client: httpx2.Client, case: Any) -> httpx2.Response:
     asked = case.as_transport_kwargs(base_url=str(client.base_url))
     # The client sends no value with blanks around it, which HTTP leaves out.
     headers = {name: value.strip() for name, value in asked["headers"].items() if name.lower() != "authorization"}
-    body = {"json": asked["json"]} if "json" in asked else {"content": asked.get("data")}
+    is_json = "json" in asked or not isinstance(asked.get("data"), str | bytes | None)
+    body = {"json": asked.get("json", asked.get("data"))} if is_json else {"content": asked.get("data")}
     return client.request(asked["method"], asked["url"], headers=headers, params=asked["params"], **body)
