@@ -230,7 +230,7 @@ async def test_call_for_one_key_does_not_wait_for_one_of_very_many() -> None:
 
     reads = Batched(load)
     many = asyncio.create_task(reads.get_many(range(20_000)))
-    await until(lambda: asked)
+    await until(lambda: asked, every_s=0)
     assert await reads.get(-1) == -1
     assert len(asked) < 2_000
     assert len(await many) == 20_000
