@@ -94,6 +94,7 @@ SERIES: Sequence[Series] = (
     _services(metrics.HISTORY_CACHE_BYTES, (GATEWAY,)),
     _services(metrics.SEND_SECONDS, (GATEWAY,)),
     # Not created in advance, because all routes, statuses and buckets would be thousands of series, mostly 0.
+    _services(metrics.MEDIA_BYTES, (GATEWAY,), *_one("in", "out")),
     _services(metrics.HTTP_SECONDS, (GATEWAY,)),
 )
 

@@ -199,7 +199,7 @@ SEND_SECONDS = _histogram(
 MEDIA_BYTES = _counter(
     "tidings_media_bytes_total",
     "bytes of uploads and downloads through the gateway, by direction: in, out",
-    "out near the network's limit: set TIDINGS_MEDIA_REDIRECT, so that the object store serves downloads",
+    "out near the network's limit: set TIDINGS_MEDIA_REDIRECT_S, so that the object store serves downloads",
     "direction",
 )
 HTTP_SECONDS = _histogram(

@@ -1,7 +1,7 @@
 """Takes uploads: reads the type from the bytes, checks images, stores the objects, then the row.
 
-The row comes last. So whoever finds a row finds its objects, and after a crash only objects without a row are left,
-which the sweep removes.
+The row comes last, so that a row always has its objects. After a crash only objects without a row are left, which the
+sweep removes.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ class Uploads:
         return hashlib.blake2b(named, digest_size=16, key=self._rules.key, person=b"tidings media").hexdigest()
 
     def _row(self, upload: Upload, media_id: str, content_type: str) -> MediaRow:
-        """The row without what only the content tells. The random part keeps two tries of one id apart."""
+        """The row without the facts of the content. The random part keeps two tries of one id apart."""
         now_ms = self._clock.wall_ms()
         object_key = f"{ids.day_of(now_ms)}/{media_id}/{secrets.token_hex(8)}"
         return MediaRow(media_id, upload.user_id, object_key, content_type, upload.name, 0, b"", 0, 0, 0, now_ms)

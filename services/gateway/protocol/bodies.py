@@ -47,7 +47,8 @@ def checked_post(kind: object, body: object, reply_to: object, mentions: object,
     if not isinstance(body, dict):
         raise _invalid("body is a JSON object")
     try:
-        canonical = canonical_json(_CHECKS[kind](body, rules))
+        checked = _CHECKS[kind](body, rules)
+        canonical = canonical_json(checked)
     except (TypeError, ValueError) as error:
         raise _invalid(f"body holds a number or string that JSON does not allow: {error}") from error
     if kind == "custom" and len(canonical) > MAX_CUSTOM_BYTES:
@@ -55,7 +56,7 @@ def checked_post(kind: object, body: object, reply_to: object, mentions: object,
     return Post(
         kind=KINDS[kind],
         body=canonical,
-        media_ids=_media_ids(body) if kind in _WITH_URLS else (),
+        media_ids=_media_ids(checked) if kind in _WITH_URLS else (),
         reply_to=_checked_reply_to(reply_to),
         mentions=_checked_mentions(mentions),
     )

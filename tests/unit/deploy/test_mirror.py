@@ -20,6 +20,7 @@ TESTED_ELSEWHERE = {
     "services/gateway/http/headers": "unit/gateway/rest/test_edges",
     "services/gateway/http/problems": "unit/gateway/rest/test_edges",
     "services/gateway/http/server": "integration/test_gateway_draining",
+    "services/gateway/media/image_parts": "unit/gateway/media/test_image_header",
     "services/gateway/protocol/answers": "unit/gateway/protocol/test_connection",
     "services/gateway/protocol/json_values": "unit/gateway/protocol/test_requests",
     "services/gateway/push/reader": "simulation/scenarios/test_gateway",

@@ -1,0 +1,59 @@
+"""Bugs in uploads: their references, rights, images and removal."""
+
+from scripts.planted import noticed_by as by
+from scripts.planted.bug import bug
+
+BUGS = (
+    bug(
+        "a message is acked without its references to uploads",
+        "services/persister/effects.py",
+        "        for media_id in accepted.entry.media_ids:\n",
+        "        for media_id in ():\n",
+        by.UPLOAD_REFS,
+    ),
+    bug(
+        "the sweep does not wait for the log",
+        "tidings/media/sweep.py",
+        "        if due and not await self._log_passed():\n",
+        "        if False:\n",
+        by.SWEEP_WAITS,
+    ),
+    bug(
+        "the sweep deletes objects before the row",
+        "tidings/media/sweep.py",
+        "            await self._tables.drop_media(row.media_id, row.removing_at)\n"
+        "            await self._objects.delete((row.object_key, row.thumb_key))\n",
+        "            await self._objects.delete((row.object_key, row.thumb_key))\n"
+        "            await self._tables.drop_media(row.media_id, row.removing_at)\n",
+        by.SWEEP_FAILS,
+    ),
+    bug(
+        "an upload that is about to be removed may be sent",
+        "services/gateway/reads/media.py",
+        " or row.removing_at:",
+        ":",
+        by.OWN_UPLOADS,
+    ),
+    bug(
+        "a member may fetch uploads of before the joining",
+        "services/gateway/reads/media.py",
+        " and ref.seq >= members[ref.session_id].first_seq",
+        "",
+        by.UPLOAD_RIGHTS,
+    ),
+    bug(
+        "two tries of one upload keep both objects",
+        "services/gateway/media/uploads.py",
+        "                await self._objects.delete((row.object_key, row.thumb_key))\n",
+        "                pass\n",
+        by.ONE_UPLOAD,
+    ),
+    bug(
+        "the digest is that of the body with the facts of its upload",
+        "services/gateway/submit/submitter.py",
+        "            command.post.body = described(command.post, uploads)\n",
+        "            command.post.body = described(command.post, uploads)\n"
+        "            command.digest = __import__('tidings.codec').codec.post_digest(command.post)\n",
+        by.REMOVED_UPLOAD,
+    ),
+)

@@ -1,0 +1,42 @@
+"""`tidings media upload` and `download`, and what `send` takes."""
+
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.unit.cli.gateway import AS_ALICE, Gateway
+from tests.unit.cli.shell import Shell
+
+URL = f"/v1/media/{'0' * 32}"
+
+
+def test_upload_prints_the_url_alone(shell: Shell, gateway: Gateway, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("hi")
+    stored = {"url": URL, "size": 2, "content_type": "text/plain", "name": "a.txt"}
+    gateway.answer = lambda request: httpx2.Response(201 if request.url.path == "/v1/media" else 404, json=stored)
+    assert shell.run("media", "upload", *AS_ALICE, str(path)) == (0, f"{URL}\n", "")
+
+
+def test_download_writes_the_file(shell: Shell, gateway: Gateway, tmp_path: Path) -> None:
+    gateway.answer = lambda _: httpx2.Response(200, content=b"content")
+    ended = shell.run("media", "download", *AS_ALICE, URL, str(tmp_path / "out"))
+    assert ended == (0, "7 bytes\n", "")
+    assert (tmp_path / "out").read_bytes() == b"content"
+
+
+def test_download_of_another_server_is_refused(shell: Shell, gateway: Gateway, tmp_path: Path) -> None:
+    ended = shell.run("media", "download", *AS_ALICE, "https://other.example/x", str(tmp_path / "out"))
+    assert ended.code == 1
+    assert "not an upload of this server" in ended.err
+
+
+@pytest.mark.parametrize("content", [(), ("hi", "--file"), ("--image", "--file")])
+def test_send_takes_one_content(shell: Shell, tmp_path: Path, content: tuple[str, ...]) -> None:
+    path = tmp_path / "a"
+    path.write_text("hi")
+    given = [part for one in content for part in ((one, str(path)) if one.startswith("--") else (one,))]
+    ended = shell.run("send", "--from", "alice", "--to", "bob", *given)
+    assert ended.code == 2
+    assert "give one of them" in " ".join(ended.err.split())
