@@ -6,8 +6,6 @@ import random
 import socket
 from collections.abc import Callable
 
-from tidings.media.base import MediaStore
-
 from services.gateway.connections.build import SocketRules, build_connections
 from services.gateway.connections.draining import Drain
 from services.gateway.http.server import HttpServer, public_listener
@@ -25,6 +23,7 @@ from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
 from tidings.errors import ConfigurationError, Retryable
 from tidings.logging import logger
+from tidings.media.base import MediaStore
 from tidings.runtime.file_limit import raise_file_limit
 from tidings.runtime.health import Health
 from tidings.runtime.start import check_topics, patiently, started, unless
@@ -137,7 +136,9 @@ class Gateway:
             deployment=deployment,
             bodies=http.body_rules(),
         )
-        media = build_media(store, objects, clock, settings.media.rules(rules.group_key))
+        media = build_media(
+            store, objects, clock, settings.media.rules(rules.group_key, limits.uploads, limits.downloads)
+        )
         rest = build_rest(reads, self.submit, media, clock, rules, http.origins())
         self._server = HttpServer(
             listener, self.connections.endpoint, rest, http.origins(), http.idle_s, limits.sockets

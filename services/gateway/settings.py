@@ -120,15 +120,27 @@ class MediaSettings(BaseSettings):
     image_bytes: int = Field(20 * 1024 * 1024, ge=1, description="bytes of an uploaded image")
     file_bytes: int = Field(100 * 1024 * 1024, ge=1, description="bytes of any other upload")
     user_bytes_per_day: int = Field(2 * 1024**3, ge=1, description="bytes that a user may upload on a UTC day")
+    upload_dir: str = Field(
+        "",
+        description="folder of this process alone for images while they are checked, emptied at the start;"
+        " empty: the system's folder for temporary files",
+    )
     images_at_once: int = Field(2, ge=1, le=64, description="processes that decode images; further images wait")
     redirect_s: int = Field(
         0, ge=0, le=3600, description="downloads are presigned URLs of the object store for so long; 0: served here"
     )
 
-    def rules(self, key: bytes) -> MediaRules:
-        """The settings of media/. `key` derives the ids of uploads."""
-        uploads = UploadRules(key, self.image_bytes, self.file_bytes, self.user_bytes_per_day)
-        return MediaRules(uploads, self.redirect_s, self.images_at_once)
+    def rules(self, key: bytes, uploads_at_once: int, downloads_at_once: int) -> MediaRules:
+        """The settings of media/. `key` derives the ids of uploads. The other two: as open files allow."""
+        uploads = UploadRules(
+            key=key,
+            image_bytes=self.image_bytes,
+            file_bytes=self.file_bytes,
+            user_bytes_per_day=self.user_bytes_per_day,
+            folder=Path(self.upload_dir) if self.upload_dir else None,
+            at_once=uploads_at_once,
+        )
+        return MediaRules(uploads, self.redirect_s, self.images_at_once, downloads_at_once)
 
 
 class TokenSettings(BaseSettings):

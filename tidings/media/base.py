@@ -74,10 +74,15 @@ class MediaStore(Protocol):
         ...
 
 
+def is_key(key: str) -> bool:
+    """Whether the key is a relative path of plain segments."""
+    segments = key.split("/")
+    return len(key) <= _MAX_KEY and all(_SEGMENT.fullmatch(one) and one.strip(".") for one in segments)
+
+
 def check_key(key: str) -> str:
     """The key itself. Raises ValueError unless it is a relative path of plain segments, `media/2026-11/ab12`."""
-    segments = key.split("/")
-    if len(key) > _MAX_KEY or not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
+    if not is_key(key):
         raise ValueError(f"{key[:100]!r} is no key of an object: use segments of A-Z a-z 0-9 _ . : = - between slashes")
     return key
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from tidings import ids
 from tidings.broker.base import Admin, Reader, TopicPartition
 from tidings.clock import Clock
-from tidings.media.base import MediaStore, StoredObject
+from tidings.media.base import MediaStore, StoredObject, is_key
 from tidings.store.base import Store
 from tidings.store.rows import MediaRow
 from tidings.topics import MESSAGES_INBOUND, PERSISTER
@@ -79,7 +79,9 @@ class Sweep:
         today = ids.day_of(self._clock.wall_ms())
         for day in range(today - days_back, today + 1):
             found = _Found()
-            async for stored in self._objects.list(f"{day}/"):
+            async for stored in self._objects.list(str(day)):
+                if not is_key(stored.key):
+                    continue  # no upload's; another program put it there
                 found.add(stored)
                 self.swept.objects += 1
                 if len(found.keys) >= _ROWS_AT_ONCE:
@@ -95,16 +97,32 @@ class Sweep:
             await self._delete_orphans(rows.get(media_id), objects)
         now_ms = self._clock.wall_ms()
         old = [row for row in rows.values() if row.uploaded_at + self._keep_ms < now_ms]
-        for row in await self._without_refs(old):
+        unsent = await self._without_refs(old)
+        for row in old:
+            if row.removing_at and row not in unsent:
+                # A message was on its way at the mark. References never go, so the upload stays.
+                await self._tables.mark_media(row.media_id, 0, row.removing_at)
+        for row in unsent:
             if not row.removing_at:
-                await self._tables.mark_media(row.media_id, now_ms)
-                self.swept.marked += 1
+                await self._mark(row.media_id, now_ms)
             elif row.removing_at + GRACE_MS < now_ms:
                 self._due.append(row)
             else:
                 self.swept.waiting += 1
         if len(self._due) >= _DUE_AT_ONCE:
             await self._delete_due()
+
+    async def _mark(self, media_id: str, now_ms: int) -> None:
+        """Mark an upload that was read without a mark.
+
+        An earlier mark of unknown outcome may take effect only now, with its own older time. Gateways have not seen it
+        before, so the hour begins again.
+        """
+        self.swept.marked += 1
+        if not await self._tables.mark_media(media_id, now_ms, 0):
+            row = (await self._tables.media((media_id,))).get(media_id)
+            if row is not None and row.removing_at:
+                await self._tables.mark_media(media_id, now_ms, row.removing_at)
 
     async def _delete_orphans(self, row: MediaRow | None, objects: Collection[StoredObject]) -> None:
         """Delete objects of tries that never got a row, or whose row names other objects."""

@@ -177,8 +177,11 @@ class Store(Protocol):
         """Store an upload unless its id is stored. Returns the stored row, which another call may have written."""
         ...
 
-    async def mark_media(self, media_id: str, removing_at: int) -> None:
-        """Begin to remove an upload: no later message may refer to it. Of several calls the first one counts."""
+    async def mark_media(self, media_id: str, removing_at: int, seen: int) -> bool:
+        """Change the mark of an upload from `seen` (0: none). Returns whether the stored mark was `seen`.
+
+        With a mark no later message may refer to the upload.
+        """
         ...
 
     async def drop_media(self, media_id: str, removing_at: int) -> None:

@@ -213,10 +213,14 @@ class CassandraStore:
     async def add_media(self, row: MediaRow) -> MediaRow:
         values = tuple(getattr(row, name) for name in statements.columns(MediaRow))
         ((is_applied, *_),) = await self._session.execute(statements.ADD_MEDIA, values)
-        return row if is_applied else (await self.media((row.media_id,)))[row.media_id]
+        stored = row if is_applied else (await self.media((row.media_id,))).get(row.media_id)
+        if stored is None:
+            raise StoreUnavailable("the upload under this id was removed meanwhile")
+        return stored
 
-    async def mark_media(self, media_id: str, removing_at: int) -> None:
-        await self._session.execute(statements.MARK_MEDIA, (removing_at, media_id))
+    async def mark_media(self, media_id: str, removing_at: int, seen: int) -> bool:
+        ((is_applied, *_),) = await self._session.execute(statements.MARK_MEDIA, (removing_at, media_id, seen))
+        return bool(is_applied)
 
     async def drop_media(self, media_id: str, removing_at: int) -> None:
         await self._session.execute(statements.DROP_MEDIA, (media_id, removing_at))

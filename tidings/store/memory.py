@@ -195,11 +195,13 @@ class MemoryStore:
         await self._answer("add_media")
         return self._media.setdefault(row.media_id, row)
 
-    async def mark_media(self, media_id: str, removing_at: int) -> None:
+    async def mark_media(self, media_id: str, removing_at: int, seen: int) -> bool:
         await self._answer("mark_media")
         row = self._media.get(media_id)
-        if row is not None and not row.removing_at:
-            self._media[media_id] = replace(row, removing_at=removing_at)
+        if row is None or row.removing_at != seen:
+            return False
+        self._media[media_id] = replace(row, removing_at=removing_at)
+        return True
 
     async def drop_media(self, media_id: str, removing_at: int) -> None:
         await self._answer("drop_media")

@@ -45,7 +45,7 @@ _CLUSTERING: dict[type[Row], Callable[[Any], Any]] = {
     DeliveredRow: attrgetter("user_id"),
     ReadRow: attrgetter("user_id"),
     SentRow: attrgetter("user_id"),
-    MediaRefRow: attrgetter("session_id", "seq"),
+    MediaRefRow: attrgetter("session_id"),
     MediaUsageRow: attrgetter("media_id"),
 }
 # Tables with several row classes, each of which writes some of the columns.
@@ -127,6 +127,6 @@ def _merged(cells: dict[str, Cell], row: Row) -> StoredRow:
     for name in columns(type(row)):
         new = Cell(stamp, getattr(row, name))
         cells[name] = max(cells.get(name, new), new)
-    seen = _READ_AS[row.table]
+    seen = _READ_AS.get(row.table, type(row))
     nothing = Cell(0, 0)
     return seen(*(cells.get(name, nothing).value for name in columns(seen)))

@@ -313,7 +313,10 @@ class ReceiptRow:
 
 @dataclass(frozen=True, slots=True)
 class MediaRefRow:
-    """A message that refers to an upload. A member that may read the message may read the upload."""
+    """The newest message of a session that refers to an upload. A member that may read it may read the upload.
+
+    The write timestamp is the seq, so that the highest one stays, whatever the order of the writes.
+    """
 
     table: ClassVar[str] = "media_refs"
     partition_key: ClassVar[tuple[str, ...]] = ("media_id",)
@@ -321,6 +324,11 @@ class MediaRefRow:
     media_id: str
     session_id: str
     seq: int
+
+    @property
+    def write_timestamp(self) -> int:
+        """The seq itself."""
+        return self.seq
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,11 +99,10 @@ REPLACE_BLOCK_LIST = "UPDATE block_lists SET blocked = ?, version = ? WHERE user
 MEDIA = _select(MediaRow, "media_id IN ?")
 # Lightweight transactions: of two uploads under one Idempotency-Key one is kept, and a removal begins once.
 ADD_MEDIA = insert(MediaRow) + " IF NOT EXISTS"
-MARK_MEDIA = "UPDATE media SET removing_at = ? WHERE media_id = ? IF removing_at = 0"
+MARK_MEDIA = "UPDATE media SET removing_at = ? WHERE media_id = ? IF removing_at = ?"
 DROP_MEDIA = "DELETE FROM media WHERE media_id = ? IF removing_at = ?"
-# Clustered by session and newest seq first: the first row of a session has its newest reference.
-MEDIA_REFS = _select(MediaRefRow, "media_id = ? GROUP BY media_id, session_id LIMIT ?")
-MEDIA_REFS_IN = _select(MediaRefRow, "media_id = ? AND session_id IN ? GROUP BY media_id, session_id")
+MEDIA_REFS = _select(MediaRefRow, "media_id = ? LIMIT ?")
+MEDIA_REFS_IN = _select(MediaRefRow, "media_id = ? AND session_id IN ?")
 MEDIA_USAGE = "SELECT sum(size) FROM media_usage WHERE user_id = ? AND day = ?"
 
 READS = (

@@ -27,6 +27,8 @@ BODY_S = 60.0
 # The body of an upload may be 100 MiB, so each MiB of it has BODY_S: at least 17 kB/s.
 UPLOAD_PART_BYTES = 1024 * 1024
 UPLOAD_PATH = "/v1/media"
+# Further bytes, as of chunk extensions, get no more time.
+UPLOAD_PARTS = 1024
 # If the client is still sending, an immediate close could reset the connection before the answer arrives.
 LINGER_S = 2.0
 # The bytes of a head that are kept. h11 may refuse longer heads, and Origin and Host come early.
@@ -128,8 +130,8 @@ class BoundedProtocol(H11Protocol):
 
     def _upload_part(self) -> int:
         """Which UPLOAD_PART_BYTES of an upload is being read, because each has its own time limit; otherwise 0."""
-        is_upload = self.scope["path"] == UPLOAD_PATH
-        return self._body_bytes // UPLOAD_PART_BYTES if is_upload else 0
+        is_upload = self.scope["path"] == UPLOAD_PATH and not self.cycle.response_complete
+        return min(self._body_bytes // UPLOAD_PART_BYTES, UPLOAD_PARTS) if is_upload else 0
 
     def _await(self, part: object, at_most_s: float = 0.0) -> None:
         """Limit the wait for this part of a request, counted from the first call for it. None: no limit."""

@@ -24,7 +24,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # The kernel drops a peer that has acknowledged no sent byte for so long: two heartbeats of the default.
 # Unlike WebSocket pings, this needs no timer in the process.
 PEER_SILENT_MS = 45_000
-_FAULTS_OF_CLIENTS = ("returned without completing handshake", "Invalid UTF-8 sequence received from client")
+_FAULTS_OF_CLIENTS = (
+    "ASGI callable returned without completing response",
+    "returned without completing handshake",
+    "Invalid UTF-8 sequence received from client",
+)
 _LOOK_S = 0.05
 _VARIABLES = "TIDINGS_HTTP_HOST, TIDINGS_HTTP_PORT"
 

@@ -20,6 +20,10 @@ from tidings.logging import logger
 # 20 for Cassandra, and 36 for refused sockets. RESERVED_SHARE covers larger clusters, which have larger limits.
 RESERVED_FILES = 136
 RESERVED_SHARE = 1 / 16
+# An upload has a temporary file and a socket to the object store, a download a file or a socket.
+UPLOADS_AT_ONCE = 32
+FILES_OF_AN_UPLOAD = 2
+DOWNLOADS_AT_ONCE = 64
 # Sockets of clients that are reserved for REST, because WebSockets would take all.
 CALL_SOCKETS = 24
 # Sockets above the limit that may wait for their request and get a 503. Further ones are closed at once.
@@ -32,10 +36,15 @@ _log = logger("tidings.gateway.sockets")
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """`connections`: the most WebSockets. `sockets`: the most sockets of WebSockets and REST together."""
+    """`connections`: the most WebSockets. `sockets`: the most sockets of WebSockets and REST together.
+
+    `uploads` and `downloads`: the most at the same time, because each takes further files.
+    """
 
     connections: int
     sockets: int
+    uploads: int
+    downloads: int
 
 
 def socket_limits(files: int, max_connections: int) -> SocketLimits:
@@ -43,12 +52,14 @@ def socket_limits(files: int, max_connections: int) -> SocketLimits:
 
     `max_connections`: the most WebSockets that the operator allows.
     """
-    sockets = files - max(RESERVED_FILES, int(files * RESERVED_SHARE))
+    uploads, downloads = min(UPLOADS_AT_ONCE, files // 64), min(DOWNLOADS_AT_ONCE, files // 32)
+    for_media = FILES_OF_AN_UPLOAD * uploads + downloads
+    sockets = files - max(RESERVED_FILES, int(files * RESERVED_SHARE)) - for_media
     connections = min(max_connections, sockets - CALL_SOCKETS)
     if connections < 1:
         raise ConfigurationError(
             f"{_VARIABLE}: the limit of {files} open files (ulimit -n) leaves no room for clients; raise it"
-            f" above {RESERVED_FILES + CALL_SOCKETS}"
+            f" above {2 * (RESERVED_FILES + CALL_SOCKETS)}"
         )
     if connections < max_connections:
         _log.warning(
@@ -58,7 +69,7 @@ def socket_limits(files: int, max_connections: int) -> SocketLimits:
             open_files=files,
         )
     metrics.CONNECTIONS_MOST.set(connections)
-    return SocketLimits(connections, sockets)
+    return SocketLimits(connections, sockets, uploads, downloads)
 
 
 def report_full(limit: int) -> None:

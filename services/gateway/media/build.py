@@ -1,12 +1,14 @@
 """Builds the uploads and downloads of one gateway."""
 
+import shutil
 from dataclasses import dataclass
 
-from tidings.media.base import MediaStore
-
+from services.gateway.media.downloads import download_places
 from services.gateway.media.images import ImageExaminer, ImageLimits
+from services.gateway.media.places import Places
 from services.gateway.media.uploads import UploadRules, Uploads
 from tidings.clock import Clock
+from tidings.media.base import MediaStore
 from tidings.store.base import Store
 
 
@@ -21,6 +23,7 @@ class MediaRules:
     uploads: UploadRules
     redirect_s: int = 0
     images_at_once: int = 2
+    downloads_at_once: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,16 @@ class Media:
     """Uploads, and the objects that downloads read."""
 
     uploads: Uploads
+    downloads: Places
     objects: MediaStore
     rules: MediaRules
 
 
 def build_media(tables: Store, objects: MediaStore, clock: Clock, rules: MediaRules) -> Media:
-    """`objects` must be started."""
+    """Empties the folder of uploads, which a killed process leaves full."""
+    if (folder := rules.uploads.folder) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
     images = ImageExaminer(ImageLimits(at_most=rules.images_at_once))
-    return Media(Uploads(tables, objects, images, clock, rules.uploads), objects, rules)
+    uploads = Uploads(tables, objects, images, clock, rules.uploads)
+    return Media(uploads, download_places(rules.downloads_at_once), objects, rules)

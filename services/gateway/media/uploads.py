@@ -4,40 +4,55 @@ The row comes last, so that a row always has its objects. After a crash only obj
 sweep removes.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import secrets
 import tempfile
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of
 from services.gateway.media.images import ExaminedImage, ImageExaminer
+from services.gateway.media.places import BUSY_MS, Places
+from services.gateway.protocol.rate_limits import RateLimits
 from tidings import ids, metrics
 from tidings.clock import Clock
 from tidings.errors import MediaUnavailable, Refused
+from tidings.logging import logger
 from tidings.media.base import MediaStore
 from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import MediaRow, MediaUsageRow
 
 # Of one user at a gateway. A page that uploads ten images at once queues the others itself.
 UPLOADS_PER_USER = 4
-# Of all users. Each takes a file descriptor and a few MiB; more are answered `unavailable`.
-UPLOADS_AT_ONCE = 64
+# In the long run, and at once: an album of photos. Each upload costs a transaction, whatever its size.
+UPLOADS_PER_S, UPLOADS_BURST = 1, 50
+# What an upload counts at least, so that the rows of a user's day are bounded: 32,768 of 2 GiB.
+LEAST_COUNTED_BYTES = 64 * 1024
+# For all of one upload. 100 MiB in this time are 58 kB/s.
+UPLOAD_S = 1_800
 _FILE_CHUNK_BYTES = 256 * 1024
-_BUSY_MS = 1_000
+_TOO_MANY = f"more than {UPLOADS_BURST} uploads at once, or more than {UPLOADS_PER_S} a second; wait for retry_after_ms"
+
+_log = logger("tidings.gateway.media")
 
 
 @dataclass(frozen=True, slots=True)
 class UploadRules:
-    """A deployment's limits. `key`: derives ids from Idempotency-Keys, the same at every gateway."""
+    """A deployment's limits. `key`: derives ids from Idempotency-Keys, the same at every gateway.
+
+    `folder`: for images while they are checked; None: the system's. `at_once`: uploads at the same time.
+    """
 
     key: bytes
     image_bytes: int
     file_bytes: int
     user_bytes_per_day: int
+    folder: Path | None = None
+    at_once: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +72,15 @@ class Uploads:
         self, tables: Store, objects: MediaStore, images: ImageExaminer, clock: Clock, rules: UploadRules
     ) -> None:
         """`tables` and `objects` are shared by the whole gateway."""
+        self._places = Places("uploads", rules.at_once, UPLOADS_PER_USER)
+        self._rates = RateLimits(UPLOADS_PER_S, UPLOADS_BURST, _TOO_MANY)
+        # One image of a user at a time, so that few users cannot hold all places for images.
+        self._image_of: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tables = tables
         self._objects = objects
         self._images = images
         self._clock = clock
         self._rules = rules
-        self._running: Counter[str] = Counter()
 
     def check_declared(self, content_length: str) -> None:
         """Refuse a body that declares more bytes than any upload may have, before it is read. Raises Refused."""
@@ -74,16 +92,27 @@ class Uploads:
 
         The same Idempotency-Key with the same bytes gives the first upload, and with other bytes `conflict`.
         """
-        with self._counted(upload.user_id):
-            media_id = self._media_id(upload)
-            stored = (await self._tables.media((media_id,))).get(media_id) if upload.idempotency_key else None
-            first, rest = await _begun(body)
-            content = _Content(_chained(first, rest), self._most_bytes(first))
-            if stored is not None:
-                return await _same(stored, content)
-            await self._check_quota(upload.user_id)
-            row = self._row(upload, media_id, content_type_of(first, upload.content_type))
-            return await self._added(await self._with_objects(row, content), content.sha256())
+        self._rates.take(upload.user_id, 1, self._clock.monotonic_ms())
+        try:
+            with self._places.taken(upload.user_id):
+                async with asyncio.timeout(UPLOAD_S):
+                    return await self._taken(upload, body)
+        except TimeoutError:
+            raise Refused("timeout", f"the upload took more than {UPLOAD_S} s; send it over a faster line") from None
+        except OSError as error:
+            _log.warning("no room for an upload", error=str(error))
+            raise Refused("unavailable", "the gateway has no room for the upload; retry", BUSY_MS) from None
+
+    async def _taken(self, upload: Upload, body: AsyncIterator[bytes]) -> MediaRow:
+        media_id = self._media_id(upload)
+        stored = (await self._tables.media((media_id,))).get(media_id) if upload.idempotency_key else None
+        first, rest = await _begun(body)
+        content = _Content(_chained(first, rest), self._most_bytes(first))
+        if stored is not None:
+            return await _same(stored, content)
+        await self._check_quota(upload.user_id)
+        row = self._row(upload, media_id, content_type_of(first, upload.content_type))
+        return await self._added(await self._with_objects(row, content), content.sha256())
 
     def _media_id(self, upload: Upload) -> str:
         if not upload.idempotency_key:
@@ -105,12 +134,13 @@ class Uploads:
         return replace(row, size=content.size)
 
     async def _with_image(self, row: MediaRow, content: "_Content") -> MediaRow:
-        with tempfile.TemporaryDirectory(prefix="tidings-upload-") as folder:
+        with tempfile.TemporaryDirectory(prefix="tidings-upload-", dir=self._rules.folder) as folder:
             path = Path(folder) / "image"
             with path.open("wb") as file:
                 async for chunk in content.chunks():
                     file.write(chunk)
-            image = await self._images.examine(path)
+            async with self._image_of.setdefault(row.owner_id, asyncio.Lock()):
+                image = await self._images.examine(path)
             await self._objects.put(row.object_key, _chunks_of(path))
         await self._objects.put(row.thumb_key, _once(image.thumb))
         return _described(row, image)
@@ -123,7 +153,8 @@ class Uploads:
             with contextlib.suppress(MediaUnavailable):
                 await self._objects.delete((row.object_key, row.thumb_key))
             return _if_same(stored, sha256)
-        usage = MediaUsageRow(row.owner_id, ids.day_of(row.uploaded_at), row.media_id, row.size + row.thumb_size)
+        counted = max(row.size + row.thumb_size, LEAST_COUNTED_BYTES)
+        usage = MediaUsageRow(row.owner_id, ids.day_of(row.uploaded_at), row.media_id, counted)
         await self._tables.write([TaggedRow(0, usage)])
         metrics.MEDIA_BYTES.labels("in").inc(row.size)
         return stored
@@ -140,20 +171,6 @@ class Uploads:
                 "(TIDINGS_MEDIA_USER_BYTES_PER_DAY); upload again tomorrow",
                 ids.DAY_MS - self._clock.wall_ms() % ids.DAY_MS,
             )
-
-    @contextlib.contextmanager
-    def _counted(self, user_id: str) -> Iterator[None]:
-        if self._running[user_id] >= UPLOADS_PER_USER:
-            raise Refused("rate_limited", f"{UPLOADS_PER_USER} of your uploads are under way; wait for one", _BUSY_MS)
-        if self._running.total() >= UPLOADS_AT_ONCE:
-            raise Refused("unavailable", "the gateway takes many uploads at the moment; retry", _BUSY_MS)
-        self._running[user_id] += 1
-        try:
-            yield
-        finally:
-            self._running[user_id] -= 1
-            if not self._running[user_id]:
-                del self._running[user_id]
 
 
 class _Content:

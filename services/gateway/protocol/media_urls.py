@@ -53,8 +53,13 @@ def described(post: Post, uploads: Mapping[str, MediaRow]) -> bytes:
     if not is_upload(url):
         return post.body
     row = uploads[media_id_of(url, "url")]
+    if url.endswith(_THUMB):
+        raise Refused("invalid_body", "url is a thumbnail; give the url of the upload itself")
     if post.kind == KIND_IMAGE and not row.is_image:
         raise Refused("invalid_body", "url is an upload that is no image; send it as a file")
+    thumb = str(body.get("thumb_url", ""))
+    if is_upload(thumb) and not uploads[media_id_of(thumb, "thumb_url")].is_image:
+        raise Refused("invalid_body", "thumb_url is an upload that is no image; give that of an image")
     return canonical_json({**_facts(row, post.kind == KIND_IMAGE), **body})
 
 

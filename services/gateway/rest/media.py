@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
 from services.gateway.http.problems import problem
 from services.gateway.media.build import Media
 from services.gateway.media.disposition import attachment, file_name
-from services.gateway.media.ranges import RangeAnswer, answer_range
+from services.gateway.media.downloads import Download
+from services.gateway.media.ranges import answer_range
 from services.gateway.media.uploads import Upload
 from services.gateway.protocol.media_urls import media_url, thumb_url
 from services.gateway.reads.media import MediaReads
@@ -18,17 +19,17 @@ from services.gateway.rest.client_msg_ids import client_msg_id_of
 from services.gateway.rest.edges import IS_HEAD
 from services.gateway.rest.models import UploadAnswer
 from services.gateway.rest.wire import answer
-from tidings import ids, metrics
+from tidings import ids
 from tidings.errors import Refused
 from tidings.store.rows import MediaRow
 
 THUMB_TYPE = "image/webp"
-# A browser shows nothing of an answer with these but as a download, whatever its bytes are. Rights may end, so only
-# the client itself keeps a copy, and asks again after an hour.
+# A browser shows nothing of an answer with these but as a download, whatever its bytes are. Rights may end, so a
+# copy of the client counts only after a call that answers 304.
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "private, max-age=3600",
+    "Cache-Control": "private, no-cache",
     "Accept-Ranges": "bytes",
 }
 
@@ -42,6 +43,7 @@ class MediaCalls:
         self._reads = reads
         self._uploads = media.uploads
         self._objects = media.objects
+        self._downloads = media.downloads
         self._redirect_s = media.rules.redirect_s
 
     async def upload_media(self, request: Request) -> Response:
@@ -57,24 +59,27 @@ class MediaCalls:
 
     async def download_media(self, request: Request, media_id: str) -> Response:
         """The content of an upload, as an attachment. Ranges are served."""
-        row = await self._reads.readable(self._authenticator.user(request), media_id)
-        return await self._served(request, row, is_thumb=False)
+        user_id = self._authenticator.user(request)
+        row = await self._reads.readable(user_id, media_id)
+        return await self._served(request, user_id, row, is_thumb=False)
 
     async def download_thumb(self, request: Request, media_id: str) -> Response:
         """The thumbnail of an image: WebP, at most 320 pixels a side."""
-        row = await self._reads.readable(self._authenticator.user(request), media_id)
+        user_id = self._authenticator.user(request)
+        row = await self._reads.readable(user_id, media_id)
         if not row.thumb_size:
             raise Refused("media_not_found", "this upload has no thumbnail; only images have one")
-        return await self._served(request, row, is_thumb=True)
+        return await self._served(request, user_id, row, is_thumb=True)
 
-    async def _served(self, request: Request, row: MediaRow, *, is_thumb: bool) -> Response:
+    async def _served(self, request: Request, user_id: str, row: MediaRow, *, is_thumb: bool) -> Response:
         key, size = (row.thumb_key, row.thumb_size) if is_thumb else (row.object_key, row.size)
         etag = f'"{row.sha256.hex()}{"-thumb" if is_thumb else ""}"'
         content_type = THUMB_TYPE if is_thumb else row.content_type
         headers = _SAFE | {"ETag": etag, "Content-Disposition": attachment(_shown_name(row, is_thumb=is_thumb))}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        if self._redirect_s:
+        is_head = bool(request.scope.get(IS_HEAD))
+        if self._redirect_s and not is_head:  # a presigned URL holds for GET alone
             url = await self._objects.sign(key, self._redirect_s, headers["Content-Disposition"], content_type)
             if url is not None:
                 return RedirectResponse(url, 307, {"Cache-Control": "no-store"})
@@ -85,23 +90,10 @@ class MediaCalls:
         if asked.status == 416:
             beyond = Refused("invalid_frame", f"the range begins behind the end; the content has {size} bytes")
             return problem(beyond, 416, {"Content-Range": str(asked.content_range)})
-        if request.scope.get(IS_HEAD):
+        if is_head:
             return Response(status_code=asked.status, headers=headers, media_type=content_type)
-        return StreamingResponse(await self._begun(key, asked), asked.status, headers, content_type)
-
-    async def _begun(self, key: str, asked: RangeAnswer) -> AsyncIterator[bytes]:
-        """The bytes. The first read is awaited here, so that an error of the object store is still an answer."""
         chunks = self._objects.open(key, asked.start, asked.length)
-        first = await anext(chunks, b"")
-
-        async def counted() -> AsyncIterator[bytes]:
-            metrics.MEDIA_BYTES.labels("out").inc(len(first))
-            yield first
-            async for chunk in chunks:
-                metrics.MEDIA_BYTES.labels("out").inc(len(chunk))
-                yield chunk
-
-        return counted()
+        return Download(chunks, asked.status, headers, content_type, self._downloads.taken(user_id))
 
 
 def _name_of(request: Request) -> str:

@@ -101,6 +101,8 @@ class Submitter:
         except Refused:
             if not await self._is_stored(command):
                 raise
+            # It is a repeat, which stores nothing. If it ever were none, it must not refer to what is not the sender's.
+            del command.post.media_ids[:]
         else:
             command.post.body = described(command.post, uploads)
         if self._clock.monotonic_ms() - begun_ms > UPLOADS_CHECKED_FOR_MS:

@@ -30,28 +30,31 @@ async def test_uploads_of_one_id_at_once_keep_one_row(store: Store, name: str) -
     assert set(stored) == set((await store.media([name])).values())
 
 
-async def test_removal_begins_once_and_drops_the_marked_row(store: Store, name: str) -> None:
+async def test_mark_changes_only_from_the_seen_one(store: Store, name: str) -> None:
     row = _upload(name)
     await store.add_media(row)
     await store.drop_media(name, 5)
     assert await store.media([name]) == {name: row}
-    await store.mark_media(name, 5)
-    await store.mark_media(name, 6)
+    assert await store.mark_media(name, 5, 0)
+    assert not await store.mark_media(name, 6, 0)
     assert await store.media([name]) == {name: replace(row, removing_at=5)}
+    assert await store.mark_media(name, 0, 5)
+    assert await store.mark_media(name, 7, 0)
     await store.drop_media(name, 6)
     assert name in await store.media([name])
-    await store.drop_media(name, 5)
+    await store.drop_media(name, 7)
     assert not await store.media([name])
 
 
-async def test_marking_a_missing_upload_stores_nothing(store: Store, name: str) -> None:
-    await store.mark_media(name, 5)
+async def test_mark_of_a_missing_upload_stores_nothing(store: Store, name: str) -> None:
+    assert not await store.mark_media(name, 5, 0)
     assert not await store.media([name])
 
 
 async def test_refs_are_the_newest_of_each_session(store: Store, name: str) -> None:
     sessions = [f"g:{number:03}" for number in range(250)]
-    await write_confirmed(store, [MediaRefRow(name, one, seq) for one in sessions for seq in (4, 9, 7)])
+    await write_confirmed(store, [MediaRefRow(name, one, seq) for one in sessions for seq in (4, 9)])
+    await write_confirmed(store, [MediaRefRow(name, one, 7) for one in sessions])
     await write_confirmed(store, [MediaRefRow(f"{name}-other", "g:300", 11)])
     expected = [MediaRefRow(name, one, 9) for one in sessions]
     assert await store.media_refs(name, 1_000) == expected

@@ -2,7 +2,8 @@
 
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -110,6 +111,43 @@ async def test_message_on_its_way_at_the_mark_keeps_its_upload() -> None:
     world.has_passed = True
     assert (await world.sweep()).deleted == 0
     assert await world.is_stored(row)
+
+
+async def test_mark_ends_once_a_message_refers_to_the_upload() -> None:
+    world = World()
+    row = await world.upload()
+    world.later(KEEP_MS)
+    await world.sweep()
+    await world.refer(row)
+    await world.sweep()
+    assert (await world.tables.media([row.media_id]))[row.media_id].removing_at == 0
+
+
+async def test_late_mark_begins_its_hour_again() -> None:
+    world = World()
+    row = await world.upload()
+    world.later(KEEP_MS)
+    await world.sweep()
+    seen = world.tables.media
+
+    async def before_the_mark(media_ids: Collection[str]) -> Mapping[str, MediaRow]:
+        world.tables.media = seen  # type: ignore[method-assign]
+        return {name: replace(found, removing_at=0) for name, found in (await seen(media_ids)).items()}
+
+    world.later(GRACE_MS)
+    world.tables.media = before_the_mark  # type: ignore[method-assign]
+    assert (await world.sweep()).marked == 1
+    assert (await world.sweep()).waiting == 1
+    assert await world.is_stored(row)
+
+
+async def test_objects_of_another_program_are_left_alone() -> None:
+    world = World()
+    day = ids.day_of(world.clock.now_ms)
+    world.objects.objects[f"{day}/a b/c"] = b"x"
+    world.later(KEEP_MS)
+    await world.sweep()
+    assert list(world.objects.objects) == [f"{day}/a b/c"]
 
 
 async def test_objects_without_a_row_go_after_a_day() -> None:

@@ -3,13 +3,21 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from services.gateway.media.images import ImageExaminer, ImageLimits
-from services.gateway.media.uploads import UPLOADS_PER_USER, Upload, UploadRules, Uploads
+from services.gateway.media.uploads import (
+    LEAST_COUNTED_BYTES,
+    UPLOADS_BURST,
+    UPLOADS_PER_USER,
+    Upload,
+    UploadRules,
+    Uploads,
+)
 from tests.faults.media import FaultyMediaStore
 from tests.faults.store import FaultyStore
 from tests.unit.gateway.media.pictures import picture, pixels
@@ -18,7 +26,8 @@ from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
 from tidings.store.rows import MediaRow
 
 NOW_MS = 1_795_435_200_000
-RULES = UploadRules(b"k" * 32, image_bytes=20_000, file_bytes=50_000, user_bytes_per_day=120_000)
+UNLIMITED = UploadRules(b"k" * 32, image_bytes=20_000, file_bytes=50_000, user_bytes_per_day=2**40)
+RULES = UploadRules(b"k" * 32, image_bytes=20_000, file_bytes=50_000, user_bytes_per_day=3 * LEAST_COUNTED_BYTES)
 
 
 class FakeClock:
@@ -65,7 +74,7 @@ async def test_file_is_stored_as_it_was_sent() -> None:
     assert (row.owner_id, row.content_type, row.size, row.is_image) == ("alice", "text/plain", len(content), False)
     assert world.objects.objects == {row.object_key: content}
     assert await world.tables.media([row.media_id]) == {row.media_id: row}
-    assert await world.tables.media_usage("alice", ids.day_of(NOW_MS)) == len(content)
+    assert await world.tables.media_usage("alice", ids.day_of(NOW_MS)) == LEAST_COUNTED_BYTES
 
 
 async def test_image_has_sides_and_a_thumbnail() -> None:
@@ -105,7 +114,7 @@ async def test_tries_of_one_key_at_once_leave_one_upload() -> None:
 async def test_repeat_of_a_removed_upload_is_a_conflict() -> None:
     world = World()
     row = await world.take(b"one", "key")
-    await world.tables.mark_media(row.media_id, NOW_MS)
+    await world.tables.mark_media(row.media_id, NOW_MS, 0)
     assert (await refusal(lambda: world.take(b"one", "key"))).code == "conflict"
 
 
@@ -181,3 +190,23 @@ async def test_upload_without_a_server_stores_no_row(away: str) -> None:
         await world.take(b"x" * 10, "key")
     (world.tables if away == "tables" else world.objects).heal()
     assert (await world.take(b"x" * 10, "key")).size == 10
+
+
+async def test_many_small_uploads_are_limited_by_their_rate() -> None:
+    world = World()
+    uploads = Uploads(world.tables, world.objects, ImageExaminer(ImageLimits()), world.clock, UNLIMITED)
+    for _ in range(UPLOADS_BURST):
+        await uploads.take(Upload("alice", "", None, "a"), chunks(b"x"))
+    refused = await refusal(lambda: uploads.take(Upload("alice", "", None, "a"), chunks(b"x")))
+    assert refused.code == "rate_limited"
+    world.clock.now_ms += refused.retry_after_ms or 0
+    await uploads.take(Upload("alice", "", None, "a"), chunks(b"x"))
+
+
+async def test_folder_without_room_is_unavailable(tmp_path: Path) -> None:
+    world = World()
+    rules = replace(RULES, folder=tmp_path / "missing")
+    uploads = Uploads(world.tables, world.objects, ImageExaminer(ImageLimits()), world.clock, rules)
+    refused = await refusal(lambda: uploads.take(Upload("alice", "", None, "a"), chunks(picture())))
+    assert refused.code == "unavailable"
+    assert not world.objects.objects

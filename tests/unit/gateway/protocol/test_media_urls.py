@@ -67,3 +67,9 @@ def test_malformed_url_of_an_upload_is_not_found(url: str) -> None:
 def test_body_with_a_foreign_url_needs_all_fields(kind: str, missing: str) -> None:
     with pytest.raises(Refused, match=f"{missing} is missing"):
         checked_post(kind, {"url": "https://media.example/a"}, None, None, RULES)
+
+
+@pytest.mark.parametrize("fields", [{"url": thumb_url(ID)}, {"thumb_url": thumb_url(ID)}])
+def test_thumbnail_that_cannot_be_one_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(Refused, match="invalid_body"):
+        body_of("image" if "thumb_url" in fields else "file", FILE, **fields)

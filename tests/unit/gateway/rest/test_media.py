@@ -74,7 +74,7 @@ async def test_repeat_is_acked_although_its_upload_is_removed(tmp_path: Path) ->
         for to in ({"to": "bob"}, {"session_id": group}):
             status, first = await sent(there, "alice", "file", {"url": url}, "kept", **to)
             assert status == 201
-            await there.store.mark_media(url.rpartition("/")[2], 5)
+            await there.store.mark_media(url.rpartition("/")[2], 5, 0)
             status, again = await sent(there, "alice", "file", {"url": url}, "kept", **to)
             assert (status, again["seq"], again["duplicate"]) == (201, first["seq"], True)
             assert (await sent(there, "alice", "file", {"url": url}, "new", **to))[1]["code"] == "media_not_found"
