@@ -97,25 +97,18 @@ async def test_acked_message_keeps_its_upload_under_kills(stack: Stack) -> None:
     persisters = [name for name in stack.names() if name.startswith("persister")]
     async with rest_of(stack, alice) as a, rest_of(stack, bob, 1) as b:
         uploads = [await upload(a, _CHANCE.randbytes(2_000)) for _ in range(40)]
-        killing = asyncio.create_task(_kill_again_and_again(stack, persisters))
-        try:
-            for one in uploads:
-                await call(a, "POST", "/v1/messages", **message({"to": bob}, one))
-                assert await status(b, one["url"]) == 200
-        finally:
-            killing.cancel()
-            await asyncio.gather(killing, return_exceptions=True)
+        for some in (uploads[:20], uploads[20:]):
+            sending = [
+                asyncio.create_task(call(a, "POST", "/v1/messages", **message({"to": bob}, one))) for one in some
+            ]
+            await asyncio.sleep(_CHANCE.random() / 20)
+            for name in persisters:
+                await asyncio.to_thread(stack.kill, name)
             for name in persisters:
                 await asyncio.to_thread(stack.start, name)
-            await asyncio.to_thread(stack.wait_ready)
-
-
-async def _kill_again_and_again(stack: Stack, names: list[str]) -> None:
-    for number in range(1_000):
-        name = names[number % len(names)]
-        await asyncio.sleep(1.5)
-        await asyncio.to_thread(stack.kill, name)
-        await asyncio.to_thread(stack.start, name)
+            await asyncio.gather(*sending)
+            assert [await status(b, one["url"]) for one in some] == [200] * len(some)
+        await asyncio.to_thread(stack.wait_ready)
 
 
 class LaterClock(SystemClock):

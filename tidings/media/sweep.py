@@ -87,7 +87,8 @@ class Sweep:
                 if len(found.keys) >= _ROWS_AT_ONCE:
                     await self._look_at(found)
                     found = _Found()
-            await self._look_at(found)
+            if found.keys:
+                await self._look_at(found)
         await self._delete_due()
         return self.swept
 

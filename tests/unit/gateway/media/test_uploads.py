@@ -166,7 +166,7 @@ async def test_quota_counts_a_day_and_each_user_alone() -> None:
 
 async def test_uploads_of_a_user_at_once_are_bounded() -> None:
     world, ending = World(), asyncio.Event()
-    uploads = world.gateway()
+    uploads = Uploads(world.tables, world.objects, ImageExaminer(ImageLimits()), world.clock, UNLIMITED)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"x" * 600
