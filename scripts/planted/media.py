@@ -35,7 +35,7 @@ BUGS = (
         by.OWN_UPLOADS,
     ),
     bug(
-        "a member may fetch uploads of before the joining",
+        "a member may fetch uploads that were sent before the joining",
         "services/gateway/reads/media.py",
         " and ref.seq >= members[ref.session_id].first_seq",
         "",

@@ -52,14 +52,15 @@ def socket_limits(files: int, max_connections: int) -> SocketLimits:
 
     `max_connections`: the most WebSockets that the operator allows.
     """
-    uploads, downloads = min(UPLOADS_AT_ONCE, files // 64), min(DOWNLOADS_AT_ONCE, files // 32)
-    for_media = FILES_OF_AN_UPLOAD * uploads + downloads
-    sockets = files - max(RESERVED_FILES, int(files * RESERVED_SHARE)) - for_media
+    left = files - max(RESERVED_FILES, int(files * RESERVED_SHARE))
+    # An eighth of what is left is for media, which a limit of 1,024 turns into 27 uploads and 55 downloads.
+    uploads, downloads = min(UPLOADS_AT_ONCE, left // 32), min(DOWNLOADS_AT_ONCE, left // 16)
+    sockets = left - FILES_OF_AN_UPLOAD * uploads - downloads
     connections = min(max_connections, sockets - CALL_SOCKETS)
     if connections < 1:
         raise ConfigurationError(
             f"{_VARIABLE}: the limit of {files} open files (ulimit -n) leaves no room for clients; raise it"
-            f" above {2 * (RESERVED_FILES + CALL_SOCKETS)}"
+            f" above {RESERVED_FILES + CALL_SOCKETS}"
         )
     if connections < max_connections:
         _log.warning(
@@ -69,7 +70,7 @@ def socket_limits(files: int, max_connections: int) -> SocketLimits:
             open_files=files,
         )
     metrics.CONNECTIONS_MOST.set(connections)
-    return SocketLimits(connections, sockets, uploads, downloads)
+    return SocketLimits(connections, sockets, max(1, uploads), max(1, downloads))
 
 
 def report_full(limit: int) -> None:

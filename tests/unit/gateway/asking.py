@@ -64,7 +64,7 @@ class Answer:
 class _NoMedia:
     """What MediaCalls takes apart; nothing of it is called."""
 
-    uploads = objects = None
+    uploads = downloads = objects = None
     rules = MEDIA_RULES
 
 
