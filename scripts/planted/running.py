@@ -45,7 +45,7 @@ BUGS = (
         "                self._send_to(members, ",
         "                self._send_to(tuple(self._registry.group_tracker._generations), ",
         by.SIMULATED,
-        noticed=Noticed(0, "G10: a user who is no member gets a message"),
+        noticed=Noticed(0, "G10: a non-member gets a message"),
     ),
     bug(
         "a heartbeat says nothing of large groups",

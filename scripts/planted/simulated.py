@@ -11,7 +11,7 @@ BUGS = (
         "        if False:\n            audience = Audience",
         by.SIMULATED,
         hazards=("H3", "H15"),
-        noticed=Noticed(0, "G10: a user who is no member gets a message"),
+        noticed=Noticed(0, "G10: a non-member gets a message"),
     ),
     Bug(
         "the persister drops members that have left",
@@ -61,7 +61,7 @@ BUGS = (
         "member_page(session_id, 2**62, after",
         by.SIMULATED,
         hazards=("H15", "H22"),
-        noticed=Noticed(4, "G10: a user who is no member gets a message"),
+        noticed=Noticed(4, "G10: a non-member gets a message"),
     ),
     bug(
         "inbox_seq comes from memory only",
@@ -152,7 +152,7 @@ BUGS = (
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
-        noticed=Noticed(3, "G10: a user who is no member gets a head"),
+        noticed=Noticed(3, "G10: a non-member gets a head"),
     ),
     bug(
         "a head is sent to a user that was not a member at it",
