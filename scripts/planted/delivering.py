@@ -94,8 +94,8 @@ BUGS = (
         "services/receipts/merge.py",
         "(published or stored).copy()",
         "(published or Watermarks()).copy()",
-        by.TOLD_ANEW,
-        by.STORED_ANEW,
+        by.SENT_AGAIN,
+        by.STORED_AGAIN,
         hazards=("H26",),
     ),
     bug(
@@ -221,7 +221,7 @@ BUGS = (
         "        if persisted.joined_ids or persisted.left_ids:\n",
         "        if False:\n",
         by.OWN_INTERVALS,
-        by.REMOVED_STILL_TOLD,
+        by.REMOVED_GETS_REMOVAL,
         hazards=("H3", "H15"),
     ),
     bug(
@@ -246,7 +246,7 @@ BUGS = (
         "services/fanout/expand_worker.py",
         "if record.offset <= self._pushed.get(record.partition, -1):",
         "if False:",
-        by.TOLD_ONCE,
+        by.GROUP_PUSHED_ONCE,
     ),
     bug(
         "`gone` removes any connection of the device",

@@ -137,7 +137,7 @@ class Load:
         assert [breach for pair in self._pairs for breach in pair.breaches] == []
         async with tables_of(self._stack) as store:
             for devices in (slice(0, 2), slice(2, 3)):
-                result = await verify(store, self._told(devices))
+                result = await verify(store, self._results(devices))
                 assert result["breaches"] == []
                 assert (result["messages"], result["acked"]) == (self.sent, self.sent)
 
@@ -151,7 +151,7 @@ class Load:
 
             await becomes(stored, wanted)
 
-    def _told(self, devices: slice) -> dict[str, Any]:
+    def _results(self, devices: slice) -> dict[str, Any]:
         phones = [phone for pair in self._pairs for phone in pair.phones[devices]]
         seen = {phone.user_id: {"cursor": phone.cursor, "seen": phone.shown} for phone in phones}
         return {"acked": {pair.session_id: pair.acked for pair in self._pairs}, "devices": seen}

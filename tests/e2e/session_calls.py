@@ -25,7 +25,7 @@ ABOUT_THE_CALLER = {
 }
 
 
-def nobody(user_id: str) -> str:
+def unknown_user(user_id: str) -> str:
     """Whom the calls about this member would add: nobody has heard of them."""
     return f"{user_id}-knows"
 
@@ -46,7 +46,7 @@ class Call:
 
     def json(self, session_id: str, user_id: str) -> Any:
         """The body, with the session, the member and somebody who is in no session named wherever it names one."""
-        names = {"{session_id}": session_id, "{user_id}": user_id, "{nobody}": nobody(user_id)}
+        names = {"{session_id}": session_id, "{user_id}": user_id, "{nobody}": unknown_user(user_id)}
         return _filled(self.body, names)
 
     @property

@@ -26,7 +26,7 @@ async def receipts_until(socket: Socket, session_id: str, read_seq: int) -> list
 
 
 @pytest.mark.field_case("25")
-async def test_a_blocked_author_is_not_told_what_was_read(stack: Stack) -> None:
+async def test_blocked_author_gets_no_receipt(stack: Stack) -> None:
     run = uuid.uuid4().hex[:6]
     names = (f"alice-{run}", f"bob-{run}")
     session_id = direct_session(*names)

@@ -54,7 +54,7 @@ async def test_a_thousand_messages_sent_at_once_arrive_in_their_order(stack: Sta
 
 
 @pytest.mark.promise("G1", "G7")
-async def test_who_was_away_gets_everything_missed_once_and_in_order(
+async def test_offline_device_gets_missed_messages_once_in_order(
     stack: Stack, tmp_path: Path, names: tuple[str, str]
 ) -> None:
     alice = Phone(stack, names[0])

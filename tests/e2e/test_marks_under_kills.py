@@ -87,7 +87,7 @@ async def _write(
             number += 1
 
 
-async def _kill_in_turns(stack: Stack, until_s: float) -> int:
+async def _kill_alternately(stack: Stack, until_s: float) -> int:
     """How often something was killed."""
     kills = 0
     while time.monotonic() < until_s - _BETWEEN_S:
@@ -108,7 +108,7 @@ async def test_watermarks_and_unread_hold_under_kills(stack: Stack, figures: lis
     async with watching(stack, chance) as (watchers, devices, sessions):
         said: list[bool] = []
         writing = asyncio.create_task(_write(devices, sessions, chance, said))
-        kills = await _kill_in_turns(stack, time.monotonic() + RUN_S)
+        kills = await _kill_alternately(stack, time.monotonic() + RUN_S)
         writing.cancel()
         await asyncio.to_thread(stack.wait_ready)
         # And what is late.

@@ -29,7 +29,7 @@ from tests.e2e.session_calls import (
     SEND,
     Call,
     frames_of,
-    nobody,
+    unknown_user,
 )
 from tests.e2e.tables import tables_of
 from tests.waiting import becomes, until
@@ -141,7 +141,7 @@ async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -
 
 
 @pytest.mark.promise("G10", "G11")
-async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figures: list[str]) -> None:
+async def test_group_on_the_stack_looks_missing_to_a_non_member(stack: Stack, figures: list[str]) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
         guessed = "g:" + uuid.uuid4().hex
         crowd = [f"{sweep.names['alice']}-{number:03d}" for number in range(WRITE_DIFFUSION_MAX - 2)]
@@ -154,9 +154,9 @@ async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figu
         }
         before = await stored(store, sweep, groups.values())
         for ordinal in range(stack.counts.gateways):
-            expected = await told(sweep, guessed, ordinal)
+            expected = await answers_to_eve(sweep, guessed, ordinal)
             for what, name in groups.items():
-                assert await told(sweep, name, ordinal) == expected, what
+                assert await answers_to_eve(sweep, name, ordinal) == expected, what
             # Of the dissolved one this is so for its owner, too.
             for one in CALLS:
                 is_refused(one, await sweep.tries(one, groups["dissolved"], ordinal, "alice"), "session_not_found")
@@ -167,7 +167,7 @@ async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figu
 
 
 @pytest.mark.promise("G11")
-async def test_a_direct_session_and_none_look_the_same_to_a_stranger(
+async def test_direct_session_looks_missing_to_a_non_member(
     stack: Stack,
 ) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
@@ -176,7 +176,9 @@ async def test_a_direct_session_and_none_look_the_same_to_a_stranger(
         await sweep.says("bob", direct)
         before = await stored(store, sweep, [direct])
         for ordinal in range(stack.counts.gateways):
-            assert await told(sweep, direct, ordinal) == await told(sweep, f"d:{uuid.uuid4().hex}:z", ordinal)
+            assert await answers_to_eve(sweep, direct, ordinal) == await answers_to_eve(
+                sweep, f"d:{uuid.uuid4().hex}:z", ordinal
+            )
         await nothing_came_of_it(store, sweep, before)
 
 
@@ -250,7 +252,7 @@ async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) ->
         await nothing_came_of_it(store, sweep, before)
 
 
-async def told(sweep: Sweep, session_id: str, ordinal: int) -> list[Any]:
+async def answers_to_eve(sweep: Sweep, session_id: str, ordinal: int) -> list[Any]:
     """What eve is told by every call and frame, but for the ids; it is what is documented."""
     answers: list[Any] = []
     for one in CALLS:
@@ -311,8 +313,8 @@ async def nothing_came_of_it(store: Store, sweep: Sweep, before: Mapping[str, Ac
         if alice in account.joined:
             await sweep.reads("alice", name, account.head_seq)
     assert await stored(store, sweep, before) == before
-    unheard_of = nobody(sweep.names["bob"])
-    assert await history.inbox_tails(store, [unheard_of]) == {unheard_of: 0}
+    unknown = unknown_user(sweep.names["bob"])
+    assert await history.inbox_tails(store, [unknown]) == {unknown: 0}
 
 
 # -- nothing pushed --------------------------------------------------------------------------------

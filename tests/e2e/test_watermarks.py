@@ -173,37 +173,37 @@ async def agreed(talk: Talk, store: Store) -> float:
             said, row = talk.said.get(place, (0, 0)), stored.get(place, ReceiptRow(*place))
             if (row.delivered_seq, row.read_seq) != said:
                 differing.append(f"{place}: said {said}, stored {row}")
-            told = [(device, [(0, 0), *_watermarks(device, place)][-1]) for device in _told_of(talk, place)]
+            sent = [(device, [(0, 0), *_watermarks(device, place)][-1]) for device in _devices_of(talk, place)]
             differing += [
-                f"{place}: said {said}, told {last} to {device.user_id}" for device, last in told if last != said
+                f"{place}: said {said}, told {last} to {device.user_id}" for device, last in sent if last != said
             ]
         return differing
 
     took_s = await becomes(differences, list[str](), within_s=AGREE_S, every_s=_POLL_S)
     for place in places:
-        for device in _told_of(talk, place):
-            told = _watermarks(device, place)
-            columns = [list(column) for column in zip(*told, strict=True)]
-            assert columns == [sorted(column) for column in columns], f"{device.user_id} was told {told} of {place}"
-            assert all(read <= delivered <= talk.heads[place[0]] for delivered, read in told), told
-    strangers = {
+        for device in _devices_of(talk, place):
+            sent = _watermarks(device, place)
+            columns = [list(column) for column in zip(*sent, strict=True)]
+            assert columns == [sorted(column) for column in columns], f"{device.user_id} was told {sent} of {place}"
+            assert all(read <= delivered <= talk.heads[place[0]] for delivered, read in sent), sent
+    foreign = {
         frame["user_id"]
         for person in talk.people.values()
         for device in person.devices
-        for frame in device.told(type="receipt", session_id=group)
+        for frame in device.frames_with(type="receipt", session_id=group)
         if frame["user_id"] != person.user_id
     }
-    assert strangers == set(), "in a group a watermark is told to its own user alone"
+    assert foreign == set(), "in a group a watermark is told to its own user alone"
     return took_s
 
 
-def _told_of(talk: Talk, place: Place) -> list[Listener]:
+def _devices_of(talk: Talk, place: Place) -> list[Listener]:
     """All devices of the user, and of the peer in a direct session."""
     return [device for user_id in direct_users(place[0]) or place[1:] for device in talk.people[user_id].devices]
 
 
 def _watermarks(device: Listener, place: Place) -> list[tuple[int, int]]:
-    frames = device.told(type="receipt", session_id=place[0], user_id=place[1])
+    frames = device.frames_with(type="receipt", session_id=place[0], user_id=place[1])
     return [(frame["delivered_seq"], frame["read_seq"]) for frame in frames]
 
 
@@ -251,17 +251,17 @@ def _counted(talk: Talk, account: Account, counted_from: int) -> list[str]:
     differing = []
     for person in talk.people.values():
         for device in person.devices:
-            told = {
+            sent = {
                 count["seq"]: (count["delivered"], count["read"])
-                for frame in device.told(type="group_receipt", session_id=account.session_id)
+                for frame in device.frames_with(type="group_receipt", session_id=account.session_id)
                 for count in frame["counts"]
             }
             mine = [row for row in account.messages if row.sender_id == person.user_id and row.seq >= counted_from]
             for row in mine:
                 delivered, read, _ = account.receipts(row)
                 wanted = (len(delivered), len(read))
-                if row.kind != KIND_SYSTEM and told.get(row.seq, (0, 0)) != wanted:
-                    differing.append(f"{person.user_id} is told {told.get(row.seq)} of {row.seq}, should be {wanted}")
+                if row.kind != KIND_SYSTEM and sent.get(row.seq, (0, 0)) != wanted:
+                    differing.append(f"{person.user_id} is told {sent.get(row.seq)} of {row.seq}, should be {wanted}")
     return differing
 
 

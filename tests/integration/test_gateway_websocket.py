@@ -227,7 +227,7 @@ async def test_a_resync_announces_every_connection_again(tmp_path: Path) -> None
 
 
 @pytest.mark.promise("G7")
-async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: Path) -> None:
+async def test_sync_reads_the_stored_inbox_and_names_the_next_page(tmp_path: Path) -> None:
     store = FaultyStore()
     await fill_inbox(store, "alice", range(1, 6))
     async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
@@ -245,7 +245,7 @@ async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: P
         }
 
 
-async def test_a_sync_without_tables_fails_and_heartbeats_go_on(tmp_path: Path) -> None:
+async def test_sync_without_tables_fails_and_heartbeats_continue(tmp_path: Path) -> None:
     store = FaultyStore()
     store.stall()
     chosen = settings(tmp_path, heartbeat_s=1)

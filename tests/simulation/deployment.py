@@ -227,9 +227,9 @@ class Deployment:
             if not self.alive(role):
                 self.start(role)
 
-    def bury(self) -> list[asyncio.Task[Any]]:
+    def cancel_tasks(self) -> list[asyncio.Task[Any]]:
         """Cancel all; the tasks to wait for."""
-        return [task for instance in self.instances for task in instance.process.bury()]
+        return [task for instance in self.instances for task in instance.process.cancel_tasks()]
 
 
 def _identity(token: str, _wall_ms: int) -> Identity:

@@ -362,11 +362,11 @@ def check_counts(schedule: "Schedule", sessions: dict[str, Session], claims: Cla
     last: dict[tuple[str, int], tuple[int, int]] = {}
     for number in range(SIZES.user_partitions):
         for record in schedule.servers.read(DELIVERIES, number):
-            told = Delivery.FromString(record.value or b"").group_counts
-            for count in told.counts:
-                _check_count(claims, sessions[told.session_id], told, count)
+            update = Delivery.FromString(record.value or b"").group_counts
+            for count in update.counts:
+                _check_count(claims, sessions[update.session_id], update, count)
                 if record.offset >= schedule.counts_from[number]:
-                    last[told.session_id, count.seq] = (count.delivered, count.read)
+                    last[update.session_id, count.seq] = (count.delivered, count.read)
     rows = [row for row in schedule.servers.store.rows("receipts") if isinstance(row, ReceiptRow)]
     for (session_id, seq), found in last.items():
         session = sessions[session_id]
@@ -389,17 +389,17 @@ def check_counts(schedule: "Schedule", sessions: dict[str, Session], claims: Cla
         assert (session_id, seq) in last, f"counts: of {session_id} seq {seq} nothing was told"
 
 
-def _check_count(claims: Claims, session: Session, told: GroupCounts, count: SeqCount) -> None:
+def _check_count(claims: Claims, session: Session, update: GroupCounts, count: SeqCount) -> None:
     author = session.messages[count.seq - 1].sender_id
-    assert told.recipient_id == author, f"G10: {told.recipient_id} was told counts of {author}'s message"
+    assert update.recipient_id == author, f"G10: {update.recipient_id} was told counts of {author}'s message"
     said = [
         claim
         for (session_id, user_id), claim in claims.items()
         if session_id == session.session_id and user_id != author
     ]
     most = tuple(sum(claim[which] >= count.seq for claim in said) for which in (0, 1))
-    assert count.delivered <= most[0], f"counts: {told}, only {most} can have it"
-    assert count.read <= most[1], f"counts: {told}, only {most} can have it"
+    assert count.delivered <= most[0], f"counts: {update}, only {most} can have it"
+    assert count.read <= most[1], f"counts: {update}, only {most} can have it"
 
 
 def check_peers(schedule: "Schedule") -> None:

@@ -282,7 +282,9 @@ async def running(*roles: str, sessions: int = 1, users: int = 1) -> AsyncIterat
         yield line
         await line.until(lambda: True)
     finally:
-        await asyncio.gather(*(task for owner in line.owners for task in owner.process.bury()), return_exceptions=True)
+        await asyncio.gather(
+            *(task for owner in line.owners for task in owner.process.cancel_tasks()), return_exceptions=True
+        )
 
 
 def scenario(

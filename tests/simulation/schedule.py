@@ -53,10 +53,10 @@ class Schedule:
             self._sweeping = asyncio.create_task(self._sweep())
             try:
                 await self._begin()
-                await self._befall()
+                await self._run_actions()
                 await self._end()
             finally:
-                await self._bury()
+                await self._cancel_tasks()
 
     async def _begin(self) -> None:
         for role in ROLES:
@@ -66,7 +66,7 @@ class Schedule:
         await self._until(lambda: not any(device.is_busy for device in self.people.devices), "everybody is connected")
         self.servers.begin_faults()
 
-    async def _befall(self) -> None:
+    async def _run_actions(self) -> None:
         weighted: tuple[tuple[Callable[[], object], int], ...] = (
             (self.people.say, 46),
             (self.people.administer, 20),
@@ -244,10 +244,10 @@ class Schedule:
         except TimeoutError:
             raise AssertionError(f"not within {_REST_S} s: {what}") from None
 
-    async def _bury(self) -> None:
+    async def _cancel_tasks(self) -> None:
         """Leave no task behind."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         self.servers.heal()
         await self.people.go()
-        await asyncio.gather(*self.deployment.bury(), return_exceptions=True)
+        await asyncio.gather(*self.deployment.cancel_tasks(), return_exceptions=True)

@@ -60,7 +60,7 @@ class Process:
         """SIGKILL."""
         self.is_stopped = self.is_dead = True
 
-    def bury(self) -> list[asyncio.Task[Any]]:
+    def cancel_tasks(self) -> list[asyncio.Task[Any]]:
         """The end of the run: cancel what is left, so that no coroutine is lost. Calls of a dead process fail."""
         self.is_dead = True
         self._run_again()

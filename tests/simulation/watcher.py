@@ -246,16 +246,16 @@ class Watcher:
 
     def _watermarks(self, asked: Asked, session_id: str, answer: dict[str, Any]) -> None:
         """No lower than any answer that had come before the call began, through whichever gateway (G8, G9)."""
-        told = {name: answer[name] for name in _WATERMARKS if name in answer}
-        for name, seq in told.items():
+        values = {name: answer[name] for name in _WATERMARKS if name in answer}
+        for name, seq in values.items():
             floor = asked.floors.get((session_id, name), 0)
             text = f"G8: {asked.method} {asked.path} of {asked.user_id}: {session_id} {name} {seq} after {floor}"
             self._must(seq >= floor, text)
-        self._rise(asked.user_id, session_id, told)
+        self._rise(asked.user_id, session_id, values)
 
-    def _rise(self, user_id: str, session_id: str, told: dict[str, int]) -> None:
+    def _rise(self, user_id: str, session_id: str, values: dict[str, int]) -> None:
         floors = self._floors[user_id]
-        for name, seq in told.items():
+        for name, seq in values.items():
             floors[session_id, name] = max(seq, floors.get((session_id, name), 0))
 
     def _history(self, asked: Asked, page: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ def test_the_time_of_a_uuid7_is_its_first_48_bits(time_ms: int, rest: int) -> No
     assert ids.uuid7_time_ms("{" + text + "}") is None
 
 
-def test_a_direct_session_is_the_same_whoever_opens_it() -> None:
+def test_direct_session_is_the_same_from_either_side() -> None:
     assert ids.direct_session("bob", "alice") == ids.direct_session("alice", "bob") == "d:alice:bob"
     assert ids.direct_users("d:alice:bob") == ("alice", "bob")
     assert ids.direct_users("d:alice:alice") == ("alice",)
@@ -77,7 +77,7 @@ def test_id_of_dots_only_is_no_id(dots: str) -> None:
 
 
 @given(SOME_ID)
-def test_id_with_anything_beside_dots_is_one(text: str) -> None:
+def test_text_with_anything_but_dots_is_an_id(text: str) -> None:
     assert ids.is_user_id(text) == bool(text.strip("."))
 
 

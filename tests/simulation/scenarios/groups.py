@@ -46,8 +46,8 @@ def counts(line: Scenario) -> list[GroupCounts]:
 
 def last_counts(line: Scenario) -> dict[tuple[str, int], tuple[int, int]]:
     """What authors were told last of each of their messages."""
-    told = ((one.recipient_id, count) for one in counts(line) for count in one.counts)
-    return {(author, count.seq): (count.delivered, count.read) for author, count in told}
+    found = ((one.recipient_id, count) for one in counts(line) for count in one.counts)
+    return {(author, count.seq): (count.delivered, count.read) for author, count in found}
 
 
 async def claimed(line: Scenario, user_id: str, delivered_seq: int = 0, read_seq: int = 0) -> None:

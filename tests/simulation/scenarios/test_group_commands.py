@@ -231,7 +231,7 @@ async def test_round_loads_all_members_of_a_group_in_one_read(line: Scenario) ->
 
 
 @scenario("persister")
-async def test_stranger_costs_the_same_reads_for_any_group_id(line: Scenario) -> None:
+async def test_non_member_costs_the_same_reads_for_any_group_id(line: Scenario) -> None:
     """G11, in time too: what takes longer would tell."""
     line.publish(create(), act("create", CreateGroup(name="n"), "alice", session_id="g:ended"))
     line.publish(act("end", DissolveGroup(), session_id="g:ended"))

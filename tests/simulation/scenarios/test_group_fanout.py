@@ -68,8 +68,8 @@ async def test_gateways_get_a_removal_before_the_next_message(line: Scenario) ->
     await persist(line, group, group.add(0, USERS))
     await persist(line, group, group.say(1), group.remove(2, "user3"), group.say(3), group.add(4, ["user3"]))
     await line.settled(EXPAND)
-    told = [(one.message.seq, list(one.left_ids), list(one.joined_ids)) for one in line.pushed("message", 0)]
-    assert told == [(1, [], USERS), (2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
+    messages = [(one.message.seq, list(one.left_ids), list(one.joined_ids)) for one in line.pushed("message", 0)]
+    assert messages == [(1, [], USERS), (2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
     assert [list(one.member_ids) for one in line.pushed("message", 0)] == [USERS, [], [], [], []]
     line.start("deliver")
     await reach(line, group)

@@ -20,7 +20,7 @@ def test_acks_are_joined_up_to_fifty_messages(count: int, wait_ms: int) -> None:
     assert device.acks == [frames.Ack(inbox_seq=count, delivered=(Position(SESSION, count),))]
 
 
-def test_a_new_connection_hears_the_latest_ack_again() -> None:
+def test_new_connection_is_sent_the_latest_ack_again() -> None:
     device = opened()
     device.arrive(*numbered(2))
     device.advance(100)

@@ -23,5 +23,5 @@ async def test_the_watermarks_of_a_peer_who_blocks_the_user_are_absent() -> None
     peers = [one.peer for one in (await rest.sessions()).sessions if one.peer]
     assert [(one.delivered_seq, one.read_seq) for one in peers] == [(None, None), (2, 0)]
     # Zero moves no status: what was shown does not go back.
-    told = [marks async for marks in watermarks(rest, set(shown))]
-    assert told == [("d:alice:bob", 0, 0), ("d:alice:carol", 2, 0)]
+    found = [marks async for marks in watermarks(rest, set(shown))]
+    assert found == [("d:alice:bob", 0, 0), ("d:alice:carol", 2, 0)]

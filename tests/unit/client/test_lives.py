@@ -166,7 +166,7 @@ def test_without_live_a_cursor_above_the_tail_waits() -> None:
     assert (device.words, device.complaints) == (["1", "2", "3", "4", "5"], [])
 
 
-def test_acks_of_another_life_are_not_said_again() -> None:
+def test_acks_of_another_life_are_not_sent_again() -> None:
     device = settled(said(5, T0))
     device.acks.clear()
     device.reconnect(WIPED, said(1, T1))

@@ -170,7 +170,7 @@ NUMBERS = st.integers(-(10**400), 10**400) | st.floats() | st.none() | st.boolea
 
 
 @given(claims=st.fixed_dictionaries({}, optional={"exp": NUMBERS, "iat": NUMBERS}), server=st.none() | st.integers(0))
-def test_whatever_a_token_says_its_life_is_a_number(claims: dict[str, object], server: int | None) -> None:
+def test_lifetime_of_any_token_is_a_number(claims: dict[str, object], server: int | None) -> None:
     life_ms = life_of(jwt(claims), server, SERVER_MS)
     assert life_ms is None or life_ms >= 0
 

@@ -248,7 +248,7 @@ def test_joining_and_leaving_users_are_on_the_record(steps: Steps) -> None:
 
 
 @given(a_life)
-def test_a_version_is_a_row_of_its_own_for_ever(steps: Steps) -> None:
+def test_version_stays_a_row_of_its_own(steps: Steps) -> None:
     """Law 7: every version carries the seq and the place of its message, so none is written twice."""
     draft, seen = Log().draft, set[object]()
     for offset, sent in enumerate(commands(steps)):

@@ -67,7 +67,7 @@ def test_a_uuid_at_the_border_is_accepted(distance_ms: int) -> None:
 
 
 @pytest.mark.promise("G11")
-def test_stranger_gets_session_not_found() -> None:
+def test_non_member_gets_session_not_found() -> None:
     assert code(decided(fresh(), command("m", sender="mallory"), offset=1)) == "session_not_found"
 
 

@@ -88,6 +88,6 @@ def test_any_order_of_repeated_claims_gives_the_same_watermarks(said: list[tuple
     assert end(said) == end(sorted(said)) == end(said + said[::-1])
 
 
-def test_in_a_group_only_the_own_devices_are_told_of_a_watermark() -> None:
+def test_group_watermark_goes_to_devices_of_its_user_only() -> None:
     assert recipients_of(("g:1", "bob")) == ("bob",)
     assert recipients_of(("d:alice:bob", "bob")) == ("alice", "bob")

@@ -67,7 +67,7 @@ class Admins:
         return self.made[-1]
 
 
-async def test_the_question_connects_anew_after_a_failure_only() -> None:
+async def test_probe_reconnects_after_a_failure_only() -> None:
     broker = Admins()
     ask = LogQuestion(cast(Broker, broker))
     await ask()

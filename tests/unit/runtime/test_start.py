@@ -135,10 +135,10 @@ async def test_patience_outlasts_refusals(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.field_case("43")
 def test_a_data_centre_that_is_not_there_is_refused() -> None:
     config = CassandraConfig(local_dc="dc9")
-    nobody = NoHostAvailable("nobody", [])
-    assert "TIDINGS_CASSANDRA_LOCAL_DC='dc9'" in refusal_of(nobody, {"datacenter1"}, config)
-    assert not refusal_of(nobody, set(), config)  # no node has answered: it may come
-    assert not refusal_of(nobody, {"dc9", "datacenter1"}, config)
+    unreachable = NoHostAvailable("nobody", [])
+    assert "TIDINGS_CASSANDRA_LOCAL_DC='dc9'" in refusal_of(unreachable, {"datacenter1"}, config)
+    assert not refusal_of(unreachable, set(), config)  # no node has answered: it may come
+    assert not refusal_of(unreachable, {"dc9", "datacenter1"}, config)
     assert not refusal_of(NoHostAvailable("nobody", {}), {"dc9"}, config)
 
 

@@ -83,7 +83,7 @@ class World:
         if user in self.reading:
             self.groups.apply_versions(*self.reading.pop(user))
 
-    def read_told_head(self, user: str) -> None:
+    def read_sent_head(self, user: str) -> None:
         self.heads[user] = self.seq
 
     def ask(self, user: str) -> None:
@@ -151,7 +151,7 @@ user_steps = st.tuples(
             "read_head",
             "read_tables",
             "learn",
-            "read_told_head",
+            "read_sent_head",
             "ask",
             "vouch",
             "hand_inbox",
@@ -184,7 +184,7 @@ def play(world: World, taken: list[tuple[str, ...]]) -> None:
 @example(
     [("read_head", "bob"), ("part", "bob"), ("message",), ("join", "bob"), ("read_tables", "bob"), ("learn", "bob")]
 )
-@example([("part", "bob"), ("message",), ("join", "bob"), ("read_told_head", "bob"), ("ask", "bob"), ("vouch", "bob")])
+@example([("part", "bob"), ("message",), ("join", "bob"), ("read_sent_head", "bob"), ("ask", "bob"), ("vouch", "bob")])
 def test_messages_outside_a_membership_are_never_handed_out(taken: list[tuple[str, ...]]) -> None:
     world = World()
     play(world, IN_A_LARGE_GROUP)

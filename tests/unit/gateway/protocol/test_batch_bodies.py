@@ -68,7 +68,7 @@ def test_any_entries_are_found_as_they_were_written(messages: list[dict[str, obj
 
 @settings(max_examples=200)
 @given(st.lists(json_values, max_size=5), st.booleans())
-def test_any_entries_are_found_beside_a_broken_one(values: list[object], ascii_only: bool) -> None:
+def test_any_entries_are_found_next_to_a_broken_one(values: list[object], ascii_only: bool) -> None:
     written = [json.dumps({"body": [value]}, ensure_ascii=ascii_only).encode() for value in values]
     assert entries_of(body_of(b"NaN", *written, b"[[],,{}]")) == [b"NaN", *written, b"[[],,{}]"]
 
@@ -121,7 +121,7 @@ def test_many_brackets_do_not_spoil_a_batch(unit: bytes) -> None:
     assert [isinstance(one, Broken) for one in judged] == [False] * 30 + [True]
 
 
-def test_30_messages_of_2000_lists_pass_beside_a_broken_one() -> None:
+def test_30_messages_of_2000_lists_pass_next_to_a_broken_one() -> None:
     good = b'{"client_msg_id":"a","body":[' + b",".join([b"[]"] * 2_000) + b"]}"
     entries = entries_of(body_of(*[good] * 30, b'{"client_msg_id":"m",}'))
     assert entries[:30] == [good] * 30

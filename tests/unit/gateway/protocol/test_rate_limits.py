@@ -44,7 +44,7 @@ def test_lone_caller_is_taken_after_its_wait(calls: list[tuple[int, int]], per_s
         assert not wait_ms or refused_for(rates, messages, now_ms) == 0
 
 
-def test_lone_caller_is_told_no_longer_wait_than_needed() -> None:
+def test_lone_caller_gets_no_longer_wait_than_needed() -> None:
     rates = RateLimits(messages_per_s=1, burst=20)
     rates.take("alice", 2, 0)
     assert refused_for(rates, 20, 500) == 1_501

@@ -56,7 +56,7 @@ async def test_a_list_longer_than_the_limit_is_kept_and_can_shrink() -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 200), st.lists(st.integers(0, 3_000), max_size=60))
-def test_waiting_as_told_is_enough_to_change_a_list(changes_per_s: int, burst: int, pauses_ms: list[int]) -> None:
+def test_retry_after_the_stated_wait_changes_a_list(changes_per_s: int, burst: int, pauses_ms: list[int]) -> None:
     async def run() -> None:
         clock = FakeClock()
         blocks = BlockLists(FaultyStore(), clock, BlockRules(1_000, changes_per_s, burst))

@@ -166,8 +166,8 @@ class World:
             assert all(known[name] >= at for name, at in ats.items() if name in known), seed
         self.seen = (order, order.tail, known)
         for name, at in known.items():
-            told = [one.at for one in self.inbox[: order.tail] if one.session_id == name]
-            assert max(told, default=0) <= at <= self.heads[name], (seed, name)
+            positions = [one.at for one in self.inbox[: order.tail] if one.session_id == name]
+            assert max(positions, default=0) <= at <= self.heads[name], (seed, name)
 
 
 STEPS = ("say", "change", "other", "call", *["go_on"] * 4)

@@ -93,8 +93,8 @@ async def test_adding_answers_added_and_left_out_users_also_repeated(there: Depl
     assert await there.call("alice", "POST", path, body) == (200, {**done, "left_out": []})
     status, other = await there.call("alice", "POST", path, {**body, "user_ids": ["fred"]})
     assert (status, other["code"]) == (409, "conflict")
-    nobody = {"session_id": name, "added": [], "left_out": left_out[:1]}
-    assert await there.call("alice", "POST", path, {"user_ids": ["bob"]}) == (200, nobody)
+    none_added = {"session_id": name, "added": [], "left_out": left_out[:1]}
+    assert await there.call("alice", "POST", path, {"user_ids": ["bob"]}) == (200, none_added)
     assert len(there.messages) == 2
 
 
@@ -162,7 +162,7 @@ def calls_on(name: str) -> list[Call]:
 
 
 @pytest.mark.promise("G11")
-async def test_every_call_of_a_stranger_gets_session_not_found(there: Deployment) -> None:
+async def test_every_call_of_a_non_member_gets_session_not_found(there: Deployment) -> None:
     never, left, removed = await there.group("alice", "bob"), await there.group("alice", "bob", "eve"), ""
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
     removed = await there.group("alice", "bob", "eve")
@@ -228,7 +228,7 @@ async def test_muted_member_reads_but_does_not_send(there: Deployment) -> None:
 
 
 @pytest.mark.promise("G11")
-async def test_send_of_a_stranger_is_refused_alike_in_every_group(there: Deployment) -> None:
+async def test_send_of_a_non_member_is_refused_alike_in_every_group(there: Deployment) -> None:
     never, left = await there.group("alice", "bob"), await there.group("alice", "bob", "eve")
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
     removed, ended = await there.group("alice", "bob", "eve"), await there.group("alice", "bob", "eve")
@@ -245,8 +245,8 @@ async def test_send_of_a_stranger_is_refused_alike_in_every_group(there: Deploym
             for n in names
         ),
     )
-    strangers = [(answer["type"], answer["code"], answer["message"]) for answer in answers[:6]]
-    assert strangers == [("send_error", "session_not_found", answers[0]["message"])] * 6
+    refusals = [(answer["type"], answer["code"], answer["message"]) for answer in answers[:6]]
+    assert refusals == [("send_error", "session_not_found", answers[0]["message"])] * 6
     assert (answers[6]["type"], answers[6]["code"]) == ("send_error", "muted")
     assert (answers[7]["type"], answers[7]["seq"]) == ("send_ack", 2)
     assert len(there.messages) == stored + 1
