@@ -1,4 +1,4 @@
-"""Devices that keep every frame they are sent: for what is told, to whom, and in which order."""
+"""Devices that keep every frame they are sent, so that tests compare content, receivers and order."""
 
 import asyncio
 import uuid
@@ -44,7 +44,7 @@ class Listener:
         return {message["seq"] for message in messages if message["session_id"] == session_id}
 
     def known_head(self, session_id: str) -> int:
-        """How far the session has come, by its messages and by the heads of large groups; 0 for never heard of."""
+        """How far the session has come, by its messages and by the heads of large groups; 0 before the first."""
         heads = [head for frame in self.frames for head in frame.get("heads", ()) if head["session_id"] == session_id]
         return max([head["seq"] for head in heads] + [*self.seqs(session_id)], default=0)
 

@@ -1,4 +1,4 @@
-"""A steady flow of messages between pairs of users, and what it was told, to be checked against the tables."""
+"""A steady flow of messages between pairs of users. What it receives is checked against the tables."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ class Pair:
     breaches: list[str] = field(default_factory=list)
 
     async def send(self, number: int, due: float) -> None:
-        """One message, in turns from either side."""
+        """One message, alternately from either side."""
         sender, receiver = self.phones[number % 2], self.phones[1 - number % 2]
         sent = await sender.client.send(f"message {number} " + "x" * 500, to=receiver.user_id)
         self.due[sent.client_msg_id] = due
@@ -88,7 +88,7 @@ class Healed:
 
 
 class Load:
-    """The pairs of one test; nobody else writes to these users."""
+    """The pairs of one test; no other test writes to these users."""
 
     def __init__(self, stack: Stack) -> None:
         run = uuid.uuid4().hex[:6]
@@ -102,7 +102,7 @@ class Load:
         return sum(len(pair.due) for pair in self._pairs)
 
     async def run(self) -> None:
-        """Connect everybody, then send at the rate."""
+        """Connect every user, then send at the rate."""
         async with connected(self._phones()):
             await self._send()
             await asyncio.Event().wait()

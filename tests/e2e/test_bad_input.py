@@ -1,4 +1,4 @@
-"""Whatever a client sends to the public port: the documented code, never a 5xx, and nobody else is disturbed."""
+"""Whatever a client sends to the public port: the documented code, never a 5xx, and no other client is disturbed."""
 
 import json
 import random

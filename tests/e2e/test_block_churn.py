@@ -38,7 +38,7 @@ class Flow:
     refused: list[str] = field(default_factory=list)
 
     def line(self, name: str) -> str:
-        """For whoever runs it."""
+        """For the report of a run."""
         return (
             f"{name}: {len(self.took_ms)} messages, {len(self.refused)} refused, "
             f"median {statistics.median(self.took_ms):.0f} ms, p99 {self.p99_ms:.0f} ms"
@@ -51,7 +51,7 @@ class Flow:
 
 
 async def write(client: httpx2.AsyncClient, to: str, flow: Flow, until: asyncio.Event) -> None:
-    """Messages until told to stop."""
+    """Messages until the test stops it."""
     while not until.is_set():
         begun = time.perf_counter()
         response = await client.post("/v1/messages", json=text(to=to))

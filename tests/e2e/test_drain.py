@@ -1,4 +1,4 @@
-"""Five hundred clients of a gateway that is told to stop, while messages flow: how long is any of them offline?"""
+"""Five hundred clients of a gateway that drains, while messages flow: how long is any of them offline?"""
 
 import asyncio
 import contextlib

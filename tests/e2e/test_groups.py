@@ -97,7 +97,7 @@ class Story:
         await asyncio.gather(*(one(user_id) for user_id in self.passive[:REMOVED]))
 
     async def settle(self, store: Store) -> Log:
-        """Nobody writes any more; everything has arrived at the phones or is read from history."""
+        """No member writes any more; everything has arrived at the phones or is read from history."""
         self.is_on = False
         await asyncio.gather(*self.doing)
         phones = [one.phone for one in self.with_phones]
@@ -105,7 +105,7 @@ class Story:
         assert [reason for phone in phones for reason in phone.failed] == []
         log = await self.log(store)
         with suppress(AssertionError):  # what is missing then, the check names
-            await until(lambda: self._have_all(log), "everybody has everything", within_s=PATIENCE_S)
+            await until(lambda: self._have_all(log), "every member has everything", within_s=PATIENCE_S)
         return log
 
     @property
@@ -116,8 +116,8 @@ class Story:
     def owed(self, one: Member, log: Log) -> set[int]:
         """What has to reach this member.
 
-        Who is a member for a second and a half may be gone before a lost push was noticed (PROTOCOL, G6): after
-        faults those are sure only of what was written to their inboxes.
+        A member of a second and a half may be gone before a lost push was noticed (PROTOCOL, G6). After faults such
+        members are sure only of what was written to their inboxes.
         """
         is_sure = self.comers_have_all or one not in self.comers
         return (log.seqs if is_sure else log.inboxes).get(one.user_id, set())
@@ -132,7 +132,7 @@ class Story:
 
 @asynccontextmanager
 async def story(stack: Stack, *, comers_have_all: bool) -> AsyncIterator[Story]:
-    """Everybody is connected, ten write, four come and go."""
+    """All members with phones are connected, ten write, four come and go."""
     run, acked = uuid.uuid4().hex[:6], dict[str, int]()
     names = ["owner", *(f"w{number}" for number in range(WRITERS)), *(f"c{number}" for number in range(COMERS))]
     async with members(stack, [f"{run}-{name}" for name in names], acked) as people:
@@ -151,7 +151,7 @@ async def story(stack: Stack, *, comers_have_all: bool) -> AsyncIterator[Story]:
 
 
 async def check(tale: Story, log: Log, store: Store) -> None:
-    """The log is whole, inboxes hold exactly what was write-diffused, and everybody has what is theirs and no more."""
+    """The log is whole, inboxes hold exactly what was write-diffused, and each user has exactly their own messages."""
     assert [row.seq for row in log.rows] == list(range(1, len(log.rows) + 1))
     stored = {row.client_msg_id: row.seq for row in log.rows}
     assert len(stored) == len(log.rows), "no command is stored twice"
@@ -175,7 +175,7 @@ def pushed_share(tale: Story, log: Log) -> str:
     wanted = sum(len(log.seqs.get(one.user_id, ())) for one in tale.with_phones)
     missed = sum(len(log.seqs.get(one.user_id, set()) - one.pushed(tale.session_id)) for one in tale.with_phones)
     lost = sum(len(log.seqs.get(one.user_id, set()) - one.view(tale.session_id)) for one in tale.comers)
-    ways = f"{missed} of them not by push, {lost} missed by those who came and went"
+    ways = f"{missed} of them not by push, {lost} missed by the members that came and went"
     return f"{wanted} messages to connected members, {ways}"
 
 
@@ -199,7 +199,7 @@ DECIDES = {"persister": "persister", "fanout": "expand"}
 
 
 async def owner_of(stack: Stack, kind: str) -> str:
-    """The process through which the group goes now: nobody else sends anything meanwhile."""
+    """The process through which the group goes now: no other test sends anything meanwhile."""
     names = [name for name in stack.running() if name.startswith(f"{kind}-")]
     before = {name: await asyncio.to_thread(records_of, stack, name, DECIDES[kind]) for name in names}
     async with asyncio.timeout(PATIENCE_S):  # for as long as the partition is between two owners, nothing moves

@@ -23,9 +23,9 @@ from tidings.store.base import Store
 
 CALLS = 40
 CALL = 500
-# Each with a burst of two calls, then one in 5 s: the others wait as they are told.
+# Each with a burst of two calls, then one in 5 s: the others wait for the stated time.
 ADDERS = 10
-# Connected: the adders, and some of those who are added first and last.
+# Connected: the adders, and some of the members added first and last.
 CONNECTED_OF_A_CALL = 5
 WRITERS = 6
 MESSAGES_OF_A_WRITER = 8
@@ -36,7 +36,7 @@ _SERVICES = ("gateway", "persister", "fanout", "receipts")
 
 @dataclass
 class Crowd:
-    """The group, and those of its members who are connected. `founders` add the others, the first one owns it."""
+    """The group, and its connected members. `founders` add the others, the first one owns it."""
 
     founders: list[Member]
     first: list[Member]
@@ -48,7 +48,7 @@ class Crowd:
 
     @property
     def connected(self) -> list[Member]:
-        """Everybody with a phone."""
+        """The members with a phone."""
         return [*self.founders, *self.first, *self.last]
 
     @property
@@ -113,7 +113,7 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(stack: Stack) -> AsyncIterator[Crowd]:
-    """Everybody who has a phone is connected, half of them to each gateway; there is no group yet."""
+    """Every user with a phone is connected, half of them to each gateway; there is no group yet."""
     run, acked = uuid.uuid4().hex[:6], dict[str, int]()
     calls = [[f"{run}-{call:02d}-{number:03d}" for number in range(CALL)] for call in range(CALLS)]
     names = [f"{run}-founder-{number}" for number in range(ADDERS)]
@@ -148,7 +148,7 @@ async def test_a_group_of_twenty_thousand_works_in_little_memory(stack: Stack, f
 
 
 async def members_are_shown(group: Crowd) -> None:
-    """Mode, size, and every member once in the pages; who is added again is left out."""
+    """Mode, size, and every member once in the pages; a member that is added again is left out."""
     again = await group.owner.call("POST", f"{group.path}/members", user_ids=group.calls[7][:2])
     left_out = [{"user_id": user_id, "code": "already_member"} for user_id in group.calls[7][:2]]
     assert again == {"session_id": group.session_id, "added": [], "left_out": left_out}
@@ -225,7 +225,7 @@ async def _account_with(store: Store, session_id: str, read: dict[str, int]) -> 
 
 
 async def a_removed_one_gets_nothing_more(group: Crowd, head_seq: int) -> int:
-    """One of those who were added last goes, the group goes on. The new head."""
+    """One of the members added last leaves, and the group continues. The new head."""
     gone = group.last[1]
     removed = await group.owner.call("DELETE", f"{group.path}/members/{gone.user_id}")
     assert removed["seq"] == head_seq + 1
@@ -242,7 +242,7 @@ async def a_removed_one_gets_nothing_more(group: Crowd, head_seq: int) -> int:
 
 
 async def inboxes_hold_what_names_their_users(group: Crowd, store: Store) -> None:
-    """Joining, the switch for those who were there before it, a removal; of the messages not one."""
+    """Joining, the switch for earlier members, a removal; of the messages not one."""
     switch_seq = group.joined[group.first[0].user_id]
     log = {row.client_msg_id: row.seq for row in (await account_of(store, group.session_id)).messages}
     assert {name: log.get(name) for name in group.acked} == group.acked
@@ -253,7 +253,7 @@ async def inboxes_hold_what_names_their_users(group: Crowd, store: Store) -> Non
         wanted += [removed_seq] if one is gone else []
         found = await inbox_of(store, one.user_id, group.session_id, len(wanted))
         assert found == wanted, f"{one.user_id}: {gaps(wanted, found)}"
-    # Nobody else is in any session but this one, so the tail is how much is in the inbox: the joining.
+    # The other members are in this session alone, so the tail is how much is in the inbox: the joining.
     passive = [user_id for call in group.calls for user_id in call[CONNECTED_OF_A_CALL:]]
     tails: dict[str, int] = {}
     for start in range(0, len(passive), _TAILS_AT_ONCE):
@@ -269,7 +269,7 @@ def _pids(stack: Stack) -> dict[str, int]:
 
 
 def forget_peaks(stack: Stack) -> None:
-    """What earlier tests needed is not this one's: from here on VmHWM counts anew (proc(5), clear_refs)."""
+    """What earlier tests needed is not this one's: from here on VmHWM counts from zero (proc(5), clear_refs)."""
     for pid in _pids(stack).values():
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 

@@ -79,7 +79,7 @@ async def _write(
         await asyncio.sleep(max(0.0, began_s + number / RATE_PER_S - time.monotonic()))
         session_id = chance.choice(sorted(sessions))
         members = [device for device in devices if device.watcher.user_id in sessions[session_id]]
-        # Those who are cut off by a kill write nothing; the others keep up the rate.
+        # Users cut off by a kill write nothing; the others keep up the rate.
         writing = [device for device in members if device.connection is not None] or members
         for device in chance.sample(writing, min(len(writing), 4)):
             await device.say(session_id)

@@ -1,4 +1,4 @@
-"""The embedded stack ends and begins anew, and a device that begins in the middle: what clients and the CLI show."""
+"""The embedded stack restarts with new tables, and a device begins in the middle: what clients and the CLI show."""
 
 import asyncio
 import contextlib

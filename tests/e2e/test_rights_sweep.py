@@ -1,4 +1,4 @@
-"""Every call and frame by those who may not: denied as documented, nothing stored, nothing pushed, nothing betrayed.
+"""Every call and frame by users without the right: denied as documented, nothing stored, pushed or disclosed.
 
 G10 and G11 on the real servers. The table in session_calls.py is held against the routes of the gateway itself.
 """
@@ -40,7 +40,7 @@ from tidings.store.base import Store
 FAR_AWAY_MS = 4 * 10**12
 # One more and the group is in read diffusion from the beginning.
 WRITE_DIFFUSION_MAX = 500
-# What each is told where only admins may send and add (None: it is allowed), and what makes a member one.
+# The answer to each where only admins may send and add (None: it is allowed), and what makes a member one.
 _PLAIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, OWNER), "forbidden") | {NOTHING: None}
 _ADMIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, NOTHING), None) | {OWNER: "forbidden"}
 STANDINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str | None]]] = {
@@ -101,12 +101,12 @@ class Sweep:
         return name
 
     async def dissolved(self, name: str) -> str:
-        """Nobody is in it any longer."""
+        """It has no members any longer."""
         self.seqs[name] = (await self.by("alice", "DELETE", f"/v1/groups/{name}"))["seq"]
         return name
 
     async def tries(self, one: Call, session_id: str, ordinal: int, who: str = "eve") -> httpx2.Response:
-        """Somebody makes the call, about bob's message or bob."""
+        """A user makes the call, about bob's message or bob."""
         path = one.path(session_id, self.names["bob"], 2)
         began = time.perf_counter()
         answer = await answered(self.rest[who][ordinal], one.method, path, one.json(session_id, self.names["bob"]))
@@ -253,7 +253,7 @@ async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) ->
 
 
 async def answers_to_eve(sweep: Sweep, session_id: str, ordinal: int) -> list[Any]:
-    """What eve is told by every call and frame, but for the ids; it is what is documented."""
+    """The answers to eve's calls and frames, but for the ids; they are as documented."""
     answers: list[Any] = []
     for one in CALLS:
         if session_id.startswith("g:") or not one.is_of_groups:

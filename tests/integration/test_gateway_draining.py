@@ -1,4 +1,4 @@
-"""A gateway that is told to stop: its clients and callers work until the end (a real one, over the memory adapters)."""
+"""A gateway that stops: its clients and callers work until the end (a real one, over the memory adapters)."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ LATE_S = 1.2  # half a second of the gateway's, and a busy machine
 
 
 async def stated_and_closed(socket: Socket, began_s: float) -> tuple[float, float]:
-    """Seconds from the start: when it was told to leave, and when it was closed."""
+    """Seconds from the start: its stated time to leave, and when it was closed."""
     goaway = await socket.expect("goaway")
     stated_s = time.monotonic() - began_s + goaway["reconnect_after_ms"] / 1000
     await socket.closed()

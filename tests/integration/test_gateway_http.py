@@ -285,7 +285,7 @@ async def test_500_does_not_reset_the_connection(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.field_case("36")
 async def test_retry_after_the_stated_wait_succeeds(tmp_path: Path) -> None:
-    """Batches until the rate is met, again and again, each repeated once after the wait that it was told."""
+    """Batches until the rate is met, again and again, each repeated once after the stated wait."""
 
     def batch(number: int) -> dict[str, object]:
         names = [f"b{number}-{index}" for index in range(40)]

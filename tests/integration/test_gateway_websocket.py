@@ -336,7 +336,7 @@ async def test_a_gateway_fixes_its_push_position_before_it_is_known(tmp_path: Pa
 
 
 async def test_pushes_between_start_record_and_first_poll_are_seen(tmp_path: Path) -> None:
-    """H13: the push position is fixed before anybody can know of this gateway."""
+    """H13: the push position is fixed before fanout can read of this gateway."""
     broker = FaultyBroker()
     await broker.admin().create_topics(topics.declared(settings(tmp_path).kafka.sizes()), 1)
     producer, reader = broker.producer("gateway-0"), broker.reader("gateway-0")

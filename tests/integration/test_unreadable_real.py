@@ -16,7 +16,7 @@ from tidings.clock import SystemClock
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.topics import EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, RECEIPTS
 
-JUNK = b"\xff\xff nobody can read this"
+JUNK = b"\xff\xff this is not readable"
 
 
 @pytest.mark.bad_input("B3")

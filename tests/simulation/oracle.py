@@ -52,7 +52,7 @@ class Session:
     messages: list[Expected] = field(default_factory=list)
     keys: dict[tuple[str, str], tuple[int, bytes, int]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
-    # Of those who have left: a mute lasts until its time, whoever comes again.
+    # Of former members: a mute lasts until its time, also after a return.
     mutes: dict[str, int] = field(default_factory=dict)
     owner: str = ""
     mode: str = WRITE

@@ -84,7 +84,7 @@ class Device:
         self._application = asyncio.create_task(self._handle())
 
     def wall_ms(self) -> int:
-        """Its own clock, which the SDK uses until a server has told the time."""
+        """Its own clock, which the SDK uses until a server has sent the time."""
         return wall_ms() + self.clock_ahead_ms
 
     async def end(self) -> None:
@@ -145,7 +145,7 @@ class People:
     """What users do: mostly what they may, sometimes what they may not. It is drawn from what the oracle has read."""
 
     def __init__(self, servers: Servers, oracle: Oracle, watcher: Watcher) -> None:
-        """Nobody is there yet."""
+        """No user is there yet."""
         self._servers, self._oracle, self._chance = servers, oracle, servers.chance
         self.devices = [Device(servers, watcher, user_id, device_id) for user_id, device_id in DEVICES]
         self.groups: list[str] = []
@@ -161,7 +161,7 @@ class People:
         self._number = 0
 
     async def come(self) -> None:
-        """Everybody starts every device."""
+        """Every user starts every device."""
         for device in self.devices:
             await device.start()
 
@@ -318,7 +318,7 @@ class People:
     # -- blocks --------------------------------------------------------------------------------------
 
     def block(self) -> None:
-        """A user blocks another, or ends that; mostly one with whom there is a direct session."""
+        """A user blocks another, or ends that; mostly one in a direct session with the user."""
         direct = [pair for name in DIRECT if len(set(pair := ids.direct_users(name))) == 2]
         others = direct if self._chance.random() < 0.8 else [USERS]
         user_id, other_id = self._chance.sample(self._chance.choice(others), k=2)
@@ -329,7 +329,7 @@ class People:
             self._do(self._change_block(user_id, other_id, blocks))
 
     async def _change_block(self, user_id: str, other_id: str, blocks: bool) -> None:
-        """As an application does it that has no SDK. One user's calls run beside each other, but not for one other."""
+        """As an application does it that has no SDK. One user's calls run at the same time, but not for one other."""
         pair = (user_id, other_id)
         self._blocking.add(pair)
         self._admission.begins(user_id, other_id, blocks)
@@ -384,7 +384,7 @@ class People:
         await device.client.session(session_id)
 
     def _do(self, call: Coroutine[Any, Any, Any]) -> None:
-        """Beside everything else; a refusal that no user has to expect is noted."""
+        """At the same time as everything else; a refusal that no user has to expect is noted."""
 
         async def done() -> None:
             try:

@@ -161,7 +161,7 @@ def check_frames(schedule: "Schedule", sessions: dict[str, Session]) -> None:
     for user_id, session_id, seq in sorted(watcher.read_pushed):
         assert sessions[session_id].stay(user_id, seq) >= 0, f"G10: {user_id} was pushed {session_id} seq {seq}"
     for user_id, session_id, seq in sorted(watcher.heads):
-        assert _is_open(sessions[session_id], user_id, seq), f"G10: {user_id} was told that {session_id} is at {seq}"
+        assert _is_open(sessions[session_id], user_id, seq), f"G10: {user_id} was sent that {session_id} is at {seq}"
     for shown in watcher.unread:
         session = sessions[shown.session_id]
         right = _recount(session, shown.user_id, shown.head_seq, shown.read_seq, shown.joined_seq)
@@ -183,7 +183,7 @@ def _recount(session: Session, user_id: str, head_seq: int, read_seq: int, joine
 
 
 def claims_of(schedule: "Schedule") -> Claims:
-    """(session, user) -> the highest delivered and read that Kafka was told."""
+    """(session, user) -> the highest delivered and read that Kafka received."""
     claims: Claims = defaultdict(lambda: (0, 0))
     for number in range(SIZES.session_partitions):
         for record in schedule.servers.read(RECEIPTS_INBOUND, number):
@@ -281,8 +281,8 @@ def _check_order(who: str, session: Session, user_id: str, seqs: list[int]) -> N
 def _must_show(device: Device, session: Session, message: Expected) -> set[int]:
     """Everything in its inbox; and what is only in the log, of the membership that still lasts.
 
-    Of a membership in a large group that has ended the last messages may be missed (docs/LIMITS.md): pushes of later
-    ones may come first, and history is closed to former members. That the group has ended is in every inbox.
+    A former member of a large group may miss its last messages (docs/LIMITS.md): pushes of later ones may come first,
+    and history is closed to former members. That the group has ended is in every inbox.
     """
     stays = session.stays.get(device.user_id, ())
     has_ended = device.user_id not in session.members or session.stay(device.user_id, message.seq) < len(stays) - 1
@@ -358,7 +358,7 @@ def _check_unread(schedule: "Schedule", session: Session, user_id: str, row: Rec
 
 
 def check_counts(schedule: "Schedule", sessions: dict[str, Session], claims: Claims) -> None:
-    """Authors, and nobody else, are told counts that are never above what was said, and that are right in the end."""
+    """Authors, and no other users, get counts that are never above what was said, and that are right in the end."""
     last: dict[tuple[str, int], tuple[int, int]] = {}
     for number in range(SIZES.user_partitions):
         for record in schedule.servers.read(DELIVERIES, number):
@@ -371,8 +371,8 @@ def check_counts(schedule: "Schedule", sessions: dict[str, Session], claims: Cla
     for (session_id, seq), found in last.items():
         session = sessions[session_id]
         if seq < session.seq:
-            continue  # a stopped process may have published what it knew, when it went on
-        # Case 22: who joined after a message is no reader of it.
+            continue  # a stopped process may have published its state, when it continued
+        # Case 22: a user that joined after a message is no reader of it.
         there = {user_id for user_id, member in session.members.items() if member.joined_seq <= seq}
         others = there - {session.messages[seq - 1].sender_id}
         reads = [row.read_seq for row in rows if row.session_id == session_id and row.user_id in others]
@@ -381,17 +381,17 @@ def check_counts(schedule: "Schedule", sessions: dict[str, Session], claims: Cla
             sum(max(pair) >= seq for pair in zip(reads, holds, strict=True)),
             sum(read >= seq for read in reads),
         )
-        assert found == right, f"counts: of {session_id} seq {seq} {found} was told last, right is {right}"
+        assert found == right, f"counts: of {session_id} seq {seq} {found} was sent last, right is {right}"
     for session_id in schedule.groups_in_use():
         if len(sessions[session_id].members) == 1:
             continue
         seq = sessions[session_id].seq
-        assert (session_id, seq) in last, f"counts: of {session_id} seq {seq} nothing was told"
+        assert (session_id, seq) in last, f"counts: of {session_id} seq {seq} nothing was sent"
 
 
 def _check_count(claims: Claims, session: Session, update: GroupCounts, count: SeqCount) -> None:
     author = session.messages[count.seq - 1].sender_id
-    assert update.recipient_id == author, f"G10: {update.recipient_id} was told counts of {author}'s message"
+    assert update.recipient_id == author, f"G10: {update.recipient_id} was sent counts of {author}'s message"
     said = [
         claim
         for (session_id, user_id), claim in claims.items()

@@ -175,11 +175,11 @@ class Scenario:
         return {name.table: list(self.store.rows(name.table)) for name in self.store._partitions}
 
     def pushes(self, gateway: int = 0) -> list[Push]:
-        """All that one gateway was told."""
+        """All that one gateway was sent."""
         return [Push.FromString(record.value or b"") for record in self.servers.read(topics.PUSH, gateway)]
 
     def pushed(self, content: str, *gateways: int) -> list[Any]:
-        """All that these gateways, or else all, were told of this kind."""
+        """All that these gateways, or else all, were sent of this kind."""
         pushes = (push for one in gateways or range(GATEWAYS) for push in self.pushes(one))
         return [getattr(push, content) for push in pushes if push.HasField(content)]
 

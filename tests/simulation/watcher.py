@@ -124,8 +124,8 @@ class Watcher:
         after, confirmed = self._syncs[connection].popleft()
         while after != page["after"]:  # the tables did not answer an earlier one, which got an error
             after, confirmed = self._syncs[connection].popleft()
-        self._must(page["tail"] >= confirmed, f"Freshness: {user_id} is told {page['tail']}, {confirmed} is confirmed")
-        self._must(not page["truncated"], f"G7: {user_id} is told that {after + 1} has expired")
+        self._must(page["tail"] >= confirmed, f"Freshness: {user_id} is shown {page['tail']}, {confirmed} is confirmed")
+        self._must(not page["truncated"], f"G7: {user_id} is shown that {after + 1} has expired")
         numbers = [item["inbox_seq"] for item in page.get("items") or ()]
         self._must(numbers == list(range(after + 1, after + 1 + len(numbers))), f"G7: after {after} come {numbers}")
         for item in page.get("items") or ():
@@ -135,12 +135,12 @@ class Watcher:
         now = (frame["delivered_seq"], frame["read_seq"])
         place = (connection, frame["session_id"], frame["user_id"])
         before = self._receipts.get(place, (0, 0))
-        self._must(now[0] >= before[0] and now[1] >= before[1], f"G8: {place} is told {now} after {before}")
-        self._must(now[1] <= now[0], f"G8: {place} is told {now}: read above delivered")
+        self._must(now[0] >= before[0] and now[1] >= before[1], f"G8: {place} is sent {now} after {before}")
+        self._must(now[1] <= now[0], f"G8: {place} is sent {now}: read above delivered")
         self._receipts[place] = now
         if peer_of(frame["session_id"], user_id) == frame["user_id"]:
             most = self.admission.shown(frame["session_id"], frame["user_id"])
-            self._must(now[0] <= most[0] and now[1] <= most[1], f"blocks: {place} is told {now}, shown is {most}")
+            self._must(now[0] <= most[0] and now[1] <= most[1], f"blocks: {place} is sent {now}, the most is {most}")
         if frame["user_id"] == user_id:
             self._rise(user_id, frame["session_id"], {"delivered_seq": now[0], "read_seq": now[1]})
 

@@ -11,7 +11,7 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Watch:
-    """An AssignmentListener that writes down what it is told."""
+    """An AssignmentListener that writes down its calls."""
 
     events: list[tuple[str, int, frozenset[TopicPartition]]] = field(default_factory=list)
 
@@ -28,7 +28,7 @@ class Watch:
 
     @property
     def epoch(self) -> int:
-        """The epoch last told; 0 before the first."""
+        """The epoch of the last call; 0 before the first."""
         return self.events[-1][1] if self.events else 0
 
 

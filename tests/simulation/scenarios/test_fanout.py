@@ -146,7 +146,7 @@ async def test_buckets_roll_at_the_stamped_size_at_every_owner(line: Scenario) -
 @pytest.mark.hazard("H18")
 @scenario("persister", sessions=2, users=2)
 async def test_marks_are_read_back_while_the_coordinator_is_loading(line: Scenario) -> None:
-    """Every delivery comes a second time; only the marks of the owner before tell that."""
+    """Every delivery comes a second time; only the marks of the earlier owner show that."""
     owners = [line.start("expand"), line.start("deliver")]
     await line.delivered(*(post(f"m{number}") for number in range(5)))
     for owner in owners:

@@ -156,7 +156,7 @@ async def test_group_without_member_rows_stops_its_partition(line: Scenario) -> 
 
 @scenario()
 async def test_members_of_many_slow_pages_are_read(line: Scenario) -> None:
-    """Law 12 is about one await: a group whose members have many versions would else hold up its partition for ever."""
+    """Law 12 is about one await: a group with many versions of members would else block its partition permanently."""
     group = GroupLog(write_diffusion_max=100)
     slow(line.store, "member_page", 1.5)
     with patch.object(expand_worker, "_PAGE_MEMBERS", 1):

@@ -77,7 +77,7 @@ def _command(who: str, what: str, client_msg_id: str) -> Command:
 
 
 async def _claims(line: Scenario, said: Said, steps: list[tuple[str, str, int]]) -> None:
-    """Several devices at once; a stranger's claims count as nothing, beyond the head counts as the head."""
+    """Several devices at once; claims of a non-member count as nothing, beyond the head counts as the head."""
     head = (await history.heads(line.store, [GROUP]))[GROUP].seq
     members = await line.store.members_as_of(GROUP, NEWEST, USERS)
     for who, what, seq in steps:

@@ -10,7 +10,7 @@ import typer
 from cli.app import app
 from tests.unit.cli.shell import Shell
 
-URL_WITHOUT_LISTENER = "http://127.0.0.1:9"  # the discard port, where nobody listens
+URL_WITHOUT_LISTENER = "http://127.0.0.1:9"  # the discard port, without a listener
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def refusal(client_msg_id: str) -> str:
 
 
 class Server:
-    """The token is the user's name. Keeps inboxes and watermarks in memory, and can be told to misbehave."""
+    """The token is the user's name. Keeps inboxes and watermarks in memory, and misbehaves on request."""
 
     def __init__(self) -> None:
         self.port = 0

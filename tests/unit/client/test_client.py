@@ -276,7 +276,7 @@ async def test_body_that_json_cannot_hold_fails_alone(
 
 
 class BrokenOutbox(MemoryOutbox):
-    """One of somebody's own, with errors of its own."""
+    """A custom one, with errors of its own."""
 
     async def add(self, drafts: Sequence[Draft]) -> None:
         raise RuntimeError("no such table")

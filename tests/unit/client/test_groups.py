@@ -161,7 +161,7 @@ def test_history_above_the_next_seq_waits_for_the_inbox() -> None:
 
 
 def waits_ms(device: Member, failures: int) -> list[int]:
-    """From each failure of history to the next question, while heartbeats and pushes tell of the group all along."""
+    """From each failure of history to the next question, while heartbeats and pushes name the group all along."""
     found = []
     for _ in range(failures):
         device.fail_history()

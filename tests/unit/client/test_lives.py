@@ -1,4 +1,4 @@
-"""A device whose server's tables were made anew or restored: nothing is shown twice, nothing is left out."""
+"""A device whose server's tables were recreated or restored: nothing is shown twice, nothing is left out."""
 
 from typing import Any
 
@@ -113,7 +113,7 @@ def test_after_a_restore_nothing_is_twice_or_missing(kept: int, shown: int, new:
 
 
 def test_second_restore_keeps_messages_shown_in_the_first_life() -> None:
-    # Shown in the first life: 1–6. The backup has 1–4; in the second life came 5' and 6'. Then restored once more.
+    # Shown in the first life: 1–6. The backup has 1–4; in the second life came 5' and 6'. Then restored again.
     cursor = Cursor(6, deployment=FIRST)
     twice = Deployment(id="c", origin="a", since=T2, restored=(T1, T2))
     inbox = [*said(4, T0), *said(2, T1, first=5, word="second "), *said(1, T2, first=7, word="third ")]

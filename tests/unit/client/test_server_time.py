@@ -1,4 +1,4 @@
-"""What the device learns of the server's time from `Date` headers, and calls that it makes before it knows."""
+"""What the device learns of the server's time from `Date` headers, and calls that it makes before that."""
 
 from email.utils import formatdate
 from time import time as true_time

@@ -1,6 +1,7 @@
 """Docstrings, comments, log texts, error texts and the names of tests are plain English, in short sentences.
 
-CONTRIBUTING.md has the rules. Run `python -m tests.unit.deploy.test_code_prose` to list what is above 25 words.
+CONTRIBUTING.md has the rules, and prose.py has what is banned.
+Run `python -m tests.unit.deploy.test_code_prose` to list what is above 25 words.
 """
 
 import ast

@@ -47,7 +47,7 @@ class GroupLog:
     sessions: dict[str, Session] = field(default_factory=dict)
 
     def say(self, offset: int) -> Persisted:
-        """A text of somebody."""
+        """A text of some user."""
         self.count += 1
         return self._stored(offset, KIND_TEXT)
 

@@ -1,4 +1,4 @@
-"""Membership changes and messages, cut anywhere into rounds, repeated, reloaded: who gets what, once, in order."""
+"""Membership changes and messages, cut anywhere into rounds, repeated, reloaded: users get theirs once, in order."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -45,7 +45,7 @@ steps = st.lists(
     max_size=40,
 )
 cuts = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(FATES)), min_size=1, max_size=10)
-# Who takes over cannot know what was pushed before, and pushes again.
+# A new owner has no record of what was pushed before, and pushes again.
 cuts_of_one_owner = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(FATES[:3])), min_size=1, max_size=10)
 
 
@@ -61,7 +61,7 @@ class Emitted:
         return 0
 
     def send(self, topic: str, partition: int, record: NewRecord) -> asyncio.Future[int]:
-        """See Producer. Nobody here uses it."""
+        """See Producer. No test here uses it."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -174,7 +174,7 @@ class Expanding:
 
     @property
     def pushed(self) -> dict[str, list[int]]:
-        """What gateway 1 was told, per session."""
+        """What gateway 1 was sent, per session."""
         seqs: dict[str, list[int]] = defaultdict(list)
         for record in self.hinted.records[TopicPartition(PUSH, 1)]:
             push = Push.FromString(record.value or b"")

@@ -1,4 +1,4 @@
-"""What a round tells the gateways."""
+"""What a round sends to the gateways."""
 
 from collections import defaultdict
 

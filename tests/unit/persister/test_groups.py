@@ -4,7 +4,7 @@ import pytest
 
 from services.persister.decisions import Accepted, Decision, Repeated
 from tests.unit.persister.builders import DAY_MS, GROUP, NOON_MS, GroupAction, Log, accepted, code, command
-from tests.unit.persister.crew import ADMINS_SEND, EVERY_ACTION, body, group
+from tests.unit.persister.group_builders import ADMINS_SEND, EVERY_ACTION, body, group
 from tidings.store.rows import MODE_READ, MODE_WRITE
 from tidings.wire.inbound_pb2 import AddMembers, ChangeGroup, ChangeMember, CreateGroup, DissolveGroup, RemoveMember
 
@@ -18,7 +18,7 @@ def test_system_messages_are_not_countable() -> None:
     assert [row.joined_count for row in added.entry.change.members] == [1]
 
 
-# -- strangers -------------------------------------------------------------------------------------
+# -- non-members -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", EVERY_ACTION)

@@ -5,7 +5,7 @@ import pytest
 from services.persister.decisions import Accepted, Repeated, Unchanged
 from services.persister.state import Draft
 from tests.unit.persister.builders import DAY_MS, NOON_MS, Log, accepted, code, decided, group_command
-from tests.unit.persister.crew import body, group, group_row
+from tests.unit.persister.group_builders import body, group, group_row
 from tidings.store.rows import MODE_WRITE, ROLE_MEMBER, ROLE_OWNER
 from tidings.wire.inbound_pb2 import (
     AddMembers,

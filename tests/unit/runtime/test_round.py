@@ -17,7 +17,7 @@ ROWS_PER_S = 1_000
 
 
 class SlowStore:
-    """Takes its time for every row; what it is told to fail is not confirmed."""
+    """Takes its time for every row. The rows chosen to fail are not confirmed."""
 
     def __init__(self, failing: int = -1) -> None:
         self.now_s = 0.0

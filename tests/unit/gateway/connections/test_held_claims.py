@@ -143,7 +143,7 @@ async def test_claims_within_the_known_head_need_no_tables(tmp_path: Path) -> No
         assert (await published(there, 1))[0] == (3, 3)
         there.store.heal()
         await said(there, DIRECT, 1)
-        # Up to where the first was meant nobody knows any more; of the second session there is nothing.
+        # The head that the first was meant for has passed; of the second session there is nothing.
         for _ in range(2):
             assert (await bob.like(type="error"))["code"] == "unavailable"
         assert await published(there, 1) == [(3, 3)]

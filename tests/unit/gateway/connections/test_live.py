@@ -1,4 +1,4 @@
-"""`live` and heartbeats while something is lost: what was read before the loss answers nobody, the rest is told."""
+"""`live` and heartbeats while something is lost: what was read before the loss answers no client, the rest is sent."""
 
 import pytest
 

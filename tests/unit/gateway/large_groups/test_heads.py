@@ -1,4 +1,4 @@
-"""Heads of groups in read diffusion: told to members, asked about once, and not more at once than is bearable."""
+"""Heads of groups in read diffusion: sent to members, read once, and in bounded reads."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class ChangingStore(MemoryStore):
 
 
 class World:
-    """Everybody is in every group since seq 1, and has learned so; pushes of nothing later have come."""
+    """Every user is in every group since seq 1, and has learned so; pushes of nothing later have come."""
 
     def __init__(self) -> None:
         self.store, self.groups = ChangingStore(), GroupTracker()

@@ -31,7 +31,7 @@ class World:
     to_user: dict[str, deque[PushedMessage]] = field(default_factory=lambda: {user: deque() for user in USERS})
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     reading: dict[str, tuple[int, list[tuple[GroupRow, MemberRow]], dict[str, int]]] = field(default_factory=dict)
-    # Heads that were read to be told, and those of them at which the tables have said since that the user was in.
+    # Heads that were read to be sent, and those of them at which the tables have said since that the user was in.
     heads: dict[str, int] = field(default_factory=dict)
     vouched: dict[str, int] = field(default_factory=dict)
 
@@ -57,7 +57,7 @@ class World:
             self._persist(named=(user,))
 
     def cross(self) -> None:
-        """By a membership message of somebody at another gateway."""
+        """By a membership message of a user at another gateway."""
         self.changed_seq = self.seq + 1
         self._persist(to=WRITE if self.mode == READ else READ)
 

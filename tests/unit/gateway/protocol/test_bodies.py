@@ -1,4 +1,4 @@
-"""PROTOCOL's table of kinds, and the digest that tells a repeat from a conflict."""
+"""PROTOCOL's table of kinds, and the digest that distinguishes a repeat from a conflict."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""No connection is sent a receipt that is lower than one before, whoever tells it and however late (G8)."""
+"""No connection is sent a receipt that is lower than one before, from any source and however late (G8)."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_a_late_watermark_keeps_the_time_of_the_highest_read() -> None:
 
 
 def test_maxima_are_kept_for_each_recipient() -> None:
-    """Of a user who blocks the peer only the own devices are told."""
+    """If a user blocks the peer, only the user's devices get it."""
     memory = SentWatermarks()
     memory.risen("bob", watermark("bob", 9, 9))
     assert memory.risen("alice", watermark("bob", 5, 4)) == watermark("bob", 5, 4)

@@ -133,7 +133,7 @@ class World:
         return seen
 
     async def what_the_heads_say(self) -> list[str]:
-        """All names, from a gateway that knows of no order."""
+        """All names, from a gateway without a cached order."""
         answer = orjson.loads(await self.lists_of_gateway(SessionOrders()).page("bob", 50, None))
         return [one["session_id"] for one in answer["sessions"]]
 

@@ -1,4 +1,4 @@
-"""Removed at one read of a call and added again at a later one: nothing of the time between is told (G10)."""
+"""Removed at one read of a call and added again at a later one: nothing of the time between is shown (G10)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -30,9 +30,9 @@ CALLS: dict[str, Call] = {
     "session": lambda calls: calls.sessions.get_session(BOB, GROUP),
     "history": lambda calls: calls.sessions.read_history(BOB, GROUP),
     "receipts of then": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "6"),
-    "receipts of before": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "2"),
+    "earlier receipts": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "2"),
 }
-# Each is in no answer that bob may have: what the group was called, who was in it, and what was said and read then.
+# Each is in no answer that bob may have: the name of the group, its members, and what was said and read then.
 OF_THE_TIME_BETWEEN = ("renamed", "carol", "afterwards", '"dora","at"')
 
 

@@ -48,7 +48,7 @@ class World:
             await self.store.replace_block_list(BlockList(user_id, ("mallory",), 1), 0)
 
     async def head_for_live(self, user_id: str) -> int:
-        """As Lives tells it of a user who was read."""
+        """As Lives returns it of a user that was read."""
         versions = await self.reads.memberships.versions(user_id, [group_of(user_id)])
         self.groups.add_user(user_id)
         self.groups.apply_versions(self.groups.generation(user_id), versions.values(), {group_of(user_id): 1})

@@ -73,7 +73,7 @@ async def test_a_hanging_suspect_delays_no_other_key() -> None:
     assert await reads.get_many((1, 2)) == {1: -1, 2: -2}
     tables.asked.clear()
     await settled()
-    # One read of it at a time, whoever asks how often.
+    # One read of it at a time, for any number of callers.
     assert tables.asked == []
     tables.hanging[7].set()
     assert {repr(one) for one in await asyncio.gather(*waiting, return_exceptions=True)} == {

@@ -1,4 +1,4 @@
-"""What members and strangers read of groups, through a real gateway, persister and fanout over memory."""
+"""What members and non-members read of groups, through a real gateway, persister and fanout over memory."""
 
 import asyncio
 from pathlib import Path
@@ -96,16 +96,16 @@ async def test_the_list_shows_groups_with_their_heads_and_unread(tmp_path: Path)
         await say(there, "bob", name, "mine")
         await there.call("alice", "POST", f"/v1/groups/{name}/members", {"user_ids": ["carol"]})
         await say(there, "alice", name, "four")
-        await there.call("alice", "PATCH", f"/v1/groups/{name}", {"name": "Crew"})
+        await there.call("alice", "PATCH", f"/v1/groups/{name}", {"name": "Squad"})
         (for_carol,) = await listed(there, "carol", 1)
         assert for_carol["head"].pop("at") > 0
         assert for_carol == {
             "session_id": name,
             "session_kind": "group",
             "mode": "write",
-            "name": "Crew",
+            "name": "Squad",
             "joined_seq": 6,
-            "head": {"seq": 8, "sender_id": "alice", "preview": "alice named the group Crew"},
+            "head": {"seq": 8, "sender_id": "alice", "preview": "alice named the group Squad"},
             "unread": 1,
             "read_seq": 0,
             "delivered_seq": 0,
@@ -146,7 +146,7 @@ async def test_member_that_joined_after_a_message_is_no_reader(tmp_path: Path) -
 
 
 async def receipts_of(there: Deployment, session_id: str, seq: int) -> Any:
-    """As alice is told."""
+    """As alice is shown it."""
     return (await there.call("alice", "GET", f"/v1/sessions/{session_id}/messages/{seq}/receipts"))[1]
 
 

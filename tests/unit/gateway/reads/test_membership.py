@@ -1,4 +1,4 @@
-"""Who is a member is asked of the tables at every question; nothing is told apart for a stranger."""
+"""The membership is read from the tables for every call; all refusals of a non-member are the same."""
 
 import asyncio
 

@@ -34,7 +34,7 @@ def outcomes() -> dict[str, float]:
 
 @dataclass
 class Log:
-    """Sessions that grow, and the reads under test beside them."""
+    """Sessions that grow, and the reads under test next to them."""
 
     store: FaultyStore = field(default_factory=FaultyStore)
     clock: FakeClock = field(default_factory=lambda: FakeClock(1_000))

@@ -1,4 +1,4 @@
-"""A removal at any read of a call: whoever is removed while they ask sees nothing of what came after that (G10)."""
+"""A removal at any read of a call: a user removed during the call sees nothing of what came after that (G10)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -66,7 +66,7 @@ def before_read(store: MemoryStore, number: int, happens: Callable[[], Awaitable
 
 
 def numbers_of(value: object, names: tuple[str, ...] = ("seq", "head_seq", "read_seq", "joined_seq")) -> Iterator[int]:
-    """Every seq that an answer tells."""
+    """Every seq that an answer names."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name in names:

@@ -1,4 +1,4 @@
-"""Following `next`: sessions that move between pages are missed by nobody, through whichever gateway."""
+"""Following `next`: sessions that move between pages are missed by no client, through whichever gateway."""
 
 import asyncio
 import random

@@ -114,7 +114,7 @@ async def test_single_session_hides_messages_of_an_absence() -> None:
     sessions = build_reads(world.store, world.clock).sessions
     world.store.delay = join_behind_the_head
     shown = orjson.loads(await sessions.session("bob", "g:team"))
-    # The head of before is read again: the joining is the first message that the member may see.
+    # The earlier head is read again: the joining is the first message that the member may see.
     assert shown["head"]["seq"] == shown["joined_seq"] == world.seqs["g:team"]
     assert turns > 2
 

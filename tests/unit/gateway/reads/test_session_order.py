@@ -155,7 +155,7 @@ class World:
             self.orders.keep("bob", tail, read, 0)
 
     def check(self, seed: int) -> None:
-        """What is kept knows of everything up to its tail, and of nothing that is not; and nothing in it goes back."""
+        """What is kept has everything up to its tail, and nothing else; and nothing in it goes back."""
         order = self.orders.get("bob", 0)
         if order is None:
             return

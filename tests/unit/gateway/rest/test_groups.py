@@ -1,4 +1,4 @@
-"""Every group call of PROTOCOL's REST table, decided by the real persister: answers, rights, and what strangers see."""
+"""Every group call of PROTOCOL's REST table, decided by the real persister: answers, rights, non-members."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -111,7 +111,7 @@ async def test_creating_leaves_out_users_who_block_the_creator(
     assert (await there.call("bob", "GET", f"/v1/groups/{name}"))[1]["member_count"] == 2
     await (await there.client("carol")).delete("/v1/blocks/alice")
     await (await there.client("bob")).put("/v1/blocks/alice")
-    # What is read of block lists is no content: the same call is a repeat, whoever blocks whom by then.
+    # What is read of block lists is no content: the same call is a repeat, whatever the blocks are by then.
     assert await there.call("alice", "POST", "/v1/groups", body) == (201, {"session_id": name, "seq": 1})
 
 
@@ -359,7 +359,7 @@ async def test_added_members_count_for_the_rate_limit(tmp_path: Path) -> None:
         status, answer = await there.call("alice", "POST", path, {"user_ids": users[:20]})
         assert (status, answer["code"]) == (429, "rate_limited")
         assert 0 < answer["retry_after_ms"] <= 2_001
-        # More than a burst at once waits for a whole burst, behind who was refused before, and not for ever.
+        # More than a burst at once waits for a whole burst, behind earlier refused callers, and a bounded time.
         status, answer = await there.call("alice", "POST", path, {"user_ids": users})
         assert 0 < answer["retry_after_ms"] <= 20_001
         assert (await there.call("alice", "POST", path, {"user_ids": users[:10]}))[0] == 200

@@ -1,4 +1,4 @@
-"""Acks of read diffusion end at the gateway: there are very many, and nobody keeps `delivered` there."""
+"""Acks of read diffusion end at the gateway: there are very many, and no table keeps `delivered` there."""
 
 import json
 from collections.abc import Sequence
