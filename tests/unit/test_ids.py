@@ -51,7 +51,7 @@ def test_direct_session_is_the_same_from_either_side() -> None:
     assert ids.direct_users("d:alice:alice") == ("alice",)
 
 
-def test_what_is_no_session_id_has_no_users() -> None:
+def test_text_that_is_no_session_id_has_no_users() -> None:
     for text in ("d:bob:alice", "d:a", "d:a:b:c", "d::a", "g:abc", "", "d:a:ü", "x:a:b"):
         assert ids.direct_users(text) == ()
         assert ids.is_session_id(text) == (text == "g:abc")

@@ -114,7 +114,7 @@ async def test_replay_ends_at_the_same_counts(line: Scenario) -> None:
 
 
 @scenario("persister")
-async def test_late_repeat_takes_no_member_back(line: Scenario) -> None:
+async def test_late_repeat_restores_no_former_member(line: Scenario) -> None:
     first = line.start("receipts")
     await line.seen(large("bob", "carl"), say("m1", "alice"))
     await claimed(line, "bob", 0, 2)
@@ -130,7 +130,7 @@ async def test_late_repeat_takes_no_member_back(line: Scenario) -> None:
 
 @pytest.mark.parametrize("table", CREW)
 @scenario("persister", "receipts")
-async def test_watermarks_go_on_while_a_large_group_is_read(line: Scenario, table: str) -> None:
+async def test_watermarks_continue_while_a_large_group_is_read(line: Scenario, table: str) -> None:
     await line.seen(large("bob", "carl", "dora"), say("m1", "alice"))
     answers = held_up(line.store, table)
     await claimed(line, "bob", 0, 2)

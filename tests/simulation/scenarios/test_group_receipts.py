@@ -38,7 +38,7 @@ async def test_group_watermarks_are_of_members_alone(line: Scenario) -> None:
 
 
 @scenario("persister", "receipts")
-async def test_former_member_claims_in_vain(line: Scenario) -> None:
+async def test_claim_of_a_former_member_changes_nothing(line: Scenario) -> None:
     await line.seen(create("bob", "carl"), *(say(f"m{number}") for number in range(8)))
     await claimed(line, "bob", 2)
     await claimed(line, "carl", 2)

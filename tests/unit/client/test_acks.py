@@ -56,7 +56,7 @@ def test_a_group_that_the_user_has_left_is_not_acked_again() -> None:
     assert device.acks == [frames.Ack(inbox_seq=2)]
 
 
-def test_reads_are_said_at_once_and_again_on_a_new_connection() -> None:
+def test_reads_are_sent_at_once_and_again_on_a_new_connection() -> None:
     author = online()
     author.mark_read(SESSION, 4)
     author.own_marks(SESSION, 4)

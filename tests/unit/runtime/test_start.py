@@ -108,7 +108,7 @@ async def test_a_part_that_is_cut_off_is_stopped() -> None:
     assert part.is_stopped
 
 
-async def test_unless_lets_the_block_have_its_own_errors() -> None:
+async def test_unless_raises_errors_of_its_block() -> None:
     with pytest.raises(TimeoutError):
         async with unless(asyncio.Event()):
             raise TimeoutError
@@ -170,7 +170,7 @@ def test_an_address_that_is_not_ours_names_the_variables(host: str) -> None:
         bound(host, 0, "TIDINGS_HTTP_HOST")
 
 
-def test_of_two_bound_sockets_one_can_listen() -> None:
+def test_one_of_two_bound_sockets_can_listen() -> None:
     first = bound("127.0.0.1", 0, "A")
     second = bound("127.0.0.1", first.getsockname()[1], "B")
     listen(first, "A")

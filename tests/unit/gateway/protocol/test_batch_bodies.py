@@ -107,7 +107,7 @@ def test_an_empty_list_has_no_entries(body: bytes) -> None:
         b'{"messages":[NaN' + b"[" * 300_000 + b"]" * 299_999 + b"]}",
     ],
 )
-def test_a_body_that_cannot_be_taken_apart_is_refused_as_a_whole(body: bytes) -> None:
+def test_body_that_cannot_be_parsed_is_refused_as_a_whole(body: bytes) -> None:
     with pytest.raises(Refused) as refused:
         entries_of(body)
     assert refused.value.code == "invalid_frame"
@@ -144,7 +144,7 @@ def test_a_batch_of_too_many_tokens_is_too_large() -> None:
 
 
 @given(st.binary(max_size=200) | st.text('{}[]",:\\messages1 ').map(str.encode))
-def test_any_bytes_are_taken_apart_or_refused(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     try:
         entries = entries_of(body)
     except Refused:
@@ -153,7 +153,7 @@ def test_any_bytes_are_taken_apart_or_refused(body: bytes) -> None:
         entry_of(entry)
 
 
-def test_a_body_of_brackets_is_looked_at_once() -> None:
+def test_body_of_brackets_is_scanned_once() -> None:
     """Generous, since this is about a time that grows with the square of the size."""
     began = time.monotonic()
     for unit in (b"[", b"[]", b'"', b'\\"', b",", b"{[]}", b"[]," * 20 + b"["):

@@ -92,7 +92,7 @@ async def test_changes_of_different_users_by_two_gateways_all_survive() -> None:
     assert list(await both[0].listed("bob")) == sorted(others[20:])
 
 
-async def test_of_changes_of_one_user_the_last_answered_wins() -> None:
+async def test_last_answered_change_of_a_user_wins() -> None:
     _, both = gateways(2)
     chance = random.Random(39)
     for _ in range(200):
@@ -123,7 +123,7 @@ async def test_a_change_of_unknown_outcome_can_be_repeated(fault: WriteFault) ->
     assert await blocks.blocks("bob", "alice")
 
 
-async def test_a_change_that_is_none_is_stored_all_the_same() -> None:
+async def test_change_without_effect_is_stored() -> None:
     """Behind it no earlier try of unknown outcome takes effect."""
     store, (blocks,) = gateways(1)
     await blocks.remove("bob", "alice")

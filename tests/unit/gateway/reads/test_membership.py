@@ -105,7 +105,7 @@ async def test_questions_at_the_same_time_share_their_reads() -> None:
     assert (store.calls["groups_as_of"], store.calls["members_as_of"]) == (1, 1)
 
 
-async def test_of_many_sessions_those_of_a_member_are_found() -> None:
+async def test_sessions_of_a_member_are_found_among_many() -> None:
     memberships = Memberships(await store_with(group(), member("alice"), group(session_id="g:other")))
     found = await memberships.check_many("alice", [GROUP, "g:other", "g:none", "d:alice:bob", "d:bob:carol"])
     assert set(found) == {GROUP, "d:alice:bob"}

@@ -47,14 +47,14 @@ def test_new_session_is_learned_unless_the_order_has_moved_on() -> None:
     assert ats_of(orders) == {"a": 60, "b": 90}
 
 
-def test_what_is_listed_no_more_is_forgotten() -> None:
+def test_session_that_is_no_longer_listed_is_dropped() -> None:
     orders = SessionOrders()
     orders.keep("bob", 10, {"a": 50, "b": 60}, 0)
     orders.settle("bob", 10, ["b"], {})
     assert ats_of(orders) == {"b": 60}
 
 
-def test_of_two_whole_reads_the_later_tail_holds() -> None:
+def test_later_tail_of_two_whole_reads_is_kept() -> None:
     orders = SessionOrders()
     orders.keep("bob", 12, {"a": 50, "b": 60}, 0)
     orders.keep("bob", 11, {"a": 55, "b": 10, "c": 70}, 0)
