@@ -321,7 +321,7 @@ async def nothing_came_of_it(store: Store, sweep: Sweep, before: Mapping[str, Ac
 
 
 async def nothing_more_is_pushed(sweep: Sweep, groups: Mapping[str, str]) -> None:
-    """The groups go on while eve stays connected: her devices and her inbox end with her memberships."""
+    """The groups continue while eve stays connected: her devices and her inbox end with her memberships."""
     living = [name for what, name in groups.items() if what != "dissolved"]
     lasts = {}
     for name in living:

@@ -1,6 +1,6 @@
 """Every frame and every answer of a run, at the moment at which it reaches its device.
 
-What is wrong at that moment already is noted in `breaches`: the devices go on, as real ones would. What needs the
+What is wrong at that moment already is noted in `breaches`: the devices continue, as real ones would. What needs the
 whole log to be judged is collected for promises.py. Nothing here shares code with the product but names of fields.
 """
 

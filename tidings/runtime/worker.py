@@ -306,7 +306,7 @@ class Worker(Generic[T]):
                 lane.committed_offset = positions[lane.partition].offset
 
     def _stop(self, lane: Lane[T], reason: str) -> None:
-        """Stop this partition until an operator acts. The others go on: law 9 (fail in three words)."""
+        """Stop this partition until an operator acts. The others continue: law 9 (fail in three words)."""
         if lane.gate is Gate.STOPPED:
             return
         lane.stop()

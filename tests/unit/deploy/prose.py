@@ -30,7 +30,7 @@ BANNED = {
     r"\bcrews?\b": "group receipts",
     r"\banew\b": "again",
     r"\bfor ever\b": "permanently, without end",
-    r"\b(?:goes|went) on\b": "continues, continued",
+    r"\b(?:go|goes|went) on\b": "continues, continued",
     r"\bworks? on\b(?! (?:it|a|at)\b)": "continues",
     r"\bbeside\b": "next to, at the same time as",
     r"\bthrow(?:n|s|ing)? away\b": "reset, dropped",
