@@ -1,4 +1,4 @@
-"""A record that fanout cannot read, on the real servers: its partition stands still and says so, the others continue."""
+"""A record that fanout cannot read, on the real servers: its partition stops and says so, the others continue."""
 
 import uuid
 from collections import Counter

@@ -126,7 +126,7 @@ class World:
         """He asks for his list: the turns that SessionLists takes, with everything else in between."""
         self.calls.append(self._call())
 
-    def go_on(self, session_id: str) -> None:
+    def step(self, session_id: str) -> None:
         """One of his calls comes a step further."""
         if self.calls:
             number = SESSIONS.index(session_id) % len(self.calls)
@@ -170,7 +170,7 @@ class World:
             assert max(positions, default=0) <= at <= self.heads[name], (seed, name)
 
 
-STEPS = ("say", "change", "other", "call", *["go_on"] * 4)
+STEPS = ("say", "change", "other", "call", *["step"] * 4)
 WORLDS, STEPS_OF_A_WORLD = 2_000, 60
 
 
