@@ -40,7 +40,7 @@ BUGS = (
         noticed=Noticed(0, "G8: a frame goes back, or says read above delivered"),
     ),
     bug(
-        "the router pushes a message of a large group to all who track it",
+        "the router pushes a message of a large group to all that track it",
         "services/gateway/push/router.py",
         "                self._send_to(members, ",
         "                self._send_to(tuple(self._registry.group_tracker._generations), ",

@@ -49,7 +49,7 @@ class Pair:
         self.acked_at.setdefault(client_msg_id, time.perf_counter())
 
     def on_message(self, user_id: str, message: Message) -> None:
-        """Delivered to a user who did not write it."""
+        """Delivered to a user that did not write it."""
         if message.sender_id != user_id:
             self.delivered_at.setdefault(message.client_msg_id, time.perf_counter())
 

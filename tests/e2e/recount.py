@@ -55,7 +55,7 @@ class Account:
 
     @property
     def sent(self) -> dict[str, int]:
-        """The last countable message of each who wrote any."""
+        """The last countable message of each author."""
         return {row.sender_id: row.seq for row in self.countable}
 
     def unread(self, user_id: str) -> int:

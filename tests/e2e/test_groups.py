@@ -194,7 +194,7 @@ async def test_members_see_their_intervals_through_both_switches(stack: Stack, f
         figures.append(f"a group of 2, 600, 300: {pushed_share(tale, log)}")
 
 
-# Of each kind the stage whose rounds show who owns the group's partition.
+# Of each kind the stage whose rounds show the owner of the group's partition.
 DECIDES = {"persister": "persister", "fanout": "expand"}
 
 

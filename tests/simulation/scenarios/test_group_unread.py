@@ -28,7 +28,7 @@ class Said:
     delivered: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
 
 
-# (who, what, number): `read` and `got` claim that seq, a device each; the others are commands.
+# (user, action, number): `read` and `got` claim that seq, a device each; the others are commands.
 STEP = st.tuples(
     st.sampled_from(USERS), st.sampled_from(["say", "rename", "join", "leave", "read", "got"]), st.integers(1, 14)
 )

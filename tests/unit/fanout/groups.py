@@ -61,7 +61,7 @@ class GroupLog:
         return self._stored(offset, KIND_SYSTEM, left=[user])
 
     def name(self, offset: int, user: str) -> Persisted:
-        """Something is said of a member who stays: another role, a mute, the ownership."""
+        """Something is said of a member that stays: another role, a mute, the ownership."""
         return self._stored(offset, KIND_SYSTEM, named=[user])
 
     def dissolve(self, offset: int) -> Persisted:

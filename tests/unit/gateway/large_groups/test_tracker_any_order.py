@@ -52,7 +52,7 @@ class World:
             self._persist(left=(user,))
 
     def name(self, user: str) -> None:
-        """Another role, a mute: said of a member who stays."""
+        """Another role, a mute: said of a member that stays."""
         if user in self.since:
             self._persist(named=(user,))
 

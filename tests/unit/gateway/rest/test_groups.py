@@ -98,7 +98,7 @@ async def test_adding_answers_added_and_left_out_users_also_repeated(there: Depl
     assert len(there.messages) == 2
 
 
-async def test_creating_leaves_out_users_who_block_the_creator(
+async def test_creating_leaves_out_users_that_block_the_creator(
     there: Deployment,
 ) -> None:
     await (await there.client("carol")).put("/v1/blocks/alice")

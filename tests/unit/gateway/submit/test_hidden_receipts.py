@@ -1,4 +1,4 @@
-"""A user who blocks the peer of a direct session: what the peer is sent and shown of how far the user has come."""
+"""A user that blocks the peer of a direct session: what the peer is sent and shown of how far the user has come."""
 
 import asyncio
 from collections.abc import Collection, Mapping
