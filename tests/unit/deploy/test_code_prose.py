@@ -187,7 +187,7 @@ def test_banned_words_in_the_name_of_a_test_are_found() -> None:
 
 
 def test_log_lines_name_the_action() -> None:
-    assert [str(path) for path in files() if "way_on" in path.read_text()] == []
+    assert [str(path) for path in files() if path not in CHECKERS and "way_on" in path.read_text()] == []
 
 
 @pytest.mark.parametrize(
