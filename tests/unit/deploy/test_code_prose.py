@@ -11,6 +11,7 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ class Prose:
 def files() -> list[Path]:
     found = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
     return sorted(path for path in found if GENERATED not in path.parents and "build" not in path.parts)
+
+
+@cache
+def all_prose() -> list[Prose]:
+    """The prose of all files."""
+    return [prose for path in files() for prose in prose_of(path)]
 
 
 def prose_of(path: Path) -> Iterator[Prose]:
@@ -153,8 +160,7 @@ def words(sentence: str) -> int:
 def test_prose_has_no_banned_words() -> None:
     found = [
         f"{prose.place}: {hit!r} in {' '.join(prose.text.split())[:100]!r}; instead: {instead}"
-        for path in files()
-        for prose in prose_of(path)
+        for prose in all_prose()
         for hit, instead in banned(prose)
     ]
     assert not found, "\n".join(found)
@@ -163,8 +169,7 @@ def test_prose_has_no_banned_words() -> None:
 def test_prose_has_no_long_sentences() -> None:
     found = [
         f"{prose.place}: {count} words: {sentence[:100]!r}"
-        for path in files()
-        for prose in prose_of(path)
+        for prose in all_prose()
         for sentence in sentences(prose.text)
         if (count := words(sentence)) > MOST_WORDS
     ]
