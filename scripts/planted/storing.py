@@ -139,7 +139,8 @@ BUGS = (
             (
                 "        self._writes.append_unordered(placed.row(_key_row",
                 "        for row in _directory(placed) if accepted.opens_segment else ():\n"
-                '            self._messages.append((session_id, ("directory", accepted.segment), placed.row(row)))\n'
+                '            mutation = Mutation("directory", accepted.segment)\n'
+                "            self._messages.append((session_id, mutation, placed.row(row)))\n"
                 "        self._writes.append_unordered(placed.row(_key_row",
             ),
         ),
