@@ -211,8 +211,8 @@ BUGS = (
     bug(
         "a repeated round pushes again",
         "services/fanout/deliver_worker.py",
-        "if record.offset <= self._pushed.get(record.partition, -1):",
-        "if False:",
+        "if self._first_pushes.take(record):",
+        "if True:",
         by.PUSHED_ONCE,
     ),
     bug(
@@ -244,8 +244,8 @@ BUGS = (
     bug(
         "a repeated round pushes to the gateways again",
         "services/fanout/expand_worker.py",
-        "if record.offset <= self._pushed.get(record.partition, -1):",
-        "if False:",
+        "if self._first_pushes.take(record):",
+        "if True:",
         by.TOLD_ONCE,
     ),
     bug(
