@@ -83,7 +83,7 @@ class DeliverStage:
         self._tails.confirm(partitions)
         self._unconfirmed.difference_update(partition.partition for partition in partitions)
         if self._presence.pending and (partitions or not self._unconfirmed):
-            self._presence.wake()
+            self._presence.request_round()
 
     def forget(self) -> None:
         self._tails.forget()
