@@ -158,6 +158,14 @@ BUGS = (
         noticed=Noticed(68, "G3: a session is read with a hole"),
     ),
     bug(
+        "a sent watermark is written concurrently with the message that hides it",
+        "services/persister/effects.py",
+        "                if session_id in self._mixed:\n",
+        "                if False:\n",
+        by.UNREAD,
+        by.SENT_FIRST,
+    ),
+    bug(
         "a mutation grows without bound",
         "tidings/runtime/ordered_writes.py",
         "elif last.mutation != mutation or last.size_bytes + size_bytes > MUTATION_BYTES:",
