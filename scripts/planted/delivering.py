@@ -114,6 +114,13 @@ BUGS = (
         by.READ_YOUR_WRITES,
     ),
     bug(
+        "a sent watermark above the head counts all as read",
+        "services/gateway/reads/sessions.py",
+        "        if not ahead:\n            return found\n",
+        "        for one in ahead:\n            one.close()\n        return found\n",
+        by.UNREAD,
+    ),
+    bug(
         "a claim beyond the head goes to receipts unchecked",
         "services/gateway/submit/watermarks.py",
         "        if not beyond:\n",
@@ -202,6 +209,27 @@ BUGS = (
         by.HEADS_IN_TIME,
     ),
     bug(
+        "a head is sent to a user that was not a member at it",
+        "services/gateway/large_groups/tracker.py",
+        "if view is None or not view.is_member_now or seq < view.joined_seq:",
+        "if view is None or not view.is_member_now:",
+        by.OWN_HEADS,
+    ),
+    bug(
+        "a joining after the head confirms the membership at the head",
+        "services/gateway/large_groups/heads.py",
+        "if is_member(group, member) and member.joined_seq <= heads[name]:",
+        "if is_member(group, member):",
+        by.ADDED_AFTER_HEAD,
+    ),
+    bug(
+        "pushes after a gap count as contiguous",
+        "services/gateway/large_groups/tracker.py",
+        " and not view.may_have_missed(range_.first)\n        return is_contiguous",
+        "\n        return is_contiguous",
+        by.OWN_HEADS,
+    ),
+    bug(
         "a user whose groups cannot be read again is not announced",
         "services/gateway/connections/live.py",
         "            self._announce(set(again) - learned)\n",
@@ -211,8 +239,8 @@ BUGS = (
     bug(
         "a repeated round pushes again",
         "services/fanout/deliver_worker.py",
-        "if record.offset <= self._pushed.get(record.partition, -1):",
-        "if False:",
+        "if self._first_pushes.take(record):",
+        "if True:",
         by.PUSHED_ONCE,
     ),
     bug(
@@ -244,8 +272,8 @@ BUGS = (
     bug(
         "a repeated round pushes to the gateways again",
         "services/fanout/expand_worker.py",
-        "if record.offset <= self._pushed.get(record.partition, -1):",
-        "if False:",
+        "if self._first_pushes.take(record):",
+        "if True:",
         by.GROUP_PUSHED_ONCE,
     ),
     bug(

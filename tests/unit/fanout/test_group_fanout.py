@@ -103,8 +103,12 @@ def _done(group: GroupLog, offset: int, what: str, index: int) -> Persisted | No
     return None
 
 
+def no_round() -> None:
+    """A request for a round that no worker runs."""
+
+
 def presence_of(broker: MemoryBroker) -> PresenceReader:
-    presence = PresenceReader(broker.reader("presence"))
+    presence = PresenceReader(broker.reader("presence"), no_round)
     presence.gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_STARTED), 7)
     return presence
 
@@ -229,7 +233,8 @@ def test_expand_emits_once_and_alike_at_every_owner(script: Steps, rounds: Cuts,
 async def delivered(emitted: Emitted) -> MemoryStore:
     """The tables after deliver has gone through these records."""
     store, broker = MemoryStore(), MemoryBroker()
-    deliver = DeliverStage(store, HintSender(Emitted(), "deliver", 1), PresenceReader(broker.reader("presence")), 0)
+    presence = PresenceReader(broker.reader("presence"), no_round)
+    deliver = DeliverStage(store, HintSender(Emitted(), "deliver", 1), presence, 0)
     arrivals, marks = {}, {}
     for target, records in emitted.records.items():
         found = [Record(DELIVERIES, target.partition, offset, 0, None, one.value) for offset, one in enumerate(records)]
