@@ -8,7 +8,7 @@ from tidings.runtime.interrupts import end_at_signals
 def main() -> None:
     """Entry point of `tidings` and of `python -m cli`."""
     if sys.argv[1:2] == ["init"]:
-        # Each step of `init` may be cut off and repeated, and otherwise a driver's thread would go on waiting for its
+        # Each step of `init` may be cut off and repeated, and otherwise a driver's thread would still wait for its
         # server. Called before the imports, because process 1 of a container has no signal handlers.
         end_at_signals()
     from cli import app

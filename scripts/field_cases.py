@@ -28,7 +28,7 @@ CASES: Mapping[str, tuple[str, str]] = {
     "12": ("a frame that is too large between other sends", "`too_large` for it, the others are stored"),
     "13": ("`1e19`, then `10000000000000000000` with the same id", "`duplicate`"),
     "21": ("a list of sessions that moves while a client follows `next`", "the client misses no session"),
-    "22": ("a member who joins at 11 and says `read 5`", "no reader of what was sent before the joining"),
+    "22": ("a member that joins at 11 and says `read 5`", "no reader of what was sent before the joining"),
     "24": ("`muted_until` in seconds", "refused"),
     "25": ("a user reads messages of a blocked user", "the blocked user gets no sign of it"),
     "26": ("`tidings receipts --help`", "whole help texts"),

@@ -27,7 +27,7 @@ SERVICES: Mapping[str, type[BaseModel]] = {
 
 
 def settings_table() -> str:
-    """Every setting of every service: variable, default, who reads it, meaning."""
+    """Every setting of every service: variable, default, reader, meaning."""
     readers: dict[str, list[str]] = {}
     rows: dict[str, tuple[str, str]] = {}
     for service, settings in SERVICES.items():

@@ -58,7 +58,7 @@ BUGS = (
         "    return (not is_hidden_from_peer and ids.logged_direct_users(pair[0])) or pair[1:]\n",
         "    return ids.logged_direct_users(pair[0]) or pair[1:]\n",
         by.SIMULATED,
-        noticed=Noticed(0, "blocks: a frame tells more than what is not hidden"),
+        noticed=Noticed(0, "blocks: a frame names more than what is not hidden"),
     ),
     bug(
         "a session shows the watermarks of a peer that blocks",

@@ -94,8 +94,8 @@ BUGS = (
         "services/receipts/merge.py",
         "(published or stored).copy()",
         "(published or Watermarks()).copy()",
-        by.TOLD_ANEW,
-        by.STORED_ANEW,
+        by.SENT_AGAIN,
+        by.STORED_AGAIN,
         hazards=("H26",),
     ),
     bug(
@@ -112,6 +112,13 @@ BUGS = (
         "return ReceiptRow(session_id, user_id, read_seq, read_seq)",
         by.MARK_STORED,
         by.READ_YOUR_WRITES,
+    ),
+    bug(
+        "a sent watermark above the head counts all as read",
+        "services/gateway/reads/sessions.py",
+        "        if not ahead:\n            return found\n",
+        "        for one in ahead:\n            one.close()\n        return found\n",
+        by.UNREAD,
     ),
     bug(
         "a claim beyond the head goes to receipts unchecked",
@@ -202,6 +209,27 @@ BUGS = (
         by.HEADS_IN_TIME,
     ),
     bug(
+        "a head is sent to a user that was not a member at it",
+        "services/gateway/large_groups/tracker.py",
+        "if view is None or not view.is_member_now or seq < view.joined_seq:",
+        "if view is None or not view.is_member_now:",
+        by.OWN_HEADS,
+    ),
+    bug(
+        "a joining after the head confirms the membership at the head",
+        "services/gateway/large_groups/heads.py",
+        "if is_member(group, member) and member.joined_seq <= heads[name]:",
+        "if is_member(group, member):",
+        by.ADDED_AFTER_HEAD,
+    ),
+    bug(
+        "pushes after a gap count as contiguous",
+        "services/gateway/large_groups/tracker.py",
+        " and not view.may_have_missed(range_.first)\n        return is_contiguous",
+        "\n        return is_contiguous",
+        by.OWN_HEADS,
+    ),
+    bug(
         "a user whose groups cannot be read again is not announced",
         "services/gateway/connections/live.py",
         "            self._announce(set(again) - learned)\n",
@@ -211,8 +239,8 @@ BUGS = (
     bug(
         "a repeated round pushes again",
         "services/fanout/deliver_worker.py",
-        "if record.offset <= self._pushed.get(record.partition, -1):",
-        "if False:",
+        "if self._first_pushes.take(record):",
+        "if True:",
         by.PUSHED_ONCE,
     ),
     bug(
@@ -221,7 +249,7 @@ BUGS = (
         "        if persisted.joined_ids or persisted.left_ids:\n",
         "        if False:\n",
         by.OWN_INTERVALS,
-        by.REMOVED_STILL_TOLD,
+        by.REMOVED_GETS_REMOVAL,
         hazards=("H3", "H15"),
     ),
     bug(
@@ -244,9 +272,9 @@ BUGS = (
     bug(
         "a repeated round pushes to the gateways again",
         "services/fanout/expand_worker.py",
-        "if record.offset <= self._pushed.get(record.partition, -1):",
-        "if False:",
-        by.TOLD_ONCE,
+        "if self._first_pushes.take(record):",
+        "if True:",
+        by.GROUP_PUSHED_ONCE,
     ),
     bug(
         "`gone` removes any connection of the device",

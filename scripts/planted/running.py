@@ -4,6 +4,7 @@ from scripts.planted import noticed_by as by
 from scripts.planted.bug import Noticed, bug
 
 _WORKER = "tidings/runtime/worker.py"
+_LIVE = "services/gateway/connections/live.py"
 _SDK = "sdk/python/src/tidings_client"
 
 BUGS = (
@@ -40,12 +41,12 @@ BUGS = (
         noticed=Noticed(0, "G8: a frame goes back, or says read above delivered"),
     ),
     bug(
-        "the router pushes a message of a large group to all who track it",
+        "the router pushes a message of a large group to all that track it",
         "services/gateway/push/router.py",
         "                self._send_to(members, ",
         "                self._send_to(tuple(self._registry.group_tracker._generations), ",
         by.SIMULATED,
-        noticed=Noticed(0, "G10: a user who is no member gets a message"),
+        noticed=Noticed(0, "G10: a non-member gets a message"),
     ),
     bug(
         "a heartbeat says nothing of large groups",
@@ -54,6 +55,23 @@ BUGS = (
         '        self._add(encode("heartbeat", inbox_seq=self.inbox_tail, heads=heads_of({})))\n',
         by.SIMULATED,
         noticed=Noticed(14, "G6: a device never shows a message"),
+    ),
+    bug(
+        "a connection goes live before its large groups are read",
+        _LIVE,
+        "        self._waiting[link] = max(live.inbox_seq, self._waiting.get(link, 0))\n        self._begin()\n",
+        "        link.connection.went_live(live.inbox_seq, {}, self._clock.monotonic_ms())\n"
+        "        self._registry.settle(link)\n",
+        by.SIMULATED,
+        noticed=Noticed(0, "G6: a device never shows a message"),
+    ),
+    bug(
+        "a connection that goes live reads tracked groups only",
+        _LIVE,
+        "in listed.union(groups.tracked_sessions(user_id)) if",
+        "in groups.tracked_sessions(user_id) if",
+        by.SIMULATED,
+        noticed=Noticed(0, "G6: a device never shows a message"),
     ),
     bug(
         "receipts does not raise the watermarks that it counts",

@@ -139,7 +139,8 @@ BUGS = (
             (
                 "        self._writes.append_unordered(placed.row(_key_row",
                 "        for row in _directory(placed) if accepted.opens_segment else ():\n"
-                '            self._messages.append((session_id, ("directory", accepted.segment), placed.row(row)))\n'
+                '            mutation = Mutation("directory", accepted.segment)\n'
+                "            self._messages.append((session_id, mutation, placed.row(row)))\n"
                 "        self._writes.append_unordered(placed.row(_key_row",
             ),
         ),
@@ -155,6 +156,14 @@ BUGS = (
         by.H10_INBOX,
         hazards=("H10",),
         noticed=Noticed(68, "G3: a session is read with a hole"),
+    ),
+    bug(
+        "a sent watermark is written concurrently with the message that hides it",
+        "services/persister/effects.py",
+        "                if session_id in self._mixed:\n",
+        "                if False:\n",
+        by.UNREAD,
+        by.SENT_FIRST,
     ),
     bug(
         "a mutation grows without bound",

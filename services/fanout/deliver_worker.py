@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, islice
 
+from services.fanout.first_pushes import FirstPushes
 from services.fanout.inbox import MOST_BUCKET_ROWS, InboxTail, membership_rows, place
 from services.fanout.presence import Connection
 from services.fanout.presence_reader import PendingConnection, PresenceReader
@@ -45,8 +46,7 @@ class DeliverStage:
         self._tails: PartitionState[str, InboxTail, InboxTail] = PartitionState(
             finish=lambda tail: tail, most=_TAILS_IN_MEMORY
         )
-        # The last pushed offset of each partition, so that a repeated round does not push again.
-        self._pushed: dict[int, int] = {}
+        self._first_pushes = FirstPushes()
         self._unconfirmed: set[int] = set()
 
     def decode(self, record: Record) -> Delivery:
@@ -83,11 +83,11 @@ class DeliverStage:
         self._tails.confirm(partitions)
         self._unconfirmed.difference_update(partition.partition for partition in partitions)
         if self._presence.pending and (partitions or not self._unconfirmed):
-            self._presence.wake()
+            self._presence.request_round()
 
     def forget(self) -> None:
         self._tails.forget()
-        self._pushed.clear()
+        self._first_pushes.forget()
         self._unconfirmed.clear()
 
     # -- load ------------------------------------------------------------------------------------
@@ -165,15 +165,9 @@ class DeliverStage:
             for row in membership_rows(item, record.partition):
                 writes.append_unordered(row)
             metrics.INBOX_ROWS.inc(len(placed))
-            if self._is_first_push(record):
+            if self._first_pushes.take(record):
                 pushes.add(item, placed, record.partition)
         return pushes
-
-    def _is_first_push(self, record: Record) -> bool:
-        if record.offset <= self._pushed.get(record.partition, -1):
-            return False
-        self._pushed[record.partition] = record.offset
-        return True
 
     def _ephemeral(self, work: Round[Delivery]) -> Iterator[tuple[int, Push]]:
         """Pushes of receipts. They have no coordinates and no rows; a repeat is harmless, as watermarks are maxima."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterator
 
+from services.fanout.first_pushes import FirstPushes
 from services.fanout.members import Audience, Members, still_in
 from services.fanout.plan import check, deliveries, goes_to_all_members, group_log_pushes, recipients
 from services.fanout.presence_reader import PresenceReader
@@ -49,8 +50,7 @@ class ExpandStage:
             most=_MEMBERS_IN_MEMORY,
             weigh=lambda members: len(members.audience.users),
         )
-        # The last pushed offset of each partition, so that a repeated round does not push again.
-        self._pushed: dict[int, int] = {}
+        self._first_pushes = FirstPushes()
 
     def decode(self, record: Record) -> Persisted:
         """A record that cannot be read or planned stops the partition: skipping it would lose a message (H19)."""
@@ -84,7 +84,7 @@ class ExpandStage:
 
     def forget(self) -> None:
         self._members.forget()
-        self._pushed.clear()
+        self._first_pushes.forget()
 
     # -- members ---------------------------------------------------------------------------------
 
@@ -156,17 +156,11 @@ class ExpandStage:
         except UnreadableRecord as error:
             work.stop(partition, f"offset {record.offset}: {error}")
             return
-        if self._is_first_push(record):
+        if self._first_pushes.take(record):
             for pushed in group_log_pushes(persisted, members):
                 self._push(pushed)
         for target, delivery in deliveries(persisted, audience, self._user_partitions):
             outbox.add(source_partition, TopicPartition(DELIVERIES, target), NewRecord(delivery.SerializeToString()))
-
-    def _is_first_push(self, record: Record) -> bool:
-        if record.offset <= self._pushed.get(record.partition, -1):
-            return False
-        self._pushed[record.partition] = record.offset
-        return True
 
     def _push(self, pushed: PushedMessage) -> None:
         """Push to every gateway. The pushes of a group have the order of its log at each gateway."""

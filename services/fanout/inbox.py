@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tidings.broker.base import Record
 from tidings.codec import COUNTABLE_KINDS
-from tidings.runtime.ordered_writes import OrderedWrites
+from tidings.runtime.ordered_writes import Mutation, OrderedWrites
 from tidings.store.base import TaggedRow
 from tidings.store.rows import BucketRow, InboxRow, SessionLeftRow, SessionModeRow, UserSessionRow
 from tidings.wire.deliveries_pb2 import InboxItem
@@ -49,9 +49,9 @@ def place(
         tail = tails[user_id] = following(before, at_ms, bucket_rows)
         if tail.bucket != before.bucket:
             opened = BucketRow(user_id, tail.bucket, tail.bucket_first, epoch, offset)
-            writes.append_ordered(user_id, ("directory", tail.bucket), TaggedRow(source_partition, opened))
+            writes.append_ordered(user_id, Mutation("directory", tail.bucket), TaggedRow(source_partition, opened))
         row = InboxRow(user_id, tail.bucket, tail.inbox_seq, *content)
-        writes.append_ordered(user_id, tail.bucket, TaggedRow(source_partition, row))
+        writes.append_ordered(user_id, Mutation("rows", tail.bucket), TaggedRow(source_partition, row))
         placed.append(Placed(user_id, tail.inbox_seq))
     return placed
 

@@ -37,10 +37,10 @@ class PendingConnection:
 class PresenceReader:
     """Reads `gateways` and the presence of the assigned user partitions, without a consumer group."""
 
-    def __init__(self, reader: Reader) -> None:
-        """The caller sets `wake`; it is called when a connection waits."""
+    def __init__(self, reader: Reader, request_round: Callable[[], None]) -> None:
+        """`request_round` is called when a connection waits for `live`, which deliver's next round sends."""
         self._reader = reader
-        self.wake: Callable[[], None] = _no_worker
+        self.request_round = request_round
         self.gateways = Gateways()
         self.presences = Presences(self.gateways)
         self.pending: deque[PendingConnection] = deque(maxlen=_MOST_PENDING)
@@ -123,8 +123,4 @@ class PresenceReader:
             connection, older = self.presences.here(key, value, record.partition)
             if record.offset >= self._history_ends.get(TopicPartition(record.topic, record.partition), 0):
                 self.pending.append(PendingConnection(record.partition, connection, tuple(older)))
-                self.wake()
-
-
-def _no_worker() -> None:
-    """The default of `wake` until the worker is built."""
+                self.request_round()

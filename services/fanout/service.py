@@ -11,6 +11,7 @@ from services.fanout.settings import FanoutSettings
 from tidings.broker.base import Broker
 from tidings.runtime.health import Health
 from tidings.runtime.hints import HintSender
+from tidings.runtime.round_request import RoundRequest
 from tidings.runtime.stage import WorkerConfig
 from tidings.runtime.start import check_topics, started
 from tidings.runtime.worker import Worker
@@ -38,7 +39,8 @@ async def serve(
     # A sender per stage, so that lost or queued hints of one stage do not delay the other.
     read_hints = HintSender(read_producer, ExpandStage.name, kafka.push_partitions)
     hints = HintSender(hints_producer, DeliverStage.name, kafka.push_partitions)
-    presence = PresenceReader(reader)
+    request = RoundRequest()
+    presence = PresenceReader(reader, request.make)
     expand = Worker(
         ExpandStage(store, producer, read_hints, presence, kafka.user_partitions),
         broker.group_consumer(f"{name}-expand", EXPAND),
@@ -50,8 +52,8 @@ async def serve(
         broker.group_consumer(f"{name}-deliver", DELIVER),
         replace(config, round_bytes=_DELIVER_ROUND_BYTES),
         health,
+        request,
     )
-    presence.wake = deliver.wake
     async with started(producer, read_producer, hints_producer, reader, stopping=stopping):
         health.set_ready(True)
         await _run_together(stopping, expand.run, deliver.run, presence.run)

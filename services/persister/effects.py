@@ -13,7 +13,7 @@ from services.persister.decisions import Accepted, Decision, LeftOutIds, Rejecte
 from tidings import ids
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.codec import COUNTABLE_KINDS
-from tidings.runtime.ordered_writes import OrderedWrites
+from tidings.runtime.ordered_writes import Mutation, OrderedWrites
 from tidings.runtime.outbox import Outbox
 from tidings.store.base import KeyBucket, TaggedRow
 from tidings.store.rows import (
@@ -36,6 +36,15 @@ from tidings.wire.push_pb2 import LeftOut, Push, SendAck, SendError
 
 # From the tables' number of a mode to the wire's.
 _MODES = {0: common_pb2.MODE_UNSPECIFIED, MODE_WRITE: common_pb2.MODE_WRITE, MODE_READ: common_pb2.MODE_READ}
+
+
+class _VersionsOf(NamedTuple):
+    """The key under which the versions of a session are ordered. Its messages are ordered under the session_id."""
+
+    session_id: str
+
+
+_VERSIONS = Mutation("versions")
 
 
 class _Placed(NamedTuple):
@@ -68,7 +77,7 @@ class Effects:
     answers: list[Answer] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     _writes: OrderedWrites = field(default_factory=OrderedWrites)
-    _messages: list[tuple[str, tuple[str, int], TaggedRow]] = field(default_factory=list)
+    _messages: list[tuple[str, Mutation, TaggedRow]] = field(default_factory=list)
     # The sent watermark of the newest countable message, by session and sender.
     _sent: dict[str, dict[str, TaggedRow]] = field(default_factory=dict)
     # Sessions whose messages in this round are not all countable, or not all of one sender.
@@ -91,7 +100,7 @@ class Effects:
         """
         self._write_sent()
         for session_id, mutation, row in self._messages:
-            self._writes.start_after(session_id, ("versions", session_id))
+            self._writes.start_after(session_id, _VersionsOf(session_id))
             self._writes.append_ordered(session_id, mutation, row)
         self._messages.clear()
         return self._writes
@@ -104,7 +113,7 @@ class Effects:
         for session_id, sent in self._sent.items():
             for row in sent.values():
                 if session_id in self._mixed:
-                    self._writes.append_ordered(("versions", session_id), "versions", row)
+                    self._writes.append_ordered(_VersionsOf(session_id), _VERSIONS, row)
                 else:
                     self._writes.append_unordered(row)
         self._sent.clear()
@@ -113,8 +122,8 @@ class Effects:
         accepted, session_id, source_partition = placed.accepted, placed.command.session_id, placed.record.partition
         if accepted.opens_segment:
             for row in _directory(placed):
-                self._messages.append((session_id, ("directory", accepted.segment), placed.row(row)))
-        message = (session_id, ("messages", accepted.segment), placed.row(_message_row(placed)))
+                self._messages.append((session_id, Mutation("directory", accepted.segment), placed.row(row)))
+        message = (session_id, Mutation("rows", accepted.segment), placed.row(_message_row(placed)))
         self._messages.append(message)
         self._writes.append_unordered(placed.row(_key_row(placed)))
         for media_id in accepted.entry.media_ids:
@@ -129,7 +138,7 @@ class Effects:
         """Member and group versions of a session share one mutation, because their tables share the partition key."""
         change = placed.accepted.entry.change
         for row in (*change.members, *((change.group,) if change.group else ())):
-            self._writes.append_ordered(("versions", row.session_id), "versions", placed.row(row))
+            self._writes.append_ordered(_VersionsOf(row.session_id), _VERSIONS, placed.row(row))
 
     def _add_sent(self, placed: _Placed) -> None:
         """A system message is not its sender's last own message (G9), but it can hide an earlier one."""

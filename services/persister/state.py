@@ -87,14 +87,14 @@ class Draft:
     def of(base: SessionState, partition: int) -> "Draft":
         """A draft that adds nothing yet."""
         return Draft(
-            base,
-            partition,
-            base.seq,
-            base.count,
-            base.at,
-            base.segment,
-            base.segment_first_seq,
-            base.segment_month,
+            base=base,
+            partition=partition,
+            seq=base.seq,
+            count=base.count,
+            at=base.at,
+            segment=base.segment,
+            segment_first_seq=base.segment_first_seq,
+            segment_month=base.segment_month,
             group=base.group,
         )
 

@@ -7,6 +7,7 @@ from services.receipts.worker import ReceiptsStage
 from tidings.broker.base import Broker
 from tidings.runtime.health import Health
 from tidings.runtime.pacing import Spacing
+from tidings.runtime.round_request import RoundRequest
 from tidings.runtime.stage import WorkerConfig
 from tidings.runtime.start import check_topics, started
 from tidings.runtime.worker import Worker
@@ -22,12 +23,12 @@ async def serve(
     await check_topics(broker, kafka.sizes(), stopping)
     name = f"receipts-{settings.process.ordinal}"
     producer = broker.producer(name)
-    stage = ReceiptsStage(store, producer, kafka.epoch, kafka.user_partitions)
+    request = RoundRequest()
+    stage = ReceiptsStage(store, producer, kafka.epoch, kafka.user_partitions, request.make)
     config = WorkerConfig(
         kafka.epoch, kafka.session_timeout_ms, spacing=Spacing(linger_ms=settings.coalesce.coalesce_ms)
     )
-    worker = Worker(stage, broker.group_consumer(name, RECEIPTS), config, health)
-    stage.wake = worker.wake
+    worker = Worker(stage, broker.group_consumer(name, RECEIPTS), config, health, request)
     async with started(producer, stopping=stopping):
         health.set_ready(True)
         await worker.run(stopping)

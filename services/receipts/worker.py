@@ -2,7 +2,7 @@
 
 In a group a watermark is one row per member, and only the member's own devices
 receive it. Authors receive counts, 500 ms after the first change, from a round that
-the stage itself requests (`wake`). In read diffusion only `read_seq` is kept, and it is
+the stage itself requests. In read diffusion only `read_seq` is kept, and it is
 written in its round as in every session (docs/adr/0015). A member that has read a
 message also counts as having received it.
 """
@@ -42,18 +42,24 @@ _WATERMARKS_IN_MEMORY = 200_000
 _COUNTS_APART_S = 0.5
 
 
-def _no_worker() -> None:
-    """The default of `wake` until the worker is built."""
-
-
 class ReceiptsStage:
     """Merges, stores and publishes watermarks, and publishes the counts of groups."""
 
     name = "receipts"
 
-    def __init__(self, store: Store, producer: Producer, epoch: int, user_partitions: int) -> None:
-        """`epoch`: the topics' epoch. `user_partitions`: the U of the deployment. The caller sets `wake`."""
-        self.wake: Callable[[], None] = _no_worker
+    def __init__(
+        self,
+        store: Store,
+        producer: Producer,
+        epoch: int,
+        user_partitions: int,
+        request_round: Callable[[], None],
+    ) -> None:
+        """`epoch`: the topics' epoch. `user_partitions`: the U of the deployment.
+
+        `request_round` is called when counts are due.
+        """
+        self._request_round = request_round
         self._store = store
         self._producer = producer
         self._epoch = epoch
@@ -252,7 +258,7 @@ class ReceiptsStage:
 
     def _ring(self) -> None:
         self._timer = None
-        self.wake()
+        self._request_round()
 
     def _publish_later(self, due: Mapping[str, tuple[int, list[int]]]) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -5,7 +5,7 @@ import pytest
 from deploy.local.stack import Counts, Stack
 from tests.servers import Stacks
 
-# Their assertions are to be as telling as those of the tests.
+# Their assertions print as much as those of the tests.
 pytest.register_assert_rewrite("tests.e2e.load", "tests.e2e.group_people", "tests.e2e.raw")
 
 TWO_OF_EACH = Counts(gateways=2, persisters=2, fanouts=2, receipts=2, echoes=1)

@@ -47,7 +47,7 @@ class Member:
 
 @asynccontextmanager
 async def members(stack: Stack, user_ids: Sequence[str], acked: dict[str, int]) -> AsyncIterator[list[Member]]:
-    """Users with connected phones, in turns at each gateway. `acked` gets the seq of each message of theirs."""
+    """Users with connected phones, alternately at each gateway. `acked` gets the seq of each message of theirs."""
 
     def on_acked(client_msg_id: str, seq: int) -> None:
         assert acked.setdefault(client_msg_id, seq) == seq
@@ -65,7 +65,7 @@ async def members(stack: Stack, user_ids: Sequence[str], acked: dict[str, int]) 
 
 @dataclass
 class Log:
-    """A group's log as the tables hold it: who was a member at which seqs, and which way each message went."""
+    """A group's log as the tables hold it: the members at each seq, and which way each message went."""
 
     rows: Sequence[MessageRow]
     seqs: dict[str, set[int]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Devices that keep every frame they are sent: for what is told, to whom, and in which order."""
+"""Devices that keep every frame they are sent, so that tests compare content, receivers and order."""
 
 import asyncio
 import uuid
@@ -34,24 +34,24 @@ class Listener:
             while await self.socket.next(FOR_EVER_S):
                 self._came.set()
 
-    def told(self, **wanted: object) -> list[Frame]:
+    def frames_with(self, **wanted: object) -> list[Frame]:
         """Every frame with these fields, in order."""
         return [frame for frame in self.frames if wanted.items() <= frame.items()]
 
     def seqs(self, session_id: str) -> set[int]:
         """The messages of the session that came."""
-        messages = [frame["message"] for frame in self.told(type="message")]
+        messages = [frame["message"] for frame in self.frames_with(type="message")]
         return {message["seq"] for message in messages if message["session_id"] == session_id}
 
     def known_head(self, session_id: str) -> int:
-        """How far the session has come, by its messages and by the heads of large groups; 0 for never heard of."""
+        """How far the session has come, by its messages and by the heads of large groups; 0 before the first."""
         heads = [head for frame in self.frames for head in frame.get("heads", ()) if head["session_id"] == session_id]
         return max([head["seq"] for head in heads] + [*self.seqs(session_id)], default=0)
 
-    async def hears(self, **wanted: object) -> Frame:
+    async def first_with(self, **wanted: object) -> Frame:
         """The first frame with these fields, whether or not it has come yet. TimeoutError."""
         async with asyncio.timeout(PATIENCE_S):
-            while not (found := self.told(**wanted)):
+            while not (found := self.frames_with(**wanted)):
                 self._came.clear()
                 await self._came.wait()
         return found[0]
@@ -60,7 +60,7 @@ class Listener:
         """The answer to a frame. TimeoutError where it has none."""
         ref = uuid.uuid4().hex
         await self.socket.send({**frame, "ref": ref})
-        return {name: value for name, value in (await self.hears(ref=ref)).items() if name != "ref"}
+        return {name: value for name, value in (await self.first_with(ref=ref)).items() if name != "ref"}
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A steady flow of messages between pairs of users, and what it was told, to be checked against the tables."""
+"""A steady flow of messages between pairs of users. What it receives is checked against the tables."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ class Pair:
     breaches: list[str] = field(default_factory=list)
 
     async def send(self, number: int, due: float) -> None:
-        """One message, in turns from either side."""
+        """One message, alternately from either side."""
         sender, receiver = self.phones[number % 2], self.phones[1 - number % 2]
         sent = await sender.client.send(f"message {number} " + "x" * 500, to=receiver.user_id)
         self.due[sent.client_msg_id] = due
@@ -49,7 +49,7 @@ class Pair:
         self.acked_at.setdefault(client_msg_id, time.perf_counter())
 
     def on_message(self, user_id: str, message: Message) -> None:
-        """Delivered to a user who did not write it."""
+        """Delivered to a user that did not write it."""
         if message.sender_id != user_id:
             self.delivered_at.setdefault(message.client_msg_id, time.perf_counter())
 
@@ -88,7 +88,7 @@ class Healed:
 
 
 class Load:
-    """The pairs of one test; nobody else writes to these users."""
+    """The pairs of one test; no other test writes to these users."""
 
     def __init__(self, stack: Stack) -> None:
         run = uuid.uuid4().hex[:6]
@@ -102,7 +102,7 @@ class Load:
         return sum(len(pair.due) for pair in self._pairs)
 
     async def run(self) -> None:
-        """Connect everybody, then send at the rate."""
+        """Connect every user, then send at the rate."""
         async with connected(self._phones()):
             await self._send()
             await asyncio.Event().wait()
@@ -137,7 +137,7 @@ class Load:
         assert [breach for pair in self._pairs for breach in pair.breaches] == []
         async with tables_of(self._stack) as store:
             for devices in (slice(0, 2), slice(2, 3)):
-                result = await verify(store, self._told(devices))
+                result = await verify(store, self._results(devices))
                 assert result["breaches"] == []
                 assert (result["messages"], result["acked"]) == (self.sent, self.sent)
 
@@ -151,7 +151,7 @@ class Load:
 
             await becomes(stored, wanted)
 
-    def _told(self, devices: slice) -> dict[str, Any]:
+    def _results(self, devices: slice) -> dict[str, Any]:
         phones = [phone for pair in self._pairs for phone in pair.phones[devices]]
         seen = {phone.user_id: {"cursor": phone.cursor, "seen": phone.shown} for phone in phones}
         return {"acked": {pair.session_id: pair.acked for pair in self._pairs}, "devices": seen}

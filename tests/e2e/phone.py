@@ -156,7 +156,7 @@ async def connected(phones: Sequence[Phone]) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(phone.run()) for phone in phones]
         try:
-            await until(lambda: all(phone.is_ready for phone in phones), "everybody is connected")
+            await until(lambda: all(phone.is_ready for phone in phones), "every phone is connected")
             yield
         finally:
             for task in running:

@@ -16,8 +16,8 @@ from tidings.clock import SystemClock
 from tidings_client import development_tokens
 
 _AGAIN_S = 0.5
-# A call of the log that was not answered in time is repeated with the same id (PROTOCOL, Retry); one that was
-# refused for its rate, after the time that the answer names.
+# A call of the log that was not answered in time is repeated with the same id (PROTOCOL, Retry). A call refused for
+# its rate is repeated after the time that the answer names.
 _TRIES = 12
 _RETRYABLE = (429, 503, 504)
 

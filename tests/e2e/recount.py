@@ -1,6 +1,6 @@
-"""What PROTOCOL says of unread and receipts, counted anew from the raw rows of one session.
+"""What PROTOCOL says of unread and receipts, counted from the raw rows of one session.
 
-Nothing here is shared with the services: no counts of the tables are used, only who wrote which message when.
+Nothing here is shared with the services: no counts of the tables are used, only author and time of each message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ class Account:
 
     @property
     def sent(self) -> dict[str, int]:
-        """The last countable message of each who wrote any."""
+        """The last countable message of each author."""
         return {row.sender_id: row.seq for row in self.countable}
 
     def unread(self, user_id: str) -> int:
@@ -64,8 +64,10 @@ class Account:
         return sum(row.seq > after for row in self.countable)
 
     def receipts(self, message: MessageRow) -> tuple[list[str], list[str], int]:
-        """Who holds a message, who has read it, out of how many: the members of now without its author, of whom those
-        are readers who had joined by then."""
+        """The users that hold a message, its readers, and the number of current members without its author.
+
+        Only members that had joined by then count as readers.
+        """
         others = sorted(self.joined.keys() - {message.sender_id})
         there = [user_id for user_id in others if self.joined[user_id] <= message.seq]
         delivered = [user_id for user_id in there if self.delivered(user_id) >= message.seq]

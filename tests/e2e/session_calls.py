@@ -13,7 +13,7 @@ ADD = "to add"
 ADMIN = "an admin"
 OWNER = "the owner"
 
-# Of PROTOCOL's calls those that name no session of somebody's choice: they are about the caller.
+# The calls of PROTOCOL that name no session: they are about the caller.
 ABOUT_THE_CALLER = {
     ("POST", "/v1/tokens"),
     ("GET", "/v1/inbox"),
@@ -25,8 +25,8 @@ ABOUT_THE_CALLER = {
 }
 
 
-def nobody(user_id: str) -> str:
-    """Whom the calls about this member would add: nobody has heard of them."""
+def unknown_user(user_id: str) -> str:
+    """The user that the calls about this member would add. No table has a row of this user."""
     return f"{user_id}-knows"
 
 
@@ -45,8 +45,8 @@ class Call:
         return self.route.format(session_id=session_id, group_id=session_id, user_id=user_id, seq=seq) + self.query
 
     def json(self, session_id: str, user_id: str) -> Any:
-        """The body, with the session, the member and somebody who is in no session named wherever it names one."""
-        names = {"{session_id}": session_id, "{user_id}": user_id, "{nobody}": nobody(user_id)}
+        """The body with its names filled in: the session, the member, and a user in no session."""
+        names = {"{session_id}": session_id, "{user_id}": user_id, "{nobody}": unknown_user(user_id)}
         return _filled(self.body, names)
 
     @property

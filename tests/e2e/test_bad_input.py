@@ -1,4 +1,4 @@
-"""Whatever a client sends to the public port: the documented code, never a 5xx, and nobody else is disturbed."""
+"""Whatever a client sends to the public port: the documented code, never a 5xx, and no other client is disturbed."""
 
 import json
 import random
@@ -44,7 +44,7 @@ async def test_every_malformed_call_gets_its_code(stack: Stack) -> None:
             is_problem(await http.request(method, path, content=content), status, code)
 
 
-async def test_what_only_the_log_can_judge_gets_its_code(stack: Stack) -> None:
+async def test_refusals_of_the_persister_get_their_codes(stack: Stack) -> None:
     now_ms = int(time.time() * 1000)
     async with rest_of(stack, f"judged-{uuid.uuid4().hex[:8]}") as http:
         first = _text()
@@ -134,13 +134,13 @@ async def test_a_wrong_handshake_is_refused(
         (DEEP, 4400),
     ],
 )
-async def test_before_sign_in_everything_is_fatal(stack: Stack, message: str | bytes, code: int) -> None:
+async def test_any_wrong_frame_before_sign_in_is_fatal(stack: Stack, message: str | bytes, code: int) -> None:
     async with opened(stack) as socket:
         await socket.connection.send(message)
         assert await socket.closed() == code
 
 
-async def test_who_says_nothing_is_closed(stack: Stack) -> None:
+async def test_silent_connection_is_closed(stack: Stack) -> None:
     async with opened(stack) as socket:
         assert await socket.closed() == 4408
 
@@ -158,7 +158,7 @@ async def test_who_says_nothing_is_closed(stack: Stack) -> None:
         ('{"type":"hello","token":"x","device_id":"phone"}', 4401),
     ],
 )
-async def test_after_sign_in_these_are_fatal(stack: Stack, message: str | bytes, code: int) -> None:
+async def test_fatal_frames_after_sign_in_close_the_connection(stack: Stack, message: str | bytes, code: int) -> None:
     async with signed_in(stack, "fatal", uuid.uuid4().hex) as socket:
         await socket.connection.send(message)
         assert await socket.closed() == code
@@ -198,7 +198,7 @@ async def test_a_text_message_that_is_no_utf_8_closes_with_1007(stack: Stack) ->
         ({"type": "send"} | _text(kind="file", body=_FILE), "send_error", "media_not_found"),
     ],
 )
-async def test_these_are_answered_and_the_connection_goes_on(
+async def test_refused_frames_are_answered_and_keep_the_connection(
     stack: Stack, frame: Mapping[str, Any], answer: str, code: str
 ) -> None:
     async with signed_in(stack, "mild", uuid.uuid4().hex) as socket:
@@ -215,7 +215,7 @@ async def test_these_are_answered_and_the_connection_goes_on(
 
 
 @pytest.mark.bad_input("B1")
-async def test_a_gateway_survives_whatever_is_thrown_at_its_socket(stack: Stack) -> None:
+async def test_gateway_survives_any_bytes_on_its_socket(stack: Stack) -> None:
     chance = random.Random(3)
     before = stack.process("gateway-0").pid()
     async with signed_in(stack, "witness") as witness:
@@ -231,7 +231,7 @@ async def test_a_gateway_survives_whatever_is_thrown_at_its_socket(stack: Stack)
 
 
 @pytest.mark.bad_input("B1")
-async def test_rest_never_answers_5xx_to_anything(stack: Stack) -> None:
+async def test_rest_answers_no_request_with_5xx(stack: Stack) -> None:
     chance = random.Random(4)
     calls = sorted({(method, path.partition("?")[0]) for method, path, *_ in BAD_CALLS})
     async with rest_of(stack, "thrower") as http:

@@ -38,7 +38,7 @@ class Flow:
     refused: list[str] = field(default_factory=list)
 
     def line(self, name: str) -> str:
-        """For whoever runs it."""
+        """For the report of a run."""
         return (
             f"{name}: {len(self.took_ms)} messages, {len(self.refused)} refused, "
             f"median {statistics.median(self.took_ms):.0f} ms, p99 {self.p99_ms:.0f} ms"
@@ -51,7 +51,7 @@ class Flow:
 
 
 async def write(client: httpx2.AsyncClient, to: str, flow: Flow, until: asyncio.Event) -> None:
-    """Messages until told to stop."""
+    """Messages until the test stops it."""
     while not until.is_set():
         begun = time.perf_counter()
         response = await client.post("/v1/messages", json=text(to=to))
@@ -84,7 +84,7 @@ async def phase(clients: Sequence[httpx2.AsyncClient], names: Sequence[str], mea
 
 @pytest.mark.timeout(1800)
 @pytest.mark.field_case("39")
-async def test_endless_changes_of_blocks_disturb_nobody(stacks: Stacks) -> None:
+async def test_endless_changes_of_blocks_disturb_no_user(stacks: Stacks) -> None:
     stack: Stack = stacks.make("blocks", COUNTS, {"gateway-0": NO_LIMIT})
     stack.up()
     run = uuid.uuid4().hex[:6]
@@ -100,10 +100,10 @@ async def test_endless_changes_of_blocks_disturb_nobody(stacks: Stacks) -> None:
         after = await phase(clients, [*names[1:], f"bob-{run}"], asyncio.create_task(asyncio.sleep(QUIET_S)))
         assert (await bob.get("/v1/blocks")).json() == {"blocks": []}
     figures = [before.line("before"), during.line(f"during {CHANGES} changes in {took_s:.0f} s"), after.line("after")]
-    told = "; ".join(figures)
-    print(told)  # noqa: T201
-    assert before.refused + during.refused + after.refused == [], told
+    summary = "; ".join(figures)
+    print(summary)  # noqa: T201
+    assert before.refused + during.refused + after.refused == [], summary
     for flow in (during, after):
-        assert statistics.median(flow.took_ms) <= 2 * statistics.median(before.took_ms) + NOISE_MS, told
-        assert max(flow.took_ms) <= SLOWEST_MS, told
+        assert statistics.median(flow.took_ms) <= 2 * statistics.median(before.took_ms) + NOISE_MS, summary
+        assert max(flow.took_ms) <= SLOWEST_MS, summary
     stack.down()

@@ -109,7 +109,7 @@ def test_an_id_is_stored_once_and_refused_with_other_content(embedded: Embedded)
     assert re.fullmatch(r"error: conflict: [^\n]+\n", other.stderr)
 
 
-def test_tail_prints_everything_once_and_goes_on_at_its_cursor(embedded: Embedded, tmp_path: Path) -> None:
+def test_tail_prints_messages_once_and_resumes_at_its_cursor(embedded: Embedded, tmp_path: Path) -> None:
     cursor = str(tmp_path / "carol.cursor")
     for text in ("one", "two"):
         assert embedded.tidings("send", "--from", "alice", "--to", "carol", text).returncode == 0

@@ -19,7 +19,7 @@ MISSED = 450
 
 @pytest.fixture
 def names() -> tuple[str, str]:
-    """Two users nobody has used before."""
+    """Two users that no test has used before."""
     run = uuid.uuid4().hex[:8]
     return f"alice-{run}", f"bob-{run}"
 
@@ -54,7 +54,7 @@ async def test_a_thousand_messages_sent_at_once_arrive_in_their_order(stack: Sta
 
 
 @pytest.mark.promise("G1", "G7")
-async def test_who_was_away_gets_everything_missed_once_and_in_order(
+async def test_offline_device_gets_missed_messages_once_in_order(
     stack: Stack, tmp_path: Path, names: tuple[str, str]
 ) -> None:
     alice = Phone(stack, names[0])
@@ -90,7 +90,7 @@ async def test_two_devices_agree_on_messages_watermarks_and_unread(stack: Stack,
         await until(lambda: len(phone.messages) == len(laptop.messages) == 20, "both devices have everything")
         phone.client.mark_read(session_id, 8)
         moved = WatermarksMoved(session_id, names[1], delivered_seq=20, read_seq=8)
-        await until(lambda: moved in laptop.events, "the laptop is told")
+        await until(lambda: moved in laptop.events, "the laptop gets the watermark")
         for device in (phone, laptop):
             await shows(device, session_id, head_seq=20, unread=12, read_seq=8, delivered_seq=20)
         await shows(alice, session_id, unread=0, peer_read_seq=8, peer_delivered_seq=20)

@@ -81,7 +81,7 @@ async def test_socket_path_and_own_host_on_the_stack(stack: Stack) -> None:
 
 
 @pytest.mark.field_case("36")
-async def test_waiting_as_told_is_enough_on_the_stack(stack: Stack) -> None:
+async def test_retry_after_the_stated_wait_succeeds_on_the_stack(stack: Stack) -> None:
     """Batches of 100 until the rate is met; each that is refused is repeated whole after its wait."""
     refused = 0
     async with rest_of(stack, f"hasty-{uuid.uuid4().hex[:8]}") as http:

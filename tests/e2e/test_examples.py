@@ -27,7 +27,7 @@ async def test_examples_send_to_the_echo_user_and_show_its_answer(stack: Stack) 
     assert [words[3:] for words in shown] == [["anybody", "there?"]] * 2
 
 
-async def test_a_bot_of_one_s_own_answers(stack: Stack) -> None:
+async def test_custom_bot_answers(stack: Stack) -> None:
     user, bot = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("example", "bot"))
     async with _example(stack, "echo_bot.py", bot), _example(stack, "tail.py", user) as tail:
         await _until_it_reads(stack, user, bot)

@@ -1,6 +1,6 @@
 """Processes die, sleep and come back while 100 messages a second flow: nothing acked is lost, doubled or reordered.
 
-Each test has sessions of its own and ends by comparing what its clients were told with the tables.
+Each test has sessions of its own and ends by comparing what its clients received with the tables.
 """
 
 import asyncio

@@ -97,33 +97,33 @@ class Story:
         await asyncio.gather(*(one(user_id) for user_id in self.passive[:REMOVED]))
 
     async def settle(self, store: Store) -> Log:
-        """Nobody writes any more; everything has arrived at the phones or is read from history."""
+        """No member writes any more; everything has arrived at the phones or is read from history."""
         self.is_on = False
         await asyncio.gather(*self.doing)
-        phones = [one.phone for one in self.everybody]
+        phones = [one.phone for one in self.with_phones]
         await until(lambda: not any(phone.client.unsent() for phone in phones), "every message is acked")
         assert [reason for phone in phones for reason in phone.failed] == []
         log = await self.log(store)
         with suppress(AssertionError):  # what is missing then, the check names
-            await until(lambda: self._have_all(log), "everybody has everything", within_s=PATIENCE_S)
+            await until(lambda: self._have_all(log), "every member has everything", within_s=PATIENCE_S)
         return log
 
     @property
-    def everybody(self) -> list[Member]:
+    def with_phones(self) -> list[Member]:
         """Those with a phone."""
         return [self.owner, *self.writers, *self.comers]
 
     def owed(self, one: Member, log: Log) -> set[int]:
         """What has to reach this member.
 
-        Who is a member for a second and a half may be gone before a lost push was noticed (PROTOCOL, G6): after
-        faults those are sure only of what was written to their inboxes.
+        A member of a second and a half may be gone before a lost push was noticed (PROTOCOL, G6). After faults such
+        members are sure only of what was written to their inboxes.
         """
         is_sure = self.comers_have_all or one not in self.comers
         return (log.seqs if is_sure else log.inboxes).get(one.user_id, set())
 
     def _have_all(self, log: Log) -> bool:
-        return all(one.view(self.session_id) >= self.owed(one, log) for one in self.everybody)
+        return all(one.view(self.session_id) >= self.owed(one, log) for one in self.with_phones)
 
     async def log(self, store: Store) -> Log:
         head = (await history.heads(store, [self.session_id]))[self.session_id]
@@ -132,74 +132,74 @@ class Story:
 
 @asynccontextmanager
 async def story(stack: Stack, *, comers_have_all: bool) -> AsyncIterator[Story]:
-    """Everybody is connected, ten write, four come and go."""
+    """All members with phones are connected, ten write, four come and go."""
     run, acked = uuid.uuid4().hex[:6], dict[str, int]()
     names = ["owner", *(f"w{number}" for number in range(WRITERS)), *(f"c{number}" for number in range(COMERS))]
     async with members(stack, [f"{run}-{name}" for name in names], acked) as people:
         passive = [f"{run}-p{number:03d}" for number in range(PASSIVE)]
         writers, comers = people[1 : 1 + WRITERS], people[1 + WRITERS :]
-        told = Story(stack, people[0], writers, comers, passive, comers_have_all, acked=acked)
-        await told.begin()
-        told.doing = [asyncio.create_task(told.write(one)) for one in writers]
-        told.doing += [asyncio.create_task(told.come_and_go(one)) for one in comers]
+        tale = Story(stack, people[0], writers, comers, passive, comers_have_all, acked=acked)
+        await tale.begin()
+        tale.doing = [asyncio.create_task(tale.write(one)) for one in writers]
+        tale.doing += [asyncio.create_task(tale.come_and_go(one)) for one in comers]
         try:
-            yield told
+            yield tale
         finally:
-            for task in told.doing:
+            for task in tale.doing:
                 task.cancel()
-            await asyncio.gather(*told.doing, return_exceptions=True)
+            await asyncio.gather(*tale.doing, return_exceptions=True)
 
 
-async def check(told: Story, log: Log, store: Store) -> None:
-    """The log is whole, inboxes hold exactly what was write-diffused, and everybody has what is theirs and no more."""
+async def check(tale: Story, log: Log, store: Store) -> None:
+    """The log is whole, inboxes hold exactly what was write-diffused, and each user has exactly their own messages."""
     assert [row.seq for row in log.rows] == list(range(1, len(log.rows) + 1))
     stored = {row.client_msg_id: row.seq for row in log.rows}
     assert len(stored) == len(log.rows), "no command is stored twice"
-    assert {name: stored.get(name) for name in told.acked} == told.acked
-    for user_id in [*told.passive, *(one.user_id for one in told.everybody)]:
+    assert {name: stored.get(name) for name in tale.acked} == tale.acked
+    for user_id in [*tale.passive, *(one.user_id for one in tale.with_phones)]:
         wanted = log.inboxes.get(user_id, set())
-        in_order = await inbox_of(store, user_id, told.session_id, len(wanted))
+        in_order = await inbox_of(store, user_id, tale.session_id, len(wanted))
         assert in_order == sorted(wanted), f"{user_id}: {gaps(wanted, in_order)}"
-    for one in told.everybody:
-        shown, have = one.phone.shown[told.session_id], one.view(told.session_id)
+    for one in tale.with_phones:
+        shown, have = one.phone.shown[tale.session_id], one.view(tale.session_id)
         assert shown == sorted(have), f"{one.user_id} was shown {shown}"
         by_inbox = log.inboxes.get(one.user_id, set())
         assert have >= by_inbox, one.account(gaps(by_inbox, have))
-        assert have >= told.owed(one, log), one.account(gaps(told.owed(one, log), have))
+        assert have >= tale.owed(one, log), one.account(gaps(tale.owed(one, log), have))
         theirs = log.seqs.get(one.user_id, set())
         assert have <= theirs, one.account(gaps(theirs, have))
 
 
-def pushed_share(told: Story, log: Log) -> str:
+def pushed_share(tale: Story, log: Log) -> str:
     """How much came by itself, and how much had to be read."""
-    wanted = sum(len(log.seqs.get(one.user_id, ())) for one in told.everybody)
-    missed = sum(len(log.seqs.get(one.user_id, set()) - one.pushed(told.session_id)) for one in told.everybody)
-    lost = sum(len(log.seqs.get(one.user_id, set()) - one.view(told.session_id)) for one in told.comers)
-    ways = f"{missed} of them not by push, {lost} missed by those who came and went"
+    wanted = sum(len(log.seqs.get(one.user_id, ())) for one in tale.with_phones)
+    missed = sum(len(log.seqs.get(one.user_id, set()) - one.pushed(tale.session_id)) for one in tale.with_phones)
+    lost = sum(len(log.seqs.get(one.user_id, set()) - one.view(tale.session_id)) for one in tale.comers)
+    ways = f"{missed} of them not by push, {lost} missed by the members that came and went"
     return f"{wanted} messages to connected members, {ways}"
 
 
 @pytest.mark.promise("G10")
 async def test_members_see_their_intervals_through_both_switches(stack: Stack, figures: list[str]) -> None:
-    async with tables_of(stack) as store, story(stack, comers_have_all=True) as told:
+    async with tables_of(stack) as store, story(stack, comers_have_all=True) as tale:
         await asyncio.sleep(2)
-        await told.grow()
+        await tale.grow()
         await asyncio.sleep(3)
-        await told.shrink()
+        await tale.shrink()
         await asyncio.sleep(2)
-        log = await told.settle(store)
+        log = await tale.settle(store)
         assert [mode for _, mode in log.switches] == ["read", "write"]
-        assert {told.owner.user_id, *(one.user_id for one in told.writers)} <= log.members
-        await check(told, log, store)
-        figures.append(f"a group of 2, 600, 300: {pushed_share(told, log)}")
+        assert {tale.owner.user_id, *(one.user_id for one in tale.writers)} <= log.members
+        await check(tale, log, store)
+        figures.append(f"a group of 2, 600, 300: {pushed_share(tale, log)}")
 
 
-# Of each kind the stage whose rounds show who owns the group's partition.
+# Of each kind the stage whose rounds show the owner of the group's partition.
 DECIDES = {"persister": "persister", "fanout": "expand"}
 
 
 async def owner_of(stack: Stack, kind: str) -> str:
-    """The process through which the group goes now: nobody else sends anything meanwhile."""
+    """The process through which the group goes now: no other test sends anything meanwhile."""
     names = [name for name in stack.running() if name.startswith(f"{kind}-")]
     before = {name: await asyncio.to_thread(records_of, stack, name, DECIDES[kind]) for name in names}
     async with asyncio.timeout(PATIENCE_S):  # for as long as the partition is between two owners, nothing moves
@@ -228,23 +228,23 @@ async def test_the_switches_survive_the_death_and_the_sleep_of_a_stage(
     stack: Stack, kind: str, figures: list[str]
 ) -> None:
     """The one that has the group is killed while it grows and sleeps 20 s while it shrinks, a second one running."""
-    async with tables_of(stack) as store, story(stack, comers_have_all=False) as told:
+    async with tables_of(stack) as store, story(stack, comers_have_all=False) as tale:
         owner = await owner_of(stack, kind)
-        growing = asyncio.create_task(told.grow())
+        growing = asyncio.create_task(tale.grow())
         await asyncio.to_thread(stack.kill, owner)
         await growing
         await asyncio.to_thread(stack.start, owner)
         await asyncio.to_thread(stack.wait_ready, [owner])
         owner = await owner_of(stack, kind)
-        shrinking = asyncio.create_task(told.shrink())
+        shrinking = asyncio.create_task(tale.shrink())
         await asyncio.sleep(0.5)
         await asyncio.to_thread(stack.pause, owner)
         await asyncio.sleep(SLEEP_S)
         stack.resume(owner)
         await shrinking
         await asyncio.sleep(2)
-        log = await told.settle(store)
+        log = await tale.settle(store)
         assert [mode for _, mode in log.switches] == ["read", "write"]
-        await check(told, log, store)
-        figures.append(f"the same with {kind}s killed and asleep: {pushed_share(told, log)}")
+        await check(tale, log, store)
+        figures.append(f"the same with {kind}s killed and asleep: {pushed_share(tale, log)}")
     await asyncio.to_thread(stack.wait_ready)

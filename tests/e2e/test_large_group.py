@@ -23,9 +23,9 @@ from tidings.store.base import Store
 
 CALLS = 40
 CALL = 500
-# Each with a burst of two calls, then one in 5 s: the others wait as they are told.
+# Each with a burst of two calls, then one in 5 s: the others wait for the stated time.
 ADDERS = 10
-# Connected: the adders, and some of those who are added first and last.
+# Connected: the adders, and some of the members added first and last.
 CONNECTED_OF_A_CALL = 5
 WRITERS = 6
 MESSAGES_OF_A_WRITER = 8
@@ -36,7 +36,7 @@ _SERVICES = ("gateway", "persister", "fanout", "receipts")
 
 @dataclass
 class Crowd:
-    """The group, and those of its members who are connected. `founders` add the others, the first one owns it."""
+    """The group, and its connected members. `founders` add the others, the first one owns it."""
 
     founders: list[Member]
     first: list[Member]
@@ -48,7 +48,7 @@ class Crowd:
 
     @property
     def connected(self) -> list[Member]:
-        """Everybody with a phone."""
+        """The members with a phone."""
         return [*self.founders, *self.first, *self.last]
 
     @property
@@ -94,7 +94,7 @@ class Crowd:
         await until(lambda: len(self.acked) == wanted, "every message is acked")
         assert [reason for one in self.connected for reason in one.phone.failed] == []
 
-    async def everybody_has(self, head_seq: int, removed: Member | None = None, removed_seq: int = 0) -> None:
+    async def all_have(self, head_seq: int, removed: Member | None = None, removed_seq: int = 0) -> None:
         """Each connected member sees its membership and nothing else; most of it comes by itself."""
         wanted = {
             one.user_id: set(range(self.joined[one.user_id], (removed_seq if one is removed else head_seq) + 1))
@@ -113,33 +113,33 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(stack: Stack) -> AsyncIterator[Crowd]:
-    """Everybody who has a phone is connected, half of them to each gateway; there is no group yet."""
+    """Every user with a phone is connected, half of them to each gateway; there is no group yet."""
     run, acked = uuid.uuid4().hex[:6], dict[str, int]()
     calls = [[f"{run}-{call:02d}-{number:03d}" for number in range(CALL)] for call in range(CALLS)]
     names = [f"{run}-founder-{number}" for number in range(ADDERS)]
     names += [user_id for call in (0, -1) for user_id in calls[call][:CONNECTED_OF_A_CALL]]
     first, last = ADDERS, ADDERS + CONNECTED_OF_A_CALL
     async with members(stack, names, acked) as people:
-        told = Crowd(people[:first], people[first:last], people[last:], calls, acked=acked)
-        await told.found()
-        yield told
+        group = Crowd(people[:first], people[first:last], people[last:], calls, acked=acked)
+        await group.found()
+        yield group
 
 
 @pytest.mark.promise("G6")
 async def test_a_group_of_twenty_thousand_works_in_little_memory(stack: Stack, figures: list[str]) -> None:
     forget_peaks(stack)
-    async with tables_of(stack) as store, crowd(stack) as told:
+    async with tables_of(stack) as store, crowd(stack) as group:
         began = time.monotonic()
-        await told.grow()
+        await group.grow()
         grown_s = time.monotonic() - began
-        await told.write([*told.founders[-2:], *told.first[:2], *told.last[:2]], MESSAGES_OF_A_WRITER)
-        head_seq = max(told.acked.values())
-        await told.everybody_has(head_seq)
-        await members_are_shown(told)
-        await history_begins_at_the_joining(told, head_seq)
-        await watermarks_and_unread_are_right(told, store)
-        head_seq = await a_removed_one_gets_nothing_more(told, head_seq)
-        await inboxes_hold_what_names_their_users(told, store)
+        await group.write([*group.founders[-2:], *group.first[:2], *group.last[:2]], MESSAGES_OF_A_WRITER)
+        head_seq = max(group.acked.values())
+        await group.all_have(head_seq)
+        await members_are_shown(group)
+        await history_begins_at_the_joining(group, head_seq)
+        await watermarks_and_unread_are_right(group, store)
+        head_seq = await a_removed_one_gets_nothing_more(group, head_seq)
+        await inboxes_hold_what_names_their_users(group, store)
         peaks = peaks_mib(stack)
         assert {name: peak for name, peak in peaks.items() if peak >= RESIDENT_MIB_MAX} == {}
         highest = {kind: max(peak for name, peak in peaks.items() if split(name)[0] == kind) for kind in _SERVICES}
@@ -147,17 +147,17 @@ async def test_a_group_of_twenty_thousand_works_in_little_memory(stack: Stack, f
         figures.append(f"a group of 20,000: added in {grown_s:.0f} s, {head_seq} messages, peaks in MiB: {shown}")
 
 
-async def members_are_shown(told: Crowd) -> None:
-    """Mode, size, and every member once in the pages; who is added again is left out."""
-    again = await told.owner.call("POST", f"{told.path}/members", user_ids=told.calls[7][:2])
-    left_out = [{"user_id": user_id, "code": "already_member"} for user_id in told.calls[7][:2]]
-    assert again == {"session_id": told.session_id, "added": [], "left_out": left_out}
-    shown = (await told.last[0].http.get(told.path)).json()
+async def members_are_shown(group: Crowd) -> None:
+    """Mode, size, and every member once in the pages; a member that is added again is left out."""
+    again = await group.owner.call("POST", f"{group.path}/members", user_ids=group.calls[7][:2])
+    left_out = [{"user_id": user_id, "code": "already_member"} for user_id in group.calls[7][:2]]
+    assert again == {"session_id": group.session_id, "added": [], "left_out": left_out}
+    shown = (await group.last[0].http.get(group.path)).json()
     assert (shown["mode"], shown["member_count"]) == ("read", ADDERS + CALLS * CALL)
-    listed = [one for page in await pages(told.last[0], f"{told.path}/members") for one in page["members"]]
-    assert [one["user_id"] for one in listed] == sorted(told.joined)
-    assert {one["user_id"]: one["joined_seq"] for one in listed} == told.joined
-    assert {one["user_id"] for one in listed if one["role"] != "member"} == {told.owner.user_id}
+    listed = [one for page in await pages(group.last[0], f"{group.path}/members") for one in page["members"]]
+    assert [one["user_id"] for one in listed] == sorted(group.joined)
+    assert {one["user_id"]: one["joined_seq"] for one in listed} == group.joined
+    assert {one["user_id"] for one in listed if one["role"] != "member"} == {group.owner.user_id}
 
 
 async def pages(reader: Member, path: str) -> list[dict[str, Any]]:
@@ -172,41 +172,41 @@ async def pages(reader: Member, path: str) -> list[dict[str, Any]]:
     return found
 
 
-async def history_begins_at_the_joining(told: Crowd, head_seq: int) -> None:
+async def history_begins_at_the_joining(group: Crowd, head_seq: int) -> None:
     """Of each kind of member, all of it and nothing before."""
-    path = f"/v1/sessions/{told.session_id}/messages"
-    for one in (told.owner, told.first[-1], told.last[-1]):
-        joined = told.joined[one.user_id]
-        log = await history_of(one.http, told.session_id)
+    path = f"/v1/sessions/{group.session_id}/messages"
+    for one in (group.owner, group.first[-1], group.last[-1]):
+        joined = group.joined[one.user_id]
+        log = await history_of(one.http, group.session_id)
         assert [message["seq"] for message in log] == list(range(joined, head_seq + 1))
         before = (await one.http.get(path, params={"before_seq": joined, "limit": 200})).json()
         assert (before["messages"], before["has_more"]) == ([], False)
 
 
-async def watermarks_and_unread_are_right(told: Crowd, store: Store) -> None:
+async def watermarks_and_unread_are_right(group: Crowd, store: Store) -> None:
     """Some read, by WebSocket and by REST; unread, the list and the receipts are what a recount says."""
-    author, readers = told.last[0], [told.founders[1], told.first[3], told.last[3], told.last[4]]
-    seq = max(seq for seq in told.acked.values())
+    author, readers = group.last[0], [group.founders[1], group.first[3], group.last[3], group.last[4]]
+    seq = max(seq for seq in group.acked.values())
     read = {one.user_id: seq - number for number, one in enumerate(readers)}
     for number, one in enumerate(readers):
         if number % 2:
-            await one.call("PUT", f"/v1/sessions/{told.session_id}/read", seq=read[one.user_id])
+            await one.call("PUT", f"/v1/sessions/{group.session_id}/read", seq=read[one.user_id])
         else:
-            one.phone.client.mark_read(told.session_id, read[one.user_id])
-    account = await _account_with(store, told.session_id, read)
-    for one in told.connected:
+            one.phone.client.mark_read(group.session_id, read[one.user_id])
+    account = await _account_with(store, group.session_id, read)
+    for one in group.connected:
         [listed] = (await one.http.get("/v1/sessions")).json()["sessions"]
         shown = {name: listed[name] for name in ("session_id", "mode", "joined_seq", "read_seq", "unread")}
         assert shown == {
-            "session_id": told.session_id,
+            "session_id": group.session_id,
             "mode": "read",
-            "joined_seq": told.joined[one.user_id],
+            "joined_seq": group.joined[one.user_id],
             "read_seq": read.get(one.user_id, 0),
             "unread": account.unread(one.user_id),
         }, one.user_id
         assert listed["head"]["seq"] == account.head_seq
     mine = max(row.seq for row in account.messages if row.sender_id == author.user_id)
-    found = await pages(author, f"/v1/sessions/{told.session_id}/messages/{mine}/receipts")
+    found = await pages(author, f"/v1/sessions/{group.session_id}/messages/{mine}/receipts")
     _, by, members = account.receipts(account.messages[mine - 1])
     assert by == sorted(user_id for user_id in read if read[user_id] >= mine)
     assert [one["user_id"] for page in found for one in page["read"]] == by
@@ -224,37 +224,37 @@ async def _account_with(store: Store, session_id: str, read: dict[str, int]) -> 
     return await account_of(store, session_id)
 
 
-async def a_removed_one_gets_nothing_more(told: Crowd, head_seq: int) -> int:
-    """One of those who were added last goes, the group goes on. The new head."""
-    gone = told.last[1]
-    removed = await told.owner.call("DELETE", f"{told.path}/members/{gone.user_id}")
+async def a_removed_one_gets_nothing_more(group: Crowd, head_seq: int) -> int:
+    """One of the members added last leaves, and the group continues. The new head."""
+    gone = group.last[1]
+    removed = await group.owner.call("DELETE", f"{group.path}/members/{gone.user_id}")
     assert removed["seq"] == head_seq + 1
-    await told.write([told.founders[-1], told.last[0]], 3)
-    head_seq = max(told.acked.values())
-    await told.everybody_has(head_seq, gone, removed["seq"])
-    for path in (told.path, f"/v1/sessions/{told.session_id}", f"/v1/sessions/{told.session_id}/messages"):
+    await group.write([group.founders[-1], group.last[0]], 3)
+    head_seq = max(group.acked.values())
+    await group.all_have(head_seq, gone, removed["seq"])
+    for path in (group.path, f"/v1/sessions/{group.session_id}", f"/v1/sessions/{group.session_id}/messages"):
         answer = await gone.http.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "session_not_found")
     assert (await gone.http.get("/v1/sessions")).json()["sessions"] == []
-    assert (await told.owner.http.get(told.path)).json()["member_count"] == ADDERS + CALLS * CALL - 1
-    await told.everybody_has(head_seq, gone, removed["seq"])
+    assert (await group.owner.http.get(group.path)).json()["member_count"] == ADDERS + CALLS * CALL - 1
+    await group.all_have(head_seq, gone, removed["seq"])
     return head_seq
 
 
-async def inboxes_hold_what_names_their_users(told: Crowd, store: Store) -> None:
-    """Joining, the switch for those who were there before it, a removal; of the messages not one."""
-    switch_seq = told.joined[told.first[0].user_id]
-    log = {row.client_msg_id: row.seq for row in (await account_of(store, told.session_id)).messages}
-    assert {name: log.get(name) for name in told.acked} == told.acked
-    gone = told.last[1]
-    removed_seq = max(seq for seq in log.values() if seq not in told.acked.values())
-    for one in told.connected:
-        wanted = sorted({told.joined[one.user_id], *([switch_seq] if one in told.founders else [])})
+async def inboxes_hold_what_names_their_users(group: Crowd, store: Store) -> None:
+    """Joining, the switch for earlier members, a removal; of the messages not one."""
+    switch_seq = group.joined[group.first[0].user_id]
+    log = {row.client_msg_id: row.seq for row in (await account_of(store, group.session_id)).messages}
+    assert {name: log.get(name) for name in group.acked} == group.acked
+    gone = group.last[1]
+    removed_seq = max(seq for seq in log.values() if seq not in group.acked.values())
+    for one in group.connected:
+        wanted = sorted({group.joined[one.user_id], *([switch_seq] if one in group.founders else [])})
         wanted += [removed_seq] if one is gone else []
-        found = await inbox_of(store, one.user_id, told.session_id, len(wanted))
+        found = await inbox_of(store, one.user_id, group.session_id, len(wanted))
         assert found == wanted, f"{one.user_id}: {gaps(wanted, found)}"
-    # Nobody else is in any session but this one, so the tail is how much is in the inbox: the joining.
-    passive = [user_id for call in told.calls for user_id in call[CONNECTED_OF_A_CALL:]]
+    # The other members are in this session alone, so the tail is how much is in the inbox: the joining.
+    passive = [user_id for call in group.calls for user_id in call[CONNECTED_OF_A_CALL:]]
     tails: dict[str, int] = {}
     for start in range(0, len(passive), _TAILS_AT_ONCE):
         tails |= await history.inbox_tails(store, passive[start : start + _TAILS_AT_ONCE])
@@ -269,7 +269,7 @@ def _pids(stack: Stack) -> dict[str, int]:
 
 
 def forget_peaks(stack: Stack) -> None:
-    """What earlier tests needed is not this one's: from here on VmHWM counts anew (proc(5), clear_refs)."""
+    """What earlier tests needed is not this one's: from here on VmHWM counts from zero (proc(5), clear_refs)."""
     for pid in _pids(stack).values():
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 

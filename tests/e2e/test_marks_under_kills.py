@@ -79,7 +79,7 @@ async def _write(
         await asyncio.sleep(max(0.0, began_s + number / RATE_PER_S - time.monotonic()))
         session_id = chance.choice(sorted(sessions))
         members = [device for device in devices if device.watcher.user_id in sessions[session_id]]
-        # Those who are cut off by a kill write nothing; the others keep up the rate.
+        # Users cut off by a kill write nothing; the others keep up the rate.
         writing = [device for device in members if device.connection is not None] or members
         for device in chance.sample(writing, min(len(writing), 4)):
             await device.say(session_id)
@@ -87,7 +87,7 @@ async def _write(
             number += 1
 
 
-async def _kill_in_turns(stack: Stack, until_s: float) -> int:
+async def _kill_alternately(stack: Stack, until_s: float) -> int:
     """How often something was killed."""
     kills = 0
     while time.monotonic() < until_s - _BETWEEN_S:
@@ -108,7 +108,7 @@ async def test_watermarks_and_unread_hold_under_kills(stack: Stack, figures: lis
     async with watching(stack, chance) as (watchers, devices, sessions):
         said: list[bool] = []
         writing = asyncio.create_task(_write(devices, sessions, chance, said))
-        kills = await _kill_in_turns(stack, time.monotonic() + RUN_S)
+        kills = await _kill_alternately(stack, time.monotonic() + RUN_S)
         writing.cancel()
         await asyncio.to_thread(stack.wait_ready)
         # And what is late.

@@ -1,4 +1,4 @@
-"""The embedded stack ends and begins anew, and a device that begins in the middle: what clients and the CLI show."""
+"""The embedded stack restarts with new tables, and a device begins in the middle: what clients and the CLI show."""
 
 import asyncio
 import contextlib
@@ -82,7 +82,7 @@ async def test_a_kept_cursor_survives_a_new_life(life: Life, tmp_path: Path) -> 
 
 
 @pytest.mark.field_case("3")
-async def test_a_running_device_goes_on_in_a_new_life(life: Life) -> None:
+async def test_running_device_continues_in_a_new_life(life: Life) -> None:
     async with life() as url:
         running = await person(url, "bob").__aenter__()
         await send(url, "old 1", "old 2")
@@ -118,7 +118,7 @@ async def test_tail_with_a_cursor_of_another_life_says_so(life: Life, tmp_path: 
 
 
 @pytest.mark.field_case("3")
-async def test_what_lies_above_the_tail_is_answered(life: Life) -> None:
+async def test_cursor_above_the_tail_is_answered(life: Life) -> None:
     async with life() as url:
         await send(url, "1", "2", "3")
         token = await development_tokens(url, "bob")()
@@ -144,7 +144,7 @@ async def test_what_lies_above_the_tail_is_answered(life: Life) -> None:
 
 @pytest.mark.promise("G8")
 @pytest.mark.field_case("7")
-async def test_a_device_from_live_delivers_nothing_of_before(life: Life) -> None:
+async def test_device_from_live_delivers_no_earlier_message(life: Life) -> None:
     async with life() as url:
         await send(url, "1", "2", "3", "4", "5")
         async with person(url, "bob", from_live=True) as bob, person(url, "alice") as alice:

@@ -1,4 +1,4 @@
-"""Every call and frame by those who may not: denied as documented, nothing stored, nothing pushed, nothing betrayed.
+"""Every call and frame by users without the right: denied as documented, nothing stored, pushed or disclosed.
 
 G10 and G11 on the real servers. The table in session_calls.py is held against the routes of the gateway itself.
 """
@@ -29,7 +29,7 @@ from tests.e2e.session_calls import (
     SEND,
     Call,
     frames_of,
-    nobody,
+    unknown_user,
 )
 from tests.e2e.tables import tables_of
 from tests.waiting import becomes, until
@@ -40,7 +40,7 @@ from tidings.store.base import Store
 FAR_AWAY_MS = 4 * 10**12
 # One more and the group is in read diffusion from the beginning.
 WRITE_DIFFUSION_MAX = 500
-# What each is told where only admins may send and add (None: it is allowed), and what makes a member one.
+# The answer to each where only admins may send and add (None: it is allowed), and what makes a member one.
 _PLAIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, OWNER), "forbidden") | {NOTHING: None}
 _ADMIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, NOTHING), None) | {OWNER: "forbidden"}
 STANDINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str | None]]] = {
@@ -101,12 +101,12 @@ class Sweep:
         return name
 
     async def dissolved(self, name: str) -> str:
-        """Nobody is in it any longer."""
+        """It has no members any longer."""
         self.seqs[name] = (await self.by("alice", "DELETE", f"/v1/groups/{name}"))["seq"]
         return name
 
     async def tries(self, one: Call, session_id: str, ordinal: int, who: str = "eve") -> httpx2.Response:
-        """Somebody makes the call, about bob's message or bob."""
+        """A user makes the call, about bob's message or bob."""
         path = one.path(session_id, self.names["bob"], 2)
         began = time.perf_counter()
         answer = await answered(self.rest[who][ordinal], one.method, path, one.json(session_id, self.names["bob"]))
@@ -141,7 +141,7 @@ async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -
 
 
 @pytest.mark.promise("G10", "G11")
-async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figures: list[str]) -> None:
+async def test_group_on_the_stack_looks_missing_to_a_non_member(stack: Stack, figures: list[str]) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
         guessed = "g:" + uuid.uuid4().hex
         crowd = [f"{sweep.names['alice']}-{number:03d}" for number in range(WRITE_DIFFUSION_MAX - 2)]
@@ -154,9 +154,9 @@ async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figu
         }
         before = await stored(store, sweep, groups.values())
         for ordinal in range(stack.counts.gateways):
-            expected = await told(sweep, guessed, ordinal)
+            expected = await answers_to_eve(sweep, guessed, ordinal)
             for what, name in groups.items():
-                assert await told(sweep, name, ordinal) == expected, what
+                assert await answers_to_eve(sweep, name, ordinal) == expected, what
             # Of the dissolved one this is so for its owner, too.
             for one in CALLS:
                 is_refused(one, await sweep.tries(one, groups["dissolved"], ordinal, "alice"), "session_not_found")
@@ -167,7 +167,7 @@ async def test_a_group_and_none_look_the_same_to_a_non_member(stack: Stack, figu
 
 
 @pytest.mark.promise("G11")
-async def test_a_direct_session_and_none_look_the_same_to_a_stranger(
+async def test_direct_session_looks_missing_to_a_non_member(
     stack: Stack,
 ) -> None:
     async with tables_of(stack) as store, sweeping(stack) as sweep:
@@ -176,7 +176,9 @@ async def test_a_direct_session_and_none_look_the_same_to_a_stranger(
         await sweep.says("bob", direct)
         before = await stored(store, sweep, [direct])
         for ordinal in range(stack.counts.gateways):
-            assert await told(sweep, direct, ordinal) == await told(sweep, f"d:{uuid.uuid4().hex}:z", ordinal)
+            assert await answers_to_eve(sweep, direct, ordinal) == await answers_to_eve(
+                sweep, f"d:{uuid.uuid4().hex}:z", ordinal
+            )
         await nothing_came_of_it(store, sweep, before)
 
 
@@ -250,8 +252,8 @@ async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) ->
         await nothing_came_of_it(store, sweep, before)
 
 
-async def told(sweep: Sweep, session_id: str, ordinal: int) -> list[Any]:
-    """What eve is told by every call and frame, but for the ids; it is what is documented."""
+async def answers_to_eve(sweep: Sweep, session_id: str, ordinal: int) -> list[Any]:
+    """The answers to eve's calls and frames, but for the ids; they are as documented."""
     answers: list[Any] = []
     for one in CALLS:
         if session_id.startswith("g:") or not one.is_of_groups:
@@ -311,15 +313,15 @@ async def nothing_came_of_it(store: Store, sweep: Sweep, before: Mapping[str, Ac
         if alice in account.joined:
             await sweep.reads("alice", name, account.head_seq)
     assert await stored(store, sweep, before) == before
-    unheard_of = nobody(sweep.names["bob"])
-    assert await history.inbox_tails(store, [unheard_of]) == {unheard_of: 0}
+    unknown = unknown_user(sweep.names["bob"])
+    assert await history.inbox_tails(store, [unknown]) == {unknown: 0}
 
 
 # -- nothing pushed --------------------------------------------------------------------------------
 
 
 async def nothing_more_is_pushed(sweep: Sweep, groups: Mapping[str, str]) -> None:
-    """The groups go on while eve stays connected: her devices and her inbox end with her memberships."""
+    """The groups continue while eve stays connected: her devices and her inbox end with her memberships."""
     living = [name for what, name in groups.items() if what != "dissolved"]
     lasts = {}
     for name in living:

@@ -1,7 +1,7 @@
-"""Receipts out of order, repeated and from several devices, while members come and go: what is told, shown and stored.
+"""Receipts out of order, repeated and from several devices, while members come and go: what is sent, shown and stored.
 
-Nothing here trusts the services: what each device is told and the tables hold is compared with what was said, and
-unread, receipts and counts with a recount of the raw rows.
+Nothing here trusts the services. What each device is sent and the tables hold is compared with the claims.
+Unread, receipts and counts are compared with a recount of the raw rows.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Person:
 
 @dataclass
 class Talk:
-    """Sessions and who is in them, how far each has come, and of each watermark (delivered, read) what was said."""
+    """Sessions, their members, how far each has come, and of each watermark (delivered, read) what was claimed."""
 
     people: dict[str, Person]
     chance: random.Random
@@ -85,7 +85,7 @@ class Talk:
         await self.chance.choice(person.devices).socket.send(*[frame] * self.chance.choice((1, 1, 2)))
 
     async def storm(self) -> None:
-        """Everybody claims at once, any seq up to the head, while a few write."""
+        """All users claim at once, any seq up to the head, while a few write."""
         places = [(name, user_id) for name, members in self.members.items() for user_id in sorted(members)]
         doing = []
         for number in range(CLAIMS):
@@ -161,7 +161,7 @@ async def test_watermarks_never_go_back_and_unread_equals_a_recount(stack: Stack
 
 
 async def agreed(talk: Talk, store: Store) -> float:
-    """The tables and all devices hold what was said within 5 s of quiet, how long it took; no device was told less
+    """The tables and all devices hold what was said within 5 s of quiet, how long it took; no device was sent less
     than before, or more than there is."""
     group = next(name for name in talk.members if not direct_users(name))
     places = [(name, user_id) for name in talk.members for user_id in direct_users(name) or talk.people]
@@ -173,37 +173,37 @@ async def agreed(talk: Talk, store: Store) -> float:
             said, row = talk.said.get(place, (0, 0)), stored.get(place, ReceiptRow(*place))
             if (row.delivered_seq, row.read_seq) != said:
                 differing.append(f"{place}: said {said}, stored {row}")
-            told = [(device, [(0, 0), *_watermarks(device, place)][-1]) for device in _told_of(talk, place)]
+            sent = [(device, [(0, 0), *_watermarks(device, place)][-1]) for device in _devices_of(talk, place)]
             differing += [
-                f"{place}: said {said}, told {last} to {device.user_id}" for device, last in told if last != said
+                f"{place}: said {said}, sent {last} to {device.user_id}" for device, last in sent if last != said
             ]
         return differing
 
     took_s = await becomes(differences, list[str](), within_s=AGREE_S, every_s=_POLL_S)
     for place in places:
-        for device in _told_of(talk, place):
-            told = _watermarks(device, place)
-            columns = [list(column) for column in zip(*told, strict=True)]
-            assert columns == [sorted(column) for column in columns], f"{device.user_id} was told {told} of {place}"
-            assert all(read <= delivered <= talk.heads[place[0]] for delivered, read in told), told
-    strangers = {
+        for device in _devices_of(talk, place):
+            sent = _watermarks(device, place)
+            columns = [list(column) for column in zip(*sent, strict=True)]
+            assert columns == [sorted(column) for column in columns], f"{device.user_id} was sent {sent} of {place}"
+            assert all(read <= delivered <= talk.heads[place[0]] for delivered, read in sent), sent
+    foreign = {
         frame["user_id"]
         for person in talk.people.values()
         for device in person.devices
-        for frame in device.told(type="receipt", session_id=group)
+        for frame in device.frames_with(type="receipt", session_id=group)
         if frame["user_id"] != person.user_id
     }
-    assert strangers == set(), "in a group a watermark is told to its own user alone"
+    assert foreign == set(), "in a group a watermark is sent to its own user alone"
     return took_s
 
 
-def _told_of(talk: Talk, place: Place) -> list[Listener]:
+def _devices_of(talk: Talk, place: Place) -> list[Listener]:
     """All devices of the user, and of the peer in a direct session."""
     return [device for user_id in direct_users(place[0]) or place[1:] for device in talk.people[user_id].devices]
 
 
 def _watermarks(device: Listener, place: Place) -> list[tuple[int, int]]:
-    frames = device.told(type="receipt", session_id=place[0], user_id=place[1])
+    frames = device.frames_with(type="receipt", session_id=place[0], user_id=place[1])
     return [(frame["delivered_seq"], frame["read_seq"]) for frame in frames]
 
 
@@ -212,7 +212,7 @@ def _watermarks(device: Listener, place: Place) -> list[tuple[int, int]]:
 
 async def recounted(talk: Talk, store: Store, group: str, counted_from: int = 1) -> None:
     """Lists, receipts and counts are what the raw rows make; counts of messages from `counted_from` on, since a
-    change of members alone tells nobody new ones."""
+    change of members alone sends no new ones."""
     accounts = {name: await account_of(store, name) for name in talk.members}
     assert accounts[group].joined.keys() == talk.members[group]
 
@@ -247,26 +247,26 @@ async def _listed(talk: Talk, user_id: str, accounts: dict[str, Account]) -> lis
 
 
 def _counted(talk: Talk, account: Account, counted_from: int) -> list[str]:
-    """What differs in the counts that authors were told last."""
+    """What differs in the counts that authors were sent last."""
     differing = []
     for person in talk.people.values():
         for device in person.devices:
-            told = {
+            sent = {
                 count["seq"]: (count["delivered"], count["read"])
-                for frame in device.told(type="group_receipt", session_id=account.session_id)
+                for frame in device.frames_with(type="group_receipt", session_id=account.session_id)
                 for count in frame["counts"]
             }
             mine = [row for row in account.messages if row.sender_id == person.user_id and row.seq >= counted_from]
             for row in mine:
                 delivered, read, _ = account.receipts(row)
                 wanted = (len(delivered), len(read))
-                if row.kind != KIND_SYSTEM and told.get(row.seq, (0, 0)) != wanted:
-                    differing.append(f"{person.user_id} is told {told.get(row.seq)} of {row.seq}, should be {wanted}")
+                if row.kind != KIND_SYSTEM and sent.get(row.seq, (0, 0)) != wanted:
+                    differing.append(f"{person.user_id} is sent {sent.get(row.seq)} of {row.seq}, should be {wanted}")
     return differing
 
 
 async def _receipts_are_right(talk: Talk, account: Account) -> None:
-    """Of every message, as its author is told, or the owner of the group."""
+    """Of every message, as the answer to its author or to the owner of the group has it."""
     for row in account.messages:
         asking = row.sender_id if row.sender_id in account.joined else next(iter(talk.people))
         if row.seq < account.joined[asking]:

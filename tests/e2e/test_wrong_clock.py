@@ -71,7 +71,9 @@ async def test_a_device_with_a_wrong_clock_sends_everything(
 
 @pytest.mark.field_case("34", "33")
 @pytest.mark.parametrize("off_s", [0, 2 * HOUR_S, -2 * HOUR_S])
-async def test_tokens_of_8_s_carry_a_device_on(stack: Stack, set_clock: Callable[[float], None], off_s: float) -> None:
+async def test_tokens_of_8_s_keep_a_device_connected(
+    stack: Stack, set_clock: Callable[[float], None], off_s: float
+) -> None:
     set_clock(off_s)
     url, user, calls = stack.url(0), a_user(), list[str]()
     provider = counted(development_tokens(http_url_of(url), user, ttl_s=8), calls)

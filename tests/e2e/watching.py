@@ -103,7 +103,7 @@ class Watcher:
         return response.json()
 
     async def look(self, https: Sequence[httpx2.AsyncClient], chance: random.Random, every_s: float) -> None:
-        """For ever: mark as read by REST, and look at the session and the list through any gateway."""
+        """Without end: mark as read by REST, and look at the session and the list through any gateway."""
         while True:
             await asyncio.sleep(chance.uniform(0, 2 * every_s))
             if not self.heads:
@@ -146,7 +146,7 @@ class WatchingDevice:
     _inbox_seq: int = 0
 
     async def run(self) -> None:
-        """For ever."""
+        """Without end."""
         while True:
             url = self.watcher.urls[self.ordinal % len(self.watcher.urls)].replace("http", "ws") + "/v1/ws"
             with suppress(OSError, TimeoutError, WebSocketException):

@@ -71,7 +71,7 @@ class Line:
             await member.stop()
 
     async def skip(self, group: Group, place: TopicPartition) -> None:
-        """What an operator does about a record that cannot be read: the group goes on behind it."""
+        """What an operator does about a record that cannot be read: the group continues after it."""
         admin = self.broker.admin()
         async with started(admin):
             stands = (await admin.committed(group, [place]))[place]

@@ -1,4 +1,4 @@
-"""Block lists on a real Cassandra: copied from the table of before, where a block was a row."""
+"""Block lists on a real Cassandra: copied from the earlier table, where a block was a row."""
 
 import asyncio
 import shutil
@@ -15,7 +15,7 @@ MANY = 250
 
 
 async def block_as_before(config: CassandraConfig, blocked: Mapping[str, Sequence[str]]) -> None:
-    """What gateways of before wrote."""
+    """What earlier gateways wrote."""
 
     def write() -> None:
         session = connect(config)
@@ -44,7 +44,7 @@ async def test_old_blocks_are_copied_until_a_list_is_changed(config: CassandraCo
         found = await store.block_lists(["bob", "carol", "nobody", *many])
         assert found["bob"] == BlockList("bob", ("adam", "mia", "zoe"), COPIED_VERSION)
         assert len(found) == MANY + 2
-        # Bob changes his list at a new gateway, carol hers at one of before.
+        # Bob changes his list at a new gateway, carol hers at an earlier one.
         assert await store.replace_block_list(found["bob"].changed({"zoe"}), COPIED_VERSION)
         await block_as_before(config, {"bob": ["late"], "carol": ["late"], "dora": ["late"]})
         assert await migrate(config) == ["the block lists of 2 users"]

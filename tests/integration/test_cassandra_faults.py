@@ -25,8 +25,8 @@ SESSION = SessionSegment("d:alice:bob", 1)
 # Longer than a request and the driver's heartbeats (5 s of quiet and 5 s without an answer): the node counts as down.
 PAUSE_S = 12
 HEAL_TIMEOUT_S = 60
-# With `commitlog_sync: periodic` a node can replay only up to its last sync marker, which it writes every 100 ms: what
-# a single node confirmed in its last moments dies with it. (Three replicas do not die at once.)
+# With `commitlog_sync: periodic` a node can replay only up to its last sync marker, which it writes every 100 ms. So
+# the last writes that a single node confirmed are lost with it. (Three replicas do not die at once.)
 MARKED_S = 1.0
 
 

@@ -1,4 +1,4 @@
-"""A gateway that is told to stop: its clients and callers work until the end (a real one, over the memory adapters)."""
+"""A gateway that stops: its clients and callers work until the end (a real one, over the memory adapters)."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ DRAIN_S = 3.0
 LATE_S = 1.2  # half a second of the gateway's, and a busy machine
 
 
-async def told_and_closed(socket: Socket, began_s: float) -> tuple[float, float]:
-    """Seconds from the start: when it was told to leave, and when it was closed."""
+async def stated_and_closed(socket: Socket, began_s: float) -> tuple[float, float]:
+    """Seconds from the start: its stated time to leave, and when it was closed."""
     goaway = await socket.expect("goaway")
-    told_s = time.monotonic() - began_s + goaway["reconnect_after_ms"] / 1000
+    stated_s = time.monotonic() - began_s + goaway["reconnect_after_ms"] / 1000
     await socket.closed()
-    return told_s, time.monotonic() - began_s
+    return stated_s, time.monotonic() - began_s
 
 
 async def all_signed_in(gateway: Deployment, stack: contextlib.AsyncExitStack, count: int) -> list[Socket]:
@@ -30,15 +30,15 @@ async def all_signed_in(gateway: Deployment, stack: contextlib.AsyncExitStack, c
 
 
 @pytest.mark.field_case("28")
-async def test_connections_end_in_the_order_and_time_they_were_told(tmp_path: Path) -> None:
+async def test_connections_end_in_order_at_their_stated_times(tmp_path: Path) -> None:
     async with running(settings(tmp_path, drain_s=DRAIN_S)) as gateway, contextlib.AsyncExitStack() as stack:
         sockets = await all_signed_in(gateway, stack, 12)
         began_s = time.monotonic()
         gateway.stopping.set()
-        ends = await asyncio.gather(*(told_and_closed(socket, began_s) for socket in sockets))
-        assert [told for told, _ in ends] == sorted(told for told, _ in ends)
-        for told_s, closed_s in ends:
-            assert told_s - 0.1 <= closed_s <= told_s + LATE_S
+        ends = await asyncio.gather(*(stated_and_closed(socket, began_s) for socket in sockets))
+        assert [stated for stated, _ in ends] == sorted(stated for stated, _ in ends)
+        for stated_s, closed_s in ends:
+            assert stated_s - 0.1 <= closed_s <= stated_s + LATE_S
         assert ends[0][0] < DRAIN_S / 6
         assert ends[-1][0] > DRAIN_S * 0.8
 
@@ -55,10 +55,10 @@ async def test_calls_and_new_connections_are_served_while_draining(tmp_path: Pat
         answer = await rest.get("/v1/sessions")
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         # Also one that this gateway has sent away a moment ago.
-        newcomer = await stack.enter_async_context(gateway.signed_in("newcomer"))
-        told_s, closed_s = await told_and_closed(newcomer, began_s)
-        assert told_s >= DRAIN_S / 3
-        assert closed_s >= told_s - 0.1
+        late_socket = await stack.enter_async_context(gateway.signed_in("newcomer"))
+        stated_s, closed_s = await stated_and_closed(late_socket, began_s)
+        assert stated_s >= DRAIN_S / 3
+        assert closed_s >= stated_s - 0.1
 
 
 async def test_the_last_second_refuses_new_connections_with_a_text(tmp_path: Path) -> None:

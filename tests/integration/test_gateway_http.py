@@ -215,7 +215,7 @@ async def test_request_that_never_ends_is_408(tmp_path: Path, parts: tuple[str, 
 
 
 @pytest.mark.usefixtures("_hurried")
-async def test_body_that_nobody_reads_ends_the_connection(tmp_path: Path) -> None:
+async def test_unread_body_ends_the_connection(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as gateway:
         answer = await wired(gateway.port, f"GET /v1/x HTTP/1.1\r\n{PAGE}Content-Length: 9\r\n\r\n", until_closed=True)
         assert (answer.status, answer.is_closed) == (404, True)
@@ -246,7 +246,7 @@ async def test_slow_call_is_not_cut_by_the_bounds(tmp_path: Path, monkeypatch: p
         (f"POST /v1/tokens HTTP/1.1\r\n{PAGE}Content-Length: -1\r\n\r\n", 400),
     ],
 )
-async def test_what_is_not_http_is_told_so(tmp_path: Path, request_text: str, status: int) -> None:
+async def test_request_that_is_not_http_gets_an_answer(tmp_path: Path, request_text: str, status: int) -> None:
     async with running(settings(tmp_path, allowed_origins=APP)) as gateway:
         answer = await wired(gateway.port, request_text.encode("latin-1"), until_closed=True)
         assert (answer.status, answer.problem["code"], answer.is_closed) == (status, "invalid_frame", True)
@@ -284,8 +284,8 @@ async def test_500_does_not_reset_the_connection(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.field_case("36")
-async def test_waiting_as_told_is_enough(tmp_path: Path) -> None:
-    """Batches until the rate is met, again and again, each repeated once after the wait that it was told."""
+async def test_retry_after_the_stated_wait_succeeds(tmp_path: Path) -> None:
+    """Batches until the rate is met, again and again, each repeated once after the stated wait."""
 
     def batch(number: int) -> dict[str, object]:
         names = [f"b{number}-{index}" for index in range(40)]
@@ -293,7 +293,7 @@ async def test_waiting_as_told_is_enough(tmp_path: Path) -> None:
             "messages": [{"client_msg_id": name, "to": "bob", "kind": "text", "body": {"text": "x"}} for name in names]
         }
 
-    def told(answer: dict[str, Any]) -> list[int]:
+    def waits_of(answer: dict[str, Any]) -> list[int]:
         return [one["retry_after_ms"] for one in answer["results"] if one.get("code") == "rate_limited"]
 
     chosen = settings(tmp_path, messages_per_s=200, burst=100)
@@ -301,12 +301,12 @@ async def test_waiting_as_told_is_enough(tmp_path: Path) -> None:
         acking = asyncio.create_task(_ack_all(gateway))
         refused = 0
         for number in range(12):
-            waits = told((await rest.post("/v1/messages:batch", json=batch(number))).json())
+            waits = waits_of((await rest.post("/v1/messages:batch", json=batch(number))).json())
             if waits:
                 refused += 1
                 assert len({*waits}) == 1
                 await asyncio.sleep(waits[0] / 1000)
-                assert told((await rest.post("/v1/messages:batch", json=batch(number))).json()) == []
+                assert waits_of((await rest.post("/v1/messages:batch", json=batch(number))).json()) == []
         assert refused > 3
         acking.cancel()
 

@@ -109,7 +109,7 @@ async def test_a_batch_answers_each_message_in_order(tmp_path: Path) -> None:
         ]
 
 
-async def test_rates_count_messages_and_tell_when_to_try_again(tmp_path: Path) -> None:
+async def test_rates_count_messages_and_name_the_time_to_retry(tmp_path: Path) -> None:
     async with running(settings(tmp_path, messages_per_s=1, burst=1)) as gateway, gateway.rest("alice") as rest:
         posting = asyncio.create_task(rest.post("/v1/messages", json=message()))
         (command,) = await gateway.commands(1)
@@ -187,7 +187,7 @@ async def test_every_malformed_call_gets_its_code_and_a_text(tmp_path: Path) -> 
 
 
 @pytest.mark.promise("G11")
-async def test_a_stranger_sees_no_difference_of_missing_sessions(tmp_path: Path) -> None:
+async def test_missing_session_looks_like_one_of_other_users(tmp_path: Path) -> None:
     store = FaultyStore()
     await fill_session(store, [1], "d:bob:carol")
     async with running(settings(tmp_path), store=store) as gateway, gateway.rest("alice") as rest:
@@ -346,7 +346,7 @@ async def test_a_read_mark_is_clamped_to_the_head_and_published(tmp_path: Path) 
         assert (await calling).json() == {"session_id": "d:alice:bob", "read_seq": 3, "delivered_seq": 3}
 
 
-async def test_the_author_learns_who_has_read_a_message(tmp_path: Path) -> None:
+async def test_author_gets_the_readers_of_a_message(tmp_path: Path) -> None:
     store = FaultyStore()
     rows: list[Row] = [SegmentRow("d:alice:bob", 1, 1, 202611, 0, 1), message_row(1, sender_id="alice"), message_row(2)]
     await store.write([TaggedRow(0, row) for row in rows])

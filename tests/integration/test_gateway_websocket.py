@@ -227,7 +227,7 @@ async def test_a_resync_announces_every_connection_again(tmp_path: Path) -> None
 
 
 @pytest.mark.promise("G7")
-async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: Path) -> None:
+async def test_sync_reads_the_stored_inbox_and_names_the_next_page(tmp_path: Path) -> None:
     store = FaultyStore()
     await fill_inbox(store, "alice", range(1, 6))
     async with running(settings(tmp_path), store=store) as gateway, gateway.signed_in("alice") as socket:
@@ -245,7 +245,7 @@ async def test_a_sync_reads_the_stored_inbox_and_says_where_to_go_on(tmp_path: P
         }
 
 
-async def test_a_sync_without_tables_fails_and_heartbeats_go_on(tmp_path: Path) -> None:
+async def test_sync_without_tables_fails_and_heartbeats_continue(tmp_path: Path) -> None:
     store = FaultyStore()
     store.stall()
     chosen = settings(tmp_path, heartbeat_s=1)
@@ -336,7 +336,7 @@ async def test_a_gateway_fixes_its_push_position_before_it_is_known(tmp_path: Pa
 
 
 async def test_pushes_between_start_record_and_first_poll_are_seen(tmp_path: Path) -> None:
-    """H13: the push position is fixed before anybody can know of this gateway."""
+    """H13: the push position is fixed before fanout can read of this gateway."""
     broker = FaultyBroker()
     await broker.admin().create_topics(topics.declared(settings(tmp_path).kafka.sizes()), 1)
     producer, reader = broker.producer("gateway-0"), broker.reader("gateway-0")

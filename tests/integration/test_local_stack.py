@@ -108,7 +108,7 @@ def test_servers_listen_on_the_loopback_only(fragile: Stack, name: str) -> None:
     assert all(address.startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:")) for address in ours)
 
 
-def test_a_pid_that_now_belongs_to_somebody_else_is_not_ours(tmp_path: Path) -> None:
+def test_reused_pid_of_another_process_is_not_ours(tmp_path: Path) -> None:
     process = Process(tmp_path, "persister-0")
     process.pid_file.write_text(f"{os.getpid()}\n")
     assert process.pid() is None
@@ -179,7 +179,7 @@ def test_the_token_key_is_made_once_and_readable_by_us_alone(tmp_path: Path) -> 
     assert stack.token_key_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_free_ports_are_all_different_and_nobody_listens_on_them() -> None:
+def test_free_ports_differ_and_have_no_listener() -> None:
     ports = free_ports()
     numbers = [getattr(ports, name) for name in Ports.__dataclass_fields__]
     assert len(set(numbers)) == len(numbers)

@@ -79,7 +79,7 @@ async def test_a_store_refuses_a_missing_keyspace_and_an_older_schema(config: Ca
     await store.stop()
 
 
-async def test_tables_are_named_once_and_anew_after_a_restore(config: CassandraConfig) -> None:
+async def test_tables_are_named_once_and_again_after_a_restore(config: CassandraConfig) -> None:
     both = await asyncio.gather(*(migrate_and_name(config, Naming(1_000)) for _ in range(2)))
     assert sorted(one.is_named_now for one in both) == [False, True]
     first = both[0].deployment

@@ -35,7 +35,7 @@ def silent() -> Iterator[int]:
 
 @pytest.fixture
 def refusing() -> Iterator[int]:
-    """A port that nobody listens on, held so that nobody else gets it."""
+    """A port without a listener, held so that no other process gets it."""
     held = socket.socket()
     held.bind(("127.0.0.1", 0))
     yield held.getsockname()[1]

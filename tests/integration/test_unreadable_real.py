@@ -1,4 +1,4 @@
-"""A record that fanout cannot read, on the real servers: its partition stands still and says so, the others go on."""
+"""A record that fanout cannot read, on the real servers: its partition stops and says so, the others continue."""
 
 import uuid
 from collections import Counter
@@ -16,7 +16,7 @@ from tidings.clock import SystemClock
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.topics import EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, RECEIPTS
 
-JUNK = b"\xff\xff nobody can read this"
+JUNK = b"\xff\xff this is not readable"
 
 
 @pytest.mark.bad_input("B3")

@@ -104,7 +104,7 @@ class Instance:
         self.process.resume()
 
     def lose_sessions(self) -> None:
-        """The coordinator hears no heartbeat, while the process works on as a zombie until it rejoins."""
+        """The coordinator receives no heartbeat, while the process continues as a zombie until it rejoins."""
         self._lose_sessions_after(0.0)
 
     def rejoin(self) -> None:
@@ -222,7 +222,7 @@ class Deployment:
         return max(held, default=0)
 
     def supervise(self) -> None:
-        """Start what is missing. Raises what has ended a process that was not told to end."""
+        """Start what is missing. Raises what has ended a process that was not stopped."""
         for instance in self.instances:
             if instance.task.done() and not instance.process.is_dead and not instance.could_not_start:
                 instance.task.result()
@@ -231,9 +231,9 @@ class Deployment:
             if not self.alive(role):
                 self.start(role)
 
-    def bury(self) -> list[asyncio.Task[Any]]:
+    def cancel_tasks(self) -> list[asyncio.Task[Any]]:
         """Cancel all; the tasks to wait for."""
-        return [task for instance in self.instances for task in instance.process.bury()]
+        return [task for instance in self.instances for task in instance.process.cancel_tasks()]
 
 
 def _identity(token: str, _wall_ms: int) -> Identity:

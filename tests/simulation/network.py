@@ -135,7 +135,7 @@ class Connection:
         return str(text)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """The closing handshake, as far as anybody can see it."""
+        """The closing handshake, as far as either side can see it."""
         if self.close_code is None:
             self._to_server.put({"type": "websocket.disconnect", "code": code, "reason": reason})
             self._end(code, reason)

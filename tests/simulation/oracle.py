@@ -52,7 +52,7 @@ class Session:
     messages: list[Expected] = field(default_factory=list)
     keys: dict[tuple[str, str], tuple[int, bytes, int]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
-    # Of those who have left: a mute lasts until its time, whoever comes again.
+    # Of former members: a mute lasts until its time, also after a return.
     mutes: dict[str, int] = field(default_factory=dict)
     owner: str = ""
     mode: str = WRITE
@@ -283,7 +283,7 @@ def _store(session: Session, command: Command, record: Record, effect: Effect) -
         session.members[user_id] = Member(seq, role, session.mutes.pop(user_id, 0))
         session.stays[user_id].append([seq, None])
         session.joined_counts[user_id] = session.count
-    everybody = frozenset(session.members)
+    all_members = frozenset(session.members)
     leaving = tuple(session.members) if effect.dissolves else effect.left
     for user_id in leaving:
         session.mutes[user_id] = session.members.pop(user_id).muted_until
@@ -307,8 +307,8 @@ def _store(session: Session, command: Command, record: Record, effect: Effect) -
         mode=WRITE if switches else before,
         event=effect.event,
         mode_to=session.mode if switches else "",
-        inbox=everybody if is_written else frozenset((*effect.joined, *effect.left, *effect.named)),
-        members=everybody,
+        inbox=all_members if is_written else frozenset((*effect.joined, *effect.left, *effect.named)),
+        members=all_members,
     )
     session.keys[command.sender_id, command.client_msg_id] = (seq, command.digest, expected.at)
     session.messages.append(expected)

@@ -282,7 +282,7 @@ class _Reader(FaultyReader):
 
 
 class SimulatedConsumer(FaultyConsumer):
-    """A member whose callbacks run in its process, while the coordinator does not wait for a stopped one for ever."""
+    """A member whose callbacks run in its process, while the coordinator waits a bounded time for a stopped one."""
 
     def __init__(self, client_id: str, group: Group, reach: Reach) -> None:
         broker = reach.servers.broker
@@ -309,11 +309,11 @@ class SimulatedConsumer(FaultyConsumer):
         return await self._reach.call(lambda: super(SimulatedConsumer, self).stop(), "stop")
 
     def lose_session(self) -> None:
-        """The coordinator takes the member for gone. The process goes on as a zombie until it rejoins."""
+        """The coordinator takes the member for gone. The process continues as a zombie until it rejoins."""
         Context().run(self.expire)
 
     async def rejoin_if_dropped(self) -> None:
-        """What the client library does when a heartbeat tells that the member is unknown."""
+        """What the client library does when the answer to a heartbeat says that the member is unknown."""
         if self._is_rejoining or self._listener is None or not self._dropped.is_set():
             return
         self._is_rejoining = True

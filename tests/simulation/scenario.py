@@ -175,11 +175,11 @@ class Scenario:
         return {name.table: list(self.store.rows(name.table)) for name in self.store._partitions}
 
     def pushes(self, gateway: int = 0) -> list[Push]:
-        """All that one gateway was told."""
+        """All that one gateway was sent."""
         return [Push.FromString(record.value or b"") for record in self.servers.read(topics.PUSH, gateway)]
 
     def pushed(self, content: str, *gateways: int) -> list[Any]:
-        """All that these gateways, or else all, were told of this kind."""
+        """All that these gateways, or else all, were sent of this kind."""
         pushes = (push for one in gateways or range(GATEWAYS) for push in self.pushes(one))
         return [getattr(push, content) for push in pushes if push.HasField(content)]
 
@@ -282,7 +282,9 @@ async def running(*roles: str, sessions: int = 1, users: int = 1) -> AsyncIterat
         yield line
         await line.until(lambda: True)
     finally:
-        await asyncio.gather(*(task for owner in line.owners for task in owner.process.bury()), return_exceptions=True)
+        await asyncio.gather(
+            *(task for owner in line.owners for task in owner.process.cancel_tasks()), return_exceptions=True
+        )
 
 
 def scenario(

@@ -53,20 +53,22 @@ class Schedule:
             self._sweeping = asyncio.create_task(self._sweep())
             try:
                 await self._begin()
-                await self._befall()
+                await self._run_actions()
                 await self._end()
             finally:
-                await self._bury()
+                await self._cancel_tasks()
 
     async def _begin(self) -> None:
         for role in ROLES:
             self.deployment.start(role)
         await self._until(lambda: len(self.deployment.gateways()) == SIZES.push_partitions, "the gateways are ready")
         await self.people.come()
-        await self._until(lambda: not any(device.is_busy for device in self.people.devices), "everybody is connected")
+        await self._until(
+            lambda: not any(device.is_busy for device in self.people.devices), "every device is connected"
+        )
         self.servers.begin_faults()
 
-    async def _befall(self) -> None:
+    async def _run_actions(self) -> None:
         weighted: tuple[tuple[Callable[[], object], int], ...] = (
             (self.people.say, 46),
             (self.people.administer, 20),
@@ -137,7 +139,7 @@ class Schedule:
             self.chance.choice(running).freeze(self.chance.choice((0.3, 3.0, 9.0, 13.0)))
 
     def lose_sessions(self) -> None:
-        """A process works on beside its successor until it notices."""
+        """A process continues next to its successor until it notices."""
         workers = [one for one in self.deployment.alive() if one.reach.consumers]
         if workers:
             self.chance.choice(workers).lose_sessions()
@@ -172,7 +174,7 @@ class Schedule:
     # -- the end -------------------------------------------------------------------------------------
 
     async def _end(self) -> None:
-        """No more faults. Processes are replaced once more, so that what was not committed is done again."""
+        """No more faults. Processes are replaced again, so that what was not committed is done again."""
         self.servers.heal()
         for instance in self.deployment.alive():
             instance.resume()
@@ -186,7 +188,7 @@ class Schedule:
         await self._until(lambda: not self.people.calls_under_way, "every look is answered")
 
     async def _last_words(self) -> None:
-        """In every group the owner says something, and everybody reads it, so that the last counts are final."""
+        """In every group the owner says something, and every member reads it, so that the last counts are final."""
         self.counts_from = {number: self.servers.end(DELIVERIES, number) for number in range(SIZES.user_partitions)}
         for session_id in self.groups_in_use():
             self.people.say_to(session_id, self.oracle.session(session_id).owner)
@@ -224,7 +226,7 @@ class Schedule:
             left.append(f"{self.people.calls_under_way} calls")
         for group in GROUPS:
             for partition, committed in self.servers.broker.group(group).commits.items():
-                # A commit may have been lost although it was confirmed: then its owner knows that it is done.
+                # A commit may have been lost although it was confirmed: then its owner has it as done.
                 done = max(committed.offset, self.deployment.confirmed_offset(group.name, partition))
                 if done != self.servers.end(*partition):
                     left.append(f"{group.name} at {committed.offset} of {partition}")
@@ -244,10 +246,10 @@ class Schedule:
         except TimeoutError:
             raise AssertionError(f"not within {_REST_S} s: {what}") from None
 
-    async def _bury(self) -> None:
+    async def _cancel_tasks(self) -> None:
         """Leave no task behind."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         self.servers.heal()
         await self.people.go()
-        await asyncio.gather(*self.deployment.bury(), return_exceptions=True)
+        await asyncio.gather(*self.deployment.cancel_tasks(), return_exceptions=True)

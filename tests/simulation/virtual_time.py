@@ -60,7 +60,7 @@ class Process:
         """SIGKILL."""
         self.is_stopped = self.is_dead = True
 
-    def bury(self) -> list[asyncio.Task[Any]]:
+    def cancel_tasks(self) -> list[asyncio.Task[Any]]:
         """The end of the run: cancel what is left, so that no coroutine is lost. Calls of a dead process fail."""
         self.is_dead = True
         self._run_again()
@@ -102,7 +102,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not ready and timers:
             self._now_s = max(self._now_s, timers[0].when())
         elif not ready and not self._stopping:  # type: ignore[attr-defined]
-            raise AssertionError("everybody waits, and no timer is set")
+            raise AssertionError("every task waits, and no timer is set")
         while timers and timers[0].when() <= self._now_s:
             ready.append(self._forget(timers))
         self._turns += 1

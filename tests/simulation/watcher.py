@@ -1,6 +1,6 @@
 """Every frame and every answer of a run, at the moment at which it reaches its device.
 
-What is wrong at that moment already is noted in `breaches`: the devices go on, as real ones would. What needs the
+What is wrong at that moment already is noted in `breaches`: the devices continue, as real ones would. What needs the
 whole log to be judged is collected for promises.py. Nothing here shares code with the product but names of fields.
 """
 
@@ -124,8 +124,8 @@ class Watcher:
         after, confirmed = self._syncs[connection].popleft()
         while after != page["after"]:  # the tables did not answer an earlier one, which got an error
             after, confirmed = self._syncs[connection].popleft()
-        self._must(page["tail"] >= confirmed, f"Freshness: {user_id} is told {page['tail']}, {confirmed} is confirmed")
-        self._must(not page["truncated"], f"G7: {user_id} is told that {after + 1} has expired")
+        self._must(page["tail"] >= confirmed, f"Freshness: {user_id} is shown {page['tail']}, {confirmed} is confirmed")
+        self._must(not page["truncated"], f"G7: {user_id} is shown that {after + 1} has expired")
         numbers = [item["inbox_seq"] for item in page.get("items") or ()]
         self._must(numbers == list(range(after + 1, after + 1 + len(numbers))), f"G7: after {after} come {numbers}")
         for item in page.get("items") or ():
@@ -135,12 +135,12 @@ class Watcher:
         now = (frame["delivered_seq"], frame["read_seq"])
         place = (connection, frame["session_id"], frame["user_id"])
         before = self._receipts.get(place, (0, 0))
-        self._must(now[0] >= before[0] and now[1] >= before[1], f"G8: {place} is told {now} after {before}")
-        self._must(now[1] <= now[0], f"G8: {place} is told {now}: read above delivered")
+        self._must(now[0] >= before[0] and now[1] >= before[1], f"G8: {place} is sent {now} after {before}")
+        self._must(now[1] <= now[0], f"G8: {place} is sent {now}: read above delivered")
         self._receipts[place] = now
         if peer_of(frame["session_id"], user_id) == frame["user_id"]:
             most = self.admission.shown(frame["session_id"], frame["user_id"])
-            self._must(now[0] <= most[0] and now[1] <= most[1], f"blocks: {place} is told {now}, shown is {most}")
+            self._must(now[0] <= most[0] and now[1] <= most[1], f"blocks: {place} is sent {now}, the most is {most}")
         if frame["user_id"] == user_id:
             self._rise(user_id, frame["session_id"], {"delivered_seq": now[0], "read_seq": now[1]})
 
@@ -246,16 +246,16 @@ class Watcher:
 
     def _watermarks(self, asked: Asked, session_id: str, answer: dict[str, Any]) -> None:
         """No lower than any answer that had come before the call began, through whichever gateway (G8, G9)."""
-        told = {name: answer[name] for name in _WATERMARKS if name in answer}
-        for name, seq in told.items():
+        values = {name: answer[name] for name in _WATERMARKS if name in answer}
+        for name, seq in values.items():
             floor = asked.floors.get((session_id, name), 0)
             text = f"G8: {asked.method} {asked.path} of {asked.user_id}: {session_id} {name} {seq} after {floor}"
             self._must(seq >= floor, text)
-        self._rise(asked.user_id, session_id, told)
+        self._rise(asked.user_id, session_id, values)
 
-    def _rise(self, user_id: str, session_id: str, told: dict[str, int]) -> None:
+    def _rise(self, user_id: str, session_id: str, values: dict[str, int]) -> None:
         floors = self._floors[user_id]
-        for name, seq in told.items():
+        for name, seq in values.items():
             floors[session_id, name] = max(seq, floors.get((session_id, name), 0))
 
     def _history(self, asked: Asked, page: dict[str, Any]) -> None:

@@ -156,7 +156,7 @@ def test_whole_floats_are_integers_and_other_numbers_differ() -> None:
     assert canonical_json({"n": 1.5}) != canonical_json({"n": 1})
 
 
-def test_the_digest_tells_kind_body_reply_and_mentions_apart() -> None:
+def test_digest_differs_by_kind_body_reply_and_mentions() -> None:
     posts = [
         Post(kind=KIND_TEXT, body=b"{}"),
         Post(kind=KIND_CUSTOM, body=b"{}"),

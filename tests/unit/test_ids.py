@@ -45,13 +45,13 @@ def test_the_time_of_a_uuid7_is_its_first_48_bits(time_ms: int, rest: int) -> No
     assert ids.uuid7_time_ms("{" + text + "}") is None
 
 
-def test_a_direct_session_is_the_same_whoever_opens_it() -> None:
+def test_direct_session_is_the_same_from_either_side() -> None:
     assert ids.direct_session("bob", "alice") == ids.direct_session("alice", "bob") == "d:alice:bob"
     assert ids.direct_users("d:alice:bob") == ("alice", "bob")
     assert ids.direct_users("d:alice:alice") == ("alice",)
 
 
-def test_what_is_no_session_id_has_no_users() -> None:
+def test_text_that_is_no_session_id_has_no_users() -> None:
     for text in ("d:bob:alice", "d:a", "d:a:b:c", "d::a", "g:abc", "", "d:a:ü", "x:a:b"):
         assert ids.direct_users(text) == ()
         assert ids.is_session_id(text) == (text == "g:abc")
@@ -77,7 +77,7 @@ def test_id_of_dots_only_is_no_id(dots: str) -> None:
 
 
 @given(SOME_ID)
-def test_id_with_anything_beside_dots_is_one(text: str) -> None:
+def test_text_with_anything_but_dots_is_an_id(text: str) -> None:
     assert ids.is_user_id(text) == bool(text.strip("."))
 
 

@@ -104,8 +104,8 @@ def of_library(raised: ExcInfo) -> logging.LogRecord:
 
 def of_ours(raised: ExcInfo) -> logging.LogRecord:
     assert raised[0] is not None
-    told = "".join(traceback.format_exception(*raised)).rstrip("\n")
-    return record({"event": "a call failed", "exception": told}, level=logging.ERROR)
+    lines = "".join(traceback.format_exception(*raised)).rstrip("\n")
+    return record({"event": "a call failed", "exception": lines}, level=logging.ERROR)
 
 
 @pytest.mark.parametrize("line", [of_library, of_ours])

@@ -50,7 +50,7 @@ def first_arguments(called: str) -> set[str]:
     return found
 
 
-def test_every_metric_says_who_owns_it() -> None:
+def test_every_metric_names_its_owner() -> None:
     assert {id(series.metric) for series in SERIES} == {id(metric) for metric in NAMES.values()}
     assert len(SERIES) == len(NAMES) == len(metrics.CATALOGUE)
 

@@ -121,7 +121,7 @@ class KafkaGroupConsumer:
         return await end_offsets(self._consumer, partitions, self._config.request_timeout_s)
 
     async def give_up(self) -> None:
-        """Revoke the held partitions. The heartbeats of the membership go on during the call."""
+        """Revoke the held partitions. The heartbeats of the membership continue during the call."""
         async with self._one_call:
             if self._held is None or self._listener is None:
                 return

@@ -7,20 +7,29 @@ wave begins when the previous wave is confirmed.
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from tidings.store.base import TaggedRow
 from tidings.store.rows import row_bytes
 
 # The largest mutation, measured by `row_bytes`: law 2 (what belongs to one key is written in order).
 MUTATION_BYTES = 512 * 1024
-# Different from the name of every mutation.
-_NOTHING = object()
+
+
+# A named tuple, because one is made for every row.
+class Mutation(NamedTuple):
+    """The adjacent rows of one key that are written at once. `number`: of their segment or bucket, if they have one."""
+
+    kind: Literal["directory", "rows", "versions"]
+    number: int = 0
 
 
 @dataclass(slots=True)
 class _Last:
+    """The last mutation of a key. `mutation` is None while the key has no rows and only waits for another key."""
+
     wave: int
-    mutation: Hashable
+    mutation: Mutation | None
     size_bytes: int
 
 
@@ -33,7 +42,7 @@ class OrderedWrites:
         self._waves: list[list[TaggedRow]] = []
         self._last: dict[Hashable, _Last] = {}
 
-    def append_ordered(self, key: Hashable, mutation: Hashable, row: TaggedRow) -> None:
+    def append_ordered(self, key: Hashable, mutation: Mutation, row: TaggedRow) -> None:
         """Append the key's next row.
 
         The row joins the key's last mutation if `mutation` is the same and the
@@ -52,7 +61,7 @@ class OrderedWrites:
         """Begin the key's rows only when the rows of the other key are confirmed. For a key without rows."""
         before = self._last.get(other)
         if before is not None and key not in self._last:
-            self._last[key] = _Last(before.wave, _NOTHING, 0)
+            self._last[key] = _Last(before.wave, None, 0)
 
     def append_unordered(self, row: TaggedRow) -> None:
         """Append a row that needs no order. The round still waits for it: law 6 (the round is the commit point)."""

@@ -33,7 +33,7 @@ class RoundDropped(Retryable):
 class Round(Generic[T]):
     """The records that a stage works on at one time.
 
-    A partition fails alone: its records are repeated in a later round from the state before, while the others go on.
+    A partition fails alone: its records are repeated in a later round from the state before, while the others continue.
     A source partition is named by its number, because the topics of a group are co-partitioned and share it.
     """
 

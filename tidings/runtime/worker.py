@@ -21,6 +21,7 @@ from tidings.runtime.lanes import Arrival, Gate, Lane
 from tidings.runtime.marks import Marks
 from tidings.runtime.pacing import Pacing, Turns
 from tidings.runtime.round import Round
+from tidings.runtime.round_request import RoundRequest
 from tidings.runtime.stage import Stage, WorkerConfig
 from tidings.runtime.start import StoppedEarly, patiently, unless
 
@@ -37,8 +38,15 @@ DRAIN_S = 5.0
 class Worker(Generic[T]):
     """Runs one stage over all partitions that its consumer group assigns to this process."""
 
-    def __init__(self, stage: Stage[T], consumer: GroupConsumer, config: WorkerConfig, health: Health) -> None:
-        """No record is read before `run`."""
+    def __init__(
+        self,
+        stage: Stage[T],
+        consumer: GroupConsumer,
+        config: WorkerConfig,
+        health: Health,
+        request: RoundRequest | None = None,
+    ) -> None:
+        """No record is read before `run`. `request`: the stage's own requests for rounds, if it makes any."""
         self._stage = stage
         self._consumer = consumer
         self._config = config
@@ -46,10 +54,10 @@ class Worker(Generic[T]):
         self._lanes: dict[TopicPartition, Lane[T]] = {}
         self._epoch = -1
         self._is_ending = False
-        self._is_woken = False
         self._was_failing = False
         self._failure: BaseException | None = None
-        self._arrived = asyncio.Event()
+        self._request = request or RoundRequest()
+        self._arrived = self._request.arrived
         self._round_done = asyncio.Event()
         self._round_done.set()
         self._last_alive = time.monotonic()
@@ -58,11 +66,6 @@ class Worker(Generic[T]):
         self._opening: asyncio.Task[None] | None = None
         self._intake = Intake(stage, consumer, self._lanes, self._arrived, self._stop)
         self._log = logger(f"tidings.worker.{stage.name}")
-
-    def wake(self) -> None:
-        """Run a round soon even if no record has arrived, because the stage has other work."""
-        self._is_woken = True
-        self._arrived.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set. Then finish the current round, commit, and leave the group."""
@@ -183,8 +186,7 @@ class Worker(Generic[T]):
             self._arrived.clear()
             if not self._is_full() and (wait_s := self._pacing.wait_s(time.monotonic())):
                 await asyncio.sleep(wait_s)
-            if self._busy() or self._is_woken:
-                self._is_woken = False
+            if self._request.take() or self._busy():
                 self._round_done.clear()
                 self._pacing.begin(time.monotonic())
                 try:
@@ -306,7 +308,7 @@ class Worker(Generic[T]):
                 lane.committed_offset = positions[lane.partition].offset
 
     def _stop(self, lane: Lane[T], reason: str) -> None:
-        """Stop this partition until an operator acts. The others go on: law 9 (fail in three words)."""
+        """Stop this partition until an operator acts. The others continue: law 9 (fail in three words)."""
         if lane.gate is Gate.STOPPED:
             return
         lane.stop()

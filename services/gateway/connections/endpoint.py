@@ -134,7 +134,7 @@ class WebSocketEndpoint:
         """Look up claims of adjacent frames together, before the next frame, so that they do not cover its message."""
         if moves:
             self.claims.take(link, moves)
-            await self.claims.looked(link)
+            await self.claims.wait_for_lookups(link)
 
     async def _perform(self, link: Link, effect: Effect) -> None:
         _FRAMES_IN[type(effect)].inc()

@@ -31,14 +31,14 @@ _log = logger("tidings.gateway.held_claims")
 class _Held:
     """The claims of one connection that wait for a look-up."""
 
-    __slots__ = ("claims", "late", "looks", "retrying")
+    __slots__ = ("claims", "late", "lookups", "retrying")
 
     def __init__(self) -> None:
         self.claims: set[MoveWatermark] = set()
         # The claims among them whose first look-up has failed.
         self.late: set[MoveWatermark] = set()
         # The first look-ups under way, with their start times, the oldest first.
-        self.looks: dict[asyncio.Task[None], float] = {}
+        self.lookups: dict[asyncio.Task[None], float] = {}
         self.retrying: asyncio.Task[None] | None = None
 
 
@@ -51,7 +51,7 @@ class HeldClaims:
         self._settle = settle
         self._held: dict[str, _Held] = {}
         self._count = 0
-        self._looks: set[asyncio.Task[None]] = set()
+        self._lookups: set[asyncio.Task[None]] = set()
 
     def take(self, link: Link, moves: Sequence[MoveWatermark]) -> None:
         """Publish the claims that certainly count, and begin one look-up for all others."""
@@ -64,24 +64,24 @@ class HeldClaims:
                 asked[move] = self._moves.known_head(user_id, move.session_id)
         if asked:
             held = self._held[link.connection.connection_id]
-            look = asyncio.create_task(self._look(link, held, asked))
-            held.looks[look] = asyncio.get_running_loop().time()
-            self._looks.add(look)
+            lookup = asyncio.create_task(self._look_up(link, held, asked))
+            held.lookups[lookup] = asyncio.get_running_loop().time()
+            self._lookups.add(lookup)
         self._settle(link)
 
-    async def looked(self, link: Link) -> None:
+    async def wait_for_lookups(self, link: Link) -> None:
         """Wait for the look-ups of this connection, until the oldest one has taken FRAMES_WAIT_S."""
         held = self._held.get(link.connection.connection_id)
-        if held is None or not held.looks:
+        if held is None or not held.lookups:
             return
-        left_s = next(iter(held.looks.values())) + FRAMES_WAIT_S - asyncio.get_running_loop().time()
+        left_s = next(iter(held.lookups.values())) + FRAMES_WAIT_S - asyncio.get_running_loop().time()
         if left_s > 0:
-            await asyncio.wait(tuple(held.looks), timeout=left_s)
+            await asyncio.wait(tuple(held.lookups), timeout=left_s)
 
     async def settled(self, timeout_s: float) -> None:
         """Before the process ends: wait for the look-ups under way, and cancel the retries."""
-        if self._looks:
-            await asyncio.wait(tuple(self._looks), timeout=timeout_s)
+        if self._lookups:
+            await asyncio.wait(tuple(self._lookups), timeout=timeout_s)
         for held in tuple(self._held.values()):
             if held.retrying is not None:
                 held.retrying.cancel()
@@ -99,7 +99,7 @@ class HeldClaims:
         self._count += 1
         return True
 
-    async def _look(self, link: Link, held: _Held, asked: dict[MoveWatermark, int]) -> None:
+    async def _look_up(self, link: Link, held: _Held, asked: dict[MoveWatermark, int]) -> None:
         """The first look-up, which begins with the frame. `asked`: each claim with the head known at that time."""
         try:
             bounds = await self._moves.look(link.connection.user_id, _claims(asked))
@@ -118,16 +118,16 @@ class HeldClaims:
         finally:
             this = asyncio.current_task()
             assert this is not None
-            self._looks.discard(this)
-            del held.looks[this]
-            self._go_on(link, held)
+            self._lookups.discard(this)
+            del held.lookups[this]
+            self._retry_or_remove(link, held)
 
-    def _go_on(self, link: Link, held: _Held) -> None:
+    def _retry_or_remove(self, link: Link, held: _Held) -> None:
         self._settle(link)
         if held.late and held.retrying is None and _is_open(link):
             held.retrying = asyncio.create_task(self._retry(link, held))
-        elif held.retrying is None and not held.looks:
-            self._forget(link, held)
+        elif held.retrying is None and not held.lookups:
+            self._remove(link, held)
 
     async def _retry(self, link: Link, held: _Held) -> None:
         wait_s = _FIRST_RETRY_S
@@ -135,17 +135,17 @@ class HeldClaims:
             while held.late and _is_open(link):
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _RETRY_S)
-                await self._look_again(link, held)
+                await self._retry_lookup(link, held)
         except Exception:  # noqa: BLE001 - as above
             _log.exception("the look-up of an ack failed", connection=link.connection.connection_id)
             link.connection.broke()
         finally:
             held.retrying = None
             self._settle(link)
-            if not held.looks:
-                self._forget(link, held)
+            if not held.lookups:
+                self._remove(link, held)
 
-    async def _look_again(self, link: Link, held: _Held) -> None:
+    async def _retry_lookup(self, link: Link, held: _Held) -> None:
         asked = tuple(held.late)
         bounds = await self._moves.look(link.connection.user_id, _claims(asked))
         for move in asked:
@@ -172,7 +172,7 @@ class HeldClaims:
                 held.late.discard(move)
                 self._count -= 1
 
-    def _forget(self, link: Link, held: _Held) -> None:
+    def _remove(self, link: Link, held: _Held) -> None:
         """Drop all claims of a connection. Any that are left belong to a connection that has ended."""
         self._release(held, tuple(held.claims))
         if self._held.get(link.connection.connection_id) is held:

@@ -74,7 +74,7 @@ class ConnectionRegistry:
         return link
 
     def sign_in(self, link: Link) -> None:
-        """Register a signed-in connection, announce presence, and soon replace an older one of the same device.
+        """Register a signed-in connection, announce presence, and close older ones of the same device.
 
         Does nothing if the message of the hello also had a fatal error, because the connection is removed then.
         """
@@ -86,7 +86,8 @@ class ConnectionRegistry:
         # Before the groups are read for `live`, so that no push in between is lost (H35).
         self.group_tracker.add_user(connection.user_id)
         older = [other for other in others if other.connection.device_id == connection.device_id]
-        # One of them stays until this one has proved to last, so a device never has more than two.
+        # The newest older connection stays for REPLACES_AFTER_S, because the new connection may end before that. The
+        # others are closed now, so that a device never has more than two.
         for other in older[:-1]:
             self._close_replaced(other)
         if older:
@@ -136,14 +137,14 @@ class ConnectionRegistry:
         """Called after any input: write the queued frames. A closing connection is removed."""
         link.flush()
         if link.connection.closing:
-            self._forget(link)
+            self._remove(link)
 
     def close(self, link: Link) -> None:
         """The socket has ended."""
         link.gone()
-        self._forget(link)
+        self._remove(link)
 
-    def _forget(self, link: Link) -> None:
+    def _remove(self, link: Link) -> None:
         connection = link.connection
         if self._links.pop(connection.connection_id, None) is None:
             return
@@ -152,7 +153,7 @@ class ConnectionRegistry:
         metrics.CLOSES.labels(str(int(connection.closing[0] if connection.closing else NOT_OURS))).inc()
         if connection.user_id:
             self._log_close(connection)
-            self._forget_user(link)
+            self._remove_user(link)
 
     def _log_close(self, connection: Connection) -> None:
         """Log closes of signed-in connections only. Others are counted, because a flood of them would flood the log."""
@@ -166,7 +167,7 @@ class ConnectionRegistry:
                 reason=reason,
             )
 
-    def _forget_user(self, link: Link) -> None:
+    def _remove_user(self, link: Link) -> None:
         connection = link.connection
         signed_in = self._of_user.get(connection.user_id, ())
         of_device = [other for other in signed_in if other.connection.device_id == connection.device_id]

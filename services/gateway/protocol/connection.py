@@ -3,6 +3,8 @@
 No socket, no await, no clock. `now_ms` is monotonic time, `wall_ms` the time of day. The rules are those of
 PROTOCOL's WebSocket section.
 """
+# Above 400 lines and not split: frames, pushes and ticks all share the send queue, the timers and `closing`. A second
+# module would need access to all of this state.
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -116,14 +116,14 @@ def is_member(group: GroupRow, member: MemberRow) -> bool:
 
 def _membership(group: GroupRow, member: MemberRow) -> Membership:
     return Membership(
-        group.session_id,
-        member.user_id,
-        member.joined_seq,
-        member.joined_count,
-        member.role,
-        group.mode,
-        orjson.loads(group.settings).get(SHARE_HISTORY) is True,
-        group,
+        session_id=group.session_id,
+        user_id=member.user_id,
+        joined_seq=member.joined_seq,
+        joined_count=member.joined_count,
+        role=member.role,
+        mode=group.mode,
+        shares_history=orjson.loads(group.settings).get(SHARE_HISTORY) is True,
+        group=group,
     )
 
 

@@ -1,6 +1,6 @@
 """The members that have read a message: a paged query over their watermarks, because no row per message exists.
 
-A member counts for messages after the own joining. `members` is the number of current members without the author. It
+A member counts for messages after its own joining. `members` is the number of current members without the author. It
 includes members that joined after the message, because excluding them would need a read of every member (ADR 24).
 """
 

@@ -20,7 +20,7 @@ from tidings.store.rows import MODE_READ, InboxRow, MessageRow, UserSessionRow
 MAX_ROWS_BEHIND = 1_000
 
 
-class _News(NamedTuple):
+class _RowsSince(NamedTuple):
     """The inbox rows since `after`. `rows` is None if there are too many to read."""
 
     after: int
@@ -89,9 +89,9 @@ class SessionLists:
         alone, after its heads were read (G10).
         """
         asked = _Page(limit, _decoded_cursor(before) if before else None)
-        ats, read = await self._listed(user_id, asked)
+        ats, read = await self._ats_and_rows(user_id, asked)
         names = asked.names(ats)
-        read = await self._also(user_id, names[:limit], read)
+        read = await self._with_missing_rows(user_id, names[:limit], read)
         heads = [read.heads[name] for name in names[:limit] if name in read.heads]
         self._orders.move(user_id, _ats(heads))
         newest_first = sorted(heads, key=lambda head: (head.at, head.session_id), reverse=True)
@@ -102,47 +102,50 @@ class SessionLists:
             answer["next"] = encoded(following)
         return orjson.dumps(answer)
 
-    async def _listed(self, user_id: str, asked: _Page) -> tuple[Mapping[str, int], _Read]:
+    async def _ats_and_rows(self, user_id: str, asked: _Page) -> tuple[Mapping[str, int], _Read]:
         """The sessions of a user, each with the `at` that determines its place, and the rows read so far."""
         order = self._orders.get(user_id, self._clock.monotonic_ms())
         rows, (tail, is_followed, read) = await asyncio.gather(
-            self._store.user_sessions(user_id), self._followed(user_id, order, asked)
+            self._store.user_sessions(user_id), self._tail_and_predicted_rows(user_id, order, asked)
         )
         listed = [row for row in rows if row.left_seq == 0]
         if order is not None and is_followed:
             metrics.SESSION_LISTS.labels("kept").inc()
-            return await self._brought_forward(user_id, order, tail, listed, read)
+            return await self._with_heads_outside_inbox(user_id, order, tail, listed, read)
         metrics.SESSION_LISTS.labels("read").inc()
         heads = await self._sessions.heads([row.session_id for row in listed])
         ats = _ats(heads.values())
         self._orders.keep(user_id, tail, ats, self._clock.monotonic_ms())
         return ats, _Read(heads, {}, ())
 
-    async def _followed(self, user_id: str, order: SessionOrder | None, asked: _Page) -> tuple[int, bool, _Read]:
+    async def _tail_and_predicted_rows(
+        self, user_id: str, order: SessionOrder | None, asked: _Page
+    ) -> tuple[int, bool, _Read]:
         """The tail of the inbox, whether the order could follow it, and the rows of the page that the order predicts.
 
         Reading the `user_sessions` of a user with 1,000 sessions takes as long as all of this.
         """
-        news = await self._news(user_id, order)
-        if order is None or news.rows is None or not order.follow(news.after, news.tail, news.rows):
-            return news.tail, False, _NOTHING
-        for row in news.rows:  # the message of a row is stored; without this `_also` would read the watermarks twice
+        since = await self._rows_since(user_id, order)
+        if order is None or since.rows is None or not order.follow(since.after, since.tail, since.rows):
+            return since.tail, False, _NOTHING
+        # The message of a row is stored. Without this `_with_missing_rows` would read the watermarks twice.
+        for row in since.rows:
             self._sessions.known_heads.see(row.session_id, row.seq)
         expected = asked.names(order.ats)[: asked.limit]
-        return news.tail, True, await self._also(user_id, expected, _NOTHING)
+        return since.tail, True, await self._with_missing_rows(user_id, expected, _NOTHING)
 
-    async def _news(self, user_id: str, order: SessionOrder | None) -> _News:
+    async def _rows_since(self, user_id: str, order: SessionOrder | None) -> _RowsSince:
         after = 0 if order is None else order.tail
         if order is not None:
             rows = await self._inbox.newest_rows(user_id, after, MAX_ROWS_BEHIND + 1)
             if rows is not None and len(rows) <= MAX_ROWS_BEHIND:
-                return _News(after, rows[-1].inbox_seq if rows else after, rows)
+                return _RowsSince(after, rows[-1].inbox_seq if rows else after, rows)
         tail = max(after, await self._inbox.tail(user_id))
         if order is None or tail - after > MAX_ROWS_BEHIND:
-            return _News(after, tail, None)
-        return _News(after, tail, await self._inbox.rows_after(user_id, after, tail - after))
+            return _RowsSince(after, tail, None)
+        return _RowsSince(after, tail, await self._inbox.rows_after(user_id, after, tail - after))
 
-    async def _brought_forward(
+    async def _with_heads_outside_inbox(
         self, user_id: str, order: SessionOrder, tail: int, listed: Sequence[UserSessionRow], read: _Read
     ) -> tuple[Mapping[str, int], _Read]:
         """The order, with the heads that are not in the inbox: of read-diffusion groups and of new sessions.
@@ -159,7 +162,7 @@ class SessionLists:
         moved = known | {name: max(at, known.get(name, at)) for name, at in ats.items()}
         return moved, read._replace(heads={**read.heads, **heads})
 
-    async def _also(self, user_id: str, names: Sequence[str], read: _Read) -> _Read:
+    async def _with_missing_rows(self, user_id: str, names: Sequence[str], read: _Read) -> _Read:
         """`read`, completed with the rows of these sessions that are missing in it.
 
         Watermarks must be read after their head was stored. Otherwise the user's own last message below the head may

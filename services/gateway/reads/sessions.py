@@ -155,7 +155,7 @@ class SessionReads:
     ) -> Watermarks:
         """The same watermarks, with the user's own last messages at or below the heads.
 
-        The persister writes `sent` before another user's message can hide the own one (ADR 23). So `sent` may name a
+        The persister writes `sent` before another user's message can hide it (ADR 23). So `sent` may name a
         message above the head that is still being stored. Then the stored messages are searched for the last own one.
         """
         ahead = []

@@ -60,14 +60,14 @@ async def test_a_rebalance_revokes_all_and_assigns_at_a_higher_epoch(stage: Stag
     joining = asyncio.create_task(stage.member(Watch(), "two"))
     await until(joining.done, first)
     await until(lambda: 0 < len(one.held) < ALL, first, joining.result())
-    words = [word for word, _, _ in one.told]
+    words = [word for word, _, _ in one.events]
     assert words == ["assigned", "revoked"] * (len(words) // 2) + ["assigned"]
-    for given, taken, again in zip(one.told[::2], one.told[1::2], one.told[2::2], strict=False):
+    for given, taken, again in zip(one.events[::2], one.events[1::2], one.events[2::2], strict=False):
         assert given[1:] == taken[1:]
         assert again[1] > given[1]
 
 
-async def test_a_member_that_stops_is_told_and_the_others_take_over(stage: Stage) -> None:
+async def test_stopping_member_is_revoked_and_others_take_over(stage: Stage) -> None:
     one, two = Watch(), Watch()
     first = await stage.member(one, "one")
     joining = asyncio.create_task(stage.member(two, "two"))
@@ -75,11 +75,11 @@ async def test_a_member_that_stops_is_told_and_the_others_take_over(stage: Stage
     second = joining.result()
     await until(lambda: bool(one.held and two.held), first, second)
     await second.stop()
-    assert two.told[-1] == ("revoked", two.told[-2][1], two.told[-2][2])
+    assert two.events[-1] == ("revoked", two.events[-2][1], two.events[-2][2])
     await until(lambda: len(one.held) == ALL, first)
 
 
-async def test_a_new_member_reads_on_from_offset_and_metadata(stage: Stage) -> None:
+async def test_new_member_continues_from_offset_and_metadata(stage: Stage) -> None:
     producer, watch = await stage.producer(), Watch()
     member = await stage.member(watch)
     await until(lambda: len(watch.held) == ALL, member)

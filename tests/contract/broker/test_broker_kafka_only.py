@@ -33,9 +33,7 @@ def config(servers: Stack) -> KafkaConfig:
 
 
 @pytest.mark.parametrize("task", ["_fetcher._fetch_task", "_coordinator._coordination_task"])
-async def test_a_member_whose_aiokafka_died_joins_anew_and_reads_on(
-    stage: Stage, config: KafkaConfig, task: str
-) -> None:
+async def test_member_rejoins_after_its_aiokafka_client_fails(stage: Stage, config: KafkaConfig, task: str) -> None:
     producer, watch = await stage.producer(), Watch()
     member = KafkaGroupConsumer(config, "mortal", stage.group)
     stage.started.append(member)
@@ -45,7 +43,7 @@ async def test_a_member_whose_aiokafka_died_joins_anew_and_reads_on(
     getattr(getattr(member._consumer, part), name).cancel()
     await producer.produce(stage.left, 0, new("after death"))
     assert values(await read(member, 1)) == ["after death"]
-    assert [word for word, _, _ in watch.told] == ["assigned", "revoked", "assigned"]
+    assert [word for word, _, _ in watch.events] == ["assigned", "revoked", "assigned"]
 
 
 @pytest.mark.hazard("H23")

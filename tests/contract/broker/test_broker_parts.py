@@ -95,7 +95,7 @@ async def test_a_reader_continues_and_restarts_at_the_log_start(stage: Stage) ->
     assert values(await read(reader, 1)) == ["y"]
 
 
-async def test_a_reader_knows_beginning_and_end(stage: Stage) -> None:
+async def test_reader_returns_beginning_and_end_offsets(stage: Stage) -> None:
     producer, reader = await stage.producer(), await stage.reader()
     await producer.produce(stage.left, 0, new("a", "b", "c"))
     await stage.delete_before(stage.at(0), 2)

@@ -11,25 +11,25 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Watch:
-    """An AssignmentListener that writes down what it is told."""
+    """An AssignmentListener that writes down its calls."""
 
-    told: list[tuple[str, int, frozenset[TopicPartition]]] = field(default_factory=list)
+    events: list[tuple[str, int, frozenset[TopicPartition]]] = field(default_factory=list)
 
     async def assigned(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
-        self.told.append(("assigned", epoch, frozenset(partitions)))
+        self.events.append(("assigned", epoch, frozenset(partitions)))
 
     async def revoked(self, epoch: int, partitions: Collection[TopicPartition]) -> None:
-        self.told.append(("revoked", epoch, frozenset(partitions)))
+        self.events.append(("revoked", epoch, frozenset(partitions)))
 
     @property
     def held(self) -> frozenset[TopicPartition]:
         """What is ours at the moment."""
-        return self.told[-1][2] if self.told and self.told[-1][0] == "assigned" else frozenset()
+        return self.events[-1][2] if self.events and self.events[-1][0] == "assigned" else frozenset()
 
     @property
     def epoch(self) -> int:
-        """The epoch last told; 0 before the first."""
-        return self.told[-1][1] if self.told else 0
+        """The epoch of the last call; 0 before the first."""
+        return self.events[-1][1] if self.events else 0
 
 
 def new(*values: str) -> list[NewRecord]:

@@ -63,7 +63,7 @@ async def test_object_shorter_than_the_range_gives_no_byte(store: MediaStore, na
         await anext(store.open(f"{name}/short", 0, 7 * MIB))
 
 
-async def test_missing_object_is_told_from_an_empty_one(store: MediaStore, name: str) -> None:
+async def test_missing_object_differs_from_an_empty_one(store: MediaStore, name: str) -> None:
     assert await store.size(f"{name}/none") is None
     for start, length in ((0, None), (0, 0), (0, 5), (3, 5)):
         with pytest.raises(MediaMissing):

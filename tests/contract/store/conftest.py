@@ -32,11 +32,11 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def name() -> str:
-    """Of nobody else."""
+    """Used by no other test."""
     return uuid.uuid4().hex[:12]
 
 
 @pytest.fixture
 def session_id(name: str) -> str:
-    """A direct session of nobody else."""
+    """A direct session that no other test uses."""
     return f"d:{name}:{name}-peer"

@@ -46,7 +46,7 @@ async def test_a_copied_block_list_is_changed_like_any_other(store: Store, name:
     assert await store.block_lists([name]) == {name: BlockList(name, ("mia", "zoe"), 1)}
 
 
-async def test_of_changes_at_once_one_takes_effect(store: Store, name: str) -> None:
+async def test_one_of_concurrent_changes_takes_effect(store: Store, name: str) -> None:
     changes = [BlockList(name, (f"u{number}",), 1) for number in range(8)]
     applied = await asyncio.gather(*(store.replace_block_list(change, 0) for change in changes))
     assert applied.count(True) == 1

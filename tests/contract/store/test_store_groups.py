@@ -118,7 +118,7 @@ async def test_rows_before_a_joining_are_there_once_the_joining_is(store: Store,
     ]
 
 
-async def test_nobody_asked_is_nobody_answered(store: Store) -> None:
+async def test_reads_of_no_groups_and_members_are_empty(store: Store) -> None:
     assert not await store.groups_as_of({})
     assert not await store.members_as_of("g:none", 1, [])
     assert await store.member_page("g:none", 1, "", 10) == ([], None)

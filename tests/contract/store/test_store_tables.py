@@ -119,7 +119,7 @@ async def test_watermarks_never_go_back_and_move_apart_from_each_other(store: St
     assert found == {(session_id, "a"): ReceiptRow(session_id, "a", 7, 5, 4, 1000, 9, 8)}
 
 
-async def test_of_one_watermark_written_twice_the_larger_values_stay(store: Store, session_id: str) -> None:
+async def test_larger_values_of_a_watermark_written_twice_stay(store: Store, session_id: str) -> None:
     for read_at in (1000, 3000, 2000):
         await write_confirmed(store, [ReadRow(session_id, "a", 5, 4, read_at)])
     assert (await store.receipts([(session_id, "a")]))[session_id, "a"].read_at == 3000
@@ -144,7 +144,7 @@ async def test_writing_the_same_rows_again_changes_nothing(store: Store, session
 
 
 @pytest.mark.hazard("H24")
-async def test_the_largest_mutation_is_written_beside_many_small_ones(store: Store, name: str) -> None:
+async def test_largest_mutation_is_written_with_many_small_ones(store: Store, name: str) -> None:
     bodies = bytes(24 * 1024)
     large = [message(f"d:{name}:large", seq, body=bodies) for seq in range(1, 21)]
     small = [message(f"d:{name}:{number}", 1) for number in range(400)]
@@ -161,7 +161,7 @@ async def test_a_single_row_as_large_as_a_mutation_is_written(store: Store, sess
     assert await store.messages(SessionSegment(session_id, 1), 1, 1) == [row]
 
 
-async def test_nothing_asked_is_nothing_answered(store: Store) -> None:
+async def test_reads_of_no_keys_are_empty(store: Store) -> None:
     assert await store.write([]) == frozenset()
     assert not await store.segments([], 1)
     assert not await store.newest_messages([], 1)

@@ -1,4 +1,4 @@
-"""Commands of groups, and what receipts tells of them."""
+"""Commands of groups, and what receipts publishes of them."""
 
 from tests.simulation.scenario import Scenario
 from tests.unit.persister.builders import GROUP, GroupAction, command, group_command
@@ -45,9 +45,9 @@ def counts(line: Scenario) -> list[GroupCounts]:
 
 
 def last_counts(line: Scenario) -> dict[tuple[str, int], tuple[int, int]]:
-    """What authors were told last of each of their messages."""
-    told = ((one.recipient_id, count) for one in counts(line) for count in one.counts)
-    return {(author, count.seq): (count.delivered, count.read) for author, count in told}
+    """What authors were sent last of each of their messages."""
+    found = ((one.recipient_id, count) for one in counts(line) for count in one.counts)
+    return {(author, count.seq): (count.delivered, count.read) for author, count in found}
 
 
 async def claimed(line: Scenario, user_id: str, delivered_seq: int = 0, read_seq: int = 0) -> None:

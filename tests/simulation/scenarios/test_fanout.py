@@ -34,7 +34,7 @@ async def test_both_parts_of_a_cut_message_reach_their_users(line: Scenario) -> 
 @pytest.mark.hazard("H9", "H31")
 @pytest.mark.parametrize("is_same_owner", [True, False])
 @scenario("persister", "expand")
-async def test_inbox_numbers_go_on_after_all_rows_expired(line: Scenario, is_same_owner: bool) -> None:
+async def test_inbox_numbers_continue_after_all_rows_expired(line: Scenario, is_same_owner: bool) -> None:
     deliver = line.start("deliver")
     await line.delivered(*(post(f"m{number}", session_id=NOTES) for number in range(3)))
     line.clock.jumped_ms += (91 if is_same_owner else 101) * DAY_MS
@@ -146,7 +146,7 @@ async def test_buckets_roll_at_the_stamped_size_at_every_owner(line: Scenario) -
 @pytest.mark.hazard("H18")
 @scenario("persister", sessions=2, users=2)
 async def test_marks_are_read_back_while_the_coordinator_is_loading(line: Scenario) -> None:
-    """Every delivery comes a second time; only the marks of the owner before tell that."""
+    """Every delivery comes a second time; only the marks of the earlier owner show that."""
     owners = [line.start("expand"), line.start("deliver")]
     await line.delivered(*(post(f"m{number}") for number in range(5)))
     for owner in owners:

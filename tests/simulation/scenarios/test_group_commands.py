@@ -231,8 +231,8 @@ async def test_round_loads_all_members_of_a_group_in_one_read(line: Scenario) ->
 
 
 @scenario("persister")
-async def test_stranger_costs_the_same_reads_for_any_group_id(line: Scenario) -> None:
-    """G11, in time too: what takes longer would tell."""
+async def test_non_member_costs_the_same_reads_for_any_group_id(line: Scenario) -> None:
+    """G11, in time too: a longer answer would disclose the group."""
     line.publish(create(), act("create", CreateGroup(name="n"), "alice", session_id="g:ended"))
     line.publish(act("end", DissolveGroup(), session_id="g:ended"))
     await line.stored(command("m0", sender="mallory", session_id="g:never"))
@@ -271,7 +271,7 @@ async def test_removal_is_stored_before_the_messages_after_it(line: Scenario) ->
 
 
 def _columns_bytes(row: MemberRow | GroupRow) -> int:
-    """More than Cassandra makes of it: each of ten columns at most 20 bytes beside its text."""
+    """More than Cassandra makes of it: each of ten columns at most 20 bytes more than its text."""
     text = row.user_id if isinstance(row, MemberRow) else row.name + row.owner + row.settings
     return len(row.session_id) + len(text.encode()) + 10 * 20
 

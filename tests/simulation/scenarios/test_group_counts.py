@@ -30,7 +30,7 @@ def leave(client_msg_id: str, member: str) -> Command:
     return act(client_msg_id, RemoveMember(user_id=member), write_max=LINE)
 
 
-def crew_reads(line: Scenario) -> list[int]:
+def member_reads(line: Scenario) -> list[int]:
     return [line.store.calls[name] for name in CREW]
 
 
@@ -40,15 +40,15 @@ async def test_changing_members_are_counted_with_one_read_of_the_group(line: Sce
     await line.seen(large(*members), say("m", "alice"))
     await claimed(line, "user00", 0, 2)
     assert last_counts(line) == {("alice", 2): (1, 1)}
-    before = crew_reads(line)
+    before = member_reads(line)
     for number in range(1, 30):
         change = (join(f"j{number}", f"new{number:02}"), leave(f"l{number}", members[number]))
         await line.seen(*change, say(f"m{number}", "alice"))
         await claimed(line, f"new{number:02}", 0, 2 + 3 * number)
         await claimed(line, members[number], 0, 2 + 3 * number)
-        told = [("alice", 2 + 3 * earlier) for earlier in range(number + 1)]
-        assert last_counts(line) == dict.fromkeys(told, (1, 1))
-    assert crew_reads(line) == before == [1, 1]
+        wanted = [("alice", 2 + 3 * earlier) for earlier in range(number + 1)]
+        assert last_counts(line) == dict.fromkeys(wanted, (1, 1))
+    assert member_reads(line) == before == [1, 1]
 
 
 @pytest.mark.field_case("22")
@@ -64,7 +64,7 @@ async def test_returning_member_counts_from_the_second_joining(line: Scenario) -
     assert last_counts(line) == {("alice", 2): (2, 2), ("alice", 5): (1, 1)}
     await claimed(line, "carl", 0, 5)
     assert last_counts(line) == {("alice", 2): (2, 2), ("alice", 5): (2, 2)}
-    assert crew_reads(line) == [1, 1]
+    assert member_reads(line) == [1, 1]
 
 
 @scenario("persister", "receipts")
@@ -105,16 +105,16 @@ async def test_replay_ends_at_the_same_counts(line: Scenario) -> None:
     await claimed(line, "dora", 0, 6)
     assert last_counts(line) == {("alice", 2): (1, 1), ("alice", 6): (2, 2)}
     first.kill()
-    told = len(counts(line))
+    wanted = len(counts(line))
     line.rewind(RECEIPTS)
     line.start("receipts")
     await line.settled(RECEIPTS)
-    assert len(counts(line)) > told
+    assert len(counts(line)) > wanted
     assert last_counts(line) == {("alice", 2): (1, 1), ("alice", 6): (2, 2)}
 
 
 @scenario("persister")
-async def test_late_repeat_takes_no_member_back(line: Scenario) -> None:
+async def test_late_repeat_restores_no_former_member(line: Scenario) -> None:
     first = line.start("receipts")
     await line.seen(large("bob", "carl"), say("m1", "alice"))
     await claimed(line, "bob", 0, 2)
@@ -130,7 +130,7 @@ async def test_late_repeat_takes_no_member_back(line: Scenario) -> None:
 
 @pytest.mark.parametrize("table", CREW)
 @scenario("persister", "receipts")
-async def test_watermarks_go_on_while_a_large_group_is_read(line: Scenario, table: str) -> None:
+async def test_watermarks_continue_while_a_large_group_is_read(line: Scenario, table: str) -> None:
     await line.seen(large("bob", "carl", "dora"), say("m1", "alice"))
     answers = held_up(line.store, table)
     await claimed(line, "bob", 0, 2)

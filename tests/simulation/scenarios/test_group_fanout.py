@@ -68,8 +68,8 @@ async def test_gateways_get_a_removal_before_the_next_message(line: Scenario) ->
     await persist(line, group, group.add(0, USERS))
     await persist(line, group, group.say(1), group.remove(2, "user3"), group.say(3), group.add(4, ["user3"]))
     await line.settled(EXPAND)
-    told = [(one.message.seq, list(one.left_ids), list(one.joined_ids)) for one in line.pushed("message", 0)]
-    assert told == [(1, [], USERS), (2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
+    messages = [(one.message.seq, list(one.left_ids), list(one.joined_ids)) for one in line.pushed("message", 0)]
+    assert messages == [(1, [], USERS), (2, [], []), (3, ["user3"], []), (4, [], []), (5, [], ["user3"])]
     assert [list(one.member_ids) for one in line.pushed("message", 0)] == [USERS, [], [], [], []]
     line.start("deliver")
     await reach(line, group)
@@ -156,7 +156,7 @@ async def test_group_without_member_rows_stops_its_partition(line: Scenario) -> 
 
 @scenario()
 async def test_members_of_many_slow_pages_are_read(line: Scenario) -> None:
-    """Law 12 is about one await: a group whose members have many versions would else hold up its partition for ever."""
+    """Law 12 is about one await: a group with many versions of members would else block its partition permanently."""
     group = GroupLog(write_diffusion_max=100)
     slow(line.store, "member_page", 1.5)
     with patch.object(expand_worker, "_PAGE_MEMBERS", 1):

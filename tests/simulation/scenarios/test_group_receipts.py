@@ -38,7 +38,7 @@ async def test_group_watermarks_are_of_members_alone(line: Scenario) -> None:
 
 
 @scenario("persister", "receipts")
-async def test_former_member_claims_in_vain(line: Scenario) -> None:
+async def test_claim_of_a_former_member_changes_nothing(line: Scenario) -> None:
     await line.seen(create("bob", "carl"), *(say(f"m{number}") for number in range(8)))
     await claimed(line, "bob", 2)
     await claimed(line, "carl", 2)
@@ -54,12 +54,12 @@ async def test_former_member_claims_in_vain(line: Scenario) -> None:
 
 
 @pytest.mark.promise("G10")
-@pytest.mark.parametrize("has_crew", [False, True])
+@pytest.mark.parametrize("has_receipts_of_group", [False, True])
 @scenario("persister")
-async def test_member_removed_during_a_claim_gets_nothing_later(line: Scenario, has_crew: bool) -> None:
+async def test_member_removed_during_a_claim_gets_nothing_later(line: Scenario, has_receipts_of_group: bool) -> None:
     owner = line.start("receipts")
     await line.seen(create("bob", "carl"), say("m1"), say("m2"))
-    if has_crew:
+    if has_receipts_of_group:
         await claimed(line, "carl", 3, 3)
     owner.stop_before(lambda call, _: call == "segments")
     line.say("bob", 0, 2**53 - 1, GROUP)
@@ -116,9 +116,9 @@ async def test_counts_leave_out_former_members_and_authors(line: Scenario) -> No
     await line.seen(create("bob", "carl", "dora"), say("m1", "alice"), say("m2", "bob"))
     await claimed(line, "carl", 3, 3)
     await line.seen(act("r1", RemoveMember(user_id="carl")), act("r2", RemoveMember(user_id="bob")))
-    told_before = len(counts(line))
+    counts_before = len(counts(line))
     await claimed(line, "dora", 3, 3)
-    assert [one.recipient_id for one in counts(line)[told_before:]] == ["alice"]
+    assert [one.recipient_id for one in counts(line)[counts_before:]] == ["alice"]
     assert last_counts(line)["alice", 2] == (1, 1)
 
 

@@ -28,7 +28,7 @@ class Said:
     delivered: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
 
 
-# (who, what, number): `read` and `got` claim that seq, a device each; the others are commands.
+# (user, action, number): `read` and `got` claim that seq, a device each; the others are commands.
 STEP = st.tuples(
     st.sampled_from(USERS), st.sampled_from(["say", "rename", "join", "leave", "read", "got"]), st.integers(1, 14)
 )
@@ -77,7 +77,7 @@ def _command(who: str, what: str, client_msg_id: str) -> Command:
 
 
 async def _claims(line: Scenario, said: Said, steps: list[tuple[str, str, int]]) -> None:
-    """Several devices at once; a stranger's claims count as nothing, beyond the head counts as the head."""
+    """Several devices at once; claims of a non-member count as nothing, beyond the head counts as the head."""
     head = (await history.heads(line.store, [GROUP]))[GROUP].seq
     members = await line.store.members_as_of(GROUP, NEWEST, USERS)
     for who, what, seq in steps:

@@ -184,7 +184,7 @@ async def test_replay_after_any_commit_fault_changes_nothing(line: Scenario, fau
     line.publish(post("m1"), post("m2"))
     line.log_faults.script_commit(*[fault] * 3)
     await line.until(lambda: len(line.store.rows("inbox")) == 4)
-    await asyncio.sleep(2)  # every stage has committed, or believes so
+    await asyncio.sleep(2)  # every stage has committed, or has lost the answer
     for owner in line.owners[:]:
         owner.kill()
     line.start("persister", "fanout")

@@ -28,7 +28,7 @@ from tidings.topics import PERSISTER
 from tidings.wire.inbound_pb2 import ChangeGroup, Command
 
 USERS = ("alice", "bob")
-# Each list is one round: who writes, in a group capital letters rename it.
+# Each list is one round of authors; in a group capital letters rename it.
 ROUNDS = st.lists(st.text("abAB", min_size=1, max_size=5), min_size=1, max_size=5)
 
 
@@ -128,7 +128,7 @@ async def _order() -> None:
         line.publish(post("m1"), post("m2"))
         line.start("persister")
         await line.settled(PERSISTER)
-        assert "receipts" in waves[0]  # of a single sender: beside the others, at the cost of no wave
+        assert "receipts" in waves[0]  # of a single sender: in the same wave as the others
         first = len(waves)
         await line.stored(post("m3"), post("m4", sender="bob"), post("m5"))
         tables = [table for wave in waves[first:] for table in wave]

@@ -77,9 +77,11 @@ async def test_poison_after_the_ack_stops_its_partition_alone(line: Scenario, to
             post("m1", "x", here.split(":")[1], here), post("m2", "x", elsewhere.split(":")[1], elsewhere)
         )
         await line.until(lambda: partitions_stopped(stage) == 1)
-    told = next(entry for entry in logs if entry["event"] == "partition stopped" and topic in entry["partition"])
-    assert "OPERATIONS" in told["action"]
-    assert "offset 0" in told["reason"]
+    entry_of_stop = next(
+        entry for entry in logs if entry["event"] == "partition stopped" and topic in entry["partition"]
+    )
+    assert "OPERATIONS" in entry_of_stop["action"]
+    assert "offset 0" in entry_of_stop["reason"]
     if stage != "receipts":
         await line.until(lambda: _delivered(line) == {elsewhere})
 

@@ -25,7 +25,7 @@ def _elsewhere(partitions: int) -> str:
     return next(name for name in names if ids.partition_of(name, partitions) != own)
 
 
-def _told(line: Scenario) -> set[str]:
+def _sessions_with_receipts(line: Scenario) -> set[str]:
     return {one.session_id for one in watermarks(line) if one.read_seq == 2}
 
 
@@ -52,7 +52,7 @@ async def _scenario(table: str) -> None:
         for name in (SESSION, other):
             line.say("bob", 0, 2, name)
         await asyncio.sleep(_SOON_S)
-        assert _told(line) == {other}
+        assert _sessions_with_receipts(line) == {other}
         line.store.faults.unreadable -= unreadable
         await line.settled(RECEIPTS)
-        assert _told(line) == {SESSION, other}
+        assert _sessions_with_receipts(line) == {SESSION, other}

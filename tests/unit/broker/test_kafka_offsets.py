@@ -65,7 +65,7 @@ async def test_a_partition_that_the_answer_leaves_out_is_an_error() -> None:
         await GroupOffsets(Coordinator(fetched((0, 5, "m", 0))), "g").fetch([ZERO, ONE])
 
 
-async def test_an_answer_that_cannot_tell_loading_from_new_is_an_error() -> None:
+async def test_answer_for_both_loading_and_new_is_an_error() -> None:
     with pytest.raises(BrokerUnavailable):
         await GroupOffsets(Coordinator(OffsetFetchResponse_v1([("t", [(0, 5, "m", 0)])])), "g").fetch([ZERO])
 

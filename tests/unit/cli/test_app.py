@@ -10,15 +10,19 @@ import typer
 from cli.app import app
 from tests.unit.cli.shell import Shell
 
-URL_OF_NOBODY = "http://127.0.0.1:9"  # the discard port, where nobody listens
+URL_WITHOUT_LISTENER = "http://127.0.0.1:9"  # the discard port, without a listener
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (("token", "alice", "--key-file", "/nowhere/key"), 2, "no development key in /nowhere/key .*make up"),
-        (("send", "--from", "alice", "--to", "bob", "hi", "--url", URL_OF_NOBODY), 1, "no answer from .*make run"),
-        (("tail", "--as", "alice", "--url", URL_OF_NOBODY), 1, "no answer from .*--url"),
+        (
+            ("send", "--from", "alice", "--to", "bob", "hi", "--url", URL_WITHOUT_LISTENER),
+            1,
+            "no answer from .*make run",
+        ),
+        (("tail", "--as", "alice", "--url", URL_WITHOUT_LISTENER), 1, "no answer from .*--url"),
         (("chat", "--as", "alice"), 2, "needs a terminal; scripts use `tidings send`"),
     ],
 )

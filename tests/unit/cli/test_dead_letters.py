@@ -75,16 +75,16 @@ async def test_a_replay_appends_the_original_bytes_to_their_partition() -> None:
     assert (record.partition, record.offset, record.key, record.value) == (1, offset, b"k", b"\xff\x00poison")
 
 
-async def test_the_outcome_of_a_replay_is_told() -> None:
+async def test_outcome_of_a_replay_is_printed() -> None:
     broker = await broker_with(dead(3))
     broker.group(PERSISTER).commits[INBOUND] = Committed(9, Marks().encoded())
     assert await outcome(broker, INBOUND, 8, SIZES.session_partitions) == "it was accepted"
     await broker.producer("persister").produce(DEAD_LETTERS, 1, [NewRecord(dead(8).SerializeToString())])
-    told = await outcome(broker, INBOUND, 8, SIZES.session_partitions)
-    assert told == "put aside again, as 1/1: not readable"
+    text = await outcome(broker, INBOUND, 8, SIZES.session_partitions)
+    assert text == "put aside again, as 1/1: not readable"
 
 
-async def test_a_replay_that_nobody_reads_is_told_after_a_bounded_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unread_replay_is_reported_after_a_bounded_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letters, "POLL_MS", 0)
     broker = await broker_with(dead(3))
     async with asyncio.timeout(10):

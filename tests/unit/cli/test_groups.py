@@ -9,11 +9,11 @@ ALICE = {"user_id": "alice", "role": "owner", "joined_seq": 1}
 LATE = 2**53 - 1  # beyond all calendars
 
 
-@pytest.mark.parametrize(("left_out", "told"), [([], ""), (["bob"], "left out: bob (user_blocked)\n")])
-def test_a_group_is_made_and_its_id_printed(gateway: Gateway, shell: Shell, left_out: list[str], told: str) -> None:
+@pytest.mark.parametrize(("left_out", "printed"), [([], ""), (["bob"], "left out: bob (user_blocked)\n")])
+def test_a_group_is_made_and_its_id_printed(gateway: Gateway, shell: Shell, left_out: list[str], printed: str) -> None:
     refused = [{"user_id": name, "code": "user_blocked"} for name in left_out]
     gateway.answers["POST /v1/groups"] = {"session_id": GROUP, "seq": 1, "left_out": refused}
-    assert shell.run("group", "create", *AS_ALICE, "the team", "bob", "carol") == (0, f"{GROUP}\n", told)
+    assert shell.run("group", "create", *AS_ALICE, "the team", "bob", "carol") == (0, f"{GROUP}\n", printed)
     assert gateway.bodies == [{"name": "the team", "members": ["bob", "carol"]}]
 
 
@@ -34,7 +34,7 @@ def test_a_change_of_a_group_prints_its_seq(
     assert (ended.code, ended.out) == (0, f"done  {GROUP} #9\n")
 
 
-def test_who_is_left_out_is_told(gateway: Gateway, shell: Shell) -> None:
+def test_left_out_users_are_printed(gateway: Gateway, shell: Shell) -> None:
     left_out = [{"user_id": "bob", "code": "already_member"}]
     gateway.answers[f"POST /v1/groups/{GROUP}/members"] = {"session_id": GROUP, "added": [], "left_out": left_out}
     ended = shell.run("group", "add", GROUP, "bob", *AS_ALICE)
@@ -44,8 +44,8 @@ def test_who_is_left_out_is_told(gateway: Gateway, shell: Shell) -> None:
 def test_the_members_are_listed_and_what_the_group_is(gateway: Gateway, shell: Shell) -> None:
     gateway.has_member("te\x1bam", ALICE)
     code, out, _ = shell.run("group", "members", GROUP, *AS_ALICE)
-    told = "owner   alice  since #1\nte\ufffdam: 1 members, delivered by write diffusion\n"
-    assert (code, out) == (0, told)
+    printed = "owner   alice  since #1\nte\ufffdam: 1 members, delivered by write diffusion\n"
+    assert (code, out) == (0, printed)
 
 
 def test_a_mute_beyond_all_calendars_is_listed_like_others(gateway: Gateway, shell: Shell) -> None:

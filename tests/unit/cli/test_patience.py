@@ -19,7 +19,7 @@ async def test_patience_tries_until_the_server_is_there_and_says_once() -> None:
     assert said == ["waiting for Kafka (refused)"]
 
 
-async def test_it_gives_up_at_the_bound_with_the_last_reason() -> None:
+async def test_patience_ends_at_the_bound_with_the_last_reason() -> None:
     async def attempt() -> None:
         raise BrokerUnavailable("connection refused")
 
@@ -27,7 +27,7 @@ async def test_it_gives_up_at_the_bound_with_the_last_reason() -> None:
         await patiently(attempt, server="Kafka", within_s=0.01, say=lambda _: None)
 
 
-async def test_what_waiting_does_not_mend_is_raised_at_once() -> None:
+async def test_permanent_error_is_raised_at_once() -> None:
     async def attempt() -> None:
         raise ConfigurationError("another count")
 

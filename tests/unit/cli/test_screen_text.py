@@ -89,7 +89,7 @@ def test_text_from_right_to_left_is_isolated(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.field_case("44")
 def test_what_others_named_is_printed_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    """Ids, too: a server may be wrong, or somebody else's."""
+    """Ids, too: a server may be wrong, or belong to another user."""
     bad = "x\u202e\x1b[2J\ny"
     head = Head(seq=1, at=-5, sender_id=bad, preview=bad)
     say(described(Session(session_id=bad, name=bad, session_kind="group", mode=bad, head=head)))

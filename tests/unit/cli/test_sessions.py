@@ -27,7 +27,7 @@ def test_receipts_are_listed_over_pages_with_their_sums(gateway: Gateway, shell:
     gateway.answers[f"{path}?after=bob"] = last
     ended = shell.run("receipts", GROUP, "4", *AS_ALICE)
     assert ended.code == 0
-    delivered, read, told = ended.out.splitlines()
+    delivered, read, total = ended.out.splitlines()
     assert delivered == "delivered  bob"
     assert re.fullmatch(r"read       \d\d:\d\d:\d\d carol", read)
-    assert told == "1 read, 2 received, of 3 members besides the author"
+    assert total == "1 read, 2 received, of 3 members besides the author"

@@ -13,7 +13,7 @@ from tests.unit.cli.shell import Shell
 from tidings_client.ids import uuid7_time_ms
 
 
-def test_a_token_of_somebody_else_asks_for_nothing(gateway: Gateway, shell: Shell) -> None:
+def test_token_of_another_user_sends_no_request(gateway: Gateway, shell: Shell) -> None:
     gateway.answers[f"DELETE /v1/groups/{GROUP}/members/alice"] = {"session_id": GROUP, "seq": 2}
     token = jwt.encode({"sub": "bob"}, "0" * 32, "HS256")
     ended = shell.run("group", "leave", GROUP, "--as", "alice", "--token", token)
@@ -36,7 +36,7 @@ def test_a_refusal_is_one_line_that_no_terminal_obeys(gateway: Gateway, shell: S
 @pytest.mark.parametrize(
     ("off_s", "says"), [(360, "6 minutes ahead of"), (-7_200, "2 hours behind"), (3 * 86_400, "3 days ahead of")]
 )
-def test_a_clock_that_is_off_is_told_and_the_group_is_made(
+def test_wrong_clock_is_reported_and_the_group_is_made(
     monkeypatch: pytest.MonkeyPatch, gateway: Gateway, shell: Shell, off_s: int, says: str
 ) -> None:
     keys: list[str] = []
@@ -50,6 +50,6 @@ def test_a_clock_that_is_off_is_told_and_the_group_is_made(
 
     gateway.answer = answer
     monkeypatch.setattr(time, "time", lambda: true_time() + off_s)
-    told = f"note: your clock is {says} the server's\n"
-    assert shell.run("group", "create", *AS_ALICE, "team") == (0, f"{GROUP}\n", told)
+    note = f"note: your clock is {says} the server's\n"
+    assert shell.run("group", "create", *AS_ALICE, "team") == (0, f"{GROUP}\n", note)
     assert len(keys) == (2 if off_s > 0 else 1)

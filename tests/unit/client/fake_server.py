@@ -45,7 +45,7 @@ def refusal(client_msg_id: str) -> str:
 
 
 class Server:
-    """The token is the user's name. Keeps inboxes and watermarks in memory, and can be told to misbehave."""
+    """The token is the user's name. Keeps inboxes and watermarks in memory, and misbehaves on request."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -80,10 +80,10 @@ class Server:
         async for text in connection:
             self.longest_bytes = max(self.longest_bytes, len(text))
             for line in str(text).split("\n"):
-                await self.hear(connection, user, json.loads(line))
+                await self.answer(connection, user, json.loads(line))
         self.online.remove((user, connection))
 
-    async def hear(self, connection: ServerConnection, user: str, frame: Json) -> None:
+    async def answer(self, connection: ServerConnection, user: str, frame: Json) -> None:
         match frame["type"]:
             case "send":
                 self.sends.append(frame)
@@ -114,7 +114,7 @@ class Server:
         for member in {user, peer_of(session_id, user) or user} if not known else ():
             inbox = self.inboxes.setdefault(member, [])
             inbox.append(message)
-            await self.tell(member, {"type": "message", "inbox_seq": len(inbox), "message": message})
+            await self.push(member, {"type": "message", "inbox_seq": len(inbox), "message": message})
 
     async def refuse(self, connection: ServerConnection, frame: Json, code: str, why: str) -> None:
         error = {"type": "send_error", "client_msg_id": frame["client_msg_id"], "code": code, "message": why}
@@ -138,9 +138,9 @@ class Server:
         self.marks[session_id, user] = delivered, read = max(delivered, before[0]), max(read, before[1])
         receipt = {"type": "receipt", "session_id": session_id, "user_id": user, "at": 1}
         peer = peer_of(session_id, user) or user
-        await self.tell(peer, receipt | {"delivered_seq": delivered, "read_seq": read})
+        await self.push(peer, receipt | {"delivered_seq": delivered, "read_seq": read})
 
-    async def tell(self, user: str, frame: Json) -> None:
+    async def push(self, user: str, frame: Json) -> None:
         for name, connection in list(self.online):
             if name == user:
                 await self.say(connection, frame)

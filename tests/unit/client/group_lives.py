@@ -11,7 +11,7 @@ READ, WRITE = "read", "write"
 
 @dataclass
 class Log:
-    """The group at the server: its log, the user's inbox, and who may read what."""
+    """The group at the server: its log, the user's inbox, and what its users may read."""
 
     messages: list[Message] = field(default_factory=list)
     inbox: list[Message] = field(default_factory=list)

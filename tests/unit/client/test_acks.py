@@ -20,7 +20,7 @@ def test_acks_are_joined_up_to_fifty_messages(count: int, wait_ms: int) -> None:
     assert device.acks == [frames.Ack(inbox_seq=count, delivered=(Position(SESSION, count),))]
 
 
-def test_a_new_connection_hears_the_latest_ack_again() -> None:
+def test_new_connection_is_sent_the_latest_ack_again() -> None:
     device = opened()
     device.arrive(*numbered(2))
     device.advance(100)
@@ -56,7 +56,7 @@ def test_a_group_that_the_user_has_left_is_not_acked_again() -> None:
     assert device.acks == [frames.Ack(inbox_seq=2)]
 
 
-def test_reads_are_said_at_once_and_again_on_a_new_connection() -> None:
+def test_reads_are_sent_at_once_and_again_on_a_new_connection() -> None:
     author = online()
     author.mark_read(SESSION, 4)
     author.own_marks(SESSION, 4)

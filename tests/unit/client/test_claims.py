@@ -143,7 +143,7 @@ def test_waiting_claims_are_looked_up_again_after_live() -> None:
     assert desk.delivered == 6
 
 
-def test_a_repeated_connection_says_no_more_than_the_first() -> None:
+def test_second_connection_claims_no_more_than_the_first() -> None:
     desk = above_a_gap()
     desk.stored(0)
     desk.acks.lost()
@@ -184,7 +184,7 @@ def test_any_order_claims_only_what_some_device_has_had(done: list[Step]) -> Non
         assert had.issuperset(range(1, claimed + 1))
 
 
-def test_positions_are_said_per_session() -> None:
+def test_positions_are_sent_per_session() -> None:
     acks = Acks()
     claims = Claims(acks)
     for name in ("d:alice:bob", "d:bob:carol"):

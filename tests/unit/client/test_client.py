@@ -186,7 +186,7 @@ async def test_live_shows_deliveries_whose_receipts_were_lost(server: Server) ->
             await sent.read()
 
 
-async def test_events_tell_the_statuses_in_order(server: Server) -> None:
+async def test_events_carry_the_statuses_in_order(server: Server) -> None:
     async with Client(server.url, "alice") as alice:
         await alice.connected()
         events = alice.events()
@@ -240,13 +240,13 @@ async def test_message_whose_handler_raises_is_not_handled(server: Server) -> No
     server.send_to("bob", 1)
     store = MemoryCursorStore()
 
-    async def fails_in_hand() -> None:
+    async def fails_while_handling() -> None:
         async with Client(server.url, "bob", cursors=store) as bob:
             await take(bob, 1)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await fails_in_hand()
+        await fails_while_handling()
     async with Client(server.url, "bob", cursors=store) as bob:
         assert await take(bob, 1) == ["1"]
 
@@ -276,13 +276,13 @@ async def test_body_that_json_cannot_hold_fails_alone(
 
 
 class BrokenOutbox(MemoryOutbox):
-    """One of somebody's own, with errors of its own."""
+    """A custom one, with errors of its own."""
 
     async def add(self, drafts: Sequence[Draft]) -> None:
         raise RuntimeError("no such table")
 
 
-async def test_outbox_errors_reach_the_sender_and_the_client_goes_on(server: Server) -> None:
+async def test_outbox_errors_reach_the_sender_and_the_client_continues(server: Server) -> None:
     async with asyncio.timeout(20), Client(server.url, "alice", outbox=BrokenOutbox()) as alice:
         for _ in range(2):
             with pytest.raises(RuntimeError, match="no such table"):
@@ -314,6 +314,6 @@ async def test_a_404_of_a_proxy_does_not_drop_a_group(server: Server, monkeypatc
     async with asyncio.timeout(20), Client(server.url, "bob") as bob:
         messages = bob.messages()
         assert (await anext(messages)).seq == 1
-        await server.tell("bob", {"type": "message", "message": others[-1]})
+        await server.push("bob", {"type": "message", "message": others[-1]})
         assert [(await anext(messages)).seq for _ in others] == [2, 3]
     assert not answers

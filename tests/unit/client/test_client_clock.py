@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> DeviceClock:
 
 @pytest.mark.field_case("2")
 @pytest.mark.parametrize("off_ms", OFFS)
-async def test_messages_of_before_the_first_connection_are_sent(
+async def test_messages_before_the_first_connection_are_sent(
     server: Server, clock: DeviceClock, off_ms: int, tmp_path: Path
 ) -> None:
     clock.off_ms = off_ms

@@ -34,7 +34,7 @@ def test_client_reconnects_after_two_periods_without_heartbeat() -> None:
     assert len(author.dials) == 2
 
 
-def told_to_go(wait_ms: int) -> tuple[Author, int]:
+def after_goaway(wait_ms: int) -> tuple[Author, int]:
     author = online()
     author.give(frames.GoAway(reason="restart", reconnect_after_ms=wait_ms))
     return author, author.now_ms
@@ -43,7 +43,7 @@ def told_to_go(wait_ms: int) -> tuple[Author, int]:
 @pytest.mark.field_case("28")
 @pytest.mark.parametrize("wait_ms", [0, 1, 500, 3_000, 15_000])
 def test_goaway_keeps_the_connection_until_its_time(wait_ms: int) -> None:
-    author, started = told_to_go(wait_ms)
+    author, started = after_goaway(wait_ms)
     author.advance(max(0, wait_ms - 1))
     if wait_ms:
         author.send("a")
@@ -56,7 +56,7 @@ def test_goaway_keeps_the_connection_until_its_time(wait_ms: int) -> None:
 @pytest.mark.parametrize(("wait_ms", "closed_ms", "dialled_ms"), [(15_000, 2_000, 3_000), (3_000, 2_700, 3_000)])
 def test_a_close_before_a_goaways_time_reconnects_soon(wait_ms: int, closed_ms: int, dialled_ms: int) -> None:
     """After the first pause of the backoff, or at that time if it comes sooner."""
-    author, started = told_to_go(wait_ms)
+    author, started = after_goaway(wait_ms)
     author.advance(closed_ms)
     author.close(1001)
     author.advance(15_000)

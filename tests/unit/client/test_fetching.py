@@ -13,7 +13,7 @@ async def test_counts_are_read_up_to_the_first_reader() -> None:
     assert await counts(Gateway(503).rest, "g:1", 3) is None
 
 
-async def test_the_watermarks_of_a_peer_who_blocks_the_user_are_absent() -> None:
+async def test_watermarks_of_a_peer_that_blocks_the_user_are_absent() -> None:
     shown = {"d:alice:bob": {}, "d:alice:carol": {"delivered_seq": 2, "read_seq": 0}}
     listed = [
         {"session_id": name, "head": {"seq": 3}, "peer": {"user_id": name[8:], **marks}}
@@ -23,5 +23,5 @@ async def test_the_watermarks_of_a_peer_who_blocks_the_user_are_absent() -> None
     peers = [one.peer for one in (await rest.sessions()).sessions if one.peer]
     assert [(one.delivered_seq, one.read_seq) for one in peers] == [(None, None), (2, 0)]
     # Zero moves no status: what was shown does not go back.
-    told = [marks async for marks in watermarks(rest, set(shown))]
-    assert told == [("d:alice:bob", 0, 0), ("d:alice:carol", 2, 0)]
+    found = [marks async for marks in watermarks(rest, set(shown))]
+    assert found == [("d:alice:bob", 0, 0), ("d:alice:carol", 2, 0)]

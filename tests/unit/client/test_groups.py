@@ -161,7 +161,7 @@ def test_history_above_the_next_seq_waits_for_the_inbox() -> None:
 
 
 def waits_ms(device: Member, failures: int) -> list[int]:
-    """From each failure of history to the next question, while heartbeats and pushes tell of the group all along."""
+    """From each failure of history to the next question, while heartbeats and pushes name the group all along."""
     found = []
     for _ in range(failures):
         device.fail_history()
@@ -211,7 +211,7 @@ def test_groups_do_not_ask_for_history_again_all_at_once() -> None:
     assert asked == {799: [], 800: [FetchHistory("g:x", 0)], 1_199: [], 1_200: [FetchHistory("g:y", 0)]}
 
 
-def test_after_ten_gaps_the_log_goes_on_where_history_begins() -> None:
+def test_log_continues_at_the_start_of_history_after_ten_gaps() -> None:
     device = opened(cursor=Cursor(0, {GROUP: 3}))
     for _ in range(groups.GAPS_ACCEPTED):
         device.history([message(GROUP, 9)])

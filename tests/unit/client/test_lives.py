@@ -1,4 +1,4 @@
-"""A device whose server's tables were made anew or restored: nothing is shown twice, nothing is left out."""
+"""A device whose server's tables were recreated or restored: nothing is shown twice, nothing is left out."""
 
 from typing import Any
 
@@ -113,7 +113,7 @@ def test_after_a_restore_nothing_is_twice_or_missing(kept: int, shown: int, new:
 
 
 def test_second_restore_keeps_messages_shown_in_the_first_life() -> None:
-    # Shown in the first life: 1–6. The backup has 1–4; in the second life came 5' and 6'. Then restored once more.
+    # Shown in the first life: 1–6. The backup has 1–4; in the second life came 5' and 6'. Then restored again.
     cursor = Cursor(6, deployment=FIRST)
     twice = Deployment(id="c", origin="a", since=T2, restored=(T1, T2))
     inbox = [*said(4, T0), *said(2, T1, first=5, word="second "), *said(1, T2, first=7, word="third ")]
@@ -166,7 +166,7 @@ def test_without_live_a_cursor_above_the_tail_waits() -> None:
     assert (device.words, device.complaints) == (["1", "2", "3", "4", "5"], [])
 
 
-def test_acks_of_another_life_are_not_said_again() -> None:
+def test_acks_of_another_life_are_not_sent_again() -> None:
     device = settled(said(5, T0))
     device.acks.clear()
     device.reconnect(WIPED, said(1, T1))

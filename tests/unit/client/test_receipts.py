@@ -56,9 +56,9 @@ def test_live_fetches_counts_of_the_newest_unread_group_message() -> None:
 
 def test_group_counts_move_statuses_of_own_messages() -> None:
     author = sent_to_group(3)
-    told = frames.GroupReceipt(session_id=GROUP, counts=(frames.ReceiptCount(seq=2, delivered=2, read=2),))
+    moved = frames.GroupReceipt(session_id=GROUP, counts=(frames.ReceiptCount(seq=2, delivered=2, read=2),))
     for _ in range(2):
         author.effects.clear()
-        author.give(told)
+        author.give(moved)
         assert CountsMoved(GROUP, 2, 2, 2) in author.effects
     assert [author.statuses[name] for name in ("1", "2", "3")] == [THROUGH, THROUGH, THROUGH[:2]]

@@ -1,4 +1,4 @@
-"""Groups whose history was refused: how long the client remembers them, and how many."""
+"""Groups whose history was refused: how long the client keeps them, and how many."""
 
 from tidings_client import receiving
 from tidings_client.acks import Acks

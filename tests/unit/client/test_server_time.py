@@ -1,4 +1,4 @@
-"""What the device learns of the server's time from `Date` headers, and calls that it makes before it knows."""
+"""What the device learns of the server's time from `Date` headers, and calls that it makes before that."""
 
 from email.utils import formatdate
 from time import time as true_time
@@ -55,7 +55,7 @@ async def test_a_command_under_a_given_id_goes_under_that_alone() -> None:
 
 
 @pytest.mark.parametrize("date", [None, "", "soon", "Mon, 99 Nov 2026 02:27:04 GMT", "Mon, 30 Nov 99999 02:27:04 GMT"])
-def test_a_date_that_is_none_teaches_nothing(date: str | None) -> None:
+def test_invalid_date_sets_no_server_time(date: str | None) -> None:
     device = ServerTime(device_ms=lambda: 7)
     device.learn_date(date)
     assert device.known_ms is None

@@ -1,4 +1,4 @@
-"""One call of the provider for each token's life, whatever the device's clock says and whoever asks."""
+"""One call of the provider for each token's life, whatever the device's clock says, for all callers."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ def jwt(claims: object) -> str:
 
 
 class Device:
-    """A device whose wall clock is off, beside a server's clock; and a provider that signs by the latter."""
+    """A device whose wall clock is off, a server's clock, and a provider that signs by the latter."""
 
     def __init__(self, off_ms: int = 0, life_s: int = 600, with_iat: bool = True) -> None:
         self.passed_ms = 1_000
@@ -170,7 +170,7 @@ NUMBERS = st.integers(-(10**400), 10**400) | st.floats() | st.none() | st.boolea
 
 
 @given(claims=st.fixed_dictionaries({}, optional={"exp": NUMBERS, "iat": NUMBERS}), server=st.none() | st.integers(0))
-def test_whatever_a_token_says_its_life_is_a_number(claims: dict[str, object], server: int | None) -> None:
+def test_lifetime_of_any_token_is_a_number(claims: dict[str, object], server: int | None) -> None:
     life_ms = life_of(jwt(claims), server, SERVER_MS)
     assert life_ms is None or life_ms >= 0
 

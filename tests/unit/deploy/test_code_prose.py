@@ -1,6 +1,7 @@
-"""Docstrings, comments, log texts and error texts are plain English: no banned words, and short sentences.
+"""Docstrings, comments, log texts, error texts and the names of tests are plain English, in short sentences.
 
-CONTRIBUTING.md has the rules. Run `python -m tests.unit.deploy.test_code_prose` to list what is above 25 words.
+CONTRIBUTING.md has the rules, and prose.py has what is banned.
+Run `python -m tests.unit.deploy.test_code_prose` to list what is above 25 words.
 """
 
 import ast
@@ -10,29 +11,24 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.unit.deploy.prose import MOST_WORDS, banned_in
+
 ROOT = Path(__file__).resolve().parents[3]
-FOLDERS = ("services", "tidings", "sdk", "cli", "deploy", "benchmarks", "scripts")
+FOLDERS = ("services", "tidings", "sdk", "cli", "deploy", "benchmarks", "scripts", "tests")
 GENERATED = ROOT / "tidings" / "wire"
 PLANTED = ROOT / "scripts" / "planted"
-MOST_WORDS = 30
+TESTS = ROOT / "tests"
+# Their strings hold what is banned. Their docstrings and comments are read.
+CHECKERS = [Path(__file__).with_name(name) for name in ("prose.py", "test_code_prose.py", "test_docs_prose.py")]
 WANTED_WORDS = 25
+MOST_NAME_CHARACTERS = 60
 
-# Private idioms: persons for processes, headless relative clauses, and words that only this project used.
-BANNED = re.compile(
-    r"\b("
-    r"who(ever|mever)|whom|who (is|are|was|were|has|have|had|can|may|joined|left|comes|goes)"
-    r"|somebody|everybody|nobody|anybody|no one"
-    r"|tells?|told|telling|believe[sd]?|knows|knew|wakes? up|woken"
-    r"|strangers?|newcomers?|crews?"
-    r"|hears?|heard|goes on|untold|unsaid"
-    r"|anew|for ever|in hand|thrown away|let go|of before|of old|once more|beside|in turns|in line"
-    r")\b",
-    re.IGNORECASE,
-)
+
 _STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|BEGIN)\b")
 _PRAGMA = re.compile(r"^(noqa|type: ignore|fmt:)[^ ]*( [A-Z]+\d+,?)*( - )?|type: ignore\[[^]]*\]|fmt: skip")
 _CODE_SPAN = re.compile(r"`[^`]*`")
@@ -45,7 +41,7 @@ _CODE_LINE = re.compile(r"^(async )?(with|for|try|finally|await|sent|stack|pytho
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """A docstring, a block of comments, or a string with several words."""
+    """A docstring, a block of comments, a string with several words, or a name as words."""
 
     place: str
     text: str
@@ -54,6 +50,12 @@ class Prose:
 def files() -> list[Path]:
     found = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
     return sorted(path for path in found if GENERATED not in path.parents and "build" not in path.parts)
+
+
+@cache
+def all_prose() -> list[Prose]:
+    """The prose of all files."""
+    return [prose for path in files() for prose in prose_of(path)]
 
 
 def prose_of(path: Path) -> Iterator[Prose]:
@@ -65,9 +67,12 @@ def prose_of(path: Path) -> Iterator[Prose]:
         yield Prose(f"{name}:{line}", text)
     for line, text in _comments(source):
         yield Prose(f"{name}:{line}", text)
-    for line, text in _strings(tree, is_planted=PLANTED in path.parents):
+    for line, text in _strings(tree, is_planted=PLANTED in path.parents) if path not in CHECKERS else ():
         if line not in docstrings:
             yield Prose(f"{name}:{line}", text)
+    if TESTS in path.parents:
+        yield Prose(name, _as_words(path.stem))
+        yield from (Prose(f"{name}:{line}", _as_words(text)) for line, text in _names(tree))
 
 
 def _docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -76,6 +81,25 @@ def _docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
             text = ast.get_docstring(node)
             if text is not None:
                 yield node.body[0].lineno, text
+
+
+def _names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The names of functions and classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.lineno, node.name
+
+
+def _as_words(name: str) -> str:
+    return name.strip("_").replace("_", " ")
+
+
+def banned(prose: Prose) -> list[tuple[str, str]]:
+    return list(banned_in(_CODE_SPAN.sub("x", prose.text)))
+
+
+def long_test_names(tree: ast.AST) -> list[str]:
+    return [name for _, name in _names(tree) if name.startswith("test_") and len(name) > MOST_NAME_CHARACTERS]
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
@@ -135,27 +159,40 @@ def words(sentence: str) -> int:
 
 def test_prose_has_no_banned_words() -> None:
     found = [
-        f"{prose.place}: {match[0]!r} in {' '.join(prose.text.split())[:100]!r}"
-        for path in files()
-        for prose in prose_of(path)
-        if (match := BANNED.search(_CODE_SPAN.sub("x", prose.text)))
+        f"{prose.place}: {hit!r} in {' '.join(prose.text.split())[:100]!r}; instead: {instead}"
+        for prose in all_prose()
+        for hit, instead in banned(prose)
     ]
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 def test_prose_has_no_long_sentences() -> None:
     found = [
         f"{prose.place}: {count} words: {sentence[:100]!r}"
-        for path in files()
-        for prose in prose_of(path)
+        for prose in all_prose()
         for sentence in sentences(prose.text)
         if (count := words(sentence)) > MOST_WORDS
     ]
-    assert found == []
+    assert not found, "\n".join(found)
+
+
+def test_names_of_tests_have_at_most_60_characters() -> None:
+    found = [f"{path}: {name}" for path in files() for name in long_test_names(ast.parse(path.read_text()))]
+    assert not found, "\n".join(found)
+
+
+def test_name_of_61_characters_is_found() -> None:
+    assert long_test_names(ast.parse(f"def test_{'x' * 55}() -> None: ...")) == []
+    assert long_test_names(ast.parse(f"async def test_{'x' * 56}() -> None: ...")) == [f"test_{'x' * 56}"]
+
+
+def test_banned_words_in_the_name_of_a_test_are_found() -> None:
+    (name,) = _names(ast.parse("async def test_nobody_asks() -> None: ..."))
+    assert [hit for hit, _ in banned_in(_as_words(name[1]))] == ["nobody"]
 
 
 def test_log_lines_name_the_action() -> None:
-    assert [str(path) for path in files() if "way_on" in path.read_text()] == []
+    assert [str(path) for path in files() if path not in CHECKERS and "way_on" in path.read_text()] == []
 
 
 @pytest.mark.parametrize(
@@ -169,7 +206,7 @@ def test_log_lines_name_the_action() -> None:
     ],
 )
 def test_banned_words_are_found_in_every_kind_of_prose(source: str, text: str) -> None:
-    found = [match[0] for prose in _prose(source) if (match := BANNED.search(prose))]
+    found = [hits[0] for prose in _prose(source) if (hits := [hit for hit, _ in banned_in(prose)])]
     assert found == [text]
 
 
@@ -188,18 +225,18 @@ def _prose(source: str) -> list[str]:
 def main() -> None:
     """Print what is above WANTED_WORDS, and the number of sentences and banned words in each folder."""
     for folder in sys.argv[1:] or FOLDERS:
-        total = long = banned = 0
+        total = long = found = 0
         for path in files():
             if not str(path.relative_to(ROOT)).startswith(folder):
                 continue
             for prose in prose_of(path):
-                banned += len(BANNED.findall(_CODE_SPAN.sub("x", prose.text)))
+                found += len(banned(prose))
                 for sentence in sentences(prose.text):
                     total += 1
                     if words(sentence) > WANTED_WORDS:
                         long += 1
                         sys.stdout.write(f"{prose.place}: {words(sentence)}: {sentence}\n")
-        sys.stdout.write(f"{folder}: {total} sentences, {long} above {WANTED_WORDS} words, {banned} banned\n")
+        sys.stdout.write(f"{folder}: {total} sentences, {long} above {WANTED_WORDS} words, {found} banned\n")
 
 
 if __name__ == "__main__":

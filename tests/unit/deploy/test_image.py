@@ -25,7 +25,7 @@ def test_every_package_of_the_image_comes_with_a_hash() -> None:
 
 
 def test_a_gateway_drains_within_its_grace() -> None:
-    # The flush, the goodbye, and three clients to close: 2 + 2 + 3 × 5 s beside the drain.
+    # The flush, the goodbye, and three clients to close: 2 + 2 + 3 × 5 s in addition to the drain.
     settings = dict(
         line.split("=", 1) for line in (HERE / "base/settings.env").read_text().splitlines() if line.startswith("TID")
     )

@@ -30,7 +30,7 @@ def test_the_manifests_as_they_are_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "before", "after", "told"),
+    ("file", "before", "after", "message"),
     [
         ("base/gateway.yaml", "serviceName:", "servicename:", "servicename"),
         ("base/persister.yaml", "replicas: 2", "replicas: two", "replicas"),
@@ -68,9 +68,9 @@ def test_the_manifests_as_they_are_have_no_problem() -> None:
         ),
     ],
 )
-def test_a_broken_manifest_is_refused(manifests: Path, file: str, before: str, after: str, told: str) -> None:
+def test_a_broken_manifest_is_refused(manifests: Path, file: str, before: str, after: str, message: str) -> None:
     found = broken(manifests, file, before, after)
-    assert any(told in problem for problem in found), found
+    assert any(message in problem for problem in found), found
 
 
 def test_a_password_as_text_is_refused(manifests: Path) -> None:

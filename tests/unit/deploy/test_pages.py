@@ -20,7 +20,7 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-def test_the_tables_of_settings_and_metrics_are_those_of_the_code() -> None:
+def test_tables_of_settings_and_metrics_match_the_code() -> None:
     text = reference_tables.PAGE.read_text()
     assert text == reference_tables.page(text), "stale: run `python -m scripts.reference_tables`"
     assert "TIDINGS_KAFKA_BOOTSTRAP" in text

@@ -47,7 +47,7 @@ class GroupLog:
     sessions: dict[str, Session] = field(default_factory=dict)
 
     def say(self, offset: int) -> Persisted:
-        """A text of somebody."""
+        """A text of some user."""
         self.count += 1
         return self._stored(offset, KIND_TEXT)
 
@@ -61,7 +61,7 @@ class GroupLog:
         return self._stored(offset, KIND_SYSTEM, left=[user])
 
     def name(self, offset: int, user: str) -> Persisted:
-        """Something is said of a member who stays: another role, a mute, the ownership."""
+        """Something is said of a member that stays: another role, a mute, the ownership."""
         return self._stored(offset, KIND_SYSTEM, named=[user])
 
     def dissolve(self, offset: int) -> Persisted:

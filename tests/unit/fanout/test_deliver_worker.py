@@ -28,7 +28,11 @@ PARTITION = TopicPartition(DELIVERIES, 0)
 def stage(store: MemoryStore, presence: PresenceReader | None = None) -> DeliverStage:
     broker = MemoryBroker()
     hints = HintSender(broker.producer("test"), "deliver", 1)
-    return DeliverStage(store, hints, presence or PresenceReader(broker.reader("test")), 0)
+    return DeliverStage(store, hints, presence or PresenceReader(broker.reader("test"), no_round), 0)
+
+
+def no_round() -> None:
+    """A request for a round that no worker runs."""
 
 
 def work(*seqs: int, is_ours: list[bool]) -> Round[Delivery]:
@@ -81,9 +85,9 @@ async def test_revocation_during_a_tail_read_drops_the_round(monkeypatch: pytest
 
 @pytest.mark.hazard("H14")
 async def test_pending_connection_causes_no_empty_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    store, presence = MemoryStore(), PresenceReader(MemoryBroker().reader("test"))
-    wakes: list[None] = []
-    presence.wake = lambda: wakes.append(None)
+    store = MemoryStore()
+    requests: list[None] = []
+    presence = PresenceReader(MemoryBroker().reader("test"), lambda: requests.append(None))
     deliver = stage(store, presence)
 
     async def unwritten(_rows: Sequence[TaggedRow]) -> frozenset[int]:
@@ -97,14 +101,15 @@ async def test_pending_connection_causes_no_empty_rounds(monkeypatch: pytest.Mon
     await deliver.run(Round({}, {}, {PARTITION: Position(0, 1)}, lambda: True))
     deliver.confirmed(())
     assert len(presence.pending) == 1
-    assert not wakes
+    assert not requests
     await deliver.run(work(1, is_ours=[True]))
     deliver.confirmed([PARTITION])
-    assert len(wakes) == 1
+    assert len(requests) == 1
 
 
 async def test_revocation_during_a_failing_read_drops_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    store, presence, is_ours = MemoryStore(), PresenceReader(MemoryBroker().reader("test")), [True]
+    store, is_ours = MemoryStore(), [True]
+    presence = PresenceReader(MemoryBroker().reader("test"), no_round)
     deliver = stage(store, presence)
     await deliver.run(work(1, is_ours=is_ours))
     deliver.confirmed([PARTITION])

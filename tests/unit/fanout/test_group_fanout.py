@@ -1,4 +1,4 @@
-"""Membership changes and messages, cut anywhere into rounds, repeated, reloaded: who gets what, once, in order."""
+"""Membership changes and messages, cut anywhere into rounds, repeated, reloaded: users get theirs once, in order."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -45,7 +45,7 @@ steps = st.lists(
     max_size=40,
 )
 cuts = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(FATES)), min_size=1, max_size=10)
-# Who takes over cannot know what was pushed before, and pushes again.
+# A new owner has no record of what was pushed before, and pushes again.
 cuts_of_one_owner = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(FATES[:3])), min_size=1, max_size=10)
 
 
@@ -61,7 +61,7 @@ class Emitted:
         return 0
 
     def send(self, topic: str, partition: int, record: NewRecord) -> asyncio.Future[int]:
-        """See Producer. Nobody here uses it."""
+        """See Producer. No test here uses it."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -103,8 +103,12 @@ def _done(group: GroupLog, offset: int, what: str, index: int) -> Persisted | No
     return None
 
 
+def no_round() -> None:
+    """A request for a round that no worker runs."""
+
+
 def presence_of(broker: MemoryBroker) -> PresenceReader:
-    presence = PresenceReader(broker.reader("presence"))
+    presence = PresenceReader(broker.reader("presence"), no_round)
     presence.gateways.apply(GatewayEvent(gateway=1, state=GatewayEvent.STATE_STARTED), 7)
     return presence
 
@@ -174,7 +178,7 @@ class Expanding:
 
     @property
     def pushed(self) -> dict[str, list[int]]:
-        """What gateway 1 was told, per session."""
+        """What gateway 1 was sent, per session."""
         seqs: dict[str, list[int]] = defaultdict(list)
         for record in self.hinted.records[TopicPartition(PUSH, 1)]:
             push = Push.FromString(record.value or b"")
@@ -229,7 +233,8 @@ def test_expand_emits_once_and_alike_at_every_owner(script: Steps, rounds: Cuts,
 async def delivered(emitted: Emitted) -> MemoryStore:
     """The tables after deliver has gone through these records."""
     store, broker = MemoryStore(), MemoryBroker()
-    deliver = DeliverStage(store, HintSender(Emitted(), "deliver", 1), PresenceReader(broker.reader("presence")), 0)
+    presence = PresenceReader(broker.reader("presence"), no_round)
+    deliver = DeliverStage(store, HintSender(Emitted(), "deliver", 1), presence, 0)
     arrivals, marks = {}, {}
     for target, records in emitted.records.items():
         found = [Record(DELIVERIES, target.partition, offset, 0, None, one.value) for offset, one in enumerate(records)]

@@ -31,6 +31,6 @@ def test_removal_is_the_last_message_of_the_removed_member() -> None:
     assert recipients(said, after.after(said)).users == {USERS[0], USERS[2]}
 
 
-def test_users_are_reached_where_they_live() -> None:
+def test_audience_has_each_user_in_its_own_partition() -> None:
     for partition, users in Audience(USERS).by_partition(8):
         assert {ids.partition_of(user, 8) for user in users} == {partition}

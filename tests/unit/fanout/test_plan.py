@@ -77,9 +77,9 @@ def test_mode_switch_sends_gateways_all_members_in_parts() -> None:
     group = group_of(4)
     crossing = group.add(1, [USERS[4]])
     crossing.stamps.recipients_per_part = 3
-    told = list(group_log_pushes(crossing, members(4).after(crossing)))
-    assert [list(one.member_ids) for one in told] == [USERS[:3], USERS[3:5]]
-    assert {(one.mode, one.mode_to, tuple(one.user_ids)) for one in told} == {(MODE_WRITE, MODE_READ, ())}
+    emitted = list(group_log_pushes(crossing, members(4).after(crossing)))
+    assert [list(one.member_ids) for one in emitted] == [USERS[:3], USERS[3:5]]
+    assert {(one.mode, one.mode_to, tuple(one.user_ids)) for one in emitted} == {(MODE_WRITE, MODE_READ, ())}
 
 
 def test_write_diffusion_makes_no_push_of_the_group_log() -> None:

@@ -1,4 +1,4 @@
-"""What a round tells the gateways."""
+"""What a round sends to the gateways."""
 
 from collections import defaultdict
 
@@ -32,11 +32,11 @@ def test_the_parts_of_a_message_share_a_record_per_gateway() -> None:
     pushes = Pushes(presences())
     for partition, users in USERS.items():
         pushes.add(item(7, users), [Placed(user, 3) for user in users], partition)
-    told = dict(pushes.records())
+    sent = dict(pushes.records())
     assert len(pushes.records()) == 2
-    assert list(told[1].message.user_ids) == ["ann", "bob", "dan", "fay"]
-    assert list(told[2].message.user_ids) == ["bob", "eve"]
-    assert (told[1].gateway_epoch, told[2].gateway_epoch) == (10, 20)
+    assert list(sent[1].message.user_ids) == ["ann", "bob", "dan", "fay"]
+    assert list(sent[2].message.user_ids) == ["bob", "eve"]
+    assert (sent[1].gateway_epoch, sent[2].gateway_epoch) == (10, 20)
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(USERS)), st.integers(1, 5)), max_size=40))
@@ -51,11 +51,11 @@ def test_every_user_gets_all_pushes_in_the_order_of_the_inbox(arrived: list[tupl
             placed.append(Placed(user, inboxes[user]))
             expected[user].append((message_id, inboxes[user]))
         pushes.add(item(message_id, USERS[partition]), placed, partition)
-    told: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
+    sent: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
     for gateway, push in pushes.records():
         message = push.message
         for user, inbox_seq in zip(message.user_ids, message.inbox_seqs, strict=True):
-            told[gateway, user].append((message.message.message_id, inbox_seq))
+            sent[gateway, user].append((message.message.message_id, inbox_seq))
     for gateway, user in ((1, "ann"), (1, "bob"), (2, "bob"), (1, "dan"), (2, "eve"), (1, "fay")):
-        assert told[gateway, user] == expected[user]
-    assert not any(user == "cid" for _, user in told)
+        assert sent[gateway, user] == expected[user]
+    assert not any(user == "cid" for _, user in sent)

@@ -1,4 +1,4 @@
-"""REST's application with calls that note who was called, asked without a socket."""
+"""REST's application with calls that note the method called, asked without a socket."""
 
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Noting:
     """Stands for the authenticator, which each call asks first."""
 
     called: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    fails: BaseException = field(default_factory=lambda: Refused("unauthorized", "nobody is signed in here"))
+    fails: BaseException = field(default_factory=lambda: Refused("unauthorized", "no user is signed in here"))
 
     def user(self, request: Request) -> str:
         """Note the route and what it took from the path."""

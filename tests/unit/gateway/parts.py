@@ -67,7 +67,7 @@ class Parts:
         self.connections.registry.sign_in(link)
         return link
 
-    def told(self, kind: str) -> list[dict[str, Any]]:
+    def sent_of(self, kind: str) -> list[dict[str, Any]]:
         """The frames of a type that connections were sent."""
         frames = [json.loads(line) for text in self.sent for line in text.split("\n")]
         return [frame for frame in frames if frame["type"] == kind]

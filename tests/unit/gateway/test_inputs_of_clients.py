@@ -61,7 +61,7 @@ async def raw(there: Deployment, request: bytes) -> bytes:
 
 
 @pytest.mark.field_case("8", "9")
-async def test_a_name_that_nobody_sees_makes_no_group_and_no_file(there: Deployment) -> None:
+async def test_invisible_name_makes_no_group_and_no_file(there: Deployment) -> None:
     for name in ("\u200b", "\u2800", "\u3164", "\u00ad", "\ufe0f", "\uffff", "a\u061cb", "a\u200eb", "a\u202eb"):
         body: dict[str, Any] = {"client_msg_id": uuid.uuid4().hex, "name": name, "members": []}
         status, problem = await there.call("alice", "POST", "/v1/groups", body)

@@ -100,9 +100,9 @@ def test_tokens_of_every_public_key_in_the_file_are_taken() -> None:
     for algorithm, key in keys.items():
         identity = tokens.verify(jwt.encode(claims(), key, algorithm=algorithm), WALL_MS)
         assert (identity.user_id, identity.valid_for_ms) == ("alice", 65_000)
-    stranger = jwt.encode(claims(), ed25519.Ed25519PrivateKey.generate(), algorithm="EdDSA")
+    foreign = jwt.encode(claims(), ed25519.Ed25519PrivateKey.generate(), algorithm="EdDSA")
     with pytest.raises(Refused, match="no key of this deployment"):
-        tokens.verify(stranger, WALL_MS)
+        tokens.verify(foreign, WALL_MS)
 
 
 def test_a_public_key_is_never_taken_for_a_secret() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from services.persister.decisions import Accepted
 from tests.unit.persister.builders import DAY_MS, NOON_MS, GroupAction, code
-from tests.unit.persister.crew import ADMINS_SEND, body, group, group_row, role
+from tests.unit.persister.group_builders import ADMINS_SEND, body, group, group_row, role
 from tidings.store.rows import ROLE_ADMIN, ROLE_MEMBER, ROLE_OWNER
 from tidings.wire.inbound_pb2 import (
     ChangeGroup,

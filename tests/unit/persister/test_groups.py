@@ -4,7 +4,7 @@ import pytest
 
 from services.persister.decisions import Accepted, Decision, Repeated
 from tests.unit.persister.builders import DAY_MS, GROUP, NOON_MS, GroupAction, Log, accepted, code, command
-from tests.unit.persister.crew import ADMINS_SEND, EVERY_ACTION, body, group
+from tests.unit.persister.group_builders import ADMINS_SEND, EVERY_ACTION, body, group
 from tidings.store.rows import MODE_READ, MODE_WRITE
 from tidings.wire.inbound_pb2 import AddMembers, ChangeGroup, ChangeMember, CreateGroup, DissolveGroup, RemoveMember
 
@@ -18,11 +18,11 @@ def test_system_messages_are_not_countable() -> None:
     assert [row.joined_count for row in added.entry.change.members] == [1]
 
 
-# -- strangers -------------------------------------------------------------------------------------
+# -- non-members -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", EVERY_ACTION)
-def test_stranger_cannot_tell_a_group_from_none_or_an_ended_one(action: GroupAction) -> None:
+def test_group_looks_missing_or_ended_to_a_non_member(action: GroupAction) -> None:
     gone, left, removed, none = group("mallory"), group("mallory"), group("mallory"), Log()
     gone.stored(DissolveGroup())
     left.stored(RemoveMember(user_id="mallory"), "mallory")
@@ -83,7 +83,7 @@ def test_a_muted_member_may_still_leave() -> None:
     log.stored(RemoveMember(user_id="bob"), "bob")
 
 
-def test_who_can_send_admins_refuses_a_member() -> None:
+def test_member_is_refused_where_only_admins_send() -> None:
     log = group("bob", "ann")
     log.stored(ADMINS_SEND)
     assert code(log.post("bob")) == "forbidden"
@@ -97,7 +97,7 @@ def test_a_reply_to_a_missing_message_is_refused_in_a_group_too() -> None:
     accepted(log.post("bob", reply_to=1))
 
 
-def test_stranger_with_a_bad_reply_gets_session_not_found() -> None:
+def test_non_member_with_a_bad_reply_gets_session_not_found() -> None:
     assert code(group("bob").post("mallory", reply_to=99)) == "session_not_found"
 
 

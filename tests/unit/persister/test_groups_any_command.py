@@ -78,7 +78,7 @@ def commands(steps: Steps) -> list[Command]:
 
 @dataclass
 class Account:
-    """PROTOCOL's rights once more: roles by user, and a table of who may what."""
+    """PROTOCOL's rights, written a second time: roles by user, and a table of rights by role."""
 
     roles: dict[str, str] = field(default_factory=dict)
     muted: set[str] = field(default_factory=set)
@@ -229,7 +229,7 @@ def test_any_commands_are_decided_as_the_simpler_account_says(steps: Steps) -> N
 
 @given(a_life)
 def test_joining_and_leaving_users_are_on_the_record(steps: Steps) -> None:
-    """Expand knows members from the records alone: laid one over the other they give what the versions say."""
+    """Expand has the members from the records alone: laid one over the other they give what the versions say."""
     draft, members, mode = Log().draft, set[str](), 1
     for offset, sent in enumerate(commands(steps)):
         decision = decided(draft, sent, offset)
@@ -248,7 +248,7 @@ def test_joining_and_leaving_users_are_on_the_record(steps: Steps) -> None:
 
 
 @given(a_life)
-def test_a_version_is_a_row_of_its_own_for_ever(steps: Steps) -> None:
+def test_version_stays_a_row_of_its_own(steps: Steps) -> None:
     """Law 7: every version carries the seq and the place of its message, so none is written twice."""
     draft, seen = Log().draft, set[object]()
     for offset, sent in enumerate(commands(steps)):

@@ -5,7 +5,7 @@ import pytest
 from services.persister.decisions import Accepted, Repeated, Unchanged
 from services.persister.state import Draft
 from tests.unit.persister.builders import DAY_MS, NOON_MS, Log, accepted, code, decided, group_command
-from tests.unit.persister.crew import body, group, group_row
+from tests.unit.persister.group_builders import body, group, group_row
 from tidings.store.rows import MODE_WRITE, ROLE_MEMBER, ROLE_OWNER
 from tidings.wire.inbound_pb2 import (
     AddMembers,
@@ -52,7 +52,7 @@ def test_second_creation_is_a_repeat_or_a_conflict() -> None:
     assert log.draft.seq == 1
 
 
-def test_users_who_block_the_creator_are_left_out() -> None:
+def test_users_that_block_the_creator_are_left_out() -> None:
     log = Log()
     log.group_members_max = 3
     asked = CreateGroup(name="crew", member_ids=["dora", "bob", "carl", "alice"], blocking_ids=["carl", "alice", "zoe"])
@@ -79,7 +79,7 @@ def test_leaving_twice_with_the_same_id_is_one_leave() -> None:
     assert log.take(leave) == Repeated(first.stored)
 
 
-def test_members_and_users_who_block_the_caller_are_left_out() -> None:
+def test_members_and_users_that_block_the_caller_are_left_out() -> None:
     log = group("bob")
     asked = AddMembers(user_ids=["zoe", "bob", "carl", "dora", "zoe"], blocking_ids=["carl", "bob"])
     added = log.stored(asked)

@@ -67,7 +67,7 @@ def test_a_uuid_at_the_border_is_accepted(distance_ms: int) -> None:
 
 
 @pytest.mark.promise("G11")
-def test_stranger_gets_session_not_found() -> None:
+def test_non_member_gets_session_not_found() -> None:
     assert code(decided(fresh(), command("m", sender="mallory"), offset=1)) == "session_not_found"
 
 
@@ -93,7 +93,7 @@ def test_at_never_goes_back_when_the_broker_clock_does() -> None:
 @pytest.mark.field_case("40")
 @pytest.mark.parametrize("broker_off_ms", [-6 * 60_000, -3_600_000, 3_600_000])
 def test_a_brokers_clock_refuses_no_message(broker_off_ms: int) -> None:
-    """The id is of the gateway's time, which its client was told; the record has the broker's."""
+    """The id is of the gateway's time, which its client was sent; the record has the broker's."""
     draft = fresh()
     sent = accepted(decided(draft, command(uuid7(NOON_MS)), offset=1, at_ms=NOON_MS + broker_off_ms))
     assert sent.stored.at == max(NOON_MS + broker_off_ms, NOON_MS - SKEW_MS)
@@ -205,7 +205,7 @@ def test_keys_are_evicted_only_after_the_round_is_confirmed() -> None:
 
 @pytest.mark.hazard("H30")
 def test_the_key_window_is_not_trusted_right_after_a_load() -> None:
-    """A session loaded with a tail at noon knows no key of before noon, nor of what may be stored below it."""
+    """A session loaded with a tail at noon has no earlier key, nor any that may be stored below it."""
     state = SessionState(seq=9, at=NOON_MS, known_from=NOON_MS)
     assert needs_lookup(state, MessageKey("alice", uuid7(NOON_MS + SKEW_MS)))
     assert not needs_lookup(state, MessageKey("alice", uuid7(NOON_MS + SKEW_MS + 1)))

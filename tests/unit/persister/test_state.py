@@ -4,7 +4,7 @@ import pytest
 
 from services.persister.state import Draft
 from tests.unit.persister.builders import GROUP, command, decided, group_command
-from tests.unit.persister.crew import group
+from tests.unit.persister.group_builders import group
 from tidings.wire.inbound_pb2 import DissolveGroup, RemoveMember, TransferGroup
 
 

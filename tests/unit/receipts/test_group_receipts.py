@@ -66,11 +66,11 @@ def test_a_count_is_of_other_members_since_before_the_message(
     assert (count.seq, count.delivered, count.read) == (seq, len(holds), len(reads))
 
 
-def test_each_author_is_told_of_their_own_messages_only() -> None:
+def test_author_gets_counts_of_own_messages_only() -> None:
     receipts = receipts_of(USERS)
     receipts.raise_to("dora", 3, 2)
     counts = receipts.counts({1: "alice", 2: "bob", 3: "alice"})
-    assert {author: [count.seq for count in told] for author, told in counts.items()} == {"alice": [1, 3], "bob": [2]}
+    assert {author: [count.seq for count in sent] for author, sent in counts.items()} == {"alice": [1, 3], "bob": [2]}
 
 
 def test_a_late_lower_watermark_lowers_no_count() -> None:
@@ -106,7 +106,7 @@ def test_counts_are_due_once_half_a_second_after_a_first_change() -> None:
     assert pending.next_due_s() is None
 
 
-def test_only_the_newest_seqs_are_told() -> None:
+def test_counts_are_of_the_newest_seqs_only() -> None:
     pending = PendingCounts(0.5)
     pending.add("g:1", 3, range(1, 200), now_s=0)
     assert pending.due(1)["g:1"] == (3, list(range(200 - SEQS_PUBLISHED, 200)))

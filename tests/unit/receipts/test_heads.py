@@ -1,4 +1,4 @@
-"""What receipts remembers of messages: heads and authors."""
+"""What receipts caches of messages: heads and authors."""
 
 from services.receipts.heads import Heads
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT, Message

@@ -49,7 +49,7 @@ def test_late_lower_watermark_moves_nothing() -> None:
 
 @pytest.mark.parametrize("said", [claim(delivered=2), claim(delivered=7, at_ms=9), claim(read=7, at_ms=9)])
 def test_new_owner_writes_and_publishes_stored_watermarks_again(said: Claim) -> None:
-    """Law 5, and G8: a process that has told nothing tells the maximum of what is stored and said."""
+    """Law 5, and G8: a process that has sent nothing sends the maximum of what is stored and said."""
     merged = Merged()
     merged.claim(said, head_seq=9, published=None, stored=Watermarks.of_row(ReceiptRow(*PLACE, 0, 7, 4, 2)))
     assert merged.moved[PLACE] == Watermarks(7, 7, 2, 4)
@@ -57,7 +57,7 @@ def test_new_owner_writes_and_publishes_stored_watermarks_again(said: Claim) -> 
 
 
 def test_empty_claim_publishes_nothing() -> None:
-    """In read diffusion only `read` counts: an ack of what is delivered must not make a new owner tell all again."""
+    """In read diffusion only `read` counts: an ack of what is delivered must not make a new owner send all again."""
     merged = Merged()
     merged.claim(claim(), head_seq=9, published=None, stored=Watermarks(7, 7, 2, 4))
     assert not merged.moved
@@ -88,6 +88,6 @@ def test_any_order_of_repeated_claims_gives_the_same_watermarks(said: list[tuple
     assert end(said) == end(sorted(said)) == end(said + said[::-1])
 
 
-def test_in_a_group_only_the_own_devices_are_told_of_a_watermark() -> None:
+def test_group_watermark_goes_to_devices_of_its_user_only() -> None:
     assert recipients_of(("g:1", "bob")) == ("bob",)
     assert recipients_of(("d:alice:bob", "bob")) == ("alice", "bob")

@@ -31,7 +31,7 @@ async def test_every_group_begins_at_offset_0_with_empty_marks() -> None:
         assert dict(there) == dict.fromkeys(wanted, Committed(0, Marks().encoded()))
 
 
-async def test_again_it_changes_nothing_and_says_so() -> None:
+async def test_second_run_changes_nothing_and_says_so() -> None:
     broker = MemoryBroker()
     await initialise(broker.admin(), SIZES, 1)
     far = Committed(7, Marks({0: (0, 6, 0)}).encoded())

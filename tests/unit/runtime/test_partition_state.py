@@ -62,7 +62,7 @@ def test_learning_evicts_nothing_that_the_round_needs() -> None:
     assert "b" in cache
 
 
-def test_nothing_is_left_after_forgetting() -> None:
+def test_forget_drops_all_values_and_drafts() -> None:
     cache = state(most=3)
     cache.learn({"a": "xxx"})
     cache.drafts(0)["b"] = 1

@@ -67,7 +67,7 @@ class Admins:
         return self.made[-1]
 
 
-async def test_the_question_connects_anew_after_a_failure_only() -> None:
+async def test_probe_reconnects_after_a_failure_only() -> None:
     broker = Admins()
     ask = LogQuestion(cast(Broker, broker))
     await ask()
@@ -89,7 +89,7 @@ async def test_the_question_connects_anew_after_a_failure_only() -> None:
     [
         (1_000, 1_005, 1_010, 0),
         (1_000, 1_000, 1_000, 0),
-        (1_000, 5_990, 6_000, 0),  # a slow append tells nothing
+        (1_000, 5_990, 6_000, 0),  # a slow append shows nothing
         (1_000_000, 640_000, 1_000_010, -360_000),  # the broker is 6 minutes behind
         (1_000_000, 4_600_000, 1_000_010, 3_599_990),  # the broker is an hour ahead
     ],

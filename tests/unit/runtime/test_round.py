@@ -17,7 +17,7 @@ ROWS_PER_S = 1_000
 
 
 class SlowStore:
-    """Takes its time for every row; what it is told to fail is not confirmed."""
+    """Takes its time for every row. The rows chosen to fail are not confirmed."""
 
     def __init__(self, failing: int = -1) -> None:
         self.now_s = 0.0
@@ -59,7 +59,7 @@ async def test_a_wave_of_any_size_does_not_drop_its_round() -> None:
     assert [row.row for row in store.written] == [DeliveredRow("d:a:b", f"user{number}", 1) for number in range(31_000)]
 
 
-async def test_of_a_partition_that_failed_nothing_more_is_written() -> None:
+async def test_failed_partition_gets_no_further_writes() -> None:
     store = SlowStore(failing=1)
     work = round_on(store)
     await work.write(cast(Store, store), writes(10_000))

@@ -109,7 +109,7 @@ async def test_a_part_that_is_cut_off_is_stopped() -> None:
     assert part.is_stopped
 
 
-async def test_unless_lets_the_block_have_its_own_errors() -> None:
+async def test_unless_raises_errors_of_its_block() -> None:
     with pytest.raises(TimeoutError):
         async with unless(asyncio.Event()):
             raise TimeoutError
@@ -136,10 +136,10 @@ async def test_patience_outlasts_refusals(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.field_case("43")
 def test_a_data_centre_that_is_not_there_is_refused() -> None:
     config = CassandraConfig(local_dc="dc9")
-    nobody = NoHostAvailable("nobody", [])
-    assert "TIDINGS_CASSANDRA_LOCAL_DC='dc9'" in refusal_of(nobody, {"datacenter1"}, config)
-    assert not refusal_of(nobody, set(), config)  # no node has answered: it may come
-    assert not refusal_of(nobody, {"dc9", "datacenter1"}, config)
+    unreachable = NoHostAvailable("nobody", [])
+    assert "TIDINGS_CASSANDRA_LOCAL_DC='dc9'" in refusal_of(unreachable, {"datacenter1"}, config)
+    assert not refusal_of(unreachable, set(), config)  # no node has answered: it may come
+    assert not refusal_of(unreachable, {"dc9", "datacenter1"}, config)
     assert not refusal_of(NoHostAvailable("nobody", {}), {"dc9"}, config)
 
 
@@ -172,7 +172,7 @@ def test_an_address_that_is_not_ours_names_the_variables(host: str) -> None:
         bound(host, 0, "TIDINGS_HTTP_HOST")
 
 
-def test_of_two_bound_sockets_one_can_listen() -> None:
+def test_one_of_two_bound_sockets_can_listen() -> None:
     first = bound("127.0.0.1", 0, "A")
     second = bound("127.0.0.1", first.getsockname()[1], "B")
     listen(first, "A")

@@ -30,7 +30,7 @@ PATIENCE_S = 20.0
 
 @dataclass
 class RecordingStage:
-    """Writes down what it was given; refuses, fails or hangs as told."""
+    """Writes down what it was given; refuses, fails or hangs on request."""
 
     name: str = "test"
     seen: list[tuple[int, str]] = field(default_factory=list)
@@ -50,9 +50,9 @@ class RecordingStage:
     def decode(self, record: Record) -> str:
         text = (record.value or b"").decode()
         if text == "poison":
-            raise PoisonRecord("as told")
+            raise PoisonRecord("on request")
         if text == "unreadable":
-            raise UnreadableRecord("as told")
+            raise UnreadableRecord("on request")
         return text
 
     async def prepare(self, partitions: Collection[TopicPartition]) -> None:
@@ -69,12 +69,12 @@ class RecordingStage:
             await self.hold.wait()
         work.ensure_still_assigned()
         if self.raise_for in self.rounds[-1]:
-            raise StoreUnavailable("as told")
+            raise StoreUnavailable("on request")
         if self.fail_next:
             self.fail_next -= 1
-            raise StoreUnavailable("as told")
+            raise StoreUnavailable("on request")
         if self.fail_partition is not None:
-            work.fail([self.fail_partition], "as told")
+            work.fail([self.fail_partition], "on request")
         for partition, arrivals in work.arrivals.items():
             for arrival in arrivals:
                 source = Coordinates(partition=partition.partition, offset=arrival.record.offset)
@@ -201,7 +201,7 @@ async def test_partition_that_keeps_raising_runs_in_rounds_of_its_own() -> None:
 
 
 async def test_a_fault_while_the_gate_opens_ends_the_process() -> None:
-    """Law 9: anything but the three words stops it, instead of partitions that stay closed for ever."""
+    """Law 9: anything but the three words stops it, instead of partitions that stay closed permanently."""
     broker, stage = await broker_with(), RecordingStage(prepare_fault=KeyError("as planted"))
     worker = Worker(stage, broker.group_consumer("w", GROUP), CONFIG, Health())
     with pytest.raises(KeyError, match="as planted"):
@@ -242,7 +242,7 @@ async def test_poison_reaches_the_stage_in_its_place() -> None:
     await put(broker, 0, "a", "poison", "b")
     async with working(broker, stage):
         await until(lambda: committed(broker, 0).offset == 3)
-    assert [text for _, text in stage.seen] == ["a", "as told", "b"]
+    assert [text for _, text in stage.seen] == ["a", "on request", "b"]
 
 
 async def test_a_lost_log_tail_stops_the_partition() -> None:
@@ -306,7 +306,7 @@ async def _work_until(broker: FaultyBroker, stage: RecordingStage, is_so: Callab
 
 @pytest.mark.hazard("H22")
 async def test_zombie_drops_its_round_and_commits_nothing() -> None:
-    """A paused process: its partition is given away while a round is in hand; it wakes up and goes on."""
+    """A paused process: its partition is given away during a round; then the process continues."""
     broker, stage = await broker_with(1), RecordingStage(hold=asyncio.Event())
     await put(broker, 0, "a", "b")
     consumer = broker.group_consumer("zombie", GROUP)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import message, segment
-from tidings.runtime.ordered_writes import OrderedWrites
+from tidings.runtime.ordered_writes import Mutation, OrderedWrites
 from tidings.store.base import TaggedRow
 from tidings.store.cassandra_batches import BATCH_BYTES, BATCH_ROWS, batches
 from tidings.store.rows import MessageRow, Row
@@ -81,6 +81,6 @@ def test_ordered_rows_are_never_split_whatever_their_size(
     writes = OrderedWrites()
     for seq in range(1, count + 1):
         row = replace(message("d:a:b", seq, body=bytes(body_bytes)), mentions=("x" * id_length,) * mentions)
-        writes.append_ordered("d:a:b", "messages", TaggedRow(0, row))
+        writes.append_ordered("d:a:b", Mutation("rows", 0), TaggedRow(0, row))
     for wave in writes.waves():
         assert len(list(batches(wave, _replica_set))) == 1

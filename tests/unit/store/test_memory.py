@@ -13,7 +13,7 @@ S1 = SessionSegment("d:a:b", 1)
 
 @dataclass
 class FakeClock:
-    """Time that stands still until told."""
+    """Time that stands still until a test moves it."""
 
     now_ms: int = 1_764_000_000_000
 

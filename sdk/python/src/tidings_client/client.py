@@ -245,7 +245,7 @@ class Client:
 
         The client sends the watermark once some device of the user has received every message before `seq`, by
         `messages` or `history`. So a device that started in the middle marks nothing as read that no device has
-        shown. `even_unseen` sends it at once, for a user who dismisses earlier messages.
+        shown. `even_unseen` sends it at once, for a user that dismisses earlier messages.
         """
         checked_session(session_id)
         self._apply(self._core.mark_read(self._now_ms(), session_id, checked_seq(seq), even_unseen=even_unseen))

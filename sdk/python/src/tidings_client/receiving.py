@@ -4,6 +4,8 @@ Pure: every call takes `now_ms` and returns effects. Rules: PROTOCOL, *Receiving
 not fit is dropped, and a sync fetches the message later, because pushes are only hints. The client keeps reading the
 socket meanwhile, because the application's own loop may wait for an ack behind those pushes.
 """
+# Above 400 lines and not split: pushes, pages, heartbeats and histories all move the same cursor and window. The parts
+# with state of their own (groups, lives, acks, claims, progress) are other modules already.
 
 from __future__ import annotations
 

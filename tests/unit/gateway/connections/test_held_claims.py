@@ -81,7 +81,7 @@ async def test_a_claim_beyond_the_head_comes_before_later_frames(tmp_path: Path)
             assert read_seq in (2, 3)
 
 
-async def test_rest_and_websocket_clamp_alike_and_nothing_is_nothing(tmp_path: Path) -> None:
+async def test_rest_and_websocket_clamp_alike_also_without_messages(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there, there.signed_in("bob") as bob:
         await put(bob, read(DIRECT, MOST), ack(DIRECT, MOST))
         assert (await there.call("bob", "PUT", f"/v1/sessions/{DIRECT}/read", {"seq": MOST}))[1]["read_seq"] == 0
@@ -143,7 +143,7 @@ async def test_claims_within_the_known_head_need_no_tables(tmp_path: Path) -> No
         assert (await published(there, 1))[0] == (3, 3)
         there.store.heal()
         await said(there, DIRECT, 1)
-        # Up to where the first was meant nobody knows any more; of the second session there is nothing.
+        # The head that the first was meant for has passed; of the second session there is nothing.
         for _ in range(2):
             assert (await bob.like(type="error"))["code"] == "unavailable"
         assert await published(there, 1) == [(3, 3)]

@@ -1,4 +1,4 @@
-"""`live` and heartbeats while something is lost: what was read before the loss answers nobody, the rest is told."""
+"""`live` and heartbeats while something is lost: what was read before the loss answers no client, the rest is sent."""
 
 import pytest
 
@@ -15,11 +15,11 @@ async def test_lost_push_during_live_announces_presence_at_once() -> None:
         here.gateway.push(resync=Resync())
         here.store.go.set()
         await settled()
-        assert not here.gateway.told("live")
+        assert not here.gateway.sent_of("live")
         assert here.is_presence_due()
         here.push_live()
         await settled()
-        assert len(here.gateway.told("live")) == 1
+        assert len(here.gateway.sent_of("live")) == 1
 
 
 @pytest.mark.promise("G6")
@@ -66,7 +66,7 @@ async def test_live_does_not_wait_for_a_user_whose_reads_fail() -> None:
         here.lives.reload(["bob"])
         here.push_live()
         await settled()
-        assert len(here.gateway.told("live")) == 1
+        assert len(here.gateway.sent_of("live")) == 1
         here.lives.reload(["ann", "bob"])
         await settled()
         assert not here.is_presence_due()

@@ -24,4 +24,4 @@ async def test_unreadable_heads_leave_the_tail_in_a_heartbeat(monkeypatch: pytes
             here.gateway.connections.ticker.tick(number)
         await here.gateway.connections.ticker.beat()
         await settled()
-        assert [(one["inbox_seq"], one["heads"]) for one in here.gateway.told("heartbeat")] == [(9, [])]
+        assert [(one["inbox_seq"], one["heads"]) for one in here.gateway.sent_of("heartbeat")] == [(9, [])]

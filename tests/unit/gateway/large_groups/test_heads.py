@@ -1,4 +1,4 @@
-"""Heads of groups in read diffusion: told to members, asked about once, and not more at once than is bearable."""
+"""Heads of groups in read diffusion: sent to members, read once, and in bounded reads."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class ChangingStore(MemoryStore):
 
 
 class World:
-    """Everybody is in every group since seq 1, and has learned so; pushes of nothing later have come."""
+    """Every user is in every group since seq 1, and has learned so; pushes of nothing later have come."""
 
     def __init__(self) -> None:
         self.store, self.groups = ChangingStore(), GroupTracker()
@@ -60,7 +60,7 @@ class World:
     async def write(self, name: str, seq: int) -> None:
         await write_confirmed(self.store, [message(name, seq)])
 
-    async def told(self, *users: str, most: int | None = None) -> dict[str, dict[str, int]]:
+    async def sent_heads(self, *users: str, most: int | None = None) -> dict[str, dict[str, int]]:
         self.calls_before = Counter(self.store.calls)
         return (await self.heads.of_users(users, most))[0]
 
@@ -78,7 +78,7 @@ async def test_head_beyond_the_pushes_is_read_once() -> None:
     here = await world()
     await here.write("g:a", 2)
     for reads in (1, 0):
-        assert await here.told("ann") == {"ann": {"g:a": 2, "g:b": 1, "g:c": 1}}
+        assert await here.sent_heads("ann") == {"ann": {"g:a": 2, "g:b": 1, "g:c": 1}}
         assert here.reads_of_members() == reads
 
 
@@ -86,7 +86,7 @@ async def test_head_reached_by_pushes_needs_no_read() -> None:
     here = await world()
     await here.write("g:a", 2)
     here.groups.apply_push(PushedMessage(message=Message(session_id="g:a", seq=2), mode=READ))
-    assert (await here.told("ann"))["ann"]["g:a"] == 2
+    assert (await here.sent_heads("ann"))["ann"]["g:a"] == 2
     assert here.reads_of_members() == 0
 
 
@@ -96,7 +96,7 @@ async def test_removed_member_does_not_get_the_head_before_any_push() -> None:
     await write_confirmed(here.store, [large("g:a", 2), member("g:a", "ann", 2, 1, 2)])
     await here.write("g:a", 2)
     await here.write("g:a", 3)
-    assert await here.told("ann", "bob") == {"ann": {"g:b": 1, "g:c": 1}, "bob": {"g:a": 3, "g:b": 1, "g:c": 1}}
+    assert await here.sent_heads("ann", "bob") == {"ann": {"g:b": 1, "g:c": 1}, "bob": {"g:a": 3, "g:b": 1, "g:c": 1}}
 
 
 async def test_member_added_after_the_head_was_read_does_not_get_it() -> None:
@@ -105,16 +105,16 @@ async def test_member_added_after_the_head_was_read_does_not_get_it() -> None:
     await here.write("g:a", 2)
     await here.write("g:a", 3)
     here.store.meanwhile = [large("g:a", 4), member("g:a", "ann", 4, 4)]
-    assert await here.told("ann") == {"ann": {"g:b": 1, "g:c": 1}}
+    assert await here.sent_heads("ann") == {"ann": {"g:b": 1, "g:c": 1}}
     await here.write("g:a", 4)
-    assert await here.told("ann") == {"ann": {"g:a": 4, "g:b": 1, "g:c": 1}}
+    assert await here.sent_heads("ann") == {"ann": {"g:a": 4, "g:b": 1, "g:c": 1}}
 
 
 async def test_members_of_one_group_are_read_in_one_request() -> None:
     here = await world()
     for name in GROUPS:
         await here.write(name, 2)
-    assert await here.told(*USERS) == {user_id: dict.fromkeys(GROUPS, 2) for user_id in USERS}
+    assert await here.sent_heads(*USERS) == {user_id: dict.fromkeys(GROUPS, 2) for user_id in USERS}
     assert here.reads_of_members() == len(GROUPS)
 
 
@@ -127,7 +127,7 @@ async def test_bounded_head_reads_reach_every_user_and_group() -> None:
     for seq in range(2, 302):
         for name in GROUPS:
             await here.write(name, seq)
-        heads = await here.told(*next(calls), most=1)
+        heads = await here.sent_heads(*next(calls), most=1)
         newest = [(user_id, name) for user_id in heads for name, head in heads[user_id].items() if head == seq]
         assert len(newest) == 1
         never_told.difference_update(newest)
@@ -142,7 +142,7 @@ async def test_head_read_keeps_late_pushes_of_an_earlier_membership() -> None:
     await write_confirmed(here.store, [large("g:a", 3), large("g:a", 5), *versions])
     for seq in range(2, 7):
         await here.write("g:a", seq)
-    assert (await here.told("ann"))["ann"]["g:a"] == 6
+    assert (await here.sent_heads("ann"))["ann"]["g:a"] == 6
     pushed = [
         PushedMessage(
             message=Message(session_id="g:a", seq=seq),

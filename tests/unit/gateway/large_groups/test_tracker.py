@@ -199,9 +199,9 @@ def test_mode_switch_names_the_readers_of_the_group_log() -> None:
 @pytest.mark.hazard("H15")
 def test_mode_switch_in_the_group_log_names_all_members() -> None:
     groups = connected("ann", "eve")
-    told = crossing(7, READ)
-    told.member_ids.extend(["ann", "bob"])
-    assert groups.apply_push(told) == []
+    switch = crossing(7, READ)
+    switch.member_ids.extend(["ann", "bob"])
+    assert groups.apply_push(switch) == []
     assert groups.apply_push(push(8)) == ["ann"]
     groups.apply_push(crossing(7, READ, "ann"))
     assert groups.apply_push(push(9)) == ["ann"]
@@ -212,9 +212,9 @@ def test_member_missing_from_the_mode_switch_gets_no_messages() -> None:
     """A removal in write diffusion was lost on its way."""
     groups = learned("ann", "bob")
     groups.apply_push(crossing(10, WRITE))
-    told = crossing(13, READ)
-    told.member_ids.append("ann")
-    groups.apply_push(told)
+    switch = crossing(13, READ)
+    switch.member_ids.append("ann")
+    groups.apply_push(switch)
     assert groups.apply_push(push(14)) == ["ann"]
 
 
@@ -308,17 +308,17 @@ def test_group_named_by_the_inbox_is_expected_once() -> None:
     assert groups.tracked_sessions("ann") == (GROUP,)
 
 
-def kept_by_nobody(groups: GroupTracker, *seqs: int) -> list[bool]:
+def kept_for_no_user(groups: GroupTracker, *seqs: int) -> list[bool]:
     return [groups.is_delivered_ignored("ann", GROUP, seq) for seq in seqs]
 
 
 def test_delivered_is_ignored_only_for_a_member_without_a_gap() -> None:
     groups = learned("ann", "bob")
-    assert kept_by_nobody(groups, 9, 10) == [False, False]
+    assert kept_for_no_user(groups, 9, 10) == [False, False]
     groups.apply_push(push(10))
-    assert kept_by_nobody(groups, 9, 10, 11) == [False, True, False]
+    assert kept_for_no_user(groups, 9, 10, 11) == [False, True, False]
     groups.apply_push(push(12))
-    assert kept_by_nobody(groups, 10, 12) == [False, False]
+    assert kept_for_no_user(groups, 10, 12) == [False, False]
 
 
 @pytest.mark.parametrize("ends", [push(11, left=("ann",)), push(11, "ann", left=("ann",))])
@@ -326,13 +326,13 @@ def test_delivered_of_a_former_member_is_not_ignored(ends: Any) -> None:
     groups = learned("ann", "bob")
     groups.apply_push(push(10))
     groups.apply_push(ends)
-    assert kept_by_nobody(groups, 10) == [False]
+    assert kept_for_no_user(groups, 10) == [False]
 
 
 def test_delivered_of_an_unconnected_user_is_not_ignored() -> None:
     groups = learned("bob")
     groups.apply_push(push(10))
-    assert kept_by_nobody(groups, 10) == [False]
+    assert kept_for_no_user(groups, 10) == [False]
 
 
 def test_delivered_is_ignored_from_the_mode_switch_on() -> None:
@@ -342,7 +342,7 @@ def test_delivered_is_ignored_from_the_mode_switch_on() -> None:
     begins.member_ids.append("ann")
     groups.apply_push(begins)
     groups.apply_push(push(11))
-    assert kept_by_nobody(groups, 9, 10, 11) == [False, True, True]
+    assert kept_for_no_user(groups, 9, 10, 11) == [False, True, True]
 
 
 def test_range_that_was_first_known_is_evicted_first(monkeypatch: pytest.MonkeyPatch) -> None:

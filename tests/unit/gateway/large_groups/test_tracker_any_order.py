@@ -31,7 +31,7 @@ class World:
     to_user: dict[str, deque[PushedMessage]] = field(default_factory=lambda: {user: deque() for user in USERS})
     asked: dict[str, tuple[int, int]] = field(default_factory=dict)
     reading: dict[str, tuple[int, list[tuple[GroupRow, MemberRow]], dict[str, int]]] = field(default_factory=dict)
-    # Heads that were read to be told, and those of them at which the tables have said since that the user was in.
+    # Heads that were read to be sent, and those of them at which the tables have said since that the user was in.
     heads: dict[str, int] = field(default_factory=dict)
     vouched: dict[str, int] = field(default_factory=dict)
 
@@ -52,12 +52,12 @@ class World:
             self._persist(left=(user,))
 
     def name(self, user: str) -> None:
-        """Another role, a mute: said of a member who stays."""
+        """Another role, a mute: said of a member that stays."""
         if user in self.since:
             self._persist(named=(user,))
 
     def cross(self) -> None:
-        """By a membership message of somebody at another gateway."""
+        """By a membership message of a user at another gateway."""
         self.changed_seq = self.seq + 1
         self._persist(to=WRITE if self.mode == READ else READ)
 
@@ -83,7 +83,7 @@ class World:
         if user in self.reading:
             self.groups.apply_versions(*self.reading.pop(user))
 
-    def read_told_head(self, user: str) -> None:
+    def read_sent_head(self, user: str) -> None:
         self.heads[user] = self.seq
 
     def ask(self, user: str) -> None:
@@ -151,7 +151,7 @@ user_steps = st.tuples(
             "read_head",
             "read_tables",
             "learn",
-            "read_told_head",
+            "read_sent_head",
             "ask",
             "vouch",
             "hand_inbox",
@@ -184,7 +184,7 @@ def play(world: World, taken: list[tuple[str, ...]]) -> None:
 @example(
     [("read_head", "bob"), ("part", "bob"), ("message",), ("join", "bob"), ("read_tables", "bob"), ("learn", "bob")]
 )
-@example([("part", "bob"), ("message",), ("join", "bob"), ("read_told_head", "bob"), ("ask", "bob"), ("vouch", "bob")])
+@example([("part", "bob"), ("message",), ("join", "bob"), ("read_sent_head", "bob"), ("ask", "bob"), ("vouch", "bob")])
 def test_messages_outside_a_membership_are_never_handed_out(taken: list[tuple[str, ...]]) -> None:
     world = World()
     play(world, IN_A_LARGE_GROUP)

@@ -81,5 +81,5 @@ def test_no_type_is_active(data: bytes, declared: str | None) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_twelve_bytes_tell_an_image(data: bytes) -> None:
+def test_twelve_bytes_identify_an_image(data: bytes) -> None:
     assert image_type(data) == image_type(data[:12])

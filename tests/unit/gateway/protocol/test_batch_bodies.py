@@ -68,7 +68,7 @@ def test_any_entries_are_found_as_they_were_written(messages: list[dict[str, obj
 
 @settings(max_examples=200)
 @given(st.lists(json_values, max_size=5), st.booleans())
-def test_any_entries_are_found_beside_a_broken_one(values: list[object], ascii_only: bool) -> None:
+def test_any_entries_are_found_next_to_a_broken_one(values: list[object], ascii_only: bool) -> None:
     written = [json.dumps({"body": [value]}, ensure_ascii=ascii_only).encode() for value in values]
     assert entries_of(body_of(b"NaN", *written, b"[[],,{}]")) == [b"NaN", *written, b"[[],,{}]"]
 
@@ -107,7 +107,7 @@ def test_an_empty_list_has_no_entries(body: bytes) -> None:
         b'{"messages":[NaN' + b"[" * 300_000 + b"]" * 299_999 + b"]}",
     ],
 )
-def test_a_body_that_cannot_be_taken_apart_is_refused_as_a_whole(body: bytes) -> None:
+def test_body_that_cannot_be_parsed_is_refused_as_a_whole(body: bytes) -> None:
     with pytest.raises(Refused) as refused:
         entries_of(body)
     assert refused.value.code == "invalid_frame"
@@ -121,7 +121,7 @@ def test_many_brackets_do_not_spoil_a_batch(unit: bytes) -> None:
     assert [isinstance(one, Broken) for one in judged] == [False] * 30 + [True]
 
 
-def test_30_messages_of_2000_lists_pass_beside_a_broken_one() -> None:
+def test_30_messages_of_2000_lists_pass_next_to_a_broken_one() -> None:
     good = b'{"client_msg_id":"a","body":[' + b",".join([b"[]"] * 2_000) + b"]}"
     entries = entries_of(body_of(*[good] * 30, b'{"client_msg_id":"m",}'))
     assert entries[:30] == [good] * 30
@@ -144,7 +144,7 @@ def test_a_batch_of_too_many_tokens_is_too_large() -> None:
 
 
 @given(st.binary(max_size=200) | st.text('{}[]",:\\messages1 ').map(str.encode))
-def test_any_bytes_are_taken_apart_or_refused(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     try:
         entries = entries_of(body)
     except Refused:
@@ -153,7 +153,7 @@ def test_any_bytes_are_taken_apart_or_refused(body: bytes) -> None:
         entry_of(entry)
 
 
-def test_a_body_of_brackets_is_looked_at_once() -> None:
+def test_body_of_brackets_is_scanned_once() -> None:
     """Generous, since this is about a time that grows with the square of the size."""
     began = time.monotonic()
     for unit in (b"[", b"[]", b'"', b'\\"', b",", b"{[]}", b"[]," * 20 + b"["):

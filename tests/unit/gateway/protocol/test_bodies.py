@@ -1,4 +1,4 @@
-"""PROTOCOL's table of kinds, and the digest that tells a repeat from a conflict."""
+"""PROTOCOL's table of kinds, and the digest that distinguishes a repeat from a conflict."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def check(kind: object, body: object, reply_to: object = None, mentions: object 
         ("custom", {"type": "poll", "data": [1, {"a": "b"}]}),
     ],
 )
-def test_what_the_table_allows_is_taken(kind: str, body: dict[str, Any]) -> None:
+def test_bodies_that_the_table_allows_are_taken(kind: str, body: dict[str, Any]) -> None:
     assert check(kind, body)
 
 
@@ -70,7 +70,7 @@ def test_what_the_table_allows_is_taken(kind: str, body: dict[str, Any]) -> None
         ("custom", {"type": "poll", "data": 2**70}, "invalid_body"),
     ],
 )
-def test_everything_else_is_refused_with_a_text(kind: object, body: object, code: str) -> None:
+def test_other_bodies_are_refused_with_a_text(kind: object, body: object, code: str) -> None:
     with pytest.raises(Refused) as refused:
         check(kind, body)
     assert (refused.value.code, bool(refused.value.text)) == (code, True)

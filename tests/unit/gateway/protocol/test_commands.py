@@ -1,4 +1,4 @@
-"""What a send must hold, and the time inside an id, judged by the clock that the gateway tells its clients."""
+"""What a send must hold, and the time inside an id, judged by the clock that the gateway sends to its clients."""
 
 import json
 

@@ -81,7 +81,7 @@ def test_before_sign_in_everything_wrong_is_fatal(first: object, code: int) -> N
     assert close_code(connection) == code
 
 
-def test_empty_messages_are_nothing_even_before_hello() -> None:
+def test_empty_messages_are_ignored_even_before_hello() -> None:
     connection = opened()
     receive(connection, "", "  ", "\r")
     assert close_code(connection) is None
@@ -142,7 +142,7 @@ def test_ten_invalid_frames_within_a_minute_are_fatal() -> None:
     assert close_code(connection) == 4400
 
 
-def test_nine_invalid_frames_a_minute_are_borne() -> None:
+def test_nine_invalid_frames_a_minute_are_tolerated() -> None:
     connection = signed_in()
     for number in range(50):
         receive(connection, {"type": "dance"}, now_ms=number * 7_000)
@@ -283,7 +283,7 @@ def test_goaway_names_the_time_and_shut_down_closes_1001() -> None:
     assert close_code(connection) == 1001
 
 
-def test_the_first_reason_to_close_is_the_one_that_counts() -> None:
+def test_first_reason_to_close_sets_the_code() -> None:
     connection = signed_in()
     connection.replaced()
     connection.shut_down()

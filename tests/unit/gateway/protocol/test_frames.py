@@ -170,7 +170,7 @@ KIB = 1024
 
 
 @pytest.mark.parametrize("size", [64 * KIB, 1024 * KIB])
-def test_a_string_of_escapes_without_an_end_is_looked_at_once(size: int) -> None:
+def test_string_of_escapes_without_an_end_is_scanned_once(size: int) -> None:
     """With a string that had to end, 64 KiB took 43 s. Generous, since this is about hours."""
     began = time.monotonic()
     assert is_too_deep("[" * 33 + '"' + '\\"' * (size // 2))

@@ -95,7 +95,7 @@ def test_only_a_groups_id_names_a_group(session_id: str) -> None:
 # -- content ---------------------------------------------------------------------------------------
 
 
-def test_a_creator_is_a_member_and_everybody_counts_once() -> None:
+def test_creator_is_a_member_and_each_user_counts_once() -> None:
     command = commands.creating(ALICE, KEY, {"name": "Team", "members": ["bob", "carol", "bob"]})
     assert list(command.create_group.member_ids) == ["alice", "bob", "carol"]
     assert not command.create_group.HasField("settings")

@@ -116,11 +116,11 @@ def test_own_host_is_allowed_in(origin: str, host: str, is_own: bool) -> None:
     assert AllowedOrigins().allows([origin], [host]) == is_own
 
 
-def test_request_of_no_page_is_not_asked() -> None:
+def test_request_without_an_origin_is_allowed() -> None:
     assert AllowedOrigins().allows([], ["chat.example"])
 
 
-def test_two_origins_are_none() -> None:
+def test_request_with_two_origins_or_hosts_is_refused() -> None:
     allowed = parsed_origins("https://a.example", SETTING)
     assert not allowed.allows(["https://a.example", "https://a.example"], ["a.example"])
     assert not AllowedOrigins().allows(["https://a.example"], ["a.example", "a.example"])

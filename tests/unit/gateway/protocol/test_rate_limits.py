@@ -20,7 +20,7 @@ def refused_for(rates: RateLimits, messages: int, now_ms: int) -> int:
 @pytest.mark.field_case("36")
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 500), st.integers(1, 60))
 def test_refused_calls_are_taken_after_their_waits(sizes: list[int], per_s: int, burst: int) -> None:
-    """All sent at once, each repeated when it was told: as long as together they are no more than a burst."""
+    """All sent at once, each repeated at its stated time: as long as together they are no more than a burst."""
     rates = RateLimits(per_s, burst)
     rates.take("alice", burst, 0)
     waits: list[tuple[int, int]] = []
@@ -44,7 +44,7 @@ def test_lone_caller_is_taken_after_its_wait(calls: list[tuple[int, int]], per_s
         assert not wait_ms or refused_for(rates, messages, now_ms) == 0
 
 
-def test_lone_caller_is_told_no_longer_wait_than_needed() -> None:
+def test_lone_caller_gets_no_longer_wait_than_needed() -> None:
     rates = RateLimits(messages_per_s=1, burst=20)
     rates.take("alice", 2, 0)
     assert refused_for(rates, 20, 500) == 1_501

@@ -1,4 +1,4 @@
-"""No connection is sent a receipt that is lower than one before, whoever tells it and however late (G8)."""
+"""No connection is sent a receipt that is lower than one before, from any source and however late (G8)."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from services.gateway.push.sent_watermarks import SentWatermarks
 from tests.unit.gateway.connections.gateway_of_ann import settled, world
 from tidings.wire.deliveries_pb2 import Watermark
 
-TOLD = st.lists(st.tuples(st.sampled_from(["alice", "bob"]), st.integers(0, 9), st.integers(0, 9)), max_size=12)
+SENT = st.lists(st.tuples(st.sampled_from(["alice", "bob"]), st.integers(0, 9), st.integers(0, 9)), max_size=12)
 
 
 def watermark(user_id: str, delivered_seq: int, read_seq: int, at_ms: int = 0) -> Watermark:
@@ -18,11 +18,11 @@ def watermark(user_id: str, delivered_seq: int, read_seq: int, at_ms: int = 0) -
 
 
 @pytest.mark.promise("G8")
-@given(TOLD)
-def test_told_watermarks_are_maxima_of_each_user(told: list[tuple[str, int, int]]) -> None:
+@given(SENT)
+def test_sent_watermarks_are_maxima_of_each_user(sent: list[tuple[str, int, int]]) -> None:
     maxima: dict[str, tuple[int, int]] = {}
     memory = SentWatermarks()
-    for user_id, delivered_seq, read_seq in told:
+    for user_id, delivered_seq, read_seq in sent:
         before = maxima.get(user_id, (0, 0))
         after = maxima[user_id] = (max(before[0], delivered_seq), max(before[1], read_seq))
         risen = memory.risen("ann", watermark(user_id, delivered_seq, read_seq))
@@ -37,13 +37,13 @@ def test_a_late_watermark_keeps_the_time_of_the_highest_read() -> None:
 
 
 def test_maxima_are_kept_for_each_recipient() -> None:
-    """Of a user who blocks the peer only the own devices are told."""
+    """If a user blocks the peer, only the user's devices get it."""
     memory = SentWatermarks()
     memory.risen("bob", watermark("bob", 9, 9))
     assert memory.risen("alice", watermark("bob", 5, 4)) == watermark("bob", 5, 4)
 
 
-def test_told_watermarks_are_bounded() -> None:
+def test_sent_watermarks_are_bounded() -> None:
     memory = SentWatermarks(max_places=2)
     for user_id in ("alice", "bob", "alice", "carol"):
         memory.risen("ann", watermark(user_id, 5, 5))
@@ -58,5 +58,5 @@ async def test_a_connection_is_sent_no_lower_receipt() -> None:
             moved.recipient_ids.append("ann")
             here.gateway.push(watermark=moved)
         await settled()
-        told = [(frame["delivered_seq"], frame["read_seq"]) for frame in here.gateway.told("receipt")]
-        assert told == [(8, 8), (19, 8), (19, 8), (20, 9)]
+        sent = [(frame["delivered_seq"], frame["read_seq"]) for frame in here.gateway.sent_of("receipt")]
+        assert sent == [(8, 8), (19, 8), (19, 8), (20, 9)]

@@ -62,9 +62,9 @@ class World:
     bucket: int = -1
 
     def __post_init__(self) -> None:
-        self.lists = self.anew(self.orders)
+        self.lists = self.lists_of_gateway(self.orders)
 
-    def anew(self, orders: SessionOrders) -> SessionLists:
+    def lists_of_gateway(self, orders: SessionOrders) -> SessionLists:
         """The lists of a gateway."""
         reads = build_reads(self.store, self.clock)
         return SessionLists(self.store, reads.inbox, reads.sessions, orders, self.clock)
@@ -133,8 +133,8 @@ class World:
         return seen
 
     async def what_the_heads_say(self) -> list[str]:
-        """All names, from a gateway that knows of no order."""
-        answer = orjson.loads(await self.anew(SessionOrders()).page("bob", 50, None))
+        """All names, from a gateway without a cached order."""
+        answer = orjson.loads(await self.lists_of_gateway(SessionOrders()).page("bob", 50, None))
         return [one["session_id"] for one in answer["sessions"]]
 
     async def heads_of(self, what: Callable[[], Awaitable[Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Removed at one read of a call and added again at a later one: nothing of the time between is told (G10)."""
+"""Removed at one read of a call and added again at a later one: nothing of the time between is shown (G10)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -30,9 +30,9 @@ CALLS: dict[str, Call] = {
     "session": lambda calls: calls.sessions.get_session(BOB, GROUP),
     "history": lambda calls: calls.sessions.read_history(BOB, GROUP),
     "receipts of then": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "6"),
-    "receipts of before": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "2"),
+    "earlier receipts": lambda calls: calls.sessions.message_receipts(BOB, GROUP, "2"),
 }
-# Each is in no answer that bob may have: what the group was called, who was in it, and what was said and read then.
+# Each is in no answer that bob may have: the name of the group, its members, and what was said and read then.
 OF_THE_TIME_BETWEEN = ("renamed", "carol", "afterwards", '"dora","at"')
 
 
@@ -91,7 +91,7 @@ async def answer_of(call: Awaitable[Response]) -> str:
         return ""
 
 
-async def told_at_every_moment(call: Call, *, shares: bool) -> AsyncIterator[tuple[int, int, str]]:
+async def answers_at_every_moment(call: Call, *, shares: bool) -> AsyncIterator[tuple[int, int, str]]:
     """The read at which bob is removed, the read at which bob is added again, and the answer to the call."""
     for removed_at in range(1, MOST_READS + 1):
         for back_at in range(removed_at, MOST_READS + 2):
@@ -109,9 +109,9 @@ async def told_at_every_moment(call: Call, *, shares: bool) -> AsyncIterator[tup
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
 async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *, shares: bool) -> None:
     answers = set()
-    async for removed_at, back_at, told in told_at_every_moment(call, shares=shares):
-        assert not [word for word in OF_THE_TIME_BETWEEN if word in told], (removed_at, back_at, told)
-        answers.add(told)
+    async for removed_at, back_at, text in answers_at_every_moment(call, shares=shares):
+        assert not [word for word in OF_THE_TIME_BETWEEN if word in text], (removed_at, back_at, text)
+        answers.add(text)
     if call is not CALLS["receipts of then"]:
         assert len(answers) > 1
 
@@ -120,9 +120,9 @@ async def test_member_out_during_a_call_sees_nothing_of_that_time(call: Call, *,
 async def test_added_again_member_sees_the_session_with_its_head(*, shares: bool) -> None:
     """Without a head its watermarks would be 0, and so go back (G8)."""
     shown = 0
-    async for removed_at, back_at, told in told_at_every_moment(CALLS["session"], shares=shares):
-        if told:
-            session = orjson.loads(told)
+    async for removed_at, back_at, text in answers_at_every_moment(CALLS["session"], shares=shares):
+        if text:
+            session = orjson.loads(text)
             assert session["head"]["seq"] >= session["joined_seq"], (removed_at, back_at, session)
             shown += 1
     assert shown

@@ -48,14 +48,14 @@ class World:
             await self.store.replace_block_list(BlockList(user_id, ("mallory",), 1), 0)
 
     async def head_for_live(self, user_id: str) -> int:
-        """As Lives tells it of a user who was read."""
+        """As Lives returns it of a user that was read."""
         versions = await self.reads.memberships.versions(user_id, [group_of(user_id)])
         self.groups.add_user(user_id)
         self.groups.apply_versions(self.groups.generation(user_id), versions.values(), {group_of(user_id): 1})
-        told, unread = await self.heads.of_users([user_id])
+        found, unread = await self.heads.of_users([user_id])
         if user_id in unread:
             raise StoreUnavailable("left out")
-        return told[user_id][group_of(user_id)]
+        return found[user_id][group_of(user_id)]
 
 
 Read = Callable[[World, str], Awaitable[object]]
@@ -120,9 +120,9 @@ async def test_heads_of_all_users_leave_out_one_that_is_bad() -> None:
     for user_id in USERS:
         await world.head_for_live(user_id)
     world.store.faults.unreadable.add(("segments", group_of(BAD)))
-    told, unread = await world.heads.of_users(USERS)
+    found, unread = await world.heads.of_users(USERS)
     assert unread == {BAD}
-    assert {user_id: heads for user_id, heads in told.items() if heads} == {
+    assert {user_id: heads for user_id, heads in found.items() if heads} == {
         user_id: {group_of(user_id): 1} for user_id in USERS if user_id != BAD
     }
 

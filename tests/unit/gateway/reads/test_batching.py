@@ -73,7 +73,7 @@ async def test_a_hanging_suspect_delays_no_other_key() -> None:
     assert await reads.get_many((1, 2)) == {1: -1, 2: -2}
     tables.asked.clear()
     await settled()
-    # One read of it at a time, whoever asks how often.
+    # One read of it at a time, for any number of callers.
     assert tables.asked == []
     tables.hanging[7].set()
     assert {repr(one) for one in await asyncio.gather(*waiting, return_exceptions=True)} == {
@@ -128,7 +128,7 @@ async def test_reads_of_single_keys_are_bounded() -> None:
     assert most == MAX_ALONE
 
 
-async def test_readable_keys_are_told_apart_from_the_others() -> None:
+async def test_readable_keys_are_separated_from_the_others() -> None:
     tables = Tables(3)
     found, failed = await Batched(tables.load).get_some((1, 2, 3))
     assert found == {1: -1, 2: -2}
@@ -236,7 +236,7 @@ async def test_call_for_one_key_does_not_wait_for_one_of_very_many() -> None:
     assert len(await many) == 20_000
 
 
-async def test_few_keys_that_come_during_a_read_begin_none_beside_it() -> None:
+async def test_few_keys_during_a_read_start_no_second_read() -> None:
     tables = SlowTables()
     reads = Batched(tables.load)
     asking = [asyncio.create_task(reads.get("first"))]

@@ -56,7 +56,7 @@ async def test_a_list_longer_than_the_limit_is_kept_and_can_shrink() -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 200), st.lists(st.integers(0, 3_000), max_size=60))
-def test_waiting_as_told_is_enough_to_change_a_list(changes_per_s: int, burst: int, pauses_ms: list[int]) -> None:
+def test_retry_after_the_stated_wait_changes_a_list(changes_per_s: int, burst: int, pauses_ms: list[int]) -> None:
     async def run() -> None:
         clock = FakeClock()
         blocks = BlockLists(FaultyStore(), clock, BlockRules(1_000, changes_per_s, burst))
@@ -92,7 +92,7 @@ async def test_changes_of_different_users_by_two_gateways_all_survive() -> None:
     assert list(await both[0].listed("bob")) == sorted(others[20:])
 
 
-async def test_of_changes_of_one_user_the_last_answered_wins() -> None:
+async def test_last_answered_change_of_a_user_wins() -> None:
     _, both = gateways(2)
     chance = random.Random(39)
     for _ in range(200):
@@ -123,7 +123,7 @@ async def test_a_change_of_unknown_outcome_can_be_repeated(fault: WriteFault) ->
     assert await blocks.blocks("bob", "alice")
 
 
-async def test_a_change_that_is_none_is_stored_all_the_same() -> None:
+async def test_change_without_effect_is_stored() -> None:
     """Behind it no earlier try of unknown outcome takes effect."""
     store, (blocks,) = gateways(1)
     await blocks.remove("bob", "alice")

@@ -1,4 +1,4 @@
-"""What members and strangers read of groups, through a real gateway, persister and fanout over memory."""
+"""What members and non-members read of groups, through a real gateway, persister and fanout over memory."""
 
 import asyncio
 from pathlib import Path
@@ -67,8 +67,8 @@ async def test_returning_member_reads_from_the_second_joining(tmp_path: Path) ->
         assert await history(there, "bob", name) == ([4], False)
 
 
-@pytest.mark.parametrize("stranger", ["eve", "left", "removed"])
-async def test_a_group_and_none_look_the_same_to_a_stranger(tmp_path: Path, stranger: str) -> None:
+@pytest.mark.parametrize("non_member", ["eve", "left", "removed"])
+async def test_group_looks_missing_to_a_non_member(tmp_path: Path, non_member: str) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "left", "removed")
         await there.call("left", "DELETE", f"/v1/groups/{name}/members/left")
@@ -76,7 +76,7 @@ async def test_a_group_and_none_look_the_same_to_a_stranger(tmp_path: Path, stra
         calls = [("GET", "", None), ("GET", "/messages", None), ("GET", "/messages/1/receipts", None)]
         for method, tail, body in [*calls, ("PUT", "/read", {"seq": 1})]:
             answers = [
-                await there.call(stranger, method, f"/v1/sessions/{one}{tail}", body) for one in (name, "g:none")
+                await there.call(non_member, method, f"/v1/sessions/{one}{tail}", body) for one in (name, "g:none")
             ]
             assert answers[0] == answers[1]
             assert (answers[0][0], answers[0][1]["code"]) == (404, "session_not_found")
@@ -84,9 +84,9 @@ async def test_a_group_and_none_look_the_same_to_a_stranger(tmp_path: Path, stra
         none: dict[str, Any] = {"session_id": "g:none", "seq": 1}
         frames: list[dict[str, Any]] = [{"type": "ack", "delivered": [place]}, {"type": "ack", "delivered": [none]}]
         frames += [{"type": "read", **place}, {"type": "read", **none}]
-        told = [{**frame, "ref": ""} for frame in await there.answers(stranger, *frames)]
-        assert all(frame == told[0] for frame in told)
-        assert (told[0]["code"], told[0]["fatal"]) == ("session_not_found", False)
+        refusals = [{**frame, "ref": ""} for frame in await there.answers(non_member, *frames)]
+        assert all(frame == refusals[0] for frame in refusals)
+        assert (refusals[0]["code"], refusals[0]["fatal"]) == ("session_not_found", False)
 
 
 async def test_the_list_shows_groups_with_their_heads_and_unread(tmp_path: Path) -> None:
@@ -96,16 +96,16 @@ async def test_the_list_shows_groups_with_their_heads_and_unread(tmp_path: Path)
         await say(there, "bob", name, "mine")
         await there.call("alice", "POST", f"/v1/groups/{name}/members", {"user_ids": ["carol"]})
         await say(there, "alice", name, "four")
-        await there.call("alice", "PATCH", f"/v1/groups/{name}", {"name": "Crew"})
+        await there.call("alice", "PATCH", f"/v1/groups/{name}", {"name": "Squad"})
         (for_carol,) = await listed(there, "carol", 1)
         assert for_carol["head"].pop("at") > 0
         assert for_carol == {
             "session_id": name,
             "session_kind": "group",
             "mode": "write",
-            "name": "Crew",
+            "name": "Squad",
             "joined_seq": 6,
-            "head": {"seq": 8, "sender_id": "alice", "preview": "alice named the group Crew"},
+            "head": {"seq": 8, "sender_id": "alice", "preview": "alice named the group Squad"},
             "unread": 1,
             "read_seq": 0,
             "delivered_seq": 0,
@@ -127,7 +127,7 @@ async def test_list_drops_a_left_session_and_begins_with_a_joined_one(tmp_path: 
 
 
 @pytest.mark.field_case("22")
-async def test_member_who_joined_after_a_message_is_no_reader(tmp_path: Path) -> None:
+async def test_member_that_joined_after_a_message_is_no_reader(tmp_path: Path) -> None:
     async with deployed(tmp_path) as there:
         name = await there.group("alice", "bob")
         await say(there, "alice", name, *map(str, range(2, 11)))
@@ -146,7 +146,7 @@ async def test_member_who_joined_after_a_message_is_no_reader(tmp_path: Path) ->
 
 
 async def receipts_of(there: Deployment, session_id: str, seq: int) -> Any:
-    """As alice is told."""
+    """As alice is shown it."""
     return (await there.call("alice", "GET", f"/v1/sessions/{session_id}/messages/{seq}/receipts"))[1]
 
 

@@ -32,7 +32,7 @@ class CountingStore(MemoryStore):
 
 
 async def added_to_many_groups(body: bytes) -> CountingStore:
-    """Somebody's inbox has the last message of each group, in turns with those of a direct session."""
+    """A user's inbox has the last message of each group, alternately with those of a direct session."""
     store = CountingStore()
     rows: list[Row] = [bucket("bob", 0, 1), segment("d:alice:bob", 1, 1)]
     for number, name in enumerate(GROUPS):

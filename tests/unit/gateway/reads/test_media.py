@@ -1,4 +1,4 @@
-"""Who may fetch an upload, and who may refer to it."""
+"""The users that may fetch an upload, and those that may refer to it."""
 
 from dataclasses import replace
 

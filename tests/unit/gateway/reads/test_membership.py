@@ -1,4 +1,4 @@
-"""Who is a member is asked of the tables at every question; nothing is told apart for a stranger."""
+"""The membership is read from the tables for every call; all refusals of a non-member are the same."""
 
 import asyncio
 
@@ -54,7 +54,7 @@ async def test_a_direct_session_is_of_its_two_users_without_a_read() -> None:
     assert (found.first_seq, dict(store.calls)) == (1, {})
 
 
-async def test_strangers_get_one_refusal_for_whatever_there_is() -> None:
+async def test_non_members_get_one_refusal_for_any_session() -> None:
     dissolved = group(9, session_id="g:ended", member_count=0)
     memberships = Memberships(
         await store_with(
@@ -70,7 +70,7 @@ async def test_strangers_get_one_refusal_for_whatever_there_is() -> None:
     assert len({await code_of(memberships, user_id, name) for user_id, name in [*asked, ("eve", "nonsense")]}) == 1
 
 
-async def test_member_of_a_group_without_a_row_yet_is_a_stranger() -> None:
+async def test_member_of_a_group_without_a_row_yet_is_a_non_member() -> None:
     memberships = Memberships(await store_with(member("bob")))
     assert (await code_of(memberships, "bob", GROUP))[0] == "session_not_found"
     assert await memberships.versions("bob", [GROUP]) == {}
@@ -86,7 +86,7 @@ async def test_removal_and_new_joining_hold_for_the_next_check() -> None:
     assert (await memberships.check("bob", GROUP)).first_seq == 8
 
 
-async def test_a_stranger_costs_the_same_reads_if_no_group_exists() -> None:
+async def test_non_member_costs_the_same_reads_if_no_group_exists() -> None:
     store = await store_with(group(), member("bob"))
     memberships = Memberships(store)
     costs = []
@@ -105,7 +105,7 @@ async def test_questions_at_the_same_time_share_their_reads() -> None:
     assert (store.calls["groups_as_of"], store.calls["members_as_of"]) == (1, 1)
 
 
-async def test_of_many_sessions_those_of_a_member_are_found() -> None:
+async def test_sessions_of_a_member_are_found_among_many() -> None:
     memberships = Memberships(await store_with(group(), member("alice"), group(session_id="g:other")))
     found = await memberships.check_many("alice", [GROUP, "g:other", "g:none", "d:alice:bob", "d:bob:carol"])
     assert set(found) == {GROUP, "d:alice:bob"}

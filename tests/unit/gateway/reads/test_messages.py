@@ -34,7 +34,7 @@ def outcomes() -> dict[str, float]:
 
 @dataclass
 class Log:
-    """Sessions that grow, and the reads under test beside them."""
+    """Sessions that grow, and the reads under test next to them."""
 
     store: FaultyStore = field(default_factory=FaultyStore)
     clock: FakeClock = field(default_factory=lambda: FakeClock(1_000))
@@ -129,7 +129,7 @@ async def test_what_was_read_once_is_not_read_again() -> None:
     assert {name: count - before[name] for name, count in outcomes().items()} == {"hit": 5, "read": 2, "joined": 0}
 
 
-async def test_the_newest_block_is_read_on_from_where_it_ends() -> None:
+async def test_newest_block_is_read_from_its_end() -> None:
     store, reads = await _reads_of(70)
     await reads.range(GROUP, 65, 70, 70)
     await write_confirmed(store, [message(GROUP, seq) for seq in range(71, 74)])

@@ -16,7 +16,7 @@ SYSTEM_MESSAGES = [
     (b'{"event":"member_changed","user_id":"bob","muted_until":5}', "ann muted bob"),
     (b'{"event":"member_changed","user_id":"bob","muted_until":0}', "ann unmuted bob"),
     (b'{"event":"owner_changed","user_id":"bob"}', "ann made bob the owner"),
-    (b'{"event":"group_changed","name":"Crew"}', "ann named the group Crew"),
+    (b'{"event":"group_changed","name":"Squad"}', "ann named the group Squad"),
     (b'{"event":"group_changed","settings":{}}', "ann changed the group's settings"),
     ('{"event":"group_changed","name":"a\u202e\\nb"}'.encode(), "ann named the group a b"),
     (b'{"event":"group_dissolved"}', "ann dissolved the group"),

@@ -1,4 +1,4 @@
-"""A removal at any read of a call: whoever is removed while they ask sees nothing of what came after that (G10)."""
+"""A removal at any read of a call: a user removed during the call sees nothing of what came after that (G10)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -66,7 +66,7 @@ def before_read(store: MemoryStore, number: int, happens: Callable[[], Awaitable
 
 
 def numbers_of(value: object, names: tuple[str, ...] = ("seq", "head_seq", "read_seq", "joined_seq")) -> Iterator[int]:
-    """Every seq that an answer tells."""
+    """Every seq that an answer names."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name in names:
@@ -95,11 +95,11 @@ async def test_removal_at_any_read_of_a_call_hides_later_messages(
             undo = before_read(there.store, number, partial(removal, there, name, bob))
             status, answer = await there.call(bob, method, path.format(name), body)
             undo()
-            told = [one for one in answer["sessions"] if one["session_id"] == name] if "sessions" in answer else answer
-            outcomes.add((status, bool(told)))
-            assert max(numbers_of(told), default=0) <= REMOVED_AT, (number, answer)
+            shown = [one for one in answer["sessions"] if one["session_id"] == name] if "sessions" in answer else answer
+            outcomes.add((status, bool(shown)))
+            assert max(numbers_of(shown), default=0) <= REMOVED_AT, (number, answer)
             for later in ("renamed", "carol", "afterwards"):
-                assert later not in str(told), (number, answer)
+                assert later not in str(shown), (number, answer)
         # Some came too late, and at some they had their answer.
         assert len(outcomes) > 1
 

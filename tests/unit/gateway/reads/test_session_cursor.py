@@ -1,4 +1,4 @@
-"""Following `next`: sessions that move between pages are missed by nobody, through whichever gateway."""
+"""Following `next`: sessions that move between pages are missed by no client, through whichever gateway."""
 
 import asyncio
 import random
@@ -84,7 +84,7 @@ async def _moved(seed: int, limit: int) -> None:
     following: str | None = None
     for pages in range(200):
         orders = chance.choice([*gateways, SessionOrders()])
-        world.lists = world.anew(orders)
+        world.lists = world.lists_of_gateway(orders)
         names, following = await world.page(limit, following)
         seen |= {*names}
         if following is None:
@@ -104,7 +104,7 @@ async def _moved(seed: int, limit: int) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 12))
-def test_whatever_moves_between_pages_nothing_is_missed(seed: int, limit: int) -> None:
+def test_moves_between_pages_cause_no_missing_session(seed: int, limit: int) -> None:
     asyncio.run(_moved(seed, limit))
 
 

@@ -53,7 +53,7 @@ async def test_new_message_moves_its_session_without_a_further_read() -> None:
     assert len(world.store.heads_read) == 13
 
 
-async def test_expected_heads_are_read_beside_the_sessions() -> None:
+async def test_expected_heads_are_read_together_with_the_sessions() -> None:
     world = await world_with(10)
     await world.page()
     world.store.heads_read.clear()
@@ -114,7 +114,7 @@ async def test_single_session_hides_messages_of_an_absence() -> None:
     sessions = build_reads(world.store, world.clock).sessions
     world.store.delay = join_behind_the_head
     shown = orjson.loads(await sessions.session("bob", "g:team"))
-    # The head of before is read again: the joining is the first message that the member may see.
+    # The earlier head is read again: the joining is the first message that the member may see.
     assert shown["head"]["seq"] == shown["joined_seq"] == world.seqs["g:team"]
     assert turns > 2
 
@@ -282,7 +282,7 @@ async def test_failed_reads_keep_the_order() -> None:
 # -- in any turns ----------------------------------------------------------------------------------
 
 
-async def _in_turns(seed: int) -> None:
+async def _alternately(seed: int) -> None:
     """Calls of one user and everything that moves a list, all at once; whenever they rest, the list is right."""
     chance = random.Random(seed)
     world = World(orders=SessionOrders(max_sessions=9))
@@ -321,4 +321,4 @@ async def _in_turns(seed: int) -> None:
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32))
 def test_session_list_matches_heads_under_any_interleaving(seed: int) -> None:
-    asyncio.run(_in_turns(seed))
+    asyncio.run(_alternately(seed))

@@ -47,14 +47,14 @@ def test_new_session_is_learned_unless_the_order_has_moved_on() -> None:
     assert ats_of(orders) == {"a": 60, "b": 90}
 
 
-def test_what_is_listed_no_more_is_forgotten() -> None:
+def test_session_that_is_no_longer_listed_is_dropped() -> None:
     orders = SessionOrders()
     orders.keep("bob", 10, {"a": 50, "b": 60}, 0)
     orders.settle("bob", 10, ["b"], {})
     assert ats_of(orders) == {"b": 60}
 
 
-def test_of_two_whole_reads_the_later_tail_holds() -> None:
+def test_later_tail_of_two_whole_reads_is_kept() -> None:
     orders = SessionOrders()
     orders.keep("bob", 12, {"a": 50, "b": 60}, 0)
     orders.keep("bob", 11, {"a": 55, "b": 10, "c": 70}, 0)
@@ -126,7 +126,7 @@ class World:
         """He asks for his list: the turns that SessionLists takes, with everything else in between."""
         self.calls.append(self._call())
 
-    def go_on(self, session_id: str) -> None:
+    def step(self, session_id: str) -> None:
         """One of his calls comes a step further."""
         if self.calls:
             number = SESSIONS.index(session_id) % len(self.calls)
@@ -155,7 +155,7 @@ class World:
             self.orders.keep("bob", tail, read, 0)
 
     def check(self, seed: int) -> None:
-        """What is kept knows of everything up to its tail, and of nothing that is not; and nothing in it goes back."""
+        """What is kept has everything up to its tail, and nothing else; and nothing in it goes back."""
         order = self.orders.get("bob", 0)
         if order is None:
             return
@@ -166,11 +166,11 @@ class World:
             assert all(known[name] >= at for name, at in ats.items() if name in known), seed
         self.seen = (order, order.tail, known)
         for name, at in known.items():
-            told = [one.at for one in self.inbox[: order.tail] if one.session_id == name]
-            assert max(told, default=0) <= at <= self.heads[name], (seed, name)
+            positions = [one.at for one in self.inbox[: order.tail] if one.session_id == name]
+            assert max(positions, default=0) <= at <= self.heads[name], (seed, name)
 
 
-STEPS = ("say", "change", "other", "call", *["go_on"] * 4)
+STEPS = ("say", "change", "other", "call", *["step"] * 4)
 WORLDS, STEPS_OF_A_WORLD = 2_000, 60
 
 

@@ -37,7 +37,7 @@ async def test_page_reads_every_refusal(code: str) -> None:
 
 @pytest.mark.field_case("36")
 @pytest.mark.parametrize("failure", [RuntimeError("a bug"), ValueError(), KeyError("x"), RecursionError()])
-async def test_page_reads_500_and_the_connection_goes_on(failure: Exception) -> None:
+async def test_page_reads_500_and_the_connection_stays_open(failure: Exception) -> None:
     """Whatever reaches uvicorn resets the connection after the answer."""
     app, noting = noting_app()
     noting.fails = failure

@@ -1,4 +1,4 @@
-"""Every group call of PROTOCOL's REST table, decided by the real persister: answers, rights, and what strangers see."""
+"""Every group call of PROTOCOL's REST table, decided by the real persister: answers, rights, non-members."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -93,12 +93,12 @@ async def test_adding_answers_added_and_left_out_users_also_repeated(there: Depl
     assert await there.call("alice", "POST", path, body) == (200, {**done, "left_out": []})
     status, other = await there.call("alice", "POST", path, {**body, "user_ids": ["fred"]})
     assert (status, other["code"]) == (409, "conflict")
-    nobody = {"session_id": name, "added": [], "left_out": left_out[:1]}
-    assert await there.call("alice", "POST", path, {"user_ids": ["bob"]}) == (200, nobody)
+    none_added = {"session_id": name, "added": [], "left_out": left_out[:1]}
+    assert await there.call("alice", "POST", path, {"user_ids": ["bob"]}) == (200, none_added)
     assert len(there.messages) == 2
 
 
-async def test_creating_leaves_out_users_who_block_the_creator(
+async def test_creating_leaves_out_users_that_block_the_creator(
     there: Deployment,
 ) -> None:
     await (await there.client("carol")).put("/v1/blocks/alice")
@@ -111,7 +111,7 @@ async def test_creating_leaves_out_users_who_block_the_creator(
     assert (await there.call("bob", "GET", f"/v1/groups/{name}"))[1]["member_count"] == 2
     await (await there.client("carol")).delete("/v1/blocks/alice")
     await (await there.client("bob")).put("/v1/blocks/alice")
-    # What is read of block lists is no content: the same call is a repeat, whoever blocks whom by then.
+    # What is read of block lists is no content: the same call is a repeat, whatever the blocks are by then.
     assert await there.call("alice", "POST", "/v1/groups", body) == (201, {"session_id": name, "seq": 1})
 
 
@@ -162,7 +162,7 @@ def calls_on(name: str) -> list[Call]:
 
 
 @pytest.mark.promise("G11")
-async def test_every_call_of_a_stranger_gets_session_not_found(there: Deployment) -> None:
+async def test_every_call_of_a_non_member_gets_session_not_found(there: Deployment) -> None:
     never, left, removed = await there.group("alice", "bob"), await there.group("alice", "bob", "eve"), ""
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
     removed = await there.group("alice", "bob", "eve")
@@ -228,7 +228,7 @@ async def test_muted_member_reads_but_does_not_send(there: Deployment) -> None:
 
 
 @pytest.mark.promise("G11")
-async def test_send_of_a_stranger_is_refused_alike_in_every_group(there: Deployment) -> None:
+async def test_send_of_a_non_member_is_refused_alike_in_every_group(there: Deployment) -> None:
     never, left = await there.group("alice", "bob"), await there.group("alice", "bob", "eve")
     await there.call("eve", "DELETE", f"/v1/groups/{left}/members/eve")
     removed, ended = await there.group("alice", "bob", "eve"), await there.group("alice", "bob", "eve")
@@ -245,8 +245,8 @@ async def test_send_of_a_stranger_is_refused_alike_in_every_group(there: Deploym
             for n in names
         ),
     )
-    strangers = [(answer["type"], answer["code"], answer["message"]) for answer in answers[:6]]
-    assert strangers == [("send_error", "session_not_found", answers[0]["message"])] * 6
+    refusals = [(answer["type"], answer["code"], answer["message"]) for answer in answers[:6]]
+    assert refusals == [("send_error", "session_not_found", answers[0]["message"])] * 6
     assert (answers[6]["type"], answers[6]["code"]) == ("send_error", "muted")
     assert (answers[7]["type"], answers[7]["seq"]) == ("send_ack", 2)
     assert len(there.messages) == stored + 1
@@ -359,7 +359,7 @@ async def test_added_members_count_for_the_rate_limit(tmp_path: Path) -> None:
         status, answer = await there.call("alice", "POST", path, {"user_ids": users[:20]})
         assert (status, answer["code"]) == (429, "rate_limited")
         assert 0 < answer["retry_after_ms"] <= 2_001
-        # More than a burst at once waits for a whole burst, behind who was refused before, and not for ever.
+        # More than a burst at once waits for a whole burst, behind earlier refused callers, and a bounded time.
         status, answer = await there.call("alice", "POST", path, {"user_ids": users})
         assert 0 < answer["retry_after_ms"] <= 20_001
         assert (await there.call("alice", "POST", path, {"user_ids": users[:10]}))[0] == 200

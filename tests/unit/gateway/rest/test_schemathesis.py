@@ -36,7 +36,7 @@ DOCUMENT = openapi.document(ROUTES)
 CHECKS = [status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance]
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 # Some 25 s for all calls together. Cases differ between runs all the same: both libraries draw constants of the
-# modules that are loaded. So nothing here asks for a success of a call; test_rest_answers.py has one of each.
+# modules that are loaded. So nothing here asks for a success of a call; test_documented_answers.py has one of each.
 BOUNDED = settings(
     max_examples=20, database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )

@@ -1,4 +1,4 @@
-"""A user who blocks the peer of a direct session: what the peer is told and shown of how far the user has come."""
+"""A user that blocks the peer of a direct session: what the peer is sent and shown of how far the user has come."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.field_case("25")
 
 @dataclass
 class World:
-    """Alice has written three messages to bob, who has read two."""
+    """Alice has written three messages to bob, and he has read two."""
 
     store: FaultyStore
     clock: FakeClock
@@ -112,7 +112,7 @@ async def test_acks_of_users_whose_blocks_are_unknown_are_marked() -> None:
         6: False,
         7: False,
     }
-    # One read for all of them, beside the acks.
+    # One read for all of them, at the same time as the acks.
     assert here.store.calls["block_lists"] == 2
 
 
@@ -131,7 +131,7 @@ async def test_acks_do_not_wait_for_blocks_that_cannot_be_read() -> None:
 
 
 class HangingStore(FaultyStore):
-    """The block lists of some users do not come until they are let go."""
+    """The block lists of some users do not come until they are released."""
 
     def __init__(self) -> None:
         super().__init__()

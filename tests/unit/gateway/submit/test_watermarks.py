@@ -1,4 +1,4 @@
-"""Acks of read diffusion end at the gateway: there are very many, and nobody keeps `delivered` there."""
+"""Acks of read diffusion end at the gateway: there are very many, and no table keeps `delivered` there."""
 
 import json
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ async def published_of(frames: Sequence[Frame], *before: Any) -> set[Place]:
     return {(receipt.delivered_seq, receipt.read_seq) for receipt in gateway.receipts()}
 
 
-async def test_an_ack_of_what_came_in_line_is_not_published() -> None:
+async def test_ack_of_a_pushed_group_message_is_not_published() -> None:
     assert await published_of([delivered(10), delivered(11)], push(10), push(11)) == set()
 
 

@@ -51,14 +51,14 @@ async def _scenario(session_id: str, steps: list[tuple[str, int, int] | None]) -
                 await asyncio.sleep(_TAKEN_OVER_S)
                 continue
             await line.claimed(*step, session_id)
-            await _stored_is_told(line, session_id, step[0])
+            await _stored_is_sent(line, session_id, step[0])
         for user_id in ("alice", "bob"):
-            told = [(one.delivered_seq, one.read_seq) for one in watermarks(line) if one.user_id == user_id]
-            for before, after in pairwise(told):
-                assert before == (min(before[0], after[0]), min(before[1], after[1])), f"{user_id}: {told}"
+            sent = [(one.delivered_seq, one.read_seq) for one in watermarks(line) if one.user_id == user_id]
+            for before, after in pairwise(sent):
+                assert before == (min(before[0], after[0]), min(before[1], after[1])), f"{user_id}: {sent}"
 
 
-async def _stored_is_told(line: Scenario, session_id: str, user_id: str) -> None:
+async def _stored_is_sent(line: Scenario, session_id: str, user_id: str) -> None:
     row = (await line.store.receipts([(session_id, user_id)]))[session_id, user_id]
     last = [one for one in watermarks(line) if one.user_id == user_id][-1]
     assert (last.delivered_seq, last.read_seq) == (max(row.delivered_seq, row.read_seq), row.read_seq)
