@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,9 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tidings_client import backoff
-from tidings_client.errors import ApiError, Unreachable
-from tidings_client.rest import MAX_REPEATS, Rest, path_of
+from tidings_client.rest import Rest, path_of, repeated
 
 _CHUNK_BYTES = 256 * 1024
 # The server gives each MiB of a body 60 s, and decodes an image afterwards.
@@ -66,17 +62,10 @@ class MediaCalls:
             "Content-Type": content_type or "application/octet-stream",
             "Content-Length": str(size),
         }
-        repeat = 0
-        while True:
-            content = _chunks(path, size, progress)
-            try:
-                return await self._rest.send_bytes(Upload, path_of("media"), content, headers, UPLOAD_TIMEOUT_S)
-            except (ApiError, Unreachable) as error:
-                if repeat == MAX_REPEATS or not error.retryable:
-                    raise
-                wait_ms = max(error.retry_after_ms, backoff.delay_ms(repeat, random.uniform(-1, 1)))
-            repeat += 1
-            await asyncio.sleep(wait_ms / 1_000)
+        send = self._rest.send_bytes
+        return await repeated(
+            lambda: send(Upload, path_of("media"), _chunks(path, size, progress), headers, UPLOAD_TIMEOUT_S)
+        )
 
     async def download(self, url: str, path: Path, progress: Progress | None = None) -> int:
         """Write the content of a URL of this server to a file. Returns its bytes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -170,16 +170,7 @@ class Rest:
         """A call that goes through Kafka. It is repeated under its id while its outcome is unknown or its refusal
         temporary (PROTOCOL, Retry), so that it is executed once. Raises the error of the last try."""
         header = {"Idempotency-Key": checked_header_id(client_msg_id)}
-        repeat = 0
-        while True:
-            try:
-                return await self._call(answer_type, method, path, json=body, headers=header)
-            except (ApiError, Unreachable) as error:
-                if repeat == MAX_REPEATS or not error.retryable:
-                    raise
-                wait_ms = max(error.retry_after_ms, backoff.delay_ms(repeat, random.uniform(-1, 1)))
-            repeat += 1
-            await asyncio.sleep(wait_ms / 1_000)
+        return await repeated(lambda: self._call(answer_type, method, path, json=body, headers=header))
 
     async def send_bytes(
         self,
@@ -246,6 +237,23 @@ class Rest:
             if method != "GET":
                 raise
             return await self._http.request(method, path, **request)
+
+
+async def repeated(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The result of the first try that does not fail, or fails for good. Raises the error of the last try.
+
+    Every try must have the same id, because the outcome of an earlier one may be unknown (PROTOCOL, Retry).
+    """
+    repeat = 0
+    while True:
+        try:
+            return await call()
+        except (ApiError, Unreachable) as error:
+            if repeat == MAX_REPEATS or not error.retryable:
+                raise
+            wait_ms = max(error.retry_after_ms, backoff.delay_ms(repeat, random.uniform(-1, 1)))
+        repeat += 1
+        await asyncio.sleep(wait_ms / 1_000)
 
 
 def http_url_of(url: str) -> str:
