@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of
+from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of, image_type
 from services.gateway.media.images import ExaminedImage, ImageExaminer
 from services.gateway.media.places import BUSY_MS, Places
 from services.gateway.protocol.rate_limits import RateLimits
@@ -82,10 +82,10 @@ class Uploads:
         self._clock = clock
         self._rules = rules
 
-    def check_declared(self, content_length: str) -> None:
-        """Refuse a body that declares more bytes than any upload may have, before it is read. Raises Refused."""
-        if content_length.isdecimal() and int(content_length[:20]) > self._rules.file_bytes:
-            raise _too_large(self._rules.file_bytes)
+    @property
+    def most_bytes(self) -> int:
+        """Of any upload. An image may have fewer, but its first bytes have to be read for that."""
+        return max(self._rules.file_bytes, self._rules.image_bytes)
 
     async def take(self, upload: Upload, body: AsyncIterator[bytes]) -> MediaRow:
         """Store an upload. Raises Refused, StoreUnavailable or MediaUnavailable; then no row is stored.
@@ -160,7 +160,7 @@ class Uploads:
         return stored
 
     def _most_bytes(self, first: bytes) -> int:
-        return self._rules.image_bytes if content_type_of(first, None) in IMAGE_TYPES else self._rules.file_bytes
+        return self._rules.file_bytes if image_type(first) is None else self._rules.image_bytes
 
     async def _check_quota(self, user_id: str) -> None:
         used = await self._tables.media_usage(user_id, ids.day_of(self._clock.wall_ms()))
@@ -187,7 +187,7 @@ class _Content:
         async for chunk in self._body:
             self.size += len(chunk)
             if self.size > self._most_bytes:
-                raise _too_large(self._most_bytes)
+                raise too_large(self._most_bytes)
             self._sha256.update(chunk)
             yield chunk
 
@@ -196,7 +196,7 @@ class _Content:
         return self._sha256.digest()
 
 
-def _too_large(most_bytes: int) -> Refused:
+def too_large(most_bytes: int) -> Refused:
     """The refusal of an upload above its limit."""
     return Refused(
         "too_large",

@@ -1,9 +1,6 @@
 """REST: uploads and downloads."""
 
-from collections.abc import AsyncIterator
-
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from services.gateway.http.problems import problem
@@ -11,14 +8,14 @@ from services.gateway.media.build import Media
 from services.gateway.media.disposition import attachment, file_name
 from services.gateway.media.downloads import Download
 from services.gateway.media.ranges import answer_range
-from services.gateway.media.uploads import Upload
+from services.gateway.media.uploads import Upload, too_large
 from services.gateway.protocol.media_urls import media_url, thumb_url
 from services.gateway.reads.media import MediaReads
 from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.client_msg_ids import client_msg_id_of
 from services.gateway.rest.edges import IS_HEAD
 from services.gateway.rest.models import UploadAnswer
-from services.gateway.rest.wire import answer
+from services.gateway.rest.wire import answer, declares_more, stream_of
 from tidings import ids
 from tidings.errors import Refused
 from tidings.store.rows import MediaRow
@@ -52,9 +49,10 @@ class MediaCalls:
         key = client_msg_id_of({}, request)
         if key is not None and not (isinstance(key, str) and ids.is_client_msg_id(key)):
             raise Refused("invalid_frame", "Idempotency-Key is 1-64 printable ASCII characters")
-        self._uploads.check_declared(request.headers.get("content-length", ""))
+        if declares_more(request, self._uploads.most_bytes):
+            raise too_large(self._uploads.most_bytes)
         upload = Upload(user_id, str(key or ""), request.headers.get("content-type"), _name_of(request))
-        row = await self._uploads.take(upload, _body_of(request))
+        row = await self._uploads.take(upload, stream_of(request))
         return answer(_uploaded(row), 201)
 
     async def download_media(self, request: Request, media_id: str) -> Response:
@@ -84,12 +82,11 @@ class MediaCalls:
             if url is not None:
                 return RedirectResponse(url, 307, {"Cache-Control": "no-store"})
         asked = answer_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
-        headers |= {"Content-Length": str(asked.length)}
-        if asked.content_range is not None:
-            headers |= {"Content-Range": asked.content_range}
+        part = {} if asked.content_range is None else {"Content-Range": asked.content_range}
         if asked.status == 416:
             beyond = Refused("invalid_frame", f"the range begins behind the end; the content has {size} bytes")
-            return problem(beyond, 416, {"Content-Range": str(asked.content_range)})
+            return problem(beyond, 416, part)
+        headers |= {"Content-Length": str(asked.length), **part}
         if is_head:
             return Response(status_code=asked.status, headers=headers, media_type=content_type)
         chunks = self._objects.open(key, asked.start, asked.length)
@@ -99,16 +96,6 @@ class MediaCalls:
 def _name_of(request: Request) -> str:
     names = [value for name, value in request.scope["headers"] if name == b"x-file-name"]
     return file_name(names[0]) if names else "file"
-
-
-async def _body_of(request: Request) -> AsyncIterator[bytes]:
-    """The body's bytes. Raises Refused(`invalid_frame`) if the connection ends before the body does."""
-    try:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-    except ClientDisconnect:
-        raise Refused("invalid_frame", "the body ended before its announced length; send it again") from None
 
 
 def _shown_name(row: MediaRow, *, is_thumb: bool) -> str:

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from typing import TypeVar
 
@@ -74,19 +74,30 @@ async def content_of(request: Request, limit: int) -> bytes:
     UnreadableBody."""
     _check_encoding(request)
     too_large = Refused("too_large", f"the body of a request may have at most {limit} bytes")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit:
+    if declares_more(request, limit):
         raise too_large
     chunks, size = [], 0
+    async for chunk in stream_of(request):
+        size += len(chunk)
+        if size > limit:
+            raise too_large
+        chunks.append(chunk)
+    return _plain(b"".join(chunks))
+
+
+def declares_more(request: Request, limit: int) -> bool:
+    """Whether the head announces a body of more than `limit` bytes."""
+    declared = request.headers.get("content-length", "")
+    return declared.isdecimal() and int(declared[:20]) > limit
+
+
+async def stream_of(request: Request) -> AsyncIterator[bytes]:
+    """The body's bytes as they come. Raises Refused(`invalid_frame`) if the body ends early."""
     try:
         async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise too_large
-            chunks.append(chunk)
+            yield chunk
     except ClientDisconnect:
         raise Refused("invalid_frame", "the body ended before its announced length; send it again") from None
-    return _plain(b"".join(chunks))
 
 
 def query_of(request: Request, model: type[_M]) -> _M:
