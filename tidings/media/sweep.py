@@ -13,8 +13,9 @@ Each step may be repeated, so a sweep may be killed anywhere, and several may ru
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tidings import ids
 from tidings.broker.base import Admin, Reader, TopicPartition
@@ -47,17 +48,6 @@ class Swept:
     orphans: int = 0
 
 
-@dataclass(slots=True)
-class _Found:
-    """The objects of some uploads, by media_id."""
-
-    keys: dict[str, list[StoredObject]] = field(default_factory=dict)
-
-    def add(self, found: StoredObject) -> None:
-        _day, _, rest = found.key.partition("/")
-        self.keys.setdefault(rest.partition("/")[0], []).append(found)
-
-
 class Sweep:
     """One run over the objects of some days."""
 
@@ -78,29 +68,30 @@ class Sweep:
         then."""
         today = ids.day_of(self._clock.wall_ms())
         for day in range(today - days_back, today + 1):
-            found = _Found()
+            found: defaultdict[str, list[StoredObject]] = defaultdict(list)
             async for stored in self._objects.list(str(day)):
                 if not is_key(stored.key):
                     continue  # no upload's; another program put it there
-                found.add(stored)
+                _day, media_id, *_ = stored.key.split("/")
+                found[media_id].append(stored)
                 self.swept.objects += 1
-                if len(found.keys) >= _ROWS_AT_ONCE:
+                if len(found) >= _ROWS_AT_ONCE:
                     await self._look_at(found)
-                    found = _Found()
-            if found.keys:
+                    found.clear()
+            if found:
                 await self._look_at(found)
         await self._delete_due()
         return self.swept
 
-    async def _look_at(self, found: _Found) -> None:
-        rows = await self._tables.media(found.keys)
-        for media_id, objects in found.keys.items():
+    async def _look_at(self, found: Mapping[str, Collection[StoredObject]]) -> None:
+        rows = await self._tables.media(found)
+        for media_id, objects in found.items():
             await self._delete_orphans(rows.get(media_id), objects)
         now_ms = self._clock.wall_ms()
         old = [row for row in rows.values() if row.uploaded_at + self._keep_ms < now_ms]
         unsent = await self._without_refs(old)
-        for row in old:
-            if row.removing_at and row not in unsent:
+        for row in set(old).difference(unsent):
+            if row.removing_at:
                 # A message was on its way at the mark. References never go, so the upload stays.
                 await self._tables.mark_media(row.media_id, 0, row.removing_at)
         for row in unsent:
