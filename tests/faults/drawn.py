@@ -93,7 +93,7 @@ class LogFaults:
         if self._next_produces:
             return self._next_produces.popleft()
         rates = self.rates
-        return _drawn(
+        return drawn(
             self._random,
             (ProduceFault.LOST, rates.produce_lost),
             (ProduceFault.UNCONFIRMED, rates.produce_unconfirmed),
@@ -107,7 +107,7 @@ class LogFaults:
         if self._next_commits:
             return self._next_commits.popleft()
         rates = self.rates
-        return _drawn(
+        return drawn(
             self._random,
             (CommitFault.LOST, rates.commit_lost),
             (CommitFault.FAILED, rates.commit_failed),
@@ -151,7 +151,7 @@ class StoreFaults:
         if self._next_writes:
             return self._next_writes.popleft()
         rates = self.rates
-        return _drawn(
+        return drawn(
             self._random,
             (WriteFault.LOST, rates.write_lost),
             (WriteFault.UNCONFIRMED, rates.write_unconfirmed),
@@ -176,7 +176,8 @@ class StoreFaults:
         return self._random.randint(1, self.rates.late_writes_max)
 
 
-def _drawn(chance: random.Random, *rates: tuple[_Fault, float], otherwise: _Fault) -> _Fault:
+def drawn(chance: random.Random, *rates: tuple[_Fault, float], otherwise: _Fault) -> _Fault:
+    """The first fault whose share of the probabilities a random number falls into."""
     ball = chance.random()
     for fault, rate in rates:
         if ball < rate:

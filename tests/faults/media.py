@@ -5,14 +5,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
 
+from tests.faults.drawn import drawn
 from tidings.clock import Clock
 from tidings.errors import MediaUnavailable
 from tidings.media.base import StoredObject
 from tidings.media.memory import MemoryMediaStore
-
-_Fault = TypeVar("_Fault")
 
 
 class ChangeFault(Enum):
@@ -63,7 +61,8 @@ class MediaFaults:
         if self._next_changes:
             return self._next_changes.popleft()
         rates = self.rates
-        return self._draw(
+        return drawn(
+            self._random,
             (ChangeFault.LOST, rates.change_lost),
             (ChangeFault.UNCONFIRMED, rates.change_unconfirmed),
             otherwise=ChangeFault.NONE,
@@ -74,17 +73,12 @@ class MediaFaults:
         if self._next_reads:
             return self._next_reads.popleft()
         rates = self.rates
-        return self._draw(
-            (ReadFault.FAILED, rates.read_failed), (ReadFault.CUT, rates.read_cut), otherwise=ReadFault.NONE
+        return drawn(
+            self._random,
+            (ReadFault.FAILED, rates.read_failed),
+            (ReadFault.CUT, rates.read_cut),
+            otherwise=ReadFault.NONE,
         )
-
-    def _draw(self, *chances: tuple[_Fault, float], otherwise: _Fault) -> _Fault:
-        ball = self._random.random()
-        for fault, rate in chances:
-            if ball < rate:
-                return fault
-            ball -= rate
-        return otherwise
 
 
 class FaultyMediaStore(MemoryMediaStore):

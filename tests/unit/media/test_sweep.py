@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.fakes.clock import FakeClock
 from tests.faults.media import FaultyMediaStore
 from tests.faults.store import FaultyStore
 from tidings import ids
@@ -19,22 +20,11 @@ FAILING = ("media", "media_refs", "mark_media", "drop_media", "delete")
 START_MS = 1_795_435_200_000
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-
 class World:
     """Tables, objects, and a persister that may be behind."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = FakeClock(START_MS)
         self.tables = FaultyStore()
         self.objects = FaultyMediaStore(self.clock)
         self.has_passed = True

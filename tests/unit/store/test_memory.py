@@ -1,8 +1,7 @@
 """The clock and the counters of MemoryStore."""
 
-from dataclasses import dataclass
-
 from tests.builders import inbox_row, message, segment, seqs, session, write_confirmed
+from tests.fakes.clock import FakeClock
 from tidings.ids import Position
 from tidings.store import history
 from tidings.store.base import SessionSegment, UserBucket
@@ -11,25 +10,12 @@ from tidings.store.memory import TTL_MS, MemoryStore
 S1 = SessionSegment("d:a:b", 1)
 
 
-@dataclass
-class FakeClock:
-    """Time that stands still until a test moves it."""
-
-    now_ms: int = 1_764_000_000_000
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-
 async def _read(store: MemoryStore) -> list[int]:
     return seqs(await store.messages(S1, 1, 100))
 
 
 async def test_rows_of_the_inbox_expire_and_others_do_not() -> None:
-    clock = FakeClock()
+    clock = FakeClock(1_764_000_000_000)
     store = MemoryStore(clock)
     await write_confirmed(store, [inbox_row("bob", 1), message("d:a:b", 1)])
     clock.now_ms += TTL_MS["inbox"] - 1

@@ -18,6 +18,7 @@ from services.gateway.media.uploads import (
     UploadRules,
     Uploads,
 )
+from tests.fakes.clock import FakeClock
 from tests.faults.media import FaultyMediaStore
 from tests.faults.store import FaultyStore
 from tests.unit.gateway.media.pictures import picture, pixels
@@ -30,24 +31,13 @@ UNLIMITED = UploadRules(b"k" * 32, image_bytes=20_000, file_bytes=50_000, user_b
 RULES = UploadRules(b"k" * 32, image_bytes=20_000, file_bytes=50_000, user_bytes_per_day=3 * LEAST_COUNTED_BYTES)
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_ms = NOW_MS
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-
 @dataclass
 class World:
     """One gateway's uploads, and what is behind them."""
 
     tables: FaultyStore = field(default_factory=FaultyStore)
     objects: FaultyMediaStore = field(default_factory=FaultyMediaStore)
-    clock: FakeClock = field(default_factory=FakeClock)
+    clock: FakeClock = field(default_factory=lambda: FakeClock(NOW_MS))
 
     def gateway(self) -> Uploads:
         return Uploads(self.tables, self.objects, ImageExaminer(ImageLimits()), self.clock, RULES)
