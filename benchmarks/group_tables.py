@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from deploy.local.stack import Stack
-from tidings.store import history
+from tidings.store import history, session_tails
 from tidings.store.base import Store, UserBucket
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_cluster import connect
@@ -79,7 +79,7 @@ async def verify(
 
     `is_written`: every message must be in every inbox.
     """
-    head = (await history.heads(store, [session_id]))[session_id]
+    head = (await session_tails.heads(store, [session_id]))[session_id]
     log = await history.read_range(store, session_id, 1, head.seq, head.seq)
     breaches = list(_of_log(log, report["acked"]))
     joined = {

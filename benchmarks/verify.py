@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tidings.store import history
+from tidings.store import history, session_tails
 from tidings.store.base import Store, UserBucket
 from tidings.store.rows import InboxRow
 
@@ -28,7 +28,7 @@ async def verify(store: Store, report: dict[str, Any]) -> dict[str, Any]:
 
 async def _session(store: Store, session_id: str, acked: dict[str, int], breaches: list[str]) -> int:
     """Check that every acked message is stored exactly once under its seq, and that seqs are 1..n."""
-    head = (await history.heads(store, [session_id])).get(session_id)
+    head = (await session_tails.heads(store, [session_id])).get(session_id)
     rows = await history.read_range(store, session_id, 1, head.seq, head.seq) if head else []
     if [row.seq for row in rows] != list(range(1, len(rows) + 1)):
         breaches.append(f"{session_id}: seqs have gaps")

@@ -113,6 +113,8 @@ def decode_command(value: bytes | None) -> Command:
 def _command_problem(command: Command) -> str | None:
     if not ids.is_logged_session_id(command.session_id):
         return "session_id is not well-formed"
+    if command.HasField("close_segment"):
+        return _close_segment_problem(command)
     if not ids.is_logged_user_id(command.sender_id):
         return "sender_id is not well-formed"
     if not ids.is_client_msg_id(command.client_msg_id):
@@ -124,6 +126,15 @@ def _command_problem(command: Command) -> str | None:
     if command.WhichOneof("action") is None:
         return "no action that this version supports"
     return _post_problem(command.post) if command.HasField("post") else _group_command_problem(command)
+
+
+def _close_segment_problem(command: Command) -> str | None:
+    asked = command.close_segment
+    if command.sender_id or command.client_msg_id:
+        return "a user cannot close a segment"
+    if asked.segment == 0 or asked.last_seq < 1:
+        return "segment or last_seq is not above 0"
+    return None if _stamps_make_sense(command.stamps) else "a stamped limit is missing"
 
 
 def _post_problem(post: Post) -> str | None:

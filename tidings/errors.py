@@ -4,6 +4,7 @@ TidingsError
 ├── Retryable                 the same round again, with backoff (law 9)
 │   ├── BrokerUnavailable     the log did not confirm; the outcome is unknown
 │   ├── StoreUnavailable      the tables did not confirm; the outcome is unknown
+│   │   └── ColdUnavailable   messages in the object store cannot be read now
 │   └── MediaUnavailable      the object store did not confirm; the outcome is unknown
 ├── MediaMissing              there is no such object, or it ends before the wanted bytes
 ├── Backpressure              a bound is full: the source waits
@@ -34,6 +35,10 @@ class BrokerUnavailable(Retryable):
 
 class StoreUnavailable(Retryable):
     """The tables did not confirm in time, or with an error."""
+
+
+class ColdUnavailable(StoreUnavailable):
+    """Archived messages cannot be read now: the object store does not answer, or an object is damaged or missing."""
 
 
 class MediaUnavailable(Retryable):

@@ -77,7 +77,11 @@ SERIES: Sequence[Series] = (
     _services(metrics.LOOP_LAG_SECONDS, SERVICES),
     _services(metrics.CLOCK_SKEW_SECONDS, SERVICES),
     _services(metrics.SERVER_SILENT_SECONDS, SERVICES, *_one("kafka", "cassandra")),
-    _services(metrics.DECISIONS, ("persister",), *_one("stored", "duplicate", "unchanged", *REFUSALS)),
+    _services(
+        metrics.DECISIONS,
+        ("persister",),
+        *_one("stored", "duplicate", "unchanged", "segment_closed", "segment_left_open", *REFUSALS),
+    ),
     _services(metrics.INBOX_ROWS, ("fanout",)),
     _services(metrics.PUSHES, ("fanout",), *_one("write", "read")),
     _services(metrics.WATERMARKS, ("receipts",)),

@@ -138,8 +138,8 @@ BUGS = (
     bug(
         "a watermark above the cached head is clamped without a read",
         "services/receipts/worker.py",
-        "stored = await history.heads(self._store, unknown) if unknown else {}",
-        "stored: dict[str, history.MessageRow] = {}",
+        "stored = await session_tails.heads(self._store, unknown) if unknown else {}",
+        "stored: dict[str, session_tails.MessageRow] = {}",
         by.H25,
         by.SIMULATED,
         hazards=("H25",),

@@ -39,7 +39,7 @@ BUGS = (
     bug(
         "a replay reads the newest group row",
         "services/persister/worker.py",
-        "            session_id: tail.message.seq\n",
+        "            session_id: tail.seq\n",
         "            session_id: 2**62\n",
         by.SIMULATED,
         hazards=("H3", "H22"),
@@ -66,8 +66,8 @@ BUGS = (
     bug(
         "inbox_seq comes from memory only",
         "services/fanout/deliver_worker.py",
-        "loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)",
-        "loaded: dict[str, history.InboxEnd | None] = dict.fromkeys(missing)",
+        "loaded = await inbox_tails.inbox_tails_below(self._store, missing, work.ensure_still_assigned)",
+        "loaded: dict[str, inbox_tails.InboxEnd | None] = dict.fromkeys(missing)",
         by.SIMULATED,
         hazards=("H22",),
         noticed=Noticed(0, "G4: two owners wrote different rows"),

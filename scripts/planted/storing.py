@@ -50,8 +50,8 @@ BUGS = (
     bug(
         "seq comes from memory only",
         "services/persister/worker.py",
-        "found = await history.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)",
-        "found = history.TailsAndRowsAbove(dict.fromkeys(firsts), [])",
+        "found = await session_tails.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)",
+        "found = session_tails.TailsAndRowsAbove(dict.fromkeys(firsts), [])",
         by.H6,
         by.H17,
         by.SIMULATED,
@@ -111,7 +111,7 @@ BUGS = (
     bug(
         "the dedupe window is trusted right after a load",
         "services/persister/worker.py",
-        "        known_from=message.at,\n",
+        "        known_from=tail.at,\n",
         "        known_from=None,\n",
         by.H6,
         by.H29,
@@ -175,7 +175,7 @@ BUGS = (
     ),
     bug(
         "a session without a readable tail starts at 1",
-        "tidings/store/history.py",
+        "tidings/store/session_tails.py",
         "    if below:\n",
         "    if below < 0:\n",
         by.H8,

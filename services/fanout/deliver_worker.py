@@ -18,7 +18,7 @@ from tidings.runtime.hints import HintSender
 from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.runtime.partition_state import PartitionState
 from tidings.runtime.round import Round
-from tidings.store import history
+from tidings.store import inbox_tails
 from tidings.store.base import Store
 from tidings.topics import DELIVERIES
 from tidings.wire.deliveries_pb2 import Delivery, InboxItem
@@ -103,7 +103,7 @@ class DeliverStage:
             if user_id not in self._tails and position is not None:
                 missing[user_id] = position
         if missing:
-            loaded = await history.inbox_tails_below(self._store, missing, work.ensure_still_assigned)
+            loaded = await inbox_tails.inbox_tails_below(self._store, missing, work.ensure_still_assigned)
             # A partition may have been revoked and assigned again during the read. No row of its old assignment
             # may enter the cache.
             work.ensure_still_assigned()
@@ -190,7 +190,7 @@ def _item_of(delivery: Delivery) -> InboxItem | None:
     return delivery.inbox_item if delivery.HasField("inbox_item") else None
 
 
-def _tail_of(tail: history.InboxEnd | None) -> InboxTail:
+def _tail_of(tail: inbox_tails.InboxEnd | None) -> InboxTail:
     if tail is None:
         return InboxTail()
     bucket, row = tail.bucket, tail.row

@@ -80,6 +80,21 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """The newest segment is closed with this tail. The command makes no message and gets no answer."""
+
+    segment: int
+    last_seq: int
+    last_count: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """The segment is not the newest one, or closed, or the session has a later message. Nothing happens."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The command is refused and takes no seq. `code` is one of PROTOCOL's codes."""
 
@@ -87,7 +102,7 @@ class Rejected:
     text: str
 
 
-Decision = Accepted | Repeated | Unchanged | Rejected
+Decision = Accepted | Repeated | Unchanged | Rejected | Closed | LeftOpen
 
 
 def not_found() -> Rejected:

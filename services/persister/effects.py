@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.persister.decisions import Accepted, Decision, LeftOutIds, Rejected, Repeated, Unchanged
+from services.persister.decisions import (
+    Accepted,
+    Closed,
+    Decision,
+    LeftOpen,
+    LeftOutIds,
+    Rejected,
+    Repeated,
+    Unchanged,
+)
 from tidings import ids
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.codec import COUNTABLE_KINDS
@@ -24,6 +33,7 @@ from tidings.store.rows import (
     MessageRow,
     Row,
     SegmentByMonthRow,
+    SegmentClosedRow,
     SegmentRow,
     SentRow,
 )
@@ -87,6 +97,8 @@ class Effects:
         """Add the rows, records and answer of one decided command."""
         if isinstance(decision, Accepted):
             self._add_rows(_Placed(decision, command, record, epoch))
+        elif isinstance(decision, Closed):
+            self._add_end(decision, command, record, epoch)
         self._add_answer(decision, command, record)
         self.outcomes.append(_outcome(decision))
 
@@ -117,6 +129,13 @@ class Effects:
                 else:
                     self._writes.append_unordered(row)
         self._sent.clear()
+
+    def _add_end(self, closed: Closed, command: Command, record: Record, epoch: int) -> None:
+        """Write the tail of a closed segment after its messages, and before the directory row of the next segment."""
+        tail = (closed.last_seq, closed.last_count, closed.last_at)
+        row = SegmentClosedRow(command.session_id, closed.segment, *tail, epoch, record.offset)
+        mutation = Mutation("directory", closed.segment)
+        self._messages.append((command.session_id, mutation, TaggedRow(record.partition, row)))
 
     def _add_rows(self, placed: _Placed) -> None:
         accepted, session_id, source_partition = placed.accepted, placed.command.session_id, placed.record.partition
@@ -157,7 +176,7 @@ class Effects:
             push.send_error.CopyFrom(_send_error(decision, command))
         elif isinstance(decision, Unchanged):
             push.send_ack.CopyFrom(_nothing_ack(decision, command))
-        else:
+        elif isinstance(decision, Accepted | Repeated):
             push.send_ack.CopyFrom(_send_ack(decision, command))
         self.answers.append(Answer(command.session_id, record.partition, command.origin.gateway, push))
 
@@ -167,6 +186,8 @@ def _outcome(decision: Decision) -> str:
         return decision.code
     if isinstance(decision, Unchanged):
         return "unchanged"
+    if isinstance(decision, Closed | LeftOpen):
+        return "segment_closed" if isinstance(decision, Closed) else "segment_left_open"
     return "duplicate" if isinstance(decision, Repeated) else "stored"
 
 

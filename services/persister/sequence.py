@@ -11,8 +11,10 @@ from services.persister.decisions import (
     NOTHING,
     Accepted,
     Change,
+    Closed,
     Decision,
     Entry,
+    LeftOpen,
     Rejected,
     Repeated,
     Unchanged,
@@ -25,7 +27,7 @@ from tidings import ids
 from tidings.broker.base import Record
 from tidings.codec import COUNTABLE_KINDS
 from tidings.store.rows import MODE_WRITE
-from tidings.wire.inbound_pb2 import Command
+from tidings.wire.inbound_pb2 import CloseSegment, Command
 
 _DAY_MS = 24 * 3600 * 1000
 # The gateway checks ids by its own clock: at most 5 minutes ahead and 90 days old (PROTOCOL, Ids). The persister
@@ -50,6 +52,8 @@ _MEMBER_COMMANDS: dict[str, Callable[[Draft, Acting, Command, Place], Entry | Un
 
 def decide(draft: Draft, command: Command, record: Record, epoch: int) -> Decision:
     """Decide one command and apply the decision to the draft."""
+    if command.HasField("close_segment"):
+        return _close(draft, command.close_segment)
     known = _known(draft, command, record)
     if known is not None:
         return _repeat(known, command)
@@ -61,6 +65,8 @@ def users_concerned(command: Command) -> tuple[str, ...]:
     """The users whose member versions decide the command: the sender and the named users."""
     named: Sequence[str] = ()
     match command.WhichOneof("action"):
+        case "close_segment":
+            return ()
         case "add_members":
             named = command.add_members.user_ids
         case "remove_member":
@@ -141,6 +147,7 @@ def _accept(draft: Draft, command: Command, record: Record, epoch: int, entry: E
         draft.segment += 1
         draft.segment_first_seq = draft.seq
         draft.segment_month = ids.month_of(draft.at)
+        draft.segment_is_closed = False
     number = ids.message_id(epoch, record.partition, record.offset)
     stored = Stored(draft.seq, number, draft.at, command.digest)
     draft.added[MessageKey(command.sender_id, command.client_msg_id)] = stored
@@ -157,6 +164,15 @@ def _accept(draft: Draft, command: Command, record: Record, epoch: int, entry: E
 
 
 def _opens_segment(draft: Draft, command: Command) -> bool:
-    """A new segment begins at the stamped number of messages, or when the month of `at` changes."""
+    """A segment ends at the stamped number of messages, when the month of `at` changes, and when it is closed."""
     is_full = draft.seq - draft.segment_first_seq >= command.stamps.segment_messages
-    return draft.segment == 0 or is_full or ids.month_of(draft.at) != draft.segment_month
+    is_over = is_full or draft.segment_is_closed or ids.month_of(draft.at) != draft.segment_month
+    return draft.segment == 0 or is_over
+
+
+def _close(draft: Draft, asked: CloseSegment) -> Closed | LeftOpen:
+    """Close the newest segment if the session is still as the archiver read it."""
+    if draft.segment_is_closed or (draft.segment, draft.seq) != (asked.segment, asked.last_seq):
+        return LeftOpen()
+    draft.segment_is_closed = True
+    return Closed(draft.segment, draft.seq, draft.count, draft.at)

@@ -47,6 +47,7 @@ class SessionState:
     segment: int = 0
     segment_first_seq: int = 1
     segment_month: int = 0
+    segment_is_closed: bool = False
     known_from: int | None = None
     # In order of `at`. Packed, because a tuple takes 100 bytes more: ten minutes of 1,000 msg/s are 600,000 keys.
     keys: dict[str, bytes] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class Draft:
     segment: int
     segment_first_seq: int
     segment_month: int
+    segment_is_closed: bool
     added: dict[MessageKey, Stored] = field(default_factory=dict)
     looked_up: dict[MessageKey, Stored] = field(default_factory=dict)
     group: GroupRow | None = None
@@ -95,6 +97,7 @@ class Draft:
             segment=base.segment,
             segment_first_seq=base.segment_first_seq,
             segment_month=base.segment_month,
+            segment_is_closed=base.segment_is_closed,
             group=base.group,
         )
 
@@ -136,7 +139,7 @@ class Draft:
         base = self.base
         base.seq, base.count, base.at = self.seq, self.count, self.at
         base.segment, base.segment_first_seq = self.segment, self.segment_first_seq
-        base.segment_month = self.segment_month
+        base.segment_month, base.segment_is_closed = self.segment_month, self.segment_is_closed
         base.group = self.group
         self._keep_members()
         for key, stored in self.added.items():

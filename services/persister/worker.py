@@ -19,7 +19,7 @@ from tidings.runtime.dead_letters import put_aside
 from tidings.runtime.hints import HintSender
 from tidings.runtime.partition_state import PartitionState
 from tidings.runtime.round import Round
-from tidings.store import history
+from tidings.store import session_tails
 from tidings.store.base import KeyBucket, Store
 from tidings.store.rows import GroupRow, MessageRow
 from tidings.wire.inbound_pb2 import Command
@@ -31,7 +31,7 @@ _STATE_BYTES = 170_000_000
 _SESSION_BYTES, _KEY_BYTES, _MEMBER_BYTES = 500, 280, 400
 
 Arrived = tuple[TopicPartition, Record, Command]
-_Loaded = history.Tail | LostLogTail | None
+_Loaded = session_tails.Tail | LostLogTail | None
 
 
 class PersisterStage:
@@ -114,7 +114,7 @@ class PersisterStage:
             return {}
         firsts = {session_id: work.first(partition) for session_id, partition in missing.items()}
         ends = {session_id: work.end(partition) for session_id, partition in missing.items()}
-        found = await history.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)
+        found = await session_tails.tails_and_rows_above(self._store, firsts, ends, work.ensure_still_assigned)
         self._compare_with_log(work, arrived, missing, found.rows_above)
         groups = await self._load_groups(found.tails)
         drafts = {}
@@ -130,9 +130,9 @@ class PersisterStage:
     async def _load_groups(self, tails: Mapping[str, _Loaded]) -> Mapping[str, GroupRow]:
         """The version of each group as of its tail. Later versions are ignored: law 5 (a replay ignores later rows)."""
         seqs = {
-            session_id: tail.message.seq
+            session_id: tail.seq
             for session_id, tail in tails.items()
-            if isinstance(tail, history.Tail) and ids.is_group_session(session_id)
+            if isinstance(tail, session_tails.Tail) and ids.is_group_session(session_id)
         }
         return await self._store.groups_as_of(seqs) if seqs else {}
 
@@ -184,7 +184,7 @@ class PersisterStage:
         for partition, _, command in arrived:
             draft = drafts.get(command.session_id)
             key = MessageKey(command.sender_id, command.client_msg_id)
-            if draft is not None and needs_lookup(draft.base, key):
+            if draft is not None and command.client_msg_id and needs_lookup(draft.base, key):
                 wanted.setdefault(KeyBucket.of(command.session_id, command.client_msg_id), set()).add(key)
                 firsts[command.session_id] = work.first(partition)
         for row in await self._store.keys(wanted) if wanted else ():
@@ -234,15 +234,16 @@ def _state_of(session_id: str, tail: _Loaded, group: GroupRow | None) -> Session
         return tail
     if group is None and ids.is_group_session(session_id):
         return LostLogTail(f"{session_id} has messages, yet no version of the group can be read; restore the tables")
-    segment, message = tail.segment, tail.message
+    segment = tail.segment
     return SessionState(
-        seq=message.seq,
-        count=message.count,
-        at=message.at,
+        seq=tail.seq,
+        count=tail.count,
+        at=tail.at,
         segment=segment.segment,
         segment_first_seq=segment.first_seq,
         segment_month=segment.month,
-        known_from=message.at,
+        segment_is_closed=tail.is_closed,
+        known_from=tail.at,
         group=group,
     )
 

@@ -31,7 +31,7 @@ from tidings.runtime.ordered_writes import OrderedWrites
 from tidings.runtime.outbox import Outbox
 from tidings.runtime.partition_state import PartitionState
 from tidings.runtime.round import Round
-from tidings.store import history
+from tidings.store import history, session_tails
 from tidings.store.base import Store, TaggedRow
 from tidings.topics import DELIVERIES, MESSAGES_PERSISTED
 from tidings.wire.deliveries_pb2 import Delivery, GroupCounts, SeqCount, Watermark
@@ -169,7 +169,7 @@ class ReceiptsStage:
         unknown = {
             claim.session_id for claim in claims if max(claim.delivered_seq, claim.read_seq) > heads[claim.session_id]
         }
-        stored = await history.heads(self._store, unknown) if unknown else {}
+        stored = await session_tails.heads(self._store, unknown) if unknown else {}
         for session_id, message in stored.items():
             self._heads.learn(session_id, message.seq, message.count)
             heads[session_id] = max(heads[session_id], message.seq)
@@ -194,14 +194,11 @@ class ReceiptsStage:
         for pair, count in counts.items():
             if count is None:
                 wanted.setdefault(pair[0], set()).add(reads[pair])
-        rows = await history.rows_at(self._store, wanted) if wanted else {}
-        for (session_id, seq), row in rows.items():
-            self._heads.learn(session_id, seq, row.count)
-        # Taken from the rows, because memory keeps only the newest counts of a session and may not keep these.
-        found = {
-            pair: rows[pair[0], reads[pair]].count if count is None and (pair[0], reads[pair]) in rows else count
-            for pair, count in counts.items()
-        }
+        stored = await history.counts_at(self._store, wanted) if wanted else {}
+        for (session_id, seq), count in stored.items():
+            self._heads.learn(session_id, seq, count)
+        # Taken from what was read, because memory keeps only the newest counts of a session and may not keep these.
+        found = {pair: stored.get((pair[0], reads[pair])) if count is None else count for pair, count in counts.items()}
         if None in found.values():
             raise StoreUnavailable("a message at or below the head of its session was not found")
         return {pair: count for pair, count in found.items() if count is not None}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tidings.ids import direct_users
-from tidings.store import history
+from tidings.store import history, session_tails
 from tidings.store.base import Store
 from tidings.store.rows import NEWEST, GroupRow, MemberRow, MessageRow, ReceiptRow
 from tidings.wire.common_pb2 import KIND_SYSTEM
@@ -76,7 +76,7 @@ class Account:
 
 async def account_of(store: Store, session_id: str) -> Account:
     """Read everything."""
-    head = (await history.heads(store, [session_id]))[session_id]
+    head = (await session_tails.heads(store, [session_id]))[session_id]
     messages = await history.read_range(store, session_id, 1, head.seq, head.seq)
     group = (await store.groups_as_of({session_id: NEWEST})).get(session_id)
     versions: list[MemberRow] = []

@@ -17,7 +17,7 @@ from deploy.local.stack import Stack
 from tests.e2e.group_people import Log, Member, gaps, members
 from tests.e2e.tables import inbox_of, tables_of
 from tests.waiting import until
-from tidings.store import history
+from tidings.store import history, session_tails
 from tidings.store.base import Store
 
 WRITERS = 10
@@ -126,7 +126,7 @@ class Story:
         return all(one.view(self.session_id) >= self.owed(one, log) for one in self.with_phones)
 
     async def log(self, store: Store) -> Log:
-        head = (await history.heads(store, [self.session_id]))[self.session_id]
+        head = (await session_tails.heads(store, [self.session_id]))[self.session_id]
         return Log(await history.read_range(store, self.session_id, 1, head.seq, head.seq))
 
 

@@ -18,7 +18,7 @@ from tests.e2e.raw import history_of
 from tests.e2e.recount import Account, account_of
 from tests.e2e.tables import inbox_of, tables_of
 from tests.waiting import becomes, until
-from tidings.store import history
+from tidings.store import inbox_tails
 from tidings.store.base import Store
 
 CALLS = 40
@@ -257,7 +257,7 @@ async def inboxes_hold_what_names_their_users(group: Crowd, store: Store) -> Non
     passive = [user_id for call in group.calls for user_id in call[CONNECTED_OF_A_CALL:]]
     tails: dict[str, int] = {}
     for start in range(0, len(passive), _TAILS_AT_ONCE):
-        tails |= await history.inbox_tails(store, passive[start : start + _TAILS_AT_ONCE])
+        tails |= await inbox_tails.inbox_tails(store, passive[start : start + _TAILS_AT_ONCE])
     assert {user_id: tails.get(user_id) for user_id in passive if tails.get(user_id) != 1} == {}
 
 

@@ -34,7 +34,7 @@ from tests.e2e.session_calls import (
 from tests.e2e.tables import tables_of
 from tests.waiting import becomes, until
 from tidings.ids import direct_session
-from tidings.store import history
+from tidings.store import inbox_tails, session_tails
 from tidings.store.base import Store
 
 FAR_AWAY_MS = 4 * 10**12
@@ -161,7 +161,7 @@ async def test_group_on_the_stack_looks_missing_to_a_non_member(stack: Stack, fi
             for one in CALLS:
                 is_refused(one, await sweep.tries(one, groups["dissolved"], ordinal, "alice"), "session_not_found")
         await nothing_came_of_it(store, sweep, before)
-        assert await history.heads(store, [guessed]) == {}
+        assert await session_tails.heads(store, [guessed]) == {}
         await nothing_more_is_pushed(sweep, groups)
         figures.append(f"no such session, or not for you: {times(sweep, groups, guessed)}")
 
@@ -314,7 +314,7 @@ async def nothing_came_of_it(store: Store, sweep: Sweep, before: Mapping[str, Ac
             await sweep.reads("alice", name, account.head_seq)
     assert await stored(store, sweep, before) == before
     unknown = unknown_user(sweep.names["bob"])
-    assert await history.inbox_tails(store, [unknown]) == {unknown: 0}
+    assert await inbox_tails.inbox_tails(store, [unknown]) == {unknown: 0}
 
 
 # -- nothing pushed --------------------------------------------------------------------------------

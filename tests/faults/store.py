@@ -50,7 +50,7 @@ class FaultyStore(MemoryStore):
             self._apply(mutation.rows)
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        await super()._answer("write")
+        await super().answer("write")
         self._count_down_late()
         mutations: dict[object, list[TaggedRow]] = {}
         for tagged in rows:
@@ -63,7 +63,7 @@ class FaultyStore(MemoryStore):
 
     async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
         """With every fault the change takes effect now or never, so that it cannot follow a later call."""
-        await self._answer("replace_block_list")
+        await self.answer("replace_block_list")
         self._check_partition(BlockList.table, changed.user_id)
         fault = self.faults.write()
         is_applied = fault is not WriteFault.LOST and self._replace_block_list(changed, seen_version)
@@ -102,14 +102,14 @@ class FaultyStore(MemoryStore):
                 self._late.remove(late)
                 self._apply(late.rows)
 
-    async def _answer(self, method: str) -> None:
-        await super()._answer(method)
+    async def answer(self, method: str) -> None:
+        await super().answer(method)
         if self._is_stalled or self.faults.read_fails():
             raise StoreUnavailable(f"{method}: the tables did not answer")
 
-    def _partition(self, table: str, key: Any) -> Partition:
+    def partition(self, table: str, key: Any) -> Partition:
         self._check_partition(table, key)
-        return super()._partition(table, key)
+        return super().partition(table, key)
 
     def _check_partition(self, table: str, key: Any) -> None:
         """Raise for a partition that cannot be read. It fails the whole call, as with IN."""

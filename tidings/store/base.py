@@ -66,6 +66,17 @@ class UserBucket(NamedTuple):
     bucket: int
 
 
+class ColdRows(Protocol):
+    """Reads the messages of cold segments. Adapter: tidings/cold/reader.py."""
+
+    async def messages(self, segment: SegmentRow, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
+        """The messages first_seq..last_seq (both included) of a segment whose `cold` is set, ascending.
+
+        ColdUnavailable: the object store does not answer in bounded time, or the object is damaged or missing.
+        """
+        ...
+
+
 class Store(Protocol):
     """The reads and writes of the stages and the gateway, one method for each."""
 

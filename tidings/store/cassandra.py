@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from tidings.store.deployment import Deployment
 from tidings.store.rows import (
     BlockList,
     BucketRow,
+    ColdPlace,
     GroupRow,
     InboxRow,
     KeyRow,
@@ -101,12 +103,12 @@ class CassandraStore:
         rows = await self._many(statements.SEGMENTS, ([chunk, limit] for chunk in _chunks(session_ids)))
         found: defaultdict[str, list[SegmentRow]] = defaultdict(list)
         for row in rows:
-            found[row[0]].append(SegmentRow(*row))
+            found[row[0]].append(segment_row(row))
         return dict(found)
 
     async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
         rows = await self._session.execute(statements.SEGMENTS_BELOW, (session_id, segment, limit))
-        return [SegmentRow(*row) for row in rows]
+        return [segment_row(row) for row in rows]
 
     async def newest_messages(
         self, segments: Collection[SessionSegment], limit: int
@@ -261,6 +263,12 @@ def _message(row: tuple[Any, ...]) -> MessageRow:
     mentions = row[-1]
     # The driver returns a list, and rows are immutable.
     return MessageRow(*row) if mentions is None else MessageRow(*(*row[:-1], tuple(mentions)))
+
+
+def segment_row(row: tuple[Any, ...]) -> SegmentRow:
+    """A row of the directory, as the driver returns it."""
+    found = SegmentRow(*row)
+    return found if found.cold is None else replace(found, cold=ColdPlace._make(found.cold))
 
 
 def _receipt(row: tuple[Any, ...]) -> ReceiptRow:

@@ -159,7 +159,7 @@ class DriverSession:
 
 def _prepared_texts() -> tuple[str, ...]:
     checks = (statements.SCHEMA_VERSIONS, statements.DEPLOYMENT, statements.SERVER_SETTING)
-    return (*statements.READS, *checks)
+    return (*statements.READS, *statements.ARCHIVE, *checks)
 
 
 _Rows = list[tuple[Any, ...]]

@@ -1,130 +1,38 @@
-"""Results that need more than one read: heads, ranges across segments, state as of a position. Over any Store.
+"""Messages by seq, across segments, in the tables or in objects. Over any Store.
 
-A segment or bucket is listed before its first row is written, so the newest listed
-one may be empty (H8). All calls raise StoreUnavailable.
+All calls raise StoreUnavailable.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import struct
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
 
-from tidings.errors import LostLogTail
-from tidings.ids import Position
-from tidings.store.base import SessionSegment, Store, UserBucket
-from tidings.store.rows import BucketRow, InboxRow, MessageRow, SegmentRow
+from tidings.errors import ColdUnavailable
+from tidings.store import session_tails
+from tidings.store.base import ColdRows, SessionSegment, Store
+from tidings.store.directory import DIRECTORY_PAGE, FIRST_ROWS, PAGE_ROWS
+from tidings.store.rows import ColdPlace, MessageRow, SegmentRow
 
-D = TypeVar("D", SegmentRow, BucketRow)
-# Raises when the answer is no longer needed. Called after each read, so that a long search counts as many awaits: law
-# 12 (a round that waited too long is dropped).
-Check = Callable[[], None]
-
-# Two, because the newest listed one may still be empty.
-_FIRST_DIRECTORY_ROWS = 2
-_DIRECTORY_PAGE = 100
-_ABOVE_ALL_SEGMENTS = 2**31 - 1
-_END_OF_LOG = Position(2**31, 2**63)
-# ARCHITECTURE, Stages: a round's rows above its first offset are mostly among the newest 20. Then the search reads
-# pages of 200 rows, which take 5 MiB with the longest body (24 KiB).
-_NEWEST_ROWS = 20
-_PAGE_ROWS = 200
+# A segment moves to an object, and perhaps back, while a reader looks for it. More moves are a fault.
+_MOVES = 3
+# A number of a message in its segment of at most 10,000.
+_PLACE = struct.Struct(">H")
 # Up to so many seqs apart, two wanted rows are read in one request with the rows between them, which is cheaper.
 _RUN_GAP = 16
 
 
-def _unchecked() -> None:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """A session's newest message and its segment."""
-
-    segment: SegmentRow
-    message: MessageRow
-
-
-@dataclass(frozen=True, slots=True)
-class InboxEnd:
-    """A user's newest bucket and its newest row, which is None if all rows of the bucket have expired (H9)."""
-
-    bucket: BucketRow
-    row: InboxRow | None
-
-
-class TailsAndRowsAbove(NamedTuple):
-    """`rows_above`: the rows that were read at or above a session's position and below its end."""
-
-    tails: dict[str, Tail | LostLogTail | None]
-    rows_above: list[MessageRow]
-
-
-# -- sessions --------------------------------------------------------------------------------------
-
-
-async def heads(store: Store, session_ids: Collection[str]) -> dict[str, MessageRow]:
-    """The newest stored message of each session. Sessions without messages are left out."""
-    # Not by tails_below, because its comparison of positions took a fifth of this function's time in a gateway.
-    listed = await store.segments(session_ids, 1) if session_ids else {}
-    found = await _newest_messages(store, [rows[0] for rows in listed.values()])
-    unclear = [session_id for session_id in listed if session_id not in found]
-    tails = await asyncio.gather(
-        *(_tail_below(store, session_id, _END_OF_LOG, _END_OF_LOG, _unchecked) for session_id in unclear)
-    )
-    return found | {
-        name: tail.message for name, (tail, _) in zip(unclear, tails, strict=True) if isinstance(tail, Tail)
-    }
-
-
-async def tails_below(
-    store: Store, positions: Mapping[str, Position], check: Check = _unchecked
-) -> dict[str, Tail | LostLogTail | None]:
-    """Like `tails_and_rows_above`, and returns only the tails."""
-    return (await tails_and_rows_above(store, positions, {}, check)).tails
-
-
-async def tails_and_rows_above(
-    store: Store,
-    positions: Mapping[str, Position],
-    ends: Mapping[str, Position],
-    check: Check = _unchecked,
-) -> TailsAndRowsAbove:
-    """The newest message of each session that was made below its position, from the newest segment that has one.
-
-    Law 5 (a replay ignores later rows) needs the state as of a position. A tail is None
-    if the session had not begun. It is a LostLogTail if segments were opened below the
-    position, so that their messages are confirmed, but none can be read (ARCHITECTURE, Stages).
-    LostLogTail is a value and is not raised, because only the session's partition stops.
-    The search also returns the rows that it read at or above the position and below the
-    session's end. The persister needs them to detect a log that lost its tail.
-    `check` is called after each read.
-    """
-    listed = await store.segments(positions, _FIRST_DIRECTORY_ROWS) if positions else {}
-    check()
-    candidates = {session_id: _first_below(rows, positions[session_id]) for session_id, rows in listed.items()}
-    newest = await _newest_messages(store, [row for row in candidates.values() if row is not None])
-    check()
-    tails: dict[str, Tail | LostLogTail | None] = dict.fromkeys(positions)
-    unclear = []
-    for session_id, segment in candidates.items():
-        message = newest.get(session_id)
-        if segment is not None and message is not None and message.made_at < positions[session_id]:
-            tails[session_id] = Tail(segment, message)
-        else:
-            unclear.append(session_id)
-    found = await asyncio.gather(
-        *(
-            _tail_below(store, session_id, positions[session_id], ends.get(session_id, positions[session_id]), check)
-            for session_id in unclear
-        )
-    )
-    tails.update((session_id, tail) for session_id, (tail, _) in zip(unclear, found, strict=True))
-    return TailsAndRowsAbove(tails, [row for _, rows in found for row in rows])
-
-
 async def read_range(
-    store: Store, session_id: str, first_seq: int, last_seq: int, limit: int, *, descending: bool = False
+    store: Store,
+    session_id: str,
+    first_seq: int,
+    last_seq: int,
+    limit: int,
+    *,
+    descending: bool = False,
+    cold: ColdRows | None = None,
 ) -> list[MessageRow]:
     """Up to `limit` messages of first_seq..last_seq (both included) across segments.
 
@@ -132,19 +40,24 @@ async def read_range(
     """
     if descending and last_seq - first_seq >= limit:
         # Seqs have no gaps (G3), so below the head the limit gives the first seq to read.
-        head = (await heads(store, [session_id])).get(session_id)
+        head = (await session_tails.heads(store, [session_id])).get(session_id)
         last_seq = min(last_seq, head.seq if head else 0)
         first_seq = max(first_seq, last_seq - limit + 1)
     last_seq = min(last_seq, first_seq + limit - 1)
     if last_seq < first_seq:
         return []
     directory = await _directory_from(store, session_id, first_seq)
-    rows = await _read_runs(store, _split((first_seq, last_seq), directory))
+    rows = await _read_runs(store, _split((first_seq, last_seq), directory), cold)
     return rows[::-1] if descending else rows
 
 
-async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], MessageRow]:
-    """The messages at these seqs of each session. Seqs that are not stored are left out."""
+async def rows_at(
+    store: Store, wanted: Mapping[str, Collection[int]], cold: ColdRows | None = None
+) -> dict[tuple[str, int], MessageRow]:
+    """The messages at these seqs of each session. Seqs that are not stored, or not any longer, are left out.
+
+    `cold` reads those of cold segments. Without it they raise ColdUnavailable.
+    """
     asked = {session_id: sorted(seqs) for session_id, seqs in wanted.items() if seqs}
     directories = await _directories_from(store, {session_id: seqs[0] for session_id, seqs in asked.items()})
     spans = [
@@ -153,81 +66,55 @@ async def rows_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[t
         for run in _runs(seqs)
         for span in _split(run, directories[session_id])
     ]
-    rows = await _read_runs(store, spans)
+    rows = await _read_runs(store, spans, cold)
     return {(row.session_id, row.seq): row for row in rows if row.seq in wanted[row.session_id]}
 
 
-async def _tail_below(
-    store: Store, session_id: str, position: Position, end: Position, check: Check
-) -> tuple[Tail | LostLogTail | None, list[MessageRow]]:
-    """The tail of one session, and the rows in [position, end) that were read in the search.
+async def counts_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], int]:
+    """The countable messages up to each of these seqs. Seqs that are not stored, or not any longer, are left out.
 
-    Searches segment by segment, newest first, for sessions whose newest row alone does not give the tail. Segments
-    that were opened at or above `end` are not read, so the cost does not depend on how far commits are behind.
+    No object is read: the directory has the counts of cold segments.
     """
-    below, lowest = 0, _ABOVE_ALL_SEGMENTS
-    rows_above: list[MessageRow] = []
-    while page := await store.segments_below(session_id, lowest, _DIRECTORY_PAGE):
-        check()
-        for segment in page:
-            if segment.made_at >= end:
-                continue
-            message, above = await _newest_message_below(store, segment, position, end, check)
-            rows_above += above
-            if segment.made_at < position:
-                below += 1
-                if message is not None:
-                    return Tail(segment, message), rows_above
-        lowest = page[-1].segment
-    if below:
-        lost = LostLogTail(
-            f"{session_id}: {below} segments were opened below epoch {position.epoch} offset {position.offset}, "
-            "yet no message can be read. Restore the messages or the log before this partition continues"
-        )
-        return lost, rows_above
-    return None, rows_above
+    directories = await _directories_from(store, {name: min(seqs) for name, seqs in wanted.items() if seqs})
+    counts: dict[tuple[str, int], int] = {}
+    hot: dict[str, list[int]] = {}
+    for session_id, seqs in wanted.items():
+        for seq in seqs:
+            segment = _segment_of(directories[session_id], seq)
+            if segment is not None and seq <= (segment.purged_seq or 0):
+                # No message up to there is left, so the reader has none of them unread.
+                counts[session_id, seq] = segment.purged_count or 0
+            elif segment is None or segment.cold is None:
+                hot.setdefault(session_id, []).append(seq)
+            elif seq <= segment.first_seq + segment.cold.rows - 1:
+                counts[session_id, seq] = count_in_cold(segment, segment.cold, seq)
+    rows = await rows_at(store, hot)
+    return counts | {place: row.count for place, row in rows.items()}
 
 
-async def _newest_message_below(
-    store: Store, segment: SegmentRow, position: Position, end: Position, check: Check
-) -> tuple[MessageRow | None, list[MessageRow]]:
-    """The newest message of the segment below the position, and the rows in [position, end) before it."""
-    rows_above: list[MessageRow] = []
-    name = SessionSegment(segment.session_id, segment.segment)
-    rows: Sequence[MessageRow] = (await store.newest_messages([name], _NEWEST_ROWS)).get(name, ())
-    upper = rows[-1].seq if rows else segment.first_seq
-    while True:
-        check()
-        for row in rows:
-            if row.made_at < position:
-                return row, rows_above
-            if row.made_at < end:
-                rows_above.append(row)
-        if upper <= segment.first_seq:
-            return None, rows_above
-        # An empty page is not the end: confirmed messages may be below a gap of unconfirmed ones.
-        lower = max(segment.first_seq, upper - _PAGE_ROWS)
-        rows = (await store.messages(name, lower, upper - 1))[::-1]
-        upper = lower
+def count_in_cold(segment: SegmentRow, place: ColdPlace, seq: int) -> int:
+    """The countable messages of the session up to a seq of a cold segment."""
+    uncounted = [number for (number,) in _PLACE.iter_unpack(place.uncounted)]
+    after = segment.first_seq + place.rows - 1 - seq
+    return place.last_count - (after - (len(uncounted) - bisect_right(uncounted, seq - segment.first_seq)))
 
 
-async def _newest_messages(store: Store, segments: Sequence[SegmentRow]) -> dict[str, MessageRow]:
-    """The newest message of each segment, by session. `segments`: at most one per session."""
-    names = [SessionSegment(row.session_id, row.segment) for row in segments]
-    newest = await store.newest_messages(names, 1) if names else {}
-    return {name.session_id: rows[0] for name, rows in newest.items()}
-
-
-# -- ranges ----------------------------------------------------------------------------------------
+def uncounted_places(is_countable: Iterable[bool]) -> bytes:
+    """`ColdPlace.uncounted` of a segment, from its messages in order."""
+    return b"".join(_PLACE.pack(number) for number, is_one in enumerate(is_countable) if not is_one)
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
     """A range of seqs of one segment, both included."""
 
-    name: SessionSegment
+    segment: SegmentRow
     first_seq: int
     last_seq: int
+
+    @property
+    def name(self) -> SessionSegment:
+        return SessionSegment(self.segment.session_id, self.segment.segment)
 
 
 async def _directory_from(store: Store, session_id: str, first_seq: int) -> list[SegmentRow]:
@@ -236,7 +123,7 @@ async def _directory_from(store: Store, session_id: str, first_seq: int) -> list
 
 async def _directories_from(store: Store, first_seqs: Mapping[str, int]) -> dict[str, list[SegmentRow]]:
     """The segments of each session from the one that holds its seq to the newest, ascending."""
-    listed = await store.segments(first_seqs, _FIRST_DIRECTORY_ROWS) if first_seqs else {}
+    listed = await store.segments(first_seqs, FIRST_ROWS) if first_seqs else {}
     complete = await asyncio.gather(
         *(_down_to(store, session_id, seq, listed.get(session_id, ())) for session_id, seq in first_seqs.items())
     )
@@ -246,7 +133,7 @@ async def _directories_from(store: Store, first_seqs: Mapping[str, int]) -> dict
 async def _down_to(store: Store, session_id: str, seq: int, newest: Sequence[SegmentRow]) -> list[SegmentRow]:
     rows = list(newest)
     while rows and rows[-1].first_seq > seq:
-        older = await store.segments_below(session_id, rows[-1].segment, _DIRECTORY_PAGE)
+        older = await store.segments_below(session_id, rows[-1].segment, DIRECTORY_PAGE)
         if not older:
             break
         rows.extend(older)
@@ -259,115 +146,68 @@ def _split(run: tuple[int, int], directory: Sequence[SegmentRow]) -> list[_Span]
     ends = [following.first_seq - 1 for _, following in pairwise(directory)]
     spans = []
     for segment, end in zip(directory, [*ends, last], strict=False):
-        start, stop = max(first, segment.first_seq), min(last, end)
+        start, stop = max(first, segment.first_seq, (segment.purged_seq or 0) + 1), min(last, end)
         if start <= stop:
-            spans.append(_Span(SessionSegment(segment.session_id, segment.segment), start, stop))
+            spans.append(_Span(segment, start, stop))
     return spans
+
+
+def _segment_of(directory: Sequence[SegmentRow], seq: int) -> SegmentRow | None:
+    """The segment that would hold a seq. `directory` is ascending."""
+    index = bisect_right(directory, seq, key=lambda row: row.first_seq) - 1
+    return directory[index] if index >= 0 else None
 
 
 def _runs(seqs: Iterable[int]) -> list[tuple[int, int]]:
     """Join ascending seqs into runs with small gaps, each at most a page long."""
     runs: list[tuple[int, int]] = []
     for seq in seqs:
-        if runs and seq - runs[-1][1] <= _RUN_GAP and seq - runs[-1][0] < _PAGE_ROWS:
+        if runs and seq - runs[-1][1] <= _RUN_GAP and seq - runs[-1][0] < PAGE_ROWS:
             runs[-1] = (runs[-1][0], seq)
         else:
             runs.append((seq, seq))
     return runs
 
 
-async def _read_runs(store: Store, spans: Sequence[_Span]) -> list[MessageRow]:
+async def _read_runs(store: Store, spans: Sequence[_Span], cold: ColdRows | None) -> list[MessageRow]:
     """All rows of the spans, in the order of the spans."""
-    pages = await asyncio.gather(*(store.messages(span.name, span.first_seq, span.last_seq) for span in spans))
+    pages = await asyncio.gather(*(_read_span(store, span, cold) for span in spans))
     return [row for page in pages for row in page]
 
 
-# -- inboxes ---------------------------------------------------------------------------------------
+async def _read_span(store: Store, span: _Span, cold: ColdRows | None) -> Sequence[MessageRow]:
+    """The rows of one span, where the directory says that they are.
 
-
-async def inbox_tails_below(
-    store: Store, positions: Mapping[str, Position], check: Check = _unchecked
-) -> dict[str, InboxEnd | None]:
-    """The newest bucket of each user that was opened below the position, with its newest row below the position.
-
-    Law 5 (a replay ignores later rows) needs the state as of a position. None: no bucket was
-    opened below it. A bucket that was opened below the position held a confirmed row below it.
-    If no such row can be read, all of them have expired, and those of older buckets too. Then
-    the row is None (H9). `check` is called after each read.
+    The archiver may move the segment between the read of the directory and this one, and `restore` may move it back.
+    So the directory is read again when rows are missing, or when the object is.
     """
-    buckets = await _buckets_below(store, positions, check)
-    names = {user_id: UserBucket(user_id, bucket.bucket) for user_id, bucket in buckets.items()}
-    newest = await store.newest_inbox_rows(names.values(), 1) if names else {}
-    check()
-    ends: dict[str, InboxEnd | None] = dict.fromkeys(positions)
-    unclear = []
-    for user_id, bucket in buckets.items():
-        rows = newest.get(names[user_id], ())
-        if rows and rows[0].made_at >= positions[user_id]:
-            unclear.append(user_id)
-        else:
-            ends[user_id] = InboxEnd(bucket, rows[0] if rows else None)
-    newest = await store.newest_inbox_rows([names[user_id] for user_id in unclear], _NEWEST_ROWS) if unclear else {}
-    check()
-    found = await asyncio.gather(
-        *(
-            _inbox_row_below(store, buckets[user_id], positions[user_id], newest.get(names[user_id], ()), check)
-            for user_id in unclear
-        )
-    )
-    ends.update({user_id: InboxEnd(buckets[user_id], row) for user_id, row in zip(unclear, found, strict=True)})
-    return ends
+    segment = span.segment
+    for _ in range(_MOVES):
+        try:
+            rows = await _read_where(store, span, segment.cold, cold)
+            if segment.cold is not None or len(rows) == span.last_seq - span.first_seq + 1:
+                return rows
+            error = None
+        except ColdUnavailable as raised:
+            error = raised
+        page = await store.segments_below(segment.session_id, segment.segment + 1, 1)
+        before, segment = segment, page[0] if page else segment
+        if segment.cold == before.cold:
+            break
+    purged_seq = segment.purged_seq or 0
+    if error is not None and span.last_seq > purged_seq:
+        raise error
+    return [row for row in rows if row.seq > purged_seq] if error is None else ()
 
 
-async def inbox_tails(store: Store, user_ids: Collection[str]) -> dict[str, int]:
-    """The newest readable inbox_seq of each user, 0 for an empty inbox.
-
-    If all rows have expired, it is the seq before the first one of the newest bucket.
-    """
-    listed = await store.inbox_buckets(user_ids, _FIRST_DIRECTORY_ROWS) if user_ids else {}
-    names = [UserBucket(user_id, row.bucket) for user_id, rows in listed.items() for row in rows]
-    newest = await store.newest_inbox_rows(names, 1) if names else {}
-    tails = dict.fromkeys(user_ids, 0)
-    for user_id, rows in listed.items():
-        tails[user_id] = rows[0].first_inbox_seq - 1
-    for name, inbox_rows in newest.items():
-        tails[name.user_id] = max(tails[name.user_id], inbox_rows[0].inbox_seq)
-    return tails
-
-
-async def _buckets_below(store: Store, positions: Mapping[str, Position], check: Check) -> dict[str, BucketRow]:
-    """The newest bucket of each user that was opened below the position. Users without one are left out."""
-    found: dict[str, BucketRow] = {}
-    pending: Collection[str] = positions
-    limit = _FIRST_DIRECTORY_ROWS
-    while pending:
-        listed = await store.inbox_buckets(pending, limit)
-        check()
-        unclear = []
-        for user_id, rows in listed.items():
-            bucket = _first_below(rows, positions[user_id])
-            if bucket is not None:
-                found[user_id] = bucket
-            elif len(rows) == limit:
-                unclear.append(user_id)
-        pending, limit = unclear, limit * 10
-    return found
-
-
-async def _inbox_row_below(
-    store: Store, bucket: BucketRow, position: Position, rows: Sequence[InboxRow], check: Check
-) -> InboxRow | None:
-    """The newest row made below the position, or None. `rows`: the newest rows of the bucket, which often hold it."""
-    name = UserBucket(bucket.user_id, bucket.bucket)
-    while rows:
-        for row in rows:
-            if row.made_at < position:
-                return row
-        lowest = rows[-1].inbox_seq
-        rows = (await store.inbox_rows(name, max(bucket.first_inbox_seq, lowest - _PAGE_ROWS), lowest - 1))[::-1]
-        check()
-    return None
-
-
-def _first_below(rows: Sequence[D], position: Position) -> D | None:
-    return next((row for row in rows if row.made_at < position), None)
+async def _read_where(
+    store: Store, span: _Span, place: ColdPlace | None, cold: ColdRows | None
+) -> Sequence[MessageRow]:
+    if place is None:
+        return await store.messages(span.name, span.first_seq, span.last_seq)
+    if cold is None:
+        raise ColdUnavailable(f"{span.name.session_id}: segment {span.name.segment} is cold; this process reads none")
+    last_seq = min(span.last_seq, span.segment.first_seq + place.rows - 1)
+    if last_seq < span.first_seq:
+        return ()
+    return await cold.messages(replace(span.segment, cold=place), span.first_seq, last_seq)

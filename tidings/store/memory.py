@@ -52,6 +52,8 @@ class MemoryStore:
         self._partitions: dict[PartitionName, Partition] = {}
         self._block_lists: dict[str, BlockList] = {}
         self._media: dict[str, MediaRow] = {}
+        # (purged_seq, purged_count) by session: columns that all rows of a directory share.
+        self._purged: dict[str, tuple[int, int]] = {}
 
     async def start(self) -> None:
         """There is no server to connect to."""
@@ -67,7 +69,7 @@ class MemoryStore:
     # -- writing -----------------------------------------------------------------------------------
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        await self._answer("write")
+        await self.answer("write")
         for tagged in rows:
             self._put(tagged.row)
         return frozenset()
@@ -78,7 +80,7 @@ class MemoryStore:
         partition = self._partitions.get(name)
         if partition is None:
             partition = self._partitions[name] = Partition()
-        return partition.put(row, self._expires_ms(name.table))
+        return partition.put(row, self._expires_ms(name.table), self._clock.wall_ms() * 1000 if self._clock else 0)
 
     def _expires_ms(self, table: str) -> int | None:
         if self._clock is None or table not in TTL_MS:
@@ -86,7 +88,7 @@ class MemoryStore:
         return self._clock.wall_ms() + TTL_MS[table]
 
     async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
-        await self._answer("replace_block_list")
+        await self.answer("replace_block_list")
         return self._replace_block_list(changed, seen_version)
 
     def _replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
@@ -99,52 +101,52 @@ class MemoryStore:
     # -- reading -----------------------------------------------------------------------------------
 
     async def segments(self, session_ids: Collection[str], limit: int) -> Mapping[str, Sequence[SegmentRow]]:
-        await self._answer("segments")
-        return self._newest("segments", {session_id: session_id for session_id in session_ids}, limit, SegmentRow)
+        await self.answer("segments")
+        found = {name: self.directory(self.partition("segments", name).descending(), limit) for name in session_ids}
+        return {name: rows for name, rows in found.items() if rows}
 
     async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
-        await self._answer("segments_below")
-        slots = self._partition("segments", session_id).descending(below=segment)
-        return list(islice(self._visible(slots, SegmentRow), limit))
+        await self.answer("segments_below")
+        return self.directory(self.partition("segments", session_id).descending(below=segment), limit)
 
     async def newest_messages(
         self, segments: Collection[SessionSegment], limit: int
     ) -> Mapping[SessionSegment, Sequence[MessageRow]]:
-        await self._answer("newest_messages")
+        await self.answer("newest_messages")
         return self._newest("messages", {segment: tuple(segment) for segment in segments}, limit, MessageRow)
 
     async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
-        await self._answer("messages")
-        slots = self._partition("messages", tuple(segment)).ascending(first_seq, last_seq)
+        await self.answer("messages")
+        slots = self.partition("messages", tuple(segment)).ascending(first_seq, last_seq)
         return list(self._visible(slots, MessageRow))
 
     async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
-        await self._answer("keys")
+        await self.answer("keys")
         slots = (
-            slot for bucket, keys in wanted.items() for slot in self._partition("message_keys", tuple(bucket)).at(keys)
+            slot for bucket, keys in wanted.items() for slot in self.partition("message_keys", tuple(bucket)).at(keys)
         )
         return list(self._visible(slots, KeyRow))
 
     async def groups_as_of(self, seqs: Mapping[str, int]) -> Mapping[str, GroupRow]:
-        await self._answer("groups_as_of")
+        await self.answer("groups_as_of")
         versions = {
-            session_id: self._partition("groups", session_id).descending(below=seq + 1)
+            session_id: self.partition("groups", session_id).descending(below=seq + 1)
             for session_id, seq in seqs.items()
         }
         newest = ((session_id, next(self._visible(slots, GroupRow), None)) for session_id, slots in versions.items())
         return {session_id: row for session_id, row in newest if row is not None}
 
     async def members_as_of(self, session_id: str, seq: int, user_ids: Collection[str]) -> Mapping[str, MemberRow]:
-        await self._answer("members_as_of")
-        partition = self._partition("group_members", session_id)
+        await self.answer("members_as_of")
+        partition = self.partition("group_members", session_id)
         slots = (slot for user_id in user_ids for slot in partition.ascending((user_id, 0), (user_id, seq)))
         return {row.user_id: row for row in self._visible(slots, MemberRow)}
 
     async def member_page(
         self, session_id: str, seq: int, after: str, limit: int
     ) -> tuple[Sequence[MemberRow], str | None]:
-        await self._answer("member_page")
-        slots = self._partition("group_members", session_id).ascending((after, 2**63))
+        await self.answer("member_page")
+        slots = self.partition("group_members", session_id).ascending((after, 2**63))
         newest: dict[str, MemberRow | None] = {}
         for row in self._visible(slots, MemberRow):
             if row.user_id not in newest and len(newest) == limit:
@@ -153,50 +155,48 @@ class MemoryStore:
         return [one for one in newest.values() if one], None
 
     async def inbox_buckets(self, user_ids: Collection[str], limit: int) -> Mapping[str, Sequence[BucketRow]]:
-        await self._answer("inbox_buckets")
+        await self.answer("inbox_buckets")
         return self._newest("inbox_buckets", {user_id: user_id for user_id in user_ids}, limit, BucketRow)
 
     async def newest_inbox_rows(
         self, buckets: Collection[UserBucket], limit: int
     ) -> Mapping[UserBucket, Sequence[InboxRow]]:
-        await self._answer("newest_inbox_rows")
+        await self.answer("newest_inbox_rows")
         return self._newest("inbox", {bucket: tuple(bucket) for bucket in buckets}, limit, InboxRow)
 
     async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
-        await self._answer("inbox_rows")
-        return list(self._visible(self._partition("inbox", tuple(bucket)).ascending(first, last), InboxRow))
+        await self.answer("inbox_rows")
+        return list(self._visible(self.partition("inbox", tuple(bucket)).ascending(first, last), InboxRow))
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
-        await self._answer("user_sessions")
-        rows = self._visible(self._partition("user_sessions", user_id).ascending(), UserSessionRow)
+        await self.answer("user_sessions")
+        rows = self._visible(self.partition("user_sessions", user_id).ascending(), UserSessionRow)
         return [row for row in rows if row.joined_seq]
 
     async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
-        await self._answer("receipts")
-        slots = (
-            slot for session_id, user_id in pairs for slot in self._partition("receipts", session_id).at([user_id])
-        )
+        await self.answer("receipts")
+        slots = (slot for session_id, user_id in pairs for slot in self.partition("receipts", session_id).at([user_id]))
         return {(row.session_id, row.user_id): row for row in self._visible(slots, ReceiptRow)}
 
     async def receipt_page(self, session_id: str, after: str, limit: int) -> Sequence[ReceiptRow]:
-        await self._answer("receipt_page")
-        slots = self._partition("receipts", session_id).ascending(after + "\0")  # the lowest string above
+        await self.answer("receipt_page")
+        slots = self.partition("receipts", session_id).ascending(after + "\0")  # the lowest string above
         return list(islice(self._visible(slots, ReceiptRow), limit))
 
     async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
-        await self._answer("block_lists")
+        await self.answer("block_lists")
         return {user_id: self._block_lists[user_id] for user_id in user_ids if user_id in self._block_lists}
 
     async def media(self, media_ids: Collection[str]) -> Mapping[str, MediaRow]:
-        await self._answer("media")
+        await self.answer("media")
         return {media_id: self._media[media_id] for media_id in media_ids if media_id in self._media}
 
     async def add_media(self, row: MediaRow) -> MediaRow:
-        await self._answer("add_media")
+        await self.answer("add_media")
         return self._media.setdefault(row.media_id, row)
 
     async def mark_media(self, media_id: str, removing_at: int, seen: int) -> bool:
-        await self._answer("mark_media")
+        await self.answer("mark_media")
         row = self._media.get(media_id)
         if row is None or row.removing_at != seen:
             return False
@@ -204,38 +204,55 @@ class MemoryStore:
         return True
 
     async def drop_media(self, media_id: str, removing_at: int) -> None:
-        await self._answer("drop_media")
+        await self.answer("drop_media")
         if media_id in self._media and self._media[media_id].removing_at == removing_at:
             del self._media[media_id]
 
     async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:
-        await self._answer("media_refs")
+        await self.answer("media_refs")
         return list(self._newest_refs(media_id).values())[:limit]
 
     async def media_refs_in(self, media_id: str, session_ids: Collection[str]) -> Sequence[MediaRefRow]:
-        await self._answer("media_refs_in")
+        await self.answer("media_refs_in")
         newest = self._newest_refs(media_id)
         return [newest[session_id] for session_id in session_ids if session_id in newest]
 
     def _newest_refs(self, media_id: str) -> Mapping[str, MediaRefRow]:
-        slots = self._partition("media_refs", media_id).ascending()
+        slots = self.partition("media_refs", media_id).ascending()
         return {row.session_id: row for row in self._visible(slots, MediaRefRow)}
 
     async def media_usage(self, user_id: str, day: int) -> int:
-        await self._answer("media_usage")
-        slots = self._partition("media_usage", (user_id, day)).ascending()
+        await self.answer("media_usage")
+        slots = self.partition("media_usage", (user_id, day)).ascending()
         return sum(row.size for row in self._visible(slots, MediaUsageRow))
 
-    async def _answer(self, method: str) -> None:
+    async def answer(self, method: str) -> None:
         self.calls[method] += 1
         await asyncio.sleep(0)  # lets other tasks run, as with a real server
 
-    def _partition(self, table: str, key: Any) -> Partition:
+    def partition(self, table: str, key: Any) -> Partition:
         return self._partitions.get(PartitionName(table, key)) or Partition()
+
+    def directory(self, slots: Iterable[Slot], limit: int) -> Sequence[SegmentRow]:
+        """The first `limit` rows of a session's directory, in the order of the slots."""
+        rows = islice(self._visible(slots, SegmentRow), limit)
+        return [self._with_purged(row) if row.session_id in self._purged else row for row in rows]
+
+    def _with_purged(self, row: SegmentRow) -> SegmentRow:
+        purged_seq, purged_count = self._purged[row.session_id]
+        return replace(row, purged_seq=purged_seq, purged_count=purged_count)
+
+    def purge(self, session_id: str, purged_seq: int, purged_count: int) -> None:
+        """Raise the columns that the rows of a session's directory share. The higher seq stays, as its timestamp."""
+        self._purged[session_id] = max(self._purged.get(session_id, (0, 0)), (purged_seq, purged_count))
+
+    def partition_keys(self, table: str) -> list[Any]:
+        """The keys of all partitions of a table, in no order."""
+        return [name.key for name in self._partitions if name.table == table]
 
     def _newest(self, table: str, keys: Mapping[K, Any], limit: int, kind: type[R]) -> dict[K, Sequence[R]]:
         found = {
-            asked: list(islice(self._visible(self._partition(table, key).descending(), kind), limit))
+            asked: list(islice(self._visible(self.partition(table, key).descending(), kind), limit))
             for asked, key in keys.items()
         }
         return {asked: rows for asked, rows in found.items() if rows}

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from tidings.store.rows import (
     ReceiptRow,
     Row,
     SegmentByMonthRow,
+    SegmentClosedRow,
     SegmentRow,
     SentRow,
     SessionLeftRow,
@@ -34,6 +35,7 @@ _CLUSTERING: dict[type[Row], Callable[[Any], Any]] = {
     MessageRow: attrgetter("seq"),
     KeyRow: attrgetter("sender_id", "client_msg_id"),
     SegmentRow: attrgetter("segment"),
+    SegmentClosedRow: attrgetter("segment"),
     SegmentByMonthRow: attrgetter("session_id", "segment"),
     GroupRow: attrgetter("as_of_seq"),
     MemberRow: attrgetter("user_id", "as_of_seq"),
@@ -69,10 +71,11 @@ class Cell(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """The place of one row. It stays the same while writes change the row."""
+    """The place of one row. It stays the same while writes change the row. `written_us`: when it was last written."""
 
     row: StoredRow
     expires_ms: int | None
+    written_us: int
     cells: dict[str, Cell] = field(default_factory=dict)
 
 
@@ -85,16 +88,21 @@ class Partition:
         self._order: list[Any] = []
         self._slots: dict[Any, Slot] = {}
 
-    def put(self, row: Row, expires_ms: int | None) -> Slot:
+    def put(self, row: Row, expires_ms: int | None, written_us: int = 0) -> Slot:
         """Merge a row in, and return its place."""
         key = _CLUSTERING[type(row)](row)
         slot = self._slots.get(key)
         if slot is None:
             insort(self._order, key)
-            slot = self._slots[key] = Slot(row, expires_ms)
-        slot.row = _merged(slot.cells, row) if has_write_timestamp(type(row)) else row
-        slot.expires_ms = expires_ms
+            slot = self._slots[key] = Slot(row, expires_ms, written_us)
+        slot.row = _merged(slot.cells, row) if has_write_timestamp(type(row)) else _over(slot.row, row)
+        slot.expires_ms, slot.written_us = expires_ms, written_us
         return slot
+
+    def drop(self, key: Any) -> None:
+        """Remove a row, as a tombstone does."""
+        del self._slots[key]
+        del self._order[bisect_left(self._order, key)]
 
     def ascending(self, first: object = None, last: object = None) -> Iterator[Slot]:
         """The slots with first <= key <= last. A bound of None does not apply."""
@@ -115,6 +123,14 @@ class Partition:
 def partition_of(row: Row) -> PartitionName:
     """The table and partition key of a row."""
     return PartitionName(row.table, _PARTITION[type(row)](row))
+
+
+def _over(stored: StoredRow, row: Row) -> StoredRow:
+    """A row written over a stored one: absent optional columns leave what is stored. The tables that have any."""
+    if isinstance(stored, (SegmentRow, SegmentByMonthRow)):
+        given = {name: getattr(row, name) for name in columns(type(row)) if getattr(row, name) is not None}
+        return replace(stored, **given)
+    return row
 
 
 def _merged(cells: dict[str, Cell], row: Row) -> StoredRow:

@@ -7,6 +7,7 @@ columns without a value stay unset, so that no null (a tombstone) is written.
 from dataclasses import fields
 
 from tidings.store.rows import (
+    ArchivedShardRow,
     BucketRow,
     DeliveredRow,
     GroupRow,
@@ -21,6 +22,7 @@ from tidings.store.rows import (
     ReceiptRow,
     Row,
     SegmentByMonthRow,
+    SegmentClosedRow,
     SegmentRow,
     SentRow,
     SessionLeftRow,
@@ -35,6 +37,7 @@ ROW_CLASSES: tuple[type[Row], ...] = (
     MessageRow,
     KeyRow,
     SegmentRow,
+    SegmentClosedRow,
     SegmentByMonthRow,
     GroupRow,
     MemberRow,
@@ -51,17 +54,20 @@ ROW_CLASSES: tuple[type[Row], ...] = (
 )
 
 
-def columns(row_class: type[Row] | type[ReceiptRow] | type[MediaRow]) -> tuple[str, ...]:
+_ReadClass = type[Row] | type[ReceiptRow] | type[MediaRow] | type[ArchivedShardRow]
+
+
+def columns(row_class: _ReadClass) -> tuple[str, ...]:
     """The columns of a row class, in its order. The write timestamp is not a column."""
     return tuple(field.name for field in fields(row_class) if field.name != "write_timestamp")
 
 
-def has_write_timestamp(row_class: type[Row] | type[MediaRow]) -> bool:
+def has_write_timestamp(row_class: _ReadClass) -> bool:
     """Whether rows of the class define their write timestamp."""
     return hasattr(row_class, "write_timestamp")
 
 
-def insert(row_class: type[Row] | type[MediaRow]) -> str:
+def insert(row_class: type[Row] | type[MediaRow] | type[ArchivedShardRow]) -> str:
     """The INSERT of a row class."""
     names = columns(row_class)
     marks = ", ".join("?" * len(names))
@@ -69,12 +75,13 @@ def insert(row_class: type[Row] | type[MediaRow]) -> str:
     return f"INSERT INTO {row_class.table} ({', '.join(names)}) VALUES ({marks}){using}"
 
 
-def _select(row_class: type[Row] | type[ReceiptRow] | type[MediaRow], rest: str, table: str = "") -> str:
+def _select(row_class: _ReadClass, rest: str, table: str = "") -> str:
     return f"SELECT {', '.join(columns(row_class))} FROM {table or getattr(row_class, 'table', '')} WHERE {rest}"
 
 
 SEGMENTS = _select(SegmentRow, "session_id IN ? PER PARTITION LIMIT ?")
 SEGMENTS_BELOW = _select(SegmentRow, "session_id = ? AND segment < ? LIMIT ?")
+SEGMENTS_FROM = _select(SegmentRow, "session_id = ? AND segment >= ? ORDER BY segment ASC LIMIT ?")
 NEWEST_MESSAGES = _select(MessageRow, "session_id IN ? AND segment = ? PER PARTITION LIMIT ?")
 MESSAGES = _select(MessageRow, "session_id = ? AND segment = ? AND seq >= ? AND seq <= ?")
 KEYS = _select(KeyRow, "session_id = ? AND key_month = ? AND shard = ? AND (sender_id, client_msg_id) IN ?")
@@ -105,6 +112,30 @@ MEDIA_REFS = _select(MediaRefRow, "media_id = ? LIMIT ?")
 MEDIA_REFS_IN = _select(MediaRefRow, "media_id = ? AND session_id IN ?")
 MEDIA_USAGE = "SELECT sum(size) FROM media_usage WHERE user_id = ? AND day = ?"
 
+# -- the archiver's --------------------------------------------------------------------------------
+
+# DISTINCT reads only the partition keys, of which there are 16 a month.
+INDEXED_SHARDS = "SELECT DISTINCT month, shard FROM segments_by_month"
+SEGMENTS_OF_MONTH = _select(SegmentByMonthRow, "month = ? AND shard = ? AND (session_id, segment) > (?, ?) LIMIT ?")
+SET_COLD = "UPDATE segments SET cold = ? WHERE session_id = ? AND segment = ?"
+SET_COLD_AT = (
+    "UPDATE segments_by_month SET cold_at = ? WHERE month = ? AND shard = ? AND session_id = ? AND segment = ?"
+)
+SET_DROPPED_AT = (
+    "UPDATE segments_by_month SET dropped_at = ? WHERE month = ? AND shard = ? AND session_id = ? AND segment = ?"
+)
+# The timestamp is that of the read which the object was made of, so that rows that were restored later stay.
+DROP_MESSAGES = "DELETE FROM messages USING TIMESTAMP ? WHERE session_id = ? AND segment = ?"
+DROP_MESSAGES_BELOW = "DELETE FROM messages USING TIMESTAMP ? WHERE session_id = ? AND segment = ? AND seq < ?"
+SET_PURGED = "UPDATE segments USING TIMESTAMP ? SET purged_seq = ?, purged_count = ? WHERE session_id = ?"
+ADD_ARCHIVED_SHARD = insert(ArchivedShardRow)
+ARCHIVED_SHARDS = f"SELECT {', '.join(columns(ArchivedShardRow))} FROM archived_shards"
+DROP_ARCHIVED_SHARD = "DELETE FROM archived_shards WHERE month = ? AND shard = ?"
+# Lightweight transactions: one archiver at a time works on a (month, shard).
+CLAIM_SHARD = "INSERT INTO archive_claims (month, shard, holder) VALUES (?, ?, ?) IF NOT EXISTS USING TTL ?"
+KEEP_SHARD = "UPDATE archive_claims USING TTL ? SET holder = ? WHERE month = ? AND shard = ? IF holder = ?"
+RELEASE_SHARD = "DELETE FROM archive_claims WHERE month = ? AND shard = ? IF holder = ?"
+
 READS = (
     SEGMENTS,
     SEGMENTS_BELOW,
@@ -129,8 +160,32 @@ READS = (
     MEDIA_USAGE,
 )
 
+# Single statements of the archiver. Each may be repeated.
+ARCHIVE = (
+    SEGMENTS_FROM,
+    INDEXED_SHARDS,
+    SEGMENTS_OF_MONTH,
+    SET_COLD,
+    SET_COLD_AT,
+    SET_DROPPED_AT,
+    DROP_MESSAGES,
+    DROP_MESSAGES_BELOW,
+    SET_PURGED,
+    ADD_ARCHIVED_SHARD,
+    ARCHIVED_SHARDS,
+    DROP_ARCHIVED_SHARD,
+)
+
 # Lightweight transactions.
-TRANSACTIONS = (REPLACE_BLOCK_LIST, ADD_MEDIA, MARK_MEDIA, DROP_MEDIA)
+TRANSACTIONS = (
+    REPLACE_BLOCK_LIST,
+    ADD_MEDIA,
+    MARK_MEDIA,
+    DROP_MEDIA,
+    CLAIM_SHARD,
+    KEEP_SHARD,
+    RELEASE_SHARD,
+)
 
 # -- checked when a service starts -----------------------------------------------------------------
 

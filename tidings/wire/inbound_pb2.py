@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tidings.wire import common_pb2 as tidings_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tidings/v1/inbound.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\"\xbd\x04\n\x07\x43ommand\x12\"\n\x06stamps\x18\x01 \x01(\x0b\x32\x12.tidings.v1.Stamps\x12\"\n\x06origin\x18\x02 \x01(\x0b\x32\x12.tidings.v1.Origin\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x11\n\tsender_id\x18\x04 \x01(\t\x12\x15\n\rclient_msg_id\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12 \n\x04post\x18\n \x01(\x0b\x32\x10.tidings.v1.PostH\x00\x12/\n\x0c\x63reate_group\x18\x0b \x01(\x0b\x32\x17.tidings.v1.CreateGroupH\x00\x12-\n\x0b\x61\x64\x64_members\x18\x0c \x01(\x0b\x32\x16.tidings.v1.AddMembersH\x00\x12\x31\n\rremove_member\x18\r \x01(\x0b\x32\x18.tidings.v1.RemoveMemberH\x00\x12\x31\n\rchange_member\x18\x0e \x01(\x0b\x32\x18.tidings.v1.ChangeMemberH\x00\x12\x33\n\x0etransfer_group\x18\x0f \x01(\x0b\x32\x19.tidings.v1.TransferGroupH\x00\x12/\n\x0c\x63hange_group\x18\x10 \x01(\x0b\x32\x17.tidings.v1.ChangeGroupH\x00\x12\x33\n\x0e\x64issolve_group\x18\x11 \x01(\x0b\x32\x19.tidings.v1.DissolveGroupH\x00\x42\x08\n\x06\x61\x63tion\"k\n\x04Post\x12\x1e\n\x04kind\x18\x01 \x01(\x0e\x32\x10.tidings.v1.Kind\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x10\n\x08reply_to\x18\x03 \x01(\x03\x12\x10\n\x08mentions\x18\x04 \x03(\t\x12\x11\n\tmedia_ids\x18\x05 \x03(\t\"\x93\x01\n\rGroupSettings\x12\x1a\n\rshare_history\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0cwho_can_send\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0bwho_can_add\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x10\n\x0e_share_historyB\x0f\n\r_who_can_sendB\x0e\n\x0c_who_can_add\"r\n\x0b\x43reateGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12+\n\x08settings\x18\x03 \x01(\x0b\x32\x19.tidings.v1.GroupSettings\x12\x14\n\x0c\x62locking_ids\x18\x04 \x03(\t\"4\n\nAddMembers\x12\x10\n\x08user_ids\x18\x01 \x03(\t\x12\x14\n\x0c\x62locking_ids\x18\x02 \x03(\t\"\x1f\n\x0cRemoveMember\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"k\n\x0c\x43hangeMember\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\x04role\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x0emuted_until_ms\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x07\n\x05_roleB\x11\n\x0f_muted_until_ms\" \n\rTransferGroup\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"V\n\x0b\x43hangeGroup\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12+\n\x08settings\x18\x02 \x01(\x0b\x32\x19.tidings.v1.GroupSettingsB\x07\n\x05_name\"\x0f\n\rDissolveGroupb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tidings/v1/inbound.proto\x12\ntidings.v1\x1a\x17tidings/v1/common.proto\"\xf0\x04\n\x07\x43ommand\x12\"\n\x06stamps\x18\x01 \x01(\x0b\x32\x12.tidings.v1.Stamps\x12\"\n\x06origin\x18\x02 \x01(\x0b\x32\x12.tidings.v1.Origin\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x11\n\tsender_id\x18\x04 \x01(\t\x12\x15\n\rclient_msg_id\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\r\x12 \n\x04post\x18\n \x01(\x0b\x32\x10.tidings.v1.PostH\x00\x12/\n\x0c\x63reate_group\x18\x0b \x01(\x0b\x32\x17.tidings.v1.CreateGroupH\x00\x12-\n\x0b\x61\x64\x64_members\x18\x0c \x01(\x0b\x32\x16.tidings.v1.AddMembersH\x00\x12\x31\n\rremove_member\x18\r \x01(\x0b\x32\x18.tidings.v1.RemoveMemberH\x00\x12\x31\n\rchange_member\x18\x0e \x01(\x0b\x32\x18.tidings.v1.ChangeMemberH\x00\x12\x33\n\x0etransfer_group\x18\x0f \x01(\x0b\x32\x19.tidings.v1.TransferGroupH\x00\x12/\n\x0c\x63hange_group\x18\x10 \x01(\x0b\x32\x17.tidings.v1.ChangeGroupH\x00\x12\x33\n\x0e\x64issolve_group\x18\x11 \x01(\x0b\x32\x19.tidings.v1.DissolveGroupH\x00\x12\x31\n\rclose_segment\x18\x12 \x01(\x0b\x32\x18.tidings.v1.CloseSegmentH\x00\x42\x08\n\x06\x61\x63tion\"k\n\x04Post\x12\x1e\n\x04kind\x18\x01 \x01(\x0e\x32\x10.tidings.v1.Kind\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x10\n\x08reply_to\x18\x03 \x01(\x03\x12\x10\n\x08mentions\x18\x04 \x03(\t\x12\x11\n\tmedia_ids\x18\x05 \x03(\t\"\x93\x01\n\rGroupSettings\x12\x1a\n\rshare_history\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0cwho_can_send\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0bwho_can_add\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x10\n\x0e_share_historyB\x0f\n\r_who_can_sendB\x0e\n\x0c_who_can_add\"r\n\x0b\x43reateGroup\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12+\n\x08settings\x18\x03 \x01(\x0b\x32\x19.tidings.v1.GroupSettings\x12\x14\n\x0c\x62locking_ids\x18\x04 \x03(\t\"4\n\nAddMembers\x12\x10\n\x08user_ids\x18\x01 \x03(\t\x12\x14\n\x0c\x62locking_ids\x18\x02 \x03(\t\"\x1f\n\x0cRemoveMember\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"k\n\x0c\x43hangeMember\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\x04role\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x0emuted_until_ms\x18\x03 \x01(\x03H\x01\x88\x01\x01\x42\x07\n\x05_roleB\x11\n\x0f_muted_until_ms\" \n\rTransferGroup\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"V\n\x0b\x43hangeGroup\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12+\n\x08settings\x18\x02 \x01(\x0b\x32\x19.tidings.v1.GroupSettingsB\x07\n\x05_name\"\x0f\n\rDissolveGroup\"1\n\x0c\x43loseSegment\x12\x0f\n\x07segment\x18\x01 \x01(\r\x12\x10\n\x08last_seq\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,23 +33,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tidings.v1.inbound_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMAND']._serialized_start=66
-  _globals['_COMMAND']._serialized_end=639
-  _globals['_POST']._serialized_start=641
-  _globals['_POST']._serialized_end=748
-  _globals['_GROUPSETTINGS']._serialized_start=751
-  _globals['_GROUPSETTINGS']._serialized_end=898
-  _globals['_CREATEGROUP']._serialized_start=900
-  _globals['_CREATEGROUP']._serialized_end=1014
-  _globals['_ADDMEMBERS']._serialized_start=1016
-  _globals['_ADDMEMBERS']._serialized_end=1068
-  _globals['_REMOVEMEMBER']._serialized_start=1070
-  _globals['_REMOVEMEMBER']._serialized_end=1101
-  _globals['_CHANGEMEMBER']._serialized_start=1103
-  _globals['_CHANGEMEMBER']._serialized_end=1210
-  _globals['_TRANSFERGROUP']._serialized_start=1212
-  _globals['_TRANSFERGROUP']._serialized_end=1244
-  _globals['_CHANGEGROUP']._serialized_start=1246
-  _globals['_CHANGEGROUP']._serialized_end=1332
-  _globals['_DISSOLVEGROUP']._serialized_start=1334
-  _globals['_DISSOLVEGROUP']._serialized_end=1349
+  _globals['_COMMAND']._serialized_end=690
+  _globals['_POST']._serialized_start=692
+  _globals['_POST']._serialized_end=799
+  _globals['_GROUPSETTINGS']._serialized_start=802
+  _globals['_GROUPSETTINGS']._serialized_end=949
+  _globals['_CREATEGROUP']._serialized_start=951
+  _globals['_CREATEGROUP']._serialized_end=1065
+  _globals['_ADDMEMBERS']._serialized_start=1067
+  _globals['_ADDMEMBERS']._serialized_end=1119
+  _globals['_REMOVEMEMBER']._serialized_start=1121
+  _globals['_REMOVEMEMBER']._serialized_end=1152
+  _globals['_CHANGEMEMBER']._serialized_start=1154
+  _globals['_CHANGEMEMBER']._serialized_end=1261
+  _globals['_TRANSFERGROUP']._serialized_start=1263
+  _globals['_TRANSFERGROUP']._serialized_end=1295
+  _globals['_CHANGEGROUP']._serialized_start=1297
+  _globals['_CHANGEGROUP']._serialized_end=1383
+  _globals['_DISSOLVEGROUP']._serialized_start=1385
+  _globals['_DISSOLVEGROUP']._serialized_end=1400
+  _globals['_CLOSESEGMENT']._serialized_start=1402
+  _globals['_CLOSESEGMENT']._serialized_end=1451
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("stamps", "origin", "session_id", "sender_id", "client_msg_id", "digest", "attempt", "post", "create_group", "add_members", "remove_member", "change_member", "transfer_group", "change_group", "dissolve_group")
+    __slots__ = ("stamps", "origin", "session_id", "sender_id", "client_msg_id", "digest", "attempt", "post", "create_group", "add_members", "remove_member", "change_member", "transfer_group", "change_group", "dissolve_group", "close_segment")
     STAMPS_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Command(_message.Message):
     TRANSFER_GROUP_FIELD_NUMBER: _ClassVar[int]
     CHANGE_GROUP_FIELD_NUMBER: _ClassVar[int]
     DISSOLVE_GROUP_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_SEGMENT_FIELD_NUMBER: _ClassVar[int]
     stamps: _common_pb2.Stamps
     origin: _common_pb2.Origin
     session_id: str
@@ -39,7 +40,8 @@ class Command(_message.Message):
     transfer_group: TransferGroup
     change_group: ChangeGroup
     dissolve_group: DissolveGroup
-    def __init__(self, stamps: _Optional[_Union[_common_pb2.Stamps, _Mapping]] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., session_id: _Optional[str] = ..., sender_id: _Optional[str] = ..., client_msg_id: _Optional[str] = ..., digest: _Optional[bytes] = ..., attempt: _Optional[int] = ..., post: _Optional[_Union[Post, _Mapping]] = ..., create_group: _Optional[_Union[CreateGroup, _Mapping]] = ..., add_members: _Optional[_Union[AddMembers, _Mapping]] = ..., remove_member: _Optional[_Union[RemoveMember, _Mapping]] = ..., change_member: _Optional[_Union[ChangeMember, _Mapping]] = ..., transfer_group: _Optional[_Union[TransferGroup, _Mapping]] = ..., change_group: _Optional[_Union[ChangeGroup, _Mapping]] = ..., dissolve_group: _Optional[_Union[DissolveGroup, _Mapping]] = ...) -> None: ...
+    close_segment: CloseSegment
+    def __init__(self, stamps: _Optional[_Union[_common_pb2.Stamps, _Mapping]] = ..., origin: _Optional[_Union[_common_pb2.Origin, _Mapping]] = ..., session_id: _Optional[str] = ..., sender_id: _Optional[str] = ..., client_msg_id: _Optional[str] = ..., digest: _Optional[bytes] = ..., attempt: _Optional[int] = ..., post: _Optional[_Union[Post, _Mapping]] = ..., create_group: _Optional[_Union[CreateGroup, _Mapping]] = ..., add_members: _Optional[_Union[AddMembers, _Mapping]] = ..., remove_member: _Optional[_Union[RemoveMember, _Mapping]] = ..., change_member: _Optional[_Union[ChangeMember, _Mapping]] = ..., transfer_group: _Optional[_Union[TransferGroup, _Mapping]] = ..., change_group: _Optional[_Union[ChangeGroup, _Mapping]] = ..., dissolve_group: _Optional[_Union[DissolveGroup, _Mapping]] = ..., close_segment: _Optional[_Union[CloseSegment, _Mapping]] = ...) -> None: ...
 
 class Post(_message.Message):
     __slots__ = ("kind", "body", "reply_to", "mentions", "media_ids")
@@ -118,3 +120,11 @@ class ChangeGroup(_message.Message):
 class DissolveGroup(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CloseSegment(_message.Message):
+    __slots__ = ("segment", "last_seq")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
+    segment: int
+    last_seq: int
+    def __init__(self, segment: _Optional[int] = ..., last_seq: _Optional[int] = ...) -> None: ...

@@ -15,7 +15,7 @@ from services.gateway.reads.messages import MessageReads
 from tidings import ids
 from tidings.errors import StoreUnavailable
 from tidings.logging import logger
-from tidings.store import history
+from tidings.store import inbox_tails
 from tidings.store.base import Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow
 
@@ -81,7 +81,7 @@ class InboxReads:
         self._store = store
         self._messages = messages
         self._slots = asyncio.Semaphore(pages_at_once)
-        self._tails: Batched[str, int] = Batched(lambda user_ids: history.inbox_tails(store, user_ids))
+        self._tails: Batched[str, int] = Batched(lambda user_ids: inbox_tails.inbox_tails(store, user_ids))
 
     async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
         """The stored tail of each user's inbox, without users that have none or whose tail cannot be read."""

@@ -17,7 +17,7 @@ from services.gateway.reads.previews import preview
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
 from tidings.groups import mode_name
-from tidings.store import history
+from tidings.store import session_tails
 from tidings.store.base import Store
 from tidings.store.rows import MessageRow, ReceiptRow
 
@@ -57,7 +57,7 @@ class SessionReads:
         self._blocks = blocks
         self._messages = messages
         self._memberships = memberships
-        self._heads: Batched[str, MessageRow] = Batched(lambda names: history.heads(store, names))
+        self._heads: Batched[str, MessageRow] = Batched(lambda names: session_tails.heads(store, names))
         self._receipts: Batched[tuple[str, str], ReceiptRow] = Batched(store.receipts)
 
     async def head_seq(self, session_id: str) -> int:

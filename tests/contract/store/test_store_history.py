@@ -5,9 +5,11 @@ import pytest
 from tests.builders import bucket, inbox_row, message, segment, seqs, session, write_confirmed
 from tidings.errors import LostLogTail
 from tidings.ids import Position
-from tidings.store import history
+from tidings.store import history, inbox_tails, session_tails
 from tidings.store.base import Store
-from tidings.store.history import InboxEnd, Tail
+from tidings.store.inbox_tails import InboxEnd
+from tidings.store.rows import MessageRow, SegmentRow
+from tidings.store.session_tails import Tail
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_the_head_is_the_newest_message_of_the_newest_segment(store: Store, name: str) -> None:
     one, two, none = (f"d:{name}:{number}" for number in (1, 2, 3))
     await write_confirmed(store, [*session(one, 5), *session(two, 5, 3)])
-    heads = await history.heads(store, [one, two, none])
+    heads = await session_tails.heads(store, [one, two, none])
     assert {key: row.seq for key, row in heads.items()} == {one: 5, two: 8}
 
 
@@ -23,7 +25,7 @@ async def test_the_head_is_the_newest_message_of_the_newest_segment(store: Store
 async def test_a_listed_but_empty_segment_does_not_hide_the_head(store: Store, name: str) -> None:
     one, new = f"d:{name}:1", f"d:{name}:2"
     await write_confirmed(store, [*session(one, 5), segment(one, 2, 6), segment(one, 3, 6), segment(new, 1, 1)])
-    heads = await history.heads(store, [one, new])
+    heads = await session_tails.heads(store, [one, new])
     assert {key: row.seq for key, row in heads.items()} == {one: 5}
 
 
@@ -58,6 +60,10 @@ async def test_rows_are_found_by_seq_over_many_sessions_and_segments(store: Stor
     assert all(row.seq == seq and row.session_id == key for (key, seq), row in found.items())
 
 
+def _tail(newest: SegmentRow, last: MessageRow) -> Tail:
+    return Tail(newest, last.seq, last.count, last.at, message=last)
+
+
 # -- state as of a position (law 5) ----------------------------------------------------------------
 
 
@@ -66,58 +72,58 @@ async def test_a_tail_is_the_newest_message_below_the_position(store: Store, nam
     rows = {f"d:{name}:{length}": session(f"d:{name}:{length}", 30, length) for length in (5, 40)}
     await write_confirmed(store, [row for some in rows.values() for row in some])
     for position, seq, number in ((1000, None, 2), (34, 33, 2), (31, 30, 1), (3, 2, 1)):
-        tails = await history.tails_below(store, dict.fromkeys(rows, Position(0, position)))
+        tails = await session_tails.tails_below(store, dict.fromkeys(rows, Position(0, position)))
         for length, (key, tail) in zip((5, 40), tails.items(), strict=True):
             expected = message(key, seq or 30 + length, number)
-            assert tail == Tail(segment(key, number, 1 if number == 1 else 31), expected)
+            assert tail == _tail(segment(key, number, 1 if number == 1 else 31), expected)
 
 
 async def test_a_tail_is_found_below_many_rows_above_the_position(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, 700))
-    tails = await history.tails_below(store, {session_id: Position(0, 42)})
-    assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 41))}
+    tails = await session_tails.tails_below(store, {session_id: Position(0, 42)})
+    assert tails == {session_id: _tail(segment(session_id, 1, 1), message(session_id, 41))}
 
 
 async def test_a_tail_is_found_below_a_hole_of_unconfirmed_rows(store: Store, session_id: str) -> None:
     rows = [message(session_id, seq) for seq in (1, 2, 3, *range(404, 440))]
     await write_confirmed(store, [segment(session_id, 1, 1), *rows])
-    tails = await history.tails_below(store, {session_id: Position(0, 42)})
-    assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 3))}
+    tails = await session_tails.tails_below(store, {session_id: Position(0, 42)})
+    assert tails == {session_id: _tail(segment(session_id, 1, 1), message(session_id, 3))}
 
 
 async def test_a_tail_is_found_below_many_segments_above_the_position(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, *[1] * 250))
-    tails = await history.tails_below(store, {session_id: Position(0, 4)})
-    assert tails == {session_id: Tail(segment(session_id, 3, 3), message(session_id, 3, 3))}
+    tails = await session_tails.tails_below(store, {session_id: Position(0, 4)})
+    assert tails == {session_id: _tail(segment(session_id, 3, 3), message(session_id, 3, 3))}
 
 
 async def test_above_the_position_only_rows_below_the_end_are_given(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, *[10] * 30))
     position, end = {session_id: Position(0, 24)}, {session_id: Position(0, 37)}
-    tails, rows_above = await history.tails_and_rows_above(store, position, end)
-    assert tails == {session_id: Tail(segment(session_id, 3, 21), message(session_id, 23, 3))}
+    tails, rows_above = await session_tails.tails_and_rows_above(store, position, end)
+    assert tails == {session_id: _tail(segment(session_id, 3, 21), message(session_id, 23, 3))}
     assert sorted(row.seq for row in rows_above) == list(range(24, 37))
 
 
 async def test_a_lower_epoch_is_below_every_offset_of_a_higher_one(store: Store, session_id: str) -> None:
     await write_confirmed(store, session(session_id, 9))
-    (tail,) = (await history.tails_below(store, {session_id: Position(1, 0)})).values()
+    (tail,) = (await session_tails.tails_below(store, {session_id: Position(1, 0)})).values()
     assert isinstance(tail, Tail)
-    assert tail.message.seq == 9
+    assert tail.seq == 9
 
 
 async def test_a_session_from_the_position_on_has_not_begun(store: Store, name: str) -> None:
     one, many, none = (f"d:{name}:{number}" for number in (1, 2, 3))
     await write_confirmed(store, [*session(one, 3), *session(many, 2, 2, 2, 2)])
     positions = dict.fromkeys([one, many, none], Position(0, 1))
-    assert await history.tails_below(store, positions) == dict.fromkeys(positions)
+    assert await session_tails.tails_below(store, positions) == dict.fromkeys(positions)
 
 
 @pytest.mark.hazard("H8")
 async def test_an_empty_newest_segment_gives_the_tail_before_it(store: Store, session_id: str) -> None:
     await write_confirmed(store, [*session(session_id, 5), segment(session_id, 2, 6)])
-    tails = await history.tails_below(store, {session_id: Position(0, 100)})
-    assert tails == {session_id: Tail(segment(session_id, 1, 1), message(session_id, 5))}
+    tails = await session_tails.tails_below(store, {session_id: Position(0, 100)})
+    assert tails == {session_id: _tail(segment(session_id, 1, 1), message(session_id, 5))}
 
 
 @pytest.mark.hazard("H8")
@@ -126,7 +132,7 @@ async def test_segments_without_messages_are_a_lost_log_tail(store: Store, name:
     await write_confirmed(
         store, [segment(one, 1, 1), segment(two, 1, 1), message(two, 1, offset=90), *session(fine, 1)]
     )
-    tails = await history.tails_below(store, dict.fromkeys([one, two, fine], Position(0, 50)))
+    tails = await session_tails.tails_below(store, dict.fromkeys([one, two, fine], Position(0, 50)))
     assert isinstance(tails[one], LostLogTail)
     assert isinstance(tails[two], LostLogTail)
     assert isinstance(tails[fine], Tail)
@@ -134,7 +140,7 @@ async def test_segments_without_messages_are_a_lost_log_tail(store: Store, name:
 
 async def test_a_directory_row_of_this_round_is_no_lost_log_tail(store: Store, session_id: str) -> None:
     await write_confirmed(store, [segment(session_id, 1, 1, offset=50)])
-    assert await history.tails_below(store, {session_id: Position(0, 50)}) == {session_id: None}
+    assert await session_tails.tails_below(store, {session_id: Position(0, 50)}) == {session_id: None}
 
 
 # -- inboxes ---------------------------------------------------------------------------------------
@@ -144,26 +150,26 @@ async def test_an_inbox_ends_with_its_newest_row_below_the_position(store: Store
     await write_confirmed(store, [bucket(name, 0, 1), bucket(name, 1, 301), bucket(name, 2, 601)])
     await write_confirmed(store, [inbox_row(name, number, bucket=(number - 1) // 300) for number in range(1, 605)])
     for position, number, end in ((9999, 2, 604), (604, 2, 603), (601, 1, 600), (310, 1, 309), (41, 0, 40)):
-        ends = await history.inbox_tails_below(store, {name: Position(0, position)})
+        ends = await inbox_tails.inbox_tails_below(store, {name: Position(0, position)})
         assert ends == {name: InboxEnd(bucket(name, number, 300 * number + 1), inbox_row(name, end, bucket=number))}
 
 
 async def test_an_inbox_from_the_position_on_has_not_begun(store: Store, name: str) -> None:
     await write_confirmed(store, [bucket(name, number, number * 5 + 1) for number in range(5)])
     positions = {name: Position(0, 1), f"{name}-nobody": Position(0, 1)}
-    assert await history.inbox_tails_below(store, positions) == dict.fromkeys(positions)
+    assert await inbox_tails.inbox_tails_below(store, positions) == dict.fromkeys(positions)
 
 
 @pytest.mark.hazard("H9")
 async def test_an_expired_inbox_ends_with_its_newest_bucket(store: Store, name: str) -> None:
     await write_confirmed(store, [bucket(name, 0, 1), bucket(name, 1, 5001, offset=70)])
-    ends = await history.inbox_tails_below(store, {name: Position(0, 100)})
+    ends = await inbox_tails.inbox_tails_below(store, {name: Position(0, 100)})
     assert ends == {name: InboxEnd(bucket(name, 1, 5001, offset=70), None)}
-    assert await history.inbox_tails(store, [name]) == {name: 5000}
+    assert await inbox_tails.inbox_tails(store, [name]) == {name: 5000}
 
 
 async def test_the_tail_of_an_inbox_is_its_newest_row(store: Store, name: str) -> None:
     await write_confirmed(store, [bucket(name, 0, 1), *(inbox_row(name, number) for number in range(1, 6))])
-    assert await history.inbox_tails(store, [name, f"{name}-nobody"]) == {name: 5, f"{name}-nobody": 0}
+    assert await inbox_tails.inbox_tails(store, [name, f"{name}-nobody"]) == {name: 5, f"{name}-nobody": 0}
     await write_confirmed(store, [bucket(name, 1, 6)])
-    assert await history.inbox_tails(store, [name]) == {name: 5}
+    assert await inbox_tails.inbox_tails(store, [name]) == {name: 5}

@@ -12,7 +12,7 @@ from tests.simulation.scenarios.groups import act, create, say
 from tests.simulation.virtual_time import run
 from tests.unit.persister.builders import GROUP
 from tidings.codec import COUNTABLE_KINDS
-from tidings.store import history
+from tidings.store import session_tails
 from tidings.store.rows import NEWEST, MemberRow, MessageRow, ReceiptRow
 from tidings.topics import PERSISTER, RECEIPTS
 from tidings.wire.inbound_pb2 import AddMembers, ChangeGroup, ChangeMember, Command, RemoveMember
@@ -78,7 +78,7 @@ def _command(who: str, what: str, client_msg_id: str) -> Command:
 
 async def _claims(line: Scenario, said: Said, steps: list[tuple[str, str, int]]) -> None:
     """Several devices at once; claims of a non-member count as nothing, beyond the head counts as the head."""
-    head = (await history.heads(line.store, [GROUP]))[GROUP].seq
+    head = (await session_tails.heads(line.store, [GROUP]))[GROUP].seq
     members = await line.store.members_as_of(GROUP, NEWEST, USERS)
     for who, what, seq in steps:
         if what in {"read", "got"}:
@@ -100,7 +100,7 @@ async def _check(line: Scenario, said: Said, user_id: str, before: ReceiptRow | 
         assert (stored.sent_seq, stored.sent_count) >= (before.sent_seq, before.sent_count)
     member = (await line.store.members_as_of(GROUP, NEWEST, [user_id])).get(user_id)
     if member is not None and not member.left_seq:
-        head = (await history.heads(line.store, [GROUP]))[GROUP]
+        head = (await session_tails.heads(line.store, [GROUP]))[GROUP]
         assert unread(head, stored, member.joined_count) == _recount(line, said, member)
     return stored
 

@@ -197,7 +197,7 @@ class Account:
         return "stored"
 
 
-def outcome(decision: Decision) -> str:
+def outcome(decision: Decision) -> str | None:
     match decision:
         case Accepted():
             return "stored"
@@ -207,6 +207,8 @@ def outcome(decision: Decision) -> str:
             return "duplicate"
         case Rejected():
             return decision.code
+        case _:
+            return None
 
 
 @given(a_life)

@@ -274,6 +274,12 @@ def test_any_split_into_rounds_decides_the_same(steps: list[tuple[int, bool, int
         if data.draw(st.booleans()) and state.seq:
             # The owner changes: what is loaded is the tail and nothing else.
             state = SessionState(
-                state.seq, state.count, state.at, state.segment, state.segment_first_seq, state.segment_month, state.at
+                state.seq,
+                state.count,
+                state.at,
+                state.segment,
+                state.segment_first_seq,
+                state.segment_month,
+                known_from=state.at,
             )
     assert in_rounds == at_once

@@ -3,7 +3,7 @@
 from tests.builders import inbox_row, message, segment, seqs, session, write_confirmed
 from tests.fakes.clock import FakeClock
 from tidings.ids import Position
-from tidings.store import history
+from tidings.store import history, session_tails
 from tidings.store.base import SessionSegment, UserBucket
 from tidings.store.memory import TTL_MS, MemoryStore
 
@@ -30,7 +30,7 @@ async def test_the_state_of_many_sessions_costs_two_reads() -> None:
     ids = [f"d:a:{number}" for number in range(300)]
     await write_confirmed(store, [row for one in ids for row in session(one, 3)])
     store.calls.clear()
-    await history.tails_below(store, dict.fromkeys(ids, Position(0, 100)))
+    await session_tails.tails_below(store, dict.fromkeys(ids, Position(0, 100)))
     assert store.calls == {"segments": 1, "newest_messages": 1}
 
 
@@ -38,9 +38,9 @@ async def test_state_below_an_old_commit_costs_no_read_per_segment() -> None:
     store = MemoryStore()
     await write_confirmed(store, session("d:a:b", *[10] * 90))
     store.calls.clear()
-    (tail,) = (await history.tails_below(store, {"d:a:b": Position(0, 25)})).values()
-    assert isinstance(tail, history.Tail)
-    assert tail.message.seq == 24
+    (tail,) = (await session_tails.tails_below(store, {"d:a:b": Position(0, 25)})).values()
+    assert isinstance(tail, session_tails.Tail)
+    assert tail.seq == 24
     assert sum(store.calls.values()) <= 6
 
 

@@ -10,7 +10,7 @@ from services.gateway.reads.batching import BATCHES_AT_ONCE, MAX_KEYS
 from services.gateway.reads.build import build_reads
 from tests.builders import message, segment
 from tidings.clock import SystemClock
-from tidings.store import history, statements
+from tidings.store import session_tails, statements
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.rows import Row
@@ -58,7 +58,7 @@ NAMES = [f"s:{number}" for number in range(1000)]
 
 async def test_heads_of_1000_sessions_take_a_request_per_hundred() -> None:
     session = FakeSession(segments=24)
-    found = await history.heads(CassandraStore(CassandraConfig(), session), NAMES)
+    found = await session_tails.heads(CassandraStore(CassandraConfig(), session), NAMES)
     assert set(found) == set(NAMES)
     assert session.requests == {statements.SEGMENTS: 10, statements.NEWEST_MESSAGES: 24}
 

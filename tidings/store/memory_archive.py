@@ -1,0 +1,91 @@
+"""The archiver's questions to the tables in memory: the same promises as Cassandra's adapter."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import cast
+
+from tidings.store.archive_tables import Shard
+from tidings.store.base import SessionSegment
+from tidings.store.memory import MemoryStore
+from tidings.store.memory_tables import Slot
+from tidings.store.rows import ArchivedShardRow, ColdPlace, MessageRow, SegmentByMonthRow, SegmentRow
+
+
+class MemoryArchiveTables:
+    """Implements ArchiveTables over the rows of a MemoryStore. No claim expires by itself."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        """The store that holds the rows."""
+        self._store = store
+        self._claims: dict[Shard, str] = {}
+        self._archived: dict[Shard, ArchivedShardRow] = {}
+
+    async def indexed_shards(self) -> Sequence[Shard]:
+        await self._store.answer("indexed_shards")
+        return sorted(Shard(*cast("tuple[int, int]", name)) for name in self._store.partition_keys("segments_by_month"))
+
+    async def segments_of(self, shard: Shard, after: SessionSegment, limit: int) -> Sequence[SegmentByMonthRow]:
+        await self._store.answer("segments_of")
+        slots = self._store.partition("segments_by_month", tuple(shard)).ascending(tuple(after))
+        rows = [cast(SegmentByMonthRow, slot.row) for slot in slots]
+        return [row for row in rows if (row.session_id, row.segment) > after][:limit]
+
+    async def segments_from(self, name: SessionSegment, limit: int) -> Sequence[SegmentRow]:
+        await self._store.answer("segments_from")
+        slots = self._store.partition("segments", name.session_id).ascending(name.segment)
+        return self._store.directory(slots, limit)
+
+    async def set_cold(self, name: SessionSegment, place: ColdPlace | None) -> None:
+        await self._store.answer("set_cold")
+        for slot in self._store.partition("segments", name.session_id).at([name.segment]):
+            slot.row = replace(cast(SegmentRow, slot.row), cold=place)
+
+    async def mark_cold(self, row: SegmentByMonthRow, cold_at: int | None) -> None:
+        await self._store.answer("mark_cold")
+        for slot in self._index(row):
+            slot.row = replace(cast(SegmentByMonthRow, slot.row), cold_at=cold_at)
+
+    async def mark_dropped(self, row: SegmentByMonthRow, dropped_at: int | None) -> None:
+        await self._store.answer("mark_dropped")
+        for slot in self._index(row):
+            slot.row = replace(cast(SegmentByMonthRow, slot.row), dropped_at=dropped_at)
+
+    async def drop_messages(self, name: SessionSegment, below_seq: int | None, written_before_us: int) -> None:
+        await self._store.answer("drop_messages")
+        partition = self._store.partition("messages", tuple(name))
+        for slot in list(partition.descending(below=below_seq)):
+            if slot.written_us < written_before_us:
+                partition.drop(cast(MessageRow, slot.row).seq)
+
+    async def set_purged(self, session_id: str, purged_seq: int, purged_count: int) -> None:
+        await self._store.answer("set_purged")
+        self._store.purge(session_id, purged_seq, purged_count)
+
+    async def claim(self, shard: Shard, holder: str, ttl_s: int) -> bool:
+        await self._store.answer("claim")
+        return self._claims.setdefault(shard, holder) == holder
+
+    async def keep_claim(self, shard: Shard, holder: str, ttl_s: int) -> bool:
+        await self._store.answer("keep_claim")
+        return self._claims.get(shard) == holder
+
+    async def release(self, shard: Shard, holder: str) -> None:
+        await self._store.answer("release")
+        if self._claims.get(shard) == holder:
+            del self._claims[shard]
+
+    async def archived_shards(self) -> Collection[ArchivedShardRow]:
+        await self._store.answer("archived_shards")
+        return list(self._archived.values())
+
+    async def add_archived_shard(self, row: ArchivedShardRow) -> None:
+        await self._store.answer("add_archived_shard")
+        self._archived[Shard(row.month, row.shard)] = row
+
+    async def drop_archived_shard(self, shard: Shard) -> None:
+        await self._store.answer("drop_archived_shard")
+        self._archived.pop(shard, None)
+
+    def _index(self, row: SegmentByMonthRow) -> Iterator[Slot]:
+        key = (row.session_id, row.segment)
+        return self._store.partition("segments_by_month", (row.month, row.shard)).at([key])
