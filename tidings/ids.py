@@ -122,6 +122,18 @@ def month_of(at_ms: int) -> int:
     return _month_of_day(at_ms // 86_400_000)
 
 
+def month_end_ms(month: int) -> int:
+    """The time at which the UTC month that follows `month` (as 202611) begins."""
+    year, number = divmod(month, 100)
+    following = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+    return int(following.timestamp() * 1000)
+
+
+def month_begin_ms(month: int) -> int:
+    """The time at which a UTC month (as 202611) begins."""
+    return int(datetime(*divmod(month, 100), 1, tzinfo=UTC).timestamp() * 1000)
+
+
 @lru_cache(maxsize=1024)
 def _month_of_day(day: int) -> int:
     moment = datetime.fromtimestamp(day * 86_400, UTC)

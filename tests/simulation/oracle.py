@@ -122,6 +122,8 @@ class Oracle:
             command = decode_command(record.value)
         except PoisonRecord:
             return
+        if command.HasField("close_segment"):
+            return  # no reader of the session can tell
         session = self.session(command.session_id)
         key = (command.session_id, command.sender_id, command.client_msg_id)
         head = session.seq

@@ -39,7 +39,7 @@ def _primary_key(row: Row) -> object:
     if isinstance(row, KeyRow):
         # A key may be stored again after 91 days of log time: then with another `at`.
         return row.table, row.session_id, row.sender_id, row.client_msg_id, row.at // KEY_LIFE_MS
-    return partition_of(row), _CLUSTERING[type(row)](row)
+    return type(row), partition_of(row), _CLUSTERING[type(row)](row)
 
 
 def check_directories(store: MemoryStore) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from services.receipts.merge import can_be_member
 from tests.unit.persister.builders import command, decided, fresh, stamps
 from tidings.codec import (
     COMMAND_BYTES,
+    RULES,
     canonical_json,
     decode_command,
     decode_delivery,
@@ -21,9 +23,9 @@ from tidings.codec import (
     post_digest,
 )
 from tidings.errors import PoisonRecord, UnknownRules, UnreadableRecord
-from tidings.wire.common_pb2 import KIND_CUSTOM, KIND_TEXT, MODE_WRITE, Coordinates, Message
+from tidings.wire.common_pb2 import KIND_CUSTOM, KIND_TEXT, MODE_WRITE, Coordinates, Message, Stamps
 from tidings.wire.deliveries_pb2 import Delivery, InboxItem
-from tidings.wire.inbound_pb2 import Command, Post
+from tidings.wire.inbound_pb2 import CloseSegment, Command, Post
 from tidings.wire.persisted_pb2 import Persisted
 from tidings.wire.receipts_pb2 import Receipt
 
@@ -86,6 +88,30 @@ def broken(change: Callable[[Command], object]) -> bytes:
 def test_inconsistent_command_is_poison_with_a_reason(change: Callable[[Command], object], reason: str) -> None:
     with pytest.raises(PoisonRecord, match=reason):
         decode_command(broken(change))
+
+
+def test_closing_is_a_command_without_sender_and_id() -> None:
+    sent = Command(
+        stamps=command("m").stamps, session_id="d:alice:bob", close_segment=CloseSegment(segment=1, last_seq=3)
+    )
+    assert decode_command(sent.SerializeToString()) == sent
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"sender_id": "alice"}, "a user cannot"),
+        ({"client_msg_id": "m"}, "a user cannot"),
+        ({"close_segment": CloseSegment(last_seq=3)}, "not above 0"),
+        ({"close_segment": CloseSegment(segment=1)}, "not above 0"),
+        ({"stamps": Stamps(rules=RULES)}, "stamped limit"),
+    ],
+)
+def test_closing_by_a_user_or_of_nothing_is_poison(change: dict[str, Any], reason: str) -> None:
+    closing = {"stamps": command("m").stamps, "close_segment": CloseSegment(segment=1, last_seq=3)}
+    sent = Command(session_id="d:alice:bob", **closing | change)
+    with pytest.raises(PoisonRecord, match=reason):
+        decode_command(sent.SerializeToString())
 
 
 def test_a_command_larger_than_any_gateway_publishes_is_poison() -> None:

@@ -1,0 +1,49 @@
+"""The segments of a (month, shard), each with the rows of the directory that say whether it has ended."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+from tidings.store.archive_tables import BEFORE_ALL, ArchiveTables, Shard
+from tidings.store.base import SessionSegment
+from tidings.store.rows import SegmentByMonthRow, SegmentRow
+
+_INDEX_PAGE = 256
+_AT_ONCE = 32
+
+
+class Listed(NamedTuple):
+    """A row of the index, its row of the directory, and the next row of the directory (None: it is the newest)."""
+
+    row: SegmentByMonthRow
+    segment: SegmentRow
+    following: SegmentRow | None
+
+    @property
+    def name(self) -> SessionSegment:
+        """The partition of its messages."""
+        return SessionSegment(self.row.session_id, self.row.segment)
+
+
+async def pages(tables: ArchiveTables, shard: Shard, *, with_dropped: bool) -> AsyncIterator[list[Listed]]:
+    """All segments of a shard, a few at a time. Without `with_dropped` only those with hot rows.
+
+    A row of the index without a row of the directory is left out: its segment was not begun yet (H8).
+    """
+    after = BEFORE_ALL
+    while page := await tables.segments_of(shard, after, _INDEX_PAGE):
+        after = SessionSegment(page[-1].session_id, page[-1].segment)
+        wanted = [row for row in page if with_dropped or row.dropped_at is None]
+        for start in range(0, len(wanted), _AT_ONCE):
+            yield await listed(tables, wanted[start : start + _AT_ONCE])
+
+
+async def listed(tables: ArchiveTables, rows: Sequence[SegmentByMonthRow]) -> list[Listed]:
+    """The rows of the directory for rows of the index."""
+    names = [SessionSegment(row.session_id, row.segment) for row in rows]
+    found = await asyncio.gather(*(tables.segments_from(name, 2) for name in names))
+    return [
+        Listed(row, directory[0], directory[1] if len(directory) > 1 else None)
+        for row, directory in zip(rows, found, strict=True)
+        if directory and directory[0].segment == row.segment
+    ]
