@@ -7,6 +7,7 @@ TidingsError
 │   │   └── ColdUnavailable   messages in the object store cannot be read now
 │   └── MediaUnavailable      the object store did not confirm; the outcome is unknown
 ├── MediaMissing              there is no such object, or it ends before the wanted bytes
+├── UnreadableObject          an archived object is damaged, or of a format that this version cannot read
 ├── Backpressure              a bound is full: the source waits
 ├── PoisonRecord              a record before the ack cannot be decoded: to dead-letters
 ├── PartitionStopped          this partition is stopped until an operator acts
@@ -47,6 +48,10 @@ class MediaUnavailable(Retryable):
 
 class MediaMissing(TidingsError):
     """The object store answered that there is no such object, or it ends before the wanted bytes."""
+
+
+class UnreadableObject(TidingsError):
+    """An archived object is damaged, or of a format that this version cannot read. A retry does not help."""
 
 
 class Backpressure(TidingsError):
