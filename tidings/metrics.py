@@ -119,6 +119,13 @@ SERVER_SILENT_SECONDS = _gauge(
     "above 15 s the process is not ready: see Cassandra or Kafka away",
     "server",
 )
+ARCHIVED_SEGMENTS = _counter(
+    "tidings_archived_segments_total",
+    "segments that the archiver has moved to objects",
+    "zero for two days: look at the archiver's job",
+)
+ARCHIVED_MESSAGES = _counter("tidings_archived_messages_total", "messages in these segments", "none")
+ARCHIVED_BYTES = _counter("tidings_archived_bytes_total", "bytes of the objects that the archiver has stored", "none")
 DECISIONS = _counter(
     "tidings_decisions_total",
     "commands by decision of the persister: stored, duplicate, unchanged (no user to add), or the code of the refusal",

@@ -1,4 +1,4 @@
-"""The archiver's side of `messages.inbound`: it asks the persister to close segments, and sees what it has confirmed."""
+"""The archiver's side of `messages.inbound`: it asks the persister to close segments, and reads what is confirmed."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

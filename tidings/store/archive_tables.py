@@ -78,6 +78,10 @@ class ArchiveTables(Protocol):
         """A shard is finished: each of its segments is cold, and no hot row is left."""
         ...
 
+    async def drop_shard(self, shard: Shard) -> None:
+        """The messages of a shard are gone for good: its index and its mark are removed. The directory stays."""
+        ...
+
     async def drop_archived_shard(self, shard: Shard) -> None:
         """A shard is not finished any longer, because some of it was restored."""
         ...

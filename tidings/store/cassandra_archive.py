@@ -63,6 +63,10 @@ class CassandraArchiveTables:
         values = tuple(getattr(row, name) for name in statements.columns(ArchivedShardRow))
         await self._session.execute(statements.ADD_ARCHIVED_SHARD, values)
 
+    async def drop_shard(self, shard: Shard) -> None:
+        await self._session.execute(statements.DROP_ARCHIVED_SHARD, tuple(shard))
+        await self._session.execute(statements.DROP_INDEX, tuple(shard))
+
     async def drop_archived_shard(self, shard: Shard) -> None:
         await self._session.execute(statements.DROP_ARCHIVED_SHARD, tuple(shard))
 

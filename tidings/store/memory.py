@@ -246,6 +246,10 @@ class MemoryStore:
         """Raise the columns that the rows of a session's directory share. The higher seq stays, as its timestamp."""
         self._purged[session_id] = max(self._purged.get(session_id, (0, 0)), (purged_seq, purged_count))
 
+    def drop_partition(self, table: str, key: Any) -> None:
+        """Remove all rows of a partition, as a partition tombstone does."""
+        self._partitions.pop(PartitionName(table, key), None)
+
     def partition_keys(self, table: str) -> list[Any]:
         """The keys of all partitions of a table, in no order."""
         return [name.key for name in self._partitions if name.table == table]

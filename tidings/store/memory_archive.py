@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
+from tidings.clock import Clock
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
 from tidings.store.memory import MemoryStore
@@ -12,12 +13,14 @@ from tidings.store.rows import ArchivedShardRow, ColdPlace, MessageRow, SegmentB
 
 
 class MemoryArchiveTables:
-    """Implements ArchiveTables over the rows of a MemoryStore. No claim expires by itself."""
+    """Implements ArchiveTables over the rows of a MemoryStore."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        """The store that holds the rows."""
+    def __init__(self, store: MemoryStore, clock: Clock | None = None) -> None:
+        """The store that holds the rows. Without a clock no claim expires."""
         self._store = store
-        self._claims: dict[Shard, str] = {}
+        self._clock = clock
+        # The holder, and the time of the end (ms).
+        self._claims: dict[Shard, tuple[str, int]] = {}
         self._archived: dict[Shard, ArchivedShardRow] = {}
 
     async def indexed_shards(self) -> Sequence[Shard]:
@@ -63,15 +66,21 @@ class MemoryArchiveTables:
 
     async def claim(self, shard: Shard, holder: str, ttl_s: int) -> bool:
         await self._store.answer("claim")
-        return self._claims.setdefault(shard, holder) == holder
+        if self._holder(shard) is not None:
+            return False
+        self._claims[shard] = (holder, self._now_ms() + ttl_s * 1000)
+        return True
 
     async def keep_claim(self, shard: Shard, holder: str, ttl_s: int) -> bool:
         await self._store.answer("keep_claim")
-        return self._claims.get(shard) == holder
+        if self._holder(shard) != holder:
+            return False
+        self._claims[shard] = (holder, self._now_ms() + ttl_s * 1000)
+        return True
 
     async def release(self, shard: Shard, holder: str) -> None:
         await self._store.answer("release")
-        if self._claims.get(shard) == holder:
+        if self._holder(shard) == holder:
             del self._claims[shard]
 
     async def archived_shards(self) -> Collection[ArchivedShardRow]:
@@ -82,9 +91,21 @@ class MemoryArchiveTables:
         await self._store.answer("add_archived_shard")
         self._archived[Shard(row.month, row.shard)] = row
 
+    async def drop_shard(self, shard: Shard) -> None:
+        await self._store.answer("drop_shard")
+        self._archived.pop(shard, None)
+        self._store.drop_partition("segments_by_month", tuple(shard))
+
     async def drop_archived_shard(self, shard: Shard) -> None:
         await self._store.answer("drop_archived_shard")
         self._archived.pop(shard, None)
+
+    def _holder(self, shard: Shard) -> str | None:
+        holder, until_ms = self._claims.get(shard, (None, 0))
+        return holder if until_ms > self._now_ms() else None
+
+    def _now_ms(self) -> int:
+        return self._clock.wall_ms() if self._clock is not None else 0
 
     def _index(self, row: SegmentByMonthRow) -> Iterator[Slot]:
         key = (row.session_id, row.segment)

@@ -131,6 +131,7 @@ SET_PURGED = "UPDATE segments USING TIMESTAMP ? SET purged_seq = ?, purged_count
 ADD_ARCHIVED_SHARD = insert(ArchivedShardRow)
 ARCHIVED_SHARDS = f"SELECT {', '.join(columns(ArchivedShardRow))} FROM archived_shards"
 DROP_ARCHIVED_SHARD = "DELETE FROM archived_shards WHERE month = ? AND shard = ?"
+DROP_INDEX = "DELETE FROM segments_by_month WHERE month = ? AND shard = ?"
 # Lightweight transactions: one archiver at a time works on a (month, shard).
 CLAIM_SHARD = "INSERT INTO archive_claims (month, shard, holder) VALUES (?, ?, ?) IF NOT EXISTS USING TTL ?"
 KEEP_SHARD = "UPDATE archive_claims USING TTL ? SET holder = ? WHERE month = ? AND shard = ? IF holder = ?"
@@ -174,6 +175,7 @@ ARCHIVE = (
     ADD_ARCHIVED_SHARD,
     ARCHIVED_SHARDS,
     DROP_ARCHIVED_SHARD,
+    DROP_INDEX,
 )
 
 # Lightweight transactions.

@@ -1,0 +1,158 @@
+"""One run of the archiver over all shards: close what is quiet, move what has ended, purge what is too old.
+
+It may be killed anywhere and run again, and several may run at once. `mover` has the order of the steps.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from tidings import ids
+from tidings.cold.claims import Claim, ClaimLost
+from tidings.cold.listing import pages
+from tidings.cold.mover import Moved, Mover, MoveRules, prefix_of
+from tidings.cold.pacing import Pace
+from tidings.cold.ports import Ports
+from tidings.cold.retention import Purged, Retention
+from tidings.store.archive_tables import Shard
+from tidings.store.base import SessionSegment
+from tidings.store.rows import ArchivedShardRow, SegmentRow
+
+_log = structlog.get_logger()
+
+DAY_MS = 86_400_000
+_CLOSED_AT_ONCE = 200
+_CLOSED_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRules:
+    """What moves when, in days. `retention_days` 0: messages are kept for ever. `messages_per_s` 0: no limit."""
+
+    hot_days: float = 90.0
+    hot_copy_days: float = 0.0
+    retention_days: float = 0.0
+    messages_per_s: int = 0
+    object_bytes: int = 4 * 1024 * 1024
+    is_dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Run:
+    """What one run has done so far. `shards_left`: other archivers work on them."""
+
+    moved: Moved
+    purged: Purged
+    shards: int = 0
+    shards_looked_at: int = 0
+    shards_left: int = 0
+    closed: int = 0
+
+
+class Archiver:
+    """One run. Raises Retryable errors of the servers; run it again then."""
+
+    def __init__(
+        self, ports: Ports, rules: ArchiveRules, work_dir: Path, progress: Callable[[Run], None] = lambda _: None
+    ) -> None:
+        """`work_dir`: of this run alone. `progress` is called after each step."""
+        self._tables, self._store, self._objects, self._closing, self._clock = ports
+        self._rules = rules
+        self._cutoff_ms = ports.clock.wall_ms() - round(rules.hot_days * DAY_MS)
+        move_rules = MoveRules(self._cutoff_ms, round(rules.hot_copy_days * DAY_MS), rules.object_bytes)
+        self._mover = Mover(ports, move_rules, work_dir, lambda _: self._step())
+        self._retention = Retention(ports)
+        self._pace = Pace(ports.clock, rules.messages_per_s)
+        self._progress = progress
+        self._holder = uuid.uuid4().hex
+        self.run_so_far = Run(self._mover.moved, self._retention.purged)
+
+    async def run(self) -> Run:
+        """Look at every shard that has something to do, oldest first."""
+        finished = {Shard(row.month, row.shard) for row in await self._tables.archived_shards()}
+        indexed = await self._tables.indexed_shards()
+        due = [one for one in indexed if one not in finished and ids.month_begin_ms(one.month) < self._cutoff_ms]
+        self.run_so_far.shards = len(due)
+        for shard in due:
+            await self._close_quiet(shard)
+        for shard in due:
+            await self._move(shard)
+            self.run_so_far.shards_looked_at += 1
+            self._step()
+        await self._purge(indexed)
+        return self.run_so_far
+
+    def _step(self) -> None:
+        self._progress(self.run_so_far)
+
+    # -- close -------------------------------------------------------------------------------------
+
+    async def _close_quiet(self, shard: Shard) -> None:
+        """Close the newest segments of sessions without a message since the cutoff, through the log."""
+        quiet: list[tuple[SegmentRow, int]] = []
+        async for page in pages(self._tables, shard, with_dropped=False):
+            newest = [one.segment for one in page if one.following is None and one.segment.closed_at is None]
+            names = [SessionSegment(row.session_id, row.segment) for row in newest]
+            rows = await self._store.newest_messages(names, 1) if names else {}
+            for segment, name in zip(newest, names, strict=True):
+                if name in rows and rows[name][0].at < self._cutoff_ms:
+                    quiet.append((segment, rows[name][0].seq))
+            if len(quiet) >= _CLOSED_AT_ONCE:
+                await self._close(quiet)
+                quiet = []
+        await self._close(quiet)
+
+    async def _close(self, quiet: Sequence[tuple[SegmentRow, int]]) -> None:
+        self.run_so_far.closed += len(quiet)
+        if quiet and not self._rules.is_dry_run and not await self._closing.close(quiet, _CLOSED_WITHIN_S):
+            _log.warning("the persister has not confirmed all closings yet; those segments move in a later run")
+        self._step()
+
+    # -- move --------------------------------------------------------------------------------------
+
+    async def _move(self, shard: Shard) -> None:
+        if self._rules.is_dry_run:
+            await self._mover.plan(shard)
+            return
+        claim = Claim(self._tables, self._clock, shard, self._holder)
+        async with claim.held() as is_held:
+            if not is_held:
+                self.run_so_far.shards_left += 1
+                return
+            try:
+                await self._mover.move(shard, claim, self._pace)
+                await self._finish(shard, claim)
+            except ClaimLost as error:
+                self.run_so_far.shards_left += 1
+                _log.warning("a shard is left to another archiver", why=str(error))
+
+    async def _finish(self, shard: Shard, claim: Claim) -> None:
+        """Record that all of a past month is cold, so that later runs need not look at it."""
+        if ids.month_end_ms(shard.month) > self._cutoff_ms:
+            return
+        segments = messages = 0
+        async for page in pages(self._tables, shard, with_dropped=True):
+            for one in page:
+                if one.segment.cold is None or one.row.dropped_at is None:
+                    return
+                segments += 1
+                messages += one.segment.cold.rows
+        size = sum([stored.size async for stored in self._objects.list(prefix_of(shard))])
+        claim.ensure()
+        await self._tables.add_archived_shard(
+            ArchivedShardRow(shard.month, shard.shard, segments, messages, size, self._clock.wall_ms())
+        )
+
+    # -- purge -------------------------------------------------------------------------------------
+
+    async def _purge(self, indexed: Sequence[Shard]) -> None:
+        if not self._rules.retention_days:
+            return
+        last_ms = self._clock.wall_ms() - round(self._rules.retention_days * DAY_MS)
+        for shard in indexed:  # oldest first, so that what is gone of a session is always its beginning
+            if ids.month_end_ms(shard.month) <= last_ms:
+                await self._retention.purge(shard, is_dry_run=self._rules.is_dry_run)
+                self._step()

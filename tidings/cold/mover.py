@@ -1,0 +1,218 @@
+"""Moves the ended segments of one shard. No message is lost, because its steps have this order:
+
+1. Take segments that have ended, as the persister has confirmed (`ended`). Read their hot rows at LOCAL_QUORUM. Every
+   seq from the first to the last must be there.
+2. Write the rows of many segments into one object.
+3. Read the object back: its bytes must have the same digest, and the rows decoded from them the same checksums.
+4. Write to the directory, for each segment, that the object is its place. Readers go there from then on.
+5. Only then delete the hot rows, as of the time before step 1, so that rows which were restored meanwhile stay.
+
+Each step is confirmed before the next one begins, and each may be repeated. An archiver that is killed before step 4
+leaves an object that nothing names. After step 4 the next run finds the segment cold and continues with step 5. Two
+archivers work on one shard only if one of them stood still for longer than its claim. Then each of them has read
+complete rows and verified its own object, and the directory names one of the two.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from tidings import metrics
+from tidings.cold.claims import Claim
+from tidings.cold.ended import kept_from, last_seq_of
+from tidings.cold.listing import Listed, pages
+from tidings.cold.objects import WrittenObject
+from tidings.cold.pacing import Pace
+from tidings.cold.packs import IncompleteSegment, Pack, pack
+from tidings.cold.ports import Ports
+from tidings.cold.reading import Chunks, Ended, HotRows
+from tidings.cold.transfer import bytes_of, fetch, first_problem
+from tidings.errors import ColdUnavailable, MediaMissing, UnreadableObject
+from tidings.store.archive_tables import Shard
+from tidings.store.base import SessionSegment
+
+_log = structlog.get_logger()
+
+_AT_ONCE = 32
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Moved:
+    """What a run has done. `still_open`: segments that have not ended. `incomplete`: those that have, without all of
+    their hot rows; an operator has to look at them."""
+
+    segments: int = 0
+    messages: int = 0
+    objects: int = 0
+    object_bytes: int = 0
+    dropped: int = 0
+    still_open: int = 0
+    incomplete: set[SessionSegment] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRules:
+    """`cutoff_ms`: a segment with a message of this time or later stays. `hot_copy_ms`: so long hot rows stay after
+    the move. `object_bytes`: an object of this size or more is finished."""
+
+    cutoff_ms: int
+    hot_copy_ms: int = 0
+    object_bytes: int = 4 * 1024 * 1024
+
+
+class Mover:
+    """Over the ports. Raises Retryable errors of the servers; run it again then."""
+
+    def __init__(
+        self, ports: Ports, rules: MoveRules, work_dir: Path, progress: Callable[[Moved], None] = lambda _: None
+    ) -> None:
+        """`work_dir`: for the object in the making, a few MiB. `progress` is called after every object."""
+        self._tables, store, self._objects, self._closing, self._clock = ports
+        self._rules = rules
+        self._work_dir = work_dir
+        self._progress = progress
+        self._hot_rows = HotRows(store, rules.cutoff_ms)
+        self.moved = Moved()
+
+    async def move(self, shard: Shard, claim: Claim, pace: Pace) -> None:
+        """Move all that has ended and is old enough."""
+        task = _Task(shard, claim, pace, self._clock.wall_ms())
+        async for page in pages(self._tables, shard, with_dropped=False):
+            # Cold since an earlier run, which was killed before step 5 or has left a hot copy.
+            await self._drop([one for one in page if one.segment.cold is not None], task)
+        while not await self._has_moved(task):
+            pass
+
+    async def plan(self, shard: Shard) -> None:
+        """Count what `move` would move, and change nothing."""
+        async for ended, _ in self._readable(shard):
+            self.moved.segments += 1
+            self.moved.messages += ended.size
+
+    async def _has_moved(self, task: "_Task") -> bool:
+        """One pass over the shard. False: hot rows of a segment are missing; it is skipped in the next pass."""
+        try:
+            with contextlib.ExitStack() as files:
+                current = files.enter_context(self._new_pack(task.shard))
+                async for ended, chunks in self._readable(task.shard):
+                    current.begin(ended)
+                    async for rows in chunks:
+                        task.claim.ensure()
+                        current.add(rows)
+                        await task.pace.take(len(rows))
+                    current.end()
+                    if current.is_full:
+                        await self._store(current, task)
+                        files.close()
+                        current = files.enter_context(self._new_pack(task.shard))
+                if current.rows:
+                    await self._store(current, task)
+        except IncompleteSegment as error:
+            self.moved.incomplete.add(error.name)
+            _log.error("hot rows of an ended segment are missing; nothing of it moves", **error.name._asdict())
+            return False
+        return True
+
+    def _new_pack(self, shard: Shard) -> contextlib.AbstractContextManager[Pack]:
+        return pack(self._work_dir, shard, self._rules.object_bytes)
+
+    # -- 1. read -----------------------------------------------------------------------------------
+
+    async def _readable(self, shard: Shard) -> AsyncIterator[tuple[Ended, Chunks]]:
+        confirmed = await self._closing.confirmed()
+        self.moved.still_open = 0
+        async for page in pages(self._tables, shard, with_dropped=False):
+            ended = []
+            for one in page:
+                if one.segment.cold is not None or one.name in self.moved.incomplete:
+                    continue
+                position = confirmed[self._closing.partition_of(one.name.session_id)]
+                last_seq = last_seq_of(one.segment, one.following, position)
+                if last_seq is None:
+                    self.moved.still_open += 1
+                else:
+                    ended.append(Ended(one, last_seq))
+            async for read in self._hot_rows.of(ended):
+                yield read
+
+    # -- 2. and 3. write and verify ----------------------------------------------------------------
+
+    async def _store(self, full: Pack, task: "_Task") -> None:
+        """Steps 2 to 5 for one object."""
+        written = full.close()
+        # By the digest: nobody ever writes other bytes under this key, whoever makes the object.
+        key = f"{prefix_of(task.shard)}/{written.sha256.hex()}.parquet"
+        await self._objects.put(key, bytes_of(full.path))
+        await self._verify(key, written)
+        task.claim.ensure()
+        moving = list(full.places(written, key))
+        await _each(moving, lambda one: self._tables.set_cold(one[0].listed.name, one[1]))
+        listed = [ended.listed for ended, _ in moving]
+        await self._drop(listed, task)
+        self.moved.segments += len(moving)
+        self.moved.messages += full.rows
+        self.moved.objects += 1
+        self.moved.object_bytes += written.size
+        metrics.ARCHIVED_SEGMENTS.inc(len(moving))
+        metrics.ARCHIVED_MESSAGES.inc(full.rows)
+        metrics.ARCHIVED_BYTES.inc(written.size)
+        self._progress(self.moved)
+
+    async def _verify(self, key: str, written: WrittenObject) -> None:
+        """Compare the object with what was written. ColdUnavailable: it differs, so nothing is deleted."""
+        path = self._work_dir / "read-back.parquet"
+        try:
+            digest = await fetch(self._objects, key, path)
+            problem = "its bytes are not those that were written" if digest != written.sha256 else ""
+            problem = problem or await asyncio.to_thread(first_problem, path, written.segments)
+        except (MediaMissing, UnreadableObject) as error:
+            problem = str(error)
+        finally:
+            path.unlink(missing_ok=True)
+        if problem:
+            raise ColdUnavailable(f"{key} was stored and cannot be read back ({problem}); nothing was deleted")
+
+    # -- 5. delete ---------------------------------------------------------------------------------
+
+    async def _drop(self, cold: Sequence[Listed], task: "_Task") -> None:
+        """Delete the hot rows of segments that the directory has as cold, when their copy is old enough."""
+        now_ms = self._clock.wall_ms()
+        await _each([one for one in cold if one.row.cold_at is None], lambda one: self._mark_cold(one, now_ms))
+        due = [one for one in cold if (one.row.cold_at or now_ms) + self._rules.hot_copy_ms <= now_ms]
+        task.claim.ensure()
+        await _each(due, lambda one: self._drop_one(one, task.begun_ms * 1000))
+        await _each(due, lambda one: self._tables.mark_dropped(one.row, now_ms))
+        self.moved.dropped += len(due)
+
+    async def _mark_cold(self, one: Listed, now_ms: int) -> None:
+        await self._tables.mark_cold(one.row, now_ms)
+
+    async def _drop_one(self, one: Listed, written_before_us: int) -> None:
+        kept = kept_from(one.segment, one.following)
+        await self._tables.drop_messages(one.name, kept, written_before_us)
+
+
+class _Task(NamedTuple):
+    """The work on one shard. `begun_ms`: before the first of its hot rows was read."""
+
+    shard: Shard
+    claim: Claim
+    pace: Pace
+    begun_ms: int
+
+
+def prefix_of(shard: Shard) -> str:
+    """The folder of a shard's objects."""
+    return f"cold/{shard.month}/{shard.shard:04d}"
+
+
+async def _each(items: Sequence[T], do: Callable[[T], Awaitable[None]]) -> None:
+    """Do it for all, some at once."""
+    for start in range(0, len(items), _AT_ONCE):
+        await asyncio.gather(*map(do, items[start : start + _AT_ONCE]))

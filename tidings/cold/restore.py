@@ -1,0 +1,101 @@
+"""Brings cold segments back to the tables.
+
+The next run of the archiver moves them again, so stop it if they shall stay.
+
+The rows are written and confirmed before the directory names them, so a reader finds each message at every moment.
+The object stays; `verify` lists it as unnamed.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidings.cold.claims import Claim, ClaimLost
+from tidings.cold.listing import Listed, listed, pages
+from tidings.cold.objects import decode_groups
+from tidings.cold.ports import Ports
+from tidings.cold.transfer import fetch, first_problem
+from tidings.cold.verify import archived_of, make_hot
+from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
+from tidings.store.archive_tables import Shard
+from tidings.store.base import TaggedRow
+from tidings.store.rows import MessageRow, SegmentByMonthRow
+
+_ABOVE_ALL_SEGMENTS = 2**31 - 1
+_DIRECTORY_PAGE = 100
+
+
+@dataclass(slots=True)
+class Restored:
+    """What is hot again."""
+
+    segments: int = 0
+    messages: int = 0
+
+
+class Restorer:
+    """Over the ports. Raises Retryable errors of the servers; ColdUnavailable for an object that is damaged."""
+
+    def __init__(self, ports: Ports, work_dir: Path, progress: Callable[[Restored], None] = lambda _: None) -> None:
+        """`work_dir`: for one object at a time. `progress` is called after every segment."""
+        self._ports = ports
+        self._holder = uuid.uuid4().hex
+        self._path = work_dir / "restore.parquet"
+        self._progress = progress
+        self.restored = Restored()
+
+    async def shard(self, shard: Shard) -> None:
+        """All cold segments of a shard."""
+        async with self._claimed(shard) as claim:
+            async for page in pages(self._ports.tables, shard, with_dropped=True):
+                for one in page:
+                    await self._restore(one, claim)
+
+    async def session(self, session_id: str, shard_number: int) -> None:
+        """All cold segments of a session, newest first. `shard_number`: the shard that has it in the index."""
+        below = _ABOVE_ALL_SEGMENTS
+        while page := await self._ports.store.segments_below(session_id, below, _DIRECTORY_PAGE):
+            below = page[-1].segment
+            for segment in page:
+                if segment.cold is not None:
+                    shard = Shard(segment.month, shard_number)
+                    async with self._claimed(shard) as claim:
+                        row = SegmentByMonthRow(*shard, session_id, segment.segment)
+                        for one in await listed(self._ports.tables, [row]):
+                            await self._restore(one, claim)
+
+    @contextlib.asynccontextmanager
+    async def _claimed(self, shard: Shard) -> AsyncIterator[Claim]:
+        claim = Claim(self._ports.tables, self._ports.clock, shard, self._holder)
+        async with claim.held() as is_held:
+            if not is_held:
+                raise ClaimLost("an archiver works on these messages; stop it, or try again in a minute")
+            yield claim
+
+    async def _restore(self, one: Listed, claim: Claim) -> None:
+        place = one.segment.cold
+        if place is None or one.segment.first_seq <= (one.segment.purged_seq or 0):
+            return
+        try:
+            digest = await fetch(self._ports.objects, place.object_key, self._path)
+            problem = await asyncio.to_thread(first_problem, self._path, [archived_of(one)])
+            if problem or digest != place.object_sha256:
+                raise UnreadableObject(problem or "its bytes are not those that were stored")
+            for rows in decode_groups(self._path, place.first_row, place.rows):
+                await self._write(rows)
+        except (MediaMissing, UnreadableObject) as error:
+            raise ColdUnavailable(f"{one.name}: {place.object_key} cannot be restored: {error}") from error
+        finally:
+            self._path.unlink(missing_ok=True)
+        if not await make_hot(self._ports, one, claim):
+            raise ColdUnavailable(f"{one.name}: its rows were deleted again meanwhile; it stays cold. Run it again")
+        self.restored.segments += 1
+        self.restored.messages += place.rows
+        self._progress(self.restored)
+
+    async def _write(self, rows: Sequence[MessageRow]) -> None:
+        if await self._ports.store.write([TaggedRow(0, row) for row in rows]):
+            raise StoreUnavailable("the restored rows were not confirmed; run it again")

@@ -1,0 +1,47 @@
+"""Objects between the object store and files on disk, and their comparison with what the directory says."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from tidings.cold.checksums import RowsChecksum
+from tidings.cold.objects import ArchivedSegment, decode_groups
+from tidings.media.base import MediaStore
+
+_CHUNK_BYTES = 256 * 1024
+
+
+async def bytes_of(path: Path) -> AsyncIterator[bytes]:
+    """A file in chunks. Each read is short, because the file was written a moment ago."""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+async def fetch(objects: MediaStore, key: str, path: Path) -> bytes:
+    """Write an object to a file. Returns the SHA-256 of its bytes. Raises MediaMissing and MediaUnavailable."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        async for chunk in objects.open(key):
+            digest.update(chunk)
+            await asyncio.to_thread(file.write, chunk)
+    return digest.digest()
+
+
+def first_problem(path: Path, segments: Iterable[ArchivedSegment]) -> str:
+    """What differs first between the rows of an object and the checksums of its segments; empty if nothing does.
+
+    UnreadableObject: it cannot be decoded.
+    """
+    for one in segments:
+        checksum, next_seq = RowsChecksum(), one.first_seq
+        for rows in decode_groups(path, one.first_row, one.rows):
+            for row in rows:
+                if (row.session_id, row.segment, row.seq) != (one.session_id, one.segment, next_seq):
+                    return f"{one.session_id}, segment {one.segment}: seq {next_seq} is another message"
+                next_seq += 1
+            checksum.add(rows)
+        if checksum.digest() != one.rows_sha256:
+            return f"{one.session_id}, segment {one.segment}: its rows have another checksum"
+    return ""
