@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from cli.archive import app as archive
 from cli.chat import chat
 from cli.dlq import app as dlq
 from cli.groups import app as group
@@ -42,6 +43,7 @@ for verb in (init, token, send, tail, chat, sessions, receipts, where):
 app.add_typer(group, name="group")
 app.add_typer(dlq, name="dlq")
 app.add_typer(media, name="media")
+app.add_typer(archive, name="archive")
 
 
 def main() -> None:

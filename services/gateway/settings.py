@@ -13,7 +13,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.gateway.media.build import MediaRules
 from services.gateway.media.uploads import UploadRules
 from services.gateway.protocol.bodies import BodyRules
-from services.gateway.protocol.commands import stamps_of
 from services.gateway.protocol.connection_state import ConnectionRules
 from services.gateway.protocol.identity import Identity
 from services.gateway.protocol.origins import AllowedOrigins, parsed_hosts, parsed_origins
@@ -29,6 +28,7 @@ from tidings.runtime.settings import (
     MediaStoreSettings,
     ServiceSettings,
 )
+from tidings.runtime.stamps import stamps_of
 
 _ORIGINS = "TIDINGS_ALLOWED_ORIGINS"
 _HOSTS = "TIDINGS_MEDIA_HOSTS"

@@ -17,27 +17,15 @@ from tidings.cold.mover import Moved, Mover, MoveRules, prefix_of
 from tidings.cold.pacing import Pace
 from tidings.cold.ports import Ports
 from tidings.cold.retention import Purged, Retention
+from tidings.cold.rules import DAY_MS, ArchiveRules
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
 from tidings.store.rows import ArchivedShardRow, SegmentRow
 
 _log = structlog.get_logger()
 
-DAY_MS = 86_400_000
 _CLOSED_AT_ONCE = 200
 _CLOSED_WITHIN_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveRules:
-    """What moves when, in days. `retention_days` 0: messages are kept for ever. `messages_per_s` 0: no limit."""
-
-    hot_days: float = 90.0
-    hot_copy_days: float = 0.0
-    retention_days: float = 0.0
-    messages_per_s: int = 0
-    object_bytes: int = 4 * 1024 * 1024
-    is_dry_run: bool = False
 
 
 @dataclass(slots=True)

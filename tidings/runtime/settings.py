@@ -119,6 +119,28 @@ class MediaStoreSettings(BaseSettings):
         return text
 
 
+class ArchiveSettings(BaseSettings):
+    """What the archiver moves and removes. TIDINGS_ARCHIVE_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_ARCHIVE_", frozen=True)
+
+    hot_days: float = Field(90.0, ge=0, description="a segment whose last message is older moves to an object")
+    hot_copy_days: float = Field(0.0, ge=0, description="hot rows stay for so long after the move, for repairs")
+    retention_days: float = Field(
+        0.0, ge=0, description="messages of months that ended before are removed for good; 0 keeps all"
+    )
+    messages_per_s: int = Field(0, ge=0, description="a run moves at most so many in the mean; 0: no limit")
+    object_bytes: int = Field(4 * 1024 * 1024, ge=65_536, description="an object is finished at this size")
+    work_dir: str = Field("", description="folder for one object in the making; empty: the system's folder")
+
+    @field_validator("retention_days")
+    @classmethod
+    def _check_retention(cls, days: float, info: ValidationInfo) -> float:
+        if days and days < info.data.get("hot_days", 0.0) + info.data.get("hot_copy_days", 0.0):
+            raise ValueError("is below TIDINGS_ARCHIVE_HOT_DAYS and _HOT_COPY_DAYS together; only cold messages end")
+        return days
+
+
 class LimitSettings(BaseSettings):
     """Limits that decisions depend on. TIDINGS_LIMIT_*.
 

@@ -6,8 +6,6 @@ from services.gateway.protocol.bodies import BodyRules, checked_post
 from services.gateway.protocol.frames import Send, is_given, is_ref, whole
 from tidings import codec, ids
 from tidings.errors import Refused
-from tidings.runtime.settings import LimitSettings
-from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import Command, Post
 
 # PROTOCOL's bounds for the time inside a UUIDv7. The gateway checks them by its own clock, which `welcome.server_time`
@@ -105,19 +103,6 @@ def check_id_time(client_msg_id: str, wall_ms: int) -> None:
         raise Refused("clock_skew", "the UUIDv7 lies in the future; make it with welcome.server_time")
     if made_ms < wall_ms - MAX_AGE_MS:
         raise Refused("too_old", "the UUIDv7 is more than 90 days old; compose the message again")
-
-
-def stamps_of(limits: LimitSettings) -> Stamps:
-    """The limits that later stages use (law 1)."""
-    return Stamps(
-        rules=codec.RULES,
-        segment_messages=limits.segment_messages,
-        bucket_rows=limits.bucket_rows,
-        recipients_per_part=limits.recipients_per_part,
-        write_diffusion_max=limits.write_diffusion_max,
-        month_shards=limits.month_shards,
-        group_members_max=limits.group_members_max,
-    )
 
 
 def command_of(user_id: str, draft: Draft) -> Command:

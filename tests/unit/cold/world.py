@@ -11,9 +11,10 @@ from tests.fakes.clock import FakeClock
 from tests.faults.media import FaultyMediaStore
 from tests.faults.store import FaultyStore
 from tidings import ids
-from tidings.cold.archiver import DAY_MS, Archiver, ArchiveRules, Run
+from tidings.cold.archiver import Archiver, Run
 from tidings.cold.objects import decode
 from tidings.cold.ports import Ports
+from tidings.cold.rules import DAY_MS, ArchiveRules
 from tidings.errors import ColdUnavailable
 from tidings.ids import Position
 from tidings.store import history

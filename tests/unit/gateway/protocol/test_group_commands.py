@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.protocol import group_commands as commands
-from services.gateway.protocol.commands import stamps_of
 from services.gateway.protocol.group_commands import Asker
 from tidings import ids
 from tidings.codec import decode_command
 from tidings.errors import Refused
 from tidings.groups import COMMAND_USERS, GROUP_NAME_POINTS
 from tidings.runtime.settings import LimitSettings
+from tidings.runtime.stamps import stamps_of
 from tidings.wire.inbound_pb2 import Command
 
 KEY = b"k" * 32

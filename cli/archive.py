@@ -1,0 +1,188 @@
+"""`tidings archive run|verify|restore|status`: months of messages, in objects and back."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.arguments import session_id
+from cli.help_text import PLAIN
+from cli.screen_text import say
+from services.persister.archive import ArchiverSettings, Workplace, rules_of, workplace
+from tidings import ids
+from tidings.cold.archiver import Archiver, Run
+from tidings.cold.report import MonthReport, report
+from tidings.cold.restore import Restored, Restorer
+from tidings.cold.verify import Verified, Verifier
+from tidings.runtime.reading_settings import read_settings
+from tidings.store.archive_tables import Shard
+
+# A run of months takes hours. It continues after an error of a server, and each attempt begins where the last ended.
+RUN_WITHIN_S = 12 * 3600.0
+_WITHIN_S = 600.0
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Move messages of months ago to the object store, check them there, and bring them back.",
+    no_args_is_help=True,
+    rich_markup_mode=PLAIN,
+)
+Month = Annotated[int, typer.Option("--month", help="Only this month, as 202605.", min=0)]
+
+
+@app.command()
+def run(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would move, and change nothing.")] = False,
+    rate: Annotated[
+        int,
+        typer.Option("--rate", help="At most so many messages per second; 0: as the settings say.", min=0),
+    ] = 0,
+) -> None:
+    """Move segments older than TIDINGS_ARCHIVE_HOT_DAYS to objects.
+
+    With TIDINGS_ARCHIVE_RETENTION_DAYS, messages of that age are removed for good. A run may be stopped and repeated at
+    any time, and several may run at once.
+    """
+
+    settings = read_settings(ArchiverSettings)
+    rules = rules_of(settings.archive, is_dry_run=dry_run)
+    rules = replace(rules, messages_per_s=rate) if rate else rules
+    with _bar() as shown:
+
+        async def archive(place: "Workplace") -> "Run":
+            return await Archiver(place.ports, rules, place.work_dir, lambda one: shown(*_of_run(one))).run()
+
+        done = _at_work(settings, archive)
+    for line in _lines(done, dry_run=dry_run):
+        say(line)
+    for name in sorted(done.moved.incomplete):
+        say(f"incomplete: {name.session_id} segment {name.segment}: hot rows are missing, nothing of it has moved")
+    if done.moved.incomplete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    month: Month = 0,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged segments hot again where their hot rows still exist.")
+    ] = False,
+) -> None:
+    """Read every object again and compare it with the directory. Ends with exit code 1 if a message cannot be read."""
+
+    with _bar() as shown:
+
+        def show(one: "Verified") -> None:
+            shown(f"{one.messages} messages", one.objects, 0)
+
+        async def compare(place: "Workplace") -> "Verified":
+            shards = _of_month(await place.ports.tables.indexed_shards(), month)
+            return await Verifier(place.ports, place.work_dir, show).verify(shards, repairs=repair)
+
+        done = _at_work(read_settings(ArchiverSettings), compare)
+    say(f"{done.objects} objects, {done.segments} segments, {done.messages} messages read and equal")
+    for one in done.damages:
+        state = "repaired from the hot rows" if one.is_repaired else "DAMAGED"
+        say(f"{state}: {one.session_id} segment {one.segment} in {one.object_key}: {one.problem}")
+    for key in done.unnamed:
+        say(f"unnamed: {key}; no segment is in it, so it may be deleted")
+    if any(not one.is_repaired for one in done.damages):
+        raise typer.Exit(1)
+
+
+@app.command()
+def restore(
+    session: Annotated[
+        str, typer.Option("--session", parser=session_id, help="All cold segments of this session.")
+    ] = "",
+    month: Month = 0,
+) -> None:
+    """Bring cold segments back to the tables. The next run moves them again: suspend its job if they shall stay."""
+    if bool(session) == bool(month):
+        raise typer.BadParameter("give either --session or --month")
+
+    settings = read_settings(ArchiverSettings)
+    with _bar() as shown:
+
+        def show(one: "Restored") -> None:
+            shown(f"{one.messages} messages", one.segments, 0)
+
+        async def bring_back(place: "Workplace") -> "Restored":
+            restorer = Restorer(place.ports, place.work_dir, show)
+            if session:
+                await restorer.session(session, ids.partition_of(session, settings.limits.month_shards))
+            for shard in _of_month(await place.ports.tables.indexed_shards(), month) if month else ():
+                await restorer.shard(shard)
+            return restorer.restored
+
+        done = _at_work(settings, bring_back)
+    say(f"{done.segments} segments, {done.messages} messages are in the tables again")
+
+
+@app.command()
+def status() -> None:
+    """Print for each month how much of it is cold."""
+
+    async def ask(place: "Workplace") -> "list[MonthReport]":
+        return await report(place.ports.tables)
+
+    months = _at_work(read_settings(ArchiverSettings), ask)
+    say("month    shards     segments         cold  hot copies  cold messages       bytes")
+    for one in months:
+        say(
+            f"{one.month}  {f'{one.shards_finished}/{one.shards}':>7}  {one.segments:>11}  {one.cold:>11}"
+            f"  {one.hot_copies:>10}  {one.messages:>13}  {one.object_bytes:>10}"
+        )
+
+
+def _at_work(settings: ArchiverSettings, do: "Callable[[Workplace], Coroutine[Any, Any, T]]") -> T:
+    """Do it with the real servers. An error of a server ends the verb, because each may be run again."""
+
+    async def work() -> T:
+        async with workplace(settings) as place:
+            return await do(place)
+
+    return asyncio.run(work())
+
+
+def _of_month(shards: Sequence[Shard], month: int) -> list[Shard]:
+    return [one for one in shards if not month or one.month == month]
+
+
+def _lines(done: "Run", *, dry_run: bool) -> list[str]:
+    moved, purged = done.moved, done.purged
+    would = "would be " if dry_run else ""
+    lines = [
+        f"{done.closed} quiet sessions {would}closed",
+        f"{moved.segments} segments with {moved.messages} messages {would}moved to {moved.objects} objects"
+        f" of {moved.object_bytes} bytes",
+        f"{moved.dropped} hot segments {would}deleted",
+    ]
+    if purged.shards or purged.held:
+        lines.append(f"{purged.segments} segments with {purged.messages} messages {would}removed for good")
+    if done.shards_left:
+        lines.append(f"{done.shards_left} shards are left to other archivers")
+    return lines
+
+
+def _of_run(done: "Run") -> tuple[str, int, int]:
+    return f"{done.moved.messages} messages", done.shards_looked_at, done.shards
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error, so that a pipe holds only the answer. Nothing is shown without a terminal."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(text: str, done: int, of: int) -> None:
+            bar.update(task, description=text, completed=done, total=of or None)
+
+        yield update

@@ -1,0 +1,136 @@
+"""`python -m services.persister.archive`: one run of the archiver, with its metrics on the admin port.
+
+`tidings archive run` does the same with a progress bar. Exits with 1 if a server did not answer, or if ended segments
+are incomplete; the next run continues.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tidings.cold.ports import Ports
+from tidings.cold.rules import ArchiveRules
+from tidings.runtime.settings import (
+    ArchiveSettings,
+    CassandraSettings,
+    KafkaSettings,
+    LimitSettings,
+    MediaStoreSettings,
+    ProcessSettings,
+)
+
+
+class ArchiverSettings(BaseModel):
+    """All settings of the archiver."""
+
+    model_config = ConfigDict(frozen=True)
+
+    process: ProcessSettings = Field(default_factory=ProcessSettings)
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
+    media_store: MediaStoreSettings = Field(default_factory=MediaStoreSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+
+
+class Workplace(NamedTuple):
+    """The real servers, and a folder of this process alone."""
+
+    ports: Ports
+    work_dir: Path
+
+
+def rules_of(settings: ArchiveSettings, *, is_dry_run: bool = False) -> ArchiveRules:
+    """What moves when."""
+    values = settings.model_dump(exclude={"work_dir"})
+    return ArchiveRules(**values, is_dry_run=is_dry_run)
+
+
+@contextlib.asynccontextmanager
+async def workplace(settings: ArchiverSettings) -> AsyncIterator[Workplace]:
+    """The adapters, started, while the block runs. Raises Retryable and ConfigurationError."""
+    from tidings.broker.kafka import KafkaBroker
+    from tidings.broker.kafka_config import KafkaConfig
+    from tidings.clock import SystemClock
+    from tidings.cold.closing import KafkaClosingLog
+    from tidings.media.config import MediaStoreConfig
+    from tidings.media.obstore_store import ObstoreMediaStore
+    from tidings.runtime.stamps import stamps_of
+    from tidings.runtime.start import started
+    from tidings.store.cassandra import CassandraStore
+    from tidings.store.cassandra_archive import CassandraArchiveTables
+    from tidings.store.cassandra_config import CassandraConfig
+    from tidings.store.cassandra_session import DriverSession
+
+    kafka, config = settings.kafka, CassandraConfig.of(settings.cassandra)
+    session = DriverSession(config)
+    store, tables = CassandraStore(config, session), CassandraArchiveTables(session)
+    objects = ObstoreMediaStore(MediaStoreConfig.of(settings.media_store))
+    broker = KafkaBroker(KafkaConfig.of(kafka))
+    producer, admin = broker.producer("archiver"), broker.admin()
+    closing = KafkaClosingLog(producer, admin, stamps_of(settings.limits), kafka.epoch, kafka.session_partitions)
+    with tempfile.TemporaryDirectory(prefix="tidings-archive-", dir=settings.archive.work_dir or None) as folder:
+        async with started(store, producer, admin):
+            try:
+                yield Workplace(Ports(tables, store, objects, closing, SystemClock()), Path(folder))
+            finally:
+                await objects.close()
+
+
+def main() -> None:
+    """Entry point."""
+    from tidings import metric_series
+    from tidings.cold.archiver import Archiver
+    from tidings.errors import ConfigurationError, TidingsError
+    from tidings.logging import logger
+    from tidings.runtime.health import Health, serve_admin
+    from tidings.runtime.lifecycle import refuse_start, run_service
+    from tidings.runtime.reading_settings import read_settings
+
+    try:
+        settings = read_settings(ArchiverSettings)
+    except ConfigurationError as error:
+        refuse_start("archiver", error)
+        return
+    metric_series.begin("archiver")
+
+    async def archive() -> None:
+        async with workplace(settings) as place:
+            run = await Archiver(place.ports, rules_of(settings.archive), place.work_dir).run()
+        moved = run.moved
+        logger("tidings.archiver").info(
+            "archived",
+            segments=moved.segments,
+            messages=moved.messages,
+            objects=moved.objects,
+            incomplete=len(moved.incomplete),
+            shards_left=run.shards_left,
+        )
+        if moved.incomplete:
+            raise TidingsError(f"{len(moved.incomplete)} ended segments are incomplete; see the errors above")
+
+    async def until(stopping: asyncio.Event) -> None:
+        health = Health()
+        process = settings.process
+        async with serve_admin(process.admin_host, process.admin_port, health):
+            health.set_ready(True)
+            archiving = asyncio.create_task(archive())
+            waiting = asyncio.create_task(stopping.wait())
+            await asyncio.wait((archiving, waiting), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if not archiving.done():
+                archiving.cancel()
+                await asyncio.gather(archiving, return_exceptions=True)
+                return
+            archiving.result()
+
+    run_service("archiver", settings.process, until)
+
+
+if __name__ == "__main__":
+    main()
