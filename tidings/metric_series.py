@@ -99,6 +99,8 @@ SERIES: Sequence[Series] = (
     _services(metrics.HISTORY_BLOCKS, (GATEWAY,), *_one("hit", "read", "joined")),
     _services(metrics.SESSION_LISTS, (GATEWAY,), *_one("kept", "read")),
     _services(metrics.HISTORY_CACHE_BYTES, (GATEWAY,)),
+    _services(metrics.COLD_READS, (GATEWAY,), *_one("hit", "fetched", "failed", "missing", "damaged")),
+    _services(metrics.COLD_CACHE_BYTES, (GATEWAY,)),
     _services(metrics.SEND_SECONDS, (GATEWAY,)),
     # Not created in advance, because all routes, statuses and buckets would be thousands of series, mostly 0.
     _services(metrics.MEDIA_BYTES, (GATEWAY,), *_one("in", "out")),

@@ -197,6 +197,14 @@ SESSION_LISTS = _counter(
     "outcome",
 )
 HISTORY_CACHE_BYTES = _gauge("tidings_history_cache_bytes", "bytes of the messages that a gateway keeps", "none")
+COLD_READS = _counter(
+    "tidings_cold_reads_total",
+    "reads of archived messages by outcome: hit (object on disk), fetched, failed (store or disk), missing, damaged",
+    "damaged, missing: `tidings archive verify` names the objects; failed: look at the object store; "
+    "mostly fetched: raise TIDINGS_COLD_CACHE_BYTES",
+    "outcome",
+)
+COLD_CACHE_BYTES = _gauge("tidings_cold_cache_bytes", "bytes of archived objects on the local disk", "none")
 SEND_SECONDS = _histogram(
     "tidings_send_seconds",
     "from a command's publishing to its answer at the gateway",

@@ -23,6 +23,7 @@ from services.gateway.tokens import MIN_SECRET_BYTES, VerifyingKey, public_keys,
 from tidings.errors import ConfigurationError
 from tidings.runtime.settings import (
     CassandraSettings,
+    ColdSettings,
     KafkaSettings,
     LimitSettings,
     MediaStoreSettings,
@@ -182,6 +183,7 @@ class GatewaySettings(ServiceSettings):
     groups: GroupIdSettings = Field(default_factory=GroupIdSettings)
     media: MediaSettings = Field(default_factory=MediaSettings)
     media_store: MediaStoreSettings = Field(default_factory=MediaStoreSettings)
+    cold: ColdSettings = Field(default_factory=ColdSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -1,4 +1,4 @@
-"""A checksum over every column of the rows of a segment. It does not depend on how the rows are stored.
+"""A checksum over every column of the rows of a segment. It does not depend on how the rows are stored. Pure.
 
 Each row is encoded as the number of its columns that are not None (1 byte), and then for each of them, in the order of
 the class: its name, `=`, the length of the value (4 bytes) and the value. All numbers are big-endian. A value is 8

@@ -139,6 +139,20 @@ class ArchiveSettings(BaseSettings):
         if days and days < info.data.get("hot_days", 0.0) + info.data.get("hot_copy_days", 0.0):
             raise ValueError("is below TIDINGS_ARCHIVE_HOT_DAYS and _HOT_COPY_DAYS together; only cold messages end")
         return days
+class ColdSettings(BaseSettings):
+    """How archived messages are read. TIDINGS_COLD_*. They are in the store of TIDINGS_MEDIA_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_COLD_", frozen=True)
+
+    cache_dir: str = Field(
+        ".run/cold-cache", min_length=1, description="folder for archived objects; processes may share it"
+    )
+    cache_bytes: int = Field(
+        1024**3, ge=0, description="bytes of objects on disk, of each process; downloads under way come on top"
+    )
+    fetch_timeout_s: float = Field(
+        5.0, gt=0, le=600, description="the longest wait of a read for an object; its download continues meanwhile"
+    )
 
 
 class LimitSettings(BaseSettings):

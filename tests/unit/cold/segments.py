@@ -27,14 +27,14 @@ def any_segment(draw: st.DrawFn, number: int, most: int = 6) -> list[MessageRow]
     """Rows with any value that a column can have. `number` makes the segment a different one from others."""
     session_id, first_seq = draw(TEXTS), draw(st.integers(-(2**40), 2**40))
     integers = dict.fromkeys(("message_id", "kind", "at", "count", "log_epoch", "log_offset"), INTEGERS)
-    others = {
+    others: dict[str, st.SearchStrategy[Any]] = {
         "sender_id": TEXTS,
         "client_msg_id": TEXTS,
         "body": st.binary(max_size=40),
         "reply_to": st.none() | INTEGERS,
         "mentions": st.none() | st.lists(TEXTS, max_size=3).map(tuple),
     }
-    columns = st.fixed_dictionaries({**integers, **others})
+    columns: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries({**integers, **others})
     drawn = draw(st.lists(columns, min_size=1, max_size=most))
     return [MessageRow(session_id, number, first_seq + place, **values) for place, values in enumerate(drawn)]
 

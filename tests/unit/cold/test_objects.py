@@ -251,7 +251,8 @@ def test_other_file_is_refused_with_its_reason(path: Path, changes: dict[str, An
 
 @pytest.mark.parametrize("index", ["", "!", NO_SEGMENTS[:8], NO_SEGMENTS, packed_index(b"{}"), packed_index(b"[[1]]")])
 def test_index_that_is_wrong_is_an_error(path: Path, index: str) -> None:
-    write_parquet(path, **{"tidings.segments": index})
+    changes: dict[str, Any] = {"tidings.segments": index}
+    write_parquet(path, **changes)
     with pytest.raises(UnreadableObject):
         segments_in(path)
 
