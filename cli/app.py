@@ -13,6 +13,7 @@ from cli.help_text import PLAIN
 from cli.init import init
 from cli.media import app as media
 from cli.screen_text import say
+from cli.seed import seed
 from cli.sessions import receipts, sessions
 from cli.talk import send, tail
 from cli.tokens import token
@@ -38,7 +39,7 @@ def tidings() -> None:
     """Operate Tidings, and chat through it from a terminal."""
 
 
-for verb in (init, token, send, tail, chat, sessions, receipts, where):
+for verb in (init, seed, token, send, tail, chat, sessions, receipts, where):
     app.command()(verb)
 app.add_typer(group, name="group")
 app.add_typer(dlq, name="dlq")

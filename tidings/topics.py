@@ -39,7 +39,8 @@ def _kept(retention_ms: int) -> dict[str, str]:
 
 
 # Log time is the broker's: law 1 (the log decides). A record holds up to 24 KiB of text, and a batch up to a round.
-_LOG_TIME = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(2 * 1024 * 1024)}
+TIME_SETTING = "message.timestamp.type"
+_LOG_TIME = {TIME_SETTING: "LogAppendTime", "max.message.bytes": str(2 * 1024 * 1024)}
 
 
 def declared(sizes: TopicSizes) -> tuple[Topic, ...]:

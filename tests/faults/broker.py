@@ -224,6 +224,14 @@ class FaultyAdmin(MemoryAdmin):
         await self._broker.log.reached()
         return await super().partition_counts(names)
 
+    async def topic_settings(self, name: str) -> Mapping[str, str]:
+        await self._broker.log.reached()
+        return await super().topic_settings(name)
+
+    async def replace_topic_settings(self, name: str, settings: Mapping[str, str]) -> None:
+        await self._broker.log.reached()
+        await super().replace_topic_settings(name, settings)
+
 
 def _look_at(answer: asyncio.Future[int]) -> None:
     if not answer.cancelled():

@@ -28,10 +28,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A record to append."""
+    """A record to append. `at_ms` counts only while the topic's message.timestamp.type is CreateTime (`tidings seed`).
+
+    A record without it then has the time of the producer's clock.
+    """
 
     value: bytes | None
     key: bytes | None = None
+    at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,18 @@ class Admin(Protocol):
         self, group: Group, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
         """Like GroupConsumer.committed, but partitions without a commit are left out. For operators."""
+        ...
+
+    async def topic_settings(self, name: str) -> Mapping[str, str]:
+        """The settings that the topic itself has, without the broker's defaults. Raises BrokerUnavailable."""
+        ...
+
+    async def replace_topic_settings(self, name: str, settings: Mapping[str, str]) -> None:
+        """Give the topic exactly these settings. All others become the broker's defaults.
+
+        `topic_settings` shows them when this returns, but appends may follow the old ones for a moment.
+        Raises ConfigurationError if the broker refuses a setting, and BrokerUnavailable.
+        """
         ...
 
 

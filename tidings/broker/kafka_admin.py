@@ -6,9 +6,11 @@ from functools import partial
 from typing import TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidConfigurationError,
     InvalidReplicationFactorError,
+    InvalidRequestError,
     InvalidTopicError,
     KafkaError,
     TopicAlreadyExistsError,
@@ -24,6 +26,8 @@ from tidings.topics import Group, Topic
 
 _Answer = TypeVar("_Answer")
 _NO_GENERATION = -1
+# The source of a setting that the topic itself has (DescribeConfigs).
+_TOPICS_OWN = 1
 _PAUSE_S = 0.05
 # A new cluster creates its offsets topic at the first request, and answers when that topic is ready.
 _COORDINATOR_PATIENCE_S = 30.0
@@ -83,6 +87,33 @@ class KafkaAdmin:
     ) -> Mapping[TopicPartition, Committed]:
         offsets = GroupOffsets(self._started()._client, group.name)
         return await self._patiently("read committed offsets", lambda: offsets.fetch(partitions))
+
+    async def topic_settings(self, name: str) -> Mapping[str, str]:
+        return dict(await self._own_settings(name))
+
+    async def replace_topic_settings(self, name: str, settings: Mapping[str, str]) -> None:
+        asked = ConfigResource(ConfigResourceType.TOPIC, name, dict(settings))
+        (answer,) = await self._bounded("change a topic", self._started().alter_configs([asked]))
+        error_code, text = answer.resources[0][:2]
+        error = for_code(error_code)
+        if error in (InvalidConfigurationError, InvalidRequestError):
+            raise ConfigurationError(f"the broker refuses settings of {name}: {text or error.__name__}")
+        if error_code:
+            raise BrokerUnavailable(f"settings of {name} were not changed: {text or error.__name__}")
+        # The controller has confirmed the change. Each broker applies it when it has read it.
+        deadline = asyncio.get_running_loop().time() + self._config.request_timeout_s
+        while await self._own_settings(name) != dict(settings):
+            if asyncio.get_running_loop().time() > deadline:
+                raise BrokerUnavailable(f"the broker does not show the new settings of {name} yet")
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _own_settings(self, name: str) -> dict[str, str]:
+        asked = ConfigResource(ConfigResourceType.TOPIC, name)
+        (answer,) = await self._bounded("read a topic's settings", self._started().describe_configs([asked]))
+        error_code, text, _type, _name, entries = answer.resources[0]
+        if error_code:
+            raise BrokerUnavailable(f"settings of {name} cannot be read: {text or for_code(error_code).__name__}")
+        return {entry[0]: entry[1] for entry in entries if entry[3] == _TOPICS_OWN}
 
     async def _describe(self, names: Collection[str]) -> dict[str, list[dict[str, int]]]:
         if not names:

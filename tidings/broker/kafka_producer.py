@@ -221,7 +221,7 @@ def _fill(batch: BatchBuilder, queue: deque[_Delivery]) -> list[tuple[_Delivery,
         count = 0
         for index in range(delivery.confirmed, len(delivery.records)):
             record = delivery.records[index]
-            if batch.append(timestamp=None, key=record.key, value=record.value) is None:
+            if batch.append(timestamp=record.at_ms, key=record.key, value=record.value) is None:
                 break
             count += 1
         if count:

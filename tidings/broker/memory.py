@@ -154,6 +154,12 @@ class MemoryAdmin:
     ) -> Mapping[TopicPartition, Committed]:
         return await self._broker.group(group).read(partitions)
 
+    async def topic_settings(self, name: str) -> Mapping[str, str]:
+        return dict(self._broker.log.settings(name))
+
+    async def replace_topic_settings(self, name: str, settings: Mapping[str, str]) -> None:
+        self._broker.log.replace_settings(name, settings)
+
 
 def size_bytes(record: NewRecord) -> int:
     """What counts against the limit of a record."""

@@ -19,6 +19,7 @@ class Partition:
         self.first_offset = 0
         self.end_offset = 0
         self.watchers: dict[Callable[[], None], None] = {}  # in the order of coming, so that a seed is one run
+        self.keeps_given_times = False  # message.timestamp.type=CreateTime
         self._keep_records = keep_records
         self._is_compacted = is_compacted
         self._records: list[Record] = []
@@ -27,7 +28,9 @@ class Partition:
         """Append records and call the watchers. Returns the offset of the first record."""
         first = self.end_offset
         for offset, record in enumerate(records, start=first):
-            self._records.append(Record(*self.name, offset, at_ms, record.key, record.value))
+            given_ms = record.at_ms if self.keeps_given_times else None
+            time_ms = at_ms if given_ms is None else given_ms
+            self._records.append(Record(*self.name, offset, time_ms, record.key, record.value))
         self.end_offset += len(records)
         if len(self._records) > 2 * self._keep_records:  # twice, so that trimming costs O(1) per record
             self._trim()
@@ -66,6 +69,7 @@ class MemoryLog:
         self._clock = clock
         self._keep_records = keep_records
         self._topics: dict[str, list[Partition]] = {}
+        self._settings: dict[str, Mapping[str, str]] = {}
 
     def create(self, topic: Topic) -> bool:
         """Create a topic. False if it exists already."""
@@ -76,7 +80,25 @@ class MemoryLog:
             Partition(TopicPartition(topic.name, number), self._keep_records, is_compacted)
             for number in range(topic.partitions)
         ]
+        self.replace_settings(topic.name, topic.settings)
         return True
+
+    def settings(self, topic: str) -> Mapping[str, str]:
+        """The settings of a topic. Raises BrokerUnavailable if it does not exist."""
+        if topic not in self._settings:
+            raise BrokerUnavailable(f"the log has no topic {topic}; `tidings init` creates it")
+        return self._settings[topic]
+
+    def replace_settings(self, topic: str, settings: Mapping[str, str]) -> None:
+        """Replace the settings of a topic. Only message.timestamp.type has an effect: without it, time is the clock's.
+
+        Raises BrokerUnavailable if the topic does not exist.
+        """
+        if topic not in self._topics:
+            raise BrokerUnavailable(f"the log has no topic {topic}; `tidings init` creates it")
+        self._settings[topic] = dict(settings)
+        for partition in self._topics[topic]:
+            partition.keeps_given_times = settings.get("message.timestamp.type") == "CreateTime"
 
     def count(self, topic: str) -> int:
         """The number of partitions of the topic; 0 if it does not exist."""

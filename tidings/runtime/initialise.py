@@ -8,7 +8,7 @@ from tidings.broker.base import Admin, Broker, NewRecord, TopicPartition
 from tidings.errors import BrokerUnavailable, ConfigurationError
 from tidings.runtime.marks import Marks, fits_metadata
 from tidings.runtime.start import started
-from tidings.topics import GROUPS, PUSH, Topic, TopicSizes, declared
+from tidings.topics import GROUPS, MESSAGES_INBOUND, PUSH, TIME_SETTING, Topic, TopicSizes, declared
 from tidings.wire.push_pb2 import Push
 
 # A confirmed record can be read at once, but the first answer to a reader takes a second on a busy machine.
@@ -19,18 +19,26 @@ _NO_GATEWAY = -1
 
 @dataclass(frozen=True, slots=True)
 class Initialised:
-    """The topics and first offsets that this run has created."""
+    """The topics and first offsets that this run has created.
+
+    `log_time_restored`: `messages.inbound` had kept the times of a `tidings seed` that was killed.
+    """
 
     topics_created: tuple[str, ...]
     offsets_written: Mapping[str, int]
+    log_time_restored: bool = False
 
     def lines(self) -> list[str]:
         """The result as lines for a terminal."""
         names = ", ".join(self.topics_created)
         written = sum(self.offsets_written.values())
+        seeded = [
+            f"{MESSAGES_INBOUND}: the times are the broker's again; run `tidings seed --restore` for its retention"
+        ]
         return [
             f"topics: {len(self.topics_created)} created ({names})" if names else "topics: all there",
             f"first offsets: {written} written" if written else "first offsets: all there",
+            *(seeded if self.log_time_restored else ()),
         ]
 
 
@@ -53,7 +61,20 @@ async def initialise(admin: Admin, sizes: TopicSizes, replication: int) -> Initi
     counts = {topic.name: topic.partitions for topic in topics}
     empty = Marks().encoded()
     written = {group.name: len(await admin.write_first_offsets(group, counts, empty)) for group in GROUPS}
-    return Initialised(tuple(created), written)
+    inbound = next(topic for topic in topics if topic.name == MESSAGES_INBOUND)
+    return Initialised(tuple(created), written, await use_log_time(admin, inbound))
+
+
+async def use_log_time(admin: Admin, topic: Topic) -> bool:
+    """Let the topic have the broker's times, as declared: law 1 (the log decides). Returns whether it had others.
+
+    All other settings stay as they are. Raises BrokerUnavailable.
+    """
+    settings = await admin.topic_settings(topic.name)
+    if settings.get(TIME_SETTING) == topic.settings[TIME_SETTING]:
+        return False
+    await admin.replace_topic_settings(topic.name, {**settings, TIME_SETTING: topic.settings[TIME_SETTING]})
+    return True
 
 
 async def log_time_ms(broker: Broker) -> int:

@@ -114,6 +114,41 @@ async def test_the_admin_creates_only_what_is_missing(stage: Stage) -> None:
     assert await admin.partition_counts([stage.left, fresh.name, "missing"]) == {stage.left: 5, fresh.name: 3}
 
 
+async def test_settings_of_a_topic_are_replaced_as_a_whole(stage: Stage) -> None:
+    admin = stage.broker.admin()
+    stage.started.append(admin)
+    await admin.start()
+    assert await admin.topic_settings(stage.left) == {"message.timestamp.type": "LogAppendTime"}
+    await admin.replace_topic_settings(stage.left, {"retention.ms": "-1", "segment.ms": "1000"})
+    assert await admin.topic_settings(stage.left) == {"retention.ms": "-1", "segment.ms": "1000"}
+    await admin.replace_topic_settings(stage.left, {"message.timestamp.type": "LogAppendTime"})
+    assert await admin.topic_settings(stage.left) == {"message.timestamp.type": "LogAppendTime"}
+    with pytest.raises(BrokerUnavailable):
+        await admin.topic_settings("there-is-no-such-topic")
+    with pytest.raises(BrokerUnavailable):
+        await admin.replace_topic_settings("there-is-no-such-topic", {})
+
+
+async def test_given_times_count_only_while_a_topic_keeps_them(stage: Stage) -> None:
+    admin, producer, reader = stage.broker.admin(), await stage.producer(), await stage.reader()
+    stage.started.append(admin)
+    await admin.start()
+    reader.assign({stage.at(0): 0})
+    before_ms = time.time() * 1000 - 1000
+    past = NewRecord(b"v", b"k", at_ms=1_700_000_000_123)
+    await producer.produce(stage.left, 0, [past])
+    (record,) = await read(reader, 1)
+    assert record.at_ms > before_ms
+    await admin.replace_topic_settings(stage.left, {"message.timestamp.type": "CreateTime", "retention.ms": "-1"})
+    async with asyncio.timeout(10):
+        while record.at_ms != past.at_ms:
+            await producer.produce(stage.left, 0, [past])
+            (record,) = await read(reader, 1)
+    await producer.produce(stage.left, 0, new("without a time"))
+    (record,) = await read(reader, 1)
+    assert record.at_ms > before_ms
+
+
 async def test_first_offsets_are_written_once_and_never_over_a_commit(stage: Stage) -> None:
     admin = stage.broker.admin()
     stage.started.append(admin)
