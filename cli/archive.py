@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,16 +15,16 @@ from cli.help_text import PLAIN
 from cli.screen_text import say
 from services.persister.archive import ArchiverSettings, Workplace, rules_of, workplace
 from tidings import ids
-from tidings.cold.archiver import Archiver, Run
-from tidings.cold.report import MonthReport, report
-from tidings.cold.restore import Restored, Restorer
-from tidings.cold.verify import Verified, Verifier
 from tidings.runtime.reading_settings import read_settings
 from tidings.store.archive_tables import Shard
 
-# A run of months takes hours. It continues after an error of a server, and each attempt begins where the last ended.
-RUN_WITHIN_S = 12 * 3600.0
-_WITHIN_S = 600.0
+# The verbs import these when they need them, because pyarrow takes 90 MiB and a third of a second.
+if TYPE_CHECKING:
+    from tidings.cold.archiver import Run
+    from tidings.cold.report import MonthReport
+    from tidings.cold.restore import Restored
+    from tidings.cold.verify import Verified
+
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -48,13 +48,14 @@ def run(
     With TIDINGS_ARCHIVE_RETENTION_DAYS, messages of that age are removed for good. A run may be stopped and repeated at
     any time, and several may run at once.
     """
+    from tidings.cold.archiver import Archiver
 
     settings = read_settings(ArchiverSettings)
     rules = rules_of(settings.archive, is_dry_run=dry_run)
     rules = replace(rules, messages_per_s=rate) if rate else rules
     with _bar() as shown:
 
-        async def archive(place: "Workplace") -> "Run":
+        async def archive(place: Workplace) -> "Run":
             return await Archiver(place.ports, rules, place.work_dir, lambda one: shown(*_of_run(one))).run()
 
         done = _at_work(settings, archive)
@@ -74,13 +75,14 @@ def verify(
     ] = False,
 ) -> None:
     """Read every object again and compare it with the directory. Ends with exit code 1 if a message cannot be read."""
+    from tidings.cold.verify import Verifier
 
     with _bar() as shown:
 
         def show(one: "Verified") -> None:
             shown(f"{one.messages} messages", one.objects, 0)
 
-        async def compare(place: "Workplace") -> "Verified":
+        async def compare(place: Workplace) -> "Verified":
             shards = _of_month(await place.ports.tables.indexed_shards(), month)
             return await Verifier(place.ports, place.work_dir, show).verify(shards, repairs=repair)
 
@@ -105,6 +107,7 @@ def restore(
     """Bring cold segments back to the tables. The next run moves them again: suspend its job if they shall stay."""
     if bool(session) == bool(month):
         raise typer.BadParameter("give either --session or --month")
+    from tidings.cold.restore import Restorer
 
     settings = read_settings(ArchiverSettings)
     with _bar() as shown:
@@ -112,7 +115,7 @@ def restore(
         def show(one: "Restored") -> None:
             shown(f"{one.messages} messages", one.segments, 0)
 
-        async def bring_back(place: "Workplace") -> "Restored":
+        async def bring_back(place: Workplace) -> "Restored":
             restorer = Restorer(place.ports, place.work_dir, show)
             if session:
                 await restorer.session(session, ids.partition_of(session, settings.limits.month_shards))
@@ -127,8 +130,9 @@ def restore(
 @app.command()
 def status() -> None:
     """Print for each month how much of it is cold."""
+    from tidings.cold.report import report
 
-    async def ask(place: "Workplace") -> "list[MonthReport]":
+    async def ask(place: Workplace) -> "list[MonthReport]":
         return await report(place.ports.tables)
 
     months = _at_work(read_settings(ArchiverSettings), ask)
@@ -140,7 +144,7 @@ def status() -> None:
         )
 
 
-def _at_work(settings: ArchiverSettings, do: "Callable[[Workplace], Coroutine[Any, Any, T]]") -> T:
+def _at_work(settings: ArchiverSettings, do: Callable[[Workplace], Coroutine[Any, Any, T]]) -> T:
     """Do it with the real servers. An error of a server ends the verb, because each may be run again."""
 
     async def work() -> T:

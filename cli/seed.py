@@ -18,12 +18,12 @@ from cli.seeding.plan import MOST_MONTHS, MOST_USERS, SeedPlan, SeedSizes
 from cli.seeding.seeder import Progress as SeedProgress
 from cli.seeding.seeder import Seeded, restore
 from cli.seeding.seeder import seed as seeded
-from services.gateway.protocol.commands import stamps_of
 from tidings.errors import ConfigurationError
 from tidings.ids import DAY_MS
 from tidings.runtime.initialise import log_time_ms
 from tidings.runtime.reading_settings import read_group
 from tidings.runtime.settings import KafkaSettings, LimitSettings, ProcessSettings
+from tidings.runtime.stamps import stamps_of
 
 _DEFAULTS = SeedSizes()
 _KAFKA_S = 30.0

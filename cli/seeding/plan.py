@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 
 from cli.seeding.words import text
 from services.gateway.protocol.bodies import BodyRules
-from services.gateway.protocol.commands import checked_draft, command_of, stamps_of
+from services.gateway.protocol.commands import checked_draft, command_of
 from services.gateway.protocol.frames import Send
 from services.gateway.protocol.group_commands import (
     Asker,
@@ -26,6 +26,7 @@ from services.gateway.protocol.group_commands import (
 from tidings import ids
 from tidings.errors import ConfigurationError
 from tidings.runtime.settings import LimitSettings
+from tidings.runtime.stamps import stamps_of
 from tidings.wire.inbound_pb2 import Command
 
 MONTH_DAYS = 30

@@ -139,6 +139,8 @@ class ArchiveSettings(BaseSettings):
         if days and days < info.data.get("hot_days", 0.0) + info.data.get("hot_copy_days", 0.0):
             raise ValueError("is below TIDINGS_ARCHIVE_HOT_DAYS and _HOT_COPY_DAYS together; only cold messages end")
         return days
+
+
 class ColdSettings(BaseSettings):
     """How archived messages are read. TIDINGS_COLD_*. They are in the store of TIDINGS_MEDIA_*."""
 
