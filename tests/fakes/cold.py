@@ -1,6 +1,7 @@
 """Cold segments in memory, and moving hot ones there."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from tidings.errors import ColdUnavailable
 from tidings.store.base import SessionSegment, Store
@@ -48,7 +49,7 @@ def _messages(store: MemoryStore, session_id: str) -> Iterator[MessageRow]:
 
 def _place(segment: SegmentRow, rows: Sequence[MessageRow]) -> ColdPlace:
     counts = [rows[0].count - 1, *(row.count for row in rows)]
-    uncounted = uncounted_places(after > before for before, after in zip(counts, counts[1:], strict=False))
+    uncounted = uncounted_places(after > before for before, after in pairwise(counts))
     last = rows[-1]
     return ColdPlace(f"{segment.session_id}/{segment.segment}", 0, len(rows), last.count, last.at, b"", b"", uncounted)
 
