@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from tidings.errors import ColdUnavailable
-from tidings.store.base import SessionSegment, Store
+from tidings.store.base import SessionSegment, TaggedRow
 from tidings.store.history import uncounted_places
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import ColdPlace, MessageRow, SegmentRow
+from tidings.store.rows import ColdPlace, MessageRow, SegmentClosedRow, SegmentRow
 
 _EVER_US = 2**62
 
@@ -54,11 +54,17 @@ def _place(segment: SegmentRow, rows: Sequence[MessageRow]) -> ColdPlace:
     return ColdPlace(f"{segment.session_id}/{segment.segment}", 0, len(rows), last.count, last.at, b"", b"", uncounted)
 
 
-async def purge(store: Store, session_id: str, seq: int) -> None:
-    """Do what the archiver does when the messages up to this seq reach the end of their life."""
-    assert isinstance(store, MemoryStore)
-    count = max((row.count for row in _messages(store, session_id) if row.seq <= seq), default=0)
+async def purge(store: MemoryStore, session_id: str, seq: int) -> None:
+    """Do what the archiver does when the messages up to this seq reach the end of their life.
+
+    The newest message is purged only after its segment was closed.
+    """
+    rows = list(_messages(store, session_id))
+    last = rows[-1]
+    if seq >= last.seq:
+        closed = SegmentClosedRow(session_id, last.segment, last.seq, last.count, last.at, 0, last.log_offset + 1)
+        await store.write([TaggedRow(0, closed)])
     tables = MemoryArchiveTables(store)
-    await tables.set_purged(session_id, seq, count)
-    for row in await tables.segments_from(SessionSegment(session_id, 0), 10_000):
-        await tables.drop_messages(SessionSegment(session_id, row.segment), seq + 1, _EVER_US)
+    await tables.set_purged(session_id, seq, max((row.count for row in rows if row.seq <= seq), default=0))
+    for number in {row.segment for row in rows}:
+        await tables.drop_messages(SessionSegment(session_id, number), seq + 1, _EVER_US)
