@@ -50,8 +50,8 @@ def message(
 
 
 def segment(session_id: str, number: int, first_seq: int, offset: int | None = None) -> SegmentRow:
-    """A segment opened at the offset of its first message."""
-    return SegmentRow(session_id, number, first_seq, 202611, 0, first_seq if offset is None else offset)
+    """A segment opened at the offset of its first message, in the month of `message`."""
+    return SegmentRow(session_id, number, first_seq, 202511, 0, first_seq if offset is None else offset)
 
 
 def session(session_id: str, *lengths: int) -> list[Row]:

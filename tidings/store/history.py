@@ -58,6 +58,16 @@ async def rows_at(
 
     `cold` reads those of cold segments. Without it they raise ColdUnavailable.
     """
+    found, failed = await readable_rows_at(store, wanted, cold)
+    for error in failed.values():
+        raise error
+    return found
+
+
+async def readable_rows_at(
+    store: Store, wanted: Mapping[str, Collection[int]], cold: ColdRows | None = None
+) -> tuple[dict[tuple[str, int], MessageRow], dict[str, ColdUnavailable]]:
+    """The same, and the error of each session of which a cold segment cannot be read. Its hot rows are found."""
     asked = {session_id: sorted(seqs) for session_id, seqs in wanted.items() if seqs}
     directories = await _directories_from(store, {session_id: seqs[0] for session_id, seqs in asked.items()})
     spans = [
@@ -66,8 +76,21 @@ async def rows_at(
         for run in _runs(seqs)
         for span in _split(run, directories[session_id])
     ]
-    rows = await _read_runs(store, spans, cold)
-    return {(row.session_id, row.seq): row for row in rows if row.seq in wanted[row.session_id]}
+    pages = await asyncio.gather(*(_read_span_or_error(store, span, cold) for span in spans))
+    found: dict[tuple[str, int], MessageRow] = {}
+    failed: dict[str, ColdUnavailable] = {}
+    for span, page in zip(spans, pages, strict=True):
+        if isinstance(page, ColdUnavailable):
+            failed[span.segment.session_id] = page
+        else:
+            found.update({(row.session_id, row.seq): row for row in page if row.seq in wanted[row.session_id]})
+    return found, failed
+
+
+async def row_in(store: Store, segment: SegmentRow, seq: int, cold: ColdRows | None = None) -> MessageRow | None:
+    """One message of a segment that the caller has read from the directory. None if it is not stored any longer."""
+    rows = await _read_span(store, _Span(segment, seq, seq), cold)
+    return rows[0] if rows else None
 
 
 async def counts_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], int]:
@@ -173,6 +196,15 @@ async def _read_runs(store: Store, spans: Sequence[_Span], cold: ColdRows | None
     """All rows of the spans, in the order of the spans."""
     pages = await asyncio.gather(*(_read_span(store, span, cold) for span in spans))
     return [row for page in pages for row in page]
+
+
+async def _read_span_or_error(
+    store: Store, span: _Span, cold: ColdRows | None
+) -> Sequence[MessageRow] | ColdUnavailable:
+    try:
+        return await _read_span(store, span, cold)
+    except ColdUnavailable as error:
+        return error
 
 
 async def _read_span(store: Store, span: _Span, cold: ColdRows | None) -> Sequence[MessageRow]:

@@ -22,7 +22,7 @@ from services.gateway.submit.submitter import Caller, Submitter
 from services.gateway.submit.watermarks import WatermarkMoves
 from tidings import metrics
 from tidings.clock import Clock
-from tidings.errors import Refused, StoreUnavailable
+from tidings.errors import ColdUnavailable, Refused, StoreUnavailable
 from tidings.logging import logger
 
 Scope = MutableMapping[str, Any]
@@ -166,8 +166,9 @@ class WebSocketEndpoint:
         connection = link.connection
         try:
             page = await self._inbox.page(connection.user_id, effect.after, effect.limit, connection.inbox_tail)
-        except StoreUnavailable:
-            connection.failed(Refused("unavailable", "storage is temporarily unavailable; sync again"), effect.ref)
+        except StoreUnavailable as error:
+            absent = "archived messages are" if isinstance(error, ColdUnavailable) else "storage is"
+            connection.failed(Refused("unavailable", f"{absent} temporarily unavailable; sync again"), effect.ref)
         else:
             connection.inbox_tail = max(connection.inbox_tail, page.tail)
             connection.page(page.fields(), effect.ref)

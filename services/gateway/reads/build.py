@@ -14,7 +14,7 @@ from services.gateway.reads.session_list import SessionLists
 from services.gateway.reads.session_order import SessionOrders
 from services.gateway.reads.sessions import SessionReads
 from tidings.clock import Clock
-from tidings.store.base import Store
+from tidings.store.base import ColdRows, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +40,25 @@ def build_reads(
     block_rules: BlockRules = DEFAULT_BLOCK_RULES,
     history_cache_bytes: int = 0,
     pages_at_once: int = 4,
+    cold: ColdRows | None = None,
 ) -> Reads:
-    """`pages_at_once`: inbox pages that are read at the same time; the other resumes wait."""
+    """`pages_at_once`: inbox pages that are read at the same time; the other resumes wait. `cold` reads the messages of
+    cold segments; without it they are unavailable."""
     known_heads = KnownHeads()
     block_lists = BlockLists(store, clock, block_rules)
-    messages = MessageReads(store, clock, history_cache_bytes)
+    messages = MessageReads(store, clock, history_cache_bytes, cold)
     memberships = Memberships(store)
     inbox = InboxReads(store, messages, pages_at_once, known_heads)
-    sessions = SessionReads(store, messages, memberships, block_lists, known_heads)
+    sessions = SessionReads(store, messages, memberships, block_lists, known_heads, cold)
     orders = SessionOrders()
     return Reads(
         block_lists=block_lists,
-        groups=GroupReads(store),
+        groups=GroupReads(store, cold),
         inbox=inbox,
         known_heads=known_heads,
         media=MediaReads(store, memberships),
         memberships=memberships,
-        receipts=ReceiptReads(store, memberships, block_lists),
+        receipts=ReceiptReads(store, memberships, block_lists, cold),
         session_lists=SessionLists(store, inbox, sessions, orders, clock),
         session_orders=orders,
         sessions=sessions,

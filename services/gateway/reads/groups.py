@@ -8,7 +8,7 @@ from services.gateway.reads.membership import is_member
 from tidings.errors import StoreUnavailable
 from tidings.groups import DEFAULT_SETTINGS, mode_name, role_name
 from tidings.store import history
-from tidings.store.base import Store
+from tidings.store.base import ColdRows, Store
 from tidings.store.rows import NEWEST, GroupRow, MemberRow
 
 MAX_MEMBERS_PAGE = 500
@@ -19,9 +19,10 @@ _MAX_READS = 10
 class GroupReads:
     """Returns JSON. The caller must have checked the membership. Raises StoreUnavailable."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, cold: ColdRows | None = None) -> None:
         """Nothing is cached."""
         self._store = store
+        self._cold = cold
 
     async def members(self, group: GroupRow, after: str, limit: int) -> bytes:
         """The members above `after`, by user_id. The last page has no `next`."""
@@ -33,7 +34,7 @@ class GroupReads:
 
     async def added_at(self, session_id: str, seq: int) -> Sequence[str]:
         """The users that the stored message of this seq added."""
-        message = (await history.rows_at(self._store, {session_id: [seq]})).get((session_id, seq))
+        message = (await history.rows_at(self._store, {session_id: [seq]}, self._cold)).get((session_id, seq))
         if message is None:
             raise StoreUnavailable(f"{session_id}: seq {seq} was acked but cannot be read")
         user_ids: Sequence[str] = orjson.loads(message.body)["user_ids"]

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import NamedTuple
 
 import orjson
 
@@ -17,7 +19,7 @@ from tidings.errors import StoreUnavailable
 from tidings.logging import logger
 from tidings.store import inbox_tails
 from tidings.store.base import Store, UserBucket
-from tidings.store.rows import BucketRow, InboxRow
+from tidings.store.rows import BucketRow, InboxRow, MessageRow
 
 _ITEM_BYTES = 48
 # Each block has 64 messages of at most 24 KiB: 25 MB.
@@ -70,6 +72,13 @@ class InboxPage:
         return fields
 
 
+class _Items(NamedTuple):
+    """Rows with their messages as JSON. `passed`: the last of the rows before them whose messages are purged, or 0."""
+
+    items: Sequence[tuple[int, bytes]]
+    passed: int
+
+
 class InboxReads:
     """Reads inboxes. Raises StoreUnavailable."""
 
@@ -100,10 +109,12 @@ class InboxReads:
         async with self._slots:
             tail = await self.tail(user_id)
             rows = await self.rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
-            items = await self._items(rows[: _first_gap(rows)])
+            items, passed = await self._items(rows[: _first_gap(rows)])
         if items:
             last = items[-1][0]
             return InboxPage(after, items, max(tail, last), last, items[0][0] > after + 1)
+        if passed:
+            return InboxPage(after, (), max(tail, passed), passed, True)
         if after > max(tail, pushed):
             return InboxPage(after, (), tail, tail, False, is_ahead=True)
         # The tail is above the cursor, but no row is left in between: all have expired.
@@ -152,36 +163,58 @@ class InboxReads:
             return rows
         return (await self._store.inbox_rows(place, last + 1, min(upper, last + _BUCKET_SPAN)))[:limit]
 
-    async def _items(self, rows: Sequence[InboxRow]) -> Sequence[tuple[int, bytes]]:
-        """Rows with their messages, up to PAGE_BYTES, and up to the first message that cannot be read."""
+    async def _items(self, rows: Sequence[InboxRow]) -> _Items:
+        """Rows with their messages, up to PAGE_BYTES, and up to the first message that cannot be read.
+
+        Rows of purged messages count as expired, so a page begins above them or ends before them.
+        """
         items: list[tuple[int, bytes]] = []
-        size = 0
+        size = passed = 0
         for part in _parts(rows):
-            wanted: dict[str, list[int]] = {}
-            for row in part:
-                wanted.setdefault(row.session_id, []).append(row.seq)
-            stored = await self._messages.rows_at(wanted)
-            for row in part:
+            stored, failed = await self._messages.readable_rows_at(_seqs_of(part))
+            purged = 0 if items else await self._count_purged(part, stored)
+            passed = part[purged - 1].inbox_seq if purged else passed
+            for row in part[purged:]:
                 message = stored.get((row.session_id, row.seq))
                 if message is None and not items:
-                    _log.error(
-                        "a message that is in an inbox cannot be read",
-                        session=row.session_id,
-                        seq=row.seq,
-                        user=row.user_id,
-                        inbox_seq=row.inbox_seq,
-                        action="Cassandra has lost a confirmed row; see docs/OPERATIONS.md, Message lost by Cassandra",
-                    )
-                    raise StoreUnavailable(f"{row.session_id}: seq {row.seq} is in an inbox but cannot be read")
+                    raise failed.get(row.session_id) or _lost(row)
                 if message is None:
-                    return items
+                    return _Items(items, passed)
                 encoded = messages_json.of_row(message)
                 size += len(encoded) + _ITEM_BYTES
                 if items and size > PAGE_BYTES:
-                    return items
+                    return _Items(items, passed)
                 items.append((row.inbox_seq, encoded))
                 self._known_heads.see(row.session_id, row.seq)
-        return items
+        return _Items(items, passed)
+
+    async def _count_purged(self, rows: Sequence[InboxRow], stored: Mapping[tuple[str, int], MessageRow]) -> int:
+        """How many of the first rows are of messages that have reached the end of their life."""
+        missing = list(takewhile(lambda row: (row.session_id, row.seq) not in stored, rows))
+        if not missing:
+            return 0
+        newest = await self._store.segments({row.session_id for row in missing}, 1)
+        purged_seqs = {name: segments[0].purged_seq or 0 for name, segments in newest.items()}
+        return len(list(takewhile(lambda row: row.seq <= purged_seqs.get(row.session_id, 0), missing)))
+
+
+def _lost(row: InboxRow) -> StoreUnavailable:
+    _log.error(
+        "a message that is in an inbox cannot be read",
+        session=row.session_id,
+        seq=row.seq,
+        user=row.user_id,
+        inbox_seq=row.inbox_seq,
+        action="Cassandra has lost a confirmed row; see docs/OPERATIONS.md, Message lost by Cassandra",
+    )
+    return StoreUnavailable(f"{row.session_id}: seq {row.seq} is in an inbox but cannot be read")
+
+
+def _seqs_of(rows: Sequence[InboxRow]) -> Mapping[str, Sequence[int]]:
+    seqs: dict[str, list[int]] = {}
+    for row in rows:
+        seqs.setdefault(row.session_id, []).append(row.seq)
+    return seqs
 
 
 def _parts(rows: Sequence[InboxRow]) -> Iterator[Sequence[InboxRow]]:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from services.gateway.reads.message_cache import MessageCache, block_of, first_of, last_of
 from tidings import ids, metrics
 from tidings.clock import Clock
-from tidings.errors import StoreUnavailable
+from tidings.errors import ColdUnavailable, StoreUnavailable
 from tidings.store import history
-from tidings.store.base import Store
+from tidings.store.base import ColdRows, Store
 from tidings.store.rows import MessageRow
 
 
@@ -30,19 +30,33 @@ class _Span(NamedTuple):
     last_seq: int
 
 
-# The rows of each span, or the error of its read.
-_Rows = dict[_Span, list[MessageRow] | StoreUnavailable]
+class _Read(NamedTuple):
+    """The rows of a span, and the error if some of them could not be read."""
+
+    rows: list[MessageRow]
+    error: StoreUnavailable | None = None
+
+
+_Reads = dict[_Span, _Read]
+
+
+class _Found(NamedTuple):
+    """Rows in no order, and the errors of the sessions of which a cold segment cannot be read."""
+
+    rows: list[MessageRow]
+    failed: dict[str, ColdUnavailable]
 
 
 class MessageReads:
     """Reads only up to seqs that the caller has found to be stored. Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, clock: Clock, cache_bytes: int) -> None:
+    def __init__(self, store: Store, clock: Clock, cache_bytes: int, cold: ColdRows | None = None) -> None:
         """`cache_bytes`: the size of the cache, for all sessions together."""
         self._store = store
+        self._cold = cold
         self._clock = clock
         self._blocks = MessageCache(cache_bytes)
-        self._running: dict[_Span, asyncio.Task[_Rows]] = {}
+        self._running: dict[_Span, asyncio.Task[_Reads]] = {}
 
     async def range(self, session_id: str, first_seq: int, last_seq: int, head_seq: int) -> list[MessageRow]:
         """The messages first_seq..last_seq (both included), ascending.
@@ -53,27 +67,36 @@ class MessageReads:
             _Wanted(session_id, number, min(last_seq, last_of(number)), min(head_seq, last_of(number)))
             for number in range(block_of(first_seq), block_of(last_seq) + 1)
         ]
-        rows = await self._read(wanted)
-        return sorted((row for row in rows if first_seq <= row.seq <= last_seq), key=lambda row: row.seq)
+        found = await self._read(wanted)
+        rows = sorted((row for row in found.rows if first_seq <= row.seq <= last_seq), key=lambda row: row.seq)
+        # A block may reach back into a cold segment, of which the caller needs nothing.
+        if found.failed and len(rows) <= last_seq - first_seq:
+            raise found.failed[session_id]
+        return rows
 
-    async def rows_at(self, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], MessageRow]:
-        """The messages at these seqs, which rows of an inbox name. Messages that cannot be read are left out.
+    async def readable_rows_at(
+        self, wanted: Mapping[str, Collection[int]]
+    ) -> tuple[dict[tuple[str, int], MessageRow], Mapping[str, ColdUnavailable]]:
+        """The messages at these seqs, which rows of an inbox name, without those that are not stored.
+
+        The errors are of sessions of which a cold segment cannot be read. Other rows of them may be found.
 
         Only groups use the cache. A message of a direct session is read by two users, so reading its 63 neighbours
         would cost more than it saves.
         """
         groups = {session_id: seqs for session_id, seqs in wanted.items() if ids.is_group_session(session_id)}
         direct = {session_id: seqs for session_id, seqs in wanted.items() if session_id not in groups}
-        of_groups, found = await asyncio.gather(
+        of_groups, (found, failed) = await asyncio.gather(
             self._read([block for name, seqs in groups.items() for block in _blocks_of(name, seqs)]),
-            history.rows_at(self._store, direct),
+            history.readable_rows_at(self._store, direct, self._cold),
         )
-        found.update({(row.session_id, row.seq): row for row in of_groups if row.seq in groups[row.session_id]})
-        return found
+        found.update({(row.session_id, row.seq): row for row in of_groups.rows if row.seq in groups[row.session_id]})
+        return found, failed | of_groups.failed
 
-    async def _read(self, wanted: Iterable[_Wanted]) -> list[MessageRow]:
-        """The cached and read rows of the blocks, at least up to the needed seqs, in no order."""
+    async def _read(self, wanted: Iterable[_Wanted]) -> _Found:
+        """The cached and read rows of the blocks, at least up to the needed seqs."""
         rows: list[MessageRow] = []
+        failed: dict[str, ColdUnavailable] = {}
         missing: list[_Span] = []
         for block in wanted:
             known = self._blocks.known(block.session_id, block.number, self._clock.monotonic_ms())
@@ -84,10 +107,12 @@ class MessageReads:
             else:
                 metrics.HISTORY_BLOCKS.labels("hit").inc()
         if missing:
-            rows.extend(await self._fetch(missing))
-        return rows
+            found = await self._fetch(missing)
+            rows.extend(found.rows)
+            failed = found.failed
+        return _Found(rows, failed)
 
-    async def _fetch(self, spans: Collection[_Span]) -> list[MessageRow]:
+    async def _fetch(self, spans: Collection[_Span]) -> _Found:
         """Read spans, or wait for equal reads under way, because stored messages never change."""
         new = [span for span in spans if span not in self._running]
         metrics.HISTORY_BLOCKS.labels("read").inc(len(new))
@@ -99,45 +124,53 @@ class MessageReads:
         tasks = {span: self._running[span] for span in spans}
         # Not gather, because a cancelled caller must not cancel the reads of other callers.
         await asyncio.wait(set(tasks.values()))
-        return [row for span, task in tasks.items() for row in _read(task.result()[span])]
+        return _found({span: task.result()[span] for span, task in tasks.items()})
 
-    def _forget(self, spans: Sequence[_Span], done: asyncio.Task[_Rows]) -> None:
+    def _forget(self, spans: Sequence[_Span], done: asyncio.Task[_Reads]) -> None:
         for span in spans:
             del self._running[span]
         if not done.cancelled():
             done.exception()  # mark it as retrieved, because all callers may have been cancelled
 
-    async def _load(self, spans: Sequence[_Span]) -> _Rows:
+    async def _load(self, spans: Sequence[_Span]) -> _Reads:
         """Read all spans at once. If that fails, read each session alone, so that one session fails no other caller."""
         try:
-            return dict(await self._load_together(spans))
+            return await self._load_together(spans)
         except StoreUnavailable as error:
             by_session: dict[str, list[_Span]] = {}
             for span in spans:
                 by_session.setdefault(span.session_id, []).append(span)
             if len(by_session) == 1:
-                return dict.fromkeys(spans, error)
+                return dict.fromkeys(spans, _Read([], error))
             parts = await asyncio.gather(*map(self._load, by_session.values()))
-            return {span: rows for part in parts for span, rows in part.items()}
+            return {span: read for part in parts for span, read in part.items()}
 
-    async def _load_together(self, spans: Sequence[_Span]) -> dict[_Span, list[MessageRow]]:
+    async def _load_together(self, spans: Sequence[_Span]) -> _Reads:
         wanted: dict[str, set[int]] = {}
         for span in spans:
             wanted.setdefault(span.session_id, set()).update(range(span.first_seq, span.last_seq + 1))
-        found = await history.rows_at(self._store, wanted)
-        rows: dict[_Span, list[MessageRow]] = {}
+        found, failed = await history.readable_rows_at(self._store, wanted, self._cold)
+        reads: _Reads = {}
         for span in spans:
             names = ((span.session_id, seq) for seq in range(span.first_seq, span.last_seq + 1))
-            rows[span] = [found[name] for name in names if name in found]
-            self._blocks.keep(span.session_id, block_of(span.first_seq), rows[span], self._clock.monotonic_ms())
+            rows = [found[name] for name in names if name in found]
+            reads[span] = _Read(rows, failed.get(span.session_id))
+            self._blocks.keep(span.session_id, block_of(span.first_seq), rows, self._clock.monotonic_ms())
         metrics.HISTORY_CACHE_BYTES.set(self._blocks.size_bytes)
-        return rows
+        return reads
 
 
-def _read(rows: list[MessageRow] | StoreUnavailable) -> list[MessageRow]:
-    if isinstance(rows, StoreUnavailable):
-        raise rows
-    return rows
+def _found(reads: Mapping[_Span, _Read]) -> _Found:
+    """The rows of all spans. Raises StoreUnavailable unless it is of cold segments only."""
+    rows: list[MessageRow] = []
+    failed: dict[str, ColdUnavailable] = {}
+    for span, (some, error) in reads.items():
+        rows.extend(some)
+        if isinstance(error, ColdUnavailable):
+            failed[span.session_id] = error
+        elif error is not None:
+            raise error
+    return _Found(rows, failed)
 
 
 def _blocks_of(session_id: str, seqs: Collection[int]) -> list[_Wanted]:

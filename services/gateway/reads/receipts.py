@@ -15,15 +15,18 @@ from services.gateway.reads.membership import Membership, Memberships
 from tidings import ids
 from tidings.errors import Refused
 from tidings.store import history
-from tidings.store.base import Store
+from tidings.store.base import ColdRows, Store
 from tidings.store.rows import ROLE_ADMIN, ROLE_OWNER, MessageRow, ReceiptRow
 
 
 class ReceiptReads:
     """Returns JSON. The caller must have checked the membership. Raises StoreUnavailable."""
 
-    def __init__(self, store: Store, memberships: Memberships, blocks: BlockLists | None = None) -> None:
+    def __init__(
+        self, store: Store, memberships: Memberships, blocks: BlockLists | None = None, cold: ColdRows | None = None
+    ) -> None:
         """`blocks`: a peer that blocks the caller is not shown."""
+        self._cold = cold
         self._blocks = blocks
         self._store = store
         self._memberships = memberships
@@ -46,7 +49,8 @@ class ReceiptReads:
         return await self._answer(message, peers, members, following)
 
     async def _message(self, member: Membership, seq: int) -> MessageRow:
-        stored = await history.rows_at(self._store, {member.session_id: [seq]}) if seq >= member.first_seq else {}
+        wanted = {member.session_id: [seq]} if seq >= member.first_seq else {}
+        stored = await history.rows_at(self._store, wanted, self._cold)
         message = stored.get((member.session_id, seq))
         if message is None:
             raise Refused("message_not_found", "no message with this seq in the session")

@@ -16,10 +16,11 @@ from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.previews import preview
 from tidings import ids
 from tidings.codec import COUNTABLE_KINDS
+from tidings.errors import ColdUnavailable
 from tidings.groups import mode_name
-from tidings.store import session_tails
-from tidings.store.base import Store
-from tidings.store.rows import MessageRow, ReceiptRow
+from tidings.store import by_time, session_tails
+from tidings.store.base import ColdRows, Store
+from tidings.store.rows import MessageRow, PurgedHead, ReceiptRow
 
 # Stands for the watermarks of a peer that blocks the reader. They are left out, because 0 would look like a step back.
 HIDDEN = ReceiptRow("", "")
@@ -32,11 +33,13 @@ Watermarks = Mapping[tuple[str, str], ReceiptRow]
 
 @dataclass(frozen=True, slots=True)
 class HistoryRange:
-    """A range of a session's history. At most one of the two bounds is given."""
+    """A range of a session's history. At most one of the bounds is given. `at`: from the first message of that time
+    (ms) or later on."""
 
     before_seq: int | None
     after_seq: int | None
     limit: int
+    at: int | None = None
 
 
 class SessionReads:
@@ -49,9 +52,11 @@ class SessionReads:
         memberships: Memberships,
         blocks: BlockLists | None = None,
         known_heads: KnownHeads | None = None,
+        cold: ColdRows | None = None,
     ) -> None:
         """`blocks`: the watermarks of a peer that blocks the caller are hidden. `known_heads` records every head that
         is read."""
+        self._cold = cold
         self.known_heads = known_heads or KnownHeads()
         self._store = store
         self._blocks = blocks
@@ -84,6 +89,10 @@ class SessionReads:
         for (name, _), row in found.items():
             self.known_heads.see(name, max(row.delivered_seq, row.read_seq))
 
+    async def head(self, session_id: str) -> MessageRow | None:
+        """The newest message of a session; None if it has none."""
+        return (await self.heads((session_id,))).get(session_id)
+
     async def heads(self, session_ids: Collection[str]) -> dict[str, MessageRow]:
         """The newest message of each session that has one."""
         found = await self._heads.get_many(session_ids)
@@ -94,13 +103,16 @@ class SessionReads:
         for name, head in heads.items():
             self.known_heads.see(name, head.seq)
 
-    async def page(self, member: Membership, asked: HistoryRange, head_seq: int) -> bytes:
+    async def page(self, member: Membership, asked: HistoryRange, head: MessageRow | None) -> bytes:
         """A page of history as JSON, ascending, cut at PAGE_BYTES at the end far from the bound.
 
-        The caller must check the membership after it has read `head_seq`, so that no message after a removal is in the
-        page (G10).
+        The caller must check the membership after it has read `head`, so that no message after a removal is in the page
+        (G10).
         """
-        session_id, lowest = member.session_id, member.first_seq
+        session_id, head_seq = member.session_id, head.seq if head else 0
+        lowest = max(member.first_seq, _purged_seq(head) + 1)
+        if asked.at is not None:
+            asked = replace(asked, after_seq=await self._last_before(member, asked.at, lowest, head), at=None)
         if asked.after_seq is not None:
             first = max(lowest, asked.after_seq + 1)
             last = min(head_seq, first + asked.limit - 1)
@@ -113,12 +125,20 @@ class SessionReads:
             has_more = bool(chosen) and chosen[-1][0] < head_seq
         else:
             chosen = _within_page(rows[::-1])[::-1]
-            has_more = bool(chosen) and chosen[0][0] > lowest
+            # Without a message at `first`, the messages below the page were purged after the head was read.
+            has_more = bool(chosen) and chosen[0][0] > (lowest if rows[0].seq == first else rows[0].seq)
         messages = [orjson.Fragment(message) for _, message in chosen]
         page: dict[str, object] = {"messages": messages, "head_seq": head_seq, "has_more": has_more}
         if (asked.after_seq or 0) > head_seq:
             page["ahead"] = True
-        return orjson.dumps(page)
+        return orjson.dumps(page | _purged(member, head))
+
+    async def _last_before(self, member: Membership, at_ms: int, lowest: int, head: MessageRow | None) -> int:
+        """The seq below the first readable message of a time or later. The head's seq if there is no such message."""
+        if head is None or head.at < at_ms:
+            return head.seq if head else 0
+        found = await by_time.first_seq_at(self._store, member.session_id, at_ms, lowest, head.seq, self._cold)
+        return head.seq if found is None else found - 1
 
     async def described(self, user_id: str, heads: Sequence[MessageRow], found: Watermarks) -> list[dict[str, object]]:
         """The sessions of these heads, in their order, if the user is a member. Memberships are read after heads (G10).
@@ -144,7 +164,7 @@ class SessionReads:
         read, because an answer without one would show lower watermarks than before (G8).
         """
         for _ in range(MOST_READS):
-            head = (await self.heads((session_id,))).get(session_id)
+            head = await self.head(session_id)
             member = await self._memberships.check(user_id, session_id)
             if head is None or _may_see(member, head):
                 return member, head
@@ -172,7 +192,11 @@ class SessionReads:
         looked_from = max(first_seq, head.seq - _LOOKED_THROUGH + 1)
         if looked_from > head.seq:
             return own
-        rows = await self._messages.range(head.session_id, looked_from, head.seq, head.seq)
+        try:
+            rows = await self._messages.range(head.session_id, looked_from, head.seq, head.seq)
+        except ColdUnavailable:
+            # The list has to work while archived messages are unavailable.
+            return own
         last = next((row for row in reversed(rows) if _is_own_last(row, own.user_id)), None)
         if last is not None:
             return replace(own, sent_seq=last.seq, sent_count=last.count)
@@ -238,6 +262,7 @@ def _session(member: Membership, head: MessageRow | None, found: Watermarks) -> 
     }
     if group is not None:
         answer |= {"name": group.name, "joined_seq": member.joined_seq}
+    answer |= _purged(member, head)
     for peer in _peers(user_id, session_id):
         row = found.get((session_id, peer)) or ReceiptRow(session_id, peer)
         delivered_seq = min(max(row.delivered_seq, row.read_seq), head_seq)
@@ -247,13 +272,29 @@ def _session(member: Membership, head: MessageRow | None, found: Watermarks) -> 
 
 
 def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
-    """Countable messages after the last read one, the user's own last one, and the joining (G9). Not a counter."""
+    """Countable messages after the last read one, the user's own last one, and the joining (G9). Not a counter.
+
+    Messages at the end of their life do not count.
+    """
     sent_count = own.sent_count
     if _is_own_last(head, own.user_id):
         # The `sent` row of this message may not be written yet.
         sent_count = head.count
-    return max(0, head.count - max(own.read_count, sent_count, joined_count))
+    purged_count = head.purged_count if isinstance(head, PurgedHead) else 0
+    return max(0, head.count - max(own.read_count, sent_count, joined_count, purged_count))
+
+
+def _purged_seq(head: MessageRow | None) -> int:
+    return head.purged_seq if isinstance(head, PurgedHead) else 0
+
+
+def _purged(member: Membership, head: MessageRow | None) -> dict[str, object]:
+    """The field that names messages at the end of their life, if the member could read them before."""
+    purged_seq = _purged_seq(head)
+    return {"purged_seq": purged_seq} if purged_seq >= member.first_seq else {}
 
 
 def _head(head: MessageRow) -> dict[str, object]:
+    if head.seq <= _purged_seq(head) or not head.kind:
+        return {"seq": head.seq, "at": head.at}
     return {"seq": head.seq, "at": head.at, "sender_id": head.sender_id, "preview": preview(head)}

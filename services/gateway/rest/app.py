@@ -15,7 +15,7 @@ from services.gateway.rest import openapi
 from services.gateway.rest.edges import App, HttpEdges, Scope, allow, broken
 from services.gateway.rest.routes import RestCalls, routes_of
 from services.gateway.rest.wire import UnreadableBody
-from tidings.errors import MediaMissing, MediaUnavailable, Refused, StoreUnavailable
+from tidings.errors import ColdUnavailable, MediaMissing, MediaUnavailable, Refused, StoreUnavailable
 
 NO_ORIGINS = AllowedOrigins()
 
@@ -57,6 +57,9 @@ def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> Non
     async def no_store(_request: Request, _error: Exception) -> Response:
         return problem(Refused("unavailable", "storage is temporarily unavailable; retry"))
 
+    async def no_archive(_request: Request, _error: Exception) -> Response:
+        return problem(Refused("unavailable", "archived messages are temporarily unavailable; retry"))
+
     async def no_object(_request: Request, _error: Exception) -> Response:
         return problem(Refused("media_not_found", "the upload was removed"))
 
@@ -76,6 +79,7 @@ def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> Non
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(StoreUnavailable, no_store)
+    app.add_exception_handler(ColdUnavailable, no_archive)
     app.add_exception_handler(MediaUnavailable, no_store)
     app.add_exception_handler(MediaMissing, no_object)
     app.add_exception_handler(HTTPException, no_route)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.gateway.protocol.field_types import (
+    MOST_TIME_MS,
     ClientMsgId,
     ContentType,
     GroupId,
@@ -36,6 +37,10 @@ Cursor = Annotated[
     int, Meta(ge=0, le=MAX_NUMBER, description="a whole number, 0 or more: a place in the inbox", examples=[57])
 ]
 Time = Annotated[int, Meta(ge=0, description="milliseconds since 1970", examples=[1_790_000_000_000])]
+When = Annotated[
+    int,
+    Meta(ge=0, le=MOST_TIME_MS, description="a time in milliseconds since 1970", examples=[1_790_000_000_000]),
+]
 Limit = Annotated[int, Meta(ge=1, description="a whole number, 1 or more; cut at the maximum", examples=[50])]
 AboveUser = Annotated[
     UserId, Meta(description="a user id: `next` of the previous page, or the id after which the page begins")
@@ -44,6 +49,10 @@ NextUser = Annotated[UserId, Meta(description="`after` of the next page; absent 
 NextSessions = Annotated[str, Meta(max_length=600, description="`before` of the next page; absent on the last")]
 Diffusion = Annotated[Mode, Meta(description="write or read diffusion", examples=["write"])]
 MessageId = Annotated[str, Meta(pattern="^[0-9]+$", description="an int64, as a string", examples=["330147"])]
+PurgedSeq = Annotated[
+    int,
+    Meta(ge=1, le=MAX_NUMBER, description="messages up to this seq are gone: they have reached the end of their life"),
+]
 IsAhead = Annotated[bool, Meta(description="true if the requested place is above the last stored one")]
 
 
@@ -71,12 +80,13 @@ class HistoryQuery(Struct, frozen=True):
 
     before_seq: Seq | UnsetType = UNSET
     after_seq: Position | UnsetType = UNSET
+    at: When | UnsetType = UNSET
     limit: Limit = HISTORY_DEFAULT
 
     def __post_init__(self) -> None:
         """Check that at most one bound is given."""
-        if self.before_seq is not UNSET and self.after_seq is not UNSET:
-            raise ValueError("give before_seq or after_seq, not both")
+        if sum(bound is not UNSET for bound in (self.before_seq, self.after_seq, self.at)) > 1:
+            raise ValueError("give one of before_seq, after_seq and at")
 
 
 class ReceiptsQuery(Struct, frozen=True):
@@ -225,7 +235,7 @@ class InboxPage(Struct, frozen=True):
 
 
 class Head(Struct, frozen=True):
-    """The newest message; only seq 0 if the session has none."""
+    """The newest message; only seq 0 if the session has none, only seq and `at` if it is at the end of its life."""
 
     seq: Position
     at: Time | UnsetType = UNSET
@@ -254,6 +264,7 @@ class Session(Struct, frozen=True):
     name: Annotated[GroupName, Meta(description="of a group")] | UnsetType = UNSET
     joined_seq: Annotated[Seq, Meta(description="of a group")] | UnsetType = UNSET
     peer: Peer | UnsetType = UNSET
+    purged_seq: PurgedSeq | UnsetType = UNSET
 
 
 class SessionPage(Struct, frozen=True):
@@ -270,6 +281,7 @@ class HistoryPage(Struct, frozen=True):
     head_seq: Position
     has_more: Annotated[bool, Meta(description="in the direction asked", examples=[False])]
     ahead: IsAhead | UnsetType = UNSET
+    purged_seq: PurgedSeq | UnsetType = UNSET
 
 
 class UploadAnswer(Struct):

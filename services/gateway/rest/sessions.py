@@ -49,18 +49,19 @@ class SessionCalls:
         return answer(await self._sessions.session(member.user_id, session_id))
 
     async def read_history(self, request: Request, session_id: str) -> Response:
-        """Messages of a session, ascending. Without a bound, the newest ones."""
+        """Messages of a session, ascending. Without a bound, the newest ones. `at`: the first ones from a time on."""
         await self._member(request, session_id)
         query = query_of(request, HistoryQuery)
         asked = HistoryRange(
             before_seq=or_none(query.before_seq),
             after_seq=or_none(query.after_seq),
             limit=min(query.limit, MAX_PAGE),
+            at=or_none(query.at),
         )
-        head_seq = await self._sessions.head_seq(session_id)
+        head = await self._sessions.head(session_id)
         # Checked again, because a member removed before this head was read must not see messages up to it (G10).
         member = await self._member(request, session_id)
-        return answer(await self._sessions.page(member, asked, head_seq))
+        return answer(await self._sessions.page(member, asked, head))
 
     async def mark_read(self, request: Request, session_id: str) -> Response:
         """Move the caller's read mark. A seq beyond the head counts as the head, and the mark never goes back.

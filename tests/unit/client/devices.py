@@ -172,8 +172,8 @@ class Device:
         more = bool(page) and page[-1].seq < len(log)
         self.history(page, more=more, session_id=fetch.session_id)
 
-    def history(self, page: list[Message], *, more: bool = False, session_id: str = GROUP) -> None:
-        self.take(self.core.history(self.now_ms, session_id, page, more))
+    def history(self, page: list[Message], *, more: bool = False, session_id: str = GROUP, purged_seq: int = 0) -> None:
+        self.take(self.core.history(self.now_ms, session_id, page, more, purged_seq))
 
     def history_failed(self, *, gone: bool = False, session_id: str = GROUP) -> None:
         self.take(self.core.history_failed(self.now_ms, session_id, gone=gone))

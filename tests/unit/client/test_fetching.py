@@ -1,7 +1,11 @@
 """What the core asks for, read over REST."""
 
-from tests.unit.client.gateways import Gateway
-from tidings_client.fetching import counts, watermarks
+from typing import Any, cast
+
+from tests.unit.client.gateways import Gateway, Json
+from tidings_client.core import Core
+from tidings_client.effects import Effect, Fetch, FetchHistory, FetchOwnMarks
+from tidings_client.fetching import Fetcher, counts, watermarks
 
 
 async def test_counts_are_read_up_to_the_first_reader() -> None:
@@ -25,3 +29,36 @@ async def test_watermarks_of_a_peer_that_blocks_the_user_are_absent() -> None:
     # Zero moves no status: what was shown does not go back.
     found = [marks async for marks in watermarks(rest, set(shown))]
     assert found == [("d:alice:bob", 0, 0), ("d:alice:carol", 2, 0)]
+
+
+class NotingCore:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def own_marks(self, *told: Any) -> list[Effect]:
+        self.told.append(told)
+        return []
+
+    history = own_marks
+
+
+async def told_of(asked: Fetch, answer: Json) -> list[tuple[Any, ...]]:
+    core = NotingCore()
+    fetcher = Fetcher(Gateway(answer).rest, cast(Core, core), lambda _: None, lambda: 5)
+    await fetcher.answer(asked)
+    return core.told
+
+
+async def test_own_marks_begin_with_the_first_message_left() -> None:
+    session = {"session_id": "g:1", "delivered_seq": 3, "joined_seq": 2}
+    asked = FetchOwnMarks(("g:1",))
+    assert await told_of(asked, session | {"purged_seq": 8}) == [(5, "g:1", 3, 9)]
+    assert await told_of(asked, session | {"purged_seq": 1}) == [(5, "g:1", 3, 2)]
+    assert await told_of(asked, session) == [(5, "g:1", 3, 2)]
+
+
+async def test_history_of_purged_messages_says_where_it_begins() -> None:
+    page = {"messages": [], "head_seq": 8, "has_more": False, "purged_seq": 8}
+    assert await told_of(FetchHistory("g:1", 3), page) == [(5, "g:1", (), False, 8)]

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -313,3 +314,29 @@ def test_answer_for_a_forgotten_log_does_not_end_its_successor() -> None:
     device.history_failed(gone=True)
     device.push_from_log(device.group.messages[-1])
     assert device.seqs[-2:] == [6, 7]
+
+
+def test_log_continues_at_once_above_purged_messages() -> None:
+    device = opened(cursor=Cursor(0, {GROUP: 3}))
+    device.history([message(GROUP, 9), message(GROUP, 10)], purged_seq=8)
+    assert device.positions == [(GROUP, 9), (GROUP, 10)]
+    assert device.syncs == []
+
+
+@pytest.mark.parametrize("last", [3, None])
+def test_log_of_purged_messages_alone_is_not_asked_again(last: int | None) -> None:
+    device = opened(cursor=Cursor(0, {} if last is None else {GROUP: last}))
+    device.give(frames.Heartbeat(inbox_seq=0, heads=(Position(GROUP, 8),)))
+    device.advance(11_000)
+    assert device.histories == [FetchHistory(GROUP, last)]
+    device.history([], purged_seq=8)
+    device.advance(60_000)
+    assert device.histories == [FetchHistory(GROUP, last)]
+    device.push_from_log(message(GROUP, 9))
+    assert device.positions == [(GROUP, 9)]
+
+
+def test_log_that_is_past_the_purge_goes_on() -> None:
+    device = opened(cursor=Cursor(0, {GROUP: 3}))
+    device.history([message(GROUP, 4)], more=True, purged_seq=2)
+    assert device.positions == [(GROUP, 4)]

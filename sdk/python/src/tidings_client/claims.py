@@ -101,10 +101,11 @@ class Claims:
         session.read = max(session.read, seq)
         yield from self._send(now_ms, session_id)
 
-    def stored(self, now_ms: int, session_id: str, delivered_seq: int, joined_seq: int) -> Iterator[Effect]:
-        """The answer to `FetchOwnMarks`: the stored watermark of all devices, and the seq of joining."""
+    def stored(self, now_ms: int, session_id: str, delivered_seq: int, first_seq: int) -> Iterator[Effect]:
+        """The answer to `FetchOwnMarks`: the stored watermark of all devices, and the lowest seq that the user may
+        have: that of joining, or the first one that is left."""
         session = self._session(session_id)
-        session.have_before(max(delivered_seq + 1, joined_seq, 1))
+        session.have_before(max(delivered_seq + 1, first_seq, 1))
         yield from self._send(now_ms, session_id)
 
     def not_stored(self, session_id: str) -> None:

@@ -26,6 +26,7 @@ from tidings_client.fetching import Fetcher
 from tidings_client.frames import Message, Welcome
 from tidings_client.group_calls import GroupCalls
 from tidings_client.handles import SentMessage
+from tidings_client.histories import Bounds, Histories, ends_of
 from tidings_client.ids import MessageIds, checked_seq, checked_session, checked_user
 from tidings_client.incoming import Events, Incoming
 from tidings_client.keeping import Keeper
@@ -85,6 +86,8 @@ class Client:
         self.media = MediaCalls(self._rest, self._make_id)
         self.sessions, self.all_sessions = self._rest.sessions, self._rest.all_sessions
         self.session, self.receipts = self._rest.session, self._rest.receipts
+        whole = Histories(self.history)
+        self.history_forwards, self.history_backwards = whole.forwards, whole.backwards
         self._incoming = Incoming(self._settled_ticket)
         self._events = Events()
         self._changed = asyncio.Event()
@@ -263,15 +266,12 @@ class Client:
         finally:
             self._events.leave(reader)
 
-    async def history(
-        self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
-    ) -> HistoryPage:
-        """A page of messages, ascending by seq; the newest ones if neither end is given. Fetched messages count as
+    async def history(self, session_id: str, **bounds: Unpack[Bounds]) -> HistoryPage:
+        """A page of messages, ascending by seq; the newest ones if no bound is given. Fetched messages count as
         received by this device, so they become *delivered* once no earlier message is missing."""
-        page = await self._rest.history(session_id, before_seq=before_seq, after_seq=after_seq, limit=limit)
+        page = await self._rest.history(session_id, **bounds)
         if page.messages:
-            ends = page.messages[0].seq, page.messages[-1].seq
-            self._apply(self._core.had(self._now_ms(), session_id, *ends))
+            self._apply(self._core.had(self._now_ms(), session_id, *ends_of(page)))
         return page
 
     # -- carrying out ------------------------------------------------------------------------------

@@ -151,9 +151,11 @@ class Core:
 
     # -- answers to Fetch effects ------------------------------------------------------------------
 
-    def history(self, now_ms: int, session_id: str, messages: Iterable[frames.Message], has_more: bool) -> list[Effect]:
+    def history(
+        self, now_ms: int, session_id: str, messages: Iterable[frames.Message], has_more: bool, purged_seq: int = 0
+    ) -> list[Effect]:
         """The answer to `FetchHistory`."""
-        return list(self._history(now_ms, session_id, tuple(messages), has_more))
+        return list(self._history(now_ms, session_id, tuple(messages), has_more, purged_seq))
 
     def history_ahead(self, now_ms: int, session_id: str) -> list[Effect]:
         """The answer to `FetchHistory` if the session's head is below `after_seq`."""
@@ -167,9 +169,9 @@ class Core:
         """The answer to `FetchWatermarks`, one call per session: the peer's watermarks."""
         return list(self._outgoing.receipts.watermarks(session_id, delivered_seq, read_seq))
 
-    def own_marks(self, now_ms: int, session_id: str, delivered_seq: int, joined_seq: int) -> list[Effect]:
-        """The answer to `FetchOwnMarks`, one call per session."""
-        return list(self._claims.stored(now_ms, session_id, delivered_seq, joined_seq))
+    def own_marks(self, now_ms: int, session_id: str, delivered_seq: int, first_seq: int) -> list[Effect]:
+        """The answer to `FetchOwnMarks`, one call per session. `first_seq`: the lowest seq that the user may have."""
+        return list(self._claims.stored(now_ms, session_id, delivered_seq, first_seq))
 
     def own_marks_failed(self, session_id: str, *, gone: bool) -> None:
         """`FetchOwnMarks` failed. `gone`: this user can no longer read the session."""
@@ -307,11 +309,11 @@ class Core:
         yield from self._receiving.push(now_ms, push.inbox_seq, push.message)
 
     def _history(
-        self, now_ms: int, session_id: str, messages: tuple[frames.Message, ...], has_more: bool
+        self, now_ms: int, session_id: str, messages: tuple[frames.Message, ...], has_more: bool, purged_seq: int
     ) -> Iterator[Effect]:
         for message in messages:
             yield from self._own(now_ms, message)
-        yield from self._receiving.history(now_ms, session_id, messages, has_more)
+        yield from self._receiving.history(now_ms, session_id, messages, has_more, purged_seq)
 
     def _own(self, now_ms: int, message: frames.Message) -> Iterator[Effect]:
         """An own message that the server sends is stored, even if its ack was lost."""

@@ -55,7 +55,8 @@ class Fetcher:
         if page.ahead:
             self._apply(self._core.history_ahead(self._now_ms(), session_id))
         else:
-            self._apply(self._core.history(self._now_ms(), session_id, page.messages, page.has_more))
+            read = (page.messages, page.has_more, page.purged_seq)
+            self._apply(self._core.history(self._now_ms(), session_id, *read))
 
     async def _watermarks(self, session_ids: set[str]) -> None:
         async for peer_of_session in watermarks(self._rest, session_ids):
@@ -76,7 +77,7 @@ class Fetcher:
                 self._own_mark(session)
 
     def _own_mark(self, session: Session) -> None:
-        marks = (session.session_id, session.delivered_seq, session.joined_seq or 1)
+        marks = (session.session_id, session.delivered_seq, max(session.joined_seq or 1, session.purged_seq + 1))
         self._apply(self._core.own_marks(self._now_ms(), *marks))
 
     async def _counts(self, session_id: str, seq: int) -> None:

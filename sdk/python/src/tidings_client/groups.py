@@ -145,14 +145,18 @@ class Groups:
         if self._logs.get(message.session_id) is log:
             log.want(now_ms + PATIENCE_MS)
 
-    def history(self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool) -> Iterator[Found]:
-        """The answer to a `FetchHistory`."""
+    def history(
+        self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool, purged_seq: int = 0
+    ) -> Iterator[Found]:
+        """The answer to a `FetchHistory`. Messages up to `purged_seq` are gone, so the log continues above it."""
         log = self._logs.get(session_id)
         if log is None:
             return
         page = tuple(messages)
         log.answered()
         log.doubts = 0
+        if purged_seq:
+            yield from _jump(log, purged_seq + 1)
         if page and self._is_gap(log, page[0].seq):
             log.want(now_ms + AGAIN_MS)
             yield Gap()
@@ -246,8 +250,8 @@ class Groups:
 
 
 def _jump(log: _Log, first_seq: int) -> Iterator[Found]:
-    """Skip to `first_seq`, where the user joined again, because messages before it are not readable. Held messages of
-    the earlier membership are shown first."""
+    """Skip to `first_seq`, where the user joined again, or where messages are left, because those before it are not
+    readable. Held messages from before it are shown first."""
     if log.last is None or log.last < first_seq - 1:
         log.last = first_seq - 1
         for seq in sorted(seq for seq in log.held if seq < first_seq):

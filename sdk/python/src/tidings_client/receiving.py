@@ -214,8 +214,10 @@ class Receiving:
             self._forced = True
             self._sync_by(now_ms)
 
-    def history(self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool) -> Iterator[Effect]:
-        yield from self._take(now_ms, self.groups.history(now_ms, session_id, messages, has_more))
+    def history(
+        self, now_ms: int, session_id: str, messages: Iterable[Message], has_more: bool, purged_seq: int
+    ) -> Iterator[Effect]:
+        yield from self._take(now_ms, self.groups.history(now_ms, session_id, messages, has_more, purged_seq))
 
     def history_failed(self, now_ms: int, session_id: str, gone: bool, jitter: float) -> Iterator[Effect]:
         if gone:

@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest message of a session."""
+    """The newest message of a session. Only `seq` and `at` are left of one at the end of its life."""
 
     seq: int
     at: int | None = None
@@ -43,7 +43,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """One session as its user sees it."""
+    """One session as its user sees it. Messages up to `purged_seq` are gone; 0 if none are."""
 
     session_id: str
     session_kind: str = "direct"
@@ -55,6 +55,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     delivered_seq: int = 0
     joined_seq: int | None = None
     peer: Peer | None = None
+    purged_seq: int = 0
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +66,14 @@ class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Ascending by seq. `has_more` is for the requested direction. `ahead`: `after_seq` was above the head."""
+    """Ascending by seq. `has_more` is for the requested direction. `ahead`: `after_seq` was above the head. Messages up
+    to `purged_seq` are gone; 0 if none are."""
 
     messages: tuple[Message, ...] = ()
     head_seq: int = 0
     has_more: bool = False
     ahead: bool = False
+    purged_seq: int = 0
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,11 +148,18 @@ class Rest:
         return await self.get(Session, path_of("sessions", checked_session(session_id)))
 
     async def history(
-        self, session_id: str, *, before_seq: int | None = None, after_seq: int | None = None, limit: int = 50
+        self,
+        session_id: str,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+        at: int | None = None,
+        limit: int = 50,
     ) -> HistoryPage:
-        """A page of messages, ascending by seq; the newest ones if neither end is given."""
+        """A page of messages, ascending by seq; the newest ones if no bound is given. `at` (ms): the first ones of that
+        time or later."""
         path = path_of("sessions", checked_session(session_id), "messages")
-        return await self.get(HistoryPage, path, before_seq=before_seq, after_seq=after_seq, limit=limit)
+        return await self.get(HistoryPage, path, before_seq=before_seq, after_seq=after_seq, at=at, limit=limit)
 
     async def receipts(
         self, session_id: str, seq: int, after: str | None = None, limit: int | None = None

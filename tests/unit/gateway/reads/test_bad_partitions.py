@@ -138,7 +138,7 @@ async def test_shared_read_of_messages_fails_for_its_bad_session_only() -> None:
     world = World()
     await world.begin()
     world.store.faults.unreadable.add(("messages", (group_of(BAD), 1)))
-    both = asyncio.create_task(world.messages.rows_at({group_of(USERS[0]): [1], group_of(BAD): [1]}))
+    both = asyncio.create_task(world.messages.readable_rows_at({group_of(USERS[0]): [1], group_of(BAD): [1]}))
     await until(lambda: world.store.calls["segments"])
     assert len(await world.messages.range(group_of(USERS[0]), 1, 1, 1)) == 1
     with pytest.raises(StoreUnavailable):

@@ -1,0 +1,97 @@
+"""The first message of a session at or after a time. Over any Store.
+
+`at` never falls within a session, and all messages of a segment are of its month. So the directory gives the segments
+that may hold the place, and a binary search of single messages finds it. All calls raise StoreUnavailable.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tidings import ids
+from tidings.store import history
+from tidings.store.base import ColdRows, Store
+from tidings.store.directory import DIRECTORY_PAGE, FIRST_ROWS
+from tidings.store.rows import SegmentRow
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A range of seqs of one segment, both included. `last_at`: of its last message; None if that has to be read."""
+
+    segment: SegmentRow
+    first_seq: int
+    last_seq: int
+    last_at: int | None
+
+
+async def first_seq_at(
+    store: Store, session_id: str, at_ms: int, lowest_seq: int, head_seq: int, cold: ColdRows | None = None
+) -> int | None:
+    """The lowest seq in lowest_seq..head_seq whose message is of `at_ms` or later. None if there is none.
+
+    A message that was purged meanwhile counts as earlier.
+    """
+    month = ids.month_of(at_ms)
+    parts = parts_from(await _directory_from(store, session_id, month, lowest_seq), month, lowest_seq, head_seq)
+
+    async def is_reached(segment: SegmentRow, seq: int) -> bool:
+        row = await history.row_in(store, segment, seq, cold)
+        return row is not None and row.at >= at_ms
+
+    async def holds_place(number: int) -> bool:
+        part = parts[number]
+        if part.segment.month > month:
+            return True
+        return part.last_at >= at_ms if part.last_at is not None else await is_reached(part.segment, part.last_seq)
+
+    number = await _first_true(0, len(parts), holds_place)
+    if number == len(parts):
+        return None
+    part = parts[number]
+    if part.segment.month > month:
+        return part.first_seq
+    return await _first_true(part.first_seq, part.last_seq, lambda seq: is_reached(part.segment, seq))
+
+
+def parts_from(directory: Sequence[SegmentRow], month: int, lowest_seq: int, head_seq: int) -> list[Part]:
+    """The parts of lowest_seq..head_seq of that month and later ones, ascending, as is `directory`.
+
+    The newest segments may be listed and still empty (H8). They begin above the head, or where the next one begins.
+    """
+    ends = [following.first_seq - 1 for _, following in pairwise(directory)]
+    parts = []
+    for segment, end in zip(directory, [*ends, head_seq], strict=False):
+        first_seq, last_seq = max(lowest_seq, segment.first_seq), min(head_seq, end)
+        if segment.month >= month and first_seq <= last_seq:
+            parts.append(Part(segment, first_seq, last_seq, _last_at(segment, last_seq)))
+    return parts
+
+
+def _last_at(segment: SegmentRow, seq: int) -> int | None:
+    """The time of the segment's last message, if the directory has it and that message has this seq."""
+    if segment.cold is not None and segment.first_seq + segment.cold.rows - 1 == seq:
+        return segment.cold.last_at
+    return segment.last_at if segment.last_seq == seq else None
+
+
+async def _directory_from(store: Store, session_id: str, month: int, lowest_seq: int) -> list[SegmentRow]:
+    """The segments down to the first one of the month, or to the one with the lowest seq, ascending."""
+    rows = list((await store.segments([session_id], FIRST_ROWS)).get(session_id, ()))
+    while rows and rows[-1].month >= month and rows[-1].first_seq > lowest_seq:
+        older = await store.segments_below(session_id, rows[-1].segment, DIRECTORY_PAGE)
+        if not older:
+            break
+        rows.extend(older)
+    return rows[::-1]
+
+
+async def _first_true(first: int, end: int, holds: Callable[[int], Awaitable[bool]]) -> int:
+    """The lowest number in first..end-1 for which `holds` is true, or `end`. It must stay true above that number."""
+    while first < end:
+        middle = (first + end) // 2
+        if await holds(middle):
+            end = middle
+        else:
+            first = middle + 1
+    return first
