@@ -75,7 +75,7 @@ class MediaCalls:
         etag = f'"{row.sha256.hex()}{"-thumb" if is_thumb else ""}"'
         content_type = THUMB_TYPE if is_thumb else row.content_type
         headers = _SAFE | {"ETag": etag, "Content-Disposition": attachment(_shown_name(row, is_thumb=is_thumb))}
-        if etag in request.headers.get("if-none-match", ""):
+        if _has_copy(request, etag):
             return Response(status_code=304, headers=headers)
         is_head = bool(request.scope.get(IS_HEAD))
         if self._redirect_s and not is_head:  # a presigned URL holds for GET alone
@@ -92,6 +92,12 @@ class MediaCalls:
             return Response(status_code=asked.status, headers=headers, media_type=content_type)
         chunks = self._objects.open(key, asked.start, asked.length)
         return Download(chunks, asked.status, headers, content_type, self._downloads.taken(user_id))
+
+
+def _has_copy(request: Request, etag: str) -> bool:
+    """Whether `If-None-Match` names the tag, as a strong or weak one, or any (RFC 9110, section 13.1.2)."""
+    held = ",".join(request.headers.getlist("if-none-match"))
+    return etag in held or held.strip() == "*"
 
 
 def _check_is_whole_file(request: Request) -> None:

@@ -99,8 +99,12 @@ async def test_ranges_heads_and_etags_of_a_download(tmp_path: Path) -> None:
         assert (several.status_code, len(several.content)) == (200, len(content))
         head = await client.head(url)
         assert (head.headers["content-length"], head.content) == (str(len(content)), b"")
-        same = await client.get(url, headers={"If-None-Match": whole.headers["etag"]})
-        assert (same.status_code, same.content) == (304, b"")
+        etag = whole.headers["etag"]
+        for held in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+            same = await client.get(url, headers={"If-None-Match": held})
+            assert (same.status_code, same.content) == (304, b"")
+        same = await client.get(url, headers=[("If-None-Match", '"other"'), ("If-None-Match", etag)])
+        assert same.status_code == 304
         assert there.objects.calls["open"] == 3
 
 
