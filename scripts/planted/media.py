@@ -19,6 +19,20 @@ BUGS = (
         by.SWEEP_WAITS,
     ),
     bug(
+        "the sweep removes what has just been sent",
+        "tidings/media/sweep.py",
+        "        for row in await self._without_refs(due):\n",
+        "        for row in due:\n",
+        by.SWEEP_WAITS,
+    ),
+    bug(
+        "the sweep does not wait for the gateways after its mark",
+        "tidings/media/sweep.py",
+        "            elif row.removing_at + GRACE_MS < now_ms:\n",
+        "            elif row.removing_at:\n",
+        by.SWEEP_STEPS,
+    ),
+    bug(
         "the sweep deletes objects before the row",
         "tidings/media/sweep.py",
         "            await self._tables.drop_media(row.media_id, row.removing_at)\n"
@@ -47,6 +61,22 @@ BUGS = (
         "                await self._objects.delete((row.object_key, row.thumb_key))\n",
         "                pass\n",
         by.ONE_UPLOAD,
+    ),
+    bug(
+        "the orientation of an image is ignored",
+        "services/gateway/media/image_child.py",
+        "    orientation = metadata.strip(source, target, header.content_type)\n",
+        "    metadata.strip(source, target, header.content_type)\n    orientation = 1\n",
+        by.ORIENTATION,
+        by.ORIENTED_UPLOAD,
+    ),
+    bug(
+        "the thumbnail of an image is not turned upright",
+        "services/gateway/media/image_child.py",
+        "    if (turn := _TURNS.get(orientation)) is not None:\n",
+        "    if (turn := _TURNS.get(1)) is not None:\n",
+        by.ORIENTATION,
+        by.ORIENTED_UPLOAD,
     ),
     bug(
         "the digest is that of the body with the facts of its upload",

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -66,11 +66,13 @@ async def call(http: httpx2.AsyncClient, method: str, path: str, **body: Any) ->
     return result
 
 
-async def answered(http: httpx2.AsyncClient, method: str, path: str, body: object = None) -> httpx2.Response:
+async def answered(
+    http: httpx2.AsyncClient, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+) -> httpx2.Response:
     """The answer to a call, which is repeated while its outcome is unknown or it came too soon."""
     for _ in range(_TRIES):
         try:
-            answer = await http.request(method, path, json=body)
+            answer = await http.request(method, path, json=body, headers=headers)
         except httpx2.TransportError:
             await asyncio.sleep(_AGAIN_S)
             continue

@@ -1,6 +1,10 @@
-"""Every call and every frame that names a session, and what it needs beyond a membership: the table of the sweep."""
+"""Every call and frame that names a session or an upload sent to it, and what it needs beyond a membership.
 
-from dataclasses import dataclass
+The table of the sweep of rights.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.sockets import Frame
@@ -12,8 +16,9 @@ AUTHOR = "to be its author, or an admin"
 ADD = "to add"
 ADMIN = "an admin"
 OWNER = "the owner"
+UPLOADER = "to be the uploader"
 
-# The calls of PROTOCOL that name no session: they are about the caller.
+# The calls of PROTOCOL that name no session and no upload: they are about the caller.
 ABOUT_THE_CALLER = {
     ("POST", "/v1/tokens"),
     ("GET", "/v1/inbox"),
@@ -22,6 +27,7 @@ ABOUT_THE_CALLER = {
     ("PUT", "/v1/blocks/{user_id}"),
     ("DELETE", "/v1/blocks/{user_id}"),
     ("GET", "/v1/blocks"),
+    ("POST", "/v1/media"),
 }
 
 
@@ -31,28 +37,67 @@ def unknown_user(user_id: str) -> str:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a call is about: a session, a member and a message of it, and an image that was sent to it.
+
+    `etag` and `thumb_etag` are those of the image. `own_media_id` is an upload of the caller's own.
+    """
+
+    session_id: str
+    user_id: str
+    seq: int
+    media_id: str
+    etag: str
+    thumb_etag: str
+    own_media_id: str
+
+
+@dataclass(frozen=True)
 class Call:
-    """A well-formed call by its route, and what it needs. `query` and `body` are made for one session."""
+    """A well-formed call by its route, and what it needs. `query`, `body` and `headers` are made for one target.
+
+    `status`: of the answer to a member; None: any success.
+    """
 
     method: str
     route: str
     needs: str = NOTHING
     body: Any = None
     query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int | None = None
 
-    def path(self, session_id: str, user_id: str, seq: int) -> str:
-        """The path of the call on a session, a member and a message of it."""
-        return self.route.format(session_id=session_id, group_id=session_id, user_id=user_id, seq=seq) + self.query
+    def hidden(self, session_id: str) -> str:
+        """The code outside of the session."""
+        return "media_not_found" if "{media_id}" in self.route else _hidden(self.needs, session_id)
 
-    def json(self, session_id: str, user_id: str) -> Any:
-        """The body with its names filled in: the session, the member, and a user in no session."""
-        names = {"{session_id}": session_id, "{user_id}": user_id, "{nobody}": unknown_user(user_id)}
-        return _filled(self.body, names)
+    def path(self, target: Target) -> str:
+        """The path of the call on a target."""
+        return self.route.format(group_id=target.session_id, **asdict(target)) + self.query
+
+    def json(self, target: Target) -> Any:
+        """The body with its names filled in: those of the target, and a user in no session."""
+        return _filled(self.body, _names(target))
+
+    def headers_for(self, target: Target) -> dict[str, str]:
+        """The headers, with the tags of the target's upload."""
+        return {name: value.format(**asdict(target)) for name, value in self.headers.items()}
 
     @property
     def is_of_groups(self) -> bool:
         """Whether it is for groups alone."""
         return "{group_id}" in self.route
+
+
+def _hidden(needs: str, session_id: str) -> str:
+    """The code of a message. The id of a direct session names its users, so they are checked before an upload."""
+    return "media_not_found" if needs == UPLOADER and session_id.startswith("g:") else "session_not_found"
+
+
+def _names(target: Target) -> dict[str, str]:
+    names = {f"{{{name}}}": str(value) for name, value in asdict(target).items()}
+    uploads = {f"/v1/media/{name}": f"/v1/media/{names[name]}" for name in ("{media_id}", "{own_media_id}")}
+    return names | uploads | {"{nobody}": unknown_user(target.user_id)}
 
 
 def _filled(value: Any, names: dict[str, str]) -> Any:
@@ -67,8 +112,27 @@ _HELLO = {"client_msg_id": "sweep", "session_id": "{session_id}", "kind": "text"
 _BATCHED = _HELLO | {"client_msg_id": "batched"}
 _BY_SOCKET = _HELLO | {"client_msg_id": "by-socket"}
 _REPLY = _HELLO | {"client_msg_id": "reply", "reply_to": 1, "mentions": ["{user_id}"]}
+_FILE = {"client_msg_id": "upload", "session_id": "{session_id}", "kind": "file"}
+_UPLOAD = _FILE | {"body": {"url": "/v1/media/{media_id}"}}
+_OWN_UPLOAD = _FILE | {"client_msg_id": "own-upload", "body": {"url": "/v1/media/{own_media_id}"}}
 _SESSION, _GROUP = "/v1/sessions/{session_id}", "/v1/groups/{group_id}"
 _MEMBER = f"{_GROUP}/members/{{user_id}}"
+
+
+def _downloads(route: str, etag: str) -> tuple[Call, ...]:
+    """With every header that could disclose an upload: that it exists, its size, or its bytes."""
+    asked: tuple[tuple[dict[str, str], int], ...] = (
+        ({}, 200),
+        ({"If-None-Match": etag}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"Range": "bytes=0-0"}, 206),
+        ({"Range": "bytes=1000000-"}, 416),
+        ({"Range": "bytes=0-0", "If-Range": etag}, 206),
+    )
+    return tuple(
+        Call(method, route, headers=headers, status=status) for headers, status in asked for method in ("GET", "HEAD")
+    )
+
 
 CALLS = (
     Call("GET", _SESSION),
@@ -81,6 +145,10 @@ CALLS = (
     Call("POST", "/v1/messages", SEND, _HELLO),
     Call("POST", "/v1/messages", SEND, _REPLY),
     Call("POST", "/v1/messages:batch", SEND, {"messages": [_BATCHED]}),
+    *_downloads("/v1/media/{media_id}", "{etag}"),
+    *_downloads("/v1/media/{media_id}/thumb", "{thumb_etag}"),
+    Call("POST", "/v1/messages", UPLOADER, _UPLOAD),
+    Call("POST", "/v1/messages", SEND, _OWN_UPLOAD),
     Call("GET", _GROUP),
     Call("GET", f"{_GROUP}/members"),
     Call("GET", f"{_GROUP}/members", query="?after=a&limit=1"),
@@ -93,13 +161,19 @@ CALLS = (
     Call("POST", f"{_GROUP}/transfer", OWNER, {"user_id": "{user_id}"}),
     Call("DELETE", _GROUP, OWNER),
 )
+DOWNLOADS = tuple(one for one in CALLS if one.route.startswith("/v1/media/"))
 
 
-def frames_of(session_id: str) -> list[tuple[str, Frame]]:
-    """(what it needs, frame) of every client frame that names a session."""
-    place = {"session_id": session_id, "seq": 2}
+def frames_of(target: Target) -> list[tuple[str, str, Frame]]:
+    """(what it needs, its code outside of the session, frame) of every client frame that names a session."""
+    place = {"session_id": target.session_id, "seq": 2}
+    names = _names(target)
     return [
-        (SEND, {"type": "send", **_BY_SOCKET, "session_id": session_id}),
-        (NOTHING, {"type": "read", **place}),
-        (NOTHING, {"type": "ack", "delivered": [place]}),
+        (needs, _hidden(needs, target.session_id), frame)
+        for needs, frame in (
+            (SEND, {"type": "send", **_filled(_BY_SOCKET, names)}),
+            (UPLOADER, {"type": "send", **_filled(_UPLOAD, names)}),
+            (NOTHING, {"type": "read", **place}),
+            (NOTHING, {"type": "ack", "delivered": [place]}),
+        )
     ]

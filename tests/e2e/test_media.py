@@ -1,19 +1,17 @@
 """Uploads on the real servers: sent, fetched by the right users, kept under kills, and swept."""
 
 import asyncio
-import io
-import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
-from PIL import Image
 
 from deploy.local.stack import Stack
 from tests.e2e.raw import call, rest_of
 from tests.e2e.tables import tables_of
+from tests.e2e.uploads import CHANCE, message, photo, upload
 from tests.sockets import Frame
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
@@ -23,31 +21,6 @@ from tidings.media.obstore_store import ObstoreMediaStore
 from tidings.media.sweep import GRACE_MS, KEEP_MS, Sweep, persister_has_passed
 from tidings.runtime.settings import KafkaSettings
 from tidings.runtime.start import started
-
-# Bytes that no two uploads share.
-_CHANCE = random.Random(14)
-
-
-def photo() -> bytes:
-    """A JPEG that a phone took upright: 40 x 20 pixels in the file, with a place."""
-    target = io.BytesIO()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    exif[0x010E] = "at home, 52.5 N 13.4 E"
-    Image.new("RGB", (40, 20), (_CHANCE.randrange(256), 8, 8)).save(target, "JPEG", exif=exif)
-    return target.getvalue()
-
-
-async def upload(http: httpx2.AsyncClient, content: bytes, **headers: str) -> Frame:
-    """The 201's body."""
-    response = await http.post("/v1/media", content=content, headers=headers)
-    assert response.status_code == 201, response.text
-    uploaded: Frame = response.json()
-    return uploaded
-
-
-def message(to: dict[str, str], uploaded: Frame, kind: str = "file") -> Frame:
-    return {"client_msg_id": uuid.uuid4().hex, "kind": kind, "body": {"url": uploaded["url"]}, **to}
 
 
 async def status(http: httpx2.AsyncClient, url: str) -> int:
@@ -96,12 +69,12 @@ async def test_acked_message_keeps_its_upload_under_kills(stack: Stack) -> None:
     alice, bob = f"alice-{run}", f"bob-{run}"
     persisters = [name for name in stack.names() if name.startswith("persister")]
     async with rest_of(stack, alice) as a, rest_of(stack, bob, 1) as b:
-        uploads = [await upload(a, _CHANCE.randbytes(2_000)) for _ in range(40)]
+        uploads = [await upload(a, CHANCE.randbytes(2_000)) for _ in range(40)]
         for some in (uploads[:20], uploads[20:]):
             sending = [
                 asyncio.create_task(call(a, "POST", "/v1/messages", **message({"to": bob}, one))) for one in some
             ]
-            await asyncio.sleep(_CHANCE.random() / 20)
+            await asyncio.sleep(CHANCE.random() / 20)
             for name in persisters:
                 await asyncio.to_thread(stack.kill, name)
             for name in persisters:
@@ -140,7 +113,7 @@ async def test_sweep_removes_unsent_uploads_and_no_sent_one(stack: Stack) -> Non
     alice, bob = f"alice-{run}", f"bob-{run}"
     clock = LaterClock()
     async with rest_of(stack, alice) as a, rest_of(stack, bob, 1) as b:
-        uploads = [await upload(a, _CHANCE.randbytes(500)) for _ in range(30)]
+        uploads = [await upload(a, CHANCE.randbytes(500)) for _ in range(30)]
         for one in uploads[:10]:
             await call(a, "POST", "/v1/messages", **message({"to": bob}, one))
         for ahead_ms, sent in ((KEEP_MS, uploads[10:20]), (KEEP_MS + GRACE_MS, uploads[20:])):

@@ -4,19 +4,16 @@ G10 and G11 on the real servers. The table in session_calls.py is held against t
 """
 
 import statistics
-import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
 from deploy.local.stack import Stack
-from tests.e2e.listening import Listener, listening
-from tests.e2e.raw import answered, call, rest_of, text
+from tests.e2e.raw import answered, text
 from tests.e2e.recount import Account, account_of
 from tests.e2e.session_calls import (
     ABOUT_THE_CALLER,
@@ -24,13 +21,16 @@ from tests.e2e.session_calls import (
     ADMIN,
     AUTHOR,
     CALLS,
+    DOWNLOADS,
     NOTHING,
     OWNER,
     SEND,
+    UPLOADER,
     Call,
     frames_of,
     unknown_user,
 )
+from tests.e2e.sweep import Sweep, sweeping
 from tests.e2e.tables import tables_of
 from tests.waiting import becomes, until
 from tidings.ids import direct_session
@@ -41,95 +41,15 @@ FAR_AWAY_MS = 4 * 10**12
 # One more and the group is in read diffusion from the beginning.
 WRITE_DIFFUSION_MAX = 500
 # The answer to each where only admins may send and add (None: it is allowed), and what makes a member one.
-_PLAIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, OWNER), "forbidden") | {NOTHING: None}
-_ADMIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, NOTHING), None) | {OWNER: "forbidden"}
+_ANY: dict[str, str | None] = {NOTHING: None, UPLOADER: "media_not_found"}
+_PLAIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN, OWNER), "forbidden") | _ANY
+_ADMIN = dict.fromkeys((SEND, AUTHOR, ADD, ADMIN), None) | {OWNER: "forbidden"} | _ANY
 STANDINGS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str | None]]] = {
     "plain": ({}, _PLAIN),
     "muted": ({"muted_until": FAR_AWAY_MS}, _PLAIN | {SEND: "muted"}),
     "admin": ({"role": "admin"}, _ADMIN),
 }
-STATUS = {"session_not_found": 404, "muted": 403, "forbidden": 403}
-
-
-@dataclass
-class Sweep:
-    """Alice owns, bob is a member and author, eve tries. `seqs` is eve's last in the groups she is no member of."""
-
-    names: Mapping[str, str]
-    rest: Mapping[str, Sequence[httpx2.AsyncClient]]
-    bobs: Sequence[Listener]
-    eves: Sequence[Listener]
-    seqs: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-
-    async def by(self, who: str, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """A call that is to be answered."""
-        return await call(self.rest[who][0], method, path, **body)
-
-    async def says(self, who: str, session_id: str) -> int:
-        """One message; its seq."""
-        return int((await self.by(who, "POST", "/v1/messages", **text(session_id=session_id)))["seq"])
-
-    async def reads(self, who: str, name: str, seq: int) -> None:
-        """By each gateway up to there; until it is stored."""
-        for rest in self.rest[who]:
-            await call(rest, "PUT", f"/v1/sessions/{name}/read", seq=seq)
-
-        async def has_come() -> bool:
-            return bool((await self.rest[who][0].get(f"/v1/sessions/{name}")).json()["read_seq"] >= seq)
-
-        await becomes(has_come, True)
-
-    async def group(self, *others: str) -> str:
-        """A group of alice, bob and others. Bob wrote seq 2; eve, if she is in, wrote and read, too."""
-        users = [self.names.get(name, name) for name in ("bob", *others)]
-        made = await self.by("alice", "POST", "/v1/groups", name="sweep", members=users)
-        name = str(made["session_id"])
-        # Whose seat a gateway does not know yet is not handed the next messages of a large group anyway.
-        there = [*self.bobs, *(self.eves if "eve" in others else ())]
-        await until(lambda: all(1 in one.seqs(name) for one in there), "its members know of the group")
-        assert await self.says("bob", name) == 2
-        if "eve" in others:
-            await self.says("eve", name)
-            await self.reads("eve", name, 2)
-        return name
-
-    async def removed(self, name: str, by: str) -> str:
-        """Eve is in it no longer."""
-        removed = await self.by(by, "DELETE", f"/v1/groups/{name}/members/{self.names['eve']}")
-        self.seqs[name] = removed["seq"]
-        return name
-
-    async def dissolved(self, name: str) -> str:
-        """It has no members any longer."""
-        self.seqs[name] = (await self.by("alice", "DELETE", f"/v1/groups/{name}"))["seq"]
-        return name
-
-    async def tries(self, one: Call, session_id: str, ordinal: int, who: str = "eve") -> httpx2.Response:
-        """A user makes the call, about bob's message or bob."""
-        path = one.path(session_id, self.names["bob"], 2)
-        began = time.perf_counter()
-        answer = await answered(self.rest[who][ordinal], one.method, path, one.json(session_id, self.names["bob"]))
-        self.seconds.setdefault(session_id, []).append(time.perf_counter() - began)
-        return answer
-
-
-@asynccontextmanager
-async def sweeping(stack: Stack) -> AsyncIterator[Sweep]:
-    """Three people; eve and bob are connected to both gateways, as they stay whatever becomes of eve."""
-    run = uuid.uuid4().hex[:6]
-    names = {name: f"{run}-{name}" for name in ("alice", "bob", "eve")}
-    gateways = range(stack.counts.gateways)
-    async with AsyncExitStack() as exits:
-        rest = {
-            name: [await exits.enter_async_context(rest_of(stack, user_id, ordinal)) for ordinal in gateways]
-            for name, user_id in names.items()
-        }
-        bobs, eves = [
-            [await exits.enter_async_context(listening(stack, names[name], f"at-{at}", at)) for at in gateways]
-            for name in ("bob", "eve")
-        ]
-        yield Sweep(names, rest, bobs, eves)
+STATUS = {"session_not_found": 404, "media_not_found": 404, "muted": 403, "forbidden": 403}
 
 
 @pytest.mark.promise("G11")
@@ -137,7 +57,9 @@ async def test_the_table_of_calls_has_every_route_of_the_gateway(stack: Stack) -
     async with httpx2.AsyncClient(base_url=stack.url()) as http:
         paths = (await http.get("/openapi.json")).json()["paths"]
     routes = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert routes == {(one.method, one.route) for one in CALLS} | ABOUT_THE_CALLER
+    # A HEAD is answered as its GET, so the document does not have it.
+    calls = {(one.method, one.route) for one in CALLS if one.method != "HEAD"}
+    assert routes == calls | ABOUT_THE_CALLER
 
 
 @pytest.mark.promise("G10", "G11")
@@ -159,7 +81,9 @@ async def test_group_on_the_stack_looks_missing_to_a_non_member(stack: Stack, fi
                 assert await answers_to_eve(sweep, name, ordinal) == expected, what
             # Of the dissolved one this is so for its owner, too.
             for one in CALLS:
-                is_refused(one, await sweep.tries(one, groups["dissolved"], ordinal, "alice"), "session_not_found")
+                is_refused(
+                    one, await sweep.tries(one, groups["dissolved"], ordinal, "alice"), one.hidden(groups["dissolved"])
+                )
         await nothing_came_of_it(store, sweep, before)
         assert await session_tails.heads(store, [guessed]) == {}
         await nothing_more_is_pushed(sweep, groups)
@@ -173,13 +97,29 @@ async def test_direct_session_looks_missing_to_a_non_member(
     async with tables_of(stack) as store, sweeping(stack) as sweep:
         direct = direct_session(sweep.names["alice"], sweep.names["bob"])
         await sweep.says("bob", direct)
-        await sweep.says("bob", direct)
+        await sweep.shows("bob", direct)
         before = await stored(store, sweep, [direct])
         for ordinal in range(stack.counts.gateways):
             assert await answers_to_eve(sweep, direct, ordinal) == await answers_to_eve(
                 sweep, f"d:{uuid.uuid4().hex}:z", ordinal
             )
         await nothing_came_of_it(store, sweep, before)
+
+
+@pytest.mark.promise("G10")
+async def test_upload_before_the_joining_looks_missing(stack: Stack) -> None:
+    async with sweeping(stack) as sweep:
+        name = await sweep.group()
+        await sweep.by("alice", "POST", f"/v1/groups/{name}/members", user_ids=[sweep.names["eve"]])
+        guessed = "g:" + uuid.uuid4().hex
+        for ordinal in range(stack.counts.gateways):
+            for one in DOWNLOADS:
+                expected = await answer_to_eve(sweep, one, guessed, ordinal)
+                assert await answer_to_eve(sweep, one, name, ordinal) == expected
+        await sweep.shows("bob", name)
+        for ordinal in range(stack.counts.gateways):
+            for one in DOWNLOADS:
+                is_granted(one, await sweep.tries(one, name, ordinal))
 
 
 @pytest.mark.promise("G10")
@@ -196,7 +136,7 @@ async def test_a_member_is_denied_what_is_not_theirs_and_nothing_else(stack: Sta
         for one in CALLS:
             for ordinal in range(stack.counts.gateways) if denied[one.needs] else ():
                 is_refused(one, await sweep.tries(one, name, ordinal), denied[one.needs] or "")
-        for needs, frame in frames_of(name):
+        for needs, _, frame in frames_of(sweep.target(name)):
             if denied[needs]:
                 error = await sweep.eves[0].asks(**frame)
                 assert (error["type"], error["code"]) == ("send_error", denied[needs])
@@ -206,7 +146,7 @@ async def test_a_member_is_denied_what_is_not_theirs_and_nothing_else(stack: Sta
                 # Bob may have been made an admin by the call before, and then no other admin touches him.
                 await sweep.by("alice", "PUT", f"/v1/groups/{name}/members/{sweep.names['bob']}", role="member")
                 is_granted(one, await sweep.tries(one, name, 0))
-        for needs, frame in frames_of(name):
+        for needs, _, frame in frames_of(sweep.target(name)):
             if needs == SEND and not denied[needs]:
                 ack = await sweep.eves[0].asks(**frame)
                 assert (ack["type"], ack["duplicate"]) == ("send_ack", False)
@@ -254,23 +194,29 @@ async def test_a_wrong_command_gets_its_code_and_stores_nothing(stack: Stack) ->
 
 async def answers_to_eve(sweep: Sweep, session_id: str, ordinal: int) -> list[Any]:
     """The answers to eve's calls and frames, but for the ids; they are as documented."""
-    answers: list[Any] = []
-    for one in CALLS:
-        if session_id.startswith("g:") or not one.is_of_groups:
-            answer = await sweep.tries(one, session_id, ordinal)
-            is_refused(one, answer, "session_not_found")
-            headers = {name: value for name, value in answer.headers.items() if name != "date"}
-            answers.append((answer.status_code, headers, answer.text.replace(session_id, "…")))
-    for _, frame in frames_of(session_id):
+    calls = [one for one in CALLS if session_id.startswith("g:") or not one.is_of_groups]
+    answers = [await answer_to_eve(sweep, one, session_id, ordinal) for one in calls]
+    for _, hidden, frame in frames_of(sweep.target(session_id)):
         error = await sweep.eves[ordinal].asks(**frame)
-        assert (error["code"], error.get("fatal", False)) == ("session_not_found", False), (frame, error)
+        assert (error["code"], error.get("fatal", False)) == (hidden, False), (frame, error)
         answers.append({name: "…" if value == session_id else value for name, value in error.items()})
     return answers
 
 
+async def answer_to_eve(sweep: Sweep, one: Call, session_id: str, ordinal: int) -> Any:
+    """All of one answer but for the ids and the date; it is as documented."""
+    answer = await sweep.tries(one, session_id, ordinal)
+    is_refused(one, answer, one.hidden(session_id))
+    media_id = sweep.target(session_id).media_id
+    shown = [text.replace(session_id, "…").replace(media_id, "…") for text in (answer.text, *answer.headers.values())]
+    return answer.status_code, dict(zip(("text", *answer.headers.keys()), shown, strict=True)) | {"date": ""}
+
+
 def is_refused(one: Call, answer: httpx2.Response, code: str) -> None:
-    """With this code; a batch is answered message by message."""
-    if one.route.endswith(":batch"):
+    """With this code; a batch is answered message by message, and a HEAD without a body."""
+    if one.method == "HEAD":
+        assert (answer.status_code, answer.content) == (STATUS[code], b""), one
+    elif one.route.endswith(":batch"):
         assert [result["code"] for result in answer.json()["results"]] == [code], (one, answer.text)
     else:
         assert (answer.status_code, answer.json().get("code")) == (STATUS[code], code), (one, answer.text)
@@ -278,7 +224,10 @@ def is_refused(one: Call, answer: httpx2.Response, code: str) -> None:
 
 def is_granted(one: Call, answer: httpx2.Response) -> None:
     """And done."""
-    assert answer.is_success, (one, answer.status_code, answer.text)
+    if one.status is None:
+        assert answer.is_success, (one, answer.status_code, answer.text)
+    else:
+        assert answer.status_code == one.status, (one, answer.text)
     if one.route.endswith(":batch"):
         assert [result["duplicate"] for result in answer.json()["results"]] == [False], answer.text
 
@@ -315,6 +264,9 @@ async def nothing_came_of_it(store: Store, sweep: Sweep, before: Mapping[str, Ac
     assert await stored(store, sweep, before) == before
     unknown = unknown_user(sweep.names["bob"])
     assert await inbox_tails.inbox_tails(store, [unknown]) == {unknown: 0}
+    assert await store.media_refs(sweep.own["eve"], 1) == []
+    for name in before:
+        assert [ref.session_id for ref in await store.media_refs(sweep.images[name].media_id, 2)] == [name]
 
 
 # -- nothing pushed --------------------------------------------------------------------------------

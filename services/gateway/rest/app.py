@@ -71,7 +71,8 @@ def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> Non
         return problem(Refused("invalid_frame", text), 405, {"Allow": allow(methods)})
 
     async def unread(_request: Request, error: Exception) -> Response:
-        return problem(Refused("invalid_frame", str(error)), 415, {"Accept-Encoding": "identity"})
+        headers = error.headers if isinstance(error, UnreadableBody) else {}
+        return problem(Refused("invalid_frame", str(error)), 415, headers)
 
     async def failed(_request: Request, _error: Exception) -> Response:
         return broken()

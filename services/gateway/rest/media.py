@@ -15,7 +15,7 @@ from services.gateway.rest.authenticator import Authenticator
 from services.gateway.rest.client_msg_ids import client_msg_id_of
 from services.gateway.rest.edges import IS_HEAD
 from services.gateway.rest.models import UploadAnswer
-from services.gateway.rest.wire import answer, declares_more, stream_of
+from services.gateway.rest.wire import UnreadableBody, answer, check_encoding, declares_more, stream_of
 from tidings import ids
 from tidings.errors import Refused
 from tidings.store.rows import MediaRow
@@ -46,6 +46,7 @@ class MediaCalls:
     async def upload_media(self, request: Request) -> Response:
         """Upload an image or a file as the raw body. The type comes from the bytes, the name from `X-File-Name`."""
         user_id = self._authenticator.user(request)
+        _check_is_whole_file(request)
         key = client_msg_id_of({}, request)
         if key is not None and not (isinstance(key, str) and ids.is_client_msg_id(key)):
             raise Refused("invalid_frame", "Idempotency-Key is 1-64 printable ASCII characters")
@@ -74,7 +75,7 @@ class MediaCalls:
         etag = f'"{row.sha256.hex()}{"-thumb" if is_thumb else ""}"'
         content_type = THUMB_TYPE if is_thumb else row.content_type
         headers = _SAFE | {"ETag": etag, "Content-Disposition": attachment(_shown_name(row, is_thumb=is_thumb))}
-        if etag in request.headers.get("if-none-match", ""):
+        if _has_copy(request, etag):
             return Response(status_code=304, headers=headers)
         is_head = bool(request.scope.get(IS_HEAD))
         if self._redirect_s and not is_head:  # a presigned URL holds for GET alone
@@ -91,6 +92,25 @@ class MediaCalls:
             return Response(status_code=asked.status, headers=headers, media_type=content_type)
         chunks = self._objects.open(key, asked.start, asked.length)
         return Download(chunks, asked.status, headers, content_type, self._downloads.taken(user_id))
+
+
+def _has_copy(request: Request, etag: str) -> bool:
+    """Whether `If-None-Match` names the tag, as a strong or weak one, or any (RFC 9110, section 13.1.2)."""
+    held = ",".join(request.headers.getlist("if-none-match"))
+    return etag in held or held.strip() == "*"
+
+
+def _check_is_whole_file(request: Request) -> None:
+    """Raises UnreadableBody or Refused if the stored bytes would not be those of the user's file.
+
+    A form would be stored with its boundaries, and an encoded body or a part of a file as if it were the file.
+    """
+    check_encoding(request)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        raise UnreadableBody("the body is a form; send the bytes of one file as the body, and its name in X-File-Name")
+    if "content-range" in request.headers:
+        raise Refused("invalid_frame", "Content-Range is not supported; send the whole file in one request")
 
 
 def _name_of(request: Request) -> str:

@@ -83,7 +83,7 @@ class Route:
         found[408], found[500] = ["timeout"], ["unavailable"]
         if self.gives_bytes:
             found[416] = ["invalid_frame"]
-        if self.takes_body and not self.takes_bytes:
+        if self.takes_body:
             found[415] = ["invalid_frame"]
         return dict(sorted(found.items()))
 

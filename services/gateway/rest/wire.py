@@ -29,7 +29,12 @@ _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
 class UnreadableBody(Exception):
-    """The body is compressed or in an unsupported charset (415). The text names it."""
+    """The body is compressed, in an unsupported charset, or a form (415). The text names it."""
+
+    def __init__(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """`headers`: of the answer."""
+        super().__init__(text)
+        self.headers = dict(headers or {})
 
 
 def answer(value: Struct | bytes, status: int = 200) -> Response:
@@ -51,10 +56,15 @@ async def json_object(
     return value
 
 
-def _check_encoding(request: Request) -> None:
+def check_encoding(request: Request) -> None:
+    """Raises UnreadableBody if the body has a `Content-Encoding`."""
     for encoding in ",".join(request.headers.getlist("content-encoding")).lower().split(","):
         if encoding.strip() not in ("", "identity"):
-            raise UnreadableBody(f"the body is encoded with {encoding.strip()}; send it unencoded")
+            text = f"the body is encoded with {encoding.strip()}; send it unencoded"
+            raise UnreadableBody(text, {"Accept-Encoding": "identity"})
+
+
+def _check_charset(request: Request) -> None:
     named = _CHARSET.search(request.headers.get("content-type", ""))
     if named and named[1].lower() not in _UTF8:
         raise UnreadableBody(f"the body's charset is {named[1]}; send JSON in utf-8")
@@ -72,7 +82,8 @@ def _plain(body: bytes) -> bytes:
 async def content_of(request: Request, limit: int) -> bytes:
     """The body's bytes. Raises Refused(`too_large`), Refused(`invalid_frame`) if the body ends early, or
     UnreadableBody."""
-    _check_encoding(request)
+    check_encoding(request)
+    _check_charset(request)
     too_large = Refused("too_large", f"the body of a request may have at most {limit} bytes")
     if declares_more(request, limit):
         raise too_large

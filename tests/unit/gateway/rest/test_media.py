@@ -1,5 +1,6 @@
 """Uploads and downloads through a real gateway, persister and fanout over memory."""
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,12 @@ async def test_ranges_heads_and_etags_of_a_download(tmp_path: Path) -> None:
         assert (several.status_code, len(several.content)) == (200, len(content))
         head = await client.head(url)
         assert (head.headers["content-length"], head.content) == (str(len(content)), b"")
-        same = await client.get(url, headers={"If-None-Match": whole.headers["etag"]})
-        assert (same.status_code, same.content) == (304, b"")
+        etag = whole.headers["etag"]
+        for held in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+            same = await client.get(url, headers={"If-None-Match": held})
+            assert (same.status_code, same.content) == (304, b"")
+        same = await client.get(url, headers=[("If-None-Match", '"other"'), ("If-None-Match", etag)])
+        assert same.status_code == 304
         assert there.objects.calls["open"] == 3
 
 
@@ -121,6 +126,56 @@ async def test_object_that_is_gone_is_not_found(tmp_path: Path) -> None:
         url = (await there.bytes("alice", "POST", "/v1/media", b"text")).json()["url"]
         there.objects.objects.clear()
         assert (await there.bytes("alice", "GET", url)).json()["code"] == "media_not_found"
+
+
+def _form(content: bytes) -> bytes:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    return head + content + b"\r\n--b--\r\n"
+
+
+@pytest.mark.bad_input("B1")
+@pytest.mark.parametrize(
+    ("headers", "content", "status", "says"),
+    [
+        ({"Content_Encoding": "gzip"}, gzip.compress(b"text", mtime=0), 415, "gzip"),
+        ({"Content_Encoding": "aws-chunked"}, b"4\r\ntext\r\n0\r\n\r\n", 415, "aws-chunked"),
+        ({"Content_Encoding": "identity, BR"}, picture(), 415, "br"),
+        ({"Content_Type": "multipart/form-data; boundary=b"}, _form(picture()), 415, "X-File-Name"),
+        ({"Content_Type": "Multipart/Form-Data"}, b"x", 415, "X-File-Name"),
+        ({"Content_Range": "bytes 0-3/8"}, b"text", 400, "the whole file"),
+        ({"Content_Range": "bytes */*"}, b"text", 400, "the whole file"),
+    ],
+)
+async def test_upload_that_is_not_a_whole_file_is_refused(
+    tmp_path: Path, headers: dict[str, str], content: bytes, status: int, says: str
+) -> None:
+    async with deployed(tmp_path) as there:
+        refused = await there.bytes("alice", "POST", "/v1/media", content, **headers)
+        assert (refused.status_code, refused.json()["code"]) == (status, "invalid_frame")
+        assert says in refused.json()["detail"]
+        assert ("accept-encoding" in refused.headers) == ("Content_Encoding" in headers)
+        assert not there.objects.objects
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"Content_Encoding": "identity"}, b"text"),
+        # A file that is compressed is stored as it is.
+        ({"Content_Type": "application/gzip"}, gzip.compress(b"text", mtime=0)),
+        # What `curl --data-binary` sends unless it is given another type.
+        ({"Content_Type": "application/x-www-form-urlencoded"}, b"a=b"),
+        # A charset is a matter of the file, and no error here.
+        ({"Content_Type": "text/plain; charset=gbk"}, "你好".encode("gbk")),
+    ],
+)
+async def test_upload_of_a_whole_file_is_stored_as_it_is(
+    tmp_path: Path, headers: dict[str, str], content: bytes
+) -> None:
+    async with deployed(tmp_path) as there:
+        uploaded = await there.bytes("alice", "POST", "/v1/media", content, **headers)
+        assert uploaded.status_code == 201
+        assert (await there.bytes("alice", "GET", uploaded.json()["url"])).content == content
 
 
 async def test_upload_needs_a_token_and_a_sound_head(tmp_path: Path) -> None:
