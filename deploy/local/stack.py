@@ -259,6 +259,7 @@ class Stack:
             "TIDINGS_DEVELOPMENT": "true",
             "TIDINGS_TOKEN_DEV_KEY_FILE": str(self.token_key_file),
             "TIDINGS_MEDIA_STORE_URL": f"file:{self.media_dir}",
+            "TIDINGS_COLD_CACHE_DIR": str(self.run_dir / "cold-cache"),
         }
 
     def _command(self, name: str) -> list[str]:

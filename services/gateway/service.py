@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NamedTuple
 
 from services.gateway.connections.build import SocketRules, build_connections
 from services.gateway.connections.draining import Drain
@@ -21,13 +23,16 @@ from services.gateway.submit.publisher import GatewayIdentity, announce_gateway,
 from services.gateway.tokens import Tokens
 from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
+from tidings.cold.cache import ObjectCache
+from tidings.cold.reader import ColdReader
 from tidings.errors import ConfigurationError, Retryable
 from tidings.logging import logger
 from tidings.media.base import MediaStore
 from tidings.runtime.file_limit import raise_file_limit
 from tidings.runtime.health import Health
+from tidings.runtime.settings import ColdSettings
 from tidings.runtime.start import check_topics, patiently, started, unless
-from tidings.store.base import Store
+from tidings.store.base import ColdRows, Store
 
 GOODBYE_S = 2.0
 # A REST call waits up to 5 s for its ack, and calls in progress at the end of the drain are answered.
@@ -55,11 +60,11 @@ async def serve(
         await check_topics(broker, kafka.sizes(), stopping)
         name = f"gateway-{ordinal}"
         producer, reader = broker.producer(name), broker.reader(name)
-        async with started(producer, reader, stopping=stopping):
+        async with _reading_cold(settings.cold, objects) as cold, started(producer, reader, stopping=stopping):
             async with unless(stopping):
                 await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
             identity = await announce_gateway(producer, ordinal)
-            gateway = Gateway(settings, producer, store, objects, identity, SystemClock(), listener)
+            gateway = Gateway(settings, producer, Stores(store, objects, cold), identity, SystemClock(), listener)
             reading = asyncio.create_task(read_log(reader, identity, gateway.router))
             ticking = asyncio.create_task(gateway.connections.ticker.run())
             try:
@@ -82,10 +87,30 @@ def check_settings(settings: GatewaySettings) -> None:
     public_listener(settings.http.http_host, settings.http.http_port).close()
 
 
+@contextlib.asynccontextmanager
+async def _reading_cold(settings: ColdSettings, objects: MediaStore) -> AsyncIterator[ColdReader]:
+    """The reader of archived messages while the block runs. ConfigurationError: its folder cannot be used."""
+    cache = ObjectCache(objects, Path(settings.cache_dir), settings.cache_bytes, settings.fetch_timeout_s)
+    cold = ColdReader(cache, SystemClock())
+    await cold.start()
+    try:
+        yield cold
+    finally:
+        await cold.close()
+
+
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Stores(NamedTuple):
+    """What a gateway reads and writes besides the log."""
+
+    tables: Store
+    objects: MediaStore
+    cold: ColdRows
 
 
 class Gateway:
@@ -95,13 +120,13 @@ class Gateway:
         self,
         settings: GatewaySettings,
         producer: Producer,
-        store: Store,
-        objects: MediaStore,
+        stores: "Stores",
         identity: GatewayIdentity,
         clock: Clock,
         listener: socket.socket,
     ) -> None:
         """The producer must be started, and the start record written."""
+        store, objects, cold = stores
         http = settings.http
         keys = read_keys(settings.tokens, settings.process.development)
         verify = Tokens(keys.verifying, settings.tokens.audience).verify
@@ -117,6 +142,7 @@ class Gateway:
             block_rules=http.block_rules(),
             history_cache_bytes=http.history_cache_bytes,
             pages_at_once=http.resumes_at_once,
+            cold=cold,
         )
         self.submit = build_submit(producer, identity, reads, store, clock, settings.submit_rules())
         self.connections = build_connections(
