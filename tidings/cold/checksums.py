@@ -1,8 +1,8 @@
 """A checksum over every column of the rows of a segment. It does not depend on how the rows are stored. Pure.
 
-Each row is encoded as the number of its columns that are not None (1 byte), and then for each of them, in the order of
-the class: its name, `=`, the length of the value (4 bytes) and the value. All numbers are big-endian. A value is 8
-bytes for an int, and UTF-8 for text. A tuple of texts is the length and the UTF-8 of each.
+Each row begins with the number of its columns that are not None, in 1 byte. These follow in the order of the class.
+Each has its name, `=`, the length of its value (4 bytes) and the value. A value is 8 bytes for an int, and UTF-8 for
+text. A tuple of texts is the length and the UTF-8 of each. All numbers are big-endian.
 
 So no two lists of rows have the same encoding. A column that is added later, and is None in old rows, leaves their
 checksums as they are.

@@ -58,6 +58,6 @@ def test_checksum_depends_on_the_order_of_the_rows() -> None:
 
 
 def test_checksum_of_archived_rows_never_changes() -> None:
-    """Directories hold checksums of old objects, so another encoding would make all of those damaged."""
+    """The directory holds checksums that were made earlier. Another encoding would make all segments damaged."""
     rows = segment_rows(count=2, mentions=("alice", "早"), reply_to=-1)
     assert rows_sha256(rows).hex() == "1020147d100a930200680910908ecbec95ca2a096fed0772682e5a6d90325010"
