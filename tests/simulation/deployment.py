@@ -5,7 +5,7 @@ its clients reach it through network.py.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ from tests.unit.gateway.parts import MEDIA_RULES
 from tidings.broker.base import NewRecord, Producer, TopicPartition
 from tidings.clock import SystemClock
 from tidings.codec import RULES
+from tidings.cold.reader import ColdReader
 from tidings.errors import BrokerUnavailable
 from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health
@@ -67,14 +68,15 @@ def _settings(role: str, sizes: TopicSizes) -> ServiceSettings:
 class Instance:
     """One process of one service."""
 
-    def __init__(self, servers: Servers, role: str, number: int) -> None:
-        """It starts at once."""
+    def __init__(self, servers: Servers, role: str, number: int, cold: ColdReader | None = None) -> None:
+        """It starts at once. `cold`: what a gateway reads archived messages with."""
         self.role = role
         # Not of gateways: which of two connections of a device is the newer one, their clocks decide.
         error_ms = 0 if role.startswith("gateway") else servers.chance.choice((0, 0, -3_000, 3_000))
         self.process = Process(f"{role}-{number}", error_ms)
         self.reach = Reach(servers, self.process)
         self.gateway: Gateway | None = None
+        self._cold = cold
         self.stopping = asyncio.Event()
         self.could_not_start = False
         self.resumed_at_s = -_STALE_S
@@ -132,7 +134,9 @@ class Instance:
             return
         rules = SubmitRules(SIZES, _stamps(servers), messages_per_s=1_000, burst=10_000, pending_calls=1_000)
         clock, store = SystemClock(), self.reach.store(of_gateway=True)
-        reads = build_reads(store, clock, history_cache_bytes=1_000_000, pages_at_once=8)
+        if self._cold is not None:
+            await self._cold.start()
+        reads = build_reads(store, clock, history_cache_bytes=1_000_000, pages_at_once=8, cold=self._cold)
         submit = build_submit(producer, identity, reads, store, clock, rules)
         media = build_media(store, MemoryMediaStore(), clock, MEDIA_RULES)
         deployment = store.deployment.fields()
@@ -186,16 +190,19 @@ class Gateway:
 class Deployment:
     """All processes, and a supervisor that replaces those that have ended."""
 
-    def __init__(self, servers: Servers) -> None:
-        """Nothing runs yet."""
+    def __init__(self, servers: Servers, cold: Callable[[int], ColdReader] | None = None) -> None:
+        """Nothing runs yet. `cold` makes the reader of archived messages of the gateway with that number."""
         self.servers = servers
+        self._cold = cold
         self.instances: list[Instance] = []
         self._numbers = dict.fromkeys(ROLES, 0)
 
     def start(self, role: str) -> Instance:
         """One more process."""
         self._numbers[role] += 1
-        instance = Instance(self.servers, role, self._numbers[role])
+        has_cold = self._cold is not None and role.startswith("gateway")
+        cold = self._cold(len(self.instances)) if self._cold is not None and has_cold else None
+        instance = Instance(self.servers, role, self._numbers[role], cold)
         self.instances.append(instance)
         return instance
 

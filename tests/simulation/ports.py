@@ -53,6 +53,7 @@ class Servers:
         self.read_faults = StoreFaults(seed + 1)
         self.read_store = _RepairingStore(self.clock, self.read_faults)
         self.read_store._partitions, self.read_store._block_lists = self.store._partitions, self.store._block_lists
+        self.read_store._purged = self.store._purged
         self.read_store.deployment, self.read_store.steady = self.store.deployment, self.store.steady
         self.witness = Witness()
         self.confirmed = Confirmed()

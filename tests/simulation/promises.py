@@ -59,8 +59,7 @@ def check_sizes(schedule: "Schedule") -> None:
 def check_messages(schedule: "Schedule", sessions: dict[str, Session]) -> None:
     """G1, G2, G3, G4: what the log says stands in the tables, once, in order."""
     stored: dict[str, dict[int, MessageRow]] = defaultdict(dict)
-    for row in schedule.servers.store.rows("messages"):
-        assert isinstance(row, MessageRow)
+    for row in schedule.messages():
         stored[row.session_id][row.seq] = row
     assert stored.keys() <= sessions.keys(), f"G11: {stored.keys() - sessions.keys()} should not exist"
     for session_id, session in sessions.items():
@@ -74,7 +73,7 @@ def check_messages(schedule: "Schedule", sessions: dict[str, Session]) -> None:
 
 def check_texts(schedule: "Schedule") -> None:
     """G2: each text of the simulated users is another one, and is stored once, whatever ids it was sent under."""
-    rows = [row for row in schedule.servers.store.rows("messages") if isinstance(row, MessageRow)]
+    rows = schedule.messages()
     said = [(row.session_id, row.body) for row in rows if row.kind != KIND_SYSTEM]
     twice = [place for place, count in Counter(said).items() if count > 1]
     assert not twice, f"G2: a text is stored under two ids: {twice}"

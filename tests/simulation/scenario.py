@@ -28,7 +28,7 @@ from tidings.metrics import PARTITIONS
 from tidings.runtime.initialise import initialise
 from tidings.runtime.marks import Marks
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import InboxRow
+from tidings.store.rows import InboxRow, MessageRow
 from tidings.topics import DELIVER, EXPAND, PERSISTER, RECEIPTS, Group, TopicSizes
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.gateways_pb2 import GatewayEvent
@@ -162,6 +162,10 @@ class Scenario:
     def rows(self, kind: type[R]) -> list[R]:
         """All rows of a table."""
         return cast(list[R], self.store.rows(kind.table))
+
+    def messages(self) -> list[MessageRow]:
+        """Every stored message."""
+        return self.rows(MessageRow)
 
     def inboxes(self) -> dict[str, list[InboxRow]]:
         """Every user's inbox, by inbox_seq."""

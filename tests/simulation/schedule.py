@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from tests.simulation.archiving import Archiving
 from tests.simulation.deployment import ROLES, Deployment
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
@@ -13,6 +14,7 @@ from tests.simulation.promises import missing_at
 from tests.simulation.virtual_time import current_process
 from tests.simulation.watcher import Watcher
 from tidings.runtime.initialise import initialise
+from tidings.store.rows import MessageRow
 from tidings.topics import DELIVERIES, GROUPS, declared
 
 STEPS = 90
@@ -32,18 +34,21 @@ class NoEnd(AssertionError):
 class Schedule:
     """Everything of one run."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, archives: bool = False) -> None:
+        """`archives`: archivers run, too."""
         self.servers = Servers(seed)
+        self.archiving = Archiving(self.servers, seed) if archives else None
         self.chance = self.servers.chance
         self.oracle = Oracle(self.servers)
         self.watcher = Watcher(self.servers.confirmed, self.servers.admission)
-        self.deployment = Deployment(self.servers)
+        self.deployment = Deployment(self.servers, self.archiving.reader if self.archiving else None)
         self.network = Network(self.deployment, self.watcher)
         self.people = People(self.servers, self.oracle, self.watcher)
         # Where the counts begin that nothing changes any more, by partition of `deliveries`.
         self.counts_from: dict[int, int] = {}
         self.failed: list[BaseException] = []
         self._sweeping: asyncio.Task[None] | None = None
+        self._archiving: asyncio.Task[None] | None = None
 
     async def go(self) -> None:
         """The whole run, with its end."""
@@ -67,6 +72,8 @@ class Schedule:
             lambda: not any(device.is_busy for device in self.people.devices), "every device is connected"
         )
         self.servers.begin_faults()
+        if self.archiving is not None:
+            self._archiving = asyncio.create_task(self.archiving.go())
 
     async def _run_actions(self) -> None:
         weighted: tuple[tuple[Callable[[], object], int], ...] = (
@@ -176,6 +183,7 @@ class Schedule:
     async def _end(self) -> None:
         """No more faults. Processes are replaced again, so that what was not committed is done again."""
         self.servers.heal()
+        await self._end_archivers()
         for instance in self.deployment.alive():
             instance.resume()
         for instance in self.deployment.alive():
@@ -186,6 +194,14 @@ class Schedule:
         await self._rests()
         self.people.look_at_peers()
         await self._until(lambda: not self.people.calls_under_way, "every look is answered")
+        if self.archiving is not None:
+            await self.archiving.finish()
+
+    async def _end_archivers(self) -> None:
+        """Those that run go on to their ends, or their deaths, while devices come to rest."""
+        if self._archiving is not None:
+            self._archiving.cancel()
+            await asyncio.gather(self._archiving, return_exceptions=True)
 
     async def _last_words(self) -> None:
         """In every group the owner says something, and every member reads it, so that the last counts are final."""
@@ -252,4 +268,11 @@ class Schedule:
             self._sweeping.cancel()
         self.servers.heal()
         await self.people.go()
-        await asyncio.gather(*self.deployment.cancel_tasks(), return_exceptions=True)
+        archivers = self.archiving.end() if self.archiving is not None else []
+        await asyncio.gather(*self.deployment.cancel_tasks(), *archivers, return_exceptions=True)
+
+    def messages(self) -> list[MessageRow]:
+        """Every stored message, hot or cold."""
+        if self.archiving is not None:
+            return list(self.archiving.messages())
+        return [row for row in self.servers.store.rows("messages") if isinstance(row, MessageRow)]

@@ -127,7 +127,6 @@ async def test_no_message_is_lost_at_any_stop(world: World, tmp_path: Path) -> N
     assert len(whole.calls) > 60
     for stop in range(len(whole.calls)):
         again = World(tmp_path / "again")
-        (tmp_path / "again").mkdir(exist_ok=True)
         await two_sessions(again)
         with pytest.raises(Killed):
             await again.archive(Steps(stop))

@@ -1,7 +1,7 @@
 """Tables and objects with archived and hot messages, and an archiver that may be stopped before any of its calls."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,19 @@ class _Counted:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._port, name)
-        if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+
+        async def called(*args: Any) -> Any:
             self._steps.take(name)
-        return found
+            return await found(*args)
+
+        async def streamed(*args: Any) -> AsyncIterator[Any]:
+            self._steps.take(name)
+            async for part in found(*args):
+                yield part
+
+        if inspect.isasyncgenfunction(found):
+            return streamed
+        return called if inspect.iscoroutinefunction(found) else found
 
 
 class ClosingByHand:
@@ -114,6 +124,7 @@ class World:
         self.ports = Ports(self.tables, self.store, self.objects, self.closing, self.clock)
         self.written: dict[str, list[MessageRow]] = {}
         self._work_dir = work_dir
+        work_dir.mkdir(exist_ok=True)
 
     async def session(self, session_id: str, *segments: tuple[int, int]) -> list[MessageRow]:
         """Write a session: for each segment its age in days and the number of its messages. The last one is open."""

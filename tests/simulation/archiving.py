@@ -1,0 +1,188 @@
+"""Archivers among the processes of a run: several at once, killed and stopped between any two of their steps.
+
+They draw from a chance of their own, so that runs without them are the same as before.
+"""
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from tests.faults.media import FaultyMediaStore, MediaRates
+from tests.simulation.ports import EPOCH, Reach, Servers
+from tests.simulation.virtual_time import Process
+from tidings.clock import SystemClock
+from tidings.codec import RULES
+from tidings.cold.archiver import Archiver
+from tidings.cold.cache import ObjectCache
+from tidings.cold.closing import KafkaClosingLog
+from tidings.cold.objects import decode
+from tidings.cold.ports import Ports
+from tidings.cold.reader import ColdReader
+from tidings.cold.rules import ArchiveRules
+from tidings.errors import Retryable
+from tidings.media.base import MediaStore
+from tidings.store.archive_tables import ArchiveTables
+from tidings.store.memory_archive import MemoryArchiveTables
+from tidings.store.rows import MessageRow, SegmentRow
+from tidings.wire.common_pb2 import Stamps
+
+# Virtual seconds between the starts of two archivers, in the mean.
+_APART_S = 1.0
+# A whole run makes 30 to 300 calls.
+_CALLS = 200
+# Longer than a claim, so that another archiver takes the shard meanwhile.
+_STANDS_STILL_S = (1.0, 61.0)
+_STAMPS = Stamps(
+    rules=RULES,
+    segment_messages=10_000,
+    bucket_rows=5_000,
+    recipients_per_part=1_000,
+    write_diffusion_max=500,
+    month_shards=16,
+    group_members_max=20_000,
+)
+T = TypeVar("T")
+
+
+class Archiving:
+    """The object store of one run, and its archivers."""
+
+    def __init__(self, servers: Servers, seed: int) -> None:
+        """No archiver runs yet."""
+        self._servers = servers
+        self._chance = random.Random(f"archivers of {seed}")
+        self.objects = FaultyMediaStore(servers.clock)
+        self.tables = MemoryArchiveTables(servers.store, servers.clock)
+        self._folder = Path(tempfile.mkdtemp(prefix="tidings-simulation-"))
+        self._processes: list[Process] = []
+        self.whole_runs = 0
+
+    async def go(self) -> None:
+        """Start archivers again and again."""
+        rate = self._servers.trouble / 2
+        self.objects.faults.rates = MediaRates(rate, rate, rate, rate)
+        while True:
+            await asyncio.sleep(self._chance.expovariate(1 / _APART_S))
+            self.start()
+
+    def start(self, *, is_last: bool = False) -> "asyncio.Task[None]":
+        """One more archiver. Half of them are killed or stand still somewhere, but not the last one."""
+        process = Process(f"archiver-{len(self._processes)}", self._chance.choice((0, 0, -3_000, 3_000)))
+        self._processes.append(process)
+        stops_at = None if is_last or self._chance.random() < 0.5 else self._chance.randrange(_CALLS)
+        is_killed = self._chance.random() < 0.6
+        stands_s = None if is_killed else self._chance.choice(_STANDS_STILL_S)
+        reach = ArchiverReach(self._servers, process, self._chance, stops_at, stands_s)
+        return process.spawn(self._archive(reach, len(self._processes)))
+
+    async def finish(self) -> None:
+        """Nothing fails any more, and everything that has ended is cold."""
+        self.objects.faults.rates = MediaRates()
+        for process in self._processes:
+            process.kill()
+        self._servers.clock.jumped_ms += 61_000  # claims of the dead expire
+        await self.start(is_last=True)
+
+    def reader(self, number: int) -> ColdReader:
+        """The reader of one gateway."""
+        return ColdReader(ObjectCache(self.objects, self._folder / f"cache-{number}", 10**8, 5.0), SystemClock())
+
+    def messages(self) -> Iterable[MessageRow]:
+        """Every message where the directory says that it is."""
+        store = self._servers.store
+        cold: set[tuple[str, int]] = set()
+        for segment in store.rows("segments"):
+            assert isinstance(segment, SegmentRow)
+            if segment.cold is not None:
+                cold.add((segment.session_id, segment.segment))
+                data = self.objects.objects[segment.cold.object_key]
+                yield from decode(data, segment.cold.first_row, segment.cold.rows)
+        for row in store.rows("messages"):
+            if isinstance(row, MessageRow) and (row.session_id, row.segment) not in cold:
+                yield row
+
+    def end(self) -> "list[asyncio.Task[Any]]":
+        """Cancel what is left, and remove the files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return [task for process in self._processes for task in process.cancel_tasks()]
+
+    async def _archive(self, reach: "ArchiverReach", number: int) -> None:
+        producer, admin = reach.broker().producer("archiver"), reach.broker().admin()
+        closing = KafkaClosingLog(producer, admin, _STAMPS, EPOCH, self._servers.sizes.session_partitions)
+        ports = Ports(
+            cast(ArchiveTables, reach.over(self.tables)),
+            reach.store(),
+            cast(MediaStore, ObjectsOf(reach, self.objects)),
+            closing,
+            SystemClock(),
+        )
+        work_dir = self._folder / f"archiver-{number}"
+        work_dir.mkdir()
+        rules = ArchiveRules(hot_days=0, object_bytes=self._chance.choice((1, 4 * 1024 * 1024)))
+        try:
+            await Archiver(ports, rules, work_dir).run()
+            self.whole_runs += 1
+        except Retryable:
+            pass  # as its job ends; a later one continues
+
+
+class ArchiverReach(Reach):
+    """The way of one archiver to the servers, on which it is killed or stands still before one of its calls."""
+
+    def __init__(
+        self, servers: Servers, process: Process, chance: random.Random, stops_at: int | None, stands_s: float | None
+    ) -> None:
+        """`stops_at`: the number of that call. `stands_s`: for how long; None: it is killed."""
+        super().__init__(servers, process)
+        self._chance = chance
+        self._stops_at = stops_at
+        self._stands_s = stands_s
+        self._calls = 0
+
+    async def call(self, work: Callable[[], Awaitable[T]], name: str, what: object = None) -> T:
+        if self._calls == self._stops_at:
+            self.process.stop()
+            if self._stands_s is not None:
+                asyncio.get_running_loop().call_later(self._stands_s, self.process.resume)
+        self._calls += 1
+        await asyncio.sleep(self._chance.random() * 0.01)
+        return await work()
+
+    def over(self, port: Any) -> Any:
+        """A port whose calls go this way."""
+        return _Over(self, port)
+
+
+class _Over:
+    def __init__(self, reach: ArchiverReach, port: Any) -> None:
+        self._reach, self._port = reach, port
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._port, name)
+
+        async def through(*args: Any) -> Any:
+            return await self._reach.call(lambda: method(*args), name, args)
+
+        return through
+
+
+class ObjectsOf(_Over):
+    """The object store, whose reads are streams."""
+
+    async def open(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        await self._reach.call(_nothing, "open", key)
+        async for chunk in self._port.open(key, start, length):
+            yield chunk
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Any]:
+        await self._reach.call(_nothing, "list", prefix)
+        async for stored in self._port.list(prefix):
+            yield stored
+
+
+async def _nothing() -> None:
+    pass

@@ -1,0 +1,96 @@
+"""Messages at the end of their life: removed, hidden, and never promised."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cold.world import Killed, Steps, World
+from tidings.store import history, session_tails
+from tidings.store.rows import PurgedHead
+
+BUSY, QUIET = "d:alice:bob", "d:alice:carol"
+RULES = {"retention_days": 140}
+
+
+async def old_world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    await world.session(BUSY, (240, 5), (200, 40), (100, 3), (2, 7))
+    await world.session(QUIET, (230, 6), (210, 4))
+    return world
+
+
+async def test_old_messages_are_gone_and_young_ones_stay(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    purged = (await world.archive(**RULES)).purged
+    assert (purged.segments, purged.messages, purged.held) == (4, 55, 0)
+    assert [row.seq for row in await world.read(BUSY)] == list(range(46, 56))
+    assert await world.read(QUIET) == []
+    assert world.hot(QUIET) == []
+    kept = {row.cold.object_key for row in world.directory(BUSY).values() if row.cold and row.first_seq > 45}
+    assert world.objects.objects.keys() == kept
+
+
+async def test_head_of_a_purged_session_is_what_is_left_of_it(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    await world.archive(**RULES)
+    heads = await session_tails.heads(world.store, [BUSY, QUIET])
+    quiet, busy = heads[QUIET], heads[BUSY]
+    assert isinstance(quiet, PurgedHead)
+    assert (quiet.seq, quiet.count, quiet.kind, quiet.body, quiet.purged_seq, quiet.purged_count) == (
+        10,
+        8,
+        0,
+        b"{}",
+        10,
+        8,
+    )
+    assert isinstance(busy, PurgedHead)
+    assert (busy.seq, busy.purged_seq, busy.purged_count) == (55, 45, 36)
+
+
+async def test_counts_of_purged_messages_are_known(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    await world.archive(**RULES)
+    counts = await history.counts_at(world.store, {BUSY: [3, 45, 46, 50]})
+    assert counts == {(BUSY, 3): 36, (BUSY, 45): 36, (BUSY, 46): 37, (BUSY, 50): 40}
+
+
+async def test_without_a_retention_nothing_is_removed(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    assert (await world.archive()).purged.segments == 0
+    await world.check()
+
+
+async def test_dry_run_removes_nothing(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    await world.archive()
+    assert (await world.archive(**RULES, is_dry_run=True)).purged.messages == 55
+    await world.check()
+
+
+async def test_shard_with_hot_segments_is_held(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    world.closing.is_behind = True
+    purged = (await world.archive(**RULES)).purged
+    assert purged.held == 1
+    assert len(await world.read(QUIET)) == 10
+
+
+async def test_any_stop_of_a_purge_hides_before_it_deletes(tmp_path: Path) -> None:
+    """After each stop a reader gets all that is not hidden, and a later run ends the work."""
+    whole = Steps()
+    world = await old_world(tmp_path / "whole")
+    await world.archive()
+    await world.archive(whole, **RULES)
+    for stop in range(len(whole.calls)):
+        world = await old_world(tmp_path / f"{stop}")
+        await world.archive()
+        with pytest.raises(Killed):
+            await world.archive(Steps(stop), **RULES)
+        for session_id, messages in world.written.items():
+            purged_seq = next(iter((await world.store.segments([session_id], 1))[session_id])).purged_seq or 0
+            assert await world.read(session_id) == messages[purged_seq:]
+        world.clock.now_ms += 61_000
+        await world.archive(**RULES)
+        assert [row.seq for row in await world.read(BUSY)] == list(range(46, 56))
+        assert await world.read(QUIET) == []

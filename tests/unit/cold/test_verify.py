@@ -1,0 +1,111 @@
+"""Damaged objects are found, and repaired while the hot rows are still there."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cold.world import World
+from tidings.cold.verify import Verified, Verifier
+from tidings.errors import MediaUnavailable
+from tidings.store.base import SessionSegment
+
+BUSY, QUIET = "d:alice:bob", "d:alice:carol"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    """Two sessions with cold messages."""
+    made = World(tmp_path)
+    await made.session(BUSY, (200, 5), (170, 40), (2, 7))
+    await made.session(QUIET, (180, 6), (150, 4))
+    return made
+
+
+async def verified(world: World, tmp_path: Path, *, repairs: bool = False) -> Verified:
+    shards = await world.tables.indexed_shards()
+    return await Verifier(world.ports, tmp_path).verify(shards, repairs=repairs)
+
+
+def damage(world: World, session_id: str, segment: int) -> str:
+    """Change one byte in the middle of a segment's object; the object's key."""
+    place = world.directory(session_id)[segment].cold
+    assert place is not None
+    data = bytearray(world.objects.objects[place.object_key])
+    data[len(data) // 3] ^= 0x40
+    world.objects.objects[place.object_key] = bytes(data)
+    return place.object_key
+
+
+async def test_sound_objects_have_no_damage(world: World, tmp_path: Path) -> None:
+    await world.archive()
+    done = await verified(world, tmp_path)
+    assert (done.damages, done.unnamed, done.segments, done.messages) == ([], [], 4, 55)
+
+
+async def test_changed_byte_is_found(world: World, tmp_path: Path) -> None:
+    await world.archive()
+    key = damage(world, BUSY, 2)
+    done = await verified(world, tmp_path)
+    assert {(one.session_id, one.segment) for one in done.damages} >= {(BUSY, 2)}
+    assert {one.object_key for one in done.damages} == {key}
+    assert not any(one.is_repaired for one in done.damages)
+
+
+async def test_missing_object_is_found(world: World, tmp_path: Path) -> None:
+    await world.archive()
+    key = damage(world, BUSY, 2)
+    del world.objects.objects[key]
+    done = await verified(world, tmp_path)
+    assert [one.problem for one in done.damages] == ["the object is missing"]
+
+
+async def test_wrong_row_in_the_directory_is_found(world: World, tmp_path: Path) -> None:
+    await world.archive(object_bytes=1)
+    place = world.directory(BUSY)[2].cold
+    assert place is not None
+    await world.tables.set_cold(SessionSegment(BUSY, 1), place)
+    assert [one.segment for one in (await verified(world, tmp_path)).damages] == [1]
+
+
+async def test_damage_is_repaired_from_the_hot_copy(world: World, tmp_path: Path) -> None:
+    await world.archive(hot_copy_days=7)
+    damage(world, BUSY, 2)
+    done = await verified(world, tmp_path, repairs=True)
+    assert [one.is_repaired for one in done.damages] == [True] * len(done.damages)
+    assert world.directory(BUSY)[2].cold is None
+    await world.check()
+    await world.archive()
+    assert (await verified(world, tmp_path)).damages == []
+    await world.check()
+
+
+async def test_damage_without_all_hot_rows_is_not_repaired(world: World, tmp_path: Path) -> None:
+    await world.archive()
+    damage(world, QUIET, 2)
+    done = await verified(world, tmp_path, repairs=True)
+    assert [one.is_repaired for one in done.damages] == [False] * len(done.damages)
+    assert world.directory(QUIET)[2].cold is not None
+
+
+async def test_repair_leaves_a_shard_to_its_archiver(world: World, tmp_path: Path) -> None:
+    await world.archive(hot_copy_days=7)
+    damage(world, BUSY, 2)
+    for shard in await world.tables.indexed_shards():
+        await world.tables.claim(shard, "another", 60)
+    done = await verified(world, tmp_path, repairs=True)
+    assert not any(one.is_repaired for one in done.damages)
+
+
+async def test_object_of_a_killed_archiver_is_unnamed(world: World, tmp_path: Path) -> None:
+    await world.archive()
+    key = next(iter(world.objects.objects))
+    stray = f"{key.rpartition('/')[0]}/{'0' * 64}.parquet"
+    world.objects.objects[stray] = b"stray"
+    assert (await verified(world, tmp_path)).unnamed == [stray]
+
+
+async def test_store_that_is_away_is_no_damage(world: World, tmp_path: Path) -> None:
+    await world.archive()
+    world.objects.stall()
+    with pytest.raises(MediaUnavailable):
+        await verified(world, tmp_path, repairs=True)
