@@ -12,6 +12,7 @@ from tidings.clock import SystemClock
 from tidings.media.sweep import Sweep, persister_has_passed
 from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
 from tidings.runtime.start import started
+from tidings.store.base import Store
 
 _PERSISTER_WITHIN_S = 60.0
 
@@ -38,6 +39,17 @@ async def migrate_tables(
     done = await migrate_and_name(config, Naming(at_ms, is_restored))
     assert done.deployment is not None  # our own migrations make its table
     return done.applied, f"deployment: {done.deployment.id}{' named now' if done.is_named_now else ''}"
+
+
+@contextlib.asynccontextmanager
+async def tables(settings: CassandraSettings) -> AsyncIterator[Store]:
+    """The tables that the settings name, while the block runs. Raises Retryable."""
+    from tidings.store.cassandra import CassandraStore
+    from tidings.store.cassandra_config import CassandraConfig
+
+    store = CassandraStore(CassandraConfig.of(settings))
+    async with started(store):
+        yield store
 
 
 @contextlib.asynccontextmanager

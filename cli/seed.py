@@ -14,6 +14,7 @@ from cli import composition
 from cli.arguments import user_id
 from cli.patience import patiently
 from cli.screen_text import say
+from cli.seeding.existing import refuse_other_messages
 from cli.seeding.plan import MOST_MONTHS, MOST_USERS, SeedPlan, SeedSizes
 from cli.seeding.seeder import Progress as SeedProgress
 from cli.seeding.seeder import Seeded, restore
@@ -22,11 +23,11 @@ from tidings.errors import ConfigurationError
 from tidings.ids import DAY_MS
 from tidings.runtime.initialise import log_time_ms
 from tidings.runtime.reading_settings import read_group
-from tidings.runtime.settings import KafkaSettings, LimitSettings, ProcessSettings
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, LimitSettings, ProcessSettings
 from tidings.runtime.stamps import stamps_of
 
 _DEFAULTS = SeedSizes()
-_KAFKA_S = 30.0
+_SERVERS_S = 30.0
 _MOST_PREFIX = 32
 
 
@@ -57,7 +58,8 @@ def seed(  # noqa: PLR0913 - the options of one verb
 
     Lets messages.inbound keep times of the past for a while, so other users' messages in this time may get wrong
     times. A run that was stopped is continued by the same command on the same UTC day. On another day choose
-    another --prefix, because messages cannot be added before existing ones. Reads TIDINGS_KAFKA_* and TIDINGS_LIMIT_*.
+    another --prefix, because messages cannot be added before existing ones. Reads
+    TIDINGS_KAFKA_*, TIDINGS_CASSANDRA_* and TIDINGS_LIMIT_*.
     """
     if not read_group(ProcessSettings).development:
         raise ConfigurationError(
@@ -74,18 +76,25 @@ def seed(  # noqa: PLR0913 - the options of one verb
 async def _seed(
     kafka: KafkaSettings, limits: LimitSettings, sizes: SeedSizes, number: int, prefix: str, rate: int
 ) -> None:
+    cassandra = read_group(CassandraSettings)
     broker = composition.kafka(kafka)
-    now_ms = await patiently(lambda: log_time_ms(broker), server=_server(kafka), within_s=_KAFKA_S, say=say)
+    now_ms = await patiently(lambda: log_time_ms(broker), server=_server(kafka), within_s=_SERVERS_S, say=_say_aside)
     plan = SeedPlan(sizes, limits, now_ms, number, prefix)
+    await patiently(lambda: _look_at_tables(cassandra, plan), server="Cassandra", within_s=_SERVERS_S, say=_say_aside)
     with _shown() as progress:
         done = await seeded(broker, plan, kafka.sizes(), rate=rate, progress=progress, say=_say_aside)
     for line in _lines(plan, done):
         say(line)
 
 
+async def _look_at_tables(cassandra: CassandraSettings, plan: SeedPlan) -> None:
+    async with composition.tables(cassandra) as store:
+        await refuse_other_messages(store, plan)
+
+
 async def _restore(kafka: KafkaSettings, limits: LimitSettings) -> None:
     broker = composition.kafka(kafka)
-    now_ms = await patiently(lambda: log_time_ms(broker), server=_server(kafka), within_s=_KAFKA_S, say=say)
+    now_ms = await patiently(lambda: log_time_ms(broker), server=_server(kafka), within_s=_SERVERS_S, say=_say_aside)
     done = await restore(broker, kafka.sizes(), stamps_of(limits), now_ms - DAY_MS)
     say("settings of messages.inbound: restored" if done else "settings of messages.inbound: nothing to restore")
 

@@ -1,7 +1,7 @@
 """What `tidings seed` sends: sessions, and the commands of each in the order of time.
 
-A plan is a function of its numbers. Nothing is stored but one small row per session, so the commands of a session can
-be computed again at any time, and a comparison needs no second copy of what was sent.
+A plan is a function of its numbers and keeps only one small row per session. The commands of a session can be computed
+again at any time, so a comparison needs no second copy of what was sent.
 """
 
 import random

@@ -40,8 +40,9 @@ async def broker() -> MemoryBroker:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_AFTER_A_STOP_S", "_STORED_WITHIN_S", "_APPEND_WITHIN_S", "_END_WITHIN_S", "_LOOK_S"):
-        monkeypatch.setattr(seeder, name, 0.01)
+    """Waits for a persister that does not run are short."""
+    for name, seconds in {"_AFTER_A_STOP_S": 2.0, "_STORED_WITHIN_S": 0.3, "_LOOK_S": 0.01}.items():
+        monkeypatch.setattr(seeder, name, seconds)
 
 
 @asynccontextmanager
@@ -127,7 +128,8 @@ class _FailingBroker(MemoryBroker):
         return _FailingProducer(self.log)
 
 
-async def test_failed_seeder_restores_the_settings() -> None:
+async def test_failed_seeder_restores_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeder, "_APPEND_WITHIN_S", 0.5)
     broker = _FailingBroker()
     await initialise(broker.admin(), SIZES, 1)
     async with persister(broker):
@@ -184,6 +186,8 @@ async def test_seed_fails_if_init_ends_its_times_meanwhile(broker: MemoryBroker)
 
 
 async def test_seeder_that_cannot_end_its_times_says_so(broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeder, "_END_WITHIN_S", 0.5)
+
     async def away(*_: object) -> None:
         raise BrokerUnavailable("away")
 
