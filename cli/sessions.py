@@ -51,7 +51,8 @@ def described(session: Session) -> str:
     if head is None:
         return f"{unread:<12} {session.session_id}{name}{kind}"
     at = f"{day_and_time(head.at)} " if head.at is not None else ""
-    said = f"{at}#{head.seq} {head.sender_id or ''}: {head.preview or ''}"
+    # Without a sender only the place of the newest message is left (PROTOCOL, Retention).
+    said = f"{at}#{head.seq} {head.sender_id}: {head.preview or ''}" if head.sender_id else f"{at}#{head.seq}"
     return f"{unread:<12} {session.session_id}{name}{kind}  {said}"
 
 
