@@ -52,7 +52,7 @@ async def _messages(read: ReadPage, session: str, at_ms: int | None, limit: int 
     """From the time on, or the newest `limit` messages, or all, ascending."""
     after_seq = 0
     if at_ms is None and limit is not None:
-        # Seqs have no gaps, so the head tells where the newest ones begin.
+        # Seqs have no gaps, so the head gives the seq where the newest ones begin.
         page = await repeated(partial(read, session, limit=1))
         after_seq = max(0, page.head_seq - limit)
     async for message in Histories(read).forwards(session, after_seq=after_seq, at=at_ms):

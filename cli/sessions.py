@@ -52,8 +52,8 @@ def described(session: Session) -> str:
         return f"{unread:<12} {session.session_id}{name}{kind}"
     at = f"{day_and_time(head.at)} " if head.at is not None else ""
     # Without a sender only the place of the newest message is left (PROTOCOL, Retention).
-    said = f"{at}#{head.seq} {head.sender_id}: {head.preview or ''}" if head.sender_id else f"{at}#{head.seq}"
-    return f"{unread:<12} {session.session_id}{name}{kind}  {said}"
+    said = f" {head.sender_id}: {head.preview or ''}" if head.sender_id is not None else ""
+    return f"{unread:<12} {session.session_id}{name}{kind}  {at}#{head.seq}{said}"
 
 
 def receipts(

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx2
 
-from tests.unit.cli.gateway import Json
+from tests.unit.cli.gateway import AS_ALICE, Json
+from tests.unit.cli.shell import Shell
 
 SESSION = "d:alice:bob"
 BEGIN_MS = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1000)
@@ -43,3 +45,17 @@ class Served:
             page, more = left[:limit], len(left) > limit
         head_seq = self.messages[-1]["seq"] if self.messages else 0
         return httpx2.Response(200, json={"messages": page, "head_seq": head_seq, "has_more": more})
+
+
+SEVEN = [
+    *(message(seq) for seq in range(1, 6)),
+    message(6, reply_to=2, mentions=["carol", "dora"]),
+    message(7, kind="custom", body={"type": "poll", "data": [1.5, 2**63, "你好 \u2028"]}),
+]
+
+
+def exported(shell: Shell, path: Path, kind: str) -> None:
+    """SEVEN, in a file of this kind."""
+    ended = shell.run("export", *AS_ALICE, "--session", SESSION, "--format", kind, "--out", str(path))
+    assert ended == (0, f"7 messages in {path}\n", "")
+    assert list(path.parent.iterdir()) == [path]
