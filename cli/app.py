@@ -8,8 +8,10 @@ import typer
 from cli.archive import app as archive
 from cli.chat import chat
 from cli.dlq import app as dlq
+from cli.export import export
 from cli.groups import app as group
 from cli.help_text import PLAIN
+from cli.history import history
 from cli.init import init
 from cli.media import app as media
 from cli.screen_text import say
@@ -39,7 +41,7 @@ def tidings() -> None:
     """Operate Tidings, and chat through it from a terminal."""
 
 
-for verb in (init, seed, token, send, tail, chat, sessions, receipts, where):
+for verb in (init, seed, token, send, tail, chat, sessions, history, export, receipts, where):
     app.command()(verb)
 app.add_typer(group, name="group")
 app.add_typer(dlq, name="dlq")

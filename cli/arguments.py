@@ -1,6 +1,7 @@
 """Arguments that several verbs take, with the checks of the SDK, because the verbs call it with them."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -46,6 +47,17 @@ def seconds(given: float) -> float:
     return given
 
 
+def moment_ms(text: str) -> int:
+    """A parser for typer: a date or a time as ISO 8601, in ms since 1970. Without an offset it is local time."""
+    try:
+        at_ms = int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError) as error:
+        raise typer.BadParameter(f"{text!r} is not a time; write 2026-03-01 or 2026-03-01T14:30:00+01:00") from error
+    if at_ms < 0:
+        raise typer.BadParameter(f"{text} is before 1970")
+    return at_ms
+
+
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://", "ws://", "wss://")):
         raise typer.BadParameter(f"{text!r} is not a gateway's address; write http://host:port")
@@ -66,5 +78,8 @@ Session = Annotated[
     typer.Option(
         "--session", help="A session instead of a user: g:<id>.", callback=lambda text: text and session_id(text)
     ),
+]
+OneSession = Annotated[
+    str, typer.Option("--session", help="A session: d:<a>:<b> or g:<id>.", callback=session_id, show_default=False)
 ]
 AsUser = Annotated[str, typer.Option("--as", help="Your user id.", callback=user_id)]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import datetime
 
 from tidings.one_line import isolated, one_line, shortened
@@ -65,7 +66,7 @@ def _moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(min(max(at_ms, 0), _LAST_MS) / 1000).astimezone()
 
 
-def line(message: Message) -> str:
-    """A message with its session, seq, sender and time, for `tail`."""
+def line(message: Message, moment: Callable[[int], str] = clock) -> str:
+    """A message with its session, seq, sender and time, for `tail` and `history`."""
     place = visible(f"{message.session_id} #{message.seq} {message.sender_id}")
-    return f"{clock(message.at)} {place}: {content(message)}"
+    return f"{moment(message.at)} {place}: {content(message)}"

@@ -51,8 +51,9 @@ def described(session: Session) -> str:
     if head is None:
         return f"{unread:<12} {session.session_id}{name}{kind}"
     at = f"{day_and_time(head.at)} " if head.at is not None else ""
-    said = f"{at}#{head.seq} {head.sender_id or ''}: {head.preview or ''}"
-    return f"{unread:<12} {session.session_id}{name}{kind}  {said}"
+    # Without a sender only the place of the newest message is left (PROTOCOL, Retention).
+    said = f" {head.sender_id}: {head.preview or ''}" if head.sender_id is not None else ""
+    return f"{unread:<12} {session.session_id}{name}{kind}  {at}#{head.seq}{said}"
 
 
 def receipts(

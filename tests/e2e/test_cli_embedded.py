@@ -1,5 +1,6 @@
 """The first minutes of a new user, on the embedded stack: send, tail, chat, a token for curl; and its clean end."""
 
+import json
 import os
 import pty
 import re
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from deploy.local.ports import free_ports
@@ -121,6 +123,28 @@ def test_tail_prints_messages_once_and_resumes_at_its_cursor(embedded: Embedded,
     assert embedded.tidings("send", "--from", "alice", "--to", "carol", "three").returncode == 0
     second = embedded.tidings("tail", "--as", "carol", "--cursor", cursor, "--count", "1")
     assert second.stdout.endswith("d:alice:carol #3 alice: three\n")
+
+
+def test_history_and_export_have_every_message(embedded: Embedded, tmp_path: Path) -> None:
+    for text in ("one", "two", "three"):
+        assert embedded.tidings("send", "--from", "frank", "--to", "grace", text).returncode == 0
+    session = ("--as", "grace", "--session", "d:frank:grace")
+    newest = embedded.tidings("history", *session, "--limit", "2")
+    assert [line.split(" ", 2)[2] for line in newest.stdout.splitlines()] == [
+        "d:frank:grace #2 frank: two",
+        "d:frank:grace #3 frank: three",
+    ]
+    assert len(embedded.tidings("history", *session, "--at", "2020-01-01").stdout.splitlines()) == 3
+    assert embedded.tidings("history", *session, "--at", "2100-01-01").stdout == "no messages\n"
+    for kind in ("jsonl", "parquet"):
+        done = embedded.tidings("export", *session, "--format", kind, "--out", str(tmp_path / kind))
+        assert (done.returncode, done.stdout) == (0, f"3 messages in {tmp_path / kind}\n"), done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "jsonl").read_text().splitlines()]
+    assert [line["body"]["text"] for line in lines] == ["one", "two", "three"]
+    assert pyarrow.parquet.read_table(tmp_path / "parquet")["seq"].to_pylist() == [1, 2, 3]
+    other = embedded.tidings("history", "--as", "mallory", "--session", "d:frank:grace")
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "session_not_found" in other.stderr
 
 
 def test_a_token_signed_here_is_accepted_there(embedded: Embedded) -> None:

@@ -32,33 +32,33 @@ async def test_watermarks_of_a_peer_that_blocks_the_user_are_absent() -> None:
 
 
 class NotingCore:
-    """Keeps what it is told."""
+    """Keeps the arguments of its calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
-    def own_marks(self, *told: Any) -> list[Effect]:
-        self.told.append(told)
+    def own_marks(self, *given: Any) -> list[Effect]:
+        self.calls.append(given)
         return []
 
     history = own_marks
 
 
-async def told_of(asked: Fetch, answer: Json) -> list[tuple[Any, ...]]:
+async def calls_of(asked: Fetch, answer: Json) -> list[tuple[Any, ...]]:
     core = NotingCore()
     fetcher = Fetcher(Gateway(answer).rest, cast(Core, core), lambda _: None, lambda: 5)
     await fetcher.answer(asked)
-    return core.told
+    return core.calls
 
 
 async def test_own_marks_begin_with_the_first_message_left() -> None:
     session = {"session_id": "g:1", "delivered_seq": 3, "joined_seq": 2}
     asked = FetchOwnMarks(("g:1",))
-    assert await told_of(asked, session | {"purged_seq": 8}) == [(5, "g:1", 3, 9)]
-    assert await told_of(asked, session | {"purged_seq": 1}) == [(5, "g:1", 3, 2)]
-    assert await told_of(asked, session) == [(5, "g:1", 3, 2)]
+    assert await calls_of(asked, session | {"purged_seq": 8}) == [(5, "g:1", 3, 9)]
+    assert await calls_of(asked, session | {"purged_seq": 1}) == [(5, "g:1", 3, 2)]
+    assert await calls_of(asked, session) == [(5, "g:1", 3, 2)]
 
 
 async def test_history_of_purged_messages_says_where_it_begins() -> None:
     page = {"messages": [], "head_seq": 8, "has_more": False, "purged_seq": 8}
-    assert await told_of(FetchHistory("g:1", 3), page) == [(5, "g:1", (), False, 8)]
+    assert await calls_of(FetchHistory("g:1", 3), page) == [(5, "g:1", (), False, 8)]

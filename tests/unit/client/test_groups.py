@@ -336,7 +336,7 @@ def test_log_of_purged_messages_alone_is_not_asked_again(last: int | None) -> No
     assert device.positions == [(GROUP, 9)]
 
 
-def test_log_that_is_past_the_purge_goes_on() -> None:
+def test_log_that_is_past_the_purge_continues() -> None:
     device = opened(cursor=Cursor(0, {GROUP: 3}))
     device.history([message(GROUP, 4)], more=True, purged_seq=2)
     assert device.positions == [(GROUP, 4)]

@@ -1,12 +1,16 @@
 """The socket's endpoint: a handshake that is refused, and a connection that a fault ends."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from services.gateway.reads.inbox import InboxPage
+from tests.builders import bucket, inbox_row, session, write_confirmed
+from tests.deployments import deployed
+from tests.fakes.cold import FakeCold
 from tests.unit.gateway.parts import hello, parts
 
 
@@ -22,6 +26,15 @@ async def test_fault_closes_the_connection_with_a_code_and_a_log(monkeypatch: py
     assert [(one["user_id"], one["code"]) for one in logs if one["event"] == "connection closed"] == [("alice", 4503)]
     assert len(gateway.connections.registry) == 0
     await gateway.submit.publisher.flush(1)
+
+
+async def test_sync_of_an_unreadable_archived_message_says_so(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        await write_confirmed(there.store, [*session("d:alice:bob", 3), bucket("alice", 0, 1), inbox_row("alice", 1)])
+        await FakeCold().take(there.store, "d:alice:bob", 1)
+        (error,) = await there.answers("alice", {"type": "sync", "after": 0})
+        assert error["code"] == "unavailable"
+        assert error["message"] == "archived messages are temporarily unavailable; sync again"
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ async def test_a_later_message_is_the_head_again() -> None:
     assert (shown["head"]["seq"], shown["head"]["sender_id"], shown["unread"]) == (41, "alice", 1)
 
 
-async def test_a_member_that_joined_later_is_told_of_no_purge() -> None:
+async def test_a_member_that_joined_later_sees_no_purge() -> None:
     rows: list[Row] = [group(GROUP, 30), member(GROUP, "bob", 30, joined_seq=30)]
     archive = await purged(25, GROUP, *rows)
     _, page = await archive.call(f"/v1/sessions/{GROUP}/messages?limit=200")

@@ -34,6 +34,7 @@ CALLS = (
     ("GET", "/v1/sessions/{}", None),
     ("GET", "/v1/sessions/{}/messages", None),
     ("GET", "/v1/sessions/{}/messages?after_seq=0", None),
+    ("GET", "/v1/sessions/{}/messages?at=0", None),
     ("GET", "/v1/sessions/{}/messages/2/receipts", None),
     ("PUT", "/v1/sessions/{}/read", {"seq": 100}),
 )

@@ -70,7 +70,7 @@ queries = st.tuples(
         ]
     ),
     st.dictionaries(
-        st.sampled_from(["after", "limit", "before", "before_seq", "after_seq"]),
+        st.sampled_from(["after", "limit", "before", "before_seq", "after_seq", "at"]),
         small_text | int64.map(str),
         max_size=3,
     ),

@@ -36,6 +36,7 @@ async def test_answers_of_every_call_are_as_documented(there: Deployment) -> Non
     await there.call("alice", "GET", "/v1/sessions/d:alice:nobody")
     await there.call("alice", "GET", f"{direct}/messages?after_seq=1000")
     await there.call("alice", "GET", f"{direct}/messages?before_seq=3&limit=1")
+    await there.call("alice", "GET", f"{direct}/messages?at=1790000000000&limit=1")
     await there.call("alice", "GET", f"{direct}/messages/1/receipts")
     await there.call("alice", "PUT", "/v1/blocks/eve")
     await there.call("alice", "GET", "/v1/blocks")
