@@ -167,7 +167,7 @@ def watched(pid: int) -> Iterator[Growth]:
 
 
 def alone(stack: Stack, transfer: Callable[[], None]) -> dict[str, Any]:
-    """The memory of the gateway while nothing else is going on. The first transfer also loads code, so two are made."""
+    """The memory of the gateway while nothing else is going on. The first transfer also loads code."""
     growths = []
     for _ in range(PAIRS):
         with watched(pid_of(stack, "gateway-0")) as growth:
