@@ -136,4 +136,5 @@ planted: env ## break one law at a time and check that its test fails (some minu
 bench: jars ## latency, highest rate and memory, with the bare limits of the same run (benchmarks/README.md)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.groups
+	$(BIN)/python -m benchmarks.media
 	$(BIN)/python -m benchmarks.push_profile

@@ -26,6 +26,12 @@ def usage(pid: int) -> Usage:
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, int(fields[21]) * _PAGE_BYTES)
 
 
+def children_cpu_s(pid: int) -> float:
+    """CPU seconds of all children that have ended and that the process has collected."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / _TICKS_PER_S
+
+
 class GeneratorProcess:
     """Starts the generator and sends it commands, one at a time."""
 

@@ -31,6 +31,16 @@ class Backend(Protocol):
     @property
     def store(self) -> ObjectStore: ...
 
+    @property
+    def block_bytes(self) -> int:
+        """What one request for a part of an object asks for."""
+        ...
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether a block is read in pieces, and not as a whole."""
+        ...
+
     async def is_there(self) -> bool:
         """False if the store as a whole is known to be gone."""
         ...
@@ -54,7 +64,14 @@ def backend_of(config: MediaStoreConfig) -> Backend:
 
 
 class _Folder:
-    """Objects are files. obstore writes the file `<key>#1`, and renames it when it is whole."""
+    """Objects are files. obstore writes the file `<key>#1`, and renames it when it is whole.
+
+    It streams a file in pieces of 8 KiB, each by a thread of its own: 132 ms of CPU for 100 MiB. Blocks that are read
+    whole take 43 ms.
+    """
+
+    block_bytes = 256 * 1024
+    is_streamed = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -79,7 +96,14 @@ class _Folder:
 
 
 class _S3:
-    """Objects of a bucket, below a prefix."""
+    """Objects of a bucket, below a prefix.
+
+    Each block is a request with retries of its own, so a slow reader neither holds one answer for minutes nor wears
+    out the retries. A request costs about 30 ms of waiting, against 80 ms for the bytes at 50 MiB/s.
+    """
+
+    block_bytes = 4 * 1024 * 1024
+    is_streamed = True
 
     def __init__(self, config: MediaStoreConfig) -> None:
         self._secret_access_key = config.secret_access_key or os.environ.get("AWS_SECRET_ACCESS_KEY", "")

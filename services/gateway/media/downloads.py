@@ -1,12 +1,14 @@
-"""Sends the content of an upload: bounded in number, in memory, and in the time that a slow client may take."""
+"""Sends the content of an upload: bounded in number, memory and pace, and in the time that a slow client may take."""
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from starlette.responses import Response
 
+from services.gateway.media.pace import Pace
 from services.gateway.media.places import Places
 from tidings import metrics
 
@@ -62,12 +64,15 @@ class Download(Response):
         self, first: bytes, gone: "asyncio.Future[None]", send: Callable[[_Message], Awaitable[None]]
     ) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        pace = Pace(time.monotonic())
         async for part in _parts(first, self._chunks):
             if gone.done():
                 return
             async with asyncio.timeout(PART_S):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             metrics.MEDIA_BYTES.labels("out").inc(len(part))
+            if wait_s := pace.wait_s(len(part), time.monotonic()):
+                await asyncio.sleep(wait_s)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

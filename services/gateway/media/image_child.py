@@ -20,6 +20,7 @@ import resource
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin, WebPImagePlugin
@@ -78,6 +79,7 @@ def _be_limited(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_secon
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
     os.nice(NICENESS)
+    _be_nice_to_other_groups()
     if target_fd != TARGET_FD:
         os.dup2(target_fd, TARGET_FD)
         os.close(target_fd)
@@ -88,6 +90,16 @@ def _be_limited(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_secon
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (TARGET_FD + 1, TARGET_FD + 1))
+
+
+def _be_nice_to_other_groups() -> None:
+    """Lower the priority of this process's scheduling group, too.
+
+    With autogroups, each session is a group, and niceness counts only inside it (sched(7)). The gateway started this
+    process in a session of its own. Not every kernel has autogroups, and one change every 0.1 s is allowed.
+    """
+    with suppress(OSError), open("/proc/self/autogroup", "w") as group:
+        group.write(str(NICENESS))
 
 
 def examined(source: BinaryIO, target: BinaryIO) -> tuple[dict[str, object], bytes]:

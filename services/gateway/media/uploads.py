@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of, image_type
 from services.gateway.media.images import ExaminedImage, ImageExaminer
+from services.gateway.media.pace import Pace
 from services.gateway.media.places import BUSY_MS, Places
 from services.gateway.protocol.rate_limits import RateLimits
 from tidings import ids, metrics
@@ -174,13 +176,14 @@ class Uploads:
 
 
 class _Content:
-    """The bytes of an upload as they pass: counted, hashed and bounded."""
+    """The bytes of an upload as they pass: counted, hashed, bounded and paced."""
 
     def __init__(self, body: AsyncIterator[bytes], most_bytes: int) -> None:
         self.size = 0
         self._body = body
         self._most_bytes = most_bytes
         self._sha256 = hashlib.sha256()
+        self._pace = Pace(time.monotonic())
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All bytes once. Raises Refused(`too_large`) behind the limit."""
@@ -190,6 +193,8 @@ class _Content:
                 raise too_large(self._most_bytes)
             self._sha256.update(chunk)
             yield chunk
+            if wait_s := self._pace.wait_s(len(chunk), time.monotonic()):
+                await asyncio.sleep(wait_s)
 
     def sha256(self) -> bytes:
         """Of the bytes so far."""

@@ -1,6 +1,7 @@
 """Downloads: errors before the first byte, slow clients, and clients that leave."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from services.gateway.media import downloads
 from services.gateway.media.downloads import PART_BYTES, Download
+from services.gateway.media.pace import MOST_AHEAD_S, MOST_BYTES_PER_S
 from services.gateway.media.places import Places
 from tidings.errors import MediaUnavailable, Refused
 
@@ -53,6 +55,12 @@ async def test_content_is_sent_in_parts_and_the_place_is_free_again() -> None:
         assert body_of(sent) == b"a" * (PART_BYTES + 5) + b"b"
         assert max(len(message.get("body", b"")) for message in sent) == PART_BYTES
         assert not sent[-1]["more_body"]
+
+
+async def test_download_is_paced() -> None:
+    began = time.monotonic()
+    await served(chunks(b"a" * MOST_BYTES_PER_S), Places("downloads", 1, 1))
+    assert time.monotonic() - began >= 1 - MOST_AHEAD_S
 
 
 async def test_errors_come_before_the_first_byte() -> None:

@@ -15,6 +15,7 @@ import uvloop
 from PIL import Image
 
 from services.gateway.media import images
+from services.gateway.media.image_child import NICENESS
 from services.gateway.media.images import ExaminedImage, ImageExaminer, ImageLimits
 from tests.unit.gateway.media.pictures import (
     FORMATS,
@@ -30,6 +31,7 @@ from tests.unit.gateway.media.pictures import (
     png_bomb,
     png_chunk,
 )
+from tests.waiting import until
 from tidings.errors import Refused
 
 LIMITS = ImageLimits(wall_seconds=60, wait_seconds=60)
@@ -201,6 +203,26 @@ async def test_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_pa
     error = await refusal(ImageExaminer(replace(LIMITS, wall_seconds=20)).examine(stored(tmp_path, b"x")))
     assert "cannot be decoded" in error.text
     assert asyncio.get_running_loop().time() - begun < 15
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="a kernel without scheduling groups")
+async def test_scheduling_group_of_a_child_is_nice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = f"""
+import os, sys, time
+sys.path[:0] = {images._environment()["PYTHONPATH"].split(os.pathsep)!r}
+from services.gateway.media import image_child
+
+image_child.examined = lambda *_: time.sleep(600)
+image_child.main(*map(int, sys.argv[1:]))
+"""
+    as_child(monkeypatch, tmp_path, source)
+    examining = asyncio.ensure_future(ImageExaminer(LIMITS).examine(stored(tmp_path, b"x")))
+    await until(children)
+    (pid,) = children()
+    group = Path(f"/proc/{pid}/autogroup")
+    await until(lambda: group.read_text().endswith(f"nice {NICENESS}\n"), within_s=20)
+    examining.cancel()
+    await asyncio.wait([examining])
 
 
 async def test_slow_child_is_killed_with_its_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

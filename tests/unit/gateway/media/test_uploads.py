@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from services.gateway.media.images import ImageExaminer, ImageLimits
+from services.gateway.media.pace import MOST_AHEAD_S, MOST_BYTES_PER_S
 from services.gateway.media.uploads import (
     LEAST_COUNTED_BYTES,
     UPLOADS_BURST,
@@ -140,6 +142,14 @@ async def test_upload_that_is_cut_off_leaves_nothing() -> None:
     world = World()
     assert (await refusal(lambda: world.gateway().take(Upload("alice", "", None, "a"), cut()))).code == "invalid_frame"
     assert not world.objects.objects
+
+
+async def test_upload_is_paced() -> None:
+    began = time.monotonic()
+    rules = replace(UNLIMITED, file_bytes=MOST_BYTES_PER_S)
+    uploads = Uploads(FaultyStore(), FaultyMediaStore(), ImageExaminer(ImageLimits()), FakeClock(NOW_MS), rules)
+    await uploads.take(Upload("alice", "", None, "a"), chunks(b"x" * MOST_BYTES_PER_S, 256 * 1024))
+    assert time.monotonic() - began >= 1 - MOST_AHEAD_S
 
 
 async def test_quota_counts_a_day_and_each_user_alone() -> None:
