@@ -117,10 +117,12 @@ async def _ended(process: asyncio.subprocess.Process) -> Ended:
 # -- messages --------------------------------------------------------------------------------------
 
 
-async def seeded(stack: Stack, sizes: SeedSizes, store: Store, number: int = 14) -> tuple[SeedPlan, Messages]:
+async def seeded(stack: Stack, sizes: SeedSizes, store: Store) -> tuple[SeedPlan, Messages]:
     """Months of messages of users of their own, and their rows, which are as planned."""
+    async with raw_tables(stack) as raw:
+        await raw.unfinish_shards()
     limits = LimitSettings(segment_messages=SEGMENT_MESSAGES)
-    plan = SeedPlan(sizes, limits, SystemClock().wall_ms(), number, uuid.uuid4().hex[:8])
+    plan = SeedPlan(sizes, limits, SystemClock().wall_ms(), prefix=uuid.uuid4().hex[:8])
     kafka = KafkaSettings(bootstrap=stack.bootstrap)
     await seed(KafkaBroker(KafkaConfig.of(kafka)), plan, kafka.sizes())
     rows = {one.session_id: await history.read_range(store, one.session_id, 1, 2**40, 2**40) for one in plan.sessions}
@@ -173,6 +175,10 @@ class RawTables:
     async def claims(self) -> list[tuple[int, int]]:
         """The shards that an archiver holds, or held when it was killed."""
         return [(month, shard) for month, shard in await self._execute("SELECT month, shard FROM {}.archive_claims")]
+
+    async def unfinish_shards(self) -> None:
+        """Make the archiver look at past months again, into which no message can come but those of a seeding."""
+        await self._execute("TRUNCATE {}.archived_shards")
 
     async def expire_claims(self) -> None:
         """What a minute does to the claims of archivers that were killed."""

@@ -61,7 +61,7 @@ async def check_refused(stack: Stack, one: Archived, ordinal: int = 0) -> None:
         status, answer = await history_page(stack, one, ordinal, **bounds)
         assert time.monotonic() - began_s < ANSWERED_WITHIN_S
         assert (status, answer["code"], answer["retryable"]) == (503, "unavailable", True)
-        assert "archived messages" in answer["message"]
+        assert "archived messages" in answer["detail"]
     status, answer = await history_page(stack, one, ordinal)
     assert (status, answer["messages"][-1]["seq"]) == (200, answer["head_seq"])
     async with rest_of(stack, one.user_id, ordinal) as http:
@@ -189,9 +189,8 @@ async def test_store_that_is_away_stops_only_cold_reads(stack: Stack) -> None:
             assert (await archiving.ended(process)).code != 0
             after = await raw.hot_seqs()
             assert all(set(seqs) <= set(after[name]) for name, seqs in before.items())
-            assert [[row.cold for row in await directory_of(store, name)] for name in names] == [
-                [row.cold for row in some] for some in directory
-            ]
+            for name, segments in zip(names, directory, strict=True):
+                assert (await directory_of(store, name))[: len(segments)] == segments
         await check_read(stack, one)
         await archiving.run(stack, hot_days=90)
         await check_read(stack, await archived(stack, store, group, rows))

@@ -24,6 +24,7 @@ from tidings.store.rows import MessageRow
 SIZES = SeedSizes(months=7, sessions=30, groups=2, messages=900, users=20)
 RETENTION_DAYS = 120
 _PAGE = 7
+_DEFAULT_PAGE = 50
 
 
 async def send(stack: Stack, user_id: str, session_id: str) -> dict[str, Any]:
@@ -174,9 +175,14 @@ async def _check_left(
     if left:
         await _check_read(stack, session, left)
     async with sdk_of(stack, session.members[0]) as rest:
-        for page in [await rest.history(name), await rest.history(name, after_seq=0), await page_at(rest, name, 0)]:
-            assert page.purged_seq == purged_seq
-            assert [one.seq for one in page.messages[:1]] == ([left[0].seq] if len(left) <= 50 else []) or left
+        seqs = [row.seq for row in left]
+        for page, wanted in (
+            (await rest.history(name), seqs[-_DEFAULT_PAGE:]),
+            (await rest.history(name, after_seq=0), seqs[:_DEFAULT_PAGE]),
+            (await rest.history(name, at=0), seqs[:_DEFAULT_PAGE]),
+        ):
+            assert (page.purged_seq, [one.seq for one in page.messages]) == (purged_seq, wanted)
+            assert page.has_more is (len(left) > _DEFAULT_PAGE)
         below = await rest.history(name, before_seq=purged_seq + 1)
         assert (below.messages, below.has_more) == ((), False)
     one = await shown(stack, session.members[0], name)

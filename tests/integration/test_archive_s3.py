@@ -161,7 +161,7 @@ async def test_history_comes_from_s3_that_may_be_away(
             await proxy.stop()
             status, answer = await page(url, second, after_seq=0)
             assert (status, answer["code"], answer["retryable"]) == (503, "unavailable", True)
-            assert "archived messages" in answer["message"]
+            assert "archived messages" in answer["detail"]
             assert (await page(url, second))[0] == 200
             # The gateway has the objects of what it has read on its disk.
             await check_history(url, plan, first)
