@@ -34,7 +34,7 @@ _LIVE_S = 2.5
 LEAST_MOVING = 4
 # Points of a life from 0 to 1 before which an archiver is killed while it connects.
 _CONNECTING = 0.2
-_LOOK_S = 0.02
+_LOOK_S = 0.05
 _OBJECT_BYTES = 65_536
 _PAGES = (200, 37)
 # Runs that nobody kills, until one has left no shard to another.

@@ -10,7 +10,7 @@ from cli.seeding.plan import PlannedSession
 from deploy.local.stack import Stack
 from tests.e2e.raw import call, rest_of, text
 
-_EVERY_S = 0.4
+_EVERY_S = 1.0
 # The sessions get their first messages one after the other.
 _APART_S = 3.0
 
