@@ -12,7 +12,7 @@ from tests.deployments import Deployment, running, settings
 from tests.integration.test_gateway_http import wired
 from tests.unit.gateway.media.pictures import picture, pixels
 from tests.waiting import becomes
-from tidings.store.rows import MediaUsageRow
+from tidings.store.media_rows import MediaUsageRow
 
 MIB = 1024 * 1024
 FILE_BYTES = 5 * MIB
