@@ -64,6 +64,13 @@ BUGS = (
         by.ACROSS_THE_LINE,
     ),
     bug(
+        "a reader does not look where a segment has moved to",
+        "tidings/store/history.py",
+        "_MOVES = 3\n",
+        "_MOVES = 1\n",
+        by.MOVES_DURING_A_READ,
+    ),
+    bug(
         "a checksum leaves out a column",
         "tidings/cold/checksums.py",
         "_COLUMNS = tuple(column.name for column in fields(MessageRow))\n",
