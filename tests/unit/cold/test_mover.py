@@ -215,7 +215,7 @@ async def test_two_archivers_at_once_share_the_work(world: World) -> None:
 
 
 async def test_zombie_after_its_claim_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archiver stands still before it writes the directory. Another one does all, and the first goes on."""
+    """An archiver stands still before it writes the directory. Another one does all, and the first continues."""
     await two_sessions(world)
     standing, go_on, set_cold = asyncio.Event(), asyncio.Event(), world.tables.set_cold
 

@@ -1,6 +1,7 @@
 """Messages at the end of their life: removed, hidden, and never promised."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tidings.store import history, session_tails
 from tidings.store.rows import PurgedHead
 
 BUSY, QUIET = "d:alice:bob", "d:alice:carol"
-RULES = {"retention_days": 140}
+RULES: dict[str, Any] = {"retention_days": 140}
 
 
 async def old_world(tmp_path: Path) -> World:
