@@ -32,6 +32,7 @@ async def test_session_is_hot_again_and_can_move_again(tmp_path: Path) -> None:
     assert world.hot(BUSY) == list(range(1, 1_213))
     assert all(row.cold is None for row in world.directory(BUSY).values())
     await world.check()
+    world.clock.now_ms += 1_000
     assert (await world.archive()).moved.segments == 2
     assert world.hot(BUSY) == list(range(1_206, 1_213))
     await world.check()

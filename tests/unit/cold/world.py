@@ -116,7 +116,7 @@ class World:
 
     def __init__(self, work_dir: Path) -> None:
         self.clock = FakeClock(NOW_MS)
-        self.store = FaultyStore()
+        self.store = FaultyStore(self.clock)
         self.tables = MemoryArchiveTables(self.store, self.clock)
         self.objects = FaultyMediaStore(self.clock)
         self.closing = ClosingByHand(self.store)
@@ -139,6 +139,7 @@ class World:
             rows.append(SegmentByMonthRow(month, ids.partition_of(session_id, 16), session_id, number))
             messages += [_message(session_id, number, seq, at, messages) for seq in range(first, first + size)]
         await write_confirmed(self.store, [*rows, *messages])
+        self.clock.now_ms += 1_000
         return messages
 
     def archiver(self, steps: Steps | None = None, **rules: Any) -> Archiver:
