@@ -77,6 +77,7 @@ async def test_shard_with_hot_segments_is_held(tmp_path: Path) -> None:
     assert len(await world.read(QUIET)) == 10
 
 
+@pytest.mark.hazard("H40")
 async def test_any_stop_of_a_purge_hides_before_it_deletes(tmp_path: Path) -> None:
     """After each stop a reader gets all that is not hidden, and a later run ends the work."""
     whole = Steps()
