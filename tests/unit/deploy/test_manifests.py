@@ -71,7 +71,7 @@ def test_the_manifests_as_they_are_have_no_problem() -> None:
         ("base/archiver.yaml", "concurrencyPolicy: Forbid", "concurrencyPolicy: Allow", "is not Forbid"),
         ("base/archiver.yaml", "      activeDeadlineSeconds: 21600\n", "", "activeDeadlineSeconds"),
         ("base/archiver.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRoot"),
-        ("base/archiver.yaml", "jobTemplate:", "jobTemplates:", "jobTemplates"),
+        ("base/archiver.yaml", "jobTemplate:", "jobTemplates:", "is a required property"),
         ("base/archiver.yaml", "emptyDir:\n                sizeLimit: 1Gi", "emptyDir: {}", "no sizeLimit"),
         ("base/gateway.yaml", "TIDINGS_COLD_CACHE_DIR", "TIDINGS_COLD_CACHE", "not a setting that gateway reads"),
         ("base/media-sweep.yaml", "tidings:0.1.0", "tidings:latest", "not pinned"),
