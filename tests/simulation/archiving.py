@@ -27,7 +27,8 @@ from tidings.errors import Retryable
 from tidings.media.base import MediaStore
 from tidings.store.archive_tables import ArchiveTables
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.wire.common_pb2 import Stamps
 
 # Virtual seconds between the starts of two archivers, in the mean.

@@ -20,7 +20,7 @@ from tidings.cold.retention import Purged, Retention
 from tidings.cold.rules import DAY_MS, ArchiveRules
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
-from tidings.store.rows import ArchivedShardRow, SegmentRow
+from tidings.store.segment_rows import ArchivedShardRow, SegmentRow
 
 _log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from tidings import ids
 from tidings.broker.base import Admin, NewRecord, Producer, TopicPartition
 from tidings.ids import Position
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.topics import MESSAGES_INBOUND, PERSISTER
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import CloseSegment, Command

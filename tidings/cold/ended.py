@@ -1,7 +1,7 @@
 """Which segments have ended, so that they can be moved. Pure."""
 
 from tidings.ids import Position
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 
 
 def last_seq_of(segment: SegmentRow, following: SegmentRow | None, confirmed: Position) -> int | None:

@@ -22,7 +22,8 @@ from tidings.cold.verify import archived_of, make_hot
 from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
 from tidings.store.archive_tables import Shard
 from tidings.store.base import TaggedRow
-from tidings.store.rows import MessageRow, SegmentByMonthRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentByMonthRow
 
 _ABOVE_ALL_SEGMENTS = 2**31 - 1
 _DIRECTORY_PAGE = 100

@@ -17,7 +17,7 @@ from tidings.cold.transfer import fetch, first_problem
 from tidings.errors import MediaMissing, UnreadableObject
 from tidings.store.archive_tables import Shard
 from tidings.store.base import Store
-from tidings.store.rows import ColdPlace
+from tidings.store.segment_rows import ColdPlace
 
 _CHUNK_ROWS = 1_000
 

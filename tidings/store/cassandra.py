@@ -16,21 +16,19 @@ from tidings.store.cassandra_block_lists import block_list, joined_ids
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_session import CassandraSession, DriverSession
 from tidings.store.deployment import Deployment
+from tidings.store.media_rows import MediaRefRow, MediaRow
 from tidings.store.rows import (
     BlockList,
     BucketRow,
-    ColdPlace,
     GroupRow,
     InboxRow,
     KeyRow,
-    MediaRefRow,
-    MediaRow,
     MemberRow,
     MessageRow,
     ReceiptRow,
-    SegmentRow,
     UserSessionRow,
 )
+from tidings.store.segment_rows import ColdPlace, SegmentRow
 
 # The least batch_size_fail_threshold: the largest batch plus the largest mutation (cassandra_batches), and a margin.
 _LEAST_BATCH_THRESHOLD = 4 * BATCH_BYTES

@@ -8,7 +8,7 @@ from services.gateway.reads.membership import Memberships
 from tidings import ids
 from tidings.errors import Refused
 from tidings.store.base import Store
-from tidings.store.rows import MediaRefRow, MediaRow
+from tidings.store.media_rows import MediaRefRow, MediaRow
 
 # An upload sent to more sessions is looked up by the reader's sessions instead, so that no call reads more than these.
 SESSIONS_READ = 200

@@ -8,7 +8,8 @@ from tidings.broker.base import Committed, TopicPartition
 from tidings.runtime.marks import Marks
 from tidings.store.base import SessionSegment
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import MessageRow, SegmentClosedRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentClosedRow, SegmentRow
 from tidings.topics import MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER
 from tidings.wire.inbound_pb2 import CloseSegment, Command
 

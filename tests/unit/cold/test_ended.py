@@ -6,7 +6,7 @@ import pytest
 
 from tidings.cold.ended import kept_from, last_seq_of
 from tidings.ids import Position
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 
 SEGMENT = SegmentRow("d:a:b", 1, 1, 202605, 0, 10)
 FOLLOWING = SegmentRow("d:a:b", 2, 8, 202606, 0, 90)

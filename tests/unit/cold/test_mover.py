@@ -15,7 +15,7 @@ from tidings.errors import ColdUnavailable, MediaUnavailable, Retryable
 from tidings.media.base import check_key
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
-from tidings.store.rows import ColdPlace
+from tidings.store.segment_rows import ColdPlace
 
 BUSY, QUIET = "d:alice:bob", "d:alice:carol"
 

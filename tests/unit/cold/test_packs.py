@@ -11,7 +11,8 @@ from tidings.cold.objects import decode
 from tidings.cold.packs import IncompleteSegment, Pack, pack
 from tidings.cold.reading import Ended
 from tidings.store.archive_tables import Shard
-from tidings.store.rows import MessageRow, SegmentByMonthRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentRow
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT
 
 SHARD = Shard(202605, 3)

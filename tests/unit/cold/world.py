@@ -19,7 +19,8 @@ from tidings.errors import ColdUnavailable
 from tidings.ids import Position
 from tidings.store import history
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import MessageRow, Row, SegmentByMonthRow, SegmentClosedRow, SegmentRow
+from tidings.store.rows import MessageRow, Row
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentClosedRow, SegmentRow
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT
 
 # 2026-11-23 12:00 UTC.

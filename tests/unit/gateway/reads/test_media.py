@@ -10,8 +10,9 @@ from services.gateway.reads.membership import Memberships
 from tests.builders import group, member
 from tidings.errors import Refused
 from tidings.store.base import TaggedRow
+from tidings.store.media_rows import MediaRefRow, MediaRow
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import MediaRefRow, MediaRow, Row, UserSessionRow
+from tidings.store.rows import Row, UserSessionRow
 
 ID = "0" * 32
 GROUP = "g:team"
