@@ -100,8 +100,8 @@ def verify(
 @app.command()
 def restore(
     session: Annotated[
-        str, typer.Option("--session", parser=session_id, help="All cold segments of this session.")
-    ] = "",
+        str | None, typer.Option("--session", parser=session_id, help="All cold segments of this session.")
+    ] = None,
     month: Month = 0,
 ) -> None:
     """Bring cold segments back to the tables. The next run moves them again: suspend its job if they shall stay."""

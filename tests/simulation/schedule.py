@@ -201,7 +201,7 @@ class Schedule:
             await self.archiving.finish()
 
     async def _end_archivers(self) -> None:
-        """Those that run go on to their ends, or their deaths, while devices come to rest."""
+        """Those that run continue to their ends, or their deaths, while devices come to rest."""
         if self._archiving is not None:
             self._archiving.cancel()
             await asyncio.gather(self._archiving, return_exceptions=True)

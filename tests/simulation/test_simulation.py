@@ -74,7 +74,7 @@ def playing(request: pytest.FixtureRequest) -> Iterator[dict[int, "Future[None]"
 
 @pytest.mark.promise("G1", "G2", "G3", "G4", "G6", "G7", "G8", "G9", "G10", "G11")
 @pytest.mark.hazard("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H10")
-@pytest.mark.hazard("H15", "H17", "H21", "H22", "H25", "H26", "H27", "H28", "H29", "H30", "H36")
+@pytest.mark.hazard("H15", "H17", "H21", "H22", "H25", "H26", "H27", "H28", "H29", "H30", "H36", "H37", "H38")
 @pytest.mark.parametrize("seed", seeds())
 def test_no_seed_breaks_a_promise(playing: dict[int, "Future[None]"], seed: int) -> None:
     playing[seed].result()

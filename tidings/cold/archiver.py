@@ -30,7 +30,7 @@ _CLOSED_WITHIN_S = 60.0
 
 @dataclass(slots=True)
 class Run:
-    """What one run has done so far. `shards_left`: other archivers work on them."""
+    """What one run has done so far. `shards_left`: other archivers hold their claims."""
 
     moved: Moved
     purged: Purged

@@ -9,7 +9,7 @@
 
 Each step is confirmed before the next one begins, and each may be repeated. An archiver that is killed before step 4
 leaves an object that nothing names. After step 4 the next run finds the segment cold and continues with step 5. Two
-archivers work on one shard only if one of them stood still for longer than its claim. Then each of them has read
+archivers move one shard only if one of them stood still for longer than its claim. Then each of them has read
 complete rows and verified its own object, and the directory names one of the two.
 """
 
@@ -146,7 +146,7 @@ class Mover:
     async def _store(self, full: Pack, task: "_Task") -> None:
         """Steps 2 to 5 for one object."""
         written = full.close()
-        # By the digest: nobody ever writes other bytes under this key, whoever makes the object.
+        # By the digest, so that no archiver ever writes other bytes under this key.
         key = f"{prefix_of(task.shard)}/{written.sha256.hex()}.parquet"
         await self._objects.put(key, bytes_of(full.path))
         await self._verify(key, written)
@@ -199,7 +199,7 @@ class Mover:
 
 
 class _Task(NamedTuple):
-    """The work on one shard. `begun_ms`: before the first of its hot rows was read."""
+    """The move of one shard. `begun_ms`: before the first of its hot rows was read."""
 
     shard: Shard
     claim: Claim

@@ -73,7 +73,7 @@ class Restorer:
         claim = Claim(self._ports.tables, self._ports.clock, shard, self._holder)
         async with claim.held() as is_held:
             if not is_held:
-                raise ClaimLost("an archiver works on these messages; stop it, or try again in a minute")
+                raise ClaimLost("an archiver holds these messages; stop it, or try again in a minute")
             yield claim
 
     async def _restore(self, one: Listed, claim: Claim) -> None:

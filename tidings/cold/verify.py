@@ -113,7 +113,8 @@ class Verifier:
 async def make_hot(ports: Ports, one: Listed, claim: Claim) -> bool:
     """The directory names the hot rows of a segment again, if they are all there. The archiver may move it again.
 
-    The claim keeps an archiver from deleting them meanwhile. If it expires in between, they are looked at once more.
+    The claim keeps an archiver from deleting them meanwhile. If it expires in between, the second look finds that they
+    are missing.
     """
     if not await _is_complete(ports.store, one):
         return False

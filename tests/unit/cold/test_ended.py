@@ -25,6 +25,7 @@ CLOSED = replace(SEGMENT, last_seq=7, last_count=7, last_at=5, closed_epoch=0, c
         (CLOSED, FOLLOWING, Position(0, 85), None),
     ],
 )
+@pytest.mark.hazard("H38")
 def test_end_counts_when_the_persister_has_confirmed_it(
     segment: SegmentRow, following: SegmentRow | None, confirmed: Position, last_seq: int | None
 ) -> None:

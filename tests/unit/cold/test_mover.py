@@ -71,6 +71,7 @@ async def test_segment_moves_when_its_last_message_is_old(world: World) -> None:
     assert (await world.archive()).moved.segments == 1
 
 
+@pytest.mark.hazard("H38")
 async def test_unconfirmed_end_of_a_segment_keeps_it_hot(world: World) -> None:
     await two_sessions(world)
     world.closing.confirmed_offset = 46
@@ -120,6 +121,7 @@ async def test_hot_copy_stays_as_long_as_the_rules_say(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.hazard("H37")
 @pytest.mark.promise("G1")
 async def test_no_message_is_lost_at_any_stop(world: World, tmp_path: Path) -> None:
     await two_sessions(world)
@@ -217,8 +219,9 @@ async def test_two_archivers_at_once_share_the_work(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.hazard("H37")
 async def test_zombie_after_its_claim_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archiver stands still before it writes the directory. Another one does all, and the first goes on."""
+    """An archiver stands still before it writes the directory. Another one does all, and the first continues."""
     await two_sessions(world)
     standing, go_on, set_cold = asyncio.Event(), asyncio.Event(), world.tables.set_cold
 
@@ -240,6 +243,7 @@ async def test_zombie_after_its_claim_loses_nothing(world: World, monkeypatch: p
     assert (world.hot(BUSY), world.hot(QUIET)) == (list(range(49, 56)), [10])
 
 
+@pytest.mark.hazard("H39")
 async def test_rows_restored_meanwhile_stay(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An archiver stands still before it deletes, and the operator restores what it has moved."""
     await world.session(BUSY, (170, 40), (2, 7))

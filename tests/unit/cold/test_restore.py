@@ -78,6 +78,7 @@ async def test_no_stop_of_a_restore_loses_a_message(tmp_path: Path) -> None:
         await world.check()
 
 
+@pytest.mark.hazard("H39")
 async def test_rows_that_an_archiver_deletes_meanwhile_stay_cold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

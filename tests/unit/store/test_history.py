@@ -1,4 +1,4 @@
-"""What history knows of cold messages without reading them. tests/contract/store has its other questions."""
+"""What the directory answers about cold messages without reading them. tests/contract/store has its other questions."""
 
 from pathlib import Path
 
