@@ -259,7 +259,7 @@ async def test_rows_restored_meanwhile_stay(world: World, tmp_path: Path, monkey
     await standing.wait()
     monkeypatch.undo()
     world.clock.now_ms += 61_000
-    await Restorer(world.ports, tmp_path).session(BUSY, ids.partition_of(BUSY, 16))
+    await Restorer(world.ports, tmp_path).session(BUSY)
     go_on.set()
     await zombie
     assert world.directory(BUSY)[1].cold is None

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cold.world import World
-from tidings import ids
 from tidings.cold.restore import Restorer
 from tidings.errors import ColdUnavailable
 from tidings.store import history
@@ -39,7 +38,7 @@ async def test_segment_that_moves_during_a_read_is_read_whole(
         monkeypatch.undo()
         found = await read_directory(*asked)  # type: ignore[arg-type]
         if moves_back:
-            await Restorer(world.ports, tmp_path).session(SESSION, ids.partition_of(SESSION, 16))
+            await Restorer(world.ports, tmp_path).session(SESSION)
             world.objects.objects.clear()
         else:
             await world.archive()
