@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tidings.ids import direct_users
 from tidings.store import history, session_tails
-from tidings.store.base import Store
+from tidings.store.base import ColdRows, Store
 from tidings.store.rows import NEWEST, GroupRow, MemberRow, MessageRow, ReceiptRow
 from tidings.wire.common_pb2 import KIND_SYSTEM
 
@@ -74,10 +74,10 @@ class Account:
         return delivered, [user_id for user_id in there if self.read(user_id) >= message.seq], len(others)
 
 
-async def account_of(store: Store, session_id: str) -> Account:
-    """Read everything."""
+async def account_of(store: Store, session_id: str, cold: ColdRows | None = None) -> Account:
+    """Read everything. `cold`: for sessions with archived messages."""
     head = (await session_tails.heads(store, [session_id]))[session_id]
-    messages = await history.read_range(store, session_id, 1, head.seq, head.seq)
+    messages = await history.read_range(store, session_id, 1, head.seq, head.seq, cold=cold)
     group = (await store.groups_as_of({session_id: NEWEST})).get(session_id)
     versions: list[MemberRow] = []
     after: str | None = ""

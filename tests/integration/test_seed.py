@@ -2,22 +2,20 @@
 
 import time
 import uuid
-from collections.abc import Sequence
 
 from cli.seeding.log_times import LogTimes, inbound
-from cli.seeding.plan import PlannedMessage, SeedPlan, SeedSizes
+from cli.seeding.plan import SeedPlan, SeedSizes
 from cli.seeding.seeder import seed
 from deploy.local.stack import Stack
 from tests.integration.line import Line
+from tests.planned import check_planned
 from tidings import ids
 from tidings.clock import SystemClock
 from tidings.runtime.settings import LimitSettings
 from tidings.runtime.start import started
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.history import read_range
-from tidings.store.rows import MessageRow
 from tidings.topics import MESSAGES_INBOUND
-from tidings.wire.common_pb2 import KIND_SYSTEM
 
 SIZES = SeedSizes(months=6, sessions=40, groups=4, messages=4_000, users=30)
 SEGMENT_MESSAGES = 200
@@ -35,25 +33,13 @@ async def test_six_months_are_stored_as_planned(servers: Stack, config: Cassandr
         assert time.monotonic() - begun_s < WITHIN_S
         for session in plan.sessions:
             rows = await read_range(line.store, session.session_id, 1, 2**40, 2**40)
-            _compare(rows, list(plan.messages_of(session)))
+            check_planned(rows, list(plan.messages_of(session)))
         assert await _segments(line, plan) == _planned_segments(plan)
         await line.settled()
     tables = await line.dump()
     assert len(tables["messages"]) == plan.commands_total
     assert len(tables["segments_by_month"]) == len(_planned_segments(plan))
     await _check_log_time(line, plan)
-
-
-def _compare(rows: Sequence[MessageRow], planned: Sequence[PlannedMessage]) -> None:
-    assert [(row.seq, row.at, row.sender_id, row.client_msg_id) for row in rows] == [
-        (one.seq, one.at_ms, one.command.sender_id, one.command.client_msg_id) for one in planned
-    ]
-    for row, one in zip(rows, planned, strict=True):
-        if one.command.HasField("post"):
-            post = one.command.post
-            assert (row.kind, row.body, row.reply_to or 0) == (post.kind, post.body, post.reply_to)
-        else:
-            assert row.kind == KIND_SYSTEM
 
 
 async def _segments(line: Line, plan: SeedPlan) -> set[tuple[str, int, int]]:

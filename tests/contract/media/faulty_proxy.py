@@ -27,8 +27,9 @@ class FaultyProxy:
     port: int = 0
 
     async def start(self) -> None:
+        """Listen on a free port; after a `stop` on the same one."""
         self._connections: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -1,0 +1,172 @@
+"""Months of messages archived to S3 and read from there by a gateway, also when S3 is away for a while."""
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from cli.seeding.plan import PlannedSession, SeedPlan, SeedSizes
+from cli.seeding.seeder import seed
+from deploy.local.embedded import Services, embedded
+from deploy.local.probes import HOST
+from deploy.local.process import ROOT
+from deploy.local.stack import Stack
+from services.gateway.settings import GatewaySettings
+from tests.contract.media.conftest import s3_config
+from tests.contract.media.faulty_proxy import FaultyProxy
+from tests.contract.media.moto_running import MotoServer
+from tests.deployments import settings
+from tests.integration.line import Line
+from tests.planned import check_planned
+from tidings.clock import SystemClock
+from tidings.cold.reader import FAILURE_MS
+from tidings.media.obstore_store import ObstoreMediaStore
+from tidings.runtime.health import Health
+from tidings.runtime.settings import ColdSettings, LimitSettings
+from tidings.runtime.start import started
+from tidings.store import history
+from tidings.store.cassandra_config import CassandraConfig
+from tidings.store.migrate import migrate
+from tidings_client import development_tokens
+from tidings_client.histories import Histories
+from tidings_client.rest import Rest
+from tidings_client.tokens import Tokens
+
+SIZES = SeedSizes(months=6, sessions=10, groups=2, messages=600, users=10)
+_RUN_S = 120.0
+# The client tries 3 times, each for 2 s.
+ANSWERED_WITHIN_S = 15.0
+
+
+@pytest.fixture
+def moto() -> Iterator[MotoServer]:
+    """S3, ended also after a failure."""
+    server = MotoServer()
+    try:
+        server.wait_for_start()
+        yield server
+    finally:
+        server.stop()
+
+
+@asynccontextmanager
+async def proxy_to(server: MotoServer) -> AsyncIterator[FaultyProxy]:
+    proxy = FaultyProxy(server.port)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.stop()
+
+
+@asynccontextmanager
+async def gateway_of(line: Line, objects: ObstoreMediaStore, tmp_path: Path) -> AsyncIterator[str]:
+    """All services, with these objects behind the gateway. Its URL."""
+    chosen = settings(tmp_path)
+    update = {"kafka": line.kafka, "cold": ColdSettings(cache_dir=str(tmp_path / "cache"))}
+    gateway = GatewaySettings.model_validate({**dict(chosen), **update})
+    services = Services(line.broker, line.store, objects, [gateway], kafka=line.kafka, process=chosen.process)
+    await migrate(line.tables)
+    async with started(line.store), embedded(services, Health(), asyncio.Event()) as [there]:
+        yield there.url
+
+
+async def archive(line: Line, endpoint: str, verb: str, servers: Stack) -> tuple[int, str]:
+    env = {
+        "TIDINGS_KAFKA_BOOTSTRAP": servers.bootstrap,
+        "TIDINGS_CASSANDRA_HOSTS": HOST,
+        "TIDINGS_CASSANDRA_PORT": str(servers.ports.cassandra),
+        "TIDINGS_CASSANDRA_KEYSPACE": line.tables.keyspace,
+        "TIDINGS_MEDIA_STORE_URL": f"s3://{MotoServer.bucket}/below/a-prefix",
+        "TIDINGS_MEDIA_S3_ALLOW_HTTP": "true",
+        "TIDINGS_MEDIA_S3_ENDPOINT": endpoint,
+        "TIDINGS_MEDIA_S3_REGION": "us-east-1",
+        "TIDINGS_MEDIA_S3_ACCESS_KEY_ID": "contract",
+        "TIDINGS_MEDIA_S3_SECRET_ACCESS_KEY": "contract-secret",
+        "TIDINGS_MEDIA_CONNECT_TIMEOUT_S": "1",
+        "TIDINGS_MEDIA_REQUEST_TIMEOUT_S": "2",
+        "TIDINGS_MEDIA_RETRIES": "2",
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "archive", verb),
+        cwd=ROOT,
+        env={**os.environ, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(_RUN_S):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+async def page(url: str, session: PlannedSession, **bounds: int) -> tuple[int, Any]:
+    """A page of history as the first member gets it, and its status. It comes within a bounded time."""
+    token = await development_tokens(url, session.members[0])()
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=ANSWERED_WITHIN_S) as http:
+        answer = await http.get(f"/v1/sessions/{session.session_id}/messages", params={"limit": 5, **bounds})
+    return answer.status_code, answer.json()
+
+
+async def check_history(url: str, plan: SeedPlan, session: PlannedSession) -> None:
+    """The first member reads the planned messages."""
+    rest = Rest(url, Tokens(development_tokens(url, session.members[0])))
+    found = [one async for one in Histories(rest.history).backwards(session.session_id)]
+    await rest.close()
+    assert [(one.seq, one.at, one.sender_id, one.client_msg_id) for one in reversed(found)] == [
+        (one.seq, one.at_ms, one.command.sender_id, one.command.client_msg_id) for one in plan.messages_of(session)
+    ]
+
+
+async def check_hot(line: Line, plan: SeedPlan) -> None:
+    """Everything is in the tables as planned. Without objects this read refuses cold segments."""
+    for session in plan.sessions:
+        rows = await history.read_range(line.store, session.session_id, 1, 2**40, 2**40)
+        check_planned(rows, list(plan.messages_of(session)))
+
+
+async def test_history_comes_from_s3_that_may_be_away(
+    servers: Stack, config: CassandraConfig, moto: MotoServer, tmp_path: Path
+) -> None:
+    line = Line(servers, config)
+    plan = SeedPlan(SIZES, LimitSettings(), SystemClock().wall_ms(), prefix=uuid.uuid4().hex[:8])
+    *_, first, second = (one for one in plan.sessions if one.is_group)
+    async with proxy_to(moto) as proxy:
+        objects = ObstoreMediaStore(s3_config(moto, proxy.endpoint))
+        async with gateway_of(line, objects, tmp_path) as url:
+            await seed(line.broker, plan, line.kafka.sizes())
+            await check_hot(line, plan)
+            await proxy.stop()
+            code, said = await archive(line, proxy.endpoint, "run", servers)
+            assert code != 0, said
+            await check_hot(line, plan)
+            await proxy.start()
+            for verb in ("run", "verify"):
+                code, said = await archive(line, proxy.endpoint, verb, servers)
+                assert code == 0, said
+            await check_history(url, plan, first)
+            await proxy.stop()
+            status, answer = await page(url, second, after_seq=0)
+            assert (status, answer["code"], answer["retryable"]) == (503, "unavailable", True)
+            assert "archived messages" in answer["detail"]
+            assert (await page(url, second))[0] == 200
+            # The gateway has the objects of what it has read on its disk.
+            await check_history(url, plan, first)
+            await proxy.start()
+            await asyncio.sleep(FAILURE_MS / 1000)
+            for session in plan.sessions:
+                await check_history(url, plan, session)
+        await objects.close()
