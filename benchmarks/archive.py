@@ -45,6 +45,8 @@ STARTS = 3
 DAYS = {"recent": 20, "archived": 150}
 # Longer than a run, so that the hot rows are still there for the next step.
 _HOT_COPY_DAYS = 30
+# So that each step has several objects, which are written, read back and compared at full speed.
+_STEP_OBJECT_BYTES = 512 * 1024
 _NOTHING_IS_OLD_DAYS = 36_500
 
 
@@ -168,7 +170,13 @@ def foreground(stack: Stack, generator: GeneratorProcess, month: int) -> dict[st
     for _ in range(ROUNDS):
         for limit in LIMITS:
             steps.setdefault("alone", []).append(_step(generator))
-            run = ArchiverRun(stack, hot_copy_days=_HOT_COPY_DAYS, hot_days=_days_since(month), messages_per_s=limit)
+            rules = {
+                "hot_days": _days_since(month),
+                "hot_copy_days": _HOT_COPY_DAYS,
+                "object_bytes": _STEP_OBJECT_BYTES,
+            }
+            run = ArchiverRun(stack, messages_per_s=limit, **rules)
+            run.wait_begun()
             begun = time.monotonic()
             step = _step(generator)
             run.stop()
@@ -210,6 +218,7 @@ def archiver(stack: Stack, name: str, month: int, idle: Mapping[str, Any]) -> di
         "segments": cold.segments,
         "messages": cold.messages,
         "messages_per_s": round(cold.messages / (run["took_s"] - idle["took_s"])),
+        "cpu_us_per_message": round((run["cpu_s"] - idle["cpu_s"]) / cold.messages * 1e6, 1),
         "messages_per_s_with_start": round(cold.messages / run["took_s"]),
     }
     say(f"the archiver, {name} sessions", result)

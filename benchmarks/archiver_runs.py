@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import usage
 from deploy.local.stack import Stack
 from tidings.cold.listing import pages
 from tidings.runtime.start import started
@@ -40,13 +41,14 @@ class ArchiverRun:
 
     def __init__(self, stack: Stack, **rules: object) -> None:
         """Start it."""
+        self._work_dir = stack.run_dir
         settings = {
             "TIDINGS_KAFKA_BOOTSTRAP": stack.bootstrap,
             "TIDINGS_KAFKA_EPOCH": EPOCH,
             "TIDINGS_CASSANDRA_PORT": str(stack.ports.cassandra),
             "TIDINGS_MEDIA_STORE_URL": f"file:{stack.media_dir}",
             "TIDINGS_ADMIN_PORT": str(stack.ports.receipts_admin + _ADMIN_ABOVE_RECEIPTS),
-            "TIDINGS_ARCHIVE_WORK_DIR": str(stack.run_dir),
+            "TIDINGS_ARCHIVE_WORK_DIR": str(self._work_dir),
             **{f"TIDINGS_ARCHIVE_{name.upper()}": str(value) for name, value in rules.items()},
         }
         self._log = (stack.run_dir / "archiver.log").open("ab")
@@ -58,11 +60,19 @@ class ArchiverRun:
             stderr=self._log,
         )
 
+    def wait_begun(self) -> None:
+        """Wait until it has something to move. Raises RuntimeError if it ends before."""
+        while not any(self._work_dir.glob("tidings-archive-*/*.parquet")):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the archiver ended with {self._process.returncode}; see {self._log.name}")
+            time.sleep(_SAMPLE_S)
+
     def wait(self) -> dict[str, Any]:
         """Wait for its end. Raises RuntimeError if it fails."""
-        peak_kib = 0
+        peak_kib, cpu_s = 0, 0.0
         while self._process.poll() is None:
             peak_kib = max(peak_kib, self._peak_kib())
+            cpu_s = max(cpu_s, self._cpu_s())
             if time.monotonic() - self._begun > _LONGEST_S:
                 self.stop()
             time.sleep(_SAMPLE_S)
@@ -70,13 +80,19 @@ class ArchiverRun:
         self._log.close()
         if self._process.returncode:
             raise RuntimeError(f"the archiver ended with {self._process.returncode}; see {self._log.name}")
-        return {"took_s": round(took_s, 2), "peak_resident_mib": round(peak_kib / 1024, 1)}
+        return {"took_s": round(took_s, 2), "cpu_s": round(cpu_s, 2), "peak_resident_mib": round(peak_kib / 1024, 1)}
 
     def stop(self) -> None:
         """End it early, as an operator does."""
         self._process.terminate()
         self._process.wait(30)
         self._log.close()
+
+    def _cpu_s(self) -> float:
+        try:
+            return usage(self._process.pid).cpu_s
+        except OSError:
+            return 0.0
 
     def _peak_kib(self) -> int:
         """Linux keeps the highest value, so only the last sample matters."""
