@@ -189,9 +189,8 @@ class Schedule:
         for instance in self.deployment.alive():
             if instance.gateway is None and self.chance.random() < 0.5:
                 instance.kill()
-        if self.archiving is not None:
-            # Until the groups have noticed the kills. A later owner would not know whose the last messages are.
-            await asyncio.sleep(SESSION_S + 4)
+        # Until the groups have noticed the kills. A later owner would not know whose the last messages are.
+        await asyncio.sleep(SESSION_S + 4)
         await self._rests()
         await self._last_words()
         await self._rests()

@@ -77,8 +77,9 @@ class Verifier:
         except MediaMissing:
             problem = "the object is missing"
         try:
+            is_sound = not problem and await self._is_sound(segments, digest)
             for one in segments:
-                found = problem or await self._problem_of(one, digest)
+                found = "" if is_sound else problem or await self._problem_of(one, digest)
                 self.verified.segments += 1
                 if found:
                     is_repaired = repairs and await self._repair(one)
@@ -87,6 +88,15 @@ class Verifier:
                     self.verified.messages += _place(one).rows
         finally:
             self._path.unlink(missing_ok=True)
+
+    async def _is_sound(self, segments: Sequence[Listed], digest: bytes) -> bool:
+        """Whether all segments of an object are as the directory says. One pass, also for thousands of segments."""
+        try:
+            archived = [archived_of(one) for one in segments]
+            problem = await asyncio.to_thread(first_problem, self._path, archived)
+        except UnreadableObject:
+            return False
+        return not problem and all(digest == _place(one).object_sha256 for one in segments)
 
     async def _problem_of(self, one: Listed, digest: bytes) -> str:
         try:

@@ -208,7 +208,7 @@ async def test_incomplete_segment_stays_and_others_move(world: World, lost_seq: 
 
 async def test_two_archivers_at_once_share_the_work(world: World) -> None:
     await two_sessions(world)
-    first = Steps(30)
+    first = Steps(25)
     with pytest.raises(Killed):
         await world.archive(first)
     run = await world.archive()
