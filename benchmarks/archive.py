@@ -39,7 +39,7 @@ FOREGROUND_SESSIONS, FOREGROUND_RATE = 100, 100.0
 WARM_RATE, WARM_S = 300.0, float(os.environ.get("BENCH_WARM_S", "30"))
 STEP_S = float(os.environ.get("BENCH_STEP_S", "10"))
 ROUNDS = int(os.environ.get("BENCH_PAIRS", "3"))
-# Messages per second that the archiver may move beside others. 0: as fast as it can.
+# Messages per second that the archiver may move while others send. 0: as fast as it can.
 LIMITS = (0, 10_000, 5_000)
 STARTS = 3
 DAYS = {"recent": 20, "archived": 150}
@@ -165,11 +165,11 @@ def hot_history(stack: Stack, fixture: Fixture) -> dict[str, Any]:
 
 
 def foreground(stack: Stack, generator: GeneratorProcess, month: int) -> dict[str, Any]:
-    """Direct messages without and with the archiver, in turn. It keeps the hot rows and begins anew in each step."""
+    """Direct messages without and with the archiver, in turn. It keeps the hot rows and begins again in each step."""
     steps: dict[str, list[dict[str, Any]]] = {}
     for _ in range(ROUNDS):
+        steps.setdefault("alone", []).append(_step(generator))
         for limit in LIMITS:
-            steps.setdefault("alone", []).append(_step(generator))
             rules = {
                 "hot_days": _days_since(month),
                 "hot_copy_days": _HOT_COPY_DAYS,
@@ -184,20 +184,21 @@ def foreground(stack: Stack, generator: GeneratorProcess, month: int) -> dict[st
             cold = bring_back(stack, month)
             step["archived_per_s"] = round(cold.messages / took_s)
             steps.setdefault(f"limit_{limit}", []).append(step)
-            say(f"beside the archiver, limit {limit}", {**step, "alone_p99_ms": steps["alone"][-1]["ack_p99_ms"]})
-    return {"steps": steps, "ratios": {name: _ratios(steps, name, place) for place, name in enumerate(list(steps)[1:])}}
+            say(f"with the archiver, limit {limit}", {**step, "alone_p99_ms": steps["alone"][-1]["ack_p99_ms"]})
+    return {"steps": steps, "ratios": {name: _ratios(steps, name) for name in steps if name != "alone"}}
 
 
 def _step(generator: GeneratorProcess) -> dict[str, Any]:
     return generator.do("run", rate=FOREGROUND_RATE, seconds=STEP_S)
 
 
-def _ratios(steps: Mapping[str, Sequence[Mapping[str, Any]]], name: str, place: int) -> dict[str, Any]:
-    """Each step against the one before it, and the median."""
-    before = steps["alone"][place :: len(LIMITS)]
+def _ratios(steps: Mapping[str, Sequence[Mapping[str, Any]]], name: str) -> dict[str, Any]:
+    """Each step against the first one of its round, and the median."""
     found = {}
     for key in ("ack_p50_ms", "ack_p99_ms"):
-        ratios = [round(with_[key] / without[key], 2) for without, with_ in zip(before, steps[name], strict=True)]
+        ratios = [
+            round(with_[key] / without[key], 2) for without, with_ in zip(steps["alone"], steps[name], strict=True)
+        ]
         found[key] = {"median": statistics.median(ratios), "each": ratios}
     return found
 

@@ -21,7 +21,7 @@ from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_session import DriverSession
 
 EPOCH = "1"
-# Beside the other ports of the stack's block (deploy/local/ports.py).
+# In the stack's block, above its other ports (deploy/local/ports.py).
 _ADMIN_ABOVE_RECEIPTS = 5
 _SAMPLE_S = 0.02
 _LONGEST_S = 600.0

@@ -134,8 +134,13 @@ def growth(client: PageClient, by_size: Mapping[int, Sequence[FilledSession]]) -
 def _growth_of(took_s: Mapping[int, Sequence[float]]) -> dict[str, Any]:
     by_size = {size: summary(times) for size, times in sorted(took_s.items())}
     decades = [math.log10(size) for size in by_size]
-    slope = statistics.linear_regression(decades, [one["p50_ms"] for one in by_size.values()]).slope
-    return {"by_size": by_size, "p50_ms_per_decade": round(slope, 3)}
+    p50s_ms = [one["p50_ms"] for one in by_size.values()]
+    slope_ms = statistics.linear_regression(decades, p50s_ms).slope
+    return {
+        "by_size": by_size,
+        "p50_ms_per_decade": round(slope_ms, 3),
+        "p50_per_decade": round(slope_ms / p50s_ms[0], 3),
+    }
 
 
 def cold_pages(client: PageClient, uncached: PageClient, archived: Sequence[FilledSession]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from deploy.local.cassandra import EXPORTS, OPENS
 from deploy.local.downloads import jars
 from deploy.local.stack import Stack
 
-# Beside the other ports of the stack's block (deploy/local/ports.py).
+# In the stack's block, above its other ports (deploy/local/ports.py).
 _JMX_ABOVE_RECEIPTS = 6
 _TABLE = ("tidings", "messages")
 

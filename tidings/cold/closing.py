@@ -12,7 +12,8 @@ from tidings.topics import MESSAGES_INBOUND, PERSISTER
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import CloseSegment, Command
 
-_LOOK_S = 0.5
+# The archiver waits for each batch of closings. With 0.5 s, the batches of 3,000 quiet sessions in 16 shards took 8 s.
+_LOOK_S = 0.1
 _IN_FLIGHT = 200
 
 

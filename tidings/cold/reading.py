@@ -64,7 +64,7 @@ class HotRows:
             yield one, _once(rows)
 
     async def _chunks(self, one: Ended) -> Chunks:
-        """Each chunk is read while the caller works on the one before it."""
+        """Each chunk is read while the caller packs the one before it."""
         firsts = range(one.listed.segment.first_seq, one.last_seq + 1, _CHUNK_ROWS)
         reading = self._begin(one, firsts[0])
         try:
