@@ -137,4 +137,5 @@ bench: jars ## latency, highest rate and memory, with the bare limits of the sam
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.groups
 	$(BIN)/python -m benchmarks.media
+	$(BIN)/python -m benchmarks.archive
 	$(BIN)/python -m benchmarks.push_profile

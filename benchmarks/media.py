@@ -222,7 +222,7 @@ class Loop:
 
 
 def step(stack: Stack, generator: GeneratorProcess, transfer: Callable[[], None] | None) -> dict[str, Any]:
-    """One step of messages, and of transfers beside them. Raises what a transfer raises."""
+    """One step of messages, and of transfers at the same time. Raises what a transfer raises."""
     pid = pid_of(stack, "gateway-0")
     before, children_before_s, began = usages(stack, generator), children_cpu_s(pid), time.monotonic()
     loop = Loop(transfer or (lambda: time.sleep(0.1)))

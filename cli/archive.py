@@ -14,7 +14,6 @@ from cli.arguments import session_id
 from cli.help_text import PLAIN
 from cli.screen_text import say
 from services.persister.archive import ArchiverSettings, Workplace, rules_of, workplace
-from tidings import ids
 from tidings.runtime.reading_settings import read_settings
 from tidings.store.archive_tables import Shard
 
@@ -100,8 +99,8 @@ def verify(
 @app.command()
 def restore(
     session: Annotated[
-        str, typer.Option("--session", parser=session_id, help="All cold segments of this session.")
-    ] = "",
+        str | None, typer.Option("--session", parser=session_id, help="All cold segments of this session.")
+    ] = None,
     month: Month = 0,
 ) -> None:
     """Bring cold segments back to the tables. The next run moves them again: suspend its job if they shall stay."""
@@ -118,7 +117,7 @@ def restore(
         async def bring_back(place: Workplace) -> "Restored":
             restorer = Restorer(place.ports, place.work_dir, show)
             if session:
-                await restorer.session(session, ids.partition_of(session, settings.limits.month_shards))
+                await restorer.session(session)
             for shard in _of_month(await place.ports.tables.indexed_shards(), month) if month else ():
                 await restorer.shard(shard)
             return restorer.restored

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 from scripts.pages import ROOT, filled, table, write_or_check
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
+from services.persister.archive import ArchiverSettings
 from services.persister.settings import PersisterSettings
 from services.receipts.settings import ReceiptsSettings
 from tidings.metrics import CATALOGUE
@@ -23,6 +24,7 @@ SERVICES: Mapping[str, type[BaseModel]] = {
     "persister": PersisterSettings,
     "fanout": FanoutSettings,
     "receipts": ReceiptsSettings,
+    "archiver": ArchiverSettings,
 }
 
 

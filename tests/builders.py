@@ -3,17 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from tidings.store.base import Store, TaggedRow
-from tidings.store.rows import (
-    MODE_WRITE,
-    ROLE_MEMBER,
-    BucketRow,
-    GroupRow,
-    InboxRow,
-    MemberRow,
-    MessageRow,
-    Row,
-    SegmentRow,
-)
+from tidings.store.rows import MODE_WRITE, ROLE_MEMBER, BucketRow, GroupRow, InboxRow, MemberRow, MessageRow, Row
+from tidings.store.segment_rows import SegmentRow
 from tidings.wire.common_pb2 import KIND_TEXT
 
 

@@ -7,16 +7,8 @@ from typing import Any
 from tidings.ids import direct_users
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import (
-    MODE_WRITE,
-    BucketRow,
-    InboxRow,
-    KeyRow,
-    MessageRow,
-    Row,
-    SegmentRow,
-    UserSessionRow,
-)
+from tidings.store.rows import MODE_WRITE, BucketRow, InboxRow, KeyRow, MessageRow, Row, UserSessionRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.wire.common_pb2 import KIND_TEXT
 
 

@@ -7,7 +7,7 @@ kustomization must name the same files. Prints one line per problem, and exits w
 
 import re
 import sys
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
-from deploy.k8s.endings import ending_problems
+from deploy.k8s.endings import ending_problems, manifests
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
+from services.persister.archive import ArchiverSettings
 from services.persister.settings import PersisterSettings
 from services.receipts.settings import ReceiptsSettings
-from tidings.runtime.settings import CassandraSettings, KafkaSettings
+from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
 
 HERE = Path(__file__).resolve().parent
 # The oldest supported version. The package has its schemas.
@@ -46,6 +47,12 @@ SERVICES: Mapping[str, type[BaseModel]] = {
     "persister": PersisterSettings,
     "fanout": FanoutSettings,
     "receipts": ReceiptsSettings,
+    "archiver": ArchiverSettings,
+}
+# Containers that run a verb of the command line.
+VERBS: Mapping[str, Sequence[type[BaseSettings]]] = {
+    "init": (KafkaSettings, CassandraSettings),
+    "media-sweep": (KafkaSettings, CassandraSettings, MediaStoreSettings),
 }
 
 Manifest = dict[str, Any]
@@ -87,6 +94,7 @@ def _folder_problems(folder: Path) -> Iterator[str]:
     for name in resources:
         if (folder / name).is_file():
             yield from _file_problems(folder / name)
+    yield from _account_problems(manifests(folder, kustomization, _documents))
     yield from ending_problems(folder, kustomization, _documents)
     for image in kustomization.get("images", ()):
         yield from _image_problems(KUSTOMIZATION, f"{image['name']}:{image.get('newTag', '')}")
@@ -128,12 +136,39 @@ def _file_problems(path: Path) -> Iterator[str]:
 # --- rules of this project ------------------------------------------------------------------------
 
 
+def _account_problems(all_manifests: Iterable[Manifest]) -> Iterator[str]:
+    """No pod of an account that does not exist ever starts, and only an event of its owner says so."""
+    found = list(all_manifests)
+    accounts = {one["metadata"]["name"] for one in found if one.get("kind") == "ServiceAccount"}
+    for manifest in found:
+        template = _workload(manifest).get("template")
+        if template and template["spec"].get("serviceAccountName") not in accounts:
+            yield f"{manifest['kind']}/{manifest['metadata']['name']}: no manifest has its ServiceAccount"
+
+
+def _workload(manifest: Manifest) -> Manifest:
+    """What a manifest says about its pods: of a CronJob that is the spec of its jobs."""
+    spec: Manifest = manifest.get("spec", {})
+    job: Manifest = spec.get("jobTemplate", {}).get("spec", {})
+    return job if manifest.get("kind") == "CronJob" else spec
+
+
+def _job_problems(manifest: Manifest) -> Iterator[str]:
+    if manifest["spec"].get("concurrencyPolicy") != "Forbid":
+        yield "concurrencyPolicy is not Forbid; a slow run and the next one would do the same work"
+    if "activeDeadlineSeconds" not in _workload(manifest):
+        yield "activeDeadlineSeconds is not set; a run that hangs would keep out all later ones"
+
+
 def _workload_problems(manifest: Manifest) -> Iterator[str]:
-    template = manifest["spec"].get("template") if "spec" in manifest else None
+    if manifest["kind"] == "CronJob":
+        yield from _job_problems(manifest)
+    spec = _workload(manifest)
+    template = spec.get("template")
     if template is None:
         return
     pod = template["spec"]
-    selected = manifest["spec"].get("selector", {}).get("matchLabels", {})
+    selected = spec.get("selector", {}).get("matchLabels", {})
     if not selected.items() <= template["metadata"].get("labels", {}).items():
         yield "the selector does not match the labels of its own pods"
     if not pod.get("securityContext", {}).get("runAsNonRoot"):
@@ -142,6 +177,9 @@ def _workload_problems(manifest: Manifest) -> Iterator[str]:
         yield "enableServiceLinks is not false; a Service of a setting's name would set that variable"
     if "terminationGracePeriodSeconds" not in pod:
         yield "terminationGracePeriodSeconds is not set; the drain needs more than the default suggests"
+    for volume in pod.get("volumes", ()):
+        if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
+            yield f"volume {volume['name']}: the emptyDir has no sizeLimit, so it could fill the disk of its node"
     for container in (*pod["containers"], *pod.get("initContainers", ())):
         name = container["name"]
         yield from (f"container {name}: {problem}" for problem in _container_problems(container))
@@ -185,9 +223,9 @@ def _env_file_problems(path: Path) -> Iterator[str]:
 
 
 def _settings_of(container: str) -> dict[str, bool]:
-    """The settings of a service (or the init job): by environment variable, whether it is secret."""
-    if container == "init":
-        return _variables((KafkaSettings, CassandraSettings))
+    """The settings of a container's process: by environment variable, whether it is secret."""
+    if container in VERBS:
+        return _variables(VERBS[container])
     if container not in SERVICES:
         return {}
     groups = [field.annotation for field in SERVICES[container].model_fields.values()]

@@ -29,7 +29,7 @@ ENDINGS_S: Mapping[str, float] = {"gateway": GATEWAY_S, "persister": WORKER_S, "
 def ending_problems(folder: Path, kustomization: Manifest, documents: Documents) -> Iterator[str]:
     """One line for each workload below `folder` whose grace period is too short under the folder's settings."""
     drain_s = _drain_s(folder, kustomization, documents)
-    for manifest in _manifests(folder, kustomization, documents):
+    for manifest in manifests(folder, kustomization, documents):
         template = manifest.get("spec", {}).get("template")
         if manifest.get("kind") in {"Deployment", "StatefulSet"} and template:
             yield from _pod_problems(manifest["metadata"]["name"], template["spec"], drain_s)
@@ -69,12 +69,13 @@ def _drain_s(folder: Path, kustomization: Manifest, documents: Documents) -> flo
     return found
 
 
-def _manifests(folder: Path, kustomization: Manifest, documents: Documents) -> Iterator[Manifest]:
+def manifests(folder: Path, kustomization: Manifest, documents: Documents) -> Iterator[Manifest]:
+    """All manifests of a folder, and of the folders that its kustomization names."""
     for name in kustomization.get("resources", ()):
         target = folder / name
         if (target / KUSTOMIZATION).is_file():
             (inner,) = documents(target / KUSTOMIZATION)
-            yield from _manifests(target, inner, documents)
+            yield from manifests(target, inner, documents)
         elif target.is_file():
             try:
                 yield from documents(target)

@@ -108,6 +108,9 @@ def main() -> None:
             segments=moved.segments,
             messages=moved.messages,
             objects=moved.objects,
+            closed=run.closed,
+            hot_deleted=moved.dropped,
+            purged_messages=run.purged.messages,
             incomplete=len(moved.incomplete),
             shards_left=run.shards_left,
         )

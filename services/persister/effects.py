@@ -25,18 +25,9 @@ from tidings.codec import COUNTABLE_KINDS
 from tidings.runtime.ordered_writes import Mutation, OrderedWrites
 from tidings.runtime.outbox import Outbox
 from tidings.store.base import KeyBucket, TaggedRow
-from tidings.store.rows import (
-    MODE_READ,
-    MODE_WRITE,
-    KeyRow,
-    MediaRefRow,
-    MessageRow,
-    Row,
-    SegmentByMonthRow,
-    SegmentClosedRow,
-    SegmentRow,
-    SentRow,
-)
+from tidings.store.media_rows import MediaRefRow
+from tidings.store.rows import MODE_READ, MODE_WRITE, KeyRow, MessageRow, Row, SentRow
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentClosedRow, SegmentRow
 from tidings.topics import MESSAGES_PERSISTED
 from tidings.wire import common_pb2
 from tidings.wire.common_pb2 import Coordinates, Message, Refusal

@@ -29,7 +29,8 @@ from tidings.store import history
 from tidings.store.base import SessionSegment, Store
 from tidings.store.cassandra_cluster import connect
 from tidings.store.cassandra_config import CassandraConfig
-from tidings.store.rows import MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentRow
 
 # Small, so that a session of a few hundred messages has several segments in a month.
 SEGMENT_MESSAGES = 100

@@ -8,7 +8,8 @@ from tidings.store.base import SessionSegment, TaggedRow
 from tidings.store.history import uncounted_places
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import ColdPlace, MessageRow, SegmentClosedRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import ColdPlace, SegmentClosedRow, SegmentRow
 
 _EVER_US = 2**62
 

@@ -15,7 +15,8 @@ from tests.faults.broker import FaultyBroker
 from tests.faults.store import FaultyStore
 from tests.stored_rows import fill_inbox, fill_session, message_row
 from tidings.store.base import TaggedRow
-from tidings.store.rows import DeliveredRow, ReadRow, Row, SegmentRow, SentRow, UserSessionRow
+from tidings.store.rows import DeliveredRow, ReadRow, Row, SentRow, UserSessionRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.topics import RECEIPTS_INBOUND
 from tidings.wire.common_pb2 import Refusal
 from tidings.wire.push_pb2 import Push, SendError

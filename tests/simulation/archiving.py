@@ -7,6 +7,7 @@ import asyncio
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -27,13 +28,15 @@ from tidings.errors import Retryable
 from tidings.media.base import MediaStore
 from tidings.store.archive_tables import ArchiveTables
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.wire.common_pb2 import Stamps
 
 # Virtual seconds between the starts of two archivers, in the mean.
 _APART_S = 1.0
-# A whole run makes 30 to 300 calls.
-_CALLS = 200
+# An archiver stops before one of the first of these calls, so that every two steps are torn apart by some seed.
+_STEPS = ("produce", "put", "open", "set_cold", "mark_cold", "drop_messages", "mark_dropped", "add_archived_shard")
+_FIRST_CALLS = 5
 # Longer than a claim, so that another archiver takes the shard meanwhile.
 _STANDS_STILL_S = (1.0, 61.0)
 _STAMPS = Stamps(
@@ -73,7 +76,9 @@ class Archiving:
         """One more archiver. Half of them are killed or stand still somewhere, but not the last one."""
         process = Process(f"archiver-{len(self._processes)}", self._chance.choice((0, 0, -3_000, 3_000)))
         self._processes.append(process)
-        stops_at = None if is_last or self._chance.random() < 0.5 else self._chance.randrange(_CALLS)
+        stops_at = None
+        if not is_last and self._chance.random() < 0.6:
+            stops_at = (self._chance.choice(_STEPS), self._chance.randrange(_FIRST_CALLS))
         is_killed = self._chance.random() < 0.6
         stands_s = None if is_killed else self._chance.choice(_STANDS_STILL_S)
         reach = ArchiverReach(self._servers, process, self._chance, stops_at, stands_s)
@@ -99,8 +104,9 @@ class Archiving:
             assert isinstance(segment, SegmentRow)
             if segment.cold is not None:
                 cold.add((segment.session_id, segment.segment))
-                data = self.objects.objects[segment.cold.object_key]
-                yield from decode(data, segment.cold.first_row, segment.cold.rows)
+                key = segment.cold.object_key
+                assert key in self.objects.objects, f"G1: {segment.session_id} is in {key}, which does not exist"
+                yield from decode(self.objects.objects[key], segment.cold.first_row, segment.cold.rows)
         for row in store.rows("messages"):
             if isinstance(row, MessageRow) and (row.session_id, row.segment) not in cold:
                 yield row
@@ -134,21 +140,26 @@ class ArchiverReach(Reach):
     """The way of one archiver to the servers, on which it is killed or stands still before one of its calls."""
 
     def __init__(
-        self, servers: Servers, process: Process, chance: random.Random, stops_at: int | None, stands_s: float | None
+        self,
+        servers: Servers,
+        process: Process,
+        chance: random.Random,
+        stops_at: tuple[str, int] | None,
+        stands_s: float | None,
     ) -> None:
-        """`stops_at`: the number of that call. `stands_s`: for how long; None: it is killed."""
+        """`stops_at`: the name of that call, and how many of its name come before. Without `stands_s` it is killed."""
         super().__init__(servers, process)
         self._chance = chance
         self._stops_at = stops_at
         self._stands_s = stands_s
-        self._calls = 0
+        self._calls: Counter[str] = Counter()
 
     async def call(self, work: Callable[[], Awaitable[T]], name: str, what: object = None) -> T:
-        if self._calls == self._stops_at:
+        if (name, self._calls[name]) == self._stops_at:
             self.process.stop()
             if self._stands_s is not None:
                 asyncio.get_running_loop().call_later(self._stands_s, self.process.resume)
-        self._calls += 1
+        self._calls[name] += 1
         await asyncio.sleep(self._chance.random() * 0.01)
         return await work()
 

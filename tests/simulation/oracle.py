@@ -123,7 +123,7 @@ class Oracle:
         except PoisonRecord:
             return
         if command.HasField("close_segment"):
-            return  # no reader of the session can tell
+            return  # no reader of the session sees it
         session = self.session(command.session_id)
         key = (command.session_id, command.sender_id, command.client_msg_id)
         head = session.seq

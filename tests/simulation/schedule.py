@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from tests.simulation.archiving import Archiving
-from tests.simulation.deployment import ROLES, Deployment
+from tests.simulation.deployment import ROLES, SESSION_S, Deployment
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import People
@@ -189,6 +189,8 @@ class Schedule:
         for instance in self.deployment.alive():
             if instance.gateway is None and self.chance.random() < 0.5:
                 instance.kill()
+        # Until the groups have noticed the kills. A later owner would not know whose the last messages are.
+        await asyncio.sleep(SESSION_S + 4)
         await self._rests()
         await self._last_words()
         await self._rests()
@@ -198,7 +200,7 @@ class Schedule:
             await self.archiving.finish()
 
     async def _end_archivers(self) -> None:
-        """Those that run go on to their ends, or their deaths, while devices come to rest."""
+        """Those that run continue to their ends, or their deaths, while devices come to rest."""
         if self._archiving is not None:
             self._archiving.cancel()
             await asyncio.gather(self._archiving, return_exceptions=True)

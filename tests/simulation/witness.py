@@ -8,7 +8,8 @@ from tidings.broker.base import TopicPartition
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_tables import _CLUSTERING, partition_of
-from tidings.store.rows import BucketRow, InboxRow, KeyRow, MessageRow, Row, SegmentRow
+from tidings.store.rows import BucketRow, InboxRow, KeyRow, MessageRow, Row
+from tidings.store.segment_rows import SegmentRow
 from tidings.store.statements import has_write_timestamp
 
 

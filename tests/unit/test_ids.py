@@ -89,3 +89,10 @@ def test_logged_ids_are_those_of_the_first_builds(one: str, other: str) -> None:
     assert {*ids.logged_direct_users(session_id)} == {one, other}
     if ids.is_session_id(session_id):
         assert ids.direct_users(session_id) == ids.logged_direct_users(session_id)
+
+
+def test_month_bounds_are_those_of_the_calendar() -> None:
+    assert ids.month_of(ids.month_end_ms(202512)) == 202601
+    assert ids.month_of(ids.month_end_ms(202512) - 1) == 202512
+    assert ids.month_of(ids.month_begin_ms(202602)) == 202602
+    assert ids.month_of(ids.month_begin_ms(202602) - 1) == 202601

@@ -20,7 +20,7 @@ from tidings.cold.retention import Purged, Retention
 from tidings.cold.rules import DAY_MS, ArchiveRules
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
-from tidings.store.rows import ArchivedShardRow, SegmentRow
+from tidings.store.segment_rows import ArchivedShardRow, SegmentRow
 
 _log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ _CLOSED_WITHIN_S = 60.0
 
 @dataclass(slots=True)
 class Run:
-    """What one run has done so far. `shards_left`: other archivers work on them."""
+    """What one run has done so far. `shards_left`: other archivers hold their claims."""
 
     moved: Moved
     purged: Purged

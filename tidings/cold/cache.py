@@ -22,7 +22,7 @@ from tidings import metrics
 from tidings.errors import ConfigurationError, MediaUnavailable, UnreadableObject
 from tidings.logging import logger
 from tidings.media.base import MediaStore
-from tidings.store.rows import ColdPlace
+from tidings.store.segment_rows import ColdPlace
 
 # A download that is slower is ended. 240 MiB, the largest object, may take four minutes; its readers do not wait so
 # long, but a retry of theirs finds it.

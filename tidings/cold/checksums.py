@@ -11,17 +11,18 @@ checksums as they are.
 import hashlib
 import struct
 from collections.abc import Iterable
-from dataclasses import fields
-from operator import attrgetter
 
 from tidings.store.rows import MessageRow
 
-_LENGTH = struct.Struct(">I")
-_INTEGER = struct.Struct(">Iq")
-_INTEGER_BYTES = 8
-_COLUMNS = tuple(column.name for column in fields(MessageRow))
-_NAMES = tuple(f"{name}=".encode() for name in _COLUMNS)
-_values = attrgetter(*_COLUMNS)
+# The columns that are never None.
+_ALWAYS = 12
+_length = struct.Struct(">I").pack
+# A name with its `=`, the length of the value, and the value. Neighbours are packed at once: this is most of the
+# archiver's work, and a loop over the columns takes three times as long.
+_segment_seq_message_id = struct.Struct(">8sIq4sIq11sIq").pack
+_kind = struct.Struct(">5sIq").pack
+_at_count_log_epoch_log_offset = struct.Struct(">3sIq6sIq10sIq11sIq").pack
+_reply_to = struct.Struct(">9sIq").pack
 
 
 class RowsChecksum:
@@ -32,8 +33,7 @@ class RowsChecksum:
 
     def add(self, rows: Iterable[MessageRow]) -> None:
         """The next rows. Lists of any length give the same checksum."""
-        for row in rows:
-            self._sha256.update(_encoded(row))
+        self._sha256.update(b"".join(map(_encoded, rows)))
 
     def digest(self) -> bytes:
         """32 bytes."""
@@ -48,20 +48,35 @@ def rows_sha256(rows: Iterable[MessageRow]) -> bytes:
 
 
 def _encoded(row: MessageRow) -> bytes:
-    parts = [b""]
-    for name, value in zip(_NAMES, _values(row), strict=True):
-        if value is not None:
-            parts += (name, _encoded_value(value))
-    parts[0] = bytes((len(parts) // 2,))
-    return b"".join(parts)
+    session_id, sender_id, client_msg_id = row.session_id.encode(), row.sender_id.encode(), row.client_msg_id.encode()
+    numbers = (b"segment=", 8, row.segment, b"seq=", 8, row.seq, b"message_id=", 8, row.message_id)
+    coordinates = (b"log_epoch=", 8, row.log_epoch, b"log_offset=", 8, row.log_offset)
+    is_reply, has_mentions = row.reply_to is not None, row.mentions is not None
+    return b"".join(
+        (
+            bytes((_ALWAYS + is_reply + has_mentions,)),
+            b"session_id=",
+            _length(len(session_id)),
+            session_id,
+            _segment_seq_message_id(*numbers),
+            b"sender_id=",
+            _length(len(sender_id)),
+            sender_id,
+            b"client_msg_id=",
+            _length(len(client_msg_id)),
+            client_msg_id,
+            _kind(b"kind=", 8, row.kind),
+            b"body=",
+            _length(len(row.body)),
+            row.body,
+            _at_count_log_epoch_log_offset(b"at=", 8, row.at, b"count=", 8, row.count, *coordinates),
+            _reply_to(b"reply_to=", 8, row.reply_to) if is_reply else b"",
+            _encoded_mentions(row.mentions) if row.mentions is not None else b"",
+        )
+    )
 
 
-def _encoded_value(value: int | str | bytes | tuple[str, ...]) -> bytes:
-    if isinstance(value, int):
-        return _INTEGER.pack(_INTEGER_BYTES, value)
-    if isinstance(value, str):
-        value = value.encode()
-    elif isinstance(value, tuple):
-        texts = [text.encode() for text in value]
-        value = b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
-    return _LENGTH.pack(len(value)) + value
+def _encoded_mentions(mentions: Iterable[str]) -> bytes:
+    texts = [text.encode() for text in mentions]
+    value = b"".join(part for text in texts for part in (_length(len(text)), text))
+    return b"mentions=" + _length(len(value)) + value

@@ -1,4 +1,4 @@
-"""One archiver at a time works on a (month, shard)."""
+"""One archiver at a time moves the messages of a (month, shard)."""
 
 import asyncio
 import contextlib
@@ -16,11 +16,11 @@ _IS_SURE_MS = 40_000
 
 
 class ClaimLost(Retryable):
-    """Another archiver may work on the shard, so this one leaves it."""
+    """Another archiver may hold the shard, so this one leaves it."""
 
 
 class Claim:
-    """The right to work on one shard."""
+    """The right to move the messages of one shard."""
 
     def __init__(self, tables: ArchiveTables, clock: Clock, shard: Shard, holder: str) -> None:
         """`holder`: a name that no other archiver has."""

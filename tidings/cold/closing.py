@@ -7,12 +7,13 @@ from typing import Protocol
 from tidings import ids
 from tidings.broker.base import Admin, NewRecord, Producer, TopicPartition
 from tidings.ids import Position
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.topics import MESSAGES_INBOUND, PERSISTER
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import CloseSegment, Command
 
-_LOOK_S = 0.5
+# The archiver waits for each batch of closings. With 0.5 s, the batches of 3,000 quiet sessions in 16 shards took 8 s.
+_LOOK_S = 0.1
 _IN_FLIGHT = 200
 
 

@@ -1,15 +1,15 @@
 """Which segments have ended, so that they can be moved. Pure."""
 
 from tidings.ids import Position
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 
 
 def last_seq_of(segment: SegmentRow, following: SegmentRow | None, confirmed: Position) -> int | None:
     """The last seq of a segment that has ended, or None.
 
     A segment ends where the next one begins, or where a command closed it. The persister must have confirmed that
-    record (`confirmed`: the first position that it has not): until then a replay may load the session as of a position
-    before it, and reads the hot rows: law 5 (a replay ignores later rows).
+    record. `confirmed` is the first position that it has not. Until then a replay may load the session as of a position
+    before the end, and it reads the hot rows: law 5 (a replay ignores later rows).
     """
     if following is not None:
         return following.first_seq - 1 if following.made_at < confirmed else None

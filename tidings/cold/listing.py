@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tidings.store.archive_tables import BEFORE_ALL, ArchiveTables, Shard
 from tidings.store.base import SessionSegment
-from tidings.store.rows import SegmentByMonthRow, SegmentRow
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentRow
 
 _INDEX_PAGE = 256
 _AT_ONCE = 32

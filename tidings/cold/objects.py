@@ -22,6 +22,7 @@ import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, get_type_hints
@@ -46,6 +47,7 @@ _FORMAT_KEY, _SEGMENTS_KEY = b"tidings.format", b"tidings.segments"
 _MOST_INDEX_BYTES = 256 * 1024 * 1024
 
 _COLUMNS = tuple(column.name for column in fields(MessageRow))
+_values = attrgetter(*_COLUMNS)
 _TEXTS = pa.list_(pa.field("element", pa.string(), nullable=False))
 _TYPES: dict[object, tuple[Any, bool]] = {
     int: (pa.int64(), False),
@@ -167,8 +169,9 @@ class ObjectWriter:
             del self._waiting[:GROUP_ROWS]
 
     def _write(self, rows: Sequence[MessageRow]) -> None:
+        values = zip(*map(_values, rows), strict=True)
         columns = [
-            pa.array([getattr(row, field.name) for row in rows], type=field.type, from_pandas=False) for field in SCHEMA
+            pa.array(column, type=field.type, from_pandas=False) for field, column in zip(SCHEMA, values, strict=True)
         ]
         self._parquet.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), row_group_size=GROUP_ROWS)
 

@@ -10,7 +10,8 @@ from tidings.cold.objects import ObjectWriter, WrittenObject
 from tidings.cold.reading import Ended
 from tidings.store.archive_tables import Shard
 from tidings.store.history import uncounted_places
-from tidings.store.rows import ColdPlace, MessageRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import ColdPlace
 
 # So that the directory of an object of tiny segments is written within a claim.
 _MOST_SEGMENTS = 5_000

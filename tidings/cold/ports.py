@@ -1,4 +1,4 @@
-"""What the archiver works on."""
+"""What the archiver reads and changes."""
 
 from typing import NamedTuple
 

@@ -13,7 +13,8 @@ from tidings.clock import Clock
 from tidings.cold.cache import ObjectCache
 from tidings.errors import ColdUnavailable, MediaMissing, MediaUnavailable, UnreadableObject
 from tidings.logging import logger
-from tidings.store.rows import ColdPlace, MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import ColdPlace, SegmentRow
 
 # After an error no read asks for the object for so long, so that retries of many clients are few downloads.
 FAILURE_MS = 1_000

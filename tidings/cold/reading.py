@@ -9,7 +9,7 @@ from tidings.cold.listing import Listed
 from tidings.store.base import Store
 from tidings.store.rows import MessageRow
 
-# 24 MiB with the longest bodies.
+# 24 MiB with the longest bodies, and two chunks are in memory.
 _CHUNK_ROWS = 1_000
 _ROWS_TOGETHER = 2_000
 
@@ -64,8 +64,33 @@ class HotRows:
             yield one, _once(rows)
 
     async def _chunks(self, one: Ended) -> Chunks:
-        for first in range(one.listed.segment.first_seq, one.last_seq + 1, _CHUNK_ROWS):
-            yield await self._store.messages(one.listed.name, first, min(one.last_seq, first + _CHUNK_ROWS - 1))
+        """Each chunk is read while the caller packs the one before it."""
+        firsts = range(one.listed.segment.first_seq, one.last_seq + 1, _CHUNK_ROWS)
+        reading = self._begin(one, firsts[0])
+        try:
+            for following in firsts[1:]:
+                rows = await reading
+                reading = self._begin(one, following)
+                yield rows
+            yield await reading
+        finally:
+            reading.cancel()
+
+    def _begin(self, one: Ended, first: int) -> "asyncio.Task[Sequence[MessageRow]]":
+        last = min(one.last_seq, first + _CHUNK_ROWS - 1)
+
+        async def read() -> Sequence[MessageRow]:
+            return await self._store.messages(one.listed.name, first, last)
+
+        task = asyncio.create_task(read())
+        task.add_done_callback(_is_retrieved)
+        return task
+
+
+def _is_retrieved(reading: "asyncio.Task[Sequence[MessageRow]]") -> None:
+    """Mark the exception as retrieved, because the caller may have left."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 async def _once(rows: Sequence[MessageRow]) -> Chunks:

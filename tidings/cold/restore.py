@@ -21,8 +21,9 @@ from tidings.cold.transfer import fetch, first_problem
 from tidings.cold.verify import archived_of, make_hot
 from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
 from tidings.store.archive_tables import Shard
-from tidings.store.base import TaggedRow
-from tidings.store.rows import MessageRow, SegmentByMonthRow
+from tidings.store.base import SessionSegment, TaggedRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentRow
 
 _ABOVE_ALL_SEGMENTS = 2**31 - 1
 _DIRECTORY_PAGE = 100
@@ -54,25 +55,33 @@ class Restorer:
                 for one in page:
                     await self._restore(one, claim)
 
-    async def session(self, session_id: str, shard_number: int) -> None:
-        """All cold segments of a session, newest first. `shard_number`: the shard that has it in the index."""
+    async def session(self, session_id: str) -> None:
+        """All cold segments of a session, newest first."""
         below = _ABOVE_ALL_SEGMENTS
+        shards = await self._ports.tables.indexed_shards()
         while page := await self._ports.store.segments_below(session_id, below, _DIRECTORY_PAGE):
             below = page[-1].segment
             for segment in page:
                 if segment.cold is not None:
-                    shard = Shard(segment.month, shard_number)
-                    async with self._claimed(shard) as claim:
-                        row = SegmentByMonthRow(*shard, session_id, segment.segment)
-                        for one in await listed(self._ports.tables, [row]):
-                            await self._restore(one, claim)
+                    await self._restore_listed(segment, [one for one in shards if one.month == segment.month])
+
+    async def _restore_listed(self, segment: SegmentRow, shards: Sequence[Shard]) -> None:
+        """Restore a segment that one of these shards lists. Which one, a changed TIDINGS_LIMIT_MONTH_SHARDS decided."""
+        before = SessionSegment(segment.session_id, segment.segment - 1)
+        for shard in shards:
+            rows = await self._ports.tables.segments_of(shard, before, 1)
+            found = [row for row in rows if (row.session_id, row.segment) == (segment.session_id, segment.segment)]
+            if found:
+                async with self._claimed(shard) as claim:
+                    for one in await listed(self._ports.tables, found):
+                        await self._restore(one, claim)
 
     @contextlib.asynccontextmanager
     async def _claimed(self, shard: Shard) -> AsyncIterator[Claim]:
         claim = Claim(self._ports.tables, self._ports.clock, shard, self._holder)
         async with claim.held() as is_held:
             if not is_held:
-                raise ClaimLost("an archiver works on these messages; stop it, or try again in a minute")
+                raise ClaimLost("an archiver holds these messages; stop it, or try again in a minute")
             yield claim
 
     async def _restore(self, one: Listed, claim: Claim) -> None:

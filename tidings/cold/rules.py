@@ -7,7 +7,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRules:
-    """What moves when, in days. `retention_days` 0: messages are kept for ever. `messages_per_s` 0: no limit."""
+    """What moves when, in days. `retention_days` 0: messages are kept without end. `messages_per_s` 0: no limit."""
 
     hot_days: float = 90.0
     hot_copy_days: float = 0.0

@@ -2,12 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from tidings.cold.checksums import RowsChecksum
 from tidings.cold.objects import ArchivedSegment, decode_groups
 from tidings.media.base import MediaStore
+from tidings.store.rows import MessageRow
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -34,9 +38,9 @@ def first_problem(path: Path, segments: Iterable[ArchivedSegment]) -> str:
 
     UnreadableObject: it cannot be decoded.
     """
-    for one in segments:
+    for one, parts in groupby(_parts(path, sorted(segments, key=attrgetter("first_row"))), key=itemgetter(0)):
         checksum, next_seq = RowsChecksum(), one.first_seq
-        for rows in decode_groups(path, one.first_row, one.rows):
+        for _, rows in parts:
             for row in rows:
                 if (row.session_id, row.segment, row.seq) != (one.session_id, one.segment, next_seq):
                     return f"{one.session_id}, segment {one.segment}: seq {next_seq} is another message"
@@ -45,3 +49,21 @@ def first_problem(path: Path, segments: Iterable[ArchivedSegment]) -> str:
         if checksum.digest() != one.rows_sha256:
             return f"{one.session_id}, segment {one.segment}: its rows have another checksum"
     return ""
+
+
+def _parts(path: Path, segments: Sequence[ArchivedSegment]) -> Iterator[tuple[ArchivedSegment, Sequence[MessageRow]]]:
+    """The rows of segments, which are in the order of their rows. A row group is decoded once for all its segments."""
+    if not segments:
+        return
+    waiting = deque(segments)
+    row = end = segments[0].first_row
+    for rows in decode_groups(path, row, segments[-1].first_row + segments[-1].rows - row):
+        end += len(rows)
+        while waiting and waiting[0].first_row < end:
+            one = waiting[0]
+            stop = one.first_row + one.rows
+            yield one, rows[max(one.first_row - row, 0) : stop - row]
+            if stop > end:
+                break
+            waiting.popleft()
+        row = end

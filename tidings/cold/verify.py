@@ -17,7 +17,7 @@ from tidings.cold.transfer import fetch, first_problem
 from tidings.errors import MediaMissing, UnreadableObject
 from tidings.store.archive_tables import Shard
 from tidings.store.base import Store
-from tidings.store.rows import ColdPlace
+from tidings.store.segment_rows import ColdPlace
 
 _CHUNK_ROWS = 1_000
 
@@ -77,8 +77,9 @@ class Verifier:
         except MediaMissing:
             problem = "the object is missing"
         try:
+            is_sound = not problem and await self._is_sound(segments, digest)
             for one in segments:
-                found = problem or await self._problem_of(one, digest)
+                found = "" if is_sound else problem or await self._problem_of(one, digest)
                 self.verified.segments += 1
                 if found:
                     is_repaired = repairs and await self._repair(one)
@@ -87,6 +88,15 @@ class Verifier:
                     self.verified.messages += _place(one).rows
         finally:
             self._path.unlink(missing_ok=True)
+
+    async def _is_sound(self, segments: Sequence[Listed], digest: bytes) -> bool:
+        """Whether all segments of an object are as the directory says. One pass, also for thousands of segments."""
+        try:
+            archived = [archived_of(one) for one in segments]
+            problem = await asyncio.to_thread(first_problem, self._path, archived)
+        except UnreadableObject:
+            return False
+        return not problem and all(digest == _place(one).object_sha256 for one in segments)
 
     async def _problem_of(self, one: Listed, digest: bytes) -> str:
         try:
@@ -113,7 +123,8 @@ class Verifier:
 async def make_hot(ports: Ports, one: Listed, claim: Claim) -> bool:
     """The directory names the hot rows of a segment again, if they are all there. The archiver may move it again.
 
-    The claim keeps an archiver from deleting them meanwhile. If it expires in between, they are looked at once more.
+    The claim keeps an archiver from deleting them meanwhile. If it expires in between, the second look finds that they
+    are missing.
     """
     if not await _is_complete(ports.store, one):
         return False

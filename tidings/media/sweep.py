@@ -22,7 +22,7 @@ from tidings.broker.base import Admin, Reader, TopicPartition
 from tidings.clock import Clock
 from tidings.media.base import MediaStore, StoredObject, is_key
 from tidings.store.base import Store
-from tidings.store.rows import MediaRow
+from tidings.store.media_rows import MediaRow
 from tidings.topics import MESSAGES_INBOUND, PERSISTER
 
 KEEP_MS = 24 * 3_600_000

@@ -124,10 +124,14 @@ class ArchiveSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_ARCHIVE_", frozen=True)
 
-    hot_days: float = Field(90.0, ge=0, description="a segment whose last message is older moves to an object")
-    hot_copy_days: float = Field(0.0, ge=0, description="hot rows stay for so long after the move, for repairs")
+    hot_days: float = Field(
+        90.0, ge=0, le=36_500, description="a segment whose last message is older moves to an object"
+    )
+    hot_copy_days: float = Field(
+        0.0, ge=0, le=36_500, description="hot rows stay for so long after the move, for repairs"
+    )
     retention_days: float = Field(
-        0.0, ge=0, description="messages of months that ended before are removed for good; 0 keeps all"
+        0.0, ge=0, le=36_500, description="messages of months that ended before are removed for good; 0 keeps all"
     )
     messages_per_s: int = Field(0, ge=0, description="a run moves at most so many in the mean; 0: no limit")
     object_bytes: int = Field(4 * 1024 * 1024, ge=65_536, description="an object is finished at this size")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from tidings.store.base import SessionSegment
-from tidings.store.rows import ArchivedShardRow, ColdPlace, SegmentByMonthRow, SegmentRow
+from tidings.store.segment_rows import ArchivedShardRow, ColdPlace, SegmentByMonthRow, SegmentRow
 
 # Below every row of a (month, shard).
 BEFORE_ALL = SessionSegment("", 0)

@@ -10,21 +10,20 @@ from typing import NamedTuple, Protocol
 
 from tidings import ids
 from tidings.store.deployment import Deployment
+from tidings.store.media_rows import MediaRefRow, MediaRow
 from tidings.store.rows import (
     BlockList,
     BucketRow,
     GroupRow,
     InboxRow,
     KeyRow,
-    MediaRefRow,
-    MediaRow,
     MemberRow,
     MessageRow,
     ReceiptRow,
     Row,
-    SegmentRow,
     UserSessionRow,
 )
+from tidings.store.segment_rows import SegmentRow
 
 # A busy group writes its keys to so many partitions a month. A direct session needs one.
 _GROUP_SHARDS = 16

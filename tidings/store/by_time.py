@@ -12,7 +12,7 @@ from tidings import ids
 from tidings.store import history
 from tidings.store.base import ColdRows, Store
 from tidings.store.directory import DIRECTORY_PAGE, FIRST_ROWS
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,19 @@ from tidings.store.cassandra_block_lists import block_list, joined_ids
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.cassandra_session import CassandraSession, DriverSession
 from tidings.store.deployment import Deployment
+from tidings.store.media_rows import MediaRefRow, MediaRow
 from tidings.store.rows import (
     BlockList,
     BucketRow,
-    ColdPlace,
     GroupRow,
     InboxRow,
     KeyRow,
-    MediaRefRow,
-    MediaRow,
     MemberRow,
     MessageRow,
     ReceiptRow,
-    SegmentRow,
     UserSessionRow,
 )
+from tidings.store.segment_rows import ColdPlace, SegmentRow
 
 # The least batch_size_fail_threshold: the largest batch plus the largest mutation (cassandra_batches), and a margin.
 _LEAST_BATCH_THRESHOLD = 4 * BATCH_BYTES
@@ -45,7 +43,7 @@ class CassandraStore:
 
     def __init__(self, config: CassandraConfig, session: CassandraSession | None = None) -> None:
         """`session`: another driver for the same tables."""
-        self._session = session or DriverSession(config)
+        self.session = session or DriverSession(config)
         self._deployment: Deployment | None = None
 
     @property
@@ -54,24 +52,24 @@ class CassandraStore:
         return self._deployment
 
     async def start(self) -> None:
-        await self._session.start()
+        await self.session.start()
         try:
             await self._check_schema()
             await self._check_batch_threshold()
             self._deployment = await self._read_deployment()
         except BaseException:
-            await self._session.stop()
+            await self.session.stop()
             raise
 
     async def stop(self) -> None:
-        await self._session.stop()
+        await self.session.stop()
 
     async def ping(self) -> None:
         """One small read. Raises StoreUnavailable."""
-        await self._session.execute(statements.SCHEMA_VERSIONS, ())
+        await self.session.execute(statements.SCHEMA_VERSIONS, ())
 
     async def _check_schema(self) -> None:
-        stored = max((row[0] for row in await self._session.execute(statements.SCHEMA_VERSIONS, ())), default=0)
+        stored = max((row[0] for row in await self.session.execute(statements.SCHEMA_VERSIONS, ())), default=0)
         if stored < migrate.newest_version():
             raise ConfigurationError(
                 f"the schema has version {stored}, this code needs {migrate.newest_version()}: run `tidings init`"
@@ -79,22 +77,22 @@ class CassandraStore:
 
     async def _check_batch_threshold(self) -> None:
         name = "batch_size_fail_threshold"
-        for (value,) in await self._session.execute(statements.SERVER_SETTING, (name,)):
+        for (value,) in await self.session.execute(statements.SERVER_SETTING, (name,)):
             if value is not None and _bytes(value) < _LEAST_BATCH_THRESHOLD:
                 raise ConfigurationError(f"Cassandra's {name} is {value}, 1MiB is needed: set it in cassandra.yaml")
 
     async def _read_deployment(self) -> Deployment:
-        for row in await self._session.execute(statements.DEPLOYMENT, ()):
+        for row in await self.session.execute(statements.DEPLOYMENT, ()):
             return Deployment.of_row(row)
         raise ConfigurationError("the tables have no name (table deployments is empty): run `tidings init`")
 
     async def write(self, rows: Sequence[TaggedRow]) -> frozenset[int]:
-        unconfirmed = await asyncio.gather(*map(self._write_batch, batches(rows, self._session.replica_set)))
+        unconfirmed = await asyncio.gather(*map(self._write_batch, batches(rows, self.session.replica_set)))
         return frozenset(chain.from_iterable(unconfirmed))
 
     async def _write_batch(self, batch: Sequence[TaggedRow]) -> Collection[int]:
         try:
-            await self._session.execute_batch(tagged.row for tagged in batch)
+            await self.session.execute_batch(tagged.row for tagged in batch)
         except StoreUnavailable:
             return {tagged.source_partition for tagged in batch}
         return ()
@@ -107,7 +105,7 @@ class CassandraStore:
         return dict(found)
 
     async def segments_below(self, session_id: str, segment: int, limit: int) -> Sequence[SegmentRow]:
-        rows = await self._session.execute(statements.SEGMENTS_BELOW, (session_id, segment, limit))
+        rows = await self.session.execute(statements.SEGMENTS_BELOW, (session_id, segment, limit))
         return [segment_row(row) for row in rows]
 
     async def newest_messages(
@@ -120,7 +118,7 @@ class CassandraStore:
         return dict(found)
 
     async def messages(self, segment: SessionSegment, first_seq: int, last_seq: int) -> Sequence[MessageRow]:
-        rows = await self._session.execute(statements.MESSAGES, (*segment, first_seq, last_seq))
+        rows = await self.session.execute(statements.MESSAGES, (*segment, first_seq, last_seq))
         return [_message(row) for row in reversed(rows)]
 
     async def keys(self, wanted: Mapping[KeyBucket, Collection[tuple[str, str]]]) -> Sequence[KeyRow]:
@@ -143,7 +141,7 @@ class CassandraStore:
     async def member_page(
         self, session_id: str, seq: int, after: str, limit: int
     ) -> tuple[Sequence[MemberRow], str | None]:
-        rows = await self._session.execute(statements.MEMBER_VERSIONS, (session_id, after, limit))
+        rows = await self.session.execute(statements.MEMBER_VERSIONS, (session_id, after, limit))
         newest: dict[str, MemberRow] = {}
         for version in (MemberRow(*row) for row in rows):
             if version.as_of_seq <= seq:
@@ -172,11 +170,11 @@ class CassandraStore:
         return dict(found)
 
     async def inbox_rows(self, bucket: UserBucket, first: int, last: int) -> Sequence[InboxRow]:
-        rows = await self._session.execute(statements.INBOX_ROWS, (*bucket, first, last))
+        rows = await self.session.execute(statements.INBOX_ROWS, (*bucket, first, last))
         return [InboxRow(*row) for row in reversed(rows)]
 
     async def user_sessions(self, user_id: str) -> Sequence[UserSessionRow]:
-        rows = await self._session.execute(statements.USER_SESSIONS, (user_id,))
+        rows = await self.session.execute(statements.USER_SESSIONS, (user_id,))
         return [UserSessionRow(*row) for row in rows if None not in row]
 
     async def receipts(self, pairs: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], ReceiptRow]:
@@ -196,7 +194,7 @@ class CassandraStore:
 
     async def receipt_page(self, session_id: str, after: str, limit: int) -> Sequence[ReceiptRow]:
         return [
-            _receipt(row) for row in await self._session.execute(statements.RECEIPT_PAGE, (session_id, after, limit))
+            _receipt(row) for row in await self.session.execute(statements.RECEIPT_PAGE, (session_id, after, limit))
         ]
 
     async def block_lists(self, user_ids: Collection[str]) -> Mapping[str, BlockList]:
@@ -205,7 +203,7 @@ class CassandraStore:
 
     async def replace_block_list(self, changed: BlockList, seen_version: int) -> bool:
         values = (joined_ids(changed), changed.version, changed.user_id, seen_version or None)
-        ((is_applied, *_),) = await self._session.execute(statements.REPLACE_BLOCK_LIST, values)
+        ((is_applied, *_),) = await self.session.execute(statements.REPLACE_BLOCK_LIST, values)
         return bool(is_applied)
 
     async def media(self, media_ids: Collection[str]) -> Mapping[str, MediaRow]:
@@ -214,21 +212,21 @@ class CassandraStore:
 
     async def add_media(self, row: MediaRow) -> MediaRow:
         values = tuple(getattr(row, name) for name in statements.columns(MediaRow))
-        ((is_applied, *_),) = await self._session.execute(statements.ADD_MEDIA, values)
+        ((is_applied, *_),) = await self.session.execute(statements.ADD_MEDIA, values)
         stored = row if is_applied else (await self.media((row.media_id,))).get(row.media_id)
         if stored is None:
             raise StoreUnavailable("the upload under this id was removed meanwhile")
         return stored
 
     async def mark_media(self, media_id: str, removing_at: int, seen: int) -> bool:
-        ((is_applied, *_),) = await self._session.execute(statements.MARK_MEDIA, (removing_at, media_id, seen))
+        ((is_applied, *_),) = await self.session.execute(statements.MARK_MEDIA, (removing_at, media_id, seen))
         return bool(is_applied)
 
     async def drop_media(self, media_id: str, removing_at: int) -> None:
-        await self._session.execute(statements.DROP_MEDIA, (media_id, removing_at))
+        await self.session.execute(statements.DROP_MEDIA, (media_id, removing_at))
 
     async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:
-        rows = await self._session.execute(statements.MEDIA_REFS, (media_id, limit))
+        rows = await self.session.execute(statements.MEDIA_REFS, (media_id, limit))
         return [MediaRefRow(*row) for row in rows]
 
     async def media_refs_in(self, media_id: str, session_ids: Collection[str]) -> Sequence[MediaRefRow]:
@@ -236,12 +234,12 @@ class CassandraStore:
         return [MediaRefRow(*row) for row in rows]
 
     async def media_usage(self, user_id: str, day: int) -> int:
-        ((size,),) = await self._session.execute(statements.MEDIA_USAGE, (user_id, day))
+        ((size,),) = await self.session.execute(statements.MEDIA_USAGE, (user_id, day))
         return size or 0
 
     async def _many(self, statement: str, asked: Iterator[list[Any]]) -> list[tuple[Any, ...]]:
         """All rows of one statement with many values. The requests have no order."""
-        pages = await asyncio.gather(*(self._session.execute(statement, values) for values in asked))
+        pages = await asyncio.gather(*(self.session.execute(statement, values) for values in asked))
         return list(chain.from_iterable(pages))
 
 

@@ -7,7 +7,7 @@ from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
 from tidings.store.cassandra import segment_row
 from tidings.store.cassandra_session import CassandraSession
-from tidings.store.rows import ArchivedShardRow, ColdPlace, SegmentByMonthRow, SegmentRow
+from tidings.store.segment_rows import ArchivedShardRow, ColdPlace, SegmentByMonthRow, SegmentRow
 
 
 class CassandraArchiveTables:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tidings.ids import Position
-from tidings.store.rows import BucketRow, SegmentRow
+from tidings.store.rows import BucketRow
+from tidings.store.segment_rows import SegmentRow
 
 D = TypeVar("D", SegmentRow, BucketRow)
 # Raises when the answer is no longer needed. Called after each read, so that a long search counts as many awaits: law

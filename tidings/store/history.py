@@ -14,7 +14,8 @@ from tidings.errors import ColdUnavailable
 from tidings.store import session_tails
 from tidings.store.base import ColdRows, SessionSegment, Store
 from tidings.store.directory import DIRECTORY_PAGE, FIRST_ROWS, PAGE_ROWS
-from tidings.store.rows import ColdPlace, MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import ColdPlace, SegmentRow
 
 # A segment moves to an object, and perhaps back, while a reader looks for it. More moves are a fault.
 _MOVES = 3

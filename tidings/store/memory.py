@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from tidings.clock import Clock
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow, UserBucket
 from tidings.store.deployment import Deployment
+from tidings.store.media_rows import MediaRefRow, MediaRow, MediaUsageRow
 from tidings.store.memory_tables import Partition, PartitionName, Slot, partition_of
 from tidings.store.rows import (
     BlockList,
@@ -22,16 +23,13 @@ from tidings.store.rows import (
     GroupRow,
     InboxRow,
     KeyRow,
-    MediaRefRow,
-    MediaRow,
-    MediaUsageRow,
     MemberRow,
     MessageRow,
     ReceiptRow,
     Row,
-    SegmentRow,
     UserSessionRow,
 )
+from tidings.store.segment_rows import SegmentRow
 
 # Law 1 (the log decides): tables that expire keep their rows for 100 days.
 TTL_MS = {"message_keys": 100 * 86_400_000, "inbox": 100 * 86_400_000, "media_usage": 3 * 86_400_000}

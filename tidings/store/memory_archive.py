@@ -9,7 +9,8 @@ from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_tables import Slot
-from tidings.store.rows import ArchivedShardRow, ColdPlace, MessageRow, SegmentByMonthRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import ArchivedShardRow, ColdPlace, SegmentByMonthRow, SegmentRow
 
 
 class MemoryArchiveTables:

@@ -6,27 +6,24 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from tidings.store.media_rows import MediaRefRow, MediaUsageRow
 from tidings.store.rows import (
     BucketRow,
     DeliveredRow,
     GroupRow,
     InboxRow,
     KeyRow,
-    MediaRefRow,
-    MediaUsageRow,
     MemberRow,
     MessageRow,
     ReadRow,
     ReceiptRow,
     Row,
-    SegmentByMonthRow,
-    SegmentClosedRow,
-    SegmentRow,
     SentRow,
     SessionLeftRow,
     SessionModeRow,
     UserSessionRow,
 )
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentClosedRow, SegmentRow
 from tidings.store.statements import columns, has_write_timestamp
 
 StoredRow = Row | ReceiptRow

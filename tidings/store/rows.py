@@ -1,14 +1,17 @@
-"""The rows of every table, as data. Field names are column names (docs/ARCHITECTURE.md).
+"""The rows of the tables, as data. Field names are column names (docs/ARCHITECTURE.md).
 
 Each class names its table and the columns of its partition key. The adapters need
-both to group rows into batches and mutations.
+both to group rows into batches and mutations. `segment_rows` and `media_rows` have
+those of segments and uploads.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from tidings.ids import Position
+from tidings.store.media_rows import MediaRefRow, MediaUsageRow
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentClosedRow, SegmentRow
 
 MODE_WRITE = 1
 MODE_READ = 2
@@ -83,115 +86,6 @@ class PurgedHead(MessageRow):
 
     purged_seq: int = 0
     purged_count: int = 0
-
-
-class ColdPlace(NamedTuple):
-    """Where the messages of a cold segment are: `rows` rows of an object, from row `first_row` (0 is the first) on.
-
-    `last_count` and `last_at` are those of the segment's last message. `object_sha256` is of the object's bytes and
-    `rows_sha256` of every column of the segment's rows, 32 bytes each. `uncounted`: the messages that are not
-    countable, as 2-byte numbers (big-endian) of their places in the segment, ascending.
-    """
-
-    object_key: str
-    first_row: int
-    rows: int
-    last_count: int
-    last_at: int
-    object_sha256: bytes
-    rows_sha256: bytes
-    uncounted: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """The directory of a session's segments. `opened_*` are the coordinates of the first message.
-
-    The persister writes the first six columns, and later SegmentClosedRow. The archiver writes the others, which no
-    INSERT of this class sets. `purged_*` are the same in all rows of a session: messages up to that seq have reached
-    the end of their life, and so many of them were countable.
-    """
-
-    table: ClassVar[str] = "segments"
-    partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
-
-    session_id: str
-    segment: int
-    first_seq: int
-    month: int
-    opened_epoch: int
-    opened_offset: int
-    last_seq: int | None = None
-    last_count: int | None = None
-    last_at: int | None = None
-    closed_epoch: int | None = None
-    closed_offset: int | None = None
-    cold: ColdPlace | None = None
-    purged_seq: int | None = None
-    purged_count: int | None = None
-
-    @property
-    def made_at(self) -> Position:
-        """The position on messages.inbound of the segment's first message."""
-        return Position(self.opened_epoch, self.opened_offset)
-
-    @property
-    def closed_at(self) -> Position | None:
-        """The position of the command that closed the segment; None if none did."""
-        if self.closed_epoch is None or self.closed_offset is None:
-            return None
-        return Position(self.closed_epoch, self.closed_offset)
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentClosedRow:
-    """The end of a quiet session's newest segment, with the session's tail at that point.
-
-    `closed_*` are the coordinates of the command that closed it. A later message opens the next segment.
-    """
-
-    table: ClassVar[str] = "segments"
-    partition_key: ClassVar[tuple[str, ...]] = ("session_id",)
-
-    session_id: str
-    segment: int
-    last_seq: int
-    last_count: int
-    last_at: int
-    closed_epoch: int
-    closed_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentByMonthRow:
-    """Finds the segments of a month, for the archiver. Times in ms.
-
-    The archiver sets `cold_at` when the directory names the object, and `dropped_at` when the hot rows are deleted.
-    """
-
-    table: ClassVar[str] = "segments_by_month"
-    partition_key: ClassVar[tuple[str, ...]] = ("month", "shard")
-
-    month: int
-    shard: int
-    session_id: str
-    segment: int
-    cold_at: int | None = None
-    dropped_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivedShardRow:
-    """A (month, shard) of which every segment is cold. `object_bytes`: of the objects of all runs."""
-
-    table: ClassVar[str] = "archived_shards"
-
-    month: int
-    shard: int
-    segments: int
-    messages: int
-    object_bytes: int
-    done_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,74 +290,6 @@ class ReceiptRow:
     read_at: int = 0
     sent_seq: int = 0
     sent_count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class MediaRefRow:
-    """The newest message of a session that refers to an upload. A member that may read it may read the upload.
-
-    The write timestamp is the seq, so that the highest one stays, whatever the order of the writes.
-    """
-
-    table: ClassVar[str] = "media_refs"
-    partition_key: ClassVar[tuple[str, ...]] = ("media_id",)
-
-    media_id: str
-    session_id: str
-    seq: int
-
-    @property
-    def write_timestamp(self) -> int:
-        """The seq itself."""
-        return self.seq
-
-
-@dataclass(frozen=True, slots=True)
-class MediaUsageRow:
-    """The bytes of one upload, counted for its user and UTC day. TTL 3 days."""
-
-    table: ClassVar[str] = "media_usage"
-    partition_key: ClassVar[tuple[str, ...]] = ("user_id", "day")
-
-    user_id: str
-    day: int
-    media_id: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class MediaRow:
-    """One upload. Written once, by a lightweight transaction, after its objects are stored.
-
-    `object_key`: the key of the content; the thumbnail's has `.thumb` at its end. `size` and `thumb_size` in bytes; a
-    `thumb_size` of 0: no thumbnail. `width` and `height` in pixels as shown, 0 for a file. `sha256`: of the bytes that
-    the client sent, 32 bytes. `removing_at`: from then on no message may refer to it (ms); 0: it stays.
-    """
-
-    table: ClassVar[str] = "media"
-
-    media_id: str
-    owner_id: str
-    object_key: str
-    content_type: str
-    name: str
-    size: int
-    sha256: bytes
-    width: int
-    height: int
-    thumb_size: int
-    uploaded_at: int
-    removing_at: int = 0
-
-    @property
-    def is_image(self) -> bool:
-        """Whether the upload can be the content of an image message."""
-        return self.width > 0
-
-    @property
-    def thumb_key(self) -> str:
-        """The object key of the thumbnail."""
-        return f"{self.object_key}.thumb"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from tidings.errors import LostLogTail
 from tidings.ids import Position
 from tidings.store.base import SessionSegment, Store
 from tidings.store.directory import DIRECTORY_PAGE, FIRST_ROWS, NEWEST_ROWS, PAGE_ROWS, Check, first_below, unchecked
-from tidings.store.rows import MessageRow, PurgedHead, SegmentRow
+from tidings.store.rows import MessageRow, PurgedHead
+from tidings.store.segment_rows import SegmentRow
 
 _ABOVE_ALL_SEGMENTS = 2**31 - 1
 _END_OF_LOG = Position(2**31, 2**63)

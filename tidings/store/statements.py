@@ -6,29 +6,24 @@ columns without a value stay unset, so that no null (a tombstone) is written.
 
 from dataclasses import fields
 
+from tidings.store.media_rows import MediaRefRow, MediaRow, MediaUsageRow
 from tidings.store.rows import (
-    ArchivedShardRow,
     BucketRow,
     DeliveredRow,
     GroupRow,
     InboxRow,
     KeyRow,
-    MediaRefRow,
-    MediaRow,
-    MediaUsageRow,
     MemberRow,
     MessageRow,
     ReadRow,
     ReceiptRow,
     Row,
-    SegmentByMonthRow,
-    SegmentClosedRow,
-    SegmentRow,
     SentRow,
     SessionLeftRow,
     SessionModeRow,
     UserSessionRow,
 )
+from tidings.store.segment_rows import ArchivedShardRow, SegmentByMonthRow, SegmentClosedRow, SegmentRow
 
 # The largest number of partition keys or tuples in one IN.
 KEYS_PER_REQUEST = 100

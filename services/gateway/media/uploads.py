@@ -26,7 +26,7 @@ from tidings.errors import MediaUnavailable, Refused
 from tidings.logging import logger
 from tidings.media.base import MediaStore
 from tidings.store.base import Store, TaggedRow
-from tidings.store.rows import MediaRow, MediaUsageRow
+from tidings.store.media_rows import MediaRow, MediaUsageRow
 
 # Of one user at a gateway. A page that uploads ten images at once queues the others itself.
 UPLOADS_PER_USER = 4

@@ -7,7 +7,7 @@ import orjson
 from tidings import ids
 from tidings.codec import canonical_json
 from tidings.errors import Refused
-from tidings.store.rows import MediaRow
+from tidings.store.media_rows import MediaRow
 from tidings.wire.common_pb2 import KIND_IMAGE
 from tidings.wire.inbound_pb2 import Post
 

@@ -8,7 +8,7 @@ from services.gateway.reads.membership import Memberships
 from tidings import ids
 from tidings.errors import Refused
 from tidings.store.base import Store
-from tidings.store.rows import MediaRefRow, MediaRow
+from tidings.store.media_rows import MediaRefRow, MediaRow
 
 # An upload sent to more sessions is looked up by the reader's sessions instead, so that no call reads more than these.
 SESSIONS_READ = 200
@@ -55,4 +55,12 @@ class MediaReads:
 
     async def _may_read_one(self, user_id: str, refs: Sequence[MediaRefRow]) -> bool:
         members = await self._memberships.check_many(user_id, [ref.session_id for ref in refs])
-        return any(ref.session_id in members and ref.seq >= members[ref.session_id].first_seq for ref in refs)
+        seqs = {
+            ref.session_id: ref.seq
+            for ref in refs
+            if ref.session_id in members and ref.seq >= members[ref.session_id].first_seq
+        }
+        # A message at the end of its life takes the right to its upload along.
+        newest = await self._store.segments(seqs, 1) if seqs else {}
+        purged = {name: rows[0].purged_seq or 0 for name, rows in newest.items()}
+        return any(seq > purged.get(name, 0) for name, seq in seqs.items())

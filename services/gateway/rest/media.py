@@ -18,7 +18,7 @@ from services.gateway.rest.models import UploadAnswer
 from services.gateway.rest.wire import UnreadableBody, answer, check_encoding, declares_more, stream_of
 from tidings import ids
 from tidings.errors import Refused
-from tidings.store.rows import MediaRow
+from tidings.store.media_rows import MediaRow
 
 THUMB_TYPE = "image/webp"
 # A browser shows nothing of an answer with these but as a download, whatever its bytes are. Rights may end, so a

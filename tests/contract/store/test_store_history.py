@@ -8,7 +8,8 @@ from tidings.ids import Position
 from tidings.store import history, inbox_tails, session_tails
 from tidings.store.base import Store
 from tidings.store.inbox_tails import InboxEnd
-from tidings.store.rows import MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.store.session_tails import Tail
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import write_confirmed
 from tidings.store.base import Store
-from tidings.store.rows import MediaRefRow, MediaRow, MediaUsageRow
+from tidings.store.media_rows import MediaRefRow, MediaRow, MediaUsageRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

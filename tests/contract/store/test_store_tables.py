@@ -15,15 +15,8 @@ from tests.builders import (
     write_confirmed,
 )
 from tidings.store.base import KeyBucket, SessionSegment, Store, TaggedRow, UserBucket
-from tidings.store.rows import (
-    DeliveredRow,
-    KeyRow,
-    ReadRow,
-    ReceiptRow,
-    SegmentByMonthRow,
-    SentRow,
-    UserSessionRow,
-)
+from tidings.store.rows import DeliveredRow, KeyRow, ReadRow, ReceiptRow, SentRow, UserSessionRow
+from tidings.store.segment_rows import SegmentByMonthRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -8,7 +8,8 @@ from tidings.broker.base import Committed, TopicPartition
 from tidings.runtime.marks import Marks
 from tidings.store.base import SessionSegment
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import MessageRow, SegmentClosedRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentClosedRow, SegmentRow
 from tidings.topics import MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER
 from tidings.wire.inbound_pb2 import CloseSegment, Command
 
@@ -55,7 +56,7 @@ async def test_repeat_after_the_move_has_the_first_seq(line: Scenario) -> None:
     assert line.rows(MessageRow) == []
 
 
-@pytest.mark.hazard("H3")
+@pytest.mark.hazard("H3", "H38")
 @scenario()
 async def test_unconfirmed_closing_decides_nothing(line: Scenario) -> None:
     """The closing is stored, its round is not confirmed, and the next owner decides the round again."""
@@ -96,6 +97,7 @@ async def test_session_that_is_only_closed_does_not_begin(line: Scenario) -> Non
     assert [(row.segment, row.seq) for row in line.rows(MessageRow)] == [(1, 1)]
 
 
+@pytest.mark.hazard("H38")
 @scenario()
 async def test_replay_below_a_move_stops_its_partition(line: Scenario) -> None:
     """No archiver moves what the persister has not confirmed. If an operator rewinds it, no seq is given twice."""

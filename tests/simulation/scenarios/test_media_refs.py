@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.drawn import WriteFault
 from tests.simulation.scenario import Scenario, post, scenario, writes_of
-from tidings.store.rows import MediaRefRow
+from tidings.store.media_rows import MediaRefRow
 from tidings.wire.inbound_pb2 import Command
 
 IDS = ["0" * 32, "1" * 32]

@@ -14,7 +14,8 @@ from tidings.ids import partition_of
 from tidings.runtime.marks import Marks
 from tidings.runtime.ordered_writes import MUTATION_BYTES
 from tidings.store.base import KeyBucket, SessionSegment, TaggedRow
-from tidings.store.rows import MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.topics import DEAD_LETTERS, DELIVERIES, EXPAND, MESSAGES_INBOUND, MESSAGES_PERSISTED, PERSISTER, PUSH
 from tidings.wire.inbound_pb2 import Command
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.stored_rows import message_row
 from tidings.cold.objects import ArchivedSegment, WrittenObject, encode
-from tidings.store.rows import ColdPlace, MessageRow, SegmentRow
+from tidings.store.rows import MessageRow
+from tidings.store.segment_rows import ColdPlace, SegmentRow
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["", "\x00", "👩‍👩‍👧", "早"])

@@ -17,7 +17,7 @@ from tests.waiting import until
 from tidings.cold import cache as cache_module
 from tidings.cold.cache import ObjectCache
 from tidings.errors import ConfigurationError, MediaMissing, MediaUnavailable, UnreadableObject
-from tidings.store.rows import ColdPlace
+from tidings.store.segment_rows import ColdPlace
 
 MOST_BYTES = 1000
 

@@ -26,6 +26,7 @@ async def test_second_archiver_gets_no_claim_until_the_first_ends() -> None:
         assert is_held
 
 
+@pytest.mark.hazard("H37")
 async def test_claim_that_is_not_renewed_counts_as_lost_in_time() -> None:
     clock = FakeClock(1_000)
     tables = MemoryArchiveTables(MemoryStore(), clock)

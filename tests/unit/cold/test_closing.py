@@ -7,7 +7,7 @@ from tidings.broker.memory import MemoryBroker
 from tidings.cold.closing import KafkaClosingLog
 from tidings.ids import Position, partition_of
 from tidings.runtime.initialise import initialise
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 from tidings.topics import MESSAGES_INBOUND, PERSISTER, TopicSizes
 from tidings.wire.inbound_pb2 import CloseSegment, Command
 

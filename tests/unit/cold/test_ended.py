@@ -6,7 +6,7 @@ import pytest
 
 from tidings.cold.ended import kept_from, last_seq_of
 from tidings.ids import Position
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 
 SEGMENT = SegmentRow("d:a:b", 1, 1, 202605, 0, 10)
 FOLLOWING = SegmentRow("d:a:b", 2, 8, 202606, 0, 90)
@@ -25,6 +25,7 @@ CLOSED = replace(SEGMENT, last_seq=7, last_count=7, last_at=5, closed_epoch=0, c
         (CLOSED, FOLLOWING, Position(0, 85), None),
     ],
 )
+@pytest.mark.hazard("H38")
 def test_end_counts_when_the_persister_has_confirmed_it(
     segment: SegmentRow, following: SegmentRow | None, confirmed: Position, last_seq: int | None
 ) -> None:

@@ -10,11 +10,12 @@ from tests.faults.media import ChangeFault, ReadFault
 from tests.unit.cold.world import Killed, Steps, World
 from tidings import ids
 from tidings.cold.mover import prefix_of
+from tidings.cold.restore import Restorer
 from tidings.errors import ColdUnavailable, MediaUnavailable, Retryable
 from tidings.media.base import check_key
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
-from tidings.store.rows import ColdPlace
+from tidings.store.segment_rows import ColdPlace
 
 BUSY, QUIET = "d:alice:bob", "d:alice:carol"
 
@@ -70,6 +71,7 @@ async def test_segment_moves_when_its_last_message_is_old(world: World) -> None:
     assert (await world.archive()).moved.segments == 1
 
 
+@pytest.mark.hazard("H38")
 async def test_unconfirmed_end_of_a_segment_keeps_it_hot(world: World) -> None:
     await two_sessions(world)
     world.closing.confirmed_offset = 46
@@ -119,6 +121,7 @@ async def test_hot_copy_stays_as_long_as_the_rules_say(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.hazard("H37")
 @pytest.mark.promise("G1")
 async def test_no_message_is_lost_at_any_stop(world: World, tmp_path: Path) -> None:
     await two_sessions(world)
@@ -171,7 +174,7 @@ async def test_object_that_cannot_be_read_back_deletes_nothing(world: World, fau
     world.objects.faults.script_read(fault)
     with pytest.raises(MediaUnavailable):
         await world.archive()
-    assert len(world.hot(BUSY)) == 55
+    assert len(world.hot(BUSY) + world.hot(QUIET)) == 65
     await world.check()
 
 
@@ -188,22 +191,24 @@ async def test_object_with_other_bytes_deletes_nothing(world: World, monkeypatch
     monkeypatch.setattr(world.objects, "put", damaging)
     with pytest.raises(ColdUnavailable, match="nothing was deleted"):
         await world.archive()
-    assert len(world.hot(BUSY)) == 55
+    assert len(world.hot(BUSY) + world.hot(QUIET)) == 65
     assert all(row.cold is None for row in world.directory(BUSY).values())
 
 
-async def test_incomplete_segment_stays_and_others_move(world: World) -> None:
+@pytest.mark.parametrize("lost_seq", [6, 20, 45])
+async def test_incomplete_segment_stays_and_others_move(world: World, lost_seq: int) -> None:
     await two_sessions(world)
-    await world.tables.drop_messages(SessionSegment(BUSY, 2), 8, 2**62)
+    world.store.partition("messages", (BUSY, 2)).drop(lost_seq)
     run = await world.archive()
     assert run.moved.incomplete == {SessionSegment(BUSY, 2)}
-    assert sorted(world.hot(BUSY)) == [*range(8, 46), *range(49, 56)]
+    left = [seq for seq in range(6, 46) if seq != lost_seq]
+    assert sorted(world.hot(BUSY)) == [*left, *range(49, 56)]
     assert world.directory(BUSY)[1].cold is not None
 
 
 async def test_two_archivers_at_once_share_the_work(world: World) -> None:
     await two_sessions(world)
-    first = Steps(30)
+    first = Steps(25)
     with pytest.raises(Killed):
         await world.archive(first)
     run = await world.archive()
@@ -214,8 +219,9 @@ async def test_two_archivers_at_once_share_the_work(world: World) -> None:
     await world.check()
 
 
+@pytest.mark.hazard("H37")
 async def test_zombie_after_its_claim_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archiver stands still before it writes the directory. Another one does all, and the first goes on."""
+    """An archiver stands still before it writes the directory. Another one does all, and the first continues."""
     await two_sessions(world)
     standing, go_on, set_cold = asyncio.Event(), asyncio.Event(), world.tables.set_cold
 
@@ -235,6 +241,29 @@ async def test_zombie_after_its_claim_loses_nothing(world: World, monkeypatch: p
     assert run.shards_left > 0
     await world.check()
     assert (world.hot(BUSY), world.hot(QUIET)) == (list(range(49, 56)), [10])
+
+
+@pytest.mark.hazard("H39")
+async def test_rows_restored_meanwhile_stay(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archiver stands still before it deletes, and the operator restores what it has moved."""
+    await world.session(BUSY, (170, 40), (2, 7))
+    standing, go_on, drop = asyncio.Event(), asyncio.Event(), world.tables.drop_messages
+
+    async def stands_still(name: SessionSegment, below_seq: int | None, written_before_us: int) -> None:
+        standing.set()
+        await go_on.wait()
+        await drop(name, below_seq, written_before_us)
+
+    monkeypatch.setattr(world.tables, "drop_messages", stands_still)
+    zombie = asyncio.create_task(world.archive())
+    await standing.wait()
+    monkeypatch.undo()
+    world.clock.now_ms += 61_000
+    await Restorer(world.ports, tmp_path).session(BUSY)
+    go_on.set()
+    await zombie
+    assert world.directory(BUSY)[1].cold is None
+    await world.check()
 
 
 async def test_object_keys_are_plain_and_named_by_content(world: World) -> None:

@@ -22,7 +22,7 @@ from tidings.cold.objects import GROUP_ROWS
 from tidings.cold.reader import FAILURE_MS, ColdReader
 from tidings.errors import ColdUnavailable
 from tidings.store.base import ColdRows
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 
 KEY = "cold/202608/3/object"
 LARGE = segment_rows("g:large", 3, 20_001, 2 * GROUP_ROWS)

@@ -6,7 +6,7 @@ from tests.unit.cold.world import World
 from tidings.cold.report import report
 
 
-async def test_report_tells_cold_from_hot_by_month(tmp_path: Path) -> None:
+async def test_report_counts_cold_and_hot_by_month(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.session("d:alice:bob", (200, 5), (170, 40), (2, 7))
     before = await report(world.tables)

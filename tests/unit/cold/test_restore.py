@@ -6,7 +6,6 @@ import pytest
 
 from tests.unit.cold.test_verify import damage
 from tests.unit.cold.world import Killed, Steps, World
-from tidings import ids
 from tidings.cold.claims import ClaimLost
 from tidings.cold.ports import Ports
 from tidings.cold.restore import Restorer
@@ -14,7 +13,6 @@ from tidings.errors import ColdUnavailable
 from tidings.store.base import SessionSegment
 
 BUSY = "d:alice:bob"
-SHARD = ids.partition_of(BUSY, 16)
 
 
 async def cold_world(tmp_path: Path) -> World:
@@ -27,11 +25,12 @@ async def cold_world(tmp_path: Path) -> World:
 async def test_session_is_hot_again_and_can_move_again(tmp_path: Path) -> None:
     world = await cold_world(tmp_path)
     restorer = Restorer(world.ports, tmp_path)
-    await restorer.session(BUSY, SHARD)
+    await restorer.session(BUSY)
     assert (restorer.restored.segments, restorer.restored.messages) == (2, 1_205)
     assert world.hot(BUSY) == list(range(1, 1_213))
     assert all(row.cold is None for row in world.directory(BUSY).values())
     await world.check()
+    world.clock.now_ms += 1_000
     assert (await world.archive()).moved.segments == 2
     assert world.hot(BUSY) == list(range(1_206, 1_213))
     await world.check()
@@ -51,7 +50,7 @@ async def test_damaged_object_is_not_restored(tmp_path: Path) -> None:
     world = await cold_world(tmp_path)
     damage(world, BUSY, 2)
     with pytest.raises(ColdUnavailable, match="cannot be restored"):
-        await Restorer(world.ports, tmp_path).session(BUSY, SHARD)
+        await Restorer(world.ports, tmp_path).session(BUSY)
     assert world.directory(BUSY)[2].cold is not None
 
 
@@ -60,23 +59,24 @@ async def test_restore_waits_for_no_archiver(tmp_path: Path) -> None:
     for shard in await world.tables.indexed_shards():
         await world.tables.claim(shard, "archiver", 60)
     with pytest.raises(ClaimLost):
-        await Restorer(world.ports, tmp_path).session(BUSY, SHARD)
+        await Restorer(world.ports, tmp_path).session(BUSY)
 
 
 async def test_no_stop_of_a_restore_loses_a_message(tmp_path: Path) -> None:
     whole = Steps()
     world = await cold_world(tmp_path / "whole")
-    await Restorer(_counted(world, whole), tmp_path).session(BUSY, SHARD)
+    await Restorer(_counted(world, whole), tmp_path).session(BUSY)
     for stop in range(len(whole.calls)):
         world = await cold_world(tmp_path / f"{stop}")
         with pytest.raises(Killed):
-            await Restorer(_counted(world, Steps(stop)), tmp_path).session(BUSY, SHARD)
+            await Restorer(_counted(world, Steps(stop)), tmp_path).session(BUSY)
         await world.check()
         world.clock.now_ms += 61_000
         await world.archive()
         await world.check()
 
 
+@pytest.mark.hazard("H39")
 async def test_rows_that_an_archiver_deletes_meanwhile_stay_cold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +91,7 @@ async def test_rows_that_an_archiver_deletes_meanwhile_stay_cold(
 
     monkeypatch.setattr(world.tables, "set_cold", late)
     with pytest.raises(ColdUnavailable, match="deleted again"):
-        await Restorer(world.ports, tmp_path).session(BUSY, SHARD)
+        await Restorer(world.ports, tmp_path).session(BUSY)
     await world.check()
 
 

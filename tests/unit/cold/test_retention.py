@@ -1,6 +1,7 @@
 """Messages at the end of their life: removed, hidden, and never promised."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tidings.store import history, session_tails
 from tidings.store.rows import PurgedHead
 
 BUSY, QUIET = "d:alice:bob", "d:alice:carol"
-RULES = {"retention_days": 140}
+RULES: dict[str, Any] = {"retention_days": 140}
 
 
 async def old_world(tmp_path: Path) -> World:
@@ -76,6 +77,7 @@ async def test_shard_with_hot_segments_is_held(tmp_path: Path) -> None:
     assert len(await world.read(QUIET)) == 10
 
 
+@pytest.mark.hazard("H40")
 async def test_any_stop_of_a_purge_hides_before_it_deletes(tmp_path: Path) -> None:
     """After each stop a reader gets all that is not hidden, and a later run ends the work."""
     whole = Steps()

@@ -19,7 +19,8 @@ from tidings.errors import ColdUnavailable
 from tidings.ids import Position
 from tidings.store import history
 from tidings.store.memory_archive import MemoryArchiveTables
-from tidings.store.rows import MessageRow, Row, SegmentByMonthRow, SegmentClosedRow, SegmentRow
+from tidings.store.rows import MessageRow, Row
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentClosedRow, SegmentRow
 from tidings.wire.common_pb2 import KIND_SYSTEM, KIND_TEXT
 
 # 2026-11-23 12:00 UTC.
@@ -116,7 +117,7 @@ class World:
 
     def __init__(self, work_dir: Path) -> None:
         self.clock = FakeClock(NOW_MS)
-        self.store = FaultyStore()
+        self.store = FaultyStore(self.clock)
         self.tables = MemoryArchiveTables(self.store, self.clock)
         self.objects = FaultyMediaStore(self.clock)
         self.closing = ClosingByHand(self.store)
@@ -139,6 +140,7 @@ class World:
             rows.append(SegmentByMonthRow(month, ids.partition_of(session_id, 16), session_id, number))
             messages += [_message(session_id, number, seq, at, messages) for seq in range(first, first + size)]
         await write_confirmed(self.store, [*rows, *messages])
+        self.clock.now_ms += 1_000
         return messages
 
     def archiver(self, steps: Steps | None = None, **rules: Any) -> Archiver:

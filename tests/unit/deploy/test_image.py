@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from deploy.k8s.check import HERE, SERVICES
+from deploy.k8s.check import HERE, SERVICES, VERBS
 
 DOCKERFILE = (HERE.parents[1] / "Dockerfile").read_text()
 
@@ -12,9 +12,10 @@ DOCKERFILE = (HERE.parents[1] / "Dockerfile").read_text()
 def test_pods_run_as_the_user_of_the_image() -> None:
     found = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert found
-    for name in (*SERVICES, "init"):
+    for name in (*SERVICES, *VERBS):
         manifest = next(yaml.safe_load_all((HERE / "base" / f"{name}.yaml").read_text()))
-        security = manifest["spec"]["template"]["spec"]["securityContext"]
+        spec = manifest["spec"].get("jobTemplate", manifest)["spec"]
+        security = spec["template"]["spec"]["securityContext"]
         assert (security["runAsUser"], security["runAsGroup"]) == (int(found[1]), int(found[2])), name
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 UNIT = ROOT / "tests/unit"
-ROOTS = (ROOT / "services", ROOT / "tidings/runtime")
+ROOTS = (ROOT / "services", ROOT / "tidings/cold", ROOT / "tidings/runtime")
 # Entry points and wiring: they build parts, or read the environment, and tests of every tier run them.
 WIRING = {"__init__", "__main__", "build", "main", "service", "settings"}
 BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match, ast.comprehension, ast.BoolOp)
@@ -41,6 +41,8 @@ TESTED_ELSEWHERE = {
     "services/persister/worker": "simulation/scenarios/test_persister",
     "services/receipts/group_receipts_loader": "unit/receipts/test_groups",
     "services/receipts/worker": "simulation/scenarios/test_receipts",
+    "tidings/cold/listing": "unit/cold/test_mover",
+    "tidings/cold/reading": "unit/cold/test_mover",
     "tidings/runtime/dead_letters": "simulation/scenarios/test_unreadable_records",
     "tidings/runtime/health": "unit/runtime/test_reach",
     "tidings/runtime/intake": "unit/runtime/test_worker",

@@ -14,7 +14,7 @@ from tidings import ids
 from tidings.errors import MediaUnavailable, StoreUnavailable
 from tidings.media.sweep import GRACE_MS, KEEP_MS, Sweep, Swept
 from tidings.store.base import TaggedRow
-from tidings.store.rows import MediaRefRow, MediaRow
+from tidings.store.media_rows import MediaRefRow, MediaRow
 
 FAILING = ("media", "media_refs", "mark_media", "drop_media", "delete")
 START_MS = 1_795_435_200_000

@@ -9,13 +9,20 @@ from pydantic_settings import BaseSettings
 
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
+from services.persister.archive import ArchiverSettings
 from services.persister.settings import PersisterSettings
 from services.receipts.settings import ReceiptsSettings
 from tidings.errors import ConfigurationError
 from tidings.runtime.reading_settings import read_group, read_settings
 from tidings.runtime.settings import CassandraSettings, KafkaSettings
 
-SERVICES: tuple[type[BaseModel], ...] = (GatewaySettings, PersisterSettings, FanoutSettings, ReceiptsSettings)
+SERVICES: tuple[type[BaseModel], ...] = (
+    GatewaySettings,
+    PersisterSettings,
+    FanoutSettings,
+    ReceiptsSettings,
+    ArchiverSettings,
+)
 INJECTED = "tcp://10.0.0.1:9042"
 
 

@@ -11,7 +11,7 @@ from tidings.ids import DAY_MS
 from tidings.runtime.settings import LimitSettings
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import SegmentRow
+from tidings.store.segment_rows import SegmentRow
 
 NOW_MS = 1_796_085_600_000
 

@@ -26,7 +26,7 @@ from tests.faults.store import FaultyStore
 from tests.unit.gateway.media.pictures import picture, pixels
 from tidings import ids
 from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
-from tidings.store.rows import MediaRow
+from tidings.store.media_rows import MediaRow
 
 NOW_MS = 1_795_435_200_000
 UNLIMITED = UploadRules(b"k" * 32, image_bytes=20_000, file_bytes=50_000, user_bytes_per_day=2**40)

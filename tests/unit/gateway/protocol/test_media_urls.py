@@ -6,7 +6,7 @@ import pytest
 from services.gateway.protocol.bodies import BodyRules, checked_post
 from services.gateway.protocol.media_urls import described, media_url, thumb_url
 from tidings.errors import Refused
-from tidings.store.rows import MediaRow
+from tidings.store.media_rows import MediaRow
 
 ID, OTHER = "0" * 32, "1" * 32
 IMAGE = MediaRow(ID, "alice", "1/a/b", "image/png", "a.png", 300, b"s" * 32, 640, 480, 20, 1)

@@ -7,11 +7,12 @@ import pytest
 from services.gateway.reads import media
 from services.gateway.reads.media import MediaReads
 from services.gateway.reads.membership import Memberships
-from tests.builders import group, member
+from tests.builders import group, member, session
 from tidings.errors import Refused
 from tidings.store.base import TaggedRow
+from tidings.store.media_rows import MediaRefRow, MediaRow
 from tidings.store.memory import MemoryStore
-from tidings.store.rows import MediaRefRow, MediaRow, Row, UserSessionRow
+from tidings.store.rows import Row, UserSessionRow
 
 ID = "0" * 32
 GROUP = "g:team"
@@ -113,3 +114,14 @@ async def test_own_uploads_may_be_referred_to(uploads: tuple[MediaRow, ...], is_
     else:
         with pytest.raises(Refused, match="media_not_found"):
             await there.owned("alice", [ID])
+
+
+@pytest.mark.parametrize(("purged_seq", "may"), [(6, True), (7, False), (9, False)])
+async def test_upload_of_a_purged_message_is_not_fetched(purged_seq: int, may: bool) -> None:
+    store = MemoryStore()
+    await store.add_media(upload())
+    await store.write([TaggedRow(0, row) for row in (MediaRefRow(ID, "d:alice:bob", 7), *session("d:alice:bob", 9))])
+    store.purge("d:alice:bob", purged_seq, purged_seq)
+    there = MediaReads(store, Memberships(store))
+    assert await may_fetch(there, "bob") == may
+    assert await may_fetch(there, "alice")

@@ -63,6 +63,7 @@ async def test_rows_that_still_exist_are_not_shown() -> None:
     assert shown["head"] == {"seq": ALL, "at": message(DIRECT, ALL).at}
 
 
+@pytest.mark.hazard("H40")
 async def test_page_read_during_a_purge_promises_no_more() -> None:
     archive = Archive()
     await write_confirmed(archive.store, session(DIRECT, 20, 20))

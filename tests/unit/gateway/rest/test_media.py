@@ -9,7 +9,7 @@ import pytest
 
 from tests.deployments import Deployment, deployed
 from tests.unit.gateway.media.pictures import picture, pixels
-from tidings.store.rows import MediaRefRow
+from tidings.store.media_rows import MediaRefRow
 
 
 async def sent(there: Deployment, sender: str, kind: str, body: dict[str, Any], key: str = "m", **to: str) -> Any:

@@ -1,0 +1,186 @@
+"""`tidings archive`: what it prints, and its exit codes. The tables, objects and log are in memory."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cli import archive
+from services.persister.archive import ArchiverSettings, Workplace
+from tests.unit.cli.shell import Shell
+from tests.unit.cold.world import World
+from tidings.store.archive_tables import Shard
+from tidings.store.base import SessionSegment
+
+SESSION = "d:alice:bob"
+# Ages in days, and numbers of messages. The third segment is too young to move.
+SEGMENTS = ((200, 5), (170, 40), (2, 7))
+MONTHS = ("202605", "202606", "202611")
+
+
+class Program:
+    """`tidings archive` over one world."""
+
+    def __init__(self, shell: Shell, world: World) -> None:
+        self.world = world
+        self._shell = shell
+
+    def run(self, *arguments: str) -> tuple[int, list[str], str]:
+        """Exit code, printed lines, and the error on one line."""
+        ended = self._shell.run("archive", *arguments)
+        return ended.code, ended.out.splitlines(), " ".join(ended.err.split())
+
+    def check(self) -> None:
+        """Every message can be read."""
+        asyncio.run(self.world.check())
+
+
+@pytest.fixture
+def program(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
+    world = World(tmp_path)
+    asyncio.run(world.session(SESSION, *SEGMENTS))
+
+    @contextlib.asynccontextmanager
+    async def workplace(_: ArchiverSettings) -> AsyncIterator[Workplace]:
+        yield Workplace(world.ports, tmp_path)
+
+    monkeypatch.setattr(archive, "workplace", workplace)
+    return Program(shell, world)
+
+
+def test_run_prints_what_has_moved(program: Program) -> None:
+    code, lines, _ = program.run("run")
+    size = sum(map(len, program.world.objects.objects.values()))
+    assert (code, lines) == (
+        0,
+        [
+            "0 quiet sessions closed",
+            f"2 segments with 45 messages moved to 2 objects of {size} bytes",
+            "2 hot segments deleted",
+        ],
+    )
+    program.check()
+
+
+def test_dry_run_prints_what_would_move_and_moves_nothing(program: Program) -> None:
+    code, lines, _ = program.run("run", "--dry-run")
+    assert code == 0
+    assert lines[1].startswith("2 segments with 45 messages would be moved")
+    assert program.world.objects.objects == {}
+
+
+def test_run_with_a_retention_prints_what_is_gone(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_ARCHIVE_RETENTION_DAYS", "140")
+    code, lines, _ = program.run("run")
+    assert code == 0
+    assert lines[-1] == "2 segments with 45 messages removed for good"
+
+
+def test_run_names_incomplete_segments_and_fails(program: Program) -> None:
+    asyncio.run(program.world.tables.drop_messages(SessionSegment(SESSION, 2), 8, 2**62))
+    code, lines, _ = program.run("run")
+    assert code == 1
+    assert lines[-1] == f"incomplete: {SESSION} segment 2: hot rows are missing, nothing of it has moved"
+
+
+def test_run_names_shards_of_other_archivers(program: Program) -> None:
+    asyncio.run(claim_all(program.world))
+    code, lines, _ = program.run("run")
+    assert (code, lines[-1]) == (0, "2 shards are left to other archivers")
+
+
+def test_store_that_is_away_fails_with_one_line(program: Program) -> None:
+    program.world.objects.stall()
+    code, _, error = program.run("run")
+    assert code == 1
+    assert error.startswith("error: ")
+
+
+def test_verify_of_sound_objects_ends_with_0(program: Program) -> None:
+    program.run("run")
+    assert program.run("verify") == (0, ["2 objects, 2 segments, 45 messages read and equal"], "")
+
+
+def test_verify_of_one_month_reads_that_month(program: Program) -> None:
+    program.run("run")
+    assert program.run("verify", "--month", MONTHS[1])[1] == ["1 objects, 1 segments, 40 messages read and equal"]
+
+
+def test_verify_names_damage_and_fails(program: Program) -> None:
+    program.run("run")
+    key = program.world.objects.objects.popitem()[0]
+    code, lines, _ = program.run("verify")
+    assert code == 1
+    assert lines[1] == f"DAMAGED: {SESSION} segment 2 in {key}: the object is missing"
+
+
+def test_verify_repairs_from_hot_rows_and_ends_with_0(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_ARCHIVE_HOT_COPY_DAYS", "7")
+    program.run("run")
+    program.world.objects.objects.popitem()
+    code, lines, _ = program.run("verify", "--repair")
+    assert code == 0
+    assert lines[1].startswith(f"repaired from the hot rows: {SESSION} segment 2")
+    program.check()
+
+
+def test_verify_names_objects_without_segments(program: Program) -> None:
+    program.run("run")
+    key = f"{next(iter(program.world.objects.objects)).rpartition('/')[0]}/{'0' * 64}.parquet"
+    program.world.objects.objects[key] = b"left by an archiver that was killed"
+    code, lines, _ = program.run("verify")
+    assert (code, lines[1]) == (0, f"unnamed: {key}; no segment is in it, so it may be deleted")
+
+
+def test_restore_of_a_session_makes_it_hot(program: Program) -> None:
+    program.run("run")
+    ended = program.run("restore", "--session", SESSION)
+    assert ended == (0, ["2 segments, 45 messages are in the tables again"], "")
+    assert len(program.world.hot(SESSION)) == 52
+
+
+def test_restore_of_a_month_makes_that_month_hot(program: Program) -> None:
+    program.run("run")
+    assert program.run("restore", "--month", MONTHS[0])[1] == ["1 segments, 5 messages are in the tables again"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--session", SESSION, "--month", MONTHS[0])])
+def test_restore_takes_a_session_or_a_month(program: Program, arguments: tuple[str, ...]) -> None:
+    code, _, error = program.run("restore", *arguments)
+    assert code == 2
+    assert "give either --session or --month" in error
+
+
+def test_restore_of_a_damaged_object_fails(program: Program) -> None:
+    program.run("run")
+    program.world.objects.objects.clear()
+    code, _, error = program.run("restore", "--session", SESSION)
+    assert code == 1
+    assert "cannot be restored" in error
+
+
+def test_status_has_a_line_for_each_month(program: Program) -> None:
+    program.run("run")
+    code, (head, *lines), _ = program.run("status")
+    assert code == 0
+    assert head.split()[:4] == ["month", "shards", "segments", "cold"]
+    assert [tuple(line.split()[:6]) for line in lines] == [
+        (MONTHS[0], "1/1", "1", "1", "0", "5"),
+        (MONTHS[1], "1/1", "1", "1", "0", "40"),
+        (MONTHS[2], "0/1", "1", "0", "0", "0"),
+    ]
+
+
+def test_settings_that_do_not_fit_are_refused(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_ARCHIVE_RETENTION_DAYS", "30")
+    code, _, error = program.run("run")
+    assert code == 2
+    assert "TIDINGS_ARCHIVE_RETENTION_DAYS" in error
+
+
+async def claim_all(world: World) -> None:
+    """Another archiver holds every shard."""
+    for shard in await world.tables.indexed_shards():
+        assert await world.tables.claim(Shard(*shard), "another", 60)
