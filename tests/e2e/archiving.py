@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from deploy.local.probes import HOST
 from deploy.local.process import ROOT
 from deploy.local.stack import Stack
 from tests.planned import check_planned
+from tidings import ids
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
 from tidings.clock import SystemClock
@@ -26,6 +27,7 @@ from tidings.media.config import MediaStoreConfig
 from tidings.media.obstore_store import ObstoreMediaStore
 from tidings.runtime.settings import KafkaSettings, LimitSettings
 from tidings.store import history
+from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, Store
 from tidings.store.cassandra_cluster import connect
 from tidings.store.cassandra_config import CassandraConfig
@@ -120,8 +122,6 @@ async def _ended(process: asyncio.subprocess.Process) -> Ended:
 
 async def seeded(stack: Stack, sizes: SeedSizes, store: Store) -> tuple[SeedPlan, Messages]:
     """Months of messages of users of their own, and their rows, which are as planned."""
-    async with raw_tables(stack) as raw:
-        await raw.unfinish_shards()
     limits = LimitSettings(segment_messages=SEGMENT_MESSAGES)
     plan = SeedPlan(sizes, limits, SystemClock().wall_ms(), prefix=uuid.uuid4().hex[:8])
     kafka = KafkaSettings(bootstrap=stack.bootstrap)
@@ -129,7 +129,13 @@ async def seeded(stack: Stack, sizes: SeedSizes, store: Store) -> tuple[SeedPlan
     rows = {one.session_id: await history.read_range(store, one.session_id, 1, 2**40, 2**40) for one in plan.sessions}
     for session in plan.sessions:
         check_planned(rows[session.session_id], list(plan.messages_of(session)))
+    async with raw_tables(stack) as raw:
+        await raw.unfinish({_shard_of(row, limits) for some in rows.values() for row in some})
     return plan, rows
+
+
+def _shard_of(row: MessageRow, limits: LimitSettings) -> Shard:
+    return Shard(ids.month_of(row.at), ids.partition_of(row.session_id, limits.month_shards))
 
 
 @asynccontextmanager
@@ -159,6 +165,12 @@ def rows_by_segment(rows: Sequence[MessageRow]) -> dict[SessionSegment, list[Mes
     return found
 
 
+def seqs_by_segment(rows: Messages) -> dict[SessionSegment, list[int]]:
+    """The seqs of each segment, as `RawTables.hot_seqs` has them while all is hot."""
+    found = {name: some for one in rows.values() for name, some in rows_by_segment(one).items()}
+    return {name: [row.seq for row in some] for name, some in found.items()}
+
+
 class RawTables:
     """Rows of Cassandra, whatever the directory says."""
 
@@ -177,9 +189,10 @@ class RawTables:
         """The shards that an archiver holds, or held when it was killed."""
         return [(month, shard) for month, shard in await self._execute("SELECT month, shard FROM {}.archive_claims")]
 
-    async def unfinish_shards(self) -> None:
-        """Make the archiver look at past months again, into which no message can come but those of a seeding."""
-        await self._execute("TRUNCATE {}.archived_shards")
+    async def unfinish(self, shards: Collection[Shard]) -> None:
+        """Make the archiver look at shards of past months again. Only a seeding adds messages to them."""
+        for month, shard in shards:
+            await self._execute(f"DELETE FROM {{}}.archived_shards WHERE month = {month} AND shard = {shard}")
 
     async def expire_claims(self) -> None:
         """What a minute does to the claims of archivers that were killed."""

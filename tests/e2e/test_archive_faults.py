@@ -160,38 +160,43 @@ async def _check_restored(stack: Stack, store: Store, raw: archiving.RawTables, 
 
 @contextlib.contextmanager
 def store_away(stack: Stack) -> Iterator[None]:
-    """The folder of the objects is away, and none can be made in its place."""
-    away = stack.media_dir.with_name("media-away")
-    stack.media_dir.rename(away)
-    stack.media_dir.touch()
+    """The folder of the archived objects is away, and none can be made in its place.
+
+    Not the whole store, because then an archiver refuses to start, and nothing that it does is tested.
+    """
+    folder = stack.media_dir / "cold"
+    away = folder.with_name("cold-away")
+    folder.rename(away)
+    folder.touch()
     try:
         yield
     finally:
-        stack.media_dir.unlink()
-        away.rename(stack.media_dir)
+        folder.unlink()
+        away.rename(folder)
 
 
 async def test_store_that_is_away_stops_only_cold_reads(stack: Stack) -> None:
     async with tables_of(stack) as store, archiving.raw_tables(stack) as raw:
         plan, rows = await archiving.seeded(stack, SIZES, store)
-        names = [one.session_id for one in plan.sessions]
-        group = next(one for one in plan.sessions if one.is_group)
-        await archiving.run(stack, hot_days=120)
-        one = await archived(stack, store, group, rows)
-        before = {name: seqs for name, seqs in (await raw.hot_seqs()).items() if name.session_id in names}
-        directory = [await directory_of(store, name) for name in names]
+        await archiving.run(stack, hot_days=90)
+        one = await archived(stack, store, next(one for one in plan.sessions if one.is_group), rows)
+        # Every shard that the next run looks at first has some of these messages, so it fails with them in its hands.
+        plan, rows = await archiving.seeded(stack, SIZES, store)
+        before = archiving.seqs_by_segment(rows)
         with store_away(stack):
             for ordinal in range(stack.counts.gateways):
                 await check_refused(stack, one, ordinal)
             failed = await archiving.archive(stack, "run", hot_days=90)
             assert failed.code != 0, failed.said
+            assert "object store" in failed.said
             process = await archiving.archiver(stack, hot_days=90)
             assert (await archiving.ended(process)).code != 0
-            after = await raw.hot_seqs()
-            assert all(set(seqs) <= set(after[name]) for name, seqs in before.items())
-            for name, segments in zip(names, directory, strict=True):
-                assert (await directory_of(store, name))[: len(segments)] == segments
+            hot = await raw.hot_seqs()
+            assert {name: hot.get(name) for name in before} == before
+            for session in plan.sessions:
+                assert all(segment.cold is None for segment in await directory_of(store, session.session_id))
         await check_read(stack, one)
         await archiving.run(stack, hot_days=90)
-        await check_read(stack, await archived(stack, store, group, rows))
+        for session in plan.sessions:
+            await check_read(stack, Archived(session, list(rows[session.session_id]), one.object_file))
         await archiving.verify(stack)
