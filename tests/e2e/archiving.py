@@ -165,10 +165,10 @@ def rows_by_segment(rows: Sequence[MessageRow]) -> dict[SessionSegment, list[Mes
     return found
 
 
-def seqs_by_segment(rows: Messages) -> dict[SessionSegment, list[int]]:
+def seqs_by_segment(rows: Messages) -> dict[SessionSegment, set[int]]:
     """The seqs of each segment, as `RawTables.hot_seqs` has them while all is hot."""
     found = {name: some for one in rows.values() for name, some in rows_by_segment(one).items()}
-    return {name: [row.seq for row in some] for name, some in found.items()}
+    return {name: {row.seq for row in some} for name, some in found.items()}
 
 
 class RawTables:
@@ -178,11 +178,11 @@ class RawTables:
         self._session = session
         self._keyspace = keyspace
 
-    async def hot_seqs(self) -> dict[SessionSegment, list[int]]:
+    async def hot_seqs(self) -> dict[SessionSegment, set[int]]:
         """The seqs of the hot rows of each segment."""
-        found: dict[SessionSegment, list[int]] = {}
+        found: dict[SessionSegment, set[int]] = {}
         for session_id, segment, seq in await self._execute("SELECT session_id, segment, seq FROM {}.messages"):
-            found.setdefault(SessionSegment(session_id, segment), []).append(seq)
+            found.setdefault(SessionSegment(session_id, segment), set()).add(seq)
         return found
 
     async def claims(self) -> list[tuple[int, int]]:

@@ -181,7 +181,7 @@ async def _check_places(raw: RawTables, store: CassandraStore, before: Messages,
     for session_id, rows in before.items():
         directory = {row.segment: row for row in await directory_of(store, session_id)}
         for name, some in rows_by_segment(rows).items():
-            there, stored = set(hot.get(name, ())), {row.seq for row in some}
+            there, stored = hot.get(name, set()), {row.seq for row in some}
             if some[-1].at < cutoff_ms:
                 assert directory[name.segment].cold is not None, name
                 # The newest message of a session stays for its preview.
@@ -192,7 +192,7 @@ async def _check_places(raw: RawTables, store: CassandraStore, before: Messages,
                 assert stored <= there, name
         if rows[-1].at < cutoff_ms and len(directory) == len(rows_by_segment(rows)):
             newest = rows_by_segment(rows).popitem()[0]
-            assert hot[newest] == [rows[-1].seq], newest
+            assert hot[newest] == {rows[-1].seq}, newest
     return cold_messages
 
 
