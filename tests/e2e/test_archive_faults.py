@@ -160,15 +160,19 @@ async def _check_restored(stack: Stack, store: Store, raw: archiving.RawTables, 
 
 @contextlib.contextmanager
 def store_away(stack: Stack) -> Iterator[None]:
-    """The folder of the objects is away, and none can be made in its place."""
-    away = stack.media_dir.with_name("media-away")
-    stack.media_dir.rename(away)
-    stack.media_dir.touch()
+    """The folder of the archived objects is away, and none can be made in its place.
+
+    Not the whole store, because then an archiver refuses to start, and nothing that it does is tested.
+    """
+    folder = stack.media_dir / "cold"
+    away = folder.with_name("cold-away")
+    folder.rename(away)
+    folder.touch()
     try:
         yield
     finally:
-        stack.media_dir.unlink()
-        away.rename(stack.media_dir)
+        folder.unlink()
+        away.rename(folder)
 
 
 async def test_store_that_is_away_stops_only_cold_reads(stack: Stack) -> None:
