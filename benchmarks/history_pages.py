@@ -96,14 +96,17 @@ def bare_calls(client: PageClient) -> dict[str, Any]:
 
 
 def hot_pages(client: PageClient, many: Sequence[FilledSession], large: FilledSession) -> dict[str, Any]:
-    """Pages of hot messages. `many`: sessions whose newest pages are read. `large` has 20,000 messages at least."""
+    """Pages of hot messages: the newest ones of `many` sessions, and some of a large one.
+
+    Pages that are not cached are of other ranges than those of `growth`.
+    """
     newest = [(session, session.messages) for session in many]
     for place in newest:
         client.page(*place)
     back = large.messages - SEGMENT_ROWS
     return {
         "newest_warm": timed(client, newest),
-        "uncached": timed(client, places(large, back + 1, large.messages - 2 * LIMIT, PAGES)),
+        "uncached": timed(client, places(large, large.messages // 4, large.messages // 2, PAGES)),
         "10000_back": timed(client, places(large, back - 2 * PAGES * _APART, back, 2 * PAGES)),
     }
 
@@ -119,7 +122,7 @@ def growth(client: PageClient, by_size: Mapping[int, Sequence[FilledSession]]) -
         for session in sessions:
             kinds = {
                 "newest": [(session, size)] * count,
-                "middle": places(session, size // 2, size - 2 * LIMIT, count),
+                "middle": places(session, size // 2, size * 9 // 10, count),
                 "deep": places(session, 1, max(size // 10, size // 2 - LIMIT if size < SEGMENT_ROWS else 0), count),
             }
             wanted += [(kind, size, place) for kind, pages in kinds.items() for place in pages]

@@ -73,8 +73,8 @@ BUGS = (
     bug(
         "a checksum leaves out a column",
         "tidings/cold/checksums.py",
-        "_COLUMNS = tuple(column.name for column in fields(MessageRow))\n",
-        '_COLUMNS = tuple(column.name for column in fields(MessageRow) if column.name != "reply_to")\n',
+        '            _reply_to(b"reply_to=", 8, row.reply_to) if is_reply else b"",\n',
+        "",
         by.EVERY_COLUMN,
     ),
     bug(

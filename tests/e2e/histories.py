@@ -25,7 +25,7 @@ async def sdk_of(stack: Stack, user_id: str, ordinal: int = 0) -> AsyncIterator[
         await rest.close()
 
 
-def told(row: MessageRow) -> Message:
+def as_message(row: MessageRow) -> Message:
     """A stored message as clients get it."""
     return Message(
         message_id=str(row.message_id),
@@ -46,7 +46,7 @@ async def check_history(rest: Rest, rows: Sequence[MessageRow], page: int, newer
 
     `newer`: messages after those rows.
     """
-    session_id, wanted = rows[0].session_id, [*map(told, rows), *newer]
+    session_id, wanted = rows[0].session_id, [*map(as_message, rows), *newer]
     histories = Histories(rest.history)
     forwards = [one async for one in histories.forwards(session_id, limit_per_page=page)]
     assert forwards == wanted, differing(forwards, wanted)

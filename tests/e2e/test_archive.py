@@ -37,7 +37,7 @@ _CONNECTING = 0.2
 _LOOK_S = 0.05
 _OBJECT_BYTES = 65_536
 _PAGES = (200, 37)
-# Runs that nobody kills, until one has left no shard to another.
+# Runs without kills, until one has left no shard to another.
 _LAST_RUNS = 5
 
 

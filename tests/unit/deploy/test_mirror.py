@@ -42,7 +42,6 @@ TESTED_ELSEWHERE = {
     "services/receipts/group_receipts_loader": "unit/receipts/test_groups",
     "services/receipts/worker": "simulation/scenarios/test_receipts",
     "tidings/cold/listing": "unit/cold/test_mover",
-    "tidings/cold/reading": "unit/cold/test_mover",
     "tidings/runtime/dead_letters": "simulation/scenarios/test_unreadable_records",
     "tidings/runtime/health": "unit/runtime/test_reach",
     "tidings/runtime/intake": "unit/runtime/test_worker",
