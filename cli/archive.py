@@ -62,7 +62,9 @@ def run(
         say(line)
     for name in sorted(done.moved.incomplete):
         say(f"incomplete: {name.session_id} segment {name.segment}: hot rows are missing, nothing of it has moved")
-    if done.moved.incomplete:
+    for name in sorted(done.moved.damaged):
+        say(f"damaged: {name.session_id} segment {name.segment}: its object is damaged, so its hot rows stay")
+    if done.moved.incomplete or done.moved.damaged:
         raise typer.Exit(1)
 
 
@@ -91,7 +93,7 @@ def verify(
         state = "repaired from the hot rows" if one.is_repaired else "DAMAGED"
         say(f"{state}: {one.session_id} segment {one.segment} in {one.object_key}: {one.problem}")
     for key in done.unnamed:
-        say(f"unnamed: {key}; no segment is in it, so it may be deleted")
+        say(f"unnamed: {key}; no segment is in it. Delete it only if no backup of the tables names it")
     if any(not one.is_repaired for one in done.damages):
         raise typer.Exit(1)
 

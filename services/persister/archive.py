@@ -114,8 +114,11 @@ def main() -> None:
             incomplete=len(moved.incomplete),
             shards_left=run.shards_left,
         )
-        if moved.incomplete:
-            raise TidingsError(f"{len(moved.incomplete)} ended segments are incomplete; see the errors above")
+        if moved.incomplete or moved.damaged:
+            raise TidingsError(
+                f"{len(moved.incomplete)} ended segments are incomplete and {len(moved.damaged)} cold ones damaged;"
+                " see the errors above"
+            )
 
     async def until(stopping: asyncio.Event) -> None:
         health = Health()

@@ -56,6 +56,7 @@ class Archiver:
         self._pace = Pace(ports.clock, rules.messages_per_s)
         self._progress = progress
         self._holder = uuid.uuid4().hex
+        self._persister_is_behind = False
         self.run_so_far = Run(self._mover.moved, self._retention.purged)
 
     async def run(self) -> Run:
@@ -94,9 +95,12 @@ class Archiver:
         await self._close(quiet)
 
     async def _close(self, quiet: Sequence[tuple[SegmentRow, int]]) -> None:
+        if not quiet or self._persister_is_behind:
+            return  # what has ended before moves in this run all the same
         self.run_so_far.closed += len(quiet)
-        if quiet and not self._rules.is_dry_run and not await self._closing.close(quiet, _CLOSED_WITHIN_S):
-            _log.warning("the persister has not confirmed all closings yet; those segments move in a later run")
+        if not self._rules.is_dry_run and not await self._closing.close(quiet, _CLOSED_WITHIN_S):
+            self._persister_is_behind = True
+            _log.warning("the persister has not confirmed the closings in time; those segments move in a later run")
         self._step()
 
     # -- move --------------------------------------------------------------------------------------
@@ -142,5 +146,21 @@ class Archiver:
         last_ms = self._clock.wall_ms() - round(self._rules.retention_days * DAY_MS)
         for shard in indexed:  # oldest first, so that what is gone of a session is always its beginning
             if ids.month_end_ms(shard.month) <= last_ms:
-                await self._retention.purge(shard, is_dry_run=self._rules.is_dry_run)
+                await self._purge_shard(shard)
                 self._step()
+
+    async def _purge_shard(self, shard: Shard) -> None:
+        """Under the claim, so that no restore brings messages back while they are removed."""
+        if self._rules.is_dry_run:
+            await self._retention.purge(shard, None)
+            return
+        claim = Claim(self._tables, self._clock, shard, self._holder)
+        async with claim.held() as is_held:
+            if not is_held:
+                self.run_so_far.shards_left += 1
+                return
+            try:
+                await self._retention.purge(shard, claim)
+            except ClaimLost as error:
+                self.run_so_far.shards_left += 1
+                _log.warning("a shard is left to another archiver", why=str(error))

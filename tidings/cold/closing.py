@@ -71,12 +71,15 @@ class KafkaClosingLog:
         return Command(stamps=self._stamps, session_id=segment.session_id, close_segment=closing)
 
     async def _passes(self, wanted: Mapping[TopicPartition, int], within_s: float) -> bool:
-        for _ in range(max(1, round(within_s / _LOOK_S))):
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while True:
             offsets = await self._offsets()
             if all(offsets.get(one, 0) >= offset for one, offset in wanted.items()):
                 return True
+            if loop.time() >= deadline:
+                return False
             await asyncio.sleep(_LOOK_S)
-        return False
 
     async def _offsets(self) -> Mapping[TopicPartition, int]:
         committed = await self._admin.committed(PERSISTER, self._partitions)

@@ -18,6 +18,9 @@ def last_seq_of(segment: SegmentRow, following: SegmentRow | None, confirmed: Po
     return None
 
 
-def kept_from(segment: SegmentRow, following: SegmentRow | None) -> int | None:
-    """The lowest seq whose hot row stays: that of the session's newest message, which heads and previews show."""
-    return segment.last_seq if following is None else None
+def kept_from(segment: SegmentRow, following: SegmentRow | None, confirmed: Position) -> int | None:
+    """The lowest seq whose hot row stays: that of the session's newest message, which heads and previews show.
+
+    A next segment that is not confirmed may have no message yet (H8).
+    """
+    return segment.last_seq if following is None or following.made_at >= confirmed else None

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
+from tidings.cold.objects import ArchivedSegment
 from tidings.store.archive_tables import BEFORE_ALL, ArchiveTables, Shard
 from tidings.store.base import SessionSegment
 from tidings.store.segment_rows import SegmentByMonthRow, SegmentRow
@@ -47,3 +48,10 @@ async def listed(tables: ArchiveTables, rows: Sequence[SegmentByMonthRow]) -> li
         for row, directory in zip(rows, found, strict=True)
         if directory and directory[0].segment == row.segment
     ]
+
+
+def archived_of(one: Listed) -> ArchivedSegment:
+    """A cold segment as its object has it, by the directory."""
+    place = one.segment.cold
+    assert place is not None  # only cold segments are in objects
+    return ArchivedSegment(*one.name, one.segment.first_seq, place.first_row, place.rows, place.rows_sha256)

@@ -4,7 +4,8 @@
    seq from the first to the last must be there.
 2. Write the rows of many segments into one object.
 3. Read the object back: its bytes must have the same digest, and the rows decoded from them the same checksums.
-4. Write to the directory, for each segment, that the object is its place. Readers go there from then on.
+4. Write to the directory, for each segment, that the object is its place, and read it again. Readers go there from
+   then on. A write by a clock that is behind may be without effect.
 5. Only then delete the hot rows, as of the time before step 1, so that rows which were restored meanwhile stay.
 
 Each step is confirmed before the next one begins, and each may be repeated. An archiver that is killed before step 4
@@ -15,6 +16,7 @@ complete rows and verified its own object, and the directory names one of the tw
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +27,7 @@ import structlog
 from tidings import metrics
 from tidings.cold.claims import Claim
 from tidings.cold.ended import kept_from, last_seq_of
-from tidings.cold.listing import Listed, pages
+from tidings.cold.listing import Listed, archived_of, pages
 from tidings.cold.objects import WrittenObject
 from tidings.cold.pacing import Pace
 from tidings.cold.packs import IncompleteSegment, Pack, pack
@@ -33,9 +35,10 @@ from tidings.cold.ports import Ports
 from tidings.cold.reading import Chunks, Ended, HotRows
 from tidings.cold.transfer import bytes_of, fetch, first_problem
 from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
+from tidings.ids import Position
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
-from tidings.store.segment_rows import SegmentByMonthRow
+from tidings.store.segment_rows import ColdPlace, SegmentByMonthRow
 
 _log = structlog.get_logger()
 
@@ -45,8 +48,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Moved:
-    """What a run has done. `still_open`: segments that have not ended. `incomplete`: those that have, without all of
-    their hot rows; an operator has to look at them."""
+    """What a run has done. `still_open`: segments that have not ended.
+
+    An operator has to look at `incomplete` (segments that have ended, without all of their hot rows) and at `damaged`
+    (cold segments whose object is damaged, and whose hot copy therefore stays).
+    """
 
     segments: int = 0
     messages: int = 0
@@ -55,6 +61,7 @@ class Moved:
     dropped: int = 0
     still_open: int = 0
     incomplete: set[SessionSegment] = field(default_factory=set)
+    damaged: set[SessionSegment] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ class Mover:
         async for page in pages(self._tables, shard, with_dropped=False):
             if task is not None:
                 # Cold since an earlier run, which was killed before step 5 or has left a hot copy.
-                await self._drop([one for one in page if one.segment.cold is not None], task)
+                await self._drop_copies([one for one in page if one.segment.cold is not None], task)
             ended = []
             for one in page:
                 if one.segment.cold is not None or one.name in self.moved.incomplete:
@@ -154,8 +161,8 @@ class Mover:
         task.claim.ensure()
         moving = list(full.places(written, key))
         await _each(moving, lambda one: self._tables.set_cold(one[0].listed.name, one[1]))
-        listed = [ended.listed for ended, _ in moving]
-        await self._drop(listed, task)
+        await self._ensure_named(moving)
+        await self._drop([ended.listed for ended, _ in moving], task)
         self.moved.segments += len(moving)
         self.moved.messages += full.rows
         self.moved.objects += 1
@@ -179,15 +186,56 @@ class Mover:
         if problem:
             raise ColdUnavailable(f"{key} was stored and cannot be read back ({problem}); nothing was deleted")
 
+    async def _ensure_named(self, moving: Sequence[tuple[Ended, ColdPlace]]) -> None:
+        """Compare the directory with what was written. ColdUnavailable: it says otherwise, so nothing is deleted."""
+
+        async def compare(one: tuple[Ended, ColdPlace]) -> None:
+            name, place = one[0].listed.name, one[1]
+            found = await self._tables.segments_from(name, 1)
+            if not found or found[0].cold != place:
+                raise ColdUnavailable(
+                    f"the directory does not name {place.object_key} for {name.session_id} segment {name.segment};"
+                    " nothing was deleted. Compare the clocks of the machines that archive and restore"
+                )
+
+        await _each(moving, compare)
+
     # -- 5. delete ---------------------------------------------------------------------------------
+
+    async def _drop_copies(self, cold: Sequence[Listed], task: "_Task") -> None:
+        """Delete hot copies of an earlier run whose objects are still sound. Those of damaged objects stay."""
+        by_object: defaultdict[str, list[Listed]] = defaultdict(list)
+        for one in cold:
+            if one.segment.cold is not None and self._is_due(one, self._clock.wall_ms()):
+                by_object[one.segment.cold.object_key].append(one)
+        for key, segments in by_object.items():
+            if await self._is_sound(key, segments):
+                await self._drop(segments, task)
+            else:
+                self.moved.damaged.update(one.name for one in segments)
+                _log.error("an archived object is damaged; its hot rows stay. Run `tidings archive verify`", key=key)
+
+    async def _is_sound(self, key: str, segments: Sequence[Listed]) -> bool:
+        path = self._work_dir / "copy.parquet"
+        try:
+            await fetch(self._objects, key, path)
+            return not await asyncio.to_thread(first_problem, path, [archived_of(one) for one in segments])
+        except (MediaMissing, UnreadableObject):
+            return False
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _is_due(self, one: Listed, now_ms: int) -> bool:
+        return (one.row.cold_at or now_ms) + self._rules.hot_copy_ms <= now_ms
 
     async def _drop(self, cold: Sequence[Listed], task: "_Task") -> None:
         """Delete the hot rows of segments that the directory has as cold, when their copy is old enough."""
         now_ms = self._clock.wall_ms()
         await self._mark([replace(one.row, cold_at=now_ms) for one in cold if one.row.cold_at is None])
-        due = [one for one in cold if (one.row.cold_at or now_ms) + self._rules.hot_copy_ms <= now_ms]
+        due = [one for one in cold if self._is_due(one, now_ms)]
+        confirmed = await self._closing.confirmed() if due else ()
         task.claim.ensure()
-        await _each(due, lambda one: self._drop_one(one, task.begun_ms * 1000))
+        await _each(due, lambda one: self._drop_one(one, confirmed, task.begun_ms * 1000))
         await self._mark([replace(one.row, dropped_at=now_ms) for one in due])
         self.moved.dropped += len(due)
 
@@ -196,8 +244,9 @@ class Mover:
         if rows and await self._hot.write([TaggedRow(0, row) for row in rows]):
             raise StoreUnavailable("the marks of moved segments were not confirmed; run it again")
 
-    async def _drop_one(self, one: Listed, written_before_us: int) -> None:
-        kept = kept_from(one.segment, one.following)
+    async def _drop_one(self, one: Listed, confirmed: Sequence[Position], written_before_us: int) -> None:
+        position = confirmed[self._closing.partition_of(one.name.session_id)]
+        kept = kept_from(one.segment, one.following, position)
         await self._tables.drop_messages(one.name, kept, written_before_us)
 
 

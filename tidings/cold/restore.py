@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidings.cold.claims import Claim, ClaimLost
-from tidings.cold.listing import Listed, listed, pages
+from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.objects import decode_groups
 from tidings.cold.ports import Ports
 from tidings.cold.transfer import fetch, first_problem
-from tidings.cold.verify import archived_of, make_hot
+from tidings.cold.verify import make_hot, unmark
 from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
@@ -46,6 +46,7 @@ class Restorer:
         self._holder = uuid.uuid4().hex
         self._path = work_dir / "restore.parquet"
         self._progress = progress
+        self._in_file: tuple[str, bytes] | None = None
         self.restored = Restored()
 
     async def shard(self, shard: Shard) -> None:
@@ -89,21 +90,28 @@ class Restorer:
         if place is None or one.segment.first_seq <= (one.segment.purged_seq or 0):
             return
         try:
-            digest = await fetch(self._ports.objects, place.object_key, self._path)
+            digest = await self._fetched(place.object_key)
             problem = await asyncio.to_thread(first_problem, self._path, [archived_of(one)])
             if problem or digest != place.object_sha256:
                 raise UnreadableObject(problem or "its bytes are not those that were stored")
-            for rows in decode_groups(self._path, place.first_row, place.rows):
+            await unmark(self._ports, one)
+            groups = decode_groups(self._path, place.first_row, place.rows)
+            while rows := await asyncio.to_thread(next, groups, None):
                 await self._write(rows)
         except (MediaMissing, UnreadableObject) as error:
             raise ColdUnavailable(f"{one.name}: {place.object_key} cannot be restored: {error}") from error
-        finally:
-            self._path.unlink(missing_ok=True)
         if not await make_hot(self._ports, one, claim):
             raise ColdUnavailable(f"{one.name}: its rows were deleted again meanwhile; it stays cold. Run it again")
         self.restored.segments += 1
         self.restored.messages += place.rows
         self._progress(self.restored)
+
+    async def _fetched(self, key: str) -> bytes:
+        """The digest of an object that is in the file now. Neighbours in the index are mostly in one object."""
+        if self._in_file is None or self._in_file[0] != key:
+            self._in_file = None
+            self._in_file = key, await fetch(self._ports.objects, key, self._path)
+        return self._in_file[1]
 
     async def _write(self, rows: Sequence[MessageRow]) -> None:
         if await self._ports.store.write([TaggedRow(0, row) for row in rows]):

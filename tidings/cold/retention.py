@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from tidings.cold.claims import Claim
 from tidings.cold.listing import Listed, pages
 from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
@@ -41,18 +42,26 @@ class Retention:
         self._tables, _, self._objects, _, self._clock = ports
         self.purged = Purged()
 
-    async def purge(self, shard: Shard, *, is_dry_run: bool) -> None:
-        """Remove all messages of a shard. Shards of older months must be purged before."""
+    async def purge(self, shard: Shard, claim: Claim | None) -> None:
+        """Remove all messages of a shard. Shards of older months must be purged before.
+
+        `claim`: held on the shard. Without one nothing is changed, and what would be removed is counted.
+        """
         if not await self._is_cold(shard):
             self.purged.held += 1
             _log.warning("a shard is too old and not archived yet; it is kept", month=shard.month, shard=shard.shard)
             return
         async for page in pages(self._tables, shard, with_dropped=True):
-            if not is_dry_run:
+            if any(one.segment.cold is None for one in page):
+                self.purged.held += 1
+                return  # restored meanwhile
+            if claim is not None:
+                claim.ensure()
                 await asyncio.gather(*map(self._purge_segment, page))
             self.purged.segments += len(page)
             self.purged.messages += sum(one.segment.cold.rows for one in page if one.segment.cold)
-        if not is_dry_run:
+        if claim is not None:
+            claim.ensure()
             await self._delete_objects(shard)
             await self._tables.drop_shard(shard)
         self.purged.shards += 1

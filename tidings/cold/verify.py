@@ -3,16 +3,16 @@
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidings.cold.checksums import RowsChecksum
 from tidings.cold.claims import Claim
-from tidings.cold.listing import Listed, pages
+from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.mover import prefix_of
-from tidings.cold.objects import ArchivedSegment
 from tidings.cold.ports import Ports
+from tidings.cold.rules import DAY_MS
 from tidings.cold.transfer import fetch, first_problem
 from tidings.errors import MediaMissing, UnreadableObject
 from tidings.store.archive_tables import Shard
@@ -66,7 +66,7 @@ class Verifier:
             for key, segments in by_object.items():
                 await self._compare(key, segments, repairs=repairs)
                 self._progress(self.verified)
-            self.verified.unnamed += [one async for one in self._unnamed(shard, by_object)]
+            self.verified.unnamed += await self._unnamed(shard, by_object)
         return self.verified
 
     async def _compare(self, key: str, segments: Sequence[Listed], *, repairs: bool) -> None:
@@ -81,6 +81,8 @@ class Verifier:
             for one in segments:
                 found = "" if is_sound else problem or await self._problem_of(one, digest)
                 self.verified.segments += 1
+                if found and not await self._is_still_there(one):
+                    continue  # restored, archived again or purged meanwhile
                 if found:
                     is_repaired = repairs and await self._repair(one)
                     self.verified.damages.append(Damage(*one.name, key, found, is_repaired))
@@ -112,30 +114,59 @@ class Verifier:
         shard = Shard(one.row.month, one.row.shard)
         claim = Claim(self._ports.tables, self._ports.clock, shard, self._holder)
         async with claim.held() as is_held:
-            return is_held and await make_hot(self._ports, one, claim)
+            if not is_held:
+                return False
+            await unmark(self._ports, one)
+            return await make_hot(self._ports, one, claim)
 
-    async def _unnamed(self, shard: Shard, named: Collection[str]) -> AsyncIterator[str]:
-        async for stored in self._ports.objects.list(prefix_of(shard)):
-            if stored.key not in named:
-                yield stored.key
+    async def _is_still_there(self, one: Listed) -> bool:
+        """Whether the directory still has the segment at the place that was compared."""
+        found = await listed(self._ports.tables, [one.row])
+        return any(now.segment.cold == one.segment.cold and not _is_purged(now) for now in found)
+
+    async def _unnamed(self, shard: Shard, named: Collection[str]) -> list[str]:
+        """The objects of a day ago or more that no segment names, also by the directory as it is now.
+
+        An archiver that runs meanwhile stores an object before it names it, and names it within minutes.
+        """
+        before_ms = self._ports.clock.wall_ms() - DAY_MS
+        found = {
+            stored.key
+            async for stored in self._ports.objects.list(prefix_of(shard))
+            if stored.key not in named and stored.modified_ms < before_ms
+        }
+        if found:
+            async for page in pages(self._ports.tables, shard, with_dropped=True):
+                found -= {one.segment.cold.object_key for one in page if one.segment.cold is not None}
+        return sorted(found)
+
+
+async def unmark(ports: Ports, one: Listed) -> None:
+    """Take the marks of a cold segment away, before anything of it becomes hot.
+
+    So a stop in between leaves a cold segment with a hot copy, which the next run of the archiver deletes.
+    """
+    await ports.tables.drop_archived_shard(Shard(one.row.month, one.row.shard))
+    await ports.tables.mark_dropped(one.row, None)
+    await ports.tables.mark_cold(one.row, None)
 
 
 async def make_hot(ports: Ports, one: Listed, claim: Claim) -> bool:
     """The directory names the hot rows of a segment again, if they are all there. The archiver may move it again.
 
     The claim keeps an archiver from deleting them meanwhile. If it expires in between, the second look finds that they
-    are missing.
+    are missing. Call `unmark` before.
     """
     if not await _is_complete(ports.store, one):
         return False
     claim.ensure()
     await ports.tables.set_cold(one.name, None)
+    found = await ports.tables.segments_from(one.name, 1)
+    if not found or found[0].cold is not None:
+        return False  # the clock of this machine is behind that of the archiver
     if not await _is_complete(ports.store, one):
         await ports.tables.set_cold(one.name, one.segment.cold)
         return False
-    await ports.tables.mark_cold(one.row, None)
-    await ports.tables.mark_dropped(one.row, None)
-    await ports.tables.drop_archived_shard(Shard(one.row.month, one.row.shard))
     return True
 
 
@@ -146,12 +177,6 @@ async def _is_complete(store: Store, one: Listed) -> bool:
     for first in range(one.segment.first_seq, last_seq + 1, _CHUNK_ROWS):
         checksum.add(await store.messages(one.name, first, min(last_seq, first + _CHUNK_ROWS - 1)))
     return checksum.digest() == _place(one).rows_sha256
-
-
-def archived_of(one: Listed) -> ArchivedSegment:
-    """A cold segment as its object has it, by the directory."""
-    place = _place(one)
-    return ArchivedSegment(*one.name, one.segment.first_seq, place.first_row, place.rows, place.rows_sha256)
 
 
 def _place(one: Listed) -> ColdPlace:

@@ -13,6 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tidings.topics import TopicSizes
 
+# ARCHITECTURE, Identity: an inbox tail counts for so long.
+INBOX_DAYS = 90
+
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?")
 _HOST = re.compile(r"[^\s:/\[\]]+")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
@@ -134,7 +137,9 @@ class ArchiveSettings(BaseSettings):
         0.0, ge=0, le=36_500, description="messages of months that ended before are removed for good; 0 keeps all"
     )
     messages_per_s: int = Field(0, ge=0, description="a run moves at most so many in the mean; 0: no limit")
-    object_bytes: int = Field(4 * 1024 * 1024, ge=65_536, description="an object is finished at this size")
+    object_bytes: int = Field(
+        4 * 1024 * 1024, ge=65_536, le=128 * 1024 * 1024, description="an object is finished at this size"
+    )
     work_dir: str = Field("", description="folder for one object in the making; empty: the system's folder")
 
     @field_validator("retention_days")
@@ -142,6 +147,8 @@ class ArchiveSettings(BaseSettings):
     def _check_retention(cls, days: float, info: ValidationInfo) -> float:
         if days and days < info.data.get("hot_days", 0.0) + info.data.get("hot_copy_days", 0.0):
             raise ValueError("is below TIDINGS_ARCHIVE_HOT_DAYS and _HOT_COPY_DAYS together; only cold messages end")
+        if 0 < days < INBOX_DAYS:
+            raise ValueError(f"is below {INBOX_DAYS}, the life of an inbox, whose rows would still name the messages")
         return days
 
 

@@ -59,7 +59,7 @@ async def heads(store: Store, session_ids: Collection[str]) -> dict[str, Message
     for session_id, head in found.items():
         newest = listed[session_id][0]
         if newest.purged_seq is not None:
-            found[session_id] = _purged_head(head, newest)
+            found[session_id] = purged_head(head, newest.purged_seq, newest.purged_count or 0)
     return found
 
 
@@ -122,9 +122,10 @@ def _head_of(tail: Tail) -> MessageRow:
     return MessageRow(*name, 0, "", "", 0, b"{}", tail.at, tail.count, 0, 0)
 
 
-def _purged_head(head: MessageRow, newest: SegmentRow) -> PurgedHead:
+def purged_head(head: MessageRow, purged_seq: int, purged_count: int) -> PurgedHead:
+    """A head of a session of which these messages are gone."""
     values = {field.name: getattr(head, field.name) for field in fields(MessageRow)}
-    return PurgedHead(**values, purged_seq=newest.purged_seq or 0, purged_count=newest.purged_count or 0)
+    return PurgedHead(**values, purged_seq=purged_seq, purged_count=purged_count)
 
 
 async def _tail_below(

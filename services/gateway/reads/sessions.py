@@ -120,6 +120,11 @@ class SessionReads:
             last = min(head_seq, (asked.before_seq or head_seq + 1) - 1)
             first = max(lowest, last - asked.limit + 1)
         rows = await self._messages.range(session_id, first, last, head_seq) if first <= last else []
+        if len(rows) < last - first + 1:
+            # Messages were purged after the head was read. What was read of the membership still holds.
+            purged = _purged_like(head, await self.head(session_id))
+            if _purged_seq(purged) > _purged_seq(head):
+                return await self.page(member, asked, purged)
         if asked.after_seq is not None:
             chosen = _within_page(rows)
             has_more = bool(chosen) and chosen[-1][0] < head_seq
@@ -282,6 +287,13 @@ def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
         sent_count = head.count
     purged_count = head.purged_count if isinstance(head, PurgedHead) else 0
     return max(0, head.count - max(own.read_count, sent_count, joined_count, purged_count))
+
+
+def _purged_like(head: MessageRow | None, later: MessageRow | None) -> MessageRow | None:
+    """The head, with what a later one knows of purged messages."""
+    if head is None or not isinstance(later, PurgedHead):
+        return head
+    return session_tails.purged_head(head, later.purged_seq, later.purged_count)
 
 
 def _purged_seq(head: MessageRow | None) -> int:

@@ -11,6 +11,7 @@ from tests.unit.cold.world import Killed, Steps, World
 from tidings import ids
 from tidings.cold.mover import prefix_of
 from tidings.cold.restore import Restorer
+from tidings.cold.verify import Verifier
 from tidings.errors import ColdUnavailable, MediaUnavailable, Retryable
 from tidings.media.base import check_key
 from tidings.store.archive_tables import Shard
@@ -263,6 +264,40 @@ async def test_rows_restored_meanwhile_stay(world: World, tmp_path: Path, monkey
     go_on.set()
     await zombie
     assert world.directory(BUSY)[1].cold is None
+    await world.check()
+
+
+async def test_unnamed_object_deletes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory holds a newer write by a clock that was ahead, so this one is without effect."""
+    await two_sessions(world)
+
+    async def without_effect(_name: SessionSegment, _place: ColdPlace | None) -> None:
+        pass
+
+    monkeypatch.setattr(world.tables, "set_cold", without_effect)
+    with pytest.raises(ColdUnavailable, match="clocks"):
+        await world.archive()
+    monkeypatch.undo()
+    assert len(world.hot(BUSY) + world.hot(QUIET)) == 65
+    world.clock.now_ms += 61_000
+    await world.archive()
+    await world.check()
+    assert world.hot(QUIET) == [10]
+
+
+async def test_hot_copy_of_a_damaged_object_stays(world: World) -> None:
+    await two_sessions(world)
+    await world.archive(hot_copy_days=2)
+    (key, *_) = world.objects.objects
+    world.objects.objects[key] = b"damaged"
+    world.clock.now_ms += 2 * 86_400_000
+    run = await world.archive(hot_copy_days=2)
+    places = {(name, number): row.cold for name in (BUSY, QUIET) for number, row in world.directory(name).items()}
+    damaged = {name: place for name, place in places.items() if place and place.object_key == key}
+    assert run.moved.damaged == damaged.keys()
+    newest_rows = 8
+    assert len(world.hot(BUSY) + world.hot(QUIET)) >= newest_rows + sum(place.rows - 1 for place in damaged.values())
+    await Verifier(world.ports, world.work_dir).verify(await world.tables.indexed_shards(), repairs=True)
     await world.check()
 
 

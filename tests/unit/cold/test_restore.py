@@ -74,6 +74,7 @@ async def test_no_stop_of_a_restore_loses_a_message(tmp_path: Path) -> None:
         world.clock.now_ms += 61_000
         await world.archive()
         await world.check()
+        assert (world.hot(BUSY), world.directory(BUSY)[2].cold is None) == (list(range(1_206, 1_213)), False), stop
 
 
 @pytest.mark.hazard("H39")

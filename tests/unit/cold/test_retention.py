@@ -62,6 +62,16 @@ async def test_without_a_retention_nothing_is_removed(tmp_path: Path) -> None:
     await world.check()
 
 
+async def test_shard_of_a_restore_is_left_to_it(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    await world.archive()
+    for shard in await world.tables.indexed_shards():
+        await world.tables.claim(shard, "restore", 60)
+    run = await world.archive(**RULES)
+    assert (run.purged.segments, run.shards_left > 0) == (0, True)
+    await world.check()
+
+
 async def test_dry_run_removes_nothing(tmp_path: Path) -> None:
     world = await old_world(tmp_path)
     await world.archive()

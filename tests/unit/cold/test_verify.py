@@ -1,10 +1,14 @@
 """Damaged objects are found, and repaired while the hot rows are still there."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.cold.world import World
+from tidings.cold import transfer, verify
+from tidings.cold.restore import Restorer
 from tidings.cold.verify import Verified, Verifier
 from tidings.errors import MediaUnavailable
 from tidings.store.base import SessionSegment
@@ -100,8 +104,32 @@ async def test_object_of_a_killed_archiver_is_unnamed(world: World, tmp_path: Pa
     await world.archive()
     key = next(iter(world.objects.objects))
     stray = f"{key.rpartition('/')[0]}/{'0' * 64}.parquet"
-    world.objects.objects[stray] = b"stray"
+    await world.objects.put(stray, _once(b"stray"))
+    assert (await verified(world, tmp_path)).unnamed == []
+    # An archiver that is still there has named it by then.
+    world.clock.now_ms += 86_400_001
     assert (await verified(world, tmp_path)).unnamed == [stray]
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def test_segment_that_moves_meanwhile_is_no_damage(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is restored after the directory was read, and its object is deleted."""
+    await world.archive()
+
+    async def after_a_restore(*asked: Any) -> bytes:
+        monkeypatch.undo()
+        await Restorer(world.ports, tmp_path).session(BUSY)
+        world.objects.objects.clear()
+        return await transfer.fetch(*asked)
+
+    monkeypatch.setattr(verify, "fetch", after_a_restore)
+    done = await verified(world, tmp_path)
+    assert {one.session_id for one in done.damages} == {QUIET}
 
 
 async def test_store_that_is_away_is_no_damage(world: World, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class World:
         self.cold = ObjectRows(self.objects)
         self.ports = Ports(self.tables, self.store, self.objects, self.closing, self.clock)
         self.written: dict[str, list[MessageRow]] = {}
-        self._work_dir = work_dir
+        self.work_dir = work_dir
         work_dir.mkdir(exist_ok=True)
 
     async def session(self, session_id: str, *segments: tuple[int, int]) -> list[MessageRow]:
@@ -149,7 +149,7 @@ class World:
         ports = self.ports
         if steps is not None:
             ports = Ports(steps.over(tables), steps.over(store), steps.over(objects), steps.over(closing), clock)
-        return Archiver(ports, ArchiveRules(**rules), self._work_dir)
+        return Archiver(ports, ArchiveRules(**rules), self.work_dir)
 
     async def archive(self, steps: Steps | None = None, **rules: Any) -> Run:
         """Run it once."""

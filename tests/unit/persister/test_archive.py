@@ -15,9 +15,9 @@ def test_defaults_of_settings_are_those_of_the_rules() -> None:
 
 def test_rules_have_every_setting_but_the_folder() -> None:
     settings = ArchiveSettings(
-        hot_days=1, hot_copy_days=2, retention_days=9, messages_per_s=5, object_bytes=70_000, work_dir="/a"
+        hot_days=1, hot_copy_days=2, retention_days=120, messages_per_s=5, object_bytes=70_000, work_dir="/a"
     )
-    wanted = ArchiveRules(1, 2, 9, 5, 70_000, is_dry_run=True)
+    wanted = ArchiveRules(1, 2, 120, 5, 70_000, is_dry_run=True)
     assert rules_of(settings, is_dry_run=True) == wanted
 
 
