@@ -12,6 +12,7 @@ from tidings.clock import SystemClock
 from tidings.media.sweep import Sweep, persister_has_passed
 from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
 from tidings.runtime.start import started
+from tidings.store.archive_tables import ArchiveTables
 from tidings.store.base import Store
 
 _PERSISTER_WITHIN_S = 60.0
@@ -50,6 +51,18 @@ async def tables(settings: CassandraSettings) -> AsyncIterator[Store]:
     store = CassandraStore(CassandraConfig.of(settings))
     async with started(store):
         yield store
+
+
+@contextlib.asynccontextmanager
+async def tables_of_archive(settings: CassandraSettings) -> AsyncIterator[ArchiveTables]:
+    """What only the archiver asks of these tables, while the block runs. Raises Retryable."""
+    from tidings.store.cassandra import CassandraStore
+    from tidings.store.cassandra_archive import CassandraArchiveTables
+    from tidings.store.cassandra_config import CassandraConfig
+
+    store = CassandraStore(CassandraConfig.of(settings))
+    async with started(store):
+        yield CassandraArchiveTables(store.session)
 
 
 @contextlib.asynccontextmanager

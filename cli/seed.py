@@ -14,7 +14,7 @@ from cli import composition
 from cli.arguments import user_id
 from cli.patience import patiently
 from cli.screen_text import say
-from cli.seeding.existing import refuse_other_messages
+from cli.seeding.existing import refuse_other_messages, unfinish
 from cli.seeding.plan import MOST_MONTHS, MOST_USERS, SeedPlan, SeedSizes
 from cli.seeding.seeder import Progress as SeedProgress
 from cli.seeding.seeder import Seeded, restore
@@ -90,6 +90,8 @@ async def _seed(
 async def _look_at_tables(cassandra: CassandraSettings, plan: SeedPlan) -> None:
     async with composition.tables(cassandra) as store:
         await refuse_other_messages(store, plan)
+    async with composition.tables_of_archive(cassandra) as archive:
+        await unfinish(archive, plan)
 
 
 async def _restore(kafka: KafkaSettings, limits: LimitSettings) -> None:

@@ -1,7 +1,9 @@
 """Refuses a plan whose sessions hold other messages, because messages cannot be added before existing ones."""
 
 from cli.seeding.plan import PlannedSession, SeedPlan
+from tidings import ids
 from tidings.errors import ColdUnavailable, ConfigurationError
+from tidings.store.archive_tables import ArchiveTables, Shard
 from tidings.store.base import Store
 from tidings.store.history import rows_at
 
@@ -23,6 +25,14 @@ async def refuse_other_messages(store: Store, plan: SeedPlan) -> None:
         row = rows.get((session.session_id, 1))
         if row is not None and row.client_msg_id != next(plan.messages_of(session)).command.client_msg_id:
             raise _other_messages(session)
+
+
+async def unfinish(tables: ArchiveTables, plan: SeedPlan) -> None:
+    """Let the archiver look again at the months of a plan, which it may have finished. Raises StoreUnavailable."""
+    first_month = ids.month_of(plan.starts_at_ms)
+    for row in await tables.archived_shards():
+        if row.month >= first_month:
+            await tables.drop_archived_shard(Shard(row.month, row.shard))
 
 
 def _other_messages(session: PlannedSession) -> ConfigurationError:

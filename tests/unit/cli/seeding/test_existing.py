@@ -2,16 +2,18 @@
 
 import pytest
 
-from cli.seeding.existing import refuse_other_messages
+from cli.seeding.existing import refuse_other_messages, unfinish
 from cli.seeding.plan import SeedPlan, SeedSizes
 from tests.stored_rows import message_row
+from tidings import ids
 from tidings.clock import SystemClock
 from tidings.errors import ConfigurationError
 from tidings.ids import DAY_MS
 from tidings.runtime.settings import LimitSettings
 from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
-from tidings.store.segment_rows import SegmentRow
+from tidings.store.memory_archive import MemoryArchiveTables
+from tidings.store.segment_rows import ArchivedShardRow, SegmentRow
 
 NOW_MS = 1_796_085_600_000
 
@@ -42,3 +44,12 @@ async def test_plan_is_accepted_where_a_part_of_it_is_stored(store: MemoryStore)
 async def test_plan_of_another_day_is_refused(store: MemoryStore) -> None:
     with pytest.raises(ConfigurationError, match="--prefix"):
         await refuse_other_messages(store, plan(NOW_MS + DAY_MS))
+
+
+async def test_finished_months_of_the_plan_are_looked_at_again() -> None:
+    tables = MemoryArchiveTables(MemoryStore())
+    months = (ids.month_of(plan().starts_at_ms - 32 * DAY_MS), ids.month_of(plan().starts_at_ms), 209912)
+    for month in months:
+        await tables.add_archived_shard(ArchivedShardRow(month, 3, 1, 2, 3, 4))
+    await unfinish(tables, plan())
+    assert [row.month for row in await tables.archived_shards()] == [months[0]]
