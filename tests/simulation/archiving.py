@@ -4,6 +4,7 @@ They draw from a chance of their own, so that runs without them are the same as 
 """
 
 import asyncio
+import contextlib
 import random
 import shutil
 import tempfile
@@ -23,7 +24,8 @@ from tidings.cold.closing import KafkaClosingLog
 from tidings.cold.objects import decode
 from tidings.cold.ports import Ports
 from tidings.cold.reader import ColdReader
-from tidings.cold.rules import ArchiveRules
+from tidings.cold.restore import Restorer
+from tidings.cold.rules import DAY_MS, ArchiveRules
 from tidings.errors import Retryable
 from tidings.media.base import MediaStore
 from tidings.store.archive_tables import ArchiveTables
@@ -35,10 +37,11 @@ from tidings.wire.common_pb2 import Stamps
 # Virtual seconds between the starts of two archivers, in the mean.
 _APART_S = 1.0
 # An archiver stops before one of the first of these calls, so that every two steps are torn apart by some seed.
-_STEPS = ("produce", "put", "open", "set_cold", "mark_cold", "drop_messages", "mark_dropped", "add_archived_shard")
+_STEPS = ("produce", "put", "open", "set_cold", "write", "drop_messages", "mark_dropped", "add_archived_shard")
 _FIRST_CALLS = 5
 # Longer than a claim, so that another archiver takes the shard meanwhile.
 _STANDS_STILL_S = (1.0, 61.0)
+_RESTORES = 0.25
 _STAMPS = Stamps(
     rules=RULES,
     segment_messages=10_000,
@@ -62,7 +65,7 @@ class Archiving:
         self.tables = MemoryArchiveTables(servers.store, servers.clock)
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-simulation-"))
         self._processes: list[Process] = []
-        self.whole_runs = 0
+        self.whole_runs = self.restores = 0
 
     async def go(self) -> None:
         """Start archivers again and again."""
@@ -82,14 +85,16 @@ class Archiving:
         is_killed = self._chance.random() < 0.6
         stands_s = None if is_killed else self._chance.choice(_STANDS_STILL_S)
         reach = ArchiverReach(self._servers, process, self._chance, stops_at, stands_s)
-        return process.spawn(self._archive(reach, len(self._processes)))
+        restores = not is_last and self._chance.random() < _RESTORES
+        return process.spawn(self._work(reach, len(self._processes), restores=restores))
 
     async def finish(self) -> None:
         """Nothing fails any more, and everything that has ended is cold."""
         self.objects.faults.rates = MediaRates()
         for process in self._processes:
             process.kill()
-        self._servers.clock.jumped_ms += 61_000  # claims of the dead expire
+        # Claims of the dead expire, also those from before the clock was set back.
+        self._servers.clock.jumped_ms += 600_000
         await self.start(is_last=True)
 
     def reader(self, number: int) -> ColdReader:
@@ -116,7 +121,8 @@ class Archiving:
         shutil.rmtree(self._folder, ignore_errors=True)
         return [task for process in self._processes for task in process.cancel_tasks()]
 
-    async def _archive(self, reach: "ArchiverReach", number: int) -> None:
+    async def _work(self, reach: "ArchiverReach", number: int, *, restores: bool) -> None:
+        """One run of an archiver, or a restore of a shard by an operator."""
         producer, admin = reach.broker().producer("archiver"), reach.broker().admin()
         closing = KafkaClosingLog(producer, admin, _STAMPS, EPOCH, self._servers.sizes.session_partitions)
         ports = Ports(
@@ -128,12 +134,20 @@ class Archiving:
         )
         work_dir = self._folder / f"archiver-{number}"
         work_dir.mkdir()
-        rules = ArchiveRules(hot_days=0, object_bytes=self._chance.choice((1, 4 * 1024 * 1024)))
-        try:
-            await Archiver(ports, rules, work_dir).run()
-            self.whole_runs += 1
-        except Retryable:
-            pass  # as its job ends; a later one continues
+        # So long a hot copy stays: two virtual seconds.
+        hot_copy_days = self._chance.choice((0.0, 2_000 / DAY_MS))
+        rules = ArchiveRules(
+            hot_days=0, hot_copy_days=hot_copy_days, object_bytes=self._chance.choice((1, 4 * 1024 * 1024))
+        )
+        with contextlib.suppress(Retryable):  # as its job ends; a later one continues
+            if restores:
+                shards = await ports.tables.indexed_shards()
+                if shards:
+                    await Restorer(ports, work_dir).shard(self._chance.choice(shards))
+                    self.restores += 1
+            else:
+                await Archiver(ports, rules, work_dir).run()
+                self.whole_runs += 1
 
 
 class ArchiverReach(Reach):

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.persister.sequence import KEY_LIFE_MS
 from tidings.broker.base import TopicPartition
@@ -9,7 +10,7 @@ from tidings.store.base import TaggedRow
 from tidings.store.memory import MemoryStore
 from tidings.store.memory_tables import _CLUSTERING, partition_of
 from tidings.store.rows import BucketRow, InboxRow, KeyRow, MessageRow, Row
-from tidings.store.segment_rows import SegmentRow
+from tidings.store.segment_rows import SegmentByMonthRow, SegmentRow
 from tidings.store.statements import has_write_timestamp
 
 
@@ -30,6 +31,8 @@ class Witness:
                 bodies[row.session_id, row.segment] += len(row.body)
             if has_write_timestamp(type(row)):
                 continue  # a later one may replace it
+            if isinstance(row, SegmentByMonthRow):
+                row = replace(row, cold_at=None, dropped_at=None)  # the archiver's marks
             before = self._first.setdefault(_primary_key(row), row)
             if before != row:
                 self.rewritten.append((before, row))

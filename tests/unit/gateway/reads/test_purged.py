@@ -64,14 +64,24 @@ async def test_rows_that_still_exist_are_not_shown() -> None:
 
 
 @pytest.mark.hazard("H40")
-async def test_page_read_during_a_purge_promises_no_more() -> None:
+@pytest.mark.parametrize(
+    ("asked", "seqs", "has_more"),
+    [
+        (HistoryRange(None, None, 20), range(26, 41), False),
+        (HistoryRange(None, 0, 20), range(26, 41), False),
+        (HistoryRange(None, 20, 10), range(26, 36), True),
+        (HistoryRange(20, None, 5), range(0), False),
+    ],
+)
+async def test_page_read_during_a_purge_is_read_again(asked: HistoryRange, seqs: range, has_more: bool) -> None:
     archive = Archive()
     await write_confirmed(archive.store, session(DIRECT, 20, 20))
     reads, member_of = archive.reads.sessions, await archive.reads.memberships.check("bob", DIRECT)
     head = await reads.head(DIRECT)
     await purge(archive.store, DIRECT, 25)
-    page = orjson.loads(await reads.page(member_of, HistoryRange(None, None, 20), head))
-    assert ([one["seq"] for one in page["messages"]], page["has_more"]) == (list(range(26, 41)), False)
+    page = orjson.loads(await reads.page(member_of, asked, head))
+    assert ([one["seq"] for one in page["messages"]], page["has_more"]) == (list(seqs), has_more)
+    assert page["purged_seq"] == 25
 
 
 @pytest.mark.promise("G9")
