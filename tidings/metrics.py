@@ -122,7 +122,7 @@ SERVER_SILENT_SECONDS = _gauge(
 ARCHIVED_SEGMENTS = _counter(
     "tidings_archived_segments_total",
     "segments that the archiver has moved to objects",
-    "zero for two days: look at the archiver's job",
+    "of one run; whether runs succeed, the state of the archiver's job says",
 )
 ARCHIVED_MESSAGES = _counter("tidings_archived_messages_total", "messages in these segments", "none")
 ARCHIVED_BYTES = _counter("tidings_archived_bytes_total", "bytes of the objects that the archiver has stored", "none")
