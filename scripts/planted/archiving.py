@@ -36,8 +36,8 @@ BUGS = (
     bug(
         "hot rows are deleted as of now",
         "tidings/cold/mover.py",
-        "lambda one: self._drop_one(one, task.begun_ms * 1000))",
-        "lambda one: self._drop_one(one, 2**62))",
+        "lambda one: self._drop_one(one, confirmed, task.begun_ms * 1000))",
+        "lambda one: self._drop_one(one, confirmed, 2**62))",
         by.RESTORED_STAYS,
     ),
     bug(
@@ -69,6 +69,36 @@ BUGS = (
         "_MOVES = 3\n",
         "_MOVES = 1\n",
         by.MOVES_DURING_A_READ,
+    ),
+    bug(
+        "the directory is not read again before hot rows are deleted",
+        "tidings/cold/mover.py",
+        "        await self._ensure_named(moving)\n",
+        "",
+        by.UNNAMED_OBJECT,
+    ),
+    bug(
+        "a hot copy is deleted without a look at its object",
+        "tidings/cold/mover.py",
+        "            if await self._is_sound(key, segments):\n",
+        "            if True:\n",
+        by.DAMAGED_COPY,
+    ),
+    bug(
+        "the marks of a segment go after its rows have come back",
+        "tidings/cold/restore.py",
+        "            await unmark(self._ports, one)\n",
+        "",
+        by.RESTORE_STOPS,
+    ),
+    bug(
+        "a purge takes no claim",
+        "tidings/cold/archiver.py",
+        "                self.run_so_far.shards_left += 1\n                return\n            try:\n"
+        "                await self._retention.purge(shard, claim)\n",
+        "                claim.ensure = lambda: None  # type: ignore[method-assign]\n            try:\n"
+        "                await self._retention.purge(shard, claim)\n",
+        by.PURGE_LEAVES_A_RESTORE,
     ),
     bug(
         "a checksum leaves out a column",

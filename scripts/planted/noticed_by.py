@@ -115,3 +115,7 @@ AFTER_A_CLOSING = "tests/unit/persister/test_sequence_closing.py::test_message_a
 COLD_COUNTS = "tests/unit/store/test_history.py::test_counts_of_cold_messages_are_those_of_their_rows"
 PURGE_STOPS = "tests/unit/cold/test_retention.py::test_any_stop_of_a_purge_hides_before_it_deletes"
 MOVES_DURING_A_READ = "tests/unit/store/test_history.py::test_segment_that_moves_during_a_read_is_read_whole"
+UNNAMED_OBJECT = f"{MOVER}::test_unnamed_object_deletes_nothing"
+DAMAGED_COPY = f"{MOVER}::test_hot_copy_of_a_damaged_object_stays"
+RESTORE_STOPS = "tests/unit/cold/test_restore.py::test_no_stop_of_a_restore_loses_a_message"
+PURGE_LEAVES_A_RESTORE = "tests/unit/cold/test_retention.py::test_shard_of_a_restore_is_left_to_it"

@@ -50,8 +50,8 @@ T = TypeVar("T")
 class Moved:
     """What a run has done. `still_open`: segments that have not ended.
 
-    An operator has to look at `incomplete` (segments that have ended, without all of their hot rows) and at `damaged`
-    (cold segments whose object is damaged, and whose hot copy therefore stays).
+    An operator has to look at `incomplete`: ended segments whose hot rows are not all there. And at `damaged`: cold
+    segments whose object is damaged, so that their hot copy stays.
     """
 
     segments: int = 0

@@ -290,7 +290,7 @@ def unread(head: MessageRow, own: ReceiptRow, joined_count: int) -> int:
 
 
 def _purged_like(head: MessageRow | None, later: MessageRow | None) -> MessageRow | None:
-    """The head, with what a later one knows of purged messages."""
+    """The head, with the purged messages of a later one."""
     if head is None or not isinstance(later, PurgedHead):
         return head
     return session_tails.purged_head(head, later.purged_seq, later.purged_count)
