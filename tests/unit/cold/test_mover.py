@@ -93,6 +93,18 @@ async def test_quiet_session_waits_for_a_slow_persister(world: World) -> None:
     assert world.directory(QUIET)[1].last_seq == 6
 
 
+async def test_slow_persister_is_waited_for_once(world: World) -> None:
+    """What has ended before moves all the same."""
+    await world.session(BUSY, (200, 5), (170, 40), (2, 7))
+    for number in range(6):
+        await world.session(f"d:user-{number}:zoe", (180, 6))
+    world.closing.is_behind = True
+    run = await world.archive()
+    asked = {ids.partition_of(session_id, 16) for session_id, *_ in world.closing.asked}
+    assert len(asked) == 1
+    assert run.moved.segments == 2
+
+
 async def test_second_run_has_nothing_to_do(world: World) -> None:
     await two_sessions(world)
     await world.archive()
