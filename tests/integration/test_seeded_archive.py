@@ -27,6 +27,7 @@ from tests.integration.line import Line
 from tests.planned import check_planned
 from tidings.clock import SystemClock
 from tidings.cold.reader import FAILURE_MS
+from tidings.ids import partition_of
 from tidings.media.obstore_store import ObstoreMediaStore
 from tidings.runtime.health import Health
 from tidings.runtime.settings import ColdSettings, LimitSettings
@@ -138,12 +139,21 @@ async def check_hot(line: Line, plan: SeedPlan) -> None:
         check_planned(rows, list(plan.messages_of(session)))
 
 
+def planned() -> tuple[SeedPlan, PlannedSession, PlannedSession]:
+    """A plan, and two of its groups in different shards. So no object has messages of both."""
+    while True:
+        plan = SeedPlan(SIZES, LimitSettings(), SystemClock().wall_ms(), prefix=uuid.uuid4().hex[:8])
+        *_, first, second = (one for one in plan.sessions if one.is_group)
+        shards = LimitSettings().month_shards
+        if partition_of(first.session_id, shards) != partition_of(second.session_id, shards):
+            return plan, first, second
+
+
 async def test_history_comes_from_s3_that_may_be_away(
     servers: Stack, config: CassandraConfig, moto: MotoServer, tmp_path: Path
 ) -> None:
     line = Line(servers, config)
-    plan = SeedPlan(SIZES, LimitSettings(), SystemClock().wall_ms(), prefix=uuid.uuid4().hex[:8])
-    *_, first, second = (one for one in plan.sessions if one.is_group)
+    plan, first, second = planned()
     async with proxy_to(moto) as proxy:
         objects = ObstoreMediaStore(s3_config(moto, proxy.endpoint))
         async with gateway_of(line, objects, tmp_path) as url:
