@@ -19,7 +19,7 @@ from tests.e2e.histories import check_history, sdk_of
 from tests.e2e.tables import tables_of
 from tests.e2e.writing import writing
 from tidings.clock import SystemClock
-from tidings.cold.rules import DAY_MS
+from tidings.ids import DAY_MS
 from tidings.store import history
 from tidings.store.cassandra import CassandraStore
 from tidings.store.rows import MessageRow

@@ -17,7 +17,7 @@ from tests.e2e.tables import tables_of
 from tidings import ids
 from tidings.clock import SystemClock
 from tidings.cold.reader import ColdReader
-from tidings.cold.rules import DAY_MS
+from tidings.ids import DAY_MS
 from tidings.store.base import Store
 from tidings.store.rows import MessageRow
 

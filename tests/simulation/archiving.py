@@ -25,8 +25,9 @@ from tidings.cold.objects import decode
 from tidings.cold.ports import Ports
 from tidings.cold.reader import ColdReader
 from tidings.cold.restore import Restorer
-from tidings.cold.rules import DAY_MS, ArchiveRules
+from tidings.cold.rules import ArchiveRules
 from tidings.errors import Retryable
+from tidings.ids import DAY_MS
 from tidings.media.base import MediaStore
 from tidings.store.archive_tables import ArchiveTables
 from tidings.store.memory_archive import MemoryArchiveTables

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from tidings import ids
 from tidings.cold.claims import Claim, ClaimLost
 from tidings.cold.listing import pages
@@ -17,12 +15,13 @@ from tidings.cold.mover import Moved, Mover, MoveRules, prefix_of
 from tidings.cold.pacing import Pace
 from tidings.cold.ports import Ports
 from tidings.cold.retention import Purged, Retention
-from tidings.cold.rules import DAY_MS, ArchiveRules
+from tidings.cold.rules import ArchiveRules
+from tidings.logging import logger
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
 from tidings.store.segment_rows import ArchivedShardRow, SegmentRow
 
-_log = structlog.get_logger()
+_log = logger("tidings.cold")
 
 _CLOSED_AT_ONCE = 200
 _CLOSED_WITHIN_S = 60.0
@@ -49,8 +48,8 @@ class Archiver:
         """`work_dir`: of this run alone. `progress` is called after each step."""
         self._tables, self._store, self._objects, self._closing, self._clock = ports
         self._rules = rules
-        self._cutoff_ms = ports.clock.wall_ms() - round(rules.hot_days * DAY_MS)
-        move_rules = MoveRules(self._cutoff_ms, round(rules.hot_copy_days * DAY_MS), rules.object_bytes)
+        self._cutoff_ms = ports.clock.wall_ms() - round(rules.hot_days * ids.DAY_MS)
+        move_rules = MoveRules(self._cutoff_ms, round(rules.hot_copy_days * ids.DAY_MS), rules.object_bytes)
         self._mover = Mover(ports, move_rules, work_dir, lambda _: self._step())
         self._retention = Retention(ports)
         self._pace = Pace(ports.clock, rules.messages_per_s)
@@ -143,7 +142,7 @@ class Archiver:
     async def _purge(self, indexed: Sequence[Shard]) -> None:
         if not self._rules.retention_days:
             return
-        last_ms = self._clock.wall_ms() - round(self._rules.retention_days * DAY_MS)
+        last_ms = self._clock.wall_ms() - round(self._rules.retention_days * ids.DAY_MS)
         for shard in indexed:  # oldest first, so that what is gone of a session is always its beginning
             if ids.month_end_ms(shard.month) <= last_ms:
                 await self._purge_shard(shard)

@@ -22,8 +22,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import structlog
-
 from tidings import metrics
 from tidings.cold.claims import Claim
 from tidings.cold.ended import kept_from, last_seq_of
@@ -36,11 +34,12 @@ from tidings.cold.reading import Chunks, Ended, HotRows
 from tidings.cold.transfer import bytes_of, fetch, first_problem
 from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
 from tidings.ids import Position
+from tidings.logging import logger
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
 from tidings.store.segment_rows import ColdPlace, SegmentByMonthRow
 
-_log = structlog.get_logger()
+_log = logger("tidings.cold")
 
 _AT_ONCE = 32
 T = TypeVar("T")

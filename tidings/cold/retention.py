@@ -11,15 +11,14 @@ The rows of the directory stay, because a session's tail must outlive its messag
 import asyncio
 from dataclasses import dataclass
 
-import structlog
-
 from tidings.cold.claims import Claim
 from tidings.cold.listing import Listed, pages
 from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
+from tidings.logging import logger
 from tidings.store.archive_tables import Shard
 
-_log = structlog.get_logger()
+_log = logger("tidings.cold")
 _OBJECTS_AT_ONCE = 500
 
 

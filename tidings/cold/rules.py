@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-DAY_MS = 86_400_000
-
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRules:

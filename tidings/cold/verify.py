@@ -12,9 +12,9 @@ from tidings.cold.claims import Claim
 from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
-from tidings.cold.rules import DAY_MS
 from tidings.cold.transfer import fetch, first_problem
 from tidings.errors import MediaMissing, UnreadableObject
+from tidings.ids import DAY_MS
 from tidings.store.archive_tables import Shard
 from tidings.store.base import Store
 from tidings.store.segment_rows import ColdPlace

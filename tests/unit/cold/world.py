@@ -14,9 +14,9 @@ from tidings import ids
 from tidings.cold.archiver import Archiver, Run
 from tidings.cold.objects import decode
 from tidings.cold.ports import Ports
-from tidings.cold.rules import DAY_MS, ArchiveRules
+from tidings.cold.rules import ArchiveRules
 from tidings.errors import ColdUnavailable
-from tidings.ids import Position
+from tidings.ids import DAY_MS, Position
 from tidings.store import history
 from tidings.store.memory_archive import MemoryArchiveTables
 from tidings.store.rows import MessageRow, Row
