@@ -80,14 +80,14 @@ BUGS = (
     bug(
         "a hot copy is deleted without a look at its object",
         "tidings/cold/mover.py",
-        "            if await self._is_sound(key, segments):\n",
+        "            if not await self._copied.problem(key, sha256, [archived_of(one) for one in segments]):\n",
         "            if True:\n",
         by.DAMAGED_COPY,
     ),
     bug(
         "the marks of a segment go after its rows have come back",
         "tidings/cold/restore.py",
-        "            await unmark(self._ports, one)\n",
+        "        await unmark(self._ports, one)\n",
         "",
         by.RESTORE_STOPS,
     ),

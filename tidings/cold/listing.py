@@ -25,6 +25,11 @@ class Listed(NamedTuple):
         """The partition of its messages."""
         return SessionSegment(self.row.session_id, self.row.segment)
 
+    @property
+    def is_purged(self) -> bool:
+        """Whether its messages have reached the end of their life. All of a segment do so at once."""
+        return self.segment.first_seq <= (self.segment.purged_seq or 0)
+
 
 async def pages(tables: ArchiveTables, shard: Shard, *, with_dropped: bool) -> AsyncIterator[list[Listed]]:
     """All segments of a shard, a few at a time. Without `with_dropped` only those with hot rows.

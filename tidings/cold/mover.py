@@ -31,8 +31,8 @@ from tidings.cold.pacing import Pace
 from tidings.cold.packs import IncompleteSegment, Pack, pack
 from tidings.cold.ports import Ports
 from tidings.cold.reading import Chunks, Ended, HotRows
-from tidings.cold.transfer import bytes_of, fetch, first_problem
-from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
+from tidings.cold.transfer import ObjectFile, bytes_of
+from tidings.errors import ColdUnavailable, StoreUnavailable
 from tidings.ids import Position
 from tidings.logging import logger
 from tidings.store.archive_tables import Shard
@@ -84,14 +84,18 @@ class Mover:
         self._rules = rules
         self._work_dir = work_dir
         self._progress = progress
+        self._copied = ObjectFile(self._objects, work_dir / "copied.parquet")
         self._hot_rows = HotRows(self._hot, rules.cutoff_ms)
         self.moved = Moved()
 
     async def move(self, shard: Shard, claim: Claim, pace: Pace) -> None:
         """Move all that has ended and is old enough."""
         task = _Task(shard, claim, pace, self._clock.wall_ms())
-        while not await self._has_moved(task):
-            pass
+        try:
+            while not await self._has_moved(task):
+                pass
+        finally:
+            self._copied.discard()
 
     async def plan(self, shard: Shard) -> None:
         """Count what `move` would move, and change nothing."""
@@ -173,15 +177,11 @@ class Mover:
 
     async def _verify(self, key: str, written: WrittenObject) -> None:
         """Compare the object with what was written. ColdUnavailable: it differs, so nothing is deleted."""
-        path = self._work_dir / "read-back.parquet"
+        read_back = ObjectFile(self._objects, self._work_dir / "read-back.parquet")
         try:
-            digest = await fetch(self._objects, key, path)
-            problem = "its bytes are not those that were written" if digest != written.sha256 else ""
-            problem = problem or await asyncio.to_thread(first_problem, path, written.segments)
-        except (MediaMissing, UnreadableObject) as error:
-            problem = str(error)
+            problem = await read_back.problem(key, written.sha256, written.segments)
         finally:
-            path.unlink(missing_ok=True)
+            read_back.discard()
         if problem:
             raise ColdUnavailable(f"{key} was stored and cannot be read back ({problem}); nothing was deleted")
 
@@ -203,26 +203,16 @@ class Mover:
 
     async def _drop_copies(self, cold: Sequence[Listed], task: "_Task") -> None:
         """Delete hot copies of an earlier run whose objects are still sound. Those of damaged objects stay."""
-        by_object: defaultdict[str, list[Listed]] = defaultdict(list)
+        by_object: defaultdict[tuple[str, bytes], list[Listed]] = defaultdict(list)
         for one in cold:
             if one.segment.cold is not None and self._is_due(one, self._clock.wall_ms()):
-                by_object[one.segment.cold.object_key].append(one)
-        for key, segments in by_object.items():
-            if await self._is_sound(key, segments):
+                by_object[one.segment.cold.object_key, one.segment.cold.object_sha256].append(one)
+        for (key, sha256), segments in by_object.items():
+            if not await self._copied.problem(key, sha256, [archived_of(one) for one in segments]):
                 await self._drop(segments, task)
             else:
                 self.moved.damaged.update(one.name for one in segments)
                 _log.error("an archived object is damaged; its hot rows stay. Run `tidings archive verify`", key=key)
-
-    async def _is_sound(self, key: str, segments: Sequence[Listed]) -> bool:
-        path = self._work_dir / "copy.parquet"
-        try:
-            await fetch(self._objects, key, path)
-            return not await asyncio.to_thread(first_problem, path, [archived_of(one) for one in segments])
-        except (MediaMissing, UnreadableObject):
-            return False
-        finally:
-            path.unlink(missing_ok=True)
 
     def _is_due(self, one: Listed, now_ms: int) -> bool:
         return (one.row.cold_at or now_ms) + self._rules.hot_copy_ms <= now_ms

@@ -17,9 +17,9 @@ from tidings.cold.claims import Claim, ClaimLost
 from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.objects import decode_groups
 from tidings.cold.ports import Ports
-from tidings.cold.transfer import fetch, first_problem
+from tidings.cold.transfer import ObjectFile
 from tidings.cold.verify import make_hot, unmark
-from tidings.errors import ColdUnavailable, MediaMissing, StoreUnavailable, UnreadableObject
+from tidings.errors import ColdUnavailable, StoreUnavailable
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
 from tidings.store.rows import MessageRow
@@ -44,9 +44,8 @@ class Restorer:
         """`work_dir`: for one object at a time. `progress` is called after every segment."""
         self._ports = ports
         self._holder = uuid.uuid4().hex
-        self._path = work_dir / "restore.parquet"
+        self._file = ObjectFile(ports.objects, work_dir / "restore.parquet")
         self._progress = progress
-        self._in_file: tuple[str, bytes] | None = None
         self.restored = Restored()
 
     async def shard(self, shard: Shard) -> None:
@@ -87,31 +86,20 @@ class Restorer:
 
     async def _restore(self, one: Listed, claim: Claim) -> None:
         place = one.segment.cold
-        if place is None or one.segment.first_seq <= (one.segment.purged_seq or 0):
+        if place is None or one.is_purged:
             return
-        try:
-            digest = await self._fetched(place.object_key)
-            problem = await asyncio.to_thread(first_problem, self._path, [archived_of(one)])
-            if problem or digest != place.object_sha256:
-                raise UnreadableObject(problem or "its bytes are not those that were stored")
-            await unmark(self._ports, one)
-            groups = decode_groups(self._path, place.first_row, place.rows)
-            while rows := await asyncio.to_thread(next, groups, None):
-                await self._write(rows)
-        except (MediaMissing, UnreadableObject) as error:
-            raise ColdUnavailable(f"{one.name}: {place.object_key} cannot be restored: {error}") from error
+        problem = await self._file.problem(place.object_key, place.object_sha256, [archived_of(one)])
+        if problem:
+            raise ColdUnavailable(f"{one.name}: {place.object_key} cannot be restored: {problem}")
+        await unmark(self._ports, one)
+        groups = decode_groups(self._file.path, place.first_row, place.rows)
+        while rows := await asyncio.to_thread(next, groups, None):
+            await self._write(rows)
         if not await make_hot(self._ports, one, claim):
             raise ColdUnavailable(f"{one.name}: its rows were deleted again meanwhile; it stays cold. Run it again")
         self.restored.segments += 1
         self.restored.messages += place.rows
         self._progress(self.restored)
-
-    async def _fetched(self, key: str) -> bytes:
-        """The digest of an object that is in the file now. Neighbours in the index are mostly in one object."""
-        if self._in_file is None or self._in_file[0] != key:
-            self._in_file = None
-            self._in_file = key, await fetch(self._ports.objects, key, self._path)
-        return self._in_file[1]
 
     async def _write(self, rows: Sequence[MessageRow]) -> None:
         if await self._ports.store.write([TaggedRow(0, row) for row in rows]):

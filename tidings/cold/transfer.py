@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidings.cold.checksums import RowsChecksum
 from tidings.cold.objects import ArchivedSegment, decode_groups
+from tidings.errors import MediaMissing, UnreadableObject
 from tidings.media.base import MediaStore
 from tidings.store.rows import MessageRow
 
@@ -31,6 +32,46 @@ async def fetch(objects: MediaStore, key: str, path: Path) -> bytes:
             digest.update(chunk)
             await asyncio.to_thread(file.write, chunk)
     return digest.digest()
+
+
+class ObjectFile:
+    """One archived object at a time in a file on disk. It is fetched once for all questions about it in a row."""
+
+    def __init__(self, objects: MediaStore, path: Path) -> None:
+        """`path`: of the file."""
+        self.path = path
+        self._objects = objects
+        # The key, and the digest of the bytes, None if the object is missing.
+        self._fetched: tuple[str, bytes | None] | None = None
+
+    async def problem(self, key: str, sha256: bytes, segments: Sequence[ArchivedSegment]) -> str:
+        """Why readers would refuse the object or one of these segments; empty if they would not.
+
+        Raises MediaUnavailable. Without a problem, `path` has the object.
+        """
+        digest = await self._digest(key)
+        if digest is None:
+            return "the object is missing"
+        if digest != sha256:
+            return "its bytes are not those that were stored"
+        try:
+            return await asyncio.to_thread(first_problem, self.path, segments)
+        except UnreadableObject as error:
+            return str(error)
+
+    def discard(self) -> None:
+        """Remove the file. The next question fetches the object again."""
+        self._fetched = None
+        self.path.unlink(missing_ok=True)
+
+    async def _digest(self, key: str) -> bytes | None:
+        if self._fetched is None or self._fetched[0] != key:
+            self._fetched = None
+            try:
+                self._fetched = key, await fetch(self._objects, key, self.path)
+            except MediaMissing:
+                self._fetched = key, None
+        return self._fetched[1]
 
 
 def first_problem(path: Path, segments: Iterable[ArchivedSegment]) -> str:

@@ -1,6 +1,5 @@
 """Reads every object again and compares it with the directory. Damaged segments are repaired from their hot rows."""
 
-import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -12,8 +11,7 @@ from tidings.cold.claims import Claim
 from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
-from tidings.cold.transfer import fetch, first_problem
-from tidings.errors import MediaMissing, UnreadableObject
+from tidings.cold.transfer import ObjectFile
 from tidings.ids import DAY_MS
 from tidings.store.archive_tables import Shard
 from tidings.store.base import Store
@@ -51,7 +49,7 @@ class Verifier:
         """`work_dir`: for one object at a time. `progress` is called after every object."""
         self._ports = ports
         self._holder = uuid.uuid4().hex
-        self._path = work_dir / "verify.parquet"
+        self._file = ObjectFile(ports.objects, work_dir / "verify.parquet")
         self._progress = progress
         self.verified = Verified()
 
@@ -61,7 +59,7 @@ class Verifier:
             by_object: defaultdict[str, list[Listed]] = defaultdict(list)
             async for page in pages(self._ports.tables, shard, with_dropped=True):
                 for one in page:
-                    if one.segment.cold is not None and not _is_purged(one):
+                    if one.segment.cold is not None and not one.is_purged:
                         by_object[one.segment.cold.object_key].append(one)
             for key, segments in by_object.items():
                 await self._compare(key, segments, repairs=repairs)
@@ -71,15 +69,11 @@ class Verifier:
 
     async def _compare(self, key: str, segments: Sequence[Listed], *, repairs: bool) -> None:
         self.verified.objects += 1
-        digest, problem = b"", ""
         try:
-            digest = await fetch(self._ports.objects, key, self._path)
-        except MediaMissing:
-            problem = "the object is missing"
-        try:
-            is_sound = not problem and await self._is_sound(segments, digest)
+            # One pass, also for thousands of segments. Only if it finds anything, each is compared alone.
+            is_sound = len({_place(one).object_sha256 for one in segments}) == 1 and not await self._problem(segments)
             for one in segments:
-                found = "" if is_sound else problem or await self._problem_of(one, digest)
+                found = "" if is_sound else await self._problem([one])
                 self.verified.segments += 1
                 if found and not await self._is_still_there(one):
                     continue  # restored, archived again or purged meanwhile
@@ -89,25 +83,11 @@ class Verifier:
                 else:
                     self.verified.messages += _place(one).rows
         finally:
-            self._path.unlink(missing_ok=True)
+            self._file.discard()
 
-    async def _is_sound(self, segments: Sequence[Listed], digest: bytes) -> bool:
-        """Whether all segments of an object are as the directory says. One pass, also for thousands of segments."""
-        try:
-            archived = [archived_of(one) for one in segments]
-            problem = await asyncio.to_thread(first_problem, self._path, archived)
-        except UnreadableObject:
-            return False
-        return not problem and all(digest == _place(one).object_sha256 for one in segments)
-
-    async def _problem_of(self, one: Listed, digest: bytes) -> str:
-        try:
-            problem = await asyncio.to_thread(first_problem, self._path, [archived_of(one)])
-        except UnreadableObject as error:
-            return str(error)
-        if problem or digest == _place(one).object_sha256:
-            return problem
-        return "the object has other bytes than the directory says"
+    async def _problem(self, segments: Sequence[Listed]) -> str:
+        place = _place(segments[0])
+        return await self._file.problem(place.object_key, place.object_sha256, [archived_of(one) for one in segments])
 
     async def _repair(self, one: Listed) -> bool:
         """Make the segment hot again, if all of its hot rows are there, with the checksum of the directory."""
@@ -122,7 +102,7 @@ class Verifier:
     async def _is_still_there(self, one: Listed) -> bool:
         """Whether the directory still has the segment at the place that was compared."""
         found = await listed(self._ports.tables, [one.row])
-        return any(now.segment.cold == one.segment.cold and not _is_purged(now) for now in found)
+        return any(now.segment.cold == one.segment.cold and not now.is_purged for now in found)
 
     async def _unnamed(self, shard: Shard, named: Collection[str]) -> list[str]:
         """The objects of a day ago or more that no segment names, also by the directory as it is now.
@@ -182,7 +162,3 @@ async def _is_complete(store: Store, one: Listed) -> bool:
 def _place(one: Listed) -> ColdPlace:
     assert one.segment.cold is not None  # only cold segments are compared
     return one.segment.cold
-
-
-def _is_purged(one: Listed) -> bool:
-    return one.segment.first_seq <= (one.segment.purged_seq or 0)

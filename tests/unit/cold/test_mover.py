@@ -330,3 +330,29 @@ async def test_finished_month_is_recorded_with_its_size(world: World) -> None:
     sizes = {key: len(data) for key, data in world.objects.objects.items()}
     for shard, row in finished.items():
         assert row.object_bytes == sum(size for key, size in sizes.items() if key.startswith(f"{prefix_of(shard)}/"))
+
+
+async def test_hot_copy_of_an_object_that_readers_refuse_stays(world: World) -> None:
+    """Its rows can be decoded, but its bytes have not the digest of the directory, which readers compare."""
+    await world.session(BUSY, (170, 40), (2, 7))
+    await world.archive(hot_copy_days=2)
+    place = world.directory(BUSY)[1].cold
+    assert place is not None
+    await world.tables.set_cold(SessionSegment(BUSY, 1), place._replace(object_sha256=b"x" * 32))
+    world.clock.now_ms += 2 * 86_400_000
+    run = await world.archive(hot_copy_days=2)
+    assert run.moved.damaged == {SessionSegment(BUSY, 1)}
+    assert len(world.hot(BUSY)) == 47
+
+
+async def test_object_of_many_hot_copies_is_fetched_once(world: World) -> None:
+    names = [name for number in range(2_000) if ids.partition_of(name := f"d:user-{number}:zoe", 16) == 3]
+    for name in names:
+        await world.session(name, (170, 2))
+    await world.archive(hot_copy_days=2)
+    assert len(names) > 100
+    assert len(world.objects.objects) == 1
+    world.clock.now_ms += 2 * 86_400_000
+    world.objects.calls.clear()
+    assert (await world.archive(hot_copy_days=2)).moved.dropped == len(names)
+    assert world.objects.calls["open"] == 1

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.fakes.clock import FakeClock
+from tests.faults.media import FaultyMediaStore
 from tests.unit.cold.segments import segment_rows
 from tidings.cold.objects import encode
-from tidings.cold.transfer import bytes_of, fetch, first_problem
-from tidings.errors import MediaMissing, UnreadableObject
+from tidings.cold.transfer import ObjectFile, bytes_of, fetch, first_problem
+from tidings.errors import MediaMissing, MediaUnavailable, UnreadableObject
 from tidings.media.memory import MemoryMediaStore
 
 SEGMENTS = [segment_rows("d:alice:bob", 1, 1, 3), segment_rows("d:alice:bob", 2, 4, 2)]
@@ -62,3 +63,38 @@ def test_file_that_is_no_object_cannot_be_decoded(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"no object")
     with pytest.raises(UnreadableObject):
         first_problem(tmp_path / "a", written.segments)
+
+
+async def test_object_is_fetched_once_for_all_questions(tmp_path: Path) -> None:
+    objects = MemoryMediaStore(FakeClock())
+    written = encode(tmp_path / "a", SEGMENTS)
+    await objects.put("cold/a", bytes_of(tmp_path / "a"))
+    file = ObjectFile(objects, tmp_path / "fetched")
+    for one in written.segments:
+        assert await file.problem("cold/a", written.sha256, [one]) == ""
+    assert await file.problem("cold/a", b"x" * 32, written.segments) == "its bytes are not those that were stored"
+    assert objects.calls["open"] == 1
+    file.discard()
+    assert await file.problem("cold/a", written.sha256, written.segments) == ""
+    assert objects.calls["open"] == 2
+
+
+async def test_missing_object_is_a_problem_and_asked_for_once(tmp_path: Path) -> None:
+    objects = MemoryMediaStore(FakeClock())
+    written = encode(tmp_path / "a", SEGMENTS)
+    file = ObjectFile(objects, tmp_path / "fetched")
+    for one in written.segments:
+        assert await file.problem("cold/a", written.sha256, [one]) == "the object is missing"
+    assert objects.calls["open"] == 1
+
+
+async def test_store_that_is_away_is_no_problem_of_the_object(tmp_path: Path) -> None:
+    objects = FaultyMediaStore(FakeClock())
+    written = encode(tmp_path / "a", SEGMENTS)
+    await objects.put("cold/a", bytes_of(tmp_path / "a"))
+    file = ObjectFile(objects, tmp_path / "fetched")
+    objects.stall()
+    with pytest.raises(MediaUnavailable):
+        await file.problem("cold/a", written.sha256, written.segments)
+    objects.heal()
+    assert await file.problem("cold/a", written.sha256, written.segments) == ""

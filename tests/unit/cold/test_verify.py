@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.cold.world import World
-from tidings.cold import transfer, verify
+from tidings.cold import transfer
 from tidings.cold.restore import Restorer
 from tidings.cold.verify import Verified, Verifier
 from tidings.errors import MediaUnavailable
@@ -127,7 +127,7 @@ async def test_segment_that_moves_meanwhile_is_no_damage(
         world.objects.objects.clear()
         return await transfer.fetch(*asked)
 
-    monkeypatch.setattr(verify, "fetch", after_a_restore)
+    monkeypatch.setattr(transfer, "fetch", after_a_restore)
     done = await verified(world, tmp_path)
     assert {one.session_id for one in done.damages} == {QUIET}
 
