@@ -130,7 +130,7 @@ async def _moved(stack: Stack, month: int, *, brings_back: bool) -> Moved:
                     keys.add(one.segment.cold.object_key)
                     if brings_back:
                         await tables.set_cold(one.name, None)
-                        await tables.mark_cold(one.row, None)
+                        await tables.unmark(one.row)
     size = sum((stack.media_dir / key).stat().st_size for key in keys)
     return Moved(segments, messages, size)
 

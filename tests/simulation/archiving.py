@@ -38,7 +38,7 @@ from tidings.wire.common_pb2 import Stamps
 # Virtual seconds between the starts of two archivers, in the mean.
 _APART_S = 1.0
 # An archiver stops before one of the first of these calls, so that every two steps are torn apart by some seed.
-_STEPS = ("produce", "put", "open", "set_cold", "write", "drop_messages", "mark_dropped", "add_archived_shard")
+_STEPS = ("produce", "put", "open", "set_cold", "write", "drop_messages", "unmark", "add_archived_shard")
 _FIRST_CALLS = 5
 # Longer than a claim, so that another archiver takes the shard meanwhile.
 _STANDS_STILL_S = (1.0, 61.0)

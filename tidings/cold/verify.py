@@ -127,8 +127,7 @@ async def unmark(ports: Ports, one: Listed) -> None:
     So a stop in between leaves a cold segment with a hot copy, which the next run of the archiver deletes.
     """
     await ports.tables.drop_archived_shard(Shard(one.row.month, one.row.shard))
-    await ports.tables.mark_dropped(one.row, None)
-    await ports.tables.mark_cold(one.row, None)
+    await ports.tables.unmark(one.row)
 
 
 async def make_hot(ports: Ports, one: Listed, claim: Claim) -> bool:

@@ -39,12 +39,8 @@ class ArchiveTables(Protocol):
         """The directory names the object of a segment, or (None) its hot rows. From then on readers read there."""
         ...
 
-    async def mark_cold(self, row: SegmentByMonthRow, cold_at: int | None) -> None:
-        """Set `cold_at` of a row of the index; None removes it, as before the segment was archived."""
-        ...
-
-    async def mark_dropped(self, row: SegmentByMonthRow, dropped_at: int | None) -> None:
-        """Set `dropped_at` of a row of the index; None removes it."""
+    async def unmark(self, row: SegmentByMonthRow) -> None:
+        """Remove `cold_at` and `dropped_at` of a row of the index. `Store.write` sets them."""
         ...
 
     async def drop_messages(self, name: SessionSegment, below_seq: int | None, written_before_us: int) -> None:

@@ -32,11 +32,8 @@ class CassandraArchiveTables:
     async def set_cold(self, name: SessionSegment, place: ColdPlace | None) -> None:
         await self._session.execute(statements.SET_COLD, (place and tuple(place), *name))
 
-    async def mark_cold(self, row: SegmentByMonthRow, cold_at: int | None) -> None:
-        await self._session.execute(statements.SET_COLD_AT, (cold_at, *_key(row)))
-
-    async def mark_dropped(self, row: SegmentByMonthRow, dropped_at: int | None) -> None:
-        await self._session.execute(statements.SET_DROPPED_AT, (dropped_at, *_key(row)))
+    async def unmark(self, row: SegmentByMonthRow) -> None:
+        await self._session.execute(statements.UNMARK_SEGMENT, (row.month, row.shard, row.session_id, row.segment))
 
     async def drop_messages(self, name: SessionSegment, below_seq: int | None, written_before_us: int) -> None:
         if below_seq is None:
@@ -73,7 +70,3 @@ class CassandraArchiveTables:
     async def _is_applied(self, statement: str, values: Sequence[object]) -> bool:
         ((is_applied, *_),) = await self._session.execute(statement, values)
         return bool(is_applied)
-
-
-def _key(row: SegmentByMonthRow) -> tuple[int, int, str, int]:
-    return row.month, row.shard, row.session_id, row.segment

@@ -1,6 +1,6 @@
 """The archiver's questions to the tables in memory: the same promises as Cassandra's adapter."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -8,7 +8,6 @@ from tidings.clock import Clock
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
 from tidings.store.memory import MemoryStore
-from tidings.store.memory_tables import Slot
 from tidings.store.rows import MessageRow
 from tidings.store.segment_rows import ArchivedShardRow, ColdPlace, SegmentByMonthRow, SegmentRow
 
@@ -44,15 +43,12 @@ class MemoryArchiveTables:
         for slot in self._store.partition("segments", name.session_id).at([name.segment]):
             slot.row = replace(cast(SegmentRow, slot.row), cold=place)
 
-    async def mark_cold(self, row: SegmentByMonthRow, cold_at: int | None) -> None:
-        await self._store.answer("mark_cold")
-        for slot in self._index(row):
-            slot.row = replace(cast(SegmentByMonthRow, slot.row), cold_at=cold_at)
-
-    async def mark_dropped(self, row: SegmentByMonthRow, dropped_at: int | None) -> None:
-        await self._store.answer("mark_dropped")
-        for slot in self._index(row):
-            slot.row = replace(cast(SegmentByMonthRow, slot.row), dropped_at=dropped_at)
+    async def unmark(self, row: SegmentByMonthRow) -> None:
+        await self._store.answer("unmark")
+        for slot in self._store.partition("segments_by_month", (row.month, row.shard)).at(
+            [(row.session_id, row.segment)]
+        ):
+            slot.row = replace(cast(SegmentByMonthRow, slot.row), cold_at=None, dropped_at=None)
 
     async def drop_messages(self, name: SessionSegment, below_seq: int | None, written_before_us: int) -> None:
         await self._store.answer("drop_messages")
@@ -107,7 +103,3 @@ class MemoryArchiveTables:
 
     def _now_ms(self) -> int:
         return self._clock.wall_ms() if self._clock is not None else 0
-
-    def _index(self, row: SegmentByMonthRow) -> Iterator[Slot]:
-        key = (row.session_id, row.segment)
-        return self._store.partition("segments_by_month", (row.month, row.shard)).at([key])

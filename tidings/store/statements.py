@@ -113,11 +113,9 @@ MEDIA_USAGE = "SELECT sum(size) FROM media_usage WHERE user_id = ? AND day = ?"
 INDEXED_SHARDS = "SELECT DISTINCT month, shard FROM segments_by_month"
 SEGMENTS_OF_MONTH = _select(SegmentByMonthRow, "month = ? AND shard = ? AND (session_id, segment) > (?, ?) LIMIT ?")
 SET_COLD = "UPDATE segments SET cold = ? WHERE session_id = ? AND segment = ?"
-SET_COLD_AT = (
-    "UPDATE segments_by_month SET cold_at = ? WHERE month = ? AND shard = ? AND session_id = ? AND segment = ?"
-)
-SET_DROPPED_AT = (
-    "UPDATE segments_by_month SET dropped_at = ? WHERE month = ? AND shard = ? AND session_id = ? AND segment = ?"
+UNMARK_SEGMENT = (
+    "UPDATE segments_by_month SET cold_at = null, dropped_at = null"
+    " WHERE month = ? AND shard = ? AND session_id = ? AND segment = ?"
 )
 # The timestamp is that of the read which the object was made of, so that rows that were restored later stay.
 DROP_MESSAGES = "DELETE FROM messages USING TIMESTAMP ? WHERE session_id = ? AND segment = ?"
@@ -162,8 +160,7 @@ ARCHIVE = (
     INDEXED_SHARDS,
     SEGMENTS_OF_MONTH,
     SET_COLD,
-    SET_COLD_AT,
-    SET_DROPPED_AT,
+    UNMARK_SEGMENT,
     DROP_MESSAGES,
     DROP_MESSAGES_BELOW,
     SET_PURGED,

@@ -91,11 +91,10 @@ async def test_closing_adds_to_the_row_of_the_directory(store: Store, session_id
 async def test_marks_of_the_index_come_and_go(store: Store, tables: ArchiveTables, shard: Shard) -> None:
     row = SegmentByMonthRow(*shard, "d:a:z", 1)
     await write_confirmed(store, [row])
-    await tables.mark_cold(row, 5)
-    await tables.mark_dropped(row, 6)
+    await write_confirmed(store, [replace(row, cold_at=5)])
+    await write_confirmed(store, [replace(row, dropped_at=6)])
     assert await tables.segments_of(shard, BEFORE_ALL, 9) == [replace(row, cold_at=5, dropped_at=6)]
-    await tables.mark_cold(row, None)
-    await tables.mark_dropped(row, None)
+    await tables.unmark(row)
     assert await tables.segments_of(shard, BEFORE_ALL, 9) == [row]
 
 
