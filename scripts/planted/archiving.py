@@ -36,8 +36,8 @@ BUGS = (
     bug(
         "hot rows are deleted as of now",
         "tidings/cold/mover.py",
-        "lambda one: self._drop_one(one, confirmed, task.begun_ms * 1000))",
-        "lambda one: self._drop_one(one, confirmed, 2**62))",
+        "lambda one: self._drop_one(one, task.confirmed, task.begun_ms * 1000))",
+        "lambda one: self._drop_one(one, task.confirmed, 2**62))",
         by.RESTORED_STAYS,
     ),
     bug(
@@ -94,10 +94,10 @@ BUGS = (
     bug(
         "a purge takes no claim",
         "tidings/cold/archiver.py",
-        "                self.run_so_far.shards_left += 1\n                return\n            try:\n"
-        "                await self._retention.purge(shard, claim)\n",
-        "                claim.ensure = lambda: None  # type: ignore[method-assign]\n            try:\n"
-        "                await self._retention.purge(shard, claim)\n",
+        "        await self._under_claim(shard, lambda claim: self._retention.purge(shard, claim))\n",
+        "        claim = Claim(self._tables, self._clock, shard, self._holder)\n"
+        "        claim.ensure = lambda: None  # type: ignore[method-assign]\n"
+        "        await self._retention.purge(shard, claim)\n",
         by.PURGE_LEAVES_A_RESTORE,
     ),
     bug(

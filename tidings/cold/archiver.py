@@ -4,7 +4,7 @@ It may be killed anywhere and run again, and several may run at once. `mover` ha
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,17 +108,12 @@ class Archiver:
         if self._rules.is_dry_run:
             await self._mover.plan(shard)
             return
-        claim = Claim(self._tables, self._clock, shard, self._holder)
-        async with claim.held() as is_held:
-            if not is_held:
-                self.run_so_far.shards_left += 1
-                return
-            try:
-                await self._mover.move(shard, claim, self._pace)
-                await self._finish(shard, claim)
-            except ClaimLost as error:
-                self.run_so_far.shards_left += 1
-                _log.warning("a shard is left to another archiver", why=str(error))
+
+        async def move(claim: Claim) -> None:
+            await self._mover.move(shard, claim, self._pace)
+            await self._finish(shard, claim)
+
+        await self._under_claim(shard, move)
 
     async def _finish(self, shard: Shard, claim: Claim) -> None:
         """Record that all of a past month is cold, so that later runs need not look at it."""
@@ -153,13 +148,19 @@ class Archiver:
         if self._rules.is_dry_run:
             await self._retention.purge(shard, None)
             return
+        await self._under_claim(shard, lambda claim: self._retention.purge(shard, claim))
+
+    # -- both --------------------------------------------------------------------------------------
+
+    async def _under_claim(self, shard: Shard, work: Callable[[Claim], Awaitable[None]]) -> None:
+        """Do it while no other archiver and no restore does anything to the shard, or leave the shard to them."""
         claim = Claim(self._tables, self._clock, shard, self._holder)
         async with claim.held() as is_held:
             if not is_held:
                 self.run_so_far.shards_left += 1
                 return
             try:
-                await self._retention.purge(shard, claim)
+                await work(claim)
             except ClaimLost as error:
                 self.run_so_far.shards_left += 1
                 _log.warning("a shard is left to another archiver", why=str(error))

@@ -90,7 +90,7 @@ class Mover:
 
     async def move(self, shard: Shard, claim: Claim, pace: Pace) -> None:
         """Move all that has ended and is old enough."""
-        task = _Task(shard, claim, pace, self._clock.wall_ms())
+        task = _Task(shard, claim, pace, self._clock.wall_ms(), await self._closing.confirmed())
         try:
             while not await self._has_moved(task):
                 pass
@@ -99,7 +99,7 @@ class Mover:
 
     async def plan(self, shard: Shard) -> None:
         """Count what `move` would move, and change nothing."""
-        async for ended, _ in self._readable(shard, None):
+        async for ended, _ in self._readable(shard, await self._closing.confirmed(), None):
             self.moved.segments += 1
             self.moved.messages += ended.size
 
@@ -108,7 +108,7 @@ class Mover:
         try:
             with contextlib.ExitStack() as files:
                 current = files.enter_context(self._new_pack(task.shard))
-                async for ended, chunks in self._readable(task.shard, task):
+                async for ended, chunks in self._readable(task.shard, task.confirmed, task):
                     current.begin(ended)
                     async for rows in chunks:
                         task.claim.ensure()
@@ -132,8 +132,9 @@ class Mover:
 
     # -- 1. read -----------------------------------------------------------------------------------
 
-    async def _readable(self, shard: Shard, task: "_Task | None") -> AsyncIterator[tuple[Ended, Chunks]]:
-        confirmed = await self._closing.confirmed()
+    async def _readable(
+        self, shard: Shard, confirmed: Sequence[Position], task: "_Task | None"
+    ) -> AsyncIterator[tuple[Ended, Chunks]]:
         self.moved.still_open = 0
         async for page in pages(self._tables, shard, with_dropped=False):
             if task is not None:
@@ -222,9 +223,8 @@ class Mover:
         now_ms = self._clock.wall_ms()
         await self._mark([replace(one.row, cold_at=now_ms) for one in cold if one.row.cold_at is None])
         due = [one for one in cold if self._is_due(one, now_ms)]
-        confirmed = await self._closing.confirmed() if due else ()
         task.claim.ensure()
-        await _each(due, lambda one: self._drop_one(one, confirmed, task.begun_ms * 1000))
+        await _each(due, lambda one: self._drop_one(one, task.confirmed, task.begun_ms * 1000))
         await self._mark([replace(one.row, dropped_at=now_ms) for one in due])
         self.moved.dropped += len(due)
 
@@ -240,12 +240,14 @@ class Mover:
 
 
 class _Task(NamedTuple):
-    """The move of one shard. `begun_ms`: before the first of its hot rows was read."""
+    """The move of one shard. `begun_ms`: before the first of its hot rows was read. `confirmed`: what the persister
+    had confirmed then."""
 
     shard: Shard
     claim: Claim
     pace: Pace
     begun_ms: int
+    confirmed: Sequence[Position]
 
 
 def prefix_of(shard: Shard) -> str:
