@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from tidings.broker.base import Broker
 from tidings.clock import SystemClock
-from tidings.media.sweep import Sweep, persister_has_passed
+from tidings.media.sweep import Sweep
+from tidings.runtime.persister_progress import persister_has_passed
 from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
 from tidings.runtime.start import started
 from tidings.store.archive_tables import ArchiveTables

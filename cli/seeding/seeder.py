@@ -18,9 +18,9 @@ from cli.seeding.plan import PlannedMessage, SeedPlan
 from tidings import ids
 from tidings.broker.base import Admin, Broker, NewRecord, Producer, Reader, TopicPartition
 from tidings.errors import Retryable, TidingsError
-from tidings.media.sweep import persister_has_passed
+from tidings.runtime.persister_progress import confirmed_offsets, inbound_partitions, persister_has_passed
 from tidings.runtime.start import started
-from tidings.topics import MESSAGES_INBOUND, PERSISTER, TopicSizes
+from tidings.topics import MESSAGES_INBOUND, TopicSizes
 from tidings.wire.common_pb2 import Stamps
 
 # Commands that are in memory and on their way at the same time: 1 MB.
@@ -59,9 +59,9 @@ class _Parts:
     partitions: int
 
     @property
-    def inbound(self) -> list[TopicPartition]:
+    def inbound(self) -> Sequence[TopicPartition]:
         """All partitions."""
-        return [TopicPartition(MESSAGES_INBOUND, number) for number in range(self.partitions)]
+        return inbound_partitions(self.partitions)
 
     async def has_passed(self, within_s: float) -> bool:
         """Whether the persister confirms within this time what is in the log now."""
@@ -172,11 +172,8 @@ async def _wait_until_stored(parts: _Parts, total: int, progress: Progress) -> N
     ends = await parts.reader.end_offsets(parts.inbound)
     lag, looked_at_s = -1, time.monotonic()
     while lag:
-        committed = await parts.admin.committed(PERSISTER, parts.inbound)
-        before, lag = (
-            lag,
-            sum(max(0, end - (committed[name].offset if name in committed else 0)) for name, end in ends.items()),
-        )
+        confirmed = await confirmed_offsets(parts.admin, parts.inbound)
+        before, lag = lag, sum(max(0, end - confirmed.get(name, 0)) for name, end in ends.items())
         progress("stored", max(0, total - lag), total)
         if lag != before:
             looked_at_s = time.monotonic()

@@ -18,7 +18,8 @@ from tidings.broker.kafka_config import KafkaConfig
 from tidings.clock import SystemClock
 from tidings.media.config import MediaStoreConfig
 from tidings.media.obstore_store import ObstoreMediaStore
-from tidings.media.sweep import GRACE_MS, KEEP_MS, Sweep, persister_has_passed
+from tidings.media.sweep import GRACE_MS, KEEP_MS, Sweep
+from tidings.runtime.persister_progress import persister_has_passed
 from tidings.runtime.settings import KafkaSettings
 from tidings.runtime.start import started
 

@@ -1,14 +1,14 @@
 """The archiver's side of `messages.inbound`: it asks the persister to close segments, and reads what is confirmed."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from tidings import ids
 from tidings.broker.base import Admin, NewRecord, Producer, TopicPartition
 from tidings.ids import Position
+from tidings.runtime.persister_progress import confirmed_offsets, inbound_partitions, persister_passes
 from tidings.store.segment_rows import SegmentRow
-from tidings.topics import MESSAGES_INBOUND, PERSISTER
+from tidings.topics import MESSAGES_INBOUND
 from tidings.wire.common_pb2 import Stamps
 from tidings.wire.inbound_pb2 import CloseSegment, Command
 
@@ -45,10 +45,10 @@ class KafkaClosingLog:
         self._admin = admin
         self._stamps = stamps
         self._epoch = epoch
-        self._partitions = [TopicPartition(MESSAGES_INBOUND, number) for number in range(session_partitions)]
+        self._partitions = inbound_partitions(session_partitions)
 
     async def confirmed(self) -> Sequence[Position]:
-        offsets = await self._offsets()
+        offsets = await confirmed_offsets(self._admin, self._partitions)
         return [Position(self._epoch, offsets.get(one, 0)) for one in self._partitions]
 
     def partition_of(self, session_id: str) -> int:
@@ -64,23 +64,8 @@ class KafkaClosingLog:
             for partition, records in by_partition.items():
                 first = await self._producer.produce(MESSAGES_INBOUND, partition, records)
                 wanted[TopicPartition(MESSAGES_INBOUND, partition)] = first + len(records)
-        return await self._passes(wanted, within_s)
+        return await persister_passes(self._admin, wanted, within_s, _LOOK_S)
 
     def _command(self, segment: SegmentRow, last_seq: int) -> Command:
         closing = CloseSegment(segment=segment.segment, last_seq=last_seq)
         return Command(stamps=self._stamps, session_id=segment.session_id, close_segment=closing)
-
-    async def _passes(self, wanted: Mapping[TopicPartition, int], within_s: float) -> bool:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + within_s
-        while True:
-            offsets = await self._offsets()
-            if all(offsets.get(one, 0) >= offset for one, offset in wanted.items()):
-                return True
-            if loop.time() >= deadline:
-                return False
-            await asyncio.sleep(_LOOK_S)
-
-    async def _offsets(self) -> Mapping[TopicPartition, int]:
-        committed = await self._admin.committed(PERSISTER, self._partitions)
-        return {one: found.offset for one, found in committed.items()}

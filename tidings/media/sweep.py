@@ -18,12 +18,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidings import ids
-from tidings.broker.base import Admin, Reader, TopicPartition
 from tidings.clock import Clock
 from tidings.media.base import MediaStore, StoredObject, is_key
 from tidings.store.base import Store
 from tidings.store.media_rows import MediaRow
-from tidings.topics import MESSAGES_INBOUND, PERSISTER
 
 KEEP_MS = 24 * 3_600_000
 # A gateway publishes within seconds after it has checked an upload, and refuses after a minute. An hour allows for
@@ -33,7 +31,6 @@ GRACE_MS = 3_600_000
 _ROWS_AT_ONCE = 500
 _REFS_AT_ONCE = 32
 _DUE_AT_ONCE = 5_000
-_LOOK_S = 1.0
 LogPassed = Callable[[], Awaitable[bool]]
 
 
@@ -142,18 +139,3 @@ class Sweep:
             refs = await asyncio.gather(*(self._tables.media_refs(row.media_id, 1) for row in some))
             unsent += [row for row, found in zip(some, refs, strict=True) if not found]
         return unsent
-
-
-async def persister_has_passed(admin: Admin, reader: Reader, session_partitions: int, within_s: float) -> bool:
-    """Whether the persister confirms, within a time, everything that `messages.inbound` holds now.
-
-    Raises BrokerUnavailable.
-    """
-    partitions = [TopicPartition(MESSAGES_INBOUND, number) for number in range(session_partitions)]
-    ends: Mapping[TopicPartition, int] = await reader.end_offsets(partitions)
-    for _ in range(max(1, round(within_s / _LOOK_S))):
-        committed = await admin.committed(PERSISTER, partitions)
-        if all(one in committed and committed[one].offset >= ends[one] for one in partitions):
-            return True
-        await asyncio.sleep(_LOOK_S)
-    return False
