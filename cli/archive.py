@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from cli.arguments import session_id
 from cli.help_text import PLAIN
+from cli.progress_bar import progress_bar
 from cli.screen_text import say
 from services.persister.archive import ArchiverSettings, Workplace, rules_of, workplace
 from tidings.runtime.reading_settings import read_settings
@@ -181,10 +181,8 @@ def _of_run(done: "Run") -> tuple[str, int, int]:
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, so that a pipe holds only the answer. Nothing is shown without a terminal."""
-    console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=None)
 
         def update(text: str, done: int, of: int) -> None:

@@ -44,26 +44,18 @@ async def migrate_tables(
 
 
 @contextlib.asynccontextmanager
-async def tables(settings: CassandraSettings) -> AsyncIterator[Store]:
-    """The tables that the settings name, while the block runs. Raises Retryable."""
-    from tidings.store.cassandra import CassandraStore
-    from tidings.store.cassandra_config import CassandraConfig
+async def tables(settings: CassandraSettings) -> AsyncIterator[tuple[Store, ArchiveTables]]:
+    """The tables that the settings name, and what only the archiver asks of them, while the block runs.
 
-    store = CassandraStore(CassandraConfig.of(settings))
-    async with started(store):
-        yield store
-
-
-@contextlib.asynccontextmanager
-async def tables_of_archive(settings: CassandraSettings) -> AsyncIterator[ArchiveTables]:
-    """What only the archiver asks of these tables, while the block runs. Raises Retryable."""
+    Raises Retryable.
+    """
     from tidings.store.cassandra import CassandraStore
     from tidings.store.cassandra_archive import CassandraArchiveTables
     from tidings.store.cassandra_config import CassandraConfig
 
     store = CassandraStore(CassandraConfig.of(settings))
     async with started(store):
-        yield CassandraArchiveTables(store.session)
+        yield store, CassandraArchiveTables(store.session)
 
 
 @contextlib.asynccontextmanager

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
 from cli.arguments import DEFAULT_URL, AsUser, OneSession, Token, Url
 from cli.parquet_file import parquet_file
+from cli.progress_bar import progress_bar
 from cli.screen_text import say
 from cli.signing_in import Account, asking
 from tidings_client import HistoryPage, Message
@@ -84,10 +84,8 @@ def _fields(message: Message) -> dict[str, object]:
 
 @contextlib.contextmanager
 def _shown() -> Iterator[Callable[[HistoryPage], None]]:
-    """A bar on standard error, so that a pipe holds only the answer. Nothing is shown without a terminal."""
-    console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=None)
         below = 0
 

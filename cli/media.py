@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
 from cli import composition
 from cli.arguments import DEFAULT_URL, AsUser, Token, Url
 from cli.help_text import PLAIN
 from cli.patience import patiently
+from cli.progress_bar import progress_bar
 from cli.screen_text import say
 from cli.signing_in import Account, asking
 from tidings.media.sweep import Swept
@@ -96,10 +96,8 @@ async def upload_shown(calls: MediaCalls, path: Path, content_type: str = "") ->
 
 @contextlib.contextmanager
 def _shown() -> Iterator[ByteProgress]:
-    """A bar on standard error, so that a pipe holds only the answer. Nothing is shown without a terminal."""
-    console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         task = bar.add_task("", total=None)
 
         def update(done: int, of: int) -> None:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from cli import composition
 from cli.arguments import user_id
 from cli.patience import patiently
+from cli.progress_bar import progress_bar
 from cli.screen_text import say
 from cli.seeding.existing import refuse_other_messages, unfinish
 from cli.seeding.plan import MOST_MONTHS, MOST_USERS, SeedPlan, SeedSizes
@@ -88,9 +88,8 @@ async def _seed(
 
 
 async def _look_at_tables(cassandra: CassandraSettings, plan: SeedPlan) -> None:
-    async with composition.tables(cassandra) as store:
+    async with composition.tables(cassandra) as (store, archive):
         await refuse_other_messages(store, plan)
-    async with composition.tables_of_archive(cassandra) as archive:
         await unfinish(archive, plan)
 
 
@@ -126,10 +125,9 @@ def _say_aside(text: str) -> None:
 
 @contextlib.contextmanager
 def _shown() -> Iterator[SeedProgress]:
-    """A bar for each phase on standard error. Nothing is shown without a terminal."""
-    console = Console(stderr=True)
+    """A bar for each phase."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         tasks = {phase: bar.add_task(phase, total=None) for phase in ("appended", "stored")}
 
         def update(phase: str, done: int, total: int) -> None:
