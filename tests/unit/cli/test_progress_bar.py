@@ -17,6 +17,7 @@ def test_bar_is_on_standard_error_of_a_terminal(
     with progress_bar(BarColumn(), MofNCompleteColumn()) as bar:
         bar.update(bar.add_task("", total=7), completed=3)
         bar.refresh()
+    assert bar.disable is not is_shown
     shown = capsys.readouterr()
     assert ("3/7" in shown.err) is is_shown
     assert shown.out == ""
