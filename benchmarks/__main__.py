@@ -4,22 +4,19 @@ import asyncio
 import json
 import os
 import platform
-import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks.bare import kafka_hop
 from benchmarks.picture import draw
 from benchmarks.processes import GeneratorProcess, Usage, usage
+from benchmarks.running import RESULTS, fresh_stack, generating, write_results
 from benchmarks.verify import verify
-from deploy.local.ports import free_ports
-from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
+from deploy.local.stack import Counts, Stack
 from tidings.runtime.start import started
 from tidings.store.cassandra import CassandraStore
 from tidings.store.cassandra_config import CassandraConfig
 
-RESULTS = Path(__file__).parent / "results"
 SESSIONS = 200
 IDLE_CONNECTIONS = 2_000
 WARM_RATE, WARM_S = 500, float(os.environ.get("BENCH_WARM_S", "75"))
@@ -30,22 +27,12 @@ FIRST_RATE, RATE_STEP, LAST_RATE = 600, 200, 4_000
 
 def main() -> None:
     """One whole run."""
-    run_dir = DEFAULT_RUN_DIR / "bench"
-    shutil.rmtree(run_dir, ignore_errors=True)
     # Gateway 1 takes the idle connections, so that their memory can be measured alone.
-    stack = Stack(run_dir, free_ports(), Counts(gateways=2, echoes=0))
-    generator: GeneratorProcess | None = None
-    try:
-        stack.up()
+    with fresh_stack("bench", Counts(gateways=2, echoes=0)) as stack:
         stack.stop("gateway-1")
-        generator = GeneratorProcess(stack.token_key_file, "127.0.0.1")
-        results = measure(stack, generator)
-    finally:
-        if generator is not None:
-            generator.quit()
-        stack.down()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "direct.json").write_text(json.dumps(results, indent=1) + "\n")
+        with generating(stack) as generator:
+            results = measure(stack, generator)
+    write_results("direct", results)
     draw(results, RESULTS / "direct.png")
     print(json.dumps(results, indent=1))
     if results["verified"]["breaches"]:

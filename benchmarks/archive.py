@@ -2,13 +2,10 @@
 method."""
 
 import asyncio
-import json
 import os
-import shutil
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.__main__ import machine, say
@@ -18,13 +15,12 @@ from benchmarks.archiver_runs import EPOCH, ArchiverRun, bring_back, moved
 from benchmarks.group_tables import store_of
 from benchmarks.history_pages import PageClient, bare_calls, cold_pages, first_read, growth, hot_pages
 from benchmarks.processes import GeneratorProcess
+from benchmarks.running import fresh_stack, generating, write_results
 from benchmarks.table_sizes import TableSizes
-from deploy.local.ports import free_ports
-from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
+from deploy.local.stack import Counts, Stack
 from tidings import ids
 from tidings.runtime.start import started
 
-RESULTS = Path(__file__).parent / "results"
 # All sizes are divided by this in a trial run.
 SMALLER = int(os.environ.get("BENCH_SMALLER", "1"))
 SIZES = (1_000, 10_000, 100_000, 1_000_000 // SMALLER)
@@ -67,21 +63,14 @@ class Fixture(NamedTuple):
 
 def main() -> None:
     """One whole run."""
-    run_dir = DEFAULT_RUN_DIR / "bench-archive"
-    shutil.rmtree(run_dir, ignore_errors=True)
     # Gateway 1 keeps no object, so that each cold page is the first one. It runs only for those.
     counts = Counts(gateways=2, echoes=0)
     env: dict[str, dict[str, str]] = {name: {"TIDINGS_KAFKA_EPOCH": EPOCH} for name in ("init", *counts.names())}
     env["gateway-1"]["TIDINGS_COLD_CACHE_BYTES"] = "0"
-    stack = Stack(run_dir, free_ports(), counts, env)
-    try:
-        stack.up()
+    with fresh_stack("bench-archive", counts, env) as stack:
         stack.stop("gateway-1")
         results = measure(stack, made(int(time.time() * 1000)))
-    finally:
-        stack.down()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "archive.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_results("archive", results)
     print("\n".join(lines(results)))
 
 
@@ -119,13 +108,10 @@ def measure(stack: Stack, fixture: Fixture) -> dict[str, Any]:
     results["pages"] = hot_history(stack, fixture)
     idle = idle_archiver(stack)
     quiet = archiver(stack, "quiet", fixture.quiet_month, idle)
-    generator = GeneratorProcess(stack.token_key_file, "127.0.0.1")
-    try:
+    with generating(stack) as generator:
         generator.do("connect", port=stack.ports.gateway, sessions=FOREGROUND_SESSIONS)
         say("warmed up", generator.do("run", rate=WARM_RATE, seconds=WARM_S))
         results["foreground"] = foreground(stack, generator, fixture.archived_month)
-    finally:
-        generator.quit()
     busy = archiver(stack, "busy", fixture.archived_month, idle)
     results["archiver"] = {"nothing_to_do": idle, "quiet": quiet, "busy": busy}
     results["bytes_per_message"] = bytes_per_message(stack, fixture, hot_bytes)

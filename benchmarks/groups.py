@@ -3,10 +3,8 @@
 import asyncio
 import json
 import os
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import machine, pid_of, say, usages
@@ -14,11 +12,10 @@ from benchmarks.bare import kafka_hop
 from benchmarks.generator import percentile
 from benchmarks.group_tables import Arrivals, store_of, verify
 from benchmarks.processes import GeneratorProcess, usage
-from deploy.local.ports import free_ports
-from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
+from benchmarks.running import fresh_stack, generating, write_results
+from deploy.local.stack import Counts, Stack
 from tidings.runtime.start import started
 
-RESULTS = Path(__file__).parent / "results"
 WARM_S = float(os.environ.get("BENCH_WARM_S", "60"))
 STEP_S = float(os.environ.get("BENCH_STEP_S", "20"))
 SESSIONS = 1_000
@@ -37,20 +34,12 @@ OFFLINE_ONLINE, OFFLINE_RATE, OFFLINE_TURNS = 500, 10.0, 2
 
 def main() -> None:
     """One whole run."""
-    run_dir = DEFAULT_RUN_DIR / "bench-groups"
-    shutil.rmtree(run_dir, ignore_errors=True)
-    stack = Stack(run_dir, free_ports(), Counts(gateways=2, echoes=0))
-    generator: GeneratorProcess | None = None
-    try:
-        stack.up()
-        generator = GeneratorProcess(stack.token_key_file, "127.0.0.1", "benchmarks.group_generator")
+    with (
+        fresh_stack("bench-groups", Counts(gateways=2, echoes=0)) as stack,
+        generating(stack, "benchmarks.group_generator") as generator,
+    ):
         results = measure(stack, generator)
-    finally:
-        if generator is not None:
-            generator.quit()
-        stack.down()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "groups.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_results("groups", results)
     print(json.dumps(results, indent=1))
     verified = [results[part]["verified"] for part in ("busy_write", "large_write", "read")]
     if any(one["breach_count"] for one in [*verified, *results["offline"]["verified"].values()]):

@@ -5,14 +5,12 @@ import io
 import itertools
 import json
 import os
-import shutil
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -20,10 +18,9 @@ from PIL import Image
 from benchmarks.__main__ import machine, pid_of, say, usages
 from benchmarks.generator import percentile
 from benchmarks.processes import GeneratorProcess, children_cpu_s, usage
-from deploy.local.ports import free_ports
-from deploy.local.stack import DEFAULT_RUN_DIR, Counts, Stack
+from benchmarks.running import fresh_stack, generating, write_results
+from deploy.local.stack import Counts, Stack
 
-RESULTS = Path(__file__).parent / "results"
 SESSIONS = 100
 RATE = 100.0
 WARM_RATE, WARM_S = 300.0, float(os.environ.get("BENCH_WARM_S", "60"))
@@ -42,20 +39,9 @@ MOST_GROWTH_MIB, MOST_P99_RATIO = 8.0, 1.2
 
 def main() -> None:
     """One whole run."""
-    run_dir = DEFAULT_RUN_DIR / "bench-media"
-    shutil.rmtree(run_dir, ignore_errors=True)
-    stack = Stack(run_dir, free_ports(), Counts(gateways=1, echoes=0))
-    generator: GeneratorProcess | None = None
-    try:
-        stack.up()
-        generator = GeneratorProcess(stack.token_key_file, "127.0.0.1")
+    with fresh_stack("bench-media", Counts(gateways=1, echoes=0)) as stack, generating(stack) as generator:
         results = measure(stack, generator)
-    finally:
-        if generator is not None:
-            generator.quit()
-        stack.down()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "media.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_results("media", results)
     print(json.dumps(results, indent=1))
 
 
