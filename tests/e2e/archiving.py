@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cassandra.cluster import Session
 
@@ -16,7 +16,9 @@ from cli.seeding.seeder import seed
 from deploy.local.probes import HOST
 from deploy.local.process import ROOT
 from deploy.local.stack import Stack
+from tests import programs
 from tests.planned import check_planned
+from tests.programs import Ended
 from tidings import ids
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
@@ -44,19 +46,12 @@ _CACHE_BYTES = 10**8
 Messages = Mapping[str, Sequence[MessageRow]]
 
 
-class Ended(NamedTuple):
-    """What a run has said, and its exit code."""
-
-    code: int
-    said: str
-
-
 # -- runs ------------------------------------------------------------------------------------------
 
 
 async def archive(stack: Stack, verb: str, *options: str, **rules: object) -> Ended:
     """`tidings archive <verb>`. `rules`: settings of TIDINGS_ARCHIVE_*, as hot_days=90."""
-    return await _ended(await _begun(stack, (*_CLI, verb, *options), rules))
+    return await programs.ended(await _begun(stack, (*_CLI, verb, *options), rules), _RUN_S)
 
 
 async def run(stack: Stack, **rules: object) -> Ended:
@@ -82,7 +77,7 @@ async def archiver(stack: Stack, number: int = 0, **rules: object) -> asyncio.su
 
 async def ended(process: asyncio.subprocess.Process) -> Ended:
     """The end of an archiver."""
-    return await _ended(process)
+    return await programs.ended(process, _RUN_S)
 
 
 async def _begun(
@@ -103,18 +98,6 @@ async def _begun(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-
-
-async def _ended(process: asyncio.subprocess.Process) -> Ended:
-    try:
-        async with asyncio.timeout(_RUN_S):
-            said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return Ended(process.returncode, said.decode())
 
 
 # -- messages --------------------------------------------------------------------------------------

@@ -21,10 +21,11 @@ from deploy.local.stack import Stack
 from services.gateway.settings import GatewaySettings
 from tests.contract.media.conftest import s3_config
 from tests.contract.media.faulty_proxy import FaultyProxy
-from tests.contract.media.moto_running import MotoServer
+from tests.contract.media.moto_running import MotoServer, moto_server
 from tests.deployments import settings
 from tests.integration.line import Line
 from tests.planned import check_planned
+from tests.programs import ended
 from tidings.clock import SystemClock
 from tidings.cold.reader import FAILURE_MS
 from tidings.ids import partition_of
@@ -48,13 +49,9 @@ ANSWERED_WITHIN_S = 15.0
 
 @pytest.fixture
 def moto() -> Iterator[MotoServer]:
-    """S3, ended also after a failure."""
-    server = MotoServer()
-    try:
-        server.wait_for_start()
+    """S3 of this test alone."""
+    with moto_server() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @asynccontextmanager
@@ -102,15 +99,7 @@ async def archive(line: Line, endpoint: str, verb: str, servers: Stack) -> tuple
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    try:
-        async with asyncio.timeout(_RUN_S):
-            said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return process.returncode, said.decode()
+    return await ended(process, _RUN_S)
 
 
 async def page(url: str, session: PlannedSession, **bounds: int) -> tuple[int, Any]:

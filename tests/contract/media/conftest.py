@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.contract.media.moto_running import MotoServer
+from tests.contract.media.moto_running import MotoServer, moto_server
 from tidings.media.base import MediaStore
 from tidings.media.config import MediaStoreConfig
 from tidings.media.memory import MemoryMediaStore
@@ -25,13 +25,9 @@ class Place:
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[MotoServer]:
-    """S3, ended also after a failure."""
-    server = MotoServer()
-    try:
-        server.wait_for_start()
+    """S3 for all tests."""
+    with moto_server() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=["memory", "folder", "s3"])

@@ -7,6 +7,8 @@ import logging
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -63,6 +65,17 @@ class MotoServer:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+
+
+@contextmanager
+def moto_server() -> Iterator[MotoServer]:
+    """S3 while the block runs, ended also after a failure."""
+    server = MotoServer()
+    try:
+        server.wait_for_start()
+        yield server
+    finally:
+        server.stop()
 
 
 def main() -> None:
