@@ -18,6 +18,7 @@ from cli.seeding.plan import PlannedMessage, SeedPlan
 from tidings import ids
 from tidings.broker.base import Admin, Broker, NewRecord, Producer, Reader, TopicPartition
 from tidings.errors import Retryable, TidingsError
+from tidings.pace import Pace
 from tidings.runtime.persister_progress import confirmed_offsets, inbound_partitions, persister_has_passed
 from tidings.runtime.start import started
 from tidings.topics import MESSAGES_INBOUND, TopicSizes
@@ -139,7 +140,7 @@ async def _end(times: LogTimes, at_ms: int) -> None:
 
 async def _append(parts: _Parts, plan: SeedPlan, rate: int, progress: Progress) -> None:
     total, done = plan.commands_total, 0
-    begun_s = time.monotonic()
+    pace = Pace(time.monotonic(), rate)
     for chunk in _chunks(plan.commands(), min(_CHUNK, rate) if rate else _CHUNK):
         await patiently(
             lambda chunk=chunk: _append_chunk(parts, chunk),  # type: ignore[misc]
@@ -149,8 +150,8 @@ async def _append(parts: _Parts, plan: SeedPlan, rate: int, progress: Progress) 
         )
         done += len(chunk)
         progress("appended", done, total)
-        if rate:
-            await asyncio.sleep(max(0.0, begun_s + done / rate - time.monotonic()))
+        if wait_s := pace.wait_s(len(chunk), time.monotonic()):
+            await asyncio.sleep(wait_s)
 
 
 async def _append_chunk(parts: _Parts, chunk: Sequence[PlannedMessage]) -> None:

@@ -12,11 +12,11 @@ from tidings import ids
 from tidings.cold.claims import Claim, ClaimLost
 from tidings.cold.listing import pages
 from tidings.cold.mover import Moved, Mover, MoveRules, prefix_of
-from tidings.cold.pacing import Pace
 from tidings.cold.ports import Ports
 from tidings.cold.retention import Purged, Retention
 from tidings.cold.rules import ArchiveRules
 from tidings.logging import logger
+from tidings.pace import Pace
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment
 from tidings.store.segment_rows import ArchivedShardRow, SegmentRow
@@ -52,7 +52,7 @@ class Archiver:
         move_rules = MoveRules(self._cutoff_ms, round(rules.hot_copy_days * ids.DAY_MS), rules.object_bytes)
         self._mover = Mover(ports, move_rules, work_dir, lambda _: self._step())
         self._retention = Retention(ports)
-        self._pace = Pace(ports.clock, rules.messages_per_s)
+        self._pace = Pace(ports.clock.monotonic_ms() / 1000, rules.messages_per_s)
         self._progress = progress
         self._holder = uuid.uuid4().hex
         self._persister_is_behind = False

@@ -27,7 +27,6 @@ from tidings.cold.claims import Claim
 from tidings.cold.ended import kept_from, last_seq_of
 from tidings.cold.listing import Listed, archived_of, pages
 from tidings.cold.objects import WrittenObject
-from tidings.cold.pacing import Pace
 from tidings.cold.packs import IncompleteSegment, Pack, pack
 from tidings.cold.ports import Ports
 from tidings.cold.reading import Chunks, Ended, HotRows
@@ -35,6 +34,7 @@ from tidings.cold.transfer import ObjectFile, bytes_of
 from tidings.errors import ColdUnavailable, StoreUnavailable
 from tidings.ids import Position
 from tidings.logging import logger
+from tidings.pace import Pace
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
 from tidings.store.segment_rows import ColdPlace, SegmentByMonthRow
@@ -113,7 +113,7 @@ class Mover:
                     async for rows in chunks:
                         task.claim.ensure()
                         current.add(rows)
-                        await task.pace.take(len(rows))
+                        await asyncio.sleep(task.pace.wait_s(len(rows), self._clock.monotonic_ms() / 1000))
                     current.end()
                     if current.is_full:
                         await self._store(current, task)

@@ -8,9 +8,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.gateway.media.pace import Pace
-from services.gateway.media.places import Places
+from services.gateway.media.places import MOST_BYTES_PER_S, Places
 from tidings import metrics
+from tidings.pace import Pace
 
 # Of one user at a gateway. Browsers open six connections to a host.
 DOWNLOADS_PER_USER = 8
@@ -64,7 +64,7 @@ class Download(Response):
         self, first: bytes, gone: "asyncio.Future[None]", send: Callable[[_Message], Awaitable[None]]
     ) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        pace = Pace(time.monotonic())
+        pace = Pace(time.monotonic(), MOST_BYTES_PER_S)
         async for part in _parts(first, self._chunks):
             if gone.done():
                 return

@@ -17,14 +17,14 @@ from weakref import WeakValueDictionary
 
 from services.gateway.media.content_types import IMAGE_TYPES, SNIFFED_BYTES, content_type_of, image_type
 from services.gateway.media.images import ExaminedImage, ImageExaminer
-from services.gateway.media.pace import Pace
-from services.gateway.media.places import BUSY_MS, Places
+from services.gateway.media.places import BUSY_MS, MOST_BYTES_PER_S, Places
 from services.gateway.protocol.rate_limits import RateLimits
 from tidings import ids, metrics
 from tidings.clock import Clock
 from tidings.errors import MediaUnavailable, Refused
 from tidings.logging import logger
 from tidings.media.base import MediaStore
+from tidings.pace import Pace
 from tidings.store.base import Store, TaggedRow
 from tidings.store.media_rows import MediaRow, MediaUsageRow
 
@@ -183,7 +183,7 @@ class _Content:
         self._body = body
         self._most_bytes = most_bytes
         self._sha256 = hashlib.sha256()
-        self._pace = Pace(time.monotonic())
+        self._pace = Pace(time.monotonic(), MOST_BYTES_PER_S)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All bytes once. Raises Refused(`too_large`) behind the limit."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.virtual_time import VirtualClock, simulated
 from tests.unit.cold.world import Steps, World
 from tidings import ids
 from tidings.store.archive_tables import Shard
@@ -67,3 +68,13 @@ async def test_dry_run_asks_for_no_closing(world: World) -> None:
 async def test_only_quiet_sessions_are_closed(world: World) -> None:
     await world.archive()
     assert world.closing.asked == [(QUIET, 1, 6)]
+
+
+@simulated
+async def test_run_moves_no_faster_than_its_rate(tmp_path: Path) -> None:
+    world, clock = World(tmp_path), VirtualClock()
+    world.ports = world.ports._replace(clock=clock)
+    for session_id in (BUSY, QUIET):
+        await world.session(session_id, (170, 200), (2, 1))
+    await world.archive(messages_per_s=100)
+    assert 3_900 <= clock.monotonic_ms() <= 4_100

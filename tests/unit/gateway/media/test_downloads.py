@@ -9,9 +9,9 @@ import pytest
 
 from services.gateway.media import downloads
 from services.gateway.media.downloads import PART_BYTES, Download
-from services.gateway.media.pace import MOST_AHEAD_S, MOST_BYTES_PER_S
-from services.gateway.media.places import Places
+from services.gateway.media.places import MOST_BYTES_PER_S, Places
 from tidings.errors import MediaUnavailable, Refused
+from tidings.pace import MOST_AHEAD_S
 
 Sent = list[MutableMapping[str, Any]]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from services.gateway.media.images import ImageExaminer, ImageLimits
-from services.gateway.media.pace import MOST_AHEAD_S, MOST_BYTES_PER_S
+from services.gateway.media.places import MOST_BYTES_PER_S
 from services.gateway.media.uploads import (
     LEAST_COUNTED_BYTES,
     UPLOADS_BURST,
@@ -26,6 +26,7 @@ from tests.faults.store import FaultyStore
 from tests.unit.gateway.media.pictures import picture, pixels
 from tidings import ids
 from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
+from tidings.pace import MOST_AHEAD_S
 from tidings.store.media_rows import MediaRow
 
 NOW_MS = 1_795_435_200_000
