@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tidings.store.segment_rows import MOST_MESSAGES
 from tidings.topics import TopicSizes
 
 # ARCHITECTURE, Identity: an inbox tail counts for so long.
@@ -176,7 +177,7 @@ class LimitSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TIDINGS_LIMIT_", frozen=True)
 
-    segment_messages: int = Field(10_000, ge=1, le=10_000, description="messages in a segment")
+    segment_messages: int = Field(MOST_MESSAGES, ge=1, le=MOST_MESSAGES, description="messages in a segment")
     bucket_rows: int = Field(5_000, ge=1, le=5_000, description="rows in an inbox bucket")
     recipients_per_part: int = Field(1_000, ge=1, le=1_000, description="recipients in one deliveries record")
     write_diffusion_max: int = Field(500, ge=2, description="members up to which a group writes to inboxes")

@@ -6,12 +6,11 @@ that may hold the place, and a binary search of single messages finds it. All ca
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from tidings import ids
 from tidings.store import history
 from tidings.store.base import ColdRows, Store
-from tidings.store.directory import DIRECTORY_PAGE, FIRST_ROWS
+from tidings.store.directory import FIRST_ROWS, segments_down_to, with_last_seqs
 from tidings.store.segment_rows import SegmentRow
 
 
@@ -33,7 +32,11 @@ async def first_seq_at(
     A message that was purged meanwhile counts as earlier.
     """
     month = ids.month_of(at_ms)
-    parts = parts_from(await _directory_from(store, session_id, month, lowest_seq), month, lowest_seq, head_seq)
+    newest = (await store.segments([session_id], FIRST_ROWS)).get(session_id, ())
+    directory = await segments_down_to(
+        store, newest, head_seq, lambda row: row.month < month or row.first_seq <= lowest_seq
+    )
+    parts = parts_from(directory, month, lowest_seq, head_seq)
 
     async def is_reached(segment: SegmentRow, seq: int) -> bool:
         row = await history.row_in(store, segment, seq, cold)
@@ -59,9 +62,8 @@ def parts_from(directory: Sequence[SegmentRow], month: int, lowest_seq: int, hea
 
     The newest segments may be listed and still empty (H8). They begin above the head, or where the next one begins.
     """
-    ends = [following.first_seq - 1 for _, following in pairwise(directory)]
     parts = []
-    for segment, end in zip(directory, [*ends, head_seq], strict=False):
+    for segment, end in with_last_seqs(directory, head_seq):
         first_seq, last_seq = max(lowest_seq, segment.first_seq), min(head_seq, end)
         if segment.month >= month and first_seq <= last_seq:
             parts.append(Part(segment, first_seq, last_seq, _last_at(segment, last_seq)))
@@ -73,17 +75,6 @@ def _last_at(segment: SegmentRow, seq: int) -> int | None:
     if segment.cold is not None and segment.first_seq + segment.cold.rows - 1 == seq:
         return segment.cold.last_at
     return segment.last_at if segment.last_seq == seq else None
-
-
-async def _directory_from(store: Store, session_id: str, month: int, lowest_seq: int) -> list[SegmentRow]:
-    """The segments down to the first one of the month, or to the one with the lowest seq, ascending."""
-    rows = list((await store.segments([session_id], FIRST_ROWS)).get(session_id, ()))
-    while rows and rows[-1].month >= month and rows[-1].first_seq > lowest_seq:
-        older = await store.segments_below(session_id, rows[-1].segment, DIRECTORY_PAGE)
-        if not older:
-            break
-        rows.extend(older)
-    return rows[::-1]
 
 
 async def _first_true(first: int, end: int, holds: Callable[[int], Awaitable[bool]]) -> int:

@@ -8,12 +8,11 @@ import struct
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from tidings.errors import ColdUnavailable
 from tidings.store import session_tails
 from tidings.store.base import ColdRows, SessionSegment, Store
-from tidings.store.directory import DIRECTORY_PAGE, FIRST_ROWS, PAGE_ROWS
+from tidings.store.directory import FIRST_ROWS, PAGE_ROWS, segments_down_to, with_last_seqs
 from tidings.store.rows import MessageRow
 from tidings.store.segment_rows import ColdPlace, SegmentRow
 
@@ -47,7 +46,7 @@ async def read_range(
     last_seq = min(last_seq, first_seq + limit - 1)
     if last_seq < first_seq:
         return []
-    directory = await _directory_from(store, session_id, first_seq)
+    directory = (await _directories(store, {session_id: (first_seq, last_seq)}))[session_id]
     rows = await _read_runs(store, _split((first_seq, last_seq), directory), cold)
     return rows[::-1] if descending else rows
 
@@ -70,7 +69,7 @@ async def readable_rows_at(
 ) -> tuple[dict[tuple[str, int], MessageRow], dict[str, ColdUnavailable]]:
     """The same, and the error of each session of which a cold segment cannot be read. Its hot rows are found."""
     asked = {session_id: sorted(seqs) for session_id, seqs in wanted.items() if seqs}
-    directories = await _directories_from(store, {session_id: seqs[0] for session_id, seqs in asked.items()})
+    directories = await _directories(store, {session_id: (seqs[0], seqs[-1]) for session_id, seqs in asked.items()})
     spans = [
         span
         for session_id, seqs in asked.items()
@@ -99,7 +98,7 @@ async def counts_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict
 
     No object is read: the directory has the counts of cold segments.
     """
-    directories = await _directories_from(store, {name: min(seqs) for name, seqs in wanted.items() if seqs})
+    directories = await _directories(store, {name: (min(seqs), max(seqs)) for name, seqs in wanted.items() if seqs})
     counts: dict[tuple[str, int], int] = {}
     hot: dict[str, list[int]] = {}
     for session_id, seqs in wanted.items():
@@ -141,35 +140,23 @@ class _Span:
         return SessionSegment(self.segment.session_id, self.segment.segment)
 
 
-async def _directory_from(store: Store, session_id: str, first_seq: int) -> list[SegmentRow]:
-    return (await _directories_from(store, {session_id: first_seq}))[session_id]
+async def _directories(store: Store, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[SegmentRow]]:
+    """The segments that hold this range of seqs of each session, ascending. There may be more above."""
+    listed = await store.segments(ranges, FIRST_ROWS) if ranges else {}
 
+    async def down_to(session_id: str, first_seq: int, last_seq: int) -> list[SegmentRow]:
+        newest = listed.get(session_id, ())
+        return await segments_down_to(store, newest, last_seq, lambda row: row.first_seq <= first_seq)
 
-async def _directories_from(store: Store, first_seqs: Mapping[str, int]) -> dict[str, list[SegmentRow]]:
-    """The segments of each session from the one that holds its seq to the newest, ascending."""
-    listed = await store.segments(first_seqs, FIRST_ROWS) if first_seqs else {}
-    complete = await asyncio.gather(
-        *(_down_to(store, session_id, seq, listed.get(session_id, ())) for session_id, seq in first_seqs.items())
-    )
-    return dict(zip(first_seqs, complete, strict=True))
-
-
-async def _down_to(store: Store, session_id: str, seq: int, newest: Sequence[SegmentRow]) -> list[SegmentRow]:
-    rows = list(newest)
-    while rows and rows[-1].first_seq > seq:
-        older = await store.segments_below(session_id, rows[-1].segment, DIRECTORY_PAGE)
-        if not older:
-            break
-        rows.extend(older)
-    return rows[::-1]
+    complete = await asyncio.gather(*(down_to(session_id, *seqs) for session_id, seqs in ranges.items()))
+    return dict(zip(ranges, complete, strict=True))
 
 
 def _split(run: tuple[int, int], directory: Sequence[SegmentRow]) -> list[_Span]:
     """Cut a run of seqs where segments begin. `directory` is ascending."""
     first, last = run
-    ends = [following.first_seq - 1 for _, following in pairwise(directory)]
     spans = []
-    for segment, end in zip(directory, [*ends, last], strict=False):
+    for segment, end in with_last_seqs(directory, last):
         start, stop = max(first, segment.first_seq, (segment.purged_seq or 0) + 1), min(last, end)
         if start <= stop:
             spans.append(_Span(segment, start, stop))

@@ -5,6 +5,9 @@ from typing import ClassVar, NamedTuple
 
 from tidings.ids import Position
 
+# In a segment. Readers skip segments by it, so it may grow, and may not become less while longer segments exist.
+MOST_MESSAGES = 10_000
+
 
 class ColdPlace(NamedTuple):
     """Where the messages of a cold segment are: `rows` rows of an object, from row `first_row` (0 is the first) on.
