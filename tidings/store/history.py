@@ -65,16 +65,24 @@ async def rows_at(
 
 
 async def readable_rows_at(
-    store: Store, wanted: Mapping[str, Collection[int]], cold: ColdRows | None = None
+    store: Store,
+    wanted: Mapping[str, Collection[int]],
+    cold: ColdRows | None = None,
+    nearby: Mapping[str, Collection[int]] | None = None,
 ) -> tuple[dict[tuple[str, int], MessageRow], dict[str, ColdUnavailable]]:
-    """The same, and the error of each session of which a cold segment cannot be read. Its hot rows are found."""
-    asked = {session_id: sorted(seqs) for session_id, seqs in wanted.items() if seqs}
-    directories = await _directories(store, {session_id: (seqs[0], seqs[-1]) for session_id, seqs in asked.items()})
+    """The same, and the error of each session of which a cold segment cannot be read. Its hot rows are found.
+
+    `nearby`: seqs of the same sessions that are read, too, where no object is opened for them alone.
+    """
+    nearby = nearby or {}
+    asked = {session_id: {*seqs, *nearby.get(session_id, ())} for session_id, seqs in wanted.items() if seqs}
+    directories = await _directories(store, {session_id: (min(seqs), max(seqs)) for session_id, seqs in asked.items()})
     spans = [
         span
         for session_id, seqs in asked.items()
-        for run in _runs(seqs)
+        for run in _runs(sorted(seqs))
         for span in _split(run, directories[session_id])
+        if span.segment.cold is None or span.holds_one_of(wanted[session_id])
     ]
     pages = await asyncio.gather(*(_read_span_or_error(store, span, cold) for span in spans))
     found: dict[tuple[str, int], MessageRow] = {}
@@ -83,7 +91,7 @@ async def readable_rows_at(
         if isinstance(page, ColdUnavailable):
             failed[span.segment.session_id] = page
         else:
-            found.update({(row.session_id, row.seq): row for row in page if row.seq in wanted[row.session_id]})
+            found.update({(row.session_id, row.seq): row for row in page if row.seq in asked[row.session_id]})
     return found, failed
 
 
@@ -138,6 +146,9 @@ class _Span:
     @property
     def name(self) -> SessionSegment:
         return SessionSegment(self.segment.session_id, self.segment.segment)
+
+    def holds_one_of(self, seqs: Iterable[int]) -> bool:
+        return any(self.first_seq <= seq <= self.last_seq for seq in seqs)
 
 
 async def _directories(store: Store, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[SegmentRow]]:

@@ -12,11 +12,10 @@ from services.gateway.protocol import messages_json
 from services.gateway.protocol.limits import MAX_PAGE, PAGE_BYTES
 from services.gateway.reads.batching import Batched
 from services.gateway.reads.known_heads import KnownHeads
+from services.gateway.reads.lost import lost_message
 from services.gateway.reads.message_cache import block_of
 from services.gateway.reads.messages import MessageReads
 from tidings import ids
-from tidings.errors import StoreUnavailable
-from tidings.logging import logger
 from tidings.store import inbox_tails
 from tidings.store.base import Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow, MessageRow
@@ -32,8 +31,6 @@ _ABOVE_ALL = 2**62
 
 # In the body of a system message. A text cannot hold them, because quotes are escaped in it.
 _SIGNS_OF_READ_MODE = (b'"mode":"read"', b'"mode_to":"read"')
-
-_log = logger("tidings.gateway.inbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +174,9 @@ class InboxReads:
             for row in part[purged:]:
                 message = stored.get((row.session_id, row.seq))
                 if message is None and not items:
-                    raise failed.get(row.session_id) or _lost(row)
+                    raise failed.get(row.session_id) or lost_message(
+                        row.session_id, row.seq, user=row.user_id, inbox_seq=row.inbox_seq
+                    )
                 if message is None:
                     return _Items(items, passed)
                 encoded = messages_json.of_row(message)
@@ -196,18 +195,6 @@ class InboxReads:
         newest = await self._store.segments({row.session_id for row in missing}, 1)
         purged_seqs = {name: segments[0].purged_seq or 0 for name, segments in newest.items()}
         return len(list(takewhile(lambda row: row.seq <= purged_seqs.get(row.session_id, 0), missing)))
-
-
-def _lost(row: InboxRow) -> StoreUnavailable:
-    _log.error(
-        "a message that is in an inbox cannot be read",
-        session=row.session_id,
-        seq=row.seq,
-        user=row.user_id,
-        inbox_seq=row.inbox_seq,
-        action="Cassandra has lost a confirmed row; see docs/OPERATIONS.md, Message lost by Cassandra",
-    )
-    return StoreUnavailable(f"{row.session_id}: seq {row.seq} is in an inbox but cannot be read")
 
 
 def _seqs_of(rows: Sequence[InboxRow]) -> Mapping[str, Sequence[int]]:

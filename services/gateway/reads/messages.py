@@ -1,7 +1,8 @@
 """Messages by seq, from the cache or the tables. Equal reads under way are shared."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 from services.gateway.reads.message_cache import MessageCache, block_of, first_of, last_of
@@ -14,11 +15,12 @@ from tidings.store.rows import MessageRow
 
 
 class _Wanted(NamedTuple):
-    """A block, the seq up to which it is needed, and the seq up to which it may be read."""
+    """A block, the range of seqs that is needed (both ends included), and the seq up to which it may be read."""
 
     session_id: str
     number: int
-    needed_seq: int
+    first_seq: int
+    last_seq: int
     readable_seq: int
 
 
@@ -29,9 +31,15 @@ class _Span(NamedTuple):
     first_seq: int
     last_seq: int
 
+    def seqs(self) -> range:
+        return range(self.first_seq, self.last_seq + 1)
+
 
 class _Read(NamedTuple):
-    """The rows of a span, and the error if some of them could not be read."""
+    """The rows of a span, and the error if some of them could not be read.
+
+    Rows of cold segments are left out where the first reader needs none of them, so that hot pages open no object.
+    """
 
     rows: list[MessageRow]
     error: StoreUnavailable | None = None
@@ -64,12 +72,19 @@ class MessageReads:
         `head_seq`: a head that was read for the same request. last_seq must be at or below it.
         """
         wanted = [
-            _Wanted(session_id, number, min(last_seq, last_of(number)), min(head_seq, last_of(number)))
+            _Wanted(
+                session_id,
+                number,
+                max(first_seq, first_of(number)),
+                min(last_seq, last_of(number)),
+                min(head_seq, last_of(number)),
+            )
             for number in range(block_of(first_seq), block_of(last_seq) + 1)
         ]
         found = await self._read(wanted)
-        rows = sorted((row for row in found.rows if first_seq <= row.seq <= last_seq), key=lambda row: row.seq)
-        # A block may reach back into a cold segment, of which the caller needs nothing.
+        by_seq = {row.seq: row for row in found.rows}
+        rows = [by_seq[seq] for seq in range(first_seq, last_seq + 1) if seq in by_seq]
+        # Another reader of the block may need what this one does not.
         if found.failed and len(rows) <= last_seq - first_seq:
             raise found.failed[session_id]
         return rows
@@ -96,68 +111,83 @@ class MessageReads:
     async def _read(self, wanted: Iterable[_Wanted]) -> _Found:
         """The cached and read rows of the blocks, at least up to the needed seqs."""
         rows: list[MessageRow] = []
-        failed: dict[str, ColdUnavailable] = {}
-        missing: list[_Span] = []
+        missing: dict[_Span, _Span] = {}
         for block in wanted:
             known = self._blocks.known(block.session_id, block.number, self._clock.monotonic_ms())
             rows.extend(known)
-            reached = first_of(block.number) + len(known) - 1
-            if reached < block.needed_seq:
-                missing.append(_Span(block.session_id, reached + 1, block.readable_seq))
+            following = first_of(block.number) + len(known)
+            if following <= block.last_seq:
+                needed = _Span(block.session_id, max(following, block.first_seq), block.last_seq)
+                missing[_Span(block.session_id, following, block.readable_seq)] = needed
             else:
                 metrics.HISTORY_BLOCKS.labels("hit").inc()
-        if missing:
-            found = await self._fetch(missing)
-            rows.extend(found.rows)
-            failed = found.failed
-        return _Found(rows, failed)
+        if not missing:
+            return _Found(rows, {})
+        found = await self._fetch(missing)
+        return _Found(rows + found.rows, found.failed)
 
-    async def _fetch(self, spans: Collection[_Span]) -> _Found:
-        """Read spans, or wait for equal reads under way, because stored messages never change."""
-        new = [span for span in spans if span not in self._running]
+    async def _fetch(self, missing: Mapping[_Span, _Span]) -> _Found:
+        """Read spans, each with what is needed of it. Equal reads under way are waited for, because stored messages
+        never change."""
+        new = {span: needed for span, needed in missing.items() if span not in self._running}
         metrics.HISTORY_BLOCKS.labels("read").inc(len(new))
-        metrics.HISTORY_BLOCKS.labels("joined").inc(len(spans) - len(new))
+        metrics.HISTORY_BLOCKS.labels("joined").inc(len(missing) - len(new))
         if new:
             task = asyncio.create_task(self._load(new))
             self._running.update(dict.fromkeys(new, task))
             task.add_done_callback(lambda done: self._forget(new, done))
-        tasks = {span: self._running[span] for span in spans}
+        tasks = {span: self._running[span] for span in missing}
         # Not gather, because a cancelled caller must not cancel the reads of other callers.
         await asyncio.wait(set(tasks.values()))
-        return _found({span: task.result()[span] for span, task in tasks.items()})
+        reads = {span: task.result()[span] for span, task in tasks.items()}
+        joined = [span for span in missing if span not in new]
+        left_out = [missing[span] for span in joined if _lacks(reads[span], missing[span])]
+        if left_out:
+            reads |= await self._load({needed: needed for needed in left_out})
+        return _found(reads)
 
-    def _forget(self, spans: Sequence[_Span], done: asyncio.Task[_Reads]) -> None:
+    def _forget(self, spans: Iterable[_Span], done: asyncio.Task[_Reads]) -> None:
         for span in spans:
             del self._running[span]
         if not done.cancelled():
             done.exception()  # mark it as retrieved, because all callers may have been cancelled
 
-    async def _load(self, spans: Sequence[_Span]) -> _Reads:
+    async def _load(self, spans: Mapping[_Span, _Span]) -> _Reads:
         """Read all spans at once. If that fails, read each session alone, so that one session fails no other caller."""
         try:
             return await self._load_together(spans)
         except StoreUnavailable as error:
-            by_session: dict[str, list[_Span]] = {}
-            for span in spans:
-                by_session.setdefault(span.session_id, []).append(span)
+            by_session: dict[str, dict[_Span, _Span]] = {}
+            for span, needed in spans.items():
+                by_session.setdefault(span.session_id, {})[span] = needed
             if len(by_session) == 1:
                 return dict.fromkeys(spans, _Read([], error))
             parts = await asyncio.gather(*map(self._load, by_session.values()))
             return {span: read for part in parts for span, read in part.items()}
 
-    async def _load_together(self, spans: Sequence[_Span]) -> _Reads:
-        wanted: dict[str, set[int]] = {}
-        for span in spans:
-            wanted.setdefault(span.session_id, set()).update(range(span.first_seq, span.last_seq + 1))
-        found, failed = await history.readable_rows_at(self._store, wanted, self._cold)
+    async def _load_together(self, spans: Mapping[_Span, _Span]) -> _Reads:
+        wanted, nearby = _seqs_of(spans.values()), _seqs_of(spans)
+        found, failed = await history.readable_rows_at(self._store, wanted, self._cold, nearby)
         reads: _Reads = {}
         for span in spans:
-            names = ((span.session_id, seq) for seq in range(span.first_seq, span.last_seq + 1))
-            rows = [found[name] for name in names if name in found]
+            rows = [found[span.session_id, seq] for seq in span.seqs() if (span.session_id, seq) in found]
             reads[span] = _Read(rows, failed.get(span.session_id))
             self._blocks.keep(span.session_id, block_of(span.first_seq), rows, self._clock.monotonic_ms())
         metrics.HISTORY_CACHE_BYTES.set(self._blocks.size_bytes)
         return reads
+
+
+def _seqs_of(spans: Iterable[_Span]) -> dict[str, set[int]]:
+    """By session."""
+    seqs: dict[str, set[int]] = {}
+    for span in spans:
+        seqs.setdefault(span.session_id, set()).update(span.seqs())
+    return seqs
+
+
+def _lacks(read: _Read, needed: _Span) -> bool:
+    """Whether needed rows may have been left out."""
+    return read.error is None and not {row.seq for row in read.rows}.issuperset(needed.seqs())
 
 
 def _found(reads: Mapping[_Span, _Read]) -> _Found:
@@ -176,7 +206,7 @@ def _found(reads: Mapping[_Span, _Read]) -> _Found:
 def _blocks_of(session_id: str, seqs: Collection[int]) -> list[_Wanted]:
     """The blocks that contain these stored seqs. Messages below the highest of them are stored too (G3)."""
     head_seq = max(seqs)
-    needed: dict[int, int] = {}
-    for seq in sorted(seqs):
-        needed[block_of(seq)] = seq
-    return [_Wanted(session_id, number, seq, min(head_seq, last_of(number))) for number, seq in needed.items()]
+    blocks = [(number, list(needed)) for number, needed in groupby(sorted(seqs), block_of)]
+    return [
+        _Wanted(session_id, number, needed[0], needed[-1], min(head_seq, last_of(number))) for number, needed in blocks
+    ]

@@ -11,6 +11,7 @@ from services.gateway.protocol.limits import PAGE_BYTES
 from services.gateway.reads.batching import Batched
 from services.gateway.reads.block_lists import BlockLists
 from services.gateway.reads.known_heads import KnownHeads
+from services.gateway.reads.lost import lost_message
 from services.gateway.reads.membership import MOST_READS, Membership, Memberships, changes_too_often
 from services.gateway.reads.messages import MessageReads
 from services.gateway.reads.previews import preview
@@ -125,13 +126,14 @@ class SessionReads:
             purged = _purged_like(head, await self.head(session_id))
             if _purged_seq(purged) > _purged_seq(head):
                 return await self.page(member, asked, purged)
+            found = {row.seq for row in rows}
+            raise lost_message(session_id, next(seq for seq in range(first, last + 1) if seq not in found))
         if asked.after_seq is not None:
             chosen = _within_page(rows)
             has_more = bool(chosen) and chosen[-1][0] < head_seq
         else:
             chosen = _within_page(rows[::-1])[::-1]
-            # Without a message at `first`, the messages below the page were purged after the head was read.
-            has_more = bool(chosen) and chosen[0][0] > (lowest if rows[0].seq == first else rows[0].seq)
+            has_more = bool(chosen) and chosen[0][0] > lowest
         messages = [orjson.Fragment(message) for _, message in chosen]
         page: dict[str, object] = {"messages": messages, "head_seq": head_seq, "has_more": has_more}
         if (asked.after_seq or 0) > head_seq:

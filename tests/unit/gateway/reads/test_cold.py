@@ -1,6 +1,10 @@
 """Cold segments: served as hot ones are, and while they are away only what needs them fails."""
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
+from structlog.testing import capture_logs
 
 from services.gateway.reads.build import build_reads
 from services.gateway.reads.message_cache import BLOCK_SEQS
@@ -8,7 +12,7 @@ from tests.builders import bucket, group, inbox_row, member, message, segment, s
 from tests.unit.gateway.reads.archive import DIRECT, Archive
 from tests.unit.gateway.reads.session_world import READ_GROUP as GROUP
 from tidings.errors import ColdUnavailable
-from tidings.store.rows import Row, SentRow, UserSessionRow
+from tidings.store.rows import MessageRow, Row, SentRow, UserSessionRow
 
 AWAY = "archived messages are temporarily unavailable; retry"
 QUERIES = ("", "?limit=200", "?before_seq=45&limit=30", "?after_seq=0&limit=7", "?after_seq=35&limit=20", "?limit=1")
@@ -153,3 +157,65 @@ async def test_a_time_above_the_head_reads_no_segment() -> None:
 async def test_a_wrong_time_is_refused(query: str) -> None:
     status, problem = await Archive().call(f"/v1/sessions/{DIRECT}/messages?{query}")
     assert (status, problem["code"]) == (400, "invalid_frame")
+
+
+@pytest.mark.promise("G3")
+@pytest.mark.parametrize("query", ["?before_seq=31&limit=10", "?before_seq=31&limit=9", "?after_seq=18&limit=5"])
+async def test_a_page_does_not_leave_out_a_lost_message(query: str) -> None:
+    archive = await archive_of(40)
+    archive.store.partition("messages", (DIRECT, 1)).drop(21)
+    holds_it = query != "?before_seq=31&limit=9"
+    with capture_logs() as logged:
+        status, answer = await archive.call(f"/v1/sessions/{DIRECT}/messages{query}")
+    if holds_it:
+        assert (status, answer["code"]) == (503, "unavailable")
+        assert [(line["event"], line["seq"]) for line in logged] == [("a stored message cannot be read", 21)]
+    else:
+        assert ([one["seq"] for one in answer["messages"]], answer["has_more"]) == (list(range(22, 31)), True)
+
+
+class _Hanging:
+    """Implements ColdRows: an object store that does not answer."""
+
+    async def messages(self, *_: object) -> Sequence[MessageRow]:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+async def woken_group() -> Archive:
+    """40 archived messages and three new ones, of one block."""
+    archive = await archive_of(40, 3, cold=1, name=GROUP)
+    await write_confirmed(archive.store, [group(GROUP, 43), member(GROUP, "bob", 1, joined_seq=1)])
+    return archive
+
+
+@pytest.mark.parametrize("query", ["?after_seq=40", "?limit=3", "?after_seq=41&limit=1"])
+async def test_hot_pages_wait_for_no_object_of_their_block(query: str) -> None:
+    archive = await woken_group()
+    archive.reads = build_reads(archive.store, archive.clock, history_cache_bytes=10**6, cold=_Hanging())
+    async with asyncio.timeout(5):
+        seqs, _ = await archive.history(query, GROUP)
+    assert seqs
+    assert min(seqs) > 40
+
+
+async def test_inbox_pages_of_hot_messages_wait_for_no_object_of_their_block() -> None:
+    archive = await woken_group()
+    rows: list[Row] = [
+        bucket("bob", 0, 1),
+        *(inbox_row("bob", seq - 40, session_id=GROUP, seq=seq) for seq in (41, 42, 43)),
+    ]
+    await write_confirmed(archive.store, rows)
+    archive.reads = build_reads(archive.store, archive.clock, history_cache_bytes=10**6, cold=_Hanging())
+    async with asyncio.timeout(5):
+        page = await archive.reads.inbox.page("bob", 0, 10)
+    assert [number for number, _ in page.items] == [1, 2, 3]
+
+
+async def test_readers_of_hot_and_of_cold_messages_of_one_block_both_get_theirs() -> None:
+    """The second joins the read of the first, which leaves the archived messages out."""
+    archive = await woken_group()
+    hot, cold, both = await asyncio.gather(
+        *(archive.history(query, GROUP) for query in ("?after_seq=40", "?before_seq=21&limit=20", "?limit=5"))
+    )
+    assert (hot, cold, both) == (([41, 42, 43], False), (list(range(1, 21)), False), ([39, 40, 41, 42, 43], True))
