@@ -6,6 +6,7 @@ A verb imports them when it needs them, because the drivers take half a second t
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from tidings.broker.base import Broker
 from tidings.clock import SystemClock
@@ -56,6 +57,17 @@ async def tables(settings: CassandraSettings) -> AsyncIterator[tuple[Store, Arch
     store = CassandraStore(CassandraConfig.of(settings))
     async with started(store):
         yield store, CassandraArchiveTables(store.session)
+
+
+def prepare_objects(media: MediaStoreSettings) -> str:
+    """Prepare a local folder for objects. Returns a line about what was done. Raises OSError, ConfigurationError."""
+    from tidings.media.backends import prepare_folder
+    from tidings.media.config import MediaStoreConfig
+
+    config = MediaStoreConfig.of(media)
+    if config.bucket:
+        return f"{config.bucket}: a bucket needs no preparation"
+    return f"{config.folder}: {'prepared' if prepare_folder(Path(config.folder)) else 'was prepared before'}"
 
 
 @contextlib.asynccontextmanager

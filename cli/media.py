@@ -1,4 +1,4 @@
-"""`tidings media upload|download|sweep`: files of messages, and the removal of uploads that no message refers to."""
+"""`tidings media upload|download|sweep|prepare`: files of messages, and the store that holds them."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,9 @@ from tidings_client.media import Progress as ByteProgress
 WITHIN_S = 600.0
 
 app = typer.Typer(
-    help="Upload and download files, and remove unused uploads.", no_args_is_help=True, rich_markup_mode=PLAIN
+    help="Upload and download files, remove unused uploads, and prepare their store.",
+    no_args_is_help=True,
+    rich_markup_mode=PLAIN,
 )
 
 
@@ -63,6 +65,12 @@ async def _download(account: Account, media_url: str, path: Path) -> None:
         with _shown() as progress:
             size = await calls.media.download(media_url, path, progress)
     say(f"{size} bytes")
+
+
+@app.command()
+def prepare() -> None:
+    """Make the folder of TIDINGS_MEDIA_STORE_URL a store, once, with its volume mounted. A bucket needs nothing."""
+    say(composition.prepare_objects(read_group(MediaStoreSettings)))
 
 
 @app.command()

@@ -25,6 +25,7 @@ from deploy.local.kafka import start_kafka
 from deploy.local.ports import Ports, is_free
 from deploy.local.probes import HOST, cassandra_answers, kafka_answers, service_health
 from deploy.local.process import ROOT, STOP_GRACE_S, Process, StartFailed
+from tidings.media.backends import prepare_folder
 
 DEFAULT_RUN_DIR = ROOT / ".run"
 DEFAULT_JARS_CACHE = Path(os.environ.get("TIDINGS_JARS_DIR", DEFAULT_RUN_DIR / "jars"))
@@ -145,6 +146,9 @@ class Stack:
         """Create topics, schema and first offsets. Safe to repeat. Raises StartFailed."""
         self.make_token_key()
         log_file = self.run_dir / "init.log"
+        if not log_file.exists():
+            # Only once: a folder that has gone must not be replaced by an empty one.
+            prepare_folder(self.media_dir)
         with log_file.open("ab") as log:
             done = subprocess.run(
                 [sys.executable, "-m", "cli", "init"],

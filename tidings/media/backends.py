@@ -18,6 +18,8 @@ from tidings.media.config import MediaStoreConfig
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config  # only in obstore's stubs
 
+# None of our keys begins with a dot.
+FOLDER_MARK = ".tidings-objects"
 _NO_SUCH_KEY = "<Code>NoSuchKey</Code>"
 _FIRST_BACKOFF = timedelta(milliseconds=100)
 _LONGEST_BACKOFF = timedelta(seconds=2)
@@ -41,8 +43,8 @@ class Backend(Protocol):
         """Whether a block is read in pieces, and not as a whole."""
         ...
 
-    async def is_there(self) -> bool:
-        """False if the store as a whole is known to be gone."""
+    async def check_there(self) -> None:
+        """FileNotFoundError: the store as a whole is gone."""
         ...
 
     async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
@@ -52,6 +54,19 @@ class Backend(Protocol):
     async def delete(self, keys: Sequence[str]) -> None: ...
 
     async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None: ...
+
+
+def prepare_folder(folder: Path) -> bool:
+    """Make a folder a store of objects. False: it was one before. Raises OSError.
+
+    The mark tells the store from the empty folder that is there while a volume is not mounted. An object that was
+    written into that folder would be lost, and one that is looked for would seem to have been removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / FOLDER_MARK
+    is_new = not mark.exists()
+    mark.touch()
+    return is_new
 
 
 def backend_of(config: MediaStoreConfig) -> Backend:
@@ -77,11 +92,15 @@ class _Folder:
         self._folder = folder.absolute()
         self.store = LocalStore(self._folder, mkdir=True)
 
-    async def is_there(self) -> bool:
-        return await asyncio.to_thread(self._folder.is_dir)
+    async def check_there(self) -> None:
+        if not await asyncio.to_thread((self._folder / FOLDER_MARK).exists):
+            raise FileNotFoundError(
+                f"{self._folder} has no {FOLDER_MARK}: its volume is not mounted, or `tidings media prepare` never ran"
+            )
 
     async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
-        return await self.is_there()
+        await self.check_there()
+        return True
 
     async def delete(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -115,8 +134,8 @@ class _S3:
             retry_config=_retry_config(config),
         )
 
-    async def is_there(self) -> bool:
-        return True  # a listing of a missing bucket raises
+    async def check_there(self) -> None:
+        """A request to a missing bucket raises by itself."""
 
     async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
         """S3 answers 404 for a missing bucket too, and only the answer to GET has a body that says which it is."""

@@ -9,7 +9,7 @@ from obstore.exceptions import BaseError
 
 from tidings.errors import MediaUnavailable
 from tidings.media.answers import answering, is_outside, missing
-from tidings.media.backends import backend_of
+from tidings.media.backends import FOLDER_MARK, backend_of
 from tidings.media.base import StoredObject, check_key, check_prefix, check_range
 from tidings.media.config import MediaStoreConfig
 from tidings.media.uploads import Uploads
@@ -34,7 +34,13 @@ class ObstoreMediaStore:
         self._uploads = Uploads(self._store)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
-        await self._uploads.put(check_key(key), chunks)
+        check_key(key)
+        with answering(f"storing {key}"):
+            await self._backend.check_there()
+        await self._uploads.put(key, chunks)
+        # The store may have gone while the chunks came.
+        with answering(f"storing {key}"):
+            await self._backend.check_there()
 
     async def open(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         check_key(key)
@@ -98,11 +104,11 @@ class ObstoreMediaStore:
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         prefix = check_prefix(prefix)
         with answering(f"the list of {prefix!r}"):
-            if not await self._backend.is_there():
-                raise FileNotFoundError("the folder is gone")
+            await self._backend.check_there()
             async for page in obstore.list(self._store, prefix or None, chunk_size=_LISTED_AT_ONCE):
                 for meta in page:
-                    yield StoredObject(meta["path"], meta["size"], int(meta["last_modified"].timestamp() * 1000))
+                    if meta["path"] != FOLDER_MARK:
+                        yield StoredObject(meta["path"], meta["size"], int(meta["last_modified"].timestamp() * 1000))
 
     async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None:
         check_key(key)

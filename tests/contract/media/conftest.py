@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.contract.media.moto_running import MotoServer, moto_server
+from tidings.media.backends import prepare_folder
 from tidings.media.base import MediaStore
 from tidings.media.config import MediaStoreConfig
 from tidings.media.memory import MemoryMediaStore
@@ -38,6 +39,7 @@ async def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         place = Place(MemoryMediaStore(), list)
     elif request.param == "folder":
         folder = tmp_path_factory.mktemp("media")
+        prepare_folder(folder)
         place = Place(ObstoreMediaStore(MediaStoreConfig(folder=str(folder))), lambda: _drafts(folder))
     else:
         server: MotoServer = request.getfixturevalue("moto")

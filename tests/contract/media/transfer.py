@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.contract.media.objects import MIB
+from tidings.media.backends import prepare_folder
 from tidings.media.base import MediaStore
 from tidings.media.config import MediaStoreConfig
 from tidings.media.obstore_store import ObstoreMediaStore
@@ -58,6 +59,7 @@ async def _growths(store: MediaStore) -> list[float]:
 def main(place: list[str]) -> None:
     if len(place) == 1:
         config = MediaStoreConfig(folder=place[0])
+        prepare_folder(Path(place[0]))
     else:
         config = MediaStoreConfig(
             endpoint=place[0], bucket=place[1], access_key_id="id", secret_access_key="secret", allow_http=True

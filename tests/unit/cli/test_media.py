@@ -40,3 +40,11 @@ def test_send_takes_one_content(shell: Shell, tmp_path: Path, content: tuple[str
     ended = shell.run("send", "--from", "alice", "--to", "bob", *given)
     assert ended.code == 2
     assert "give one of them" in " ".join(ended.err.split())
+
+
+def test_a_folder_is_prepared_once(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_MEDIA_STORE_URL", f"file:{tmp_path}/media")
+    assert shell.run("media", "prepare") == (0, f"{tmp_path}/media: prepared\n", "")
+    assert shell.run("media", "prepare") == (0, f"{tmp_path}/media: was prepared before\n", "")
+    monkeypatch.setenv("TIDINGS_MEDIA_STORE_URL", "s3://bucket/prefix")
+    assert shell.run("media", "prepare") == (0, "bucket: a bucket needs no preparation\n", "")
