@@ -137,10 +137,12 @@ def _shrunk(image: Image.Image) -> Image.Image:
     """The first frame, not enlarged, as RGB or RGBA. A JPEG is decoded at a part of its size."""
     # Pixels of a palette cannot be averaged, and 16 bits a pixel would be clipped.
     upright: Image.Image = image
-    if image.mode in ("P", "PA", "1") or "transparency" in image.info:
-        upright = image.convert("RGBA")
-    elif image.mode.startswith("I"):
+    if image.mode.startswith("I"):
+        # A value that stands for transparency has 16 bits, too, and fits no grey of 8. The thumbnail shows that grey.
+        image.info.pop("transparency", None)
         upright = image.point(lambda value: value / 256).convert("L")
+    elif image.mode in ("P", "PA", "1") or "transparency" in image.info:
+        upright = image.convert("RGBA")
     upright.thumbnail((THUMB_SIDE, THUMB_SIDE))
     has_alpha = upright.mode in ("RGBA", "LA", "PA", "La", "RGBa")
     return upright.convert("RGBA" if has_alpha else "RGB")

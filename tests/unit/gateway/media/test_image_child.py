@@ -1,6 +1,7 @@
 """The child's own work, in this process: facts, and thumbnails that look as the image does."""
 
 import io
+import zlib
 from collections.abc import Sequence
 from typing import cast
 
@@ -136,3 +137,27 @@ def test_damaged_pixels_are_no_image(kind: str) -> None:
 def test_png_without_its_pixels_is_no_image() -> None:
     with pytest.raises((OSError, SyntaxError)):
         examined(io.BytesIO(png(5000, 5000, png_chunk(b"IDAT", b"x\x9c\x03\0\0\0\0\1"))), io.BytesIO())
+
+
+def _raw_png(depth: int, colours: int, sample: int, transparent: int) -> bytes:
+    """400x300 of one colour, which tRNS names if `transparent` is it."""
+    channels = 3 if colours == 2 else 1
+    row = int(f"{sample:0{depth}b}" * 400 * channels, 2).to_bytes(400 * channels * depth // 8, "big")
+    trns = png_chunk(b"tRNS", transparent.to_bytes(2, "big") * channels)
+    return png(400, 300, trns, png_chunk(b"IDAT", zlib.compress((b"\0" + row) * 300)), depth=depth, colours=colours)
+
+
+@pytest.mark.parametrize(
+    ("depth", "colours", "sample", "shown"),
+    [(16, 0, 0x8000, 128), (16, 2, 0x8000, 128), (8, 0, 128, 128), (8, 2, 128, 128), (2, 0, 2, 170), (1, 0, 1, 255)],
+)
+@pytest.mark.parametrize("is_transparent", [True, False])
+def test_transparent_colours_of_every_depth(
+    depth: int, colours: int, sample: int, shown: int, *, is_transparent: bool
+) -> None:
+    """The thumbnail is transparent there, or shows the colour."""
+    _, thumb, _ = examine(_raw_png(depth, colours, sample, sample if is_transparent else sample - 1))
+    red, green, blue, alpha = cast(tuple[int, ...], thumb.convert("RGBA").getpixel((100, 100)))
+    is_clear = is_transparent and alpha == 0
+    assert is_clear or all(abs(value - shown) < 5 for value in (red, green, blue))
+    assert alpha == 255 or is_transparent
