@@ -13,6 +13,9 @@ from tidings.store.base import ColdRows, Store
 from tidings.store.directory import FIRST_ROWS, segments_down_to, with_last_seqs
 from tidings.store.segment_rows import SegmentRow
 
+# The rest of a search is read in one request. A row of an object costs the decoding of its whole group of 1,024.
+_HOT_AT_ONCE, _COLD_AT_ONCE = 32, 1_024
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -38,15 +41,14 @@ async def first_seq_at(
     )
     parts = parts_from(directory, month, lowest_seq, head_seq)
 
-    async def is_reached(segment: SegmentRow, seq: int) -> bool:
-        row = await history.row_in(store, segment, seq, cold)
-        return row is not None and row.at >= at_ms
-
     async def holds_place(number: int) -> bool:
         part = parts[number]
         if part.segment.month > month:
             return True
-        return part.last_at >= at_ms if part.last_at is not None else await is_reached(part.segment, part.last_seq)
+        if part.last_at is not None:
+            return part.last_at >= at_ms
+        rows = await history.rows_in(store, part.segment, part.last_seq, part.last_seq, cold)
+        return bool(rows) and rows[0].at >= at_ms
 
     number = await _first_true(0, len(parts), holds_place)
     if number == len(parts):
@@ -54,7 +56,7 @@ async def first_seq_at(
     part = parts[number]
     if part.segment.month > month:
         return part.first_seq
-    return await _first_true(part.first_seq, part.last_seq, lambda seq: is_reached(part.segment, seq))
+    return await _first_reached(store, part, at_ms, cold)
 
 
 def parts_from(directory: Sequence[SegmentRow], month: int, lowest_seq: int, head_seq: int) -> list[Part]:
@@ -75,6 +77,21 @@ def _last_at(segment: SegmentRow, seq: int) -> int | None:
     if segment.cold is not None and segment.first_seq + segment.cold.rows - 1 == seq:
         return segment.cold.last_at
     return segment.last_at if segment.last_seq == seq else None
+
+
+async def _first_reached(store: Store, part: Part, at_ms: int, cold: ColdRows | None) -> int:
+    """The lowest seq of a part whose message is of `at_ms` or later. The last one is."""
+    first, end = part.first_seq, part.last_seq
+    at_once = _HOT_AT_ONCE if part.segment.cold is None else _COLD_AT_ONCE
+    while end - first > at_once:
+        middle = (first + end) // 2
+        rows = await history.rows_in(store, part.segment, middle, middle, cold)
+        if rows and rows[0].at >= at_ms:
+            end = middle
+        else:
+            first = middle + 1
+    rows = await history.rows_in(store, part.segment, first, end - 1, cold)
+    return next((row.seq for row in rows if row.at >= at_ms), end)
 
 
 async def _first_true(first: int, end: int, holds: Callable[[int], Awaitable[bool]]) -> int:

@@ -95,10 +95,14 @@ async def readable_rows_at(
     return found, failed
 
 
-async def row_in(store: Store, segment: SegmentRow, seq: int, cold: ColdRows | None = None) -> MessageRow | None:
-    """One message of a segment that the caller has read from the directory. None if it is not stored any longer."""
-    rows = await _read_span(store, _Span(segment, seq, seq), cold)
-    return rows[0] if rows else None
+async def rows_in(
+    store: Store, segment: SegmentRow, first_seq: int, last_seq: int, cold: ColdRows | None = None
+) -> Sequence[MessageRow]:
+    """The messages first_seq..last_seq (both included) of a segment that the caller has read from the directory.
+
+    Messages that are not stored any longer are left out.
+    """
+    return await _read_span(store, _Span(segment, first_seq, last_seq), cold)
 
 
 async def counts_at(store: Store, wanted: Mapping[str, Collection[int]]) -> dict[tuple[str, int], int]:

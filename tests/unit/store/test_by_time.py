@@ -110,6 +110,17 @@ async def test_times_of_cold_segments_come_from_the_directory() -> None:
     assert len(line.cold.reads) <= 5
 
 
+async def test_a_place_in_a_cold_segment_costs_few_reads() -> None:
+    """Each read of an object decodes a group of 1,024 rows."""
+    line = Line(times([10] * 10_000), {5_001})
+    await line.write()
+    await line.cold.take(line.store, S1, 1)
+    for seq in (1, 2_500, 4_999, 5_000):
+        line.cold.reads.clear()
+        assert await line.found(line.ats[seq - 1]) == seq
+        assert len(line.cold.reads) <= 4
+
+
 async def test_messages_purged_during_the_search_count_as_earlier() -> None:
     line = Line(times([1_000] * 20), set())
     await line.write()
