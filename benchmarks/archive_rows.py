@@ -115,7 +115,7 @@ def _message(draw: random.Random, one: FilledSession, place: tuple[int, int, int
         seq=seq,
         message_id=ids.message_id(0, 0, offset),
         sender_id=draw.choice(one.users),
-        client_msg_id=made_client_msg_id(at_ms, draw.randbytes(10)),
+        client_msg_id=made_client_msg_id(at_ms - draw.randint(5, 250), draw.randbytes(10)),
         kind=KINDS["text"],
         body=orjson.dumps({"text": text(draw)}),
         at=at_ms,

@@ -1,6 +1,7 @@
 """The format of archived messages: one Parquet file with the rows of one large segment, or of many small ones.
 
 - The columns are those of MessageRow, with the same names. Optional columns are nullable. Integers have 64 bits.
+- A client_msg_id that is a UUID, in lower case, is in `client_msg_uuid` as 16 bytes, and any other one is a text.
 - The rows of a segment are together, in the order of their seqs, without gaps. So the row of a seq is
   `place.first_row + seq - first_seq`, counted over the file.
 - A row group has GROUP_ROWS rows, wherever segments begin. Only the last one has fewer. So a row r is in group
@@ -19,6 +20,7 @@ import binascii
 import contextlib
 import hashlib
 import itertools
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -42,6 +44,7 @@ GROUP_ROWS = 1024
 _ZSTD_LEVEL = 3
 # Between two of pyarrow's checks whether a page has 1 MiB, so that no page of large bodies has 24 MiB.
 _ROWS_AT_ONCE = 32
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FORMAT_KEY, _SEGMENTS_KEY = b"tidings.format", b"tidings.segments"
 # Of the JSON: 150 bytes for each segment, and an object of 4 MiB has about 5,000 segments of 20 messages.
 _MOST_INDEX_BYTES = 256 * 1024 * 1024
@@ -57,13 +60,17 @@ _TYPES: dict[object, tuple[Any, bool]] = {
     tuple[str, ...] | None: (_TEXTS, True),
 }
 _HINTS = get_type_hints(MessageRow)
+_UUIDS = pa.field("client_msg_uuid", pa.binary(16))
+_TEXT_IDS = _COLUMNS.index("client_msg_id")
 SCHEMA = pa.schema([pa.field(name, *_TYPES[_HINTS[name]]) for name in _COLUMNS])
+SCHEMA = SCHEMA.set(_TEXT_IDS, pa.field("client_msg_id", pa.string())).append(_UUIDS)
 # Few values in a group.
 _DICTIONARY = ["session_id", "sender_id", "kind", "log_epoch"]
-# Neighbours differ by little. Ids of messages share their first characters, which are a time.
+# Neighbours differ by little. UUIDs share their first bytes, which are a time, so each byte gets a stream of its own.
 _ENCODINGS = {
     **{field.name: "DELTA_BINARY_PACKED" for field in SCHEMA if field.type == pa.int64()},
-    "client_msg_id": "DELTA_BYTE_ARRAY",
+    "client_msg_id": "DELTA_LENGTH_BYTE_ARRAY",
+    _UUIDS.name: "BYTE_STREAM_SPLIT",
     "body": "DELTA_LENGTH_BYTE_ARRAY",
 }
 _TUPLES = [number for number, field in enumerate(SCHEMA) if field.type == _TEXTS]
@@ -169,9 +176,12 @@ class ObjectWriter:
             del self._waiting[:GROUP_ROWS]
 
     def _write(self, rows: Sequence[MessageRow]) -> None:
-        values = zip(*map(_values, rows), strict=True)
+        values = [*zip(*map(_values, rows), strict=True)]
+        uuids = [_uuid_of(text) for text in values[_TEXT_IDS]]
+        values[_TEXT_IDS] = tuple(None if uuid else text for text, uuid in zip(values[_TEXT_IDS], uuids, strict=True))
         columns = [
-            pa.array(column, type=field.type, from_pandas=False) for field, column in zip(SCHEMA, values, strict=True)
+            pa.array(column, type=field.type, from_pandas=False)
+            for field, column in zip(SCHEMA, [*values, uuids], strict=True)
         ]
         self._parquet.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), row_group_size=GROUP_ROWS)
 
@@ -292,10 +302,25 @@ def _rows_of(table: Any, start: int, count: int) -> list[MessageRow]:
     columns = [column.to_pylist() for column in table.slice(start, count).columns]
     for number in _TUPLES:
         columns[number] = [texts if texts is None else tuple(texts) for texts in columns[number]]
-    for field, column in zip(SCHEMA, columns, strict=True):
+    uuids = columns.pop()
+    columns[_TEXT_IDS] = [
+        text if uuid is None else _text_of(uuid) for text, uuid in zip(columns[_TEXT_IDS], uuids, strict=True)
+    ]
+    if None in columns[_TEXT_IDS]:
+        raise UnreadableObject("it lacks ids of messages")
+    for field, column in zip(SCHEMA, columns, strict=False):
         if not field.nullable and None in column:
             raise UnreadableObject(f"its column {field.name} lacks values")
     return [MessageRow(*values) for values in zip(*columns, strict=True)]
+
+
+def _uuid_of(text: str) -> bytes | None:
+    return bytes.fromhex(text.replace("-", "")) if _UUID.fullmatch(text) else None
+
+
+def _text_of(uuid: bytes) -> str:
+    text = uuid.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _packed(segments: Sequence[ArchivedSegment]) -> bytes:

@@ -5,6 +5,7 @@ import contextlib
 import random
 import subprocess
 import sys
+import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -40,6 +41,29 @@ _SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fix
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "object.parquet"
+
+
+@pytest.mark.parametrize(
+    "client_msg_id",
+    ["019e807b-64bd-72f8-998c-fee423acc7de", "019E807B-64BD-72F8-998C-FEE423ACC7DE", "019e807b64bd72f8998cfee423acc7de",
+     "019e807b-64bd-72f8-998c-fee423acc7d", " 019e807b-64bd-72f8-998c-fee423acc7de", "", "é" * 36,
+     "00000000-0000-0000-0000-000000000000", "019e807b-64bd-72f8-998c-fee423acc7de\n",
+     "٠19e807b-64bd-72f8-998c-fee423acc7de"],
+)  # fmt: skip
+def test_ids_that_are_or_look_like_uuids_are_read_back(path: Path, client_msg_id: str) -> None:
+    rows = segment_rows(count=3)
+    rows[1] = replace(rows[1], client_msg_id=client_msg_id)
+    encode(path, [rows])
+    assert decode(path, 0, 3) == rows
+
+
+def test_uuids_take_half_the_space_of_texts(path: Path) -> None:
+    draw = random.Random(1)
+    texts = [str(uuid.UUID(int=draw.getrandbits(128))) for _ in range(GROUP_ROWS)]
+    rows = segment_rows(count=GROUP_ROWS)
+    size = encode(path, [[replace(row, client_msg_id=text) for row, text in zip(rows, texts, strict=True)]]).size
+    upper = encode(path, [[replace(row, client_msg_id=text.upper()) for row, text in zip(rows, texts, strict=True)]])
+    assert upper.size - size > 2 * GROUP_ROWS
 
 
 def packed() -> list[list[MessageRow]]:
@@ -221,7 +245,8 @@ NO_SEGMENTS = packed_index(b"[]")
 def write_parquet(path: Path, schema: Any = SCHEMA, group_rows: int = GROUP_ROWS, **metadata: str | None) -> None:
     """A Parquet file of one row group's size, with metadata like that of an object."""
     rows = segment_rows(count=10)
-    columns = {field.name: [getattr(row, field.name, 1) for row in rows] for field in schema}
+    missing = {"reactions": 1, "client_msg_uuid": None}
+    columns = {field.name: [getattr(row, field.name, missing.get(field.name)) for row in rows] for field in schema}
     with pq.ParquetWriter(path, schema, store_schema=False) as writer:
         writer.write_table(pa.table(columns, schema=schema), row_group_size=group_rows)
         own = {"tidings.format": "1", "tidings.segments": NO_SEGMENTS} | metadata
