@@ -47,8 +47,8 @@ BUGS = (
     bug(
         "a repeat of a stored message is refused after a block",
         "services/gateway/submit/submitter.py",
-        "            if not await self._is_stored(command):\n                raise Refused(\"user_blocked\"",
-        "            if True:\n                raise Refused(\"user_blocked\"",
+        '            if not await self._is_stored(command):\n                raise Refused("user_blocked"',
+        '            if True:\n                raise Refused("user_blocked"',
         by.SIMULATED,
         noticed=Noticed(7, "G2: a user is refused a message that is stored"),
     ),
