@@ -58,9 +58,23 @@ BUGS = (
     bug(
         "two tries of one upload keep both objects",
         "services/gateway/media/uploads.py",
-        "                await self._objects.delete((row.object_key, row.thumb_key))\n",
-        "                pass\n",
+        "            await self._objects.delete((row.object_key, row.thumb_key))\n",
+        "            pass\n",
         by.ONE_UPLOAD,
+    ),
+    bug(
+        "an upload is stored although its bytes may not be counted",
+        "services/gateway/media/uploads.py",
+        '            raise StoreUnavailable("the bytes of an upload may not be counted")\n',
+        "            pass\n",
+        by.UNCOUNTED_UPLOAD,
+    ),
+    bug(
+        "uploads at once are not compared with the quota",
+        "services/gateway/media/uploads.py",
+        "        await self._check_quota(row.owner_id, day, counted)\n",
+        "",
+        by.UPLOADS_AT_ONCE,
     ),
     bug(
         "the orientation of an image is ignored",

@@ -26,7 +26,11 @@ class MediaRefRow:
 
 @dataclass(frozen=True, slots=True)
 class MediaUsageRow:
-    """The bytes of one upload, counted for its user and UTC day. TTL 3 days."""
+    """The bytes of one upload, counted for its user and UTC day before its MediaRow is written. TTL 3 days.
+
+    The write timestamp is the size. Otherwise a smaller upload under the same Idempotency-Key, which is refused as a
+    conflict afterwards, would lower what the stored one counts.
+    """
 
     table: ClassVar[str] = "media_usage"
     partition_key: ClassVar[tuple[str, ...]] = ("user_id", "day")
@@ -35,6 +39,11 @@ class MediaUsageRow:
     day: int
     media_id: str
     size: int
+
+    @property
+    def write_timestamp(self) -> int:
+        """The size itself."""
+        return self.size
 
 
 @dataclass(frozen=True, slots=True)

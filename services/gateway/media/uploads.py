@@ -1,7 +1,7 @@
-"""Takes uploads: reads the type from the bytes, checks images, stores the objects, then the row.
+"""Takes uploads: reads the type from the bytes, checks images, stores the objects, counts the bytes, stores the row.
 
-The row comes last, so that a row always has its objects. After a crash only objects without a row are left, which the
-sweep removes.
+The row comes last, so that a row always has its objects, and its bytes are always counted. After a crash only objects
+without a row are left, which the sweep removes. Their bytes stay counted until the end of the day.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from services.gateway.media.places import BUSY_MS, MOST_BYTES_PER_S, Places
 from services.gateway.protocol.rate_limits import RateLimits
 from tidings import ids, metrics
 from tidings.clock import Clock
-from tidings.errors import MediaUnavailable, Refused
+from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
 from tidings.logging import logger
 from tidings.media.base import MediaStore
 from tidings.pace import Pace
@@ -112,7 +112,7 @@ class Uploads:
         content = _Content(_chained(first, rest), self._most_bytes(first))
         if stored is not None:
             return await _same(stored, content)
-        await self._check_quota(upload.user_id)
+        await self._check_quota(upload.user_id, ids.day_of(self._clock.wall_ms()))
         row = self._row(upload, media_id, content_type_of(first, upload.content_type))
         return await self._added(await self._with_objects(row, content), content.sha256())
 
@@ -149,29 +149,48 @@ class Uploads:
 
     async def _added(self, row: MediaRow, sha256: bytes) -> MediaRow:
         row = replace(row, sha256=sha256)
+        try:
+            await self._count(row)
+        except (Refused, StoreUnavailable):
+            await self._delete_objects(row)
+            raise
         stored = await self._tables.add_media(row)
         if stored.object_key != row.object_key:
             # Another try of the same Idempotency-Key was faster.
-            with contextlib.suppress(MediaUnavailable):
-                await self._objects.delete((row.object_key, row.thumb_key))
+            await self._delete_objects(row)
             return _if_same(stored, sha256)
-        counted = max(row.size + row.thumb_size, LEAST_COUNTED_BYTES)
-        usage = MediaUsageRow(row.owner_id, ids.day_of(row.uploaded_at), row.media_id, counted)
-        await self._tables.write([TaggedRow(0, usage)])
         metrics.MEDIA_BYTES.labels("in").inc(row.size)
         return stored
+
+    async def _count(self, row: MediaRow) -> None:
+        """Count the bytes of an upload whose row is not stored yet. Raises Refused or StoreUnavailable.
+
+        Of uploads at once, the one that is counted last sees all others. So the stored uploads of a day exceed the
+        quota by less than one upload, through however many gateways they came.
+        """
+        day = ids.day_of(row.uploaded_at)
+        counted = max(row.size + row.thumb_size, LEAST_COUNTED_BYTES)
+        if await self._tables.write([TaggedRow(0, MediaUsageRow(row.owner_id, day, row.media_id, counted))]):
+            raise StoreUnavailable("the bytes of an upload may not be counted")
+        await self._check_quota(row.owner_id, day, counted)
+
+    async def _delete_objects(self, row: MediaRow) -> None:
+        """Remove the objects of an upload without a row. What cannot be removed now is left to the sweep."""
+        with contextlib.suppress(MediaUnavailable):
+            await self._objects.delete((row.object_key, row.thumb_key))
 
     def _most_bytes(self, first: bytes) -> int:
         return self._rules.file_bytes if image_type(first) is None else self._rules.image_bytes
 
-    async def _check_quota(self, user_id: str) -> None:
-        used = await self._tables.media_usage(user_id, ids.day_of(self._clock.wall_ms()))
+    async def _check_quota(self, user_id: str, day: int, own_bytes: int = 0) -> None:
+        """Raises Refused if the user's other uploads have reached the quota. `own_bytes`: counted for this one."""
+        used = await self._tables.media_usage(user_id, day) - own_bytes
         if used >= self._rules.user_bytes_per_day:
             raise Refused(
                 "rate_limited",
                 f"your uploads of this UTC day have {self._rules.user_bytes_per_day} bytes "
                 "(TIDINGS_MEDIA_USER_BYTES_PER_DAY); upload again tomorrow",
-                ids.DAY_MS - self._clock.wall_ms() % ids.DAY_MS,
+                max(BUSY_MS, (day + 1) * ids.DAY_MS - self._clock.wall_ms()),
             )
 
 

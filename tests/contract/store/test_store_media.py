@@ -69,3 +69,9 @@ async def test_usage_is_summed_per_user_and_day(store: Store, name: str) -> None
     await write_confirmed(store, [*rows, rows[1], MediaUsageRow(name, 20_001, "c", 7)])
     assert await store.media_usage(name, 20_000) == 2**33 + 5
     assert await store.media_usage(name, 20_001) == 7
+
+
+async def test_usage_of_one_upload_never_falls(store: Store, name: str) -> None:
+    for size in (5, 9, 7):
+        await write_confirmed(store, [MediaUsageRow(name, 20_000, "a", size)])
+    assert await store.media_usage(name, 20_000) == 9

@@ -21,6 +21,7 @@ from services.gateway.media.uploads import (
     Uploads,
 )
 from tests.fakes.clock import FakeClock
+from tests.faults.drawn import WriteFault
 from tests.faults.media import FaultyMediaStore
 from tests.faults.store import FaultyStore
 from tests.unit.gateway.media.pictures import picture, pixels
@@ -42,8 +43,11 @@ class World:
     objects: FaultyMediaStore = field(default_factory=FaultyMediaStore)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW_MS))
 
-    def gateway(self) -> Uploads:
-        return Uploads(self.tables, self.objects, ImageExaminer(ImageLimits()), self.clock, RULES)
+    def gateway(self, rules: UploadRules = RULES) -> Uploads:
+        return Uploads(self.tables, self.objects, ImageExaminer(ImageLimits()), self.clock, rules)
+
+    async def used(self) -> int:
+        return await self.tables.media_usage("alice", ids.day_of(NOW_MS))
 
     async def take(self, content: bytes, key: str = "", user_id: str = "alice", declared: str = "") -> MediaRow:
         return await self.gateway().take(Upload(user_id, key, declared or None, "a.bin"), chunks(content))
@@ -163,6 +167,64 @@ async def test_quota_counts_a_day_and_each_user_alone() -> None:
     await world.take(b"x", user_id="bob")
     world.clock.now_ms += refused.retry_after_ms
     await world.take(b"x")
+
+
+async def test_upload_that_may_be_uncounted_is_unavailable() -> None:
+    world = World()
+    world.tables.faults.script_write(WriteFault.LOST)
+    with pytest.raises(StoreUnavailable):
+        await world.take(b"x" * 10, "key")
+    assert not await world.tables.media(list(world.tables._media))
+    assert not world.objects.objects
+    await world.take(b"x" * 10, "key")
+    assert await world.used() == LEAST_COUNTED_BYTES
+
+
+async def test_upload_is_counted_before_its_row_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        """The process ends in this call."""
+
+    async def killed(_row: MediaRow) -> MediaRow:
+        raise Killed
+
+    world = World()
+    with monkeypatch.context() as until_its_end:
+        until_its_end.setattr(world.tables, "add_media", killed)
+        with pytest.raises(Killed):
+            await world.take(b"x" * 10, "key")
+    assert await world.used() == LEAST_COUNTED_BYTES
+    await world.take(b"x" * 10, "key")
+    assert await world.used() == LEAST_COUNTED_BYTES
+
+
+async def test_smaller_try_of_one_key_lowers_no_usage() -> None:
+    world, first_is_stored = World(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x"
+        await first_is_stored.wait()
+
+    smaller = asyncio.create_task(world.gateway(UNLIMITED).take(Upload("alice", "key", None, "a"), slow()))
+    await asyncio.sleep(0.01)
+    content = b"x" * 3 * LEAST_COUNTED_BYTES
+    larger = world.gateway(replace(UNLIMITED, file_bytes=len(content)))
+    await larger.take(Upload("alice", "key", None, "a"), chunks(content))
+    first_is_stored.set()
+    assert (await refusal(lambda: smaller)).code == "conflict"
+    assert await world.used() == len(content)
+
+
+async def test_uploads_at_once_exceed_the_quota_by_less_than_one() -> None:
+    world = World()
+
+    tries = (
+        one.take(Upload("alice", "", None, "a"), chunks(b"x" * 40_000)) for one in [world.gateway() for _ in range(12)]
+    )
+    ended = await asyncio.gather(*tries, return_exceptions=True)
+    assert {one.code for one in ended if isinstance(one, Refused)} == {"rate_limited"}
+    counted = len(world.tables._media) * LEAST_COUNTED_BYTES
+    assert counted < RULES.user_bytes_per_day + LEAST_COUNTED_BYTES
+    assert len(world.objects.objects) == len(world.tables._media)
 
 
 async def test_uploads_of_a_user_at_once_are_bounded() -> None:
