@@ -35,11 +35,25 @@ BUGS = (
     bug(
         "the sweep deletes objects before the row",
         "tidings/media/sweep.py",
-        "            await self._tables.drop_media(row.media_id, row.removing_at)\n"
-        "            await self._objects.delete((row.object_key, row.thumb_key))\n",
+        "            if await self._tables.drop_media(row.media_id, row.removing_at):\n"
+        "                await self._objects.delete((row.object_key, row.thumb_key))\n",
         "            await self._objects.delete((row.object_key, row.thumb_key))\n"
-        "            await self._tables.drop_media(row.media_id, row.removing_at)\n",
+        "            if await self._tables.drop_media(row.media_id, row.removing_at):\n",
         by.SWEEP_FAILS,
+    ),
+    bug(
+        "the sweep deletes objects although the row stays",
+        "tidings/media/sweep.py",
+        "            if await self._tables.drop_media(row.media_id, row.removing_at):\n",
+        "            if await self._tables.drop_media(row.media_id, row.removing_at) is not None:\n",
+        by.SWEEP_KEEPS,
+    ),
+    bug(
+        "the mark of the sweep is written with its time",
+        "tidings/media/sweep.py",
+        "            await self._tables.mark_media(row.media_id, MARKED, 0)\n",
+        "            await self._tables.mark_media(row.media_id, self._clock.wall_ms(), 0)\n",
+        by.SWEEP_LATE_MARK,
     ),
     bug(
         "an upload that is about to be removed may be sent",

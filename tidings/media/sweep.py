@@ -3,6 +3,8 @@
 A message that is sent while the sweep runs never points to a missing object, because a removal has these steps:
 
 1. An upload of more than `keep_ms` without a reference is marked. From then on no gateway accepts a message with it.
+   The time of the mark is written in a second step, after the first is confirmed. So the mark is never younger than
+   its time, however late a write takes effect.
 2. A gateway may have checked it just before and still be publishing, so GRACE_MS pass.
 3. A run after that notes the ends of `messages.inbound` and waits until the persister has confirmed everything below
    them. Each command that could refer to the upload has become a reference by then, or never will.
@@ -21,7 +23,7 @@ from tidings import ids
 from tidings.clock import Clock
 from tidings.media.base import MediaStore, StoredObject, is_key
 from tidings.store.base import Store
-from tidings.store.media_rows import MediaRow
+from tidings.store.media_rows import MARKED, MediaRow
 
 KEEP_MS = 24 * 3_600_000
 # A gateway publishes within seconds after it has checked an upload, and refuses after a minute. An hour allows for
@@ -92,8 +94,8 @@ class Sweep:
                 # A message was on its way at the mark. References never go, so the upload stays.
                 await self._tables.mark_media(row.media_id, 0, row.removing_at)
         for row in unsent:
-            if not row.removing_at:
-                await self._mark(row.media_id, now_ms)
+            if row.removing_at <= MARKED:
+                await self._mark(row)
             elif row.removing_at + GRACE_MS < now_ms:
                 self._due.append(row)
             else:
@@ -101,17 +103,12 @@ class Sweep:
         if len(self._due) >= _DUE_AT_ONCE:
             await self._delete_due()
 
-    async def _mark(self, media_id: str, now_ms: int) -> None:
-        """Mark an upload that was read without a mark.
-
-        An earlier mark of unknown outcome may take effect only now, with its own older time. Gateways have not seen it
-        before, so the hour begins again.
-        """
+    async def _mark(self, row: MediaRow) -> None:
+        """Mark an upload, and then write a time at which all gateways see the mark."""
         self.swept.marked += 1
-        if not await self._tables.mark_media(media_id, now_ms, 0):
-            row = (await self._tables.media((media_id,))).get(media_id)
-            if row is not None and row.removing_at:
-                await self._tables.mark_media(media_id, now_ms, row.removing_at)
+        if not row.removing_at:
+            await self._tables.mark_media(row.media_id, MARKED, 0)
+        await self._tables.mark_media(row.media_id, self._clock.wall_ms(), MARKED)
 
     async def _delete_orphans(self, row: MediaRow | None, objects: Collection[StoredObject]) -> None:
         """Delete objects of tries that never got a row, or whose row names other objects."""
@@ -128,9 +125,9 @@ class Sweep:
             self.swept.waiting += len(due)
             due = []
         for row in await self._without_refs(due):
-            await self._tables.drop_media(row.media_id, row.removing_at)
-            await self._objects.delete((row.object_key, row.thumb_key))
-            self.swept.deleted += 1
+            if await self._tables.drop_media(row.media_id, row.removing_at):
+                await self._objects.delete((row.object_key, row.thumb_key))
+                self.swept.deleted += 1
 
     async def _without_refs(self, rows: Sequence[MediaRow]) -> Sequence[MediaRow]:
         unsent: list[MediaRow] = []

@@ -194,8 +194,11 @@ class Store(Protocol):
         """
         ...
 
-    async def drop_media(self, media_id: str, removing_at: int) -> None:
-        """Delete the row of an upload that was marked at this time."""
+    async def drop_media(self, media_id: str, removing_at: int) -> bool:
+        """Delete the row of an upload if its stored mark is this one. Returns whether it was.
+
+        After a True no message refers to the upload. After a False the row may have another mark, or be gone.
+        """
         ...
 
     async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:

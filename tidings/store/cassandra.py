@@ -222,8 +222,9 @@ class CassandraStore:
         ((is_applied, *_),) = await self.session.execute(statements.MARK_MEDIA, (removing_at, media_id, seen))
         return bool(is_applied)
 
-    async def drop_media(self, media_id: str, removing_at: int) -> None:
-        await self.session.execute(statements.DROP_MEDIA, (media_id, removing_at))
+    async def drop_media(self, media_id: str, removing_at: int) -> bool:
+        ((is_applied, *_),) = await self.session.execute(statements.DROP_MEDIA, (media_id, removing_at))
+        return bool(is_applied)
 
     async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:
         rows = await self.session.execute(statements.MEDIA_REFS, (media_id, limit))

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+# Of MediaRow.removing_at. No time is as low.
+MARKED = 1
+
 
 @dataclass(frozen=True, slots=True)
 class MediaRefRow:
@@ -52,7 +55,8 @@ class MediaRow:
 
     `object_key`: the key of the content; the thumbnail's has `.thumb` at its end. `size` and `thumb_size` in bytes; a
     `thumb_size` of 0: no thumbnail. `width` and `height` in pixels as shown, 0 for a file. `sha256`: of the bytes that
-    the client sent, 32 bytes. `removing_at`: from then on no message may refer to it (ms); 0: it stays.
+    the client sent, 32 bytes. `removing_at`: with it, no message may refer to the upload any more. It is a time
+    (ms) at which the mark was in effect; MARKED: in effect, and its time is not written yet; 0: the upload stays.
     """
 
     table: ClassVar[str] = "media"

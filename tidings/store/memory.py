@@ -201,10 +201,13 @@ class MemoryStore:
         self._media[media_id] = replace(row, removing_at=removing_at)
         return True
 
-    async def drop_media(self, media_id: str, removing_at: int) -> None:
+    async def drop_media(self, media_id: str, removing_at: int) -> bool:
         await self.answer("drop_media")
-        if media_id in self._media and self._media[media_id].removing_at == removing_at:
-            del self._media[media_id]
+        row = self._media.get(media_id)
+        if row is None or row.removing_at != removing_at:
+            return False
+        del self._media[media_id]
+        return True
 
     async def media_refs(self, media_id: str, limit: int) -> Sequence[MediaRefRow]:
         await self.answer("media_refs")

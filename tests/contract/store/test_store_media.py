@@ -33,17 +33,18 @@ async def test_uploads_of_one_id_at_once_keep_one_row(store: Store, name: str) -
 async def test_mark_changes_only_from_the_seen_one(store: Store, name: str) -> None:
     row = _upload(name)
     await store.add_media(row)
-    await store.drop_media(name, 5)
+    assert not await store.drop_media(name, 5)
     assert await store.media([name]) == {name: row}
     assert await store.mark_media(name, 5, 0)
     assert not await store.mark_media(name, 6, 0)
     assert await store.media([name]) == {name: replace(row, removing_at=5)}
     assert await store.mark_media(name, 0, 5)
     assert await store.mark_media(name, 7, 0)
-    await store.drop_media(name, 6)
+    assert not await store.drop_media(name, 6)
     assert name in await store.media([name])
-    await store.drop_media(name, 7)
+    assert await store.drop_media(name, 7)
     assert not await store.media([name])
+    assert not await store.drop_media(name, 7)
 
 
 async def test_mark_of_a_missing_upload_stores_nothing(store: Store, name: str) -> None:

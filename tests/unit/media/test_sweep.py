@@ -2,8 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,7 +13,7 @@ from tidings import ids
 from tidings.errors import MediaUnavailable, StoreUnavailable
 from tidings.media.sweep import GRACE_MS, KEEP_MS, Sweep, Swept
 from tidings.store.base import TaggedRow
-from tidings.store.media_rows import MediaRefRow, MediaRow
+from tidings.store.media_rows import MARKED, MediaRefRow, MediaRow
 
 FAILING = ("media", "media_refs", "mark_media", "drop_media", "delete")
 START_MS = 1_795_435_200_000
@@ -114,21 +113,58 @@ async def test_mark_ends_once_a_message_refers_to_the_upload() -> None:
     assert (await world.tables.media([row.media_id]))[row.media_id].removing_at == 0
 
 
-async def test_late_mark_begins_its_hour_again() -> None:
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_late_mark_begins_its_hour_when_it_takes_effect(is_answered: bool) -> None:
+    world = World()
+    row = await world.upload()
+    world.later(KEEP_MS)
+    mark_media = world.tables.mark_media
+
+    async def late(media_id: str, removing_at: int, seen: int) -> bool:
+        world.tables.mark_media = mark_media  # type: ignore[method-assign]
+        world.later(GRACE_MS)  # Cassandra or the sweep stands still, and gateways accept messages with the upload
+        is_applied = await mark_media(media_id, removing_at, seen)
+        if not is_answered:
+            raise StoreUnavailable("mark_media")
+        return is_applied
+
+    world.tables.mark_media = late  # type: ignore[method-assign]
+    with contextlib.nullcontext() if is_answered else pytest.raises(StoreUnavailable):
+        await world.sweep()
+    assert (await world.sweep()).deleted == 0
+    world.later(GRACE_MS - 2)
+    assert (await world.sweep()).waiting == 1
+    assert await world.is_stored(row)
+    world.later(1)
+    assert (await world.sweep()).deleted == 1
+
+
+async def test_mark_without_a_time_gets_one_in_a_later_run() -> None:
+    world = World()
+    row = await world.upload()
+    world.later(KEEP_MS)
+    # A run that was killed between the two steps.
+    await world.tables.mark_media(row.media_id, MARKED, 0)
+    world.later(GRACE_MS)
+    assert (await world.sweep()).marked == 1
+    assert await world.is_stored(row)
+
+
+async def test_upload_whose_mark_ends_meanwhile_keeps_its_objects() -> None:
     world = World()
     row = await world.upload()
     world.later(KEEP_MS)
     await world.sweep()
-    seen = world.tables.media
-
-    async def before_the_mark(media_ids: Collection[str]) -> Mapping[str, MediaRow]:
-        world.tables.media = seen  # type: ignore[method-assign]
-        return {name: replace(found, removing_at=0) for name, found in (await seen(media_ids)).items()}
-
     world.later(GRACE_MS)
-    world.tables.media = before_the_mark  # type: ignore[method-assign]
-    assert (await world.sweep()).marked == 1
-    assert (await world.sweep()).waiting == 1
+    drop_media = world.tables.drop_media
+
+    async def late(media_id: str, removing_at: int) -> bool:
+        # Another run has found a message that refers to the upload.
+        await world.tables.mark_media(media_id, 0, removing_at)
+        return await drop_media(media_id, removing_at)
+
+    world.tables.drop_media = late  # type: ignore[method-assign]
+    assert (await world.sweep()).deleted == 0
     assert await world.is_stored(row)
 
 
