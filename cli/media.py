@@ -75,17 +75,20 @@ def prepare() -> None:
 
 @app.command()
 def sweep(
-    days: Annotated[int, typer.Option("--days", help="Look at the uploads of so many days back.", min=1)] = 7,
+    days: Annotated[
+        int | None,
+        typer.Option("--days", help="Look at so many days back, and not from where the last run ended.", min=1),
+    ] = None,
 ) -> None:
     """Remove uploads that no message refers to after a day, in two runs at least an hour apart. Run it every hour."""
     swept = asyncio.run(_sweep(days))
     say(
-        f"{swept.objects} objects: {swept.marked} uploads marked, {swept.waiting} waiting, {swept.deleted} removed,"
-        f" {swept.orphans} objects without a row removed"
+        f"{swept.objects} objects of {swept.days} days: {swept.marked} uploads marked, {swept.waiting} waiting,"
+        f" {swept.deleted} removed, {swept.orphans} objects without a row removed"
     )
 
 
-async def _sweep(days: int) -> Swept:
+async def _sweep(days: int | None) -> Swept:
     tables, log = read_group(CassandraSettings), read_group(KafkaSettings)
     objects = read_group(MediaStoreSettings)
 

@@ -56,6 +56,13 @@ BUGS = (
         by.SWEEP_LATE_MARK,
     ),
     bug(
+        "the sweep settles a day with an unused upload",
+        "tidings/media/sweep.py",
+        " + len(unsent)\n",
+        "\n",
+        by.SWEEP_SETTLES,
+    ),
+    bug(
         "an upload that is about to be removed may be sent",
         "services/gateway/reads/media.py",
         " or row.removing_at:",

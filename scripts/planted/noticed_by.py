@@ -92,6 +92,7 @@ SWEEP_STEPS = "tests/unit/media/test_sweep.py::test_unused_upload_goes_in_two_ru
 SWEEP_FAILS = "tests/unit/media/test_sweep.py::test_sweep_that_fails_anywhere_removes_whole_uploads"
 SWEEP_KEEPS = "tests/unit/media/test_sweep.py::test_upload_whose_mark_ends_meanwhile_keeps_its_objects"
 SWEEP_LATE_MARK = "tests/unit/media/test_sweep.py::test_late_mark_begins_its_hour_when_it_takes_effect"
+SWEEP_SETTLES = "tests/unit/media/test_sweep.py::test_day_with_an_unused_upload_is_looked_at_until_it_goes"
 OWN_UPLOADS = "tests/unit/gateway/reads/test_media.py::test_own_uploads_may_be_referred_to"
 UPLOAD_RIGHTS = "tests/unit/gateway/reads/test_media.py::test_upload_is_fetched_by_members_that_may_read_it"
 ONE_UPLOAD = "tests/unit/gateway/media/test_uploads.py::test_tries_of_one_key_at_once_leave_one_upload"

@@ -12,11 +12,15 @@ A message that is sent while the sweep runs never points to a missing object, be
    later run removes them as objects without a row.
 
 Each step may be repeated, so a sweep may be killed anywhere, and several may run at once.
+
+A day is settled once messages refer to all of its uploads. References never go, so no later run looks at it. The name
+of an object below `swept/` is the first day that is not settled, so that each run begins where the work is, also after
+months without a run.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidings import ids
@@ -29,6 +33,9 @@ KEEP_MS = 24 * 3_600_000
 # A gateway publishes within seconds after it has checked an upload, and refuses after a minute. An hour allows for
 # clocks that differ.
 GRACE_MS = 3_600_000
+# 2025-01-01. No object is older. A first run lists each day since then, about 20 ms a day.
+FIRST_DAY = 20_089
+_SETTLED = "swept"
 # Ids of uploads in one read of the tables.
 _ROWS_AT_ONCE = 500
 _REFS_AT_ONCE = 32
@@ -38,8 +45,9 @@ LogPassed = Callable[[], Awaitable[bool]]
 
 @dataclass(slots=True)
 class Swept:
-    """What one run has done. `waiting`: marked uploads that a later run deletes."""
+    """What one run has done. `waiting`: marked uploads that a later run deletes. `days`: how many it looked at."""
 
+    days: int = 0
     objects: int = 0
     marked: int = 0
     waiting: int = 0
@@ -48,7 +56,7 @@ class Swept:
 
 
 class Sweep:
-    """One run over the objects of some days."""
+    """One run over the days that are not settled."""
 
     def __init__(
         self, tables: Store, objects: MediaStore, clock: Clock, log_passed: LogPassed, keep_ms: int = KEEP_MS
@@ -60,27 +68,63 @@ class Sweep:
         self._log_passed = log_passed
         self._keep_ms = keep_ms
         self._due: list[MediaRow] = []
+        # Uploads and objects that a later run has to look at again.
+        self._open = 0
+        self._places: list[int] = []
         self.swept = Swept()
 
-    async def run(self, days_back: int) -> Swept:
-        """Look at the uploads of the last days, oldest first. Raises StoreUnavailable or MediaUnavailable; run it again
-        then."""
-        today = ids.day_of(self._clock.wall_ms())
-        for day in range(today - days_back, today + 1):
-            found: defaultdict[str, list[StoredObject]] = defaultdict(list)
-            async for stored in self._objects.list(str(day)):
-                if not is_key(stored.key):
-                    continue  # no upload's; another program put it there
-                _day, media_id, *_ = stored.key.split("/")
-                found[media_id].append(stored)
-                self.swept.objects += 1
-                if len(found) >= _ROWS_AT_ONCE:
-                    await self._look_at(found)
-                    found.clear()
-            if found:
-                await self._look_at(found)
-        await self._delete_due()
+    async def run(self, days_back: int | None = None) -> Swept:
+        """Look at the uploads of all days that are not settled, or of the last days, oldest first.
+
+        Raises StoreUnavailable or MediaUnavailable; run it again then.
+        """
+        now_ms = self._clock.wall_ms()
+        today = ids.day_of(now_ms)
+        first = await self._first_day() if days_back is None else today - days_back
+        # A later place is of a run whose clock was ahead.
+        settled = first = min(first, today)
+        for day in range(first, today + 1):
+            objects = self.swept.objects
+            is_settled = await self._look_at_day(day) and (day + 1) * ids.DAY_MS + self._keep_ms < now_ms
+            if not (is_settled and day == settled):
+                continue
+            settled += 1
+            if self.swept.objects > objects and days_back is None:
+                await self._begin_next_at(settled)
+        if days_back is None:
+            await self._begin_next_at(settled)
         return self.swept
+
+    async def _first_day(self) -> int:
+        names = [stored.key.rpartition("/")[2] async for stored in self._objects.list(_SETTLED)]
+        self._places = [int(name) for name in names if name.isdecimal()]
+        return max(self._places, default=FIRST_DAY)
+
+    async def _begin_next_at(self, day: int) -> None:
+        if day <= max(self._places, default=FIRST_DAY):
+            return
+        await self._objects.put(f"{_SETTLED}/{day}", _once(b"tidings media sweep begins at this day\n"))
+        earlier, self._places = self._places, [day]
+        await self._objects.delete([f"{_SETTLED}/{one}" for one in earlier])
+
+    async def _look_at_day(self, day: int) -> bool:
+        """Returns whether messages refer to all that is left of the day."""
+        self.swept.days += 1
+        before, found = self._open, defaultdict[str, list[StoredObject]](list)
+        async for stored in self._objects.list(str(day)):
+            if not is_key(stored.key):
+                continue  # no upload's; another program put it there
+            _day, media_id, *_ = stored.key.split("/")
+            found[media_id].append(stored)
+            self.swept.objects += 1
+            if len(found) >= _ROWS_AT_ONCE:
+                await self._look_at(found)
+                found.clear()
+        if found:
+            await self._look_at(found)
+        # Before the next day, so that a run that is always killed at its deadline still removes something.
+        await self._delete_due()
+        return self._open == before
 
     async def _look_at(self, found: Mapping[str, Collection[StoredObject]]) -> None:
         rows = await self._tables.media(found)
@@ -89,10 +133,12 @@ class Sweep:
         now_ms = self._clock.wall_ms()
         old = [row for row in rows.values() if row.uploaded_at + self._keep_ms < now_ms]
         unsent = await self._without_refs(old)
+        self._open += len(rows) - len(old) + len(unsent)
         for row in set(old).difference(unsent):
             if row.removing_at:
                 # A message was on its way at the mark. References never go, so the upload stays.
                 await self._tables.mark_media(row.media_id, 0, row.removing_at)
+                self._open += 1
         for row in unsent:
             if row.removing_at <= MARKED:
                 await self._mark(row)
@@ -114,7 +160,9 @@ class Sweep:
         """Delete objects of tries that never got a row, or whose row names other objects."""
         named = () if row is None else (row.object_key, row.thumb_key)
         before_ms = self._clock.wall_ms() - self._keep_ms
-        orphans = [one.key for one in objects if one.key not in named and one.modified_ms < before_ms]
+        unnamed = [one for one in objects if one.key not in named]
+        orphans = [one.key for one in unnamed if one.modified_ms < before_ms]
+        self._open += len(unnamed) - len(orphans)
         if orphans:
             await self._objects.delete(orphans)
             self.swept.orphans += len(orphans)
@@ -136,3 +184,7 @@ class Sweep:
             refs = await asyncio.gather(*(self._tables.media_refs(row.media_id, 1) for row in some))
             unsent += [row for row, found in zip(some, refs, strict=True) if not found]
         return unsent
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
