@@ -19,6 +19,7 @@ from tests.unit.gateway.documented import Document
 from tidings import topics
 from tidings.broker.base import NewRecord, Record, TopicPartition
 from tidings.clock import SystemClock
+from tidings.media.base import MediaStore
 from tidings.runtime.health import Health
 from tidings.runtime.settings import KafkaSettings, LimitSettings, ProcessSettings
 from tidings.wire.inbound_pb2 import Command
@@ -216,15 +217,19 @@ async def running(
     *chosen: GatewaySettings,
     broker: FaultyBroker | None = None,
     store: FaultyStore | None = None,
+    objects: MediaStore | None = None,
     workers: Collection[str] = (),
     patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Deployment]:
-    """Gateways while the block runs, without workers alone: the test plays the stages behind the log."""
+    """Gateways while the block runs, without workers alone: the test plays the stages behind the log.
+
+    With other `objects` than those in memory, the deployment's own stay empty.
+    """
     broker, store, health, stopping = broker or FaultyBroker(), store or FaultyStore(), Health(), asyncio.Event()
-    objects = FaultyMediaStore(SystemClock(), signs=True)
-    services = Services(broker, store, objects, chosen, workers, KAFKA, ProcessSettings(development=True))
+    faulty = FaultyMediaStore(SystemClock(), signs=True)
+    services = Services(broker, store, objects or faulty, chosen, workers, KAFKA, ProcessSettings(development=True))
     async with asyncio.timeout(patience_s), embedded(services, health, stopping) as gateways:
-        deployment = Deployment(broker, store, objects, list(gateways), health, stopping)
+        deployment = Deployment(broker, store, faulty, list(gateways), health, stopping)
         try:
             yield deployment
         finally:

@@ -65,6 +65,7 @@ class MediaStore(Protocol):
     async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None:
         """A URL that answers GET without credentials for `expires_s` (1 to 604,800), with these two headers.
 
+        The answer is also marked as one that no cache keeps.
         None if the store cannot sign: the caller then sends the bytes itself. Whether the object exists is not checked.
         """
         ...

@@ -65,6 +65,7 @@ class MemoryMediaStore:
 
     async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None:
         check_key(key)
+        self.calls["sign"] += 1
         return f"memory:{key}?expires_s={expires_s}" if self._signs else None
 
     async def close(self) -> None:

@@ -8,6 +8,8 @@ import hmac
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 _SIGNATURE = "X-Amz-Signature"
+# A copy under a signed URL is outside of the gateway's rights, so that no cache may keep one.
+_CACHE_CONTROL = "private, no-store"
 
 
 def with_headers(url: str, secret_access_key: str, content_disposition: str, content_type: str) -> str | None:
@@ -19,7 +21,11 @@ def with_headers(url: str, secret_access_key: str, content_disposition: str, con
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if query.pop(_SIGNATURE) != _signature(parts.netloc, parts.path, query, secret_access_key):
         return None
-    query |= {"response-content-disposition": content_disposition, "response-content-type": content_type}
+    query |= {
+        "response-cache-control": _CACHE_CONTROL,
+        "response-content-disposition": content_disposition,
+        "response-content-type": content_type,
+    }
     query[_SIGNATURE] = _signature(parts.netloc, parts.path, query, secret_access_key)
     return urlunsplit((parts.scheme, parts.netloc, parts.path, _encoded(query), ""))
 

@@ -23,6 +23,7 @@ async def test_signed_url_answers_with_its_headers(place: Place, name: str, requ
     assert body == b"hello"
     assert headers["Content-Disposition"] == NAME
     assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert headers["Cache-Control"] == "private, no-store"
 
 
 def _get(url: str) -> tuple[Message, bytes]:

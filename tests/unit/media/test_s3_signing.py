@@ -52,6 +52,7 @@ def test_signature_is_that_of_botocore(options: dict[str, str]) -> None:
     query = parse_qs(urlsplit(signed).query)
     assert query["response-content-disposition"] == [NAME]
     assert query["response-content-type"] == [TYPE]
+    assert query["response-cache-control"] == ["private, no-store"]
     assert query["X-Amz-Expires"] == ["60"]
 
 
