@@ -18,7 +18,10 @@ from services.gateway.rest.models import UploadAnswer
 from services.gateway.rest.wire import UnreadableBody, answer, check_encoding, declares_more, stream_of
 from tidings import ids
 from tidings.errors import Refused
+from tidings.logging import logger
 from tidings.store.media_rows import MediaRow
+
+_log = logger("tidings.gateway.media")
 
 THUMB_TYPE = "image/webp"
 # A browser shows nothing of an answer with these but as a download, whatever its bytes are. Rights may end, so a
@@ -82,6 +85,7 @@ class MediaCalls:
             url = await self._objects.sign(key, self._redirect_s, headers["Content-Disposition"], content_type)
             if url is not None:
                 return RedirectResponse(url, 307, {"Cache-Control": "no-store"})
+            _log.warning("downloads are not redirected", action="give the gateway an access key of S3, which can sign")
         asked = answer_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
         part = {} if asked.content_range is None else {"Content-Range": asked.content_range}
         if asked.status == 416:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from deploy.local.embedded import WORKERS
 from services.gateway.settings import MediaSettings
@@ -85,7 +86,9 @@ async def test_download_is_served_where_the_store_cannot_sign(tmp_path: Path) ->
     async with redirecting(tmp_path, signs=False) as (there, objects):
         image = await sent_image(there)
         row = there.store._media[image["url"].rpartition("/")[2]]
-        served = await there.bytes("bob", "GET", image["url"])
+        with capture_logs() as logs:
+            served = await there.bytes("bob", "GET", image["url"])
+        assert "downloads are not redirected" in [line["event"] for line in logs]
         assert (served.status_code, served.content) == (200, objects.objects[row.object_key])
         assert served.headers["cache-control"] == "private, no-cache"
         part = await there.bytes("bob", "GET", image["thumb_url"], Range="bytes=0-3")
