@@ -19,6 +19,7 @@ import pytest
 
 from deploy.local.ports import free_ports
 from deploy.local.probes import service_health
+from tests.unit.gateway.media.pictures import picture, pixels
 
 START_S = 60.0
 PATIENCE_S = 60.0
@@ -145,6 +146,29 @@ def test_history_and_export_have_every_message(embedded: Embedded, tmp_path: Pat
     other = embedded.tidings("history", "--as", "mallory", "--session", "d:frank:grace")
     assert (other.returncode, other.stdout) == (1, "")
     assert "session_not_found" in other.stderr
+
+
+def test_sent_image_and_file_are_fetched_by_the_recipient(embedded: Embedded, tmp_path: Path) -> None:
+    image, file = tmp_path / "dot.png", tmp_path / "notes.txt"
+    image.write_bytes(picture(image=pixels(64, 48)))
+    file.write_text("你好")
+    for option, path in (("--image", image), ("--file", file)):
+        done = embedded.tidings("send", "--from", "alice", "--to", "henry", option, str(path))
+        assert (done.returncode, done.stdout.split("  ")[0]) == (0, "✓ sent"), done.stderr
+    exported = str(tmp_path / "jsonl")
+    session = ("--as", "henry", "--session", "d:alice:henry")
+    assert embedded.tidings("export", *session, "--format", "jsonl", "--out", exported).returncode == 0
+    first, second = (json.loads(line) for line in Path(exported).read_text().splitlines())
+    assert (first["kind"], first["body"]["width"], first["body"]["height"]) == ("image", 64, 48)
+    assert (second["kind"], second["body"]["name"], second["body"]["size"]) == ("file", "notes.txt", 6)
+    out = str(tmp_path / "out")
+    url = second["body"]["url"]
+    assert embedded.tidings("media", "download", "--as", "henry", url, out).stdout == "6 bytes\n"
+    assert Path(out).read_text() == "你好"
+    assert embedded.tidings("media", "download", "--as", "mallory", url, out).returncode == 1
+    other = embedded.tidings("send", "--from", "alice", "--to", "henry", "--image", str(file))
+    assert other.returncode == 1
+    assert re.fullmatch(r"error: 400 invalid_body: [^\n]+\n", other.stderr)
 
 
 def test_a_token_signed_here_is_accepted_there(embedded: Embedded) -> None:

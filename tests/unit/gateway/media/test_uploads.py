@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from services.gateway.media import uploads as uploads_module
 from services.gateway.media.images import ImageExaminer, ImageLimits
 from services.gateway.media.places import MOST_BYTES_PER_S
 from services.gateway.media.uploads import (
@@ -273,3 +274,18 @@ async def test_folder_without_room_is_unavailable(tmp_path: Path) -> None:
     refused = await refusal(lambda: uploads.take(Upload("alice", "", None, "a"), chunks(picture())))
     assert refused.code == "unavailable"
     assert not world.objects.objects
+
+
+async def test_upload_beyond_its_time_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x" * 1_000
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(uploads_module, "UPLOAD_S", 0.05)
+    world = World()
+    uploads = world.gateway()
+    for _ in range(UPLOADS_PER_USER + 1):  # each leaves its place
+        refused = await refusal(lambda: uploads.take(Upload("alice", "", None, "a"), endless()))
+        assert refused.code == "timeout"
+    assert not world.objects.objects
+    assert await world.used() == 0
