@@ -55,6 +55,9 @@ VERBS: Mapping[str, Sequence[type[BaseSettings]]] = {
     "media-sweep": (KafkaSettings, CassandraSettings, MediaStoreSettings),
 }
 
+# The setting that every program with the object store reads.
+STORE = "TIDINGS_MEDIA_STORE_URL"
+
 Manifest = dict[str, Any]
 
 
@@ -137,13 +140,26 @@ def _file_problems(path: Path) -> Iterator[str]:
 
 
 def _account_problems(all_manifests: Iterable[Manifest]) -> Iterator[str]:
-    """No pod of an account that does not exist ever starts, and only an event of its owner says so."""
+    """No pod of an account that does not exist ever starts, and only an event of its owner says so.
+
+    A program that uses the object store has an account of its own. With workload identity its rights to the bucket
+    would otherwise be those of all pods of the account.
+    """
     found = list(all_manifests)
     accounts = {one["metadata"]["name"] for one in found if one.get("kind") == "ServiceAccount"}
-    for manifest in found:
-        template = _workload(manifest).get("template")
-        if template and template["spec"].get("serviceAccountName") not in accounts:
-            yield f"{manifest['kind']}/{manifest['metadata']['name']}: no manifest has its ServiceAccount"
+    pods = {f"{one['kind']}/{one['metadata']['name']}": _pod(one) for one in found if "template" in _workload(one)}
+    used = [pod.get("serviceAccountName") for pod in pods.values()]
+    for name, pod in pods.items():
+        account = pod.get("serviceAccountName")
+        if account not in accounts:
+            yield f"{name}: no manifest has its ServiceAccount"
+        elif used.count(account) > 1 and any(STORE in _settings_of(one["name"]) for one in pod["containers"]):
+            yield f"{name}: it uses the object store, and shares its ServiceAccount with other programs"
+
+
+def _pod(manifest: Manifest) -> Manifest:
+    pod: Manifest = _workload(manifest)["template"]["spec"]
+    return pod
 
 
 def _workload(manifest: Manifest) -> Manifest:

@@ -68,6 +68,13 @@ def test_the_manifests_as_they_are_have_no_problem() -> None:
             "has its ServiceAccount",
         ),
         ("base/service-account.yaml", "name: tidings-archiver", "name: archiver", "has its ServiceAccount"),
+        ("base/gateway.yaml", "serviceAccountName: tidings-gateway", "serviceAccountName: tidings", "shares its"),
+        (
+            "base/receipts.yaml",
+            "serviceAccountName: tidings",
+            "serviceAccountName: tidings-media-sweep",
+            "CronJob/media-sweep: it uses the object store, and shares its ServiceAccount",
+        ),
         ("base/archiver.yaml", "concurrencyPolicy: Forbid", "concurrencyPolicy: Allow", "is not Forbid"),
         ("base/archiver.yaml", "      activeDeadlineSeconds: 21600\n", "", "activeDeadlineSeconds"),
         ("base/archiver.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRoot"),
