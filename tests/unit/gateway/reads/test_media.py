@@ -98,6 +98,48 @@ async def test_upload_in_many_sessions_is_found_by_the_readers(monkeypatch: pyte
     assert not await may_fetch(there, "carol")
 
 
+async def many_sessions(monkeypatch: pytest.MonkeyPatch) -> tuple[MediaReads, MemoryStore]:
+    """An upload in 9 groups, and bob in 30, of which only the first has it."""
+    monkeypatch.setattr(media, "SESSIONS_READ", 3)
+    names = ["g:1", *(f"g:{number}" for number in range(20, 49))]
+    rows: list[Row] = [MediaRefRow(ID, f"g:{number}", 7) for number in range(9)]
+    for name in names:
+        rows += [group(name, 9), member(name, "bob", 2, joined_seq=2), UserSessionRow("bob", name, 2, 0, 0, 1)]
+    store = MemoryStore()
+    await store.add_media(upload())
+    await store.write([TaggedRow(0, row) for row in rows])
+    return MediaReads(store, Memberships(store)), store
+
+
+async def test_search_stops_at_the_first_session_with_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, store = await many_sessions(monkeypatch)
+    assert await may_fetch(there, "bob")
+    assert store.calls["media_refs_in"] == 1
+    for _ in range(5):
+        assert await may_fetch(there, "bob")
+    assert (store.calls["user_sessions"], store.calls["media_refs_in"]) == (1, 6)
+
+
+@pytest.mark.promise("G10")
+async def test_remembered_session_gives_no_right_after_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, store = await many_sessions(monkeypatch)
+    assert await may_fetch(there, "bob")
+    await store.write(
+        [TaggedRow(0, group("g:1", 10)), TaggedRow(0, member("g:1", "bob", 10, joined_seq=2, left_seq=10))]
+    )
+    assert not await may_fetch(there, "bob")
+
+
+async def test_remembered_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "REMEMBERED", 2)
+    there, store = await many_sessions(monkeypatch)
+    for number in range(1, 4):
+        await store.add_media(upload(f"{number}" * 32))
+        await store.write([TaggedRow(0, MediaRefRow(f"{number}" * 32, f"g:{one}", 7)) for one in range(9)])
+        assert await may_fetch(there, "bob", f"{number}" * 32)
+    assert len(there._found_in) == 2
+
+
 @pytest.mark.parametrize("media_id", ["1" * 32, "", "x" * 32, "0" * 31, "../" * 11])
 async def test_missing_and_malformed_ids_are_not_found(media_id: str) -> None:
     assert not await may_fetch(await reads(), "alice", media_id)
