@@ -59,6 +59,16 @@ REFUSALS = (
     "session_not_found",
     "too_old",
 )
+# The codes with which a gateway refuses an upload.
+UPLOAD_REFUSALS = (
+    "conflict",
+    "invalid_body",
+    "invalid_frame",
+    "rate_limited",
+    "timeout",
+    "too_large",
+    "unavailable",
+)
 CLOSE_CODES = tuple(str(int(code)) for code in (NOT_OURS, *CloseCode))
 _FRAMES_IN = ("hello", "send", "sync", "ack_ahead", "watermark")
 _FRAMES_OUT = ("live", "message", "receipt", "group_receipt", "send_ack", "send_error")
@@ -102,8 +112,10 @@ SERIES: Sequence[Series] = (
     _services(metrics.COLD_READS, (GATEWAY,), *_one("hit", "fetched", "failed", "missing", "damaged")),
     _services(metrics.COLD_CACHE_BYTES, (GATEWAY,)),
     _services(metrics.SEND_SECONDS, (GATEWAY,)),
-    # Not created in advance, because all routes, statuses and buckets would be thousands of series, mostly 0.
     _services(metrics.MEDIA_BYTES, (GATEWAY,), *_one("in", "out")),
+    _services(metrics.UPLOADS, (GATEWAY,), *_one("stored", *UPLOAD_REFUSALS)),
+    _services(metrics.IMAGE_PROCESSES, (GATEWAY,), *_one("answered", "failed", "timed_out", "not_started")),
+    # Not created in advance, because all routes, statuses and buckets would be thousands of series, mostly 0.
     _services(metrics.HTTP_SECONDS, (GATEWAY,)),
 )
 

@@ -217,6 +217,20 @@ MEDIA_BYTES = _counter(
     "out near the network's limit: set TIDINGS_MEDIA_REDIRECT_S, so that the object store serves downloads",
     "direction",
 )
+UPLOADS = _counter(
+    "tidings_uploads_total",
+    "uploads by outcome: stored (repeats too), or the code of the refusal; those that the client cuts are not counted",
+    "unavailable: see the log lines of the gateway; rate_limited: a client repeats, or the quota is too low; "
+    "a wave of another code points to one client version",
+    "outcome",
+)
+IMAGE_PROCESSES = _counter(
+    "tidings_image_processes_total",
+    "processes that decode an uploaded image, by outcome: answered, failed, timed_out, not_started",
+    "failed, timed_out: broken or hostile images, or a container with too little memory; not_started: the machine has "
+    "no room for the process",
+    "outcome",
+)
 HTTP_SECONDS = _histogram(
     "tidings_http_seconds",
     "REST calls by route and status",

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from services.gateway.media.images import _outcome
 from services.gateway.push.router import _FRAMES_OUT
 from tidings import metrics
 from tidings.close_codes import NOT_OURS, CloseCode
-from tidings.metric_series import REFUSALS, SERIES, SERVICES, Collector
+from tidings.metric_series import REFUSALS, SERIES, SERVICES, UPLOAD_REFUSALS, Collector
 from tidings.runtime.lanes import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,10 +39,12 @@ def literals(node: ast.AST) -> set[str]:
     return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
 
 
-def first_arguments(called: str) -> set[str]:
-    """Of all calls of this name in the code: each is a text."""
+def first_arguments(called: str, folder: Path = ROOT) -> set[str]:
+    """Of all calls of this name in the code of a folder: each is a text."""
     found = set()
     for path in SOURCES:
+        if folder not in path.parents:
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name == called:
@@ -70,6 +73,10 @@ def test_the_label_values_that_are_computed_are_those_declared() -> None:
     assert {str(int(code)) for code in (NOT_OURS, *CloseCode)} == declared(metrics.CLOSES)
     assert first_arguments("Reach") == declared(metrics.SERVER_SILENT_SECONDS)
     assert first_arguments("Rejected") == set(REFUSALS)
+    media = ROOT / "services" / "gateway" / "media"
+    assert first_arguments("Refused", media) <= {*UPLOAD_REFUSALS} <= declared(metrics.UPLOADS)
+    ends = [(0, True), (1, True), (1, False), (None, True)]
+    assert {_outcome(status, is_ready=ready) for status, ready in ends} == declared(metrics.IMAGE_PROCESSES)
 
 
 def test_closes_name_their_codes_and_no_numbers() -> None:

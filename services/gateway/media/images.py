@@ -29,6 +29,7 @@ from typing import BinaryIO
 import msgspec
 
 from services.gateway.media.content_types import IMAGE_TYPES
+from tidings import metrics
 from tidings.errors import Refused
 from tidings.logging import logger
 
@@ -140,6 +141,7 @@ class ImageExaminer:
             status = None
         finally:
             await _end(process)
+        metrics.IMAGE_PROCESSES.labels(_outcome(status, is_ready=output.startswith(READY))).inc()
         if status == 0:
             return bytes(output)
         _log.warning("an image's process failed", status=status, is_ready=output.startswith(READY))
@@ -177,8 +179,18 @@ class ImageExaminer:
                 await _end(await asyncio.shield(starting))
             raise
         except OSError as error:
+            metrics.IMAGE_PROCESSES.labels("not_started").inc()
             _log.warning("an image's process does not start", error=str(error))
             raise _unavailable("the machine has no room for the process that decodes images") from error
+
+
+def _outcome(status: int | None, *, is_ready: bool) -> str:
+    """Of a process, for the metric. A status of None: it ran out of time."""
+    if status is None:
+        return "timed_out"
+    if status == 0:
+        return "answered"
+    return "failed" if is_ready else "not_started"
 
 
 def _kill_started(starting: asyncio.Future[Process]) -> None:
@@ -201,6 +213,7 @@ async def _read(process: Process, output: bytearray) -> None:
     while piece := await process.stdout.read(64 * 1024):
         output += piece
         if len(output) > MAX_ANSWER_BYTES:
+            metrics.IMAGE_PROCESSES.labels("failed").inc()
             raise _undecodable()
 
 

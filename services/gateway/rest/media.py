@@ -1,5 +1,8 @@
 """REST: uploads and downloads."""
 
+import contextlib
+from collections.abc import Iterator
+
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -16,8 +19,8 @@ from services.gateway.rest.client_msg_ids import client_msg_id_of
 from services.gateway.rest.edges import IS_HEAD
 from services.gateway.rest.models import UploadAnswer
 from services.gateway.rest.wire import UnreadableBody, answer, check_encoding, declares_more, stream_of
-from tidings import ids
-from tidings.errors import Refused
+from tidings import ids, metrics
+from tidings.errors import MediaUnavailable, Refused, StoreUnavailable
 from tidings.logging import logger
 from tidings.store.media_rows import MediaRow
 
@@ -49,15 +52,16 @@ class MediaCalls:
     async def upload_media(self, request: Request) -> Response:
         """Upload an image or a file as the raw body. The type comes from the bytes, the name from `X-File-Name`."""
         user_id = self._authenticator.user(request)
-        _check_is_whole_file(request)
-        key = client_msg_id_of({}, request)
-        if key is not None and not (isinstance(key, str) and ids.is_client_msg_id(key)):
-            raise Refused("invalid_frame", "Idempotency-Key is 1-64 printable ASCII characters")
-        if declares_more(request, self._uploads.most_bytes):
-            raise too_large(self._uploads.most_bytes)
-        upload = Upload(user_id, str(key or ""), request.headers.get("content-type"), _name_of(request))
-        row = await self._uploads.take(upload, stream_of(request))
-        return answer(_uploaded(row), 201)
+        with _counted():
+            _check_is_whole_file(request)
+            key = client_msg_id_of({}, request)
+            if key is not None and not (isinstance(key, str) and ids.is_client_msg_id(key)):
+                raise Refused("invalid_frame", "Idempotency-Key is 1-64 printable ASCII characters")
+            if declares_more(request, self._uploads.most_bytes):
+                raise too_large(self._uploads.most_bytes)
+            upload = Upload(user_id, str(key or ""), request.headers.get("content-type"), _name_of(request))
+            row = await self._uploads.take(upload, stream_of(request))
+            return answer(_uploaded(row), 201)
 
     async def download_media(self, request: Request, media_id: str) -> Response:
         """The content of an upload, as an attachment. Ranges are served."""
@@ -102,6 +106,23 @@ def _has_copy(request: Request, etag: str) -> bool:
     """Whether `If-None-Match` names the tag, as a strong or weak one, or any (RFC 9110, section 13.1.2)."""
     held = ",".join(request.headers.getlist("if-none-match"))
     return etag in held or held.strip() == "*"
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    """Count an upload by its outcome. An upload that its client cuts is not counted."""
+    try:
+        yield
+    except Refused as refused:
+        metrics.UPLOADS.labels(refused.code).inc()
+        raise
+    except UnreadableBody:
+        metrics.UPLOADS.labels("invalid_frame").inc()
+        raise
+    except (StoreUnavailable, MediaUnavailable):
+        metrics.UPLOADS.labels("unavailable").inc()
+        raise
+    metrics.UPLOADS.labels("stored").inc()
 
 
 def _check_is_whole_file(request: Request) -> None:

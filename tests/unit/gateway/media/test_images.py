@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.unit.gateway.media.pictures import (
     png_chunk,
 )
 from tests.waiting import until
+from tidings import metrics
 from tidings.errors import Refused
 
 LIMITS = ImageLimits(wall_seconds=60, wait_seconds=60)
@@ -123,6 +125,38 @@ async def test_every_kind_is_decoded_inside_the_limits(tmp_path: Path) -> None:
 async def test_animation_is_examined_by_its_first_frame(tmp_path: Path) -> None:
     image = await ImageExaminer(LIMITS).examine(stored(tmp_path, gif_frames(2_000)))
     assert (image.width, image.height) == (10, 10)
+
+
+# -- the metric ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome"),
+    [
+        ("", "answered"),
+        ("import sys; sys.exit(3)", "not_started"),
+        ("print('ready', flush=True); 1 / 0", "failed"),
+        ("print('ready'); print('x' * 9_000_000)", "failed"),
+        (HANGS, "timed_out"),
+    ],
+)
+async def test_each_process_is_counted_by_its_outcome(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, outcome: str
+) -> None:
+    if source:
+        as_child(monkeypatch, tmp_path, source)
+    before = processes()
+    examining = ImageExaminer(replace(LIMITS, wall_seconds=1.5)).examine(stored(tmp_path, picture("PNG")))
+    if source:
+        await refusal(examining)
+    else:
+        await examining
+    assert processes() - before == Counter({outcome: 1})
+
+
+def processes() -> Counter[str]:
+    names = ("answered", "failed", "timed_out", "not_started")
+    return Counter({name: int(metrics.IMAGE_PROCESSES.labels(name)._value.get()) for name in names})
 
 
 # -- limits ----------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import pytest
 
 from tests.deployments import Deployment, deployed
 from tests.unit.gateway.media.pictures import picture, pixels
+from tidings import metrics
+from tidings.metric_series import UPLOAD_REFUSALS
 from tidings.store.media_rows import MediaRefRow
 
 
@@ -192,3 +194,25 @@ async def test_upload_needs_a_token_and_a_sound_head(tmp_path: Path) -> None:
             answer = await there.bytes("alice", "POST", "/v1/media", b"<svg/>", **headers)
             assert (answer.status_code, answer.json()["code"]) == (400, code)
         assert not there.objects.objects
+
+
+async def test_uploads_are_counted_by_their_outcome(tmp_path: Path) -> None:
+    async def outcome(content: bytes, **headers: str) -> str:
+        before = outcomes()
+        await there.bytes("alice", "POST", "/v1/media", content, **headers)
+        (changed,) = (name for name, count in outcomes().items() if count > before[name])
+        return changed
+
+    async with deployed(tmp_path) as there:
+        assert await outcome(b"x", Idempotency_Key="k") == "stored"
+        assert await outcome(b"y", Idempotency_Key="k") == "conflict"
+        assert await outcome(b"") == "invalid_body"
+        assert await outcome(b"x", Content_Range="bytes 0-0/1") == "invalid_frame"
+        assert await outcome(b"x", Content_Encoding="gzip") == "invalid_frame"
+        there.objects.stall()
+        assert await outcome(b"x") == "unavailable"
+
+
+def outcomes() -> dict[str, float]:
+    names = ("stored", *UPLOAD_REFUSALS)
+    return {name: metrics.UPLOADS.labels(name)._value.get() for name in names}
