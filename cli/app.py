@@ -1,34 +1,75 @@
 """The verbs of the command line, and their exit codes. A verb that fails prints one readable line."""
 
+import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from typing import Any, cast
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from cli.archive import app as archive
-from cli.chat import chat
-from cli.dlq import app as dlq
-from cli.export import export
-from cli.groups import app as group
 from cli.help_text import PLAIN
-from cli.history import history
-from cli.init import init
-from cli.media import app as media
 from cli.screen_text import say
-from cli.seed import seed
-from cli.sessions import receipts, sessions
-from cli.talk import send, tail
-from cli.tokens import token
-from cli.where import where
 from tidings.errors import ConfigurationError, TidingsError
-from tidings.logging import configure
 from tidings_client import TidingsError as ClientError
 
 DEBUG = "TIDINGS_DEBUG"  # shows log lines and tracebacks, for developers
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+# The place of each verb: a function or a typer.Typer in a module, in the order of the help text.
+VERBS = {
+    "init": "cli.init:init",
+    "seed": "cli.seed:seed",
+    "token": "cli.tokens:token",
+    "send": "cli.talk:send",
+    "tail": "cli.talk:tail",
+    "chat": "cli.chat:chat",
+    "sessions": "cli.sessions:sessions",
+    "history": "cli.history:history",
+    "export": "cli.export:export",
+    "receipts": "cli.sessions:receipts",
+    "where": "cli.where:where",
+    "group": "cli.groups:app",
+    "dlq": "cli.dlq:app",
+    "media": "cli.media:app",
+    "archive": "cli.archive:app",
+}
+OPERATORS = {"init", "seed", "dlq", "media", "archive"}  # verbs that run the server's own code, which logs by structlog
+
+
+class LazyVerbs(Mapping[str, Any]):
+    """The commands by name. A module is imported when its verb is asked for: all of them take 2 s of CPU."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = VERBS[name].partition(":")
+        verb = getattr(import_module(module), attribute)
+        group = typer.Typer(rich_markup_mode=PLAIN)
+        if isinstance(verb, typer.Typer):
+            group.add_typer(verb, name=name)
+        else:
+            group.command(name)(verb)
+        return get_group(group).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class LazyGroup(TyperGroup):
+    """The root command. Only its help text imports all verbs."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast(MutableMapping[str, Any], LazyVerbs())
+
 
 app = typer.Typer(
     name="tidings",
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,18 +82,9 @@ def tidings() -> None:
     """Operate Tidings, and chat through it from a terminal."""
 
 
-for verb in (init, seed, token, send, tail, chat, sessions, history, export, receipts, where):
-    app.command()(verb)
-app.add_typer(group, name="group")
-app.add_typer(dlq, name="dlq")
-app.add_typer(media, name="media")
-app.add_typer(archive, name="archive")
-
-
 def main() -> None:
     """Entry point. The exit code is 2 for invalid settings and arguments, and 1 for all other errors."""
-    # The drivers' log lines would hide ours.
-    configure("tidings", "DEBUG" if DEBUG in os.environ else "CRITICAL", readable=True)
+    configure_logging(sys.argv[1] if len(sys.argv) > 1 else "")
     try:
         app(prog_name="tidings")
     except ConfigurationError as error:
@@ -61,6 +93,17 @@ def main() -> None:
         _end(str(error), FAILED)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
+
+
+def configure_logging(verb: str) -> None:
+    """Hide log lines unless for developers, because those of the drivers and of the SDK would hide ours."""
+    level = "DEBUG" if DEBUG in os.environ else "CRITICAL"
+    if verb in OPERATORS:
+        from tidings.logging import configure  # here, because structlog takes half a second
+
+        configure("tidings", level, readable=True)
+    else:
+        logging.basicConfig(level=level)
 
 
 def _end(text: str, code: int) -> None:

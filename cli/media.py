@@ -1,27 +1,20 @@
 """`tidings media upload|download|sweep|prepare`: files of messages, and the store that holds them."""
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
-from cli import composition
 from cli.arguments import DEFAULT_URL, AsUser, Token, Url
 from cli.help_text import PLAIN
 from cli.patience import patiently
-from cli.progress_bar import progress_bar
 from cli.screen_text import say
 from cli.signing_in import Account, asking
-from tidings.media.sweep import Swept
-from tidings.runtime.reading_settings import read_group
-from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
-from tidings_client import Upload
-from tidings_client.media import MediaCalls
-from tidings_client.media import Progress as ByteProgress
+from cli.transfers import bytes_shown, upload_shown
+
+if TYPE_CHECKING:
+    from tidings.media.sweep import Swept
 
 WITHIN_S = 600.0
 
@@ -62,14 +55,21 @@ def download(
 
 async def _download(account: Account, media_url: str, path: Path) -> None:
     async with asking(account) as calls:
-        with _shown() as progress:
+        with bytes_shown() as progress:
             size = await calls.media.download(media_url, path, progress)
     say(f"{size} bytes")
+
+
+# The verbs of operators import the server's code when they run, because it takes a second and users need none of it.
 
 
 @app.command()
 def prepare() -> None:
     """Make the folder of TIDINGS_MEDIA_STORE_URL a store, once, with its volume mounted. A bucket needs nothing."""
+    from cli import composition
+    from tidings.runtime.reading_settings import read_group
+    from tidings.runtime.settings import MediaStoreSettings
+
     say(composition.prepare_objects(read_group(MediaStoreSettings)))
 
 
@@ -88,30 +88,16 @@ def sweep(
     )
 
 
-async def _sweep(days: int | None) -> Swept:
+async def _sweep(days: int | None) -> "Swept":
+    from cli import composition
+    from tidings.runtime.reading_settings import read_group
+    from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
+
     tables, log = read_group(CassandraSettings), read_group(KafkaSettings)
     objects = read_group(MediaStoreSettings)
 
-    async def run() -> Swept:
+    async def run() -> "Swept":
         async with composition.sweeping(tables, log, objects) as sweep:
             return await sweep.run(days)
 
     return await patiently(run, server="Kafka, Cassandra and the object store", within_s=WITHIN_S, say=say)
-
-
-async def upload_shown(calls: MediaCalls, path: Path, content_type: str = "") -> Upload:
-    """Upload a file, with a progress bar on a terminal. Raises the SDK's ApiError and Unreachable, and OSError."""
-    with _shown() as progress:
-        return await calls.upload(path, content_type=content_type, progress=progress)
-
-
-@contextlib.contextmanager
-def _shown() -> Iterator[ByteProgress]:
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with progress_bar(*columns) as bar:
-        task = bar.add_task("", total=None)
-
-        def update(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-
-        yield update

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, seconds, user_id
-from cli.media import upload_shown
 from cli.patience import GaveUp
 from cli.screen_text import TICKS, content, line, say
 from cli.signing_in import Account, LivePlace, signed_in
+from cli.transfers import upload_shown
 from tidings_client import (
     Client,
     Complaint,
@@ -61,7 +61,10 @@ class Content:
     kind: str
 
 
-Attached = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Upload this file and send it.")]
+Attached = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Upload this file and send it."),
+]
 
 
 def send(  # noqa: PLR0913 - each argument is an option of the verb

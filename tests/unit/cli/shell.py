@@ -22,7 +22,7 @@ class Shell:
     def run(self, *arguments: str) -> Ended:
         self._monkeypatch.setattr(sys, "argv", ["tidings", *arguments])
         self._monkeypatch.delenv("TIDINGS_DEBUG", raising=False)
-        self._monkeypatch.setattr("cli.app.configure", lambda *_, **__: None)  # logging belongs to the whole test run
+        self._monkeypatch.setattr("cli.app.configure_logging", lambda _: None)  # logging belongs to the whole test run
         with pytest.raises(SystemExit) as end:
             main()
         return Ended(int(end.value.code or 0), *self._capsys.readouterr())

@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -40,6 +42,22 @@ def test_a_setting_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, s
     ended = shell.run("init")
     assert ended.code == 2
     assert "TIDINGS_KAFKA_EPOCH" in ended.err
+
+
+@pytest.mark.parametrize("verb", ["sessions", "send", "history", "group"])
+def test_a_verb_of_users_imports_none_of_the_server(verb: str) -> None:
+    heavy = {"aiokafka", "cassandra", "pyarrow", "services", "structlog"}
+    code = f"import sys; from cli import main; sys.argv[1:] = [{verb!r}, '--help']\n"
+    code += f"try: main()\nexcept SystemExit: sys.exit(str(sorted({heavy!r} & sys.modules.keys())))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "Usage: tidings" in ended.stdout
+    assert ended.stderr == "[]\n"
+
+
+def test_a_misspelt_verb_gets_a_proposal(shell: Shell) -> None:
+    ended = shell.run("sessionz")
+    assert ended.code == 2
+    assert "Did you mean 'sessions'?" in ended.err
 
 
 def commands() -> dict[tuple[str, ...], Any]:

@@ -1,0 +1,33 @@
+"""Uploads and downloads of files, with a progress bar on a terminal."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tidings_client import Upload
+from tidings_client.media import MediaCalls
+from tidings_client.media import Progress as ByteProgress
+
+
+async def upload_shown(calls: MediaCalls, path: Path, content_type: str = "") -> Upload:
+    """Upload a file, with a progress bar on a terminal. Raises the SDK's ApiError and Unreachable, and OSError."""
+    with bytes_shown() as progress:
+        return await calls.upload(path, content_type=content_type, progress=progress)
+
+
+@contextlib.contextmanager
+def bytes_shown() -> Iterator[ByteProgress]:
+    """A function that shows the bytes done, and of how many, while the block runs."""
+    # Here, because they take 0.2 s and `send` mostly sends a text.
+    from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
+
+    from cli.progress_bar import progress_bar
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with progress_bar(*columns) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        yield update
