@@ -1,13 +1,16 @@
 """Arguments that several verbs take, with the checks of the SDK, because the verbs call it with them."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tidings_client import InvalidId
 from tidings_client.ids import checked_group, checked_message_id, checked_session, checked_user
+from tidings_client.rest import http_url_of
 
 MOST_SECONDS = 86_400
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -56,6 +59,29 @@ def moment_ms(text: str) -> int:
     if at_ms < 0:
         raise typer.BadParameter(f"{text} is before 1970")
     return at_ms
+
+
+def filled_file(path: Path | None) -> Path | None:
+    """A check for typer: a file to upload, which the server refuses if it is empty."""
+    if path is not None and path.stat().st_size == 0:
+        raise typer.BadParameter(f"the file {path} is empty")
+    return path
+
+
+def new_file(path: Path) -> Path:
+    """A check for typer: a file to write. Made before the download, which may take long."""
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder; name the file to write, as {path / 'photo.jpg'}")
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"the folder {path.parent} does not exist")
+    return path
+
+
+def media_path(text: str, url: str) -> str:
+    """The path of an upload, from itself or from its whole address at the server `url`."""
+    if re.fullmatch("[0-9a-f]{32}", text):
+        raise typer.BadParameter(f"an upload is named by its path: write /v1/media/{text}")
+    return text.removeprefix(http_url_of(url))
 
 
 def _url(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.arguments import DEFAULT_URL, AsUser, Token, Url
+from cli.arguments import DEFAULT_URL, AsUser, Token, Url, filled_file, media_path, new_file
 from cli.help_text import PLAIN
 from cli.patience import patiently
 from cli.screen_text import say
@@ -28,7 +28,7 @@ app = typer.Typer(
 @app.command()
 def upload(
     user: AsUser,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, callback=filled_file)],
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
@@ -44,13 +44,15 @@ async def _upload(account: Account, file: Path) -> None:
 @app.command()
 def download(
     user: AsUser,
-    media_url: Annotated[str, typer.Argument(metavar="URL", help="/v1/media/<id>, as in a message.")],
-    path: Annotated[Path, typer.Argument(help="The file to write.")],
+    media_url: Annotated[
+        str, typer.Argument(metavar="URL", help="/v1/media/<id>, as in a message. The server may stand before it.")
+    ],
+    path: Annotated[Path, typer.Argument(help="The file to write.", callback=new_file)],
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Write the content of an upload to a file."""
-    asyncio.run(_download(Account(url, user, token), media_url, path))
+    asyncio.run(_download(Account(url, user, token), media_path(media_url, url), path))
 
 
 async def _download(account: Account, media_url: str, path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, seconds, user_id
+from cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, filled_file, seconds, user_id
 from cli.patience import GaveUp
 from cli.screen_text import TICKS, content, line, say
 from cli.signing_in import Account, LivePlace, signed_in
-from cli.transfers import upload_shown
+from cli.transfers import upload_image, upload_shown
 from tidings_client import (
     Client,
     Complaint,
@@ -63,7 +63,7 @@ class Content:
 
 Attached = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="Upload this file and send it."),
+    typer.Option(exists=True, dir_okay=False, callback=filled_file, help="Upload this file and send it."),
 ]
 
 
@@ -125,7 +125,8 @@ async def _send(account: Account, content: Content, address: Address, until: Unt
 async def _sent(client: Client, content: Content, address: Address) -> SentMessage:
     if content.path is None:
         return await client.send(content.text, **address)
-    uploaded = await upload_shown(client.media, content.path, "image/*" if content.kind == "image" else "")
+    upload = upload_image if content.kind == "image" else upload_shown
+    uploaded = await upload(client.media, content.path)
     return await client.send_body(content.kind, uploaded.body(), **address)
 
 

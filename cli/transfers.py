@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tidings_client import Upload
+from cli.patience import GaveUp
+from tidings_client import ApiError, Upload
 from tidings_client.media import MediaCalls
 from tidings_client.media import Progress as ByteProgress
 
@@ -13,6 +14,17 @@ async def upload_shown(calls: MediaCalls, path: Path, content_type: str = "") ->
     """Upload a file, with a progress bar on a terminal. Raises the SDK's ApiError and Unreachable, and OSError."""
     with bytes_shown() as progress:
         return await calls.upload(path, content_type=content_type, progress=progress)
+
+
+async def upload_image(calls: MediaCalls, path: Path) -> Upload:
+    """Upload an image. Raises GaveUp if the file is none, and as `upload_shown`."""
+    try:
+        return await upload_shown(calls, path, "image/*")
+    except ApiError as error:
+        # The server's text names a header, which a user of the command line cannot set.
+        if error.code == "invalid_body" and "Content-Type" in str(error):
+            raise GaveUp(f"{path} is not an image (PNG, JPEG, GIF or WebP): send it with --file") from error
+        raise
 
 
 @contextlib.contextmanager

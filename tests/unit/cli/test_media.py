@@ -1,12 +1,21 @@
 """`tidings media upload` and `download`, and what `send` takes."""
 
+import re
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from cli.patience import GaveUp
+from cli.transfers import upload_image
+from services.gateway.media.content_types import content_type_of
 from tests.unit.cli.gateway import AS_ALICE, Gateway
 from tests.unit.cli.shell import Shell
+from tidings.errors import Refused
+from tidings_client.media import MediaCalls
+from tidings_client.rest import Rest
+from tidings_client.server_time import ServerTime
+from tidings_client.tokens import Tokens
 
 URL = f"/v1/media/{'0' * 32}"
 
@@ -48,3 +57,49 @@ def test_a_folder_is_prepared_once(shell: Shell, tmp_path: Path, monkeypatch: py
     assert shell.run("media", "prepare") == (0, f"{tmp_path}/media: was prepared before\n", "")
     monkeypatch.setenv("TIDINGS_MEDIA_STORE_URL", "s3://bucket/prefix")
     assert shell.run("media", "prepare") == (0, "bucket: a bucket needs no preparation\n", "")
+
+
+@pytest.mark.parametrize("verb", [("media", "upload", *AS_ALICE), ("send", *AS_ALICE, "--to", "bob", "--file")])
+def test_an_empty_file_is_refused_before_its_upload(
+    shell: Shell, gateway: Gateway, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    path = tmp_path / "empty.txt"
+    path.touch()
+    ended = shell.run(*verb, str(path))
+    assert ended.code == 2
+    assert "is empty" in ended.err
+
+
+async def test_a_file_that_is_no_image_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        content_type_of(b"hi", "image/*")
+    path = tmp_path / "fake.png"
+    path.write_bytes(b"hi")
+    answer = httpx2.Response(400, json={"code": refused.value.code, "detail": refused.value.text})
+    rest = Rest("http://gateway", Tokens("t", ServerTime()), transport=httpx2.MockTransport(lambda _: answer))
+    with pytest.raises(GaveUp, match=r"fake\.png is not an image .*--file"):
+        await upload_image(MediaCalls(rest, lambda: "id"), path)
+    await rest.close()
+
+
+@pytest.mark.parametrize(("path", "says"), [("", "is a folder"), ("nodir/y.bin", "folder .*nodir does not exist")])
+def test_a_place_that_is_none_is_refused_before_a_download(
+    shell: Shell, gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, says: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    ended = shell.run("media", "download", *AS_ALICE, URL, str(tmp_path / path))
+    assert ended.code == 2
+    assert re.search(says, ended.err)
+
+
+def test_download_takes_the_whole_url_of_its_server(shell: Shell, gateway: Gateway, tmp_path: Path) -> None:
+    gateway.answer = lambda request: httpx2.Response(200 if request.url.path == URL else 404, content=b"content")
+    there = ("--url", "ws://127.0.0.1:8090/v1/ws")
+    ended = shell.run("media", "download", *AS_ALICE, *there, f"http://127.0.0.1:8090{URL}", str(tmp_path / "out"))
+    assert ended == (0, "7 bytes\n", "")
+
+
+def test_download_of_a_bare_id_says_how_to_write_it(shell: Shell, gateway: Gateway, tmp_path: Path) -> None:
+    ended = shell.run("media", "download", *AS_ALICE, "0" * 32, str(tmp_path / "out"))
+    assert ended.code == 2
+    assert f"write {URL}" in " ".join(ended.err.split())
