@@ -31,6 +31,7 @@ from tidings_client.ids import MessageIds, checked_seq, checked_session, checked
 from tidings_client.incoming import Events, Incoming
 from tidings_client.keeping import Keeper
 from tidings_client.media import MediaCalls
+from tidings_client.outages import Outages
 from tidings_client.outbox import MemoryOutbox, Outbox
 from tidings_client.own_messages import OwnMessages, Unsent
 from tidings_client.rest import HistoryPage, Rest, http_url_of, ws_url_of
@@ -75,8 +76,7 @@ class Client:
             ids.make,
             renewable_token=self._tokens.renewable,
         )
-        self._cursors = cursors or MemoryCursorStore()
-        self._outbox = outbox or MemoryOutbox()
+        self._cursors, self._outbox = cursors or MemoryCursorStore(), outbox or MemoryOutbox()
         self._keeper = Keeper(self._cursors, self._outbox)
         self._from_live = from_live
         self._own = OwnMessages(self._keeper)
@@ -89,7 +89,7 @@ class Client:
         whole = Histories(self.history)
         self.history_forwards, self.history_backwards = whole.forwards, whole.backwards
         self._incoming = Incoming(self._settled_ticket)
-        self._events = Events()
+        self._events = Events(Outages(self._url))
         self._changed = asyncio.Event()
         self._stopped: Stopped | None = None
         self._socket: Socket | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tidings_client.effects import Complaint, Deliver, Event
 from tidings_client.errors import Stopped
 from tidings_client.frames import Message
+from tidings_client.outages import Outages
 
 MAX_EVENTS = 1_000  # per stream; a reader that is further behind loses the oldest
 MAX_UNREAD = 10  # complaints that wait for the first reader
@@ -70,12 +71,14 @@ class Events:
     """Any number of readers. Each gets the events from its first `next` call on. A complaint without any reader waits
     for the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
         self._readers: list[asyncio.Queue[Event | None]] = []
         self._unread: deque[Complaint] = deque(maxlen=MAX_UNREAD)
 
     def put(self, event: Event | None) -> None:
         """Queue an event for every reader; None ends the stream."""
+        self._outages.follow(event)
         if isinstance(event, Complaint) and not self._readers:
             self._unread.append(event)
         for reader in self._readers:
