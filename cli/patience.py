@@ -42,4 +42,7 @@ async def patiently(
         if failures == 1:
             say(f"waiting for {server} ({reason})")
         await asyncio.sleep(min(_BACKOFF.wait_ms(failures) / 1000, max(0.0, deadline - loop.time())))
-    raise GaveUp(f"{server} did not serve us within {within_s:g} s ({reason}). Is it running? `make up` starts it here")
+    raise GaveUp(
+        f"{server} did not serve us within {within_s:g} s ({reason}). Is it running? `make up` starts it here,"
+        " and `source .run/env` sets its ports"
+    )

@@ -10,16 +10,16 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.local.downloads import JarsMissing, jars, missing_tools
-from deploy.local.ports import port_settings, ports_asked
+from deploy.local.ports import BLOCK, port_settings, ports_asked
 from deploy.local.process import StartFailed
 from deploy.local.stack import DEFAULT_JARS_CACHE, DEFAULT_RUN_DIR, Counts, Stack, split
-from deploy.local.welcome import print_first_steps, print_table
+from deploy.local.welcome import print_first_steps, print_settings, print_table
 
 WATCH_S = 1.0
-USAGE = """settings, from the environment (make passes its variables on: `make up GATEWAYS=2 GATEWAY_PORT=8090`):
+USAGE = f"""settings, from the environment (make passes its variables on: `make up GATEWAYS=2 GATEWAY_PORT=8090`):
   GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES   how many of each service (1)
   RUN_DIR                                       where pids, logs and data live (.run)
-  PORT_BASE                                     all ports in one block from this number on, or singly:
+  PORT_BASE                                     all ports in one block of {BLOCK} from this number on, or singly:
   """
 
 
@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--embedded", action="store_true", help="run: one process on the memory adapters")
     arguments = parser.parse_args()
     if arguments.verb == "run" and (arguments.embedded or _tools_are_missing()):
+        print("starting all services in one process", flush=True)
         os.execv(sys.executable, [sys.executable, "-m", "deploy.local.embedded"])
     verbs = {"up": up, "down": down, "run": run, "status": status, "jars": fetch}
     try:
@@ -71,6 +72,7 @@ def run(run_dir: Path) -> int:
             stack.down()
         except KeyboardInterrupt:
             stack.down(gently=False)
+        print(f"stopped; the data stays in {stack.run_dir}", flush=True)
     return 0
 
 
@@ -87,6 +89,8 @@ def status(run_dir: Path) -> int:
         for name in names
     ]
     print_table(("name", "pid", "ports", "health"), rows)
+    print()
+    print_settings(stack.settings_file)
     return 0 if set(health.values()) == {"ready"} else 1
 
 
@@ -100,7 +104,7 @@ def fetch(run_dir: Path) -> int:
 def _wanted(run_dir: Path) -> Stack:
     """The stack that the environment describes. Raises StartFailed if one runs here on other ports."""
     counts = Counts(**{name.name: int(os.environ.get(name.name.upper()) or 1) for name in fields(Counts)})
-    stack = Stack(run_dir, ports_asked(os.environ), counts)
+    stack = Stack(run_dir, ports_asked(os.environ), counts, say=_say)
     stored = Stack.stored(run_dir)
     if stored is not None and stored.ports != stack.ports and stored.running():
         raise StartFailed(f"a stack runs below {run_dir} on other ports: `make down` first, or set RUN_DIR")
@@ -112,6 +116,10 @@ def _tools_are_missing() -> bool:
     if missing:
         print(f"{' and '.join(missing)} not found, so this is the embedded stack: one process that keeps nothing")
     return bool(missing)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -141,6 +149,7 @@ def _print_welcome(stack: Stack) -> None:
     print_table(("name", "url", ""), [*clients, *admin, *servers])
     print(f"\nlogs: {stack.run_dir}/<name>.log")
     print_first_steps(stack.url())
+    print_settings(stack.settings_file)
 
 
 if __name__ == "__main__":

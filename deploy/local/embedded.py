@@ -48,6 +48,7 @@ WORKERS: Mapping[str, tuple[Callable[..., Coroutine[Any, Any, None]], Callable[.
 BANNER = """
   EMBEDDED: all services run in this one process, with broker and tables in memory.
   Nothing is kept: all messages are lost when it ends. For real servers: make run (needs JDK 17 and Maven).
+  The verbs of operators (tidings init, seed, dlq, archive) need those.
 """
 
 
@@ -81,6 +82,7 @@ def main() -> None:
             echoing.cancel()
 
     run_service("embedded", process, run)
+    print("stopped", flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ finally:
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,10 +61,12 @@ SERVERS_ONLY = Counts(0, 0, 0, 0, 0)
 class Stack:
     """Kafka, Cassandra and our services below one run directory.
 
-    `env` adds settings to single processes: {"persister-0": {"TIDINGS_X": "1"}}. No process is restarted
-    automatically. Kafka and Cassandra keep their data after `kill` and `stop`. But Cassandra syncs its commit log
-    periodically (markers every 100 ms), so a *killed* single node may lose its last acknowledged writes. In production
-    the other two replicas have them. Tests of our promises therefore pause or stop Cassandra.
+    `env` adds settings to single processes: {"persister-0": {"TIDINGS_X": "1"}}. `say` gets a line for each thing that
+    `up` waits for. No process is restarted automatically.
+
+    Kafka and Cassandra keep their data after `kill` and `stop`. But Cassandra syncs its commit log periodically
+    (markers every 100 ms), so a *killed* single node may lose its last acknowledged writes. In production the other
+    two replicas have them. Tests of our promises therefore pause or stop Cassandra.
     """
 
     run_dir: Path = DEFAULT_RUN_DIR
@@ -71,6 +74,7 @@ class Stack:
     counts: Counts = field(default_factory=Counts)
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     jars_cache: Path = DEFAULT_JARS_CACHE
+    say: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.run_dir = self.run_dir.resolve()
@@ -84,6 +88,11 @@ class Stack:
     @property
     def token_key_file(self) -> Path:
         return self.run_dir / "dev-token.key"
+
+    @property
+    def settings_file(self) -> Path:
+        """Sourced by a shell, it makes every verb of `tidings` use this stack."""
+        return self.run_dir / "env"
 
     @property
     def media_dir(self) -> Path:
@@ -105,13 +114,14 @@ class Stack:
         self._store()
         self.start_servers()
         if services := self.counts.names():
+            self.say("creating topics and tables")
             self.initialise()
             # The echo user is a client, which gets its token from a gateway as soon as it starts.
             echoes = [name for name in services if split(name)[0] == "echo"]
             for group in (services[: len(services) - len(echoes)], echoes):
                 for name in group:
                     self.start(name)
-                self.wait_ready(group)
+                self._await(group)
 
     def check_ports(self) -> None:
         """Raises StartFailed if another program uses a port of a process that is to be started."""
@@ -140,7 +150,13 @@ class Stack:
     def start_servers(self) -> None:
         for name in SERVERS:
             self.start(name)
-        self.wait_ready(SERVERS)
+        self._await(SERVERS)
+
+    def _await(self, names: Sequence[str]) -> None:
+        for name in names:
+            if ports := self.ports_of(name):
+                self.say(f"waiting for {name} (port {ports[0]})")
+            self.wait_ready([name])
 
     def initialise(self) -> None:
         """Create topics, schema and first offsets. Safe to repeat. Raises StartFailed."""
@@ -252,6 +268,9 @@ class Stack:
     def _store(self) -> None:
         stored = {"ports": asdict(self.ports), "counts": asdict(self.counts)}
         (self.run_dir / STORED).write_text(json.dumps(stored, indent=2) + "\n")
+        settings = self._shared_settings() | {"TIDINGS_URL": self.url()}
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
+        self.settings_file.write_text("".join(lines))
 
     # --- settings ---------------------------------------------------------------------------------
 
