@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import typer
 
-from cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, user_id
+from cli.arguments import DEFAULT_URL, AsUser, Token, Url, group_id, moment_ms, user_id
 from cli.help_text import PLAIN
 from cli.screen_text import day_and_time, say
 from cli.signing_in import Account, Calls, asking
@@ -17,6 +18,13 @@ T = TypeVar("T", bound=Placed)
 app = typer.Typer(
     help="Make groups, change them, and list their members.", no_args_is_help=True, rich_markup_mode=PLAIN
 )
+
+
+class Role(StrEnum):
+    """The roles that `role` gives. The owner changes by `transfer` alone."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
 
 
 def _users(given: list[str] | None) -> list[str]:
@@ -54,8 +62,51 @@ def remove(user: AsUser, group: Group, member: User, url: Url = DEFAULT_URL, tok
 
 @app.command()
 def leave(user: AsUser, group: Group, url: Url = DEFAULT_URL, token: Token = "") -> None:
-    """Leave the group. Its owner has to transfer it first."""
+    """Leave the group. Its owner has to transfer it first: `tidings group transfer`."""
     _do(Account(url, user, token), lambda calls: calls.groups.leave(group))
+
+
+@app.command()
+def transfer(user: AsUser, group: Group, member: User, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Make a member the owner. The owner before becomes an admin."""
+    _do(Account(url, user, token), lambda calls: calls.groups.transfer(group, member))
+
+
+@app.command()
+def role(
+    user: AsUser,
+    group: Group,
+    member: User,
+    role: Annotated[Role, typer.Argument(help="The new role.")],
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Make a member an admin, or an admin a member."""
+    _do(Account(url, user, token), lambda calls: calls.groups.set_role(group, member, role.value))
+
+
+@app.command()
+def mute(
+    user: AsUser,
+    group: Group,
+    member: User,
+    until_ms: Annotated[
+        int | None,
+        typer.Option(
+            "--until",
+            help="Its end, as ISO 8601. Without an offset it is local time.",
+            metavar="TIME",
+            parser=moment_ms,
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="End the mute.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Stop a member from sending until a time, or end that with --off."""
+    if (until_ms is None) != off:
+        raise typer.BadParameter("give one of them: --until TIME or --off")
+    _do(Account(url, user, token), lambda calls: calls.groups.mute(group, member, until_ms or 0))
 
 
 @app.command()

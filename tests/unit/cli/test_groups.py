@@ -22,6 +22,9 @@ def test_a_group_is_made_and_its_id_printed(gateway: Gateway, shell: Shell, left
     [
         (("remove", GROUP, "bob"), f"DELETE /v1/groups/{GROUP}/members/bob"),
         (("leave", GROUP), f"DELETE /v1/groups/{GROUP}/members/alice"),
+        (("transfer", GROUP, "bob"), f"POST /v1/groups/{GROUP}/transfer"),
+        (("role", GROUP, "bob", "admin"), f"PUT /v1/groups/{GROUP}/members/bob"),
+        (("mute", GROUP, "bob", "--until", "2026-03-01"), f"PUT /v1/groups/{GROUP}/members/bob"),
         (("rename", GROUP, "crew"), f"PATCH /v1/groups/{GROUP}"),
         (("dissolve", GROUP, "--yes"), f"DELETE /v1/groups/{GROUP}"),
     ],
@@ -32,6 +35,29 @@ def test_a_change_of_a_group_prints_its_seq(
     gateway.answers[call] = {"session_id": GROUP, "seq": 9}
     ended = shell.run("group", *arguments, *AS_ALICE)
     assert (ended.code, ended.out) == (0, f"done  {GROUP} #9\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body"),
+    [
+        (("role", GROUP, "bob", "member"), {"role": "member"}),
+        (("mute", GROUP, "bob", "--until", "2026-03-01T12:00:00Z"), {"muted_until": 1_772_366_400_000}),
+        (("mute", GROUP, "bob", "--off"), {"muted_until": 0}),
+        (("transfer", GROUP, "bob"), {"user_id": "bob"}),
+    ],
+)
+def test_a_change_of_a_member_is_sent(
+    gateway: Gateway, shell: Shell, arguments: tuple[str, ...], body: dict[str, object]
+) -> None:
+    shell.run("group", *arguments, *AS_ALICE)
+    assert gateway.bodies == [body]
+
+
+@pytest.mark.parametrize("given", [(), ("--off", "--until", "2026-03-01")])
+def test_a_mute_takes_one_end(gateway: Gateway, shell: Shell, given: tuple[str, ...]) -> None:
+    ended = shell.run("group", "mute", GROUP, "bob", *given, *AS_ALICE)
+    assert ended.code == 2
+    assert "--until TIME or --off" in " ".join(ended.err.split())
 
 
 def test_left_out_users_are_printed(gateway: Gateway, shell: Shell) -> None:
