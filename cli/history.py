@@ -22,7 +22,7 @@ def history(
         int | None,
         typer.Option(
             "--at",
-            help="Begin with the first message of this time or later, as ISO 8601.",
+            help="Begin with the first message of this time or later, as ISO 8601. Without an offset it is local time.",
             metavar="TIME",
             parser=moment_ms,
         ),

@@ -52,14 +52,19 @@ def content(message: Message) -> str:
     return visible(f"[{message.kind}] {json.dumps(message.body, ensure_ascii=False)}")
 
 
-def clock(at_ms: int) -> str:
-    """Local time of day."""
-    return _moment(at_ms).strftime("%H:%M:%S")
+def clock(at_ms: int, now: datetime | None = None) -> str:
+    """Local time of day, with the date if it is another day than that of `now`."""
+    at = _moment(at_ms)
+    is_today = at.date() == (now or datetime.now()).astimezone().date()
+    return at.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
 
 
 def day_and_time(at_ms: int) -> str:
-    """Local date and time. A mute without end may have a year that no calendar has, so the time is capped."""
-    return _moment(at_ms).strftime("%Y-%m-%d %H:%M:%S")
+    """Local date and time with its offset, as `history --at` takes it.
+
+    A mute without end may have a year that no calendar has, so the time is capped.
+    """
+    return _moment(at_ms).isoformat(" ", "seconds")
 
 
 def _moment(at_ms: int) -> datetime:

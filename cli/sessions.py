@@ -20,7 +20,11 @@ def sessions(
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """List a user's sessions with their unread counts, newest activity first."""
+    """List a user's sessions with their unread counts, newest activity first.
+
+    A group has (write) or (read) behind it. In write diffusion each member's inbox gets a row for each message. Large
+    groups have read diffusion: members read the group's log.
+    """
     asyncio.run(_sessions(Account(url, user, token), limit))
 
 

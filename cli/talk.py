@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import DEFAULT_URL, AsUser, Session, Token, Url, client_msg_id, filled_file, seconds, user_id
+from cli.arguments import (
+    DEFAULT_URL,
+    AsUser,
+    Session,
+    Token,
+    Url,
+    client_msg_id,
+    filled_file,
+    seconds,
+    session_id,
+    user_id,
+)
 from cli.patience import GaveUp
 from cli.screen_text import TICKS, content, line, say
 from cli.signing_in import Account, LivePlace, signed_in
@@ -170,7 +181,14 @@ def tail(  # noqa: PLR0913 - each argument is an option of the verb
         bool,
         typer.Option("--read", help="Mark printed messages as read, up to the first gap."),
     ] = False,
-    session: Session = "",
+    session: Annotated[
+        str,
+        typer.Option(
+            "--session",
+            help="Print this session only: d:<a>:<b> or g:<id>.",
+            callback=lambda text: text and session_id(text),
+        ),
+    ] = "",
     count: Annotated[int, typer.Option("--count", help="End after so many messages; 0: never.", min=0)] = 0,
     url: Url = DEFAULT_URL,
     token: Token = "",

@@ -40,7 +40,7 @@ def test_the_wanted_messages_are_printed_oldest_first(
 def test_a_line_has_the_day_and_the_time(shell: Shell, gateway: Gateway) -> None:
     gateway.answer = Served([message(1, kind="custom", body={"type": "x"})])
     ended = shell.run("history", *AS_ALICE, *PLACE)
-    expected = rf'2026-03-0\d \d\d:\d\d:\d\d {SESSION} #1 bob: \[custom\] {{"type": "x"}}\n'
+    expected = rf'2026-03-0\d \d\d:\d\d:\d\d[+-]\d\d:\d\d {SESSION} #1 bob: \[custom\] {{"type": "x"}}\n'
     assert re.fullmatch(expected, ended.out)
 
 

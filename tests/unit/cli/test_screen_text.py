@@ -1,6 +1,7 @@
 """What users wrote is shown, never obeyed."""
 
 import unicodedata
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,21 @@ def test_a_verb_prints_by_say_where_others_wrote() -> None:
 def test_a_time_that_no_calendar_has_is_shown(at_ms: int) -> None:
     assert clock(at_ms)
     assert day_and_time(at_ms)
+
+
+def test_a_time_of_another_day_has_its_date() -> None:
+    now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    assert clock(ms(now), now) == f"{now.astimezone():%H:%M:%S}"
+    old = now - timedelta(days=2)
+    assert clock(ms(old), now) == f"{old.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def test_a_date_and_time_names_its_zone() -> None:
+    at = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    shown = day_and_time(ms(at))
+    assert datetime.fromisoformat(shown).utcoffset() is not None
+    assert datetime.fromisoformat(shown) == at
+
+
+def ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

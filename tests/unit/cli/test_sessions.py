@@ -16,7 +16,7 @@ def test_sessions_are_listed_with_what_is_unread_over_pages(gateway: Gateway, sh
     ended = shell.run("sessions", *AS_ALICE, "--limit", "2")
     assert ended.code == 0
     first, second = ended.out.splitlines()
-    assert re.fullmatch(rf"3 unread     {GROUP} team \(read\)  [-0-9]+ [:0-9]+ #4 bob: hi", first)
+    assert re.fullmatch(rf"3 unread     {GROUP} team \(read\)  [-0-9]+ [-+:0-9]+ #4 bob: hi", first)
     assert second.split() == ["d:alice:bob"]
 
 
@@ -29,11 +29,11 @@ def test_receipts_are_listed_over_pages_with_their_sums(gateway: Gateway, shell:
     assert ended.code == 0
     delivered, read, total = ended.out.splitlines()
     assert delivered == "delivered  bob"
-    assert re.fullmatch(r"read       \d\d:\d\d:\d\d carol", read)
+    assert re.fullmatch(r"read       [-0-9]+ [:0-9]+ carol", read)
     assert total == "1 read, 2 received, of 3 members besides the author"
 
 
 def test_a_head_at_the_end_of_its_life_is_its_place_alone(gateway: Gateway, shell: Shell) -> None:
     listed = [{"session_id": "d:alice:bob", "head": {"seq": 4, "at": 0}, "purged_seq": 4}]
     gateway.answers["GET /v1/sessions?limit=50"] = {"sessions": listed}
-    assert re.fullmatch(r" +d:alice:bob  [-0-9]+ [:0-9]+ #4\n", shell.run("sessions", *AS_ALICE).out)
+    assert re.fullmatch(r" +d:alice:bob  [-0-9]+ [-+:0-9]+ #4\n", shell.run("sessions", *AS_ALICE).out)
