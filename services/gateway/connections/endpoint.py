@@ -166,9 +166,11 @@ class WebSocketEndpoint:
         connection = link.connection
         try:
             page = await self._inbox.page(connection.user_id, effect.after, effect.limit, connection.inbox_tail)
-        except StoreUnavailable as error:
-            absent = "archived messages are" if isinstance(error, ColdUnavailable) else "storage is"
-            connection.failed(Refused("unavailable", f"{absent} temporarily unavailable; sync again"), effect.ref)
+        except ColdUnavailable:
+            text = "archived messages cannot be read now; sync again, and if it lasts, the operator has to repair them"
+            connection.failed(Refused("unavailable", text), effect.ref)
+        except StoreUnavailable:
+            connection.failed(Refused("unavailable", "storage is temporarily unavailable; sync again"), effect.ref)
         else:
             connection.inbox_tail = max(connection.inbox_tail, page.tail)
             connection.page(page.fields(), effect.ref)

@@ -58,7 +58,9 @@ def _answer_errors(app: FastAPI, methods_of: Callable[[Scope], set[str]]) -> Non
         return problem(Refused("unavailable", "storage is temporarily unavailable; retry"))
 
     async def no_archive(_request: Request, _error: Exception) -> Response:
-        return problem(Refused("unavailable", "archived messages are temporarily unavailable; retry"))
+        # Also for an object that is missing or damaged for good, so the text does not promise an end.
+        text = "archived messages cannot be read now; retry, and if it lasts, the operator has to repair them"
+        return problem(Refused("unavailable", text))
 
     async def no_object(_request: Request, _error: Exception) -> Response:
         return problem(Refused("media_not_found", "the upload was removed"))

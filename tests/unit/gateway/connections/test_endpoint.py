@@ -34,7 +34,9 @@ async def test_sync_of_an_unreadable_archived_message_says_so(tmp_path: Path) ->
         await FakeCold().take(there.store, "d:alice:bob", 1)
         (error,) = await there.answers("alice", {"type": "sync", "after": 0})
         assert error["code"] == "unavailable"
-        assert error["message"] == "archived messages are temporarily unavailable; sync again"
+        assert error["message"] == (
+            "archived messages cannot be read now; sync again, and if it lasts, the operator has to repair them"
+        )
 
 
 @pytest.mark.parametrize(

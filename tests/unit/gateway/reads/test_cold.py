@@ -14,7 +14,7 @@ from tests.unit.gateway.reads.session_world import READ_GROUP as GROUP
 from tidings.errors import ColdUnavailable
 from tidings.store.rows import MessageRow, Row, SentRow, UserSessionRow
 
-AWAY = "archived messages are temporarily unavailable; retry"
+AWAY = "archived messages cannot be read now; retry, and if it lasts, the operator has to repair them"
 QUERIES = ("", "?limit=200", "?before_seq=45&limit=30", "?after_seq=0&limit=7", "?after_seq=35&limit=20", "?limit=1")
 
 
