@@ -1,6 +1,7 @@
 """Every metric of every service: kind, unit, meaning, and what to do about it. No metric is declared elsewhere.
 
-The docs are generated from `CATALOGUE`. The code uses the objects below it.
+The docs are generated from `CATALOGUE`. The code uses the objects below it. A new metric also needs an entry in
+`metric_series`, which names the services that show it and its label values.
 """
 
 from dataclasses import dataclass

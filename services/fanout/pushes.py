@@ -1,4 +1,7 @@
-"""Deliver: the push records of one round. A gateway gets a message once, if the order of its users allows. Pure."""
+"""The pushes of messages of one round. A gateway gets a message once, if the order of its users allows. Pure.
+
+The workers make the other pushes themselves: `live`, `replaced`, watermarks, counts, and messages in read diffusion.
+"""
 
 from collections.abc import Collection, Sequence
 

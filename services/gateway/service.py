@@ -60,7 +60,7 @@ async def serve(
         await check_topics(broker, kafka.sizes(), stopping)
         name = f"gateway-{ordinal}"
         producer, reader = broker.producer(name), broker.reader(name)
-        async with _reading_cold(settings.cold, objects) as cold, started(producer, reader, stopping=stopping):
+        async with _started_cold_reader(settings.cold, objects) as cold, started(producer, reader, stopping=stopping):
             async with unless(stopping):
                 await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
             identity = await announce_gateway(producer, ordinal)
@@ -88,7 +88,7 @@ def check_settings(settings: GatewaySettings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _reading_cold(settings: ColdSettings, objects: MediaStore) -> AsyncIterator[ColdReader]:
+async def _started_cold_reader(settings: ColdSettings, objects: MediaStore) -> AsyncIterator[ColdReader]:
     """The reader of archived messages while the block runs. ConfigurationError: its folder cannot be used."""
     cache = ObjectCache(objects, Path(settings.cache_dir), settings.cache_bytes, settings.fetch_timeout_s)
     cold = ColdReader(cache, SystemClock())

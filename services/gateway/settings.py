@@ -239,14 +239,14 @@ def read_group_key(groups: GroupIdSettings, tokens: TokenSettings, development: 
 
 
 @contextlib.contextmanager
-def _naming(variable: str) -> Iterator[None]:
-    """Add the variable's name to every error, because that is what the operator has to change."""
+def _naming(setting: str) -> Iterator[None]:
+    """Add the variable, with its value unless it is secret, to every error: the operator has to change it."""
     try:
         yield
     except ConfigurationError as error:
-        raise ConfigurationError(f"{variable}: {error}") from error
+        raise ConfigurationError(f"{setting}: {error}") from error
     except OSError as error:
-        raise ConfigurationError(f"{variable}: {error.strerror or error}") from error
+        raise ConfigurationError(f"{setting}: {error.strerror or error}") from error
 
 
 def _text_of(path: Path) -> str:

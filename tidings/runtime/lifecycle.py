@@ -59,7 +59,7 @@ def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         log.warning("stopped by a second signal")
     except Exception:
         # Any unexpected error ends the process here, and only here: law 9 (fail in three words).
-        log.exception("process stops")
+        log.exception("process ends by an unexpected error")
         return FAILED
     else:
         log.info("stopped")

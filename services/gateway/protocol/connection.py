@@ -115,7 +115,7 @@ class Connection:
         """A binary message is fatal."""
         self._fail(Refused("invalid_frame", "send text messages, not binary ones"), CloseCode.BAD_FRAME)
 
-    def _first_is_hello(self, frame: Frame, _now_ms: int, _wall_ms: int) -> Sequence[Effect]:
+    def _refuse_before_hello(self, frame: Frame, _now_ms: int, _wall_ms: int) -> Sequence[Effect]:
         return self._fatal(Malformed(True, "the first frame is hello", frame.ref))
 
     def _malformed(self, frame: Malformed, now_ms: int, _wall_ms: int) -> Sequence[Effect]:
@@ -408,7 +408,7 @@ _SIGNED_IN: Mapping[type, _Handler] = {
 # The handler of each frame in each state. CLOSING accepts none.
 _TABLE: Mapping[State, Mapping[type, _Handler]] = {
     State.NEW: {
-        **dict.fromkeys((Send, Sync, Ack, Read, Ping, Pong), Connection._first_is_hello),
+        **dict.fromkeys((Send, Sync, Ack, Read, Ping, Pong), Connection._refuse_before_hello),
         Hello: Connection._hello,
         Malformed: lambda self, frame, *_: self._fatal(frame),
     },

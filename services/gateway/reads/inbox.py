@@ -90,7 +90,7 @@ class InboxReads:
         self._tails: Batched[str, int] = Batched(lambda user_ids: inbox_tails.inbox_tails(store, user_ids))
 
     async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
-        """The stored tail of each user's inbox, without users that have none or whose tail cannot be read."""
+        """The stored tail of each user's inbox, 0 for an empty one, without users whose tail cannot be read."""
         return (await self._tails.get_some(user_ids))[0]
 
     async def tail(self, user_id: str) -> int:
