@@ -199,7 +199,7 @@ async def test_hot_pages_wait_for_no_object_of_their_block(query: str) -> None:
     assert min(seqs) > 40
 
 
-async def test_inbox_pages_of_hot_messages_wait_for_no_object_of_their_block() -> None:
+async def test_inbox_pages_of_hot_messages_wait_for_no_object() -> None:
     archive = await woken_group()
     rows: list[Row] = [
         bucket("bob", 0, 1),
@@ -212,7 +212,7 @@ async def test_inbox_pages_of_hot_messages_wait_for_no_object_of_their_block() -
     assert [number for number, _ in page.items] == [1, 2, 3]
 
 
-async def test_readers_of_hot_and_of_cold_messages_of_one_block_both_get_theirs() -> None:
+async def test_readers_of_hot_and_cold_parts_of_a_block_get_theirs() -> None:
     """The second joins the read of the first, which leaves the archived messages out."""
     archive = await woken_group()
     hot, cold, both = await asyncio.gather(
