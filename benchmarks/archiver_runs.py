@@ -122,7 +122,7 @@ async def _moved(stack: Stack, month: int, *, brings_back: bool) -> Moved:
     keys: set[str] = set()
     async with started(CassandraStore(config, session)):
         for shard in _of_month(await tables.indexed_shards(), month):
-            async for page in pages(tables, shard, with_dropped=True):
+            async for page in pages(tables, shard):
                 for one in page:
                     if one.segment.cold is None:
                         continue

@@ -32,7 +32,7 @@ async def unfinish(tables: ArchiveTables, plan: SeedPlan) -> None:
     first_month = ids.month_of(plan.starts_at_ms)
     for row in await tables.archived_shards():
         if row.month >= first_month:
-            await tables.drop_archived_shard(Shard(row.month, row.shard))
+            await tables.reopen(Shard(row.month, row.shard))
 
 
 def _other_messages(session: PlannedSession) -> ConfigurationError:

@@ -175,7 +175,7 @@ class RawTables:
     async def unfinish(self, shards: Collection[Shard]) -> None:
         """Make the archiver look at shards of past months again. Only a seeding adds messages to them."""
         for month, shard in shards:
-            await self._execute(f"DELETE FROM {{}}.archived_shards WHERE month = {month} AND shard = {shard}")
+            await self._execute(f"DELETE done_at FROM {{}}.archived_shards WHERE month = {month} AND shard = {shard}")
 
     async def expire_claims(self) -> None:
         """What a minute does to the claims of archivers that were killed."""

@@ -52,7 +52,9 @@ def _place(segment: SegmentRow, rows: Sequence[MessageRow]) -> ColdPlace:
     counts = [rows[0].count - 1, *(row.count for row in rows)]
     uncounted = uncounted_places(after > before for before, after in pairwise(counts))
     last = rows[-1]
-    return ColdPlace(f"{segment.session_id}/{segment.segment}", 0, len(rows), last.count, last.at, b"", b"", uncounted)
+    return ColdPlace(
+        f"{segment.session_id}/{segment.segment}", 0, len(rows), last.count, last.at, b"", b"", uncounted, 0
+    )
 
 
 async def purge(store: MemoryStore, session_id: str, seq: int) -> None:

@@ -32,7 +32,7 @@ class Witness:
             if has_write_timestamp(type(row)):
                 continue  # a later one may replace it
             if isinstance(row, SegmentByMonthRow):
-                row = replace(row, cold_at=None, dropped_at=None)  # the archiver's marks
+                row = replace(row, dropped_of=None)  # the archiver's mark
             before = self._first.setdefault(_primary_key(row), row)
             if before != row:
                 self.rewritten.append((before, row))

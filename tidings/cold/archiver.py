@@ -81,7 +81,7 @@ class Archiver:
     async def _close_quiet(self, shard: Shard) -> None:
         """Close the newest segments of sessions without a message since the cutoff, through the log."""
         quiet: list[tuple[SegmentRow, int]] = []
-        async for page in pages(self._tables, shard, with_dropped=False):
+        async for page in pages(self._tables, shard, with_marked=False):  # what was moved once has ended
             newest = [one.segment for one in page if one.following is None and one.segment.closed_at is None]
             names = [SessionSegment(row.session_id, row.segment) for row in newest]
             rows = await self._store.newest_messages(names, 1) if names else {}
@@ -120,16 +120,18 @@ class Archiver:
         if ids.month_end_ms(shard.month) > self._cutoff_ms:
             return
         segments = messages = 0
-        async for page in pages(self._tables, shard, with_dropped=True):
+        # Before the look, so that a restore after it makes the row below count for nothing, however late it comes.
+        reopenings = await self._tables.reopenings_of(shard)
+        async for page in pages(self._tables, shard):
             for one in page:
-                if one.segment.cold is None or one.row.dropped_at is None:
+                if one.segment.cold is None or not one.is_dropped:
                     return
                 segments += 1
                 messages += one.segment.cold.rows
         size = sum([stored.size async for stored in self._objects.list(prefix_of(shard))])
         claim.ensure()
         await self._tables.add_archived_shard(
-            ArchivedShardRow(shard.month, shard.shard, segments, messages, size, self._clock.wall_ms())
+            ArchivedShardRow(*shard, segments, messages, size, self._clock.wall_ms(), reopenings)
         )
 
     # -- purge -------------------------------------------------------------------------------------

@@ -26,20 +26,29 @@ class Listed(NamedTuple):
         return SessionSegment(self.row.session_id, self.row.segment)
 
     @property
+    def is_dropped(self) -> bool:
+        """Whether it is cold and its hot rows are deleted. A mark of an earlier move says nothing about this one."""
+        return self.segment.cold is not None and self.row.dropped_of == self.segment.cold.moved_at
+
+    @property
     def is_purged(self) -> bool:
         """Whether its messages have reached the end of their life. All of a segment do so at once."""
         return self.segment.first_seq <= (self.segment.purged_seq or 0)
 
 
-async def pages(tables: ArchiveTables, shard: Shard, *, with_dropped: bool) -> AsyncIterator[list[Listed]]:
-    """All segments of a shard, a few at a time. Without `with_dropped` only those with hot rows.
+async def pages(tables: ArchiveTables, shard: Shard, *, with_marked: bool = True) -> AsyncIterator[list[Listed]]:
+    """All segments of a shard, a few at a time.
+
+    Without `with_marked`, those whose hot rows were deleted once are left out, and their directory is not read. They
+    may be hot again: a stalled archiver may have marked them after they were restored. So only a caller that need not
+    see every hot segment does without them.
 
     A row of the index without a row of the directory is left out: its segment was not begun yet (H8).
     """
     after = BEFORE_ALL
     while page := await tables.segments_of(shard, after, _INDEX_PAGE):
         after = SessionSegment(page[-1].session_id, page[-1].segment)
-        wanted = [row for row in page if with_dropped or row.dropped_at is None]
+        wanted = [row for row in page if with_marked or row.dropped_of is None]
         for start in range(0, len(wanted), _AT_ONCE):
             yield await listed(tables, wanted[start : start + _AT_ONCE])
 

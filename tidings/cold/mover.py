@@ -136,10 +136,11 @@ class Mover:
         self, shard: Shard, confirmed: Sequence[Position], task: "_Task | None"
     ) -> AsyncIterator[tuple[Ended, Chunks]]:
         self.moved.still_open = 0
-        async for page in pages(self._tables, shard, with_dropped=False):
+        async for page in pages(self._tables, shard):
             if task is not None:
                 # Cold since an earlier run, which was killed before step 5 or has left a hot copy.
-                await self._drop_copies([one for one in page if one.segment.cold is not None], task)
+                copies = [one for one in page if one.segment.cold is not None and not one.is_dropped]
+                await self._drop_copies(copies, task)
             ended = []
             for one in page:
                 if one.segment.cold is not None or one.name in self.moved.incomplete:
@@ -163,10 +164,10 @@ class Mover:
         await self._objects.put(key, bytes_of(full.path))
         await self._verify(key, written)
         task.claim.ensure()
-        moving = list(full.places(written, key))
+        moving = list(full.places(written, key, self._clock.wall_ms()))
         await _each(moving, lambda one: self._tables.set_cold(one[0].listed.name, one[1]))
         await self._ensure_named(moving)
-        await self._drop([ended.listed for ended, _ in moving], task)
+        await self._drop([_as_moved(ended.listed, place) for ended, place in moving], task)
         self.moved.segments += len(moving)
         self.moved.messages += full.rows
         self.moved.objects += 1
@@ -206,8 +207,9 @@ class Mover:
         """Delete hot copies of an earlier run whose objects are still sound. Those of damaged objects stay."""
         by_object: defaultdict[tuple[str, bytes], list[Listed]] = defaultdict(list)
         for one in cold:
-            if one.segment.cold is not None and self._is_due(one, self._clock.wall_ms()):
-                by_object[one.segment.cold.object_key, one.segment.cold.object_sha256].append(one)
+            place = _place(one)
+            if self._is_due(place):
+                by_object[place.object_key, place.object_sha256].append(one)
         for (key, sha256), segments in by_object.items():
             if not await self._copied.problem(key, sha256, [archived_of(one) for one in segments]):
                 await self._drop(segments, task)
@@ -215,17 +217,18 @@ class Mover:
                 self.moved.damaged.update(one.name for one in segments)
                 _log.error("an archived object is damaged; its hot rows stay. Run `tidings archive verify`", key=key)
 
-    def _is_due(self, one: Listed, now_ms: int) -> bool:
-        return (one.row.cold_at or now_ms) + self._rules.hot_copy_ms <= now_ms
+    def _is_due(self, place: ColdPlace) -> bool:
+        return place.moved_at + self._rules.hot_copy_ms <= self._clock.wall_ms()
 
     async def _drop(self, cold: Sequence[Listed], task: "_Task") -> None:
-        """Delete the hot rows of segments that the directory has as cold, when their copy is old enough."""
-        now_ms = self._clock.wall_ms()
-        await self._mark([replace(one.row, cold_at=now_ms) for one in cold if one.row.cold_at is None])
-        due = [one for one in cold if self._is_due(one, now_ms)]
+        """Delete the hot rows of segments that the directory has as cold, when their copy is old enough.
+
+        The marks name the move, so that one which comes late says nothing about a segment that was restored meanwhile.
+        """
+        due = [one for one in cold if self._is_due(_place(one))]
         task.claim.ensure()
         await _each(due, lambda one: self._drop_one(one, task.confirmed, task.begun_ms * 1000))
-        await self._mark([replace(one.row, dropped_at=now_ms) for one in due])
+        await self._mark([replace(one.row, dropped_of=_place(one).moved_at) for one in due])
         self.moved.dropped += len(due)
 
     async def _mark(self, rows: Sequence[SegmentByMonthRow]) -> None:
@@ -253,6 +256,15 @@ class _Task(NamedTuple):
 def prefix_of(shard: Shard) -> str:
     """The folder of a shard's objects."""
     return f"cold/{shard.month}/{shard.shard:04d}"
+
+
+def _as_moved(one: Listed, place: ColdPlace) -> Listed:
+    return one._replace(segment=replace(one.segment, cold=place))
+
+
+def _place(one: Listed) -> ColdPlace:
+    assert one.segment.cold is not None  # only rows of cold segments are deleted
+    return one.segment.cold
 
 
 async def _each(items: Sequence[T], do: Callable[[T], Awaitable[None]]) -> None:

@@ -80,8 +80,8 @@ class Pack:
         """Finish the file."""
         return self._writer.close()
 
-    def places(self, written: WrittenObject, object_key: str) -> Iterator[tuple[Ended, ColdPlace]]:
-        """Where each segment is."""
+    def places(self, written: WrittenObject, object_key: str, moved_at: int) -> Iterator[tuple[Ended, ColdPlace]]:
+        """Where each segment is. `moved_at`: now (ms)."""
         for added, archived in zip(self._added, written.segments, strict=True):
             assert added.last is not None  # a segment has a message
             yield (
@@ -95,6 +95,7 @@ class Pack:
                     object_sha256=written.sha256,
                     rows_sha256=archived.rows_sha256,
                     uncounted=uncounted_places(added.is_countable),
+                    moved_at=moved_at,
                 ),
             )
 

@@ -34,10 +34,10 @@ async def report(tables: ArchiveTables) -> list[MonthReport]:
             one.messages += row.messages
             one.object_bytes += row.object_bytes
             continue
-        async for page in pages(tables, shard, with_dropped=True):
+        async for page in pages(tables, shard):
             one.segments += len(page)
             cold = [found for found in page if found.segment.cold is not None]
             one.cold += len(cold)
-            one.hot_copies += sum(found.row.dropped_at is None for found in cold)
+            one.hot_copies += sum(not found.is_dropped for found in cold)
             one.messages += sum(found.segment.cold.rows for found in cold if found.segment.cold)
     return list(months.values())

@@ -18,7 +18,7 @@ from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.objects import decode_groups
 from tidings.cold.ports import Ports
 from tidings.cold.transfer import ObjectFile
-from tidings.cold.verify import make_hot, unmark
+from tidings.cold.verify import make_hot, reopened, unmark
 from tidings.errors import ColdUnavailable, StoreUnavailable
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
@@ -51,7 +51,7 @@ class Restorer:
     async def shard(self, shard: Shard) -> None:
         """All cold segments of a shard."""
         async with self._claimed(shard) as claim:
-            async for page in pages(self._ports.tables, shard, with_dropped=True):
+            async for page in pages(self._ports.tables, shard):
                 for one in page:
                     await self._restore(one, claim)
 
@@ -82,7 +82,8 @@ class Restorer:
         async with claim.held() as is_held:
             if not is_held:
                 raise ClaimLost("an archiver holds these messages; stop it, or try again in a minute")
-            yield claim
+            async with reopened(self._ports.tables, shard):
+                yield claim
 
     async def _restore(self, one: Listed, claim: Claim) -> None:
         place = one.segment.cold
@@ -91,7 +92,8 @@ class Restorer:
         problem = await self._file.problem(place.object_key, place.object_sha256, [archived_of(one)])
         if problem:
             raise ColdUnavailable(f"{one.name}: {place.object_key} cannot be restored: {problem}")
-        await unmark(self._ports, one)
+        if not await unmark(self._ports, one):
+            raise ColdUnavailable(f"{one.name}: the clock of this machine is behind that of the archiver; set it right")
         groups = decode_groups(self._file.path, place.first_row, place.rows)
         while rows := await asyncio.to_thread(next, groups, None):
             await self._write(rows)

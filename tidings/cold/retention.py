@@ -50,7 +50,7 @@ class Retention:
             self.purged.held += 1
             _log.warning("a shard is too old and not archived yet; it is kept", month=shard.month, shard=shard.shard)
             return
-        async for page in pages(self._tables, shard, with_dropped=True):
+        async for page in pages(self._tables, shard):
             if any(one.segment.cold is None for one in page):
                 self.purged.held += 1
                 return  # restored meanwhile
@@ -66,7 +66,7 @@ class Retention:
         self.purged.shards += 1
 
     async def _is_cold(self, shard: Shard) -> bool:
-        async for page in pages(self._tables, shard, with_dropped=True):
+        async for page in pages(self._tables, shard):
             if any(one.segment.cold is None for one in page):
                 return False
         return True

@@ -1,8 +1,9 @@
 """Reads every object again and compares it with the directory. Damaged segments are repaired from their hot rows."""
 
+import contextlib
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
 from tidings.cold.transfer import ObjectFile
 from tidings.ids import DAY_MS
-from tidings.store.archive_tables import Shard
-from tidings.store.base import Store
+from tidings.store.archive_tables import ArchiveTables, Shard
+from tidings.store.base import SessionSegment, Store
 from tidings.store.segment_rows import ColdPlace
 
 _CHUNK_ROWS = 1_000
@@ -57,7 +58,7 @@ class Verifier:
         """Compare all objects of these shards. `repairs`: bring damaged segments back whose hot rows are complete."""
         for shard in shards:
             by_object: defaultdict[str, list[Listed]] = defaultdict(list)
-            async for page in pages(self._ports.tables, shard, with_dropped=True):
+            async for page in pages(self._ports.tables, shard):
                 for one in page:
                     if one.segment.cold is not None and not one.is_purged:
                         by_object[one.segment.cold.object_key].append(one)
@@ -96,8 +97,8 @@ class Verifier:
         async with claim.held() as is_held:
             if not is_held:
                 return False
-            await unmark(self._ports, one)
-            return await make_hot(self._ports, one, claim)
+            async with reopened(self._ports.tables, shard):
+                return await unmark(self._ports, one) and await make_hot(self._ports, one, claim)
 
     async def _is_still_there(self, one: Listed) -> bool:
         """Whether the directory still has the segment at the place that was compared."""
@@ -116,25 +117,41 @@ class Verifier:
             if stored.key not in named and stored.modified_ms < before_ms
         }
         if found:
-            async for page in pages(self._ports.tables, shard, with_dropped=True):
+            async for page in pages(self._ports.tables, shard):
                 found -= {one.segment.cold.object_key for one in page if one.segment.cold is not None}
         return sorted(found)
 
 
-async def unmark(ports: Ports, one: Listed) -> None:
-    """Take the marks of a cold segment away, before anything of it becomes hot.
+@contextlib.asynccontextmanager
+async def reopened(tables: ArchiveTables, shard: Shard) -> AsyncIterator[None]:
+    """Segments of the shard become hot in the block. It counts as unfinished, whatever an archiver saw before its end.
 
-    So a stop in between leaves a cold segment with a hot copy, which the next run of the archiver deletes.
+    The second time is for an archiver that finished the shard while this process stood still in the block.
     """
-    await ports.tables.drop_archived_shard(Shard(one.row.month, one.row.shard))
+    await tables.reopen(shard)
+    try:
+        yield
+    finally:
+        await tables.reopen(shard)
+
+
+async def unmark(ports: Ports, one: Listed) -> bool:
+    """Take the mark of a cold segment away, before any of its rows is written. Call it within `reopened`.
+
+    So a stop in between leaves a cold segment with a hot copy, which the next run of the archiver deletes. False: it
+    had no effect, because the clock of this machine is behind that of the archiver.
+    """
     await ports.tables.unmark(one.row)
+    before = SessionSegment(one.row.session_id, one.row.segment - 1)
+    rows = await ports.tables.segments_of(Shard(one.row.month, one.row.shard), before, 1)
+    return bool(rows) and rows[0].dropped_of is None
 
 
 async def make_hot(ports: Ports, one: Listed, claim: Claim) -> bool:
     """The directory names the hot rows of a segment again, if they are all there. The archiver may move it again.
 
     The claim keeps an archiver from deleting them meanwhile. If it expires in between, the second look finds that they
-    are missing. Call `unmark` before.
+    are missing. Call `unmark` before, and both within `reopened`.
     """
     if not await _is_complete(ports.store, one):
         return False

@@ -40,7 +40,7 @@ class ArchiveTables(Protocol):
         ...
 
     async def unmark(self, row: SegmentByMonthRow) -> None:
-        """Remove `cold_at` and `dropped_at` of a row of the index. `Store.write` sets them."""
+        """Remove `dropped_of` of a row of the index. `Store.write` sets it."""
         ...
 
     async def drop_messages(self, name: SessionSegment, below_seq: int | None, written_before_us: int) -> None:
@@ -67,17 +67,24 @@ class ArchiveTables(Protocol):
         ...
 
     async def archived_shards(self) -> Collection[ArchivedShardRow]:
-        """Every shard that is finished."""
+        """Every shard that is finished, and was not reopened since the archiver began to look at it."""
         ...
 
     async def add_archived_shard(self, row: ArchivedShardRow) -> None:
         """A shard is finished: each of its segments is cold, and no hot row is left."""
         ...
 
-    async def drop_shard(self, shard: Shard) -> None:
-        """The messages of a shard are gone for good: its index and its mark are removed. The directory stays."""
+    async def reopenings_of(self, shard: Shard) -> int:
+        """How often the shard was reopened."""
         ...
 
-    async def drop_archived_shard(self, shard: Shard) -> None:
-        """A shard is not finished any longer, because some of it was restored."""
+    async def reopen(self, shard: Shard) -> None:
+        """Let no row of `add_archived_shard` count that was made of an earlier look, also if it is written later.
+
+        Call it before a segment becomes hot, and after it: an archiver may have looked in between.
+        """
+        ...
+
+    async def drop_shard(self, shard: Shard) -> None:
+        """The messages of a shard are gone for good: its index and its mark are removed. The directory stays."""
         ...

@@ -54,7 +54,9 @@ class CassandraArchiveTables:
         await self._session.execute(statements.RELEASE_SHARD, (*shard, holder))
 
     async def archived_shards(self) -> Collection[ArchivedShardRow]:
-        return [ArchivedShardRow(*row) for row in await self._session.execute(statements.ARCHIVED_SHARDS, ())]
+        rows = await self._session.execute(statements.ARCHIVED_SHARDS, ())
+        finished = [(ArchivedShardRow(*row), reopenings or 0) for *row, reopenings in rows if None not in row]
+        return [row for row, reopenings in finished if row.reopenings_seen == reopenings]
 
     async def add_archived_shard(self, row: ArchivedShardRow) -> None:
         values = tuple(getattr(row, name) for name in statements.columns(ArchivedShardRow))
@@ -64,8 +66,14 @@ class CassandraArchiveTables:
         await self._session.execute(statements.DROP_ARCHIVED_SHARD, tuple(shard))
         await self._session.execute(statements.DROP_INDEX, tuple(shard))
 
-    async def drop_archived_shard(self, shard: Shard) -> None:
-        await self._session.execute(statements.DROP_ARCHIVED_SHARD, tuple(shard))
+    async def reopenings_of(self, shard: Shard) -> int:
+        rows = await self._session.execute(statements.REOPENINGS, tuple(shard))
+        return rows[0][0] or 0 if rows else 0
+
+    async def reopen(self, shard: Shard) -> None:
+        reopenings = await self.reopenings_of(shard) + 1
+        # Its own timestamp, so that it takes effect also if the clock of this machine is behind.
+        await self._session.execute(statements.REOPEN_SHARD, (reopenings, reopenings, *shard))
 
     async def _is_applied(self, statement: str, values: Sequence[object]) -> bool:
         ((is_applied, *_),) = await self._session.execute(statement, values)

@@ -1,5 +1,6 @@
 """The archiver's questions to the tables in memory: the same promises as Cassandra's adapter."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import cast
@@ -22,6 +23,7 @@ class MemoryArchiveTables:
         # The holder, and the time of the end (ms).
         self._claims: dict[Shard, tuple[str, int]] = {}
         self._archived: dict[Shard, ArchivedShardRow] = {}
+        self._reopenings: Counter[Shard] = Counter()
 
     async def indexed_shards(self) -> Sequence[Shard]:
         await self._store.answer("indexed_shards")
@@ -48,7 +50,7 @@ class MemoryArchiveTables:
         for slot in self._store.partition("segments_by_month", (row.month, row.shard)).at(
             [(row.session_id, row.segment)]
         ):
-            slot.row = replace(cast(SegmentByMonthRow, slot.row), cold_at=None, dropped_at=None)
+            slot.row = replace(cast(SegmentByMonthRow, slot.row), dropped_of=None)
 
     async def drop_messages(self, name: SessionSegment, below_seq: int | None, written_before_us: int) -> None:
         await self._store.answer("drop_messages")
@@ -82,7 +84,8 @@ class MemoryArchiveTables:
 
     async def archived_shards(self) -> Collection[ArchivedShardRow]:
         await self._store.answer("archived_shards")
-        return list(self._archived.values())
+        rows = self._archived.items()
+        return [row for shard, row in rows if row.reopenings_seen == self._reopenings[shard]]
 
     async def add_archived_shard(self, row: ArchivedShardRow) -> None:
         await self._store.answer("add_archived_shard")
@@ -93,9 +96,13 @@ class MemoryArchiveTables:
         self._archived.pop(shard, None)
         self._store.drop_partition("segments_by_month", tuple(shard))
 
-    async def drop_archived_shard(self, shard: Shard) -> None:
-        await self._store.answer("drop_archived_shard")
-        self._archived.pop(shard, None)
+    async def reopenings_of(self, shard: Shard) -> int:
+        await self._store.answer("reopenings_of")
+        return self._reopenings[shard]
+
+    async def reopen(self, shard: Shard) -> None:
+        await self._store.answer("reopen")
+        self._reopenings[shard] += 1
 
     def _holder(self, shard: Shard) -> str | None:
         holder, until_ms = self._claims.get(shard, (None, 0))

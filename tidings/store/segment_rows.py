@@ -14,7 +14,8 @@ class ColdPlace(NamedTuple):
 
     `last_count` and `last_at` are those of the segment's last message. `object_sha256` is of the object's bytes and
     `rows_sha256` of every column of the segment's rows, 32 bytes each. `uncounted`: the messages that are not
-    countable, as 2-byte numbers (big-endian) of their places in the segment, ascending.
+    countable, as 2-byte numbers (big-endian) of their places in the segment, ascending. `moved_at`: the time of the
+    move (ms), which names it: a segment that is restored and moved again may get an equal object.
     """
 
     object_key: str
@@ -25,6 +26,7 @@ class ColdPlace(NamedTuple):
     object_sha256: bytes
     rows_sha256: bytes
     uncounted: bytes
+    moved_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,10 @@ class SegmentClosedRow:
 
 @dataclass(frozen=True, slots=True)
 class SegmentByMonthRow:
-    """Finds the segments of a month, for the archiver. Times in ms.
+    """Finds the segments of a month, for the archiver.
 
-    The archiver sets `cold_at` when the directory names the object, and `dropped_at` when the hot rows are deleted.
+    The archiver sets `dropped_of` when it has deleted the hot rows: the `moved_at` of the place that it deleted them
+    for. It means nothing unless the directory names the place of that move.
     """
 
     table: ClassVar[str] = "segments_by_month"
@@ -100,13 +103,16 @@ class SegmentByMonthRow:
     shard: int
     session_id: str
     segment: int
-    cold_at: int | None = None
-    dropped_at: int | None = None
+    dropped_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedShardRow:
-    """A (month, shard) of which every segment is cold. `object_bytes`: of the objects of all runs."""
+    """A (month, shard) of which every segment is cold. `object_bytes`: of the objects of all runs.
+
+    `reopenings_seen`: how often the shard had been reopened when the archiver began to look at its segments. The row
+    counts only while that is still so.
+    """
 
     table: ClassVar[str] = "archived_shards"
 
@@ -116,3 +122,4 @@ class ArchivedShardRow:
     messages: int
     object_bytes: int
     done_at: int
+    reopenings_seen: int = 0

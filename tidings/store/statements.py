@@ -114,16 +114,21 @@ INDEXED_SHARDS = "SELECT DISTINCT month, shard FROM segments_by_month"
 SEGMENTS_OF_MONTH = _select(SegmentByMonthRow, "month = ? AND shard = ? AND (session_id, segment) > (?, ?) LIMIT ?")
 SET_COLD = "UPDATE segments SET cold = ? WHERE session_id = ? AND segment = ?"
 UNMARK_SEGMENT = (
-    "UPDATE segments_by_month SET cold_at = null, dropped_at = null"
-    " WHERE month = ? AND shard = ? AND session_id = ? AND segment = ?"
+    "UPDATE segments_by_month SET dropped_of = null WHERE month = ? AND shard = ? AND session_id = ? AND segment = ?"
 )
 # The timestamp is that of the read which the object was made of, so that rows that were restored later stay.
 DROP_MESSAGES = "DELETE FROM messages USING TIMESTAMP ? WHERE session_id = ? AND segment = ?"
 DROP_MESSAGES_BELOW = "DELETE FROM messages USING TIMESTAMP ? WHERE session_id = ? AND segment = ? AND seq < ?"
 SET_PURGED = "UPDATE segments USING TIMESTAMP ? SET purged_seq = ?, purged_count = ? WHERE session_id = ?"
 ADD_ARCHIVED_SHARD = insert(ArchivedShardRow)
-ARCHIVED_SHARDS = f"SELECT {', '.join(columns(ArchivedShardRow))} FROM archived_shards"
-DROP_ARCHIVED_SHARD = "DELETE FROM archived_shards WHERE month = ? AND shard = ?"
+ARCHIVED_SHARDS = f"SELECT {', '.join(columns(ArchivedShardRow))}, reopenings FROM archived_shards"
+REOPENINGS = "SELECT reopenings FROM archived_shards WHERE month = ? AND shard = ?"
+REOPEN_SHARD = "UPDATE archived_shards USING TIMESTAMP ? SET reopenings = ? WHERE month = ? AND shard = ?"
+# Not the whole row: its tombstone would be newer than any later number of reopenings, and hide it.
+DROP_ARCHIVED_SHARD = (
+    "DELETE segments, messages, object_bytes, done_at, reopenings_seen FROM archived_shards"
+    " WHERE month = ? AND shard = ?"
+)
 DROP_INDEX = "DELETE FROM segments_by_month WHERE month = ? AND shard = ?"
 # Lightweight transactions: one archiver at a time works on a (month, shard).
 CLAIM_SHARD = "INSERT INTO archive_claims (month, shard, holder) VALUES (?, ?, ?) IF NOT EXISTS USING TTL ?"
@@ -166,6 +171,8 @@ ARCHIVE = (
     SET_PURGED,
     ADD_ARCHIVED_SHARD,
     ARCHIVED_SHARDS,
+    REOPENINGS,
+    REOPEN_SHARD,
     DROP_ARCHIVED_SHARD,
     DROP_INDEX,
 )

@@ -20,7 +20,7 @@ from tidings.store.segment_rows import ArchivedShardRow, ColdPlace, SegmentByMon
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PLACE = ColdPlace("cold/202605/0001/a.parquet", 3, 30, 27, 1_764_000_000_000, b"o" * 32, b"r" * 32, b"\x00\x04")
+PLACE = ColdPlace("cold/202605/0001/a.parquet", 3, 30, 27, 1_764_000_000_000, b"o" * 32, b"r" * 32, b"\x00\x04", 99)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -91,9 +91,9 @@ async def test_closing_adds_to_the_row_of_the_directory(store: Store, session_id
 async def test_marks_of_the_index_come_and_go(store: Store, tables: ArchiveTables, shard: Shard) -> None:
     row = SegmentByMonthRow(*shard, "d:a:z", 1)
     await write_confirmed(store, [row])
-    await write_confirmed(store, [replace(row, cold_at=5)])
-    await write_confirmed(store, [replace(row, dropped_at=6)])
-    assert await tables.segments_of(shard, BEFORE_ALL, 9) == [replace(row, cold_at=5, dropped_at=6)]
+    await write_confirmed(store, [replace(row, dropped_of=6)])
+    await write_confirmed(store, [row])
+    assert await tables.segments_of(shard, BEFORE_ALL, 9) == [replace(row, dropped_of=6)]
     await tables.unmark(row)
     assert await tables.segments_of(shard, BEFORE_ALL, 9) == [row]
 
@@ -153,10 +153,17 @@ async def test_finished_and_dropped_shards(store: Store, tables: ArchiveTables, 
     await write_confirmed(store, [row])
     await tables.add_archived_shard(finished)
     assert finished in await tables.archived_shards()
-    await tables.drop_archived_shard(shard)
+    await tables.reopen(shard)
     assert finished not in await tables.archived_shards()
+    await tables.add_archived_shard(finished)  # made of a look before that
+    assert finished not in await tables.archived_shards()
+    finished = replace(finished, reopenings_seen=await tables.reopenings_of(shard))
     await tables.add_archived_shard(finished)
+    assert finished in await tables.archived_shards()
     await tables.drop_shard(shard)
     assert finished not in await tables.archived_shards()
     assert await tables.segments_of(shard, BEFORE_ALL, 9) == []
     assert shard not in await tables.indexed_shards()
+    # Messages of that month may be seeded again, and later be restored.
+    await tables.reopen(shard)
+    assert await tables.reopenings_of(shard) == finished.reopenings_seen + 1

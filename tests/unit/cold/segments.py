@@ -54,6 +54,7 @@ def cold_segment(written: WrittenObject, archived: ArchivedSegment, object_key: 
         object_sha256=written.sha256,
         rows_sha256=archived.rows_sha256,
         uncounted=b"",
+        moved_at=0,
     )
     return SegmentRow(archived.session_id, archived.segment, archived.first_seq, 202608, 0, 0, cold=place)
 

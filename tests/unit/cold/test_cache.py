@@ -23,7 +23,7 @@ MOST_BYTES = 1000
 
 
 def place_of(key: str, content: bytes) -> ColdPlace:
-    return ColdPlace(key, 0, 1, 1, 0, hashlib.sha256(content).digest(), b"", b"")
+    return ColdPlace(key, 0, 1, 1, 0, hashlib.sha256(content).digest(), b"", b"", 0)
 
 
 @pytest.fixture

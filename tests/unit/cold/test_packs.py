@@ -35,7 +35,7 @@ def test_places_say_where_each_segment_is(tmp_path: Path) -> None:
     with pack(tmp_path, SHARD, 10**6) as made:
         add(made, ended(1, 1, 3), first)
         add(made, ended(2, 4, 5), second)
-        places = [place for _, place in made.places(made.close(), "cold/a")]
+        places = [place for _, place in made.places(made.close(), "cold/a", 7)]
         assert [(place.object_key, place.first_row, place.rows) for place in places] == [
             ("cold/a", 0, 3),
             ("cold/a", 3, 2),
