@@ -64,7 +64,7 @@ def run(
         say(f"incomplete: {name.session_id} segment {name.segment}: hot rows are missing, nothing of it has moved")
     for name in sorted(done.moved.damaged):
         say(f"damaged: {name.session_id} segment {name.segment}: its object is damaged, so its hot rows stay")
-    if done.moved.incomplete or done.moved.damaged:
+    if any(done.stuck.values()):
         raise typer.Exit(1)
 
 
@@ -168,8 +168,11 @@ def _lines(done: "Run", *, dry_run: bool) -> list[str]:
         f" of {moved.object_bytes} bytes",
         f"{moved.dropped} hot segments {would}deleted",
     ]
-    if purged.shards or purged.held:
-        lines.append(f"{purged.segments} segments with {purged.messages} messages {would}removed for good")
+    if purged.shards or purged.segments or purged.held:
+        at_most = "at most " if dry_run else ""
+        lines.append(f"{at_most}{purged.segments} segments with {purged.messages} messages {would}removed for good")
+    if purged.held:
+        lines.append(f"{purged.held} segments are beyond their retention and stay, because they have not moved")
     if done.shards_left:
         lines.append(f"{done.shards_left} shards are left to other archivers")
     return lines

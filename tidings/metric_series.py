@@ -95,6 +95,7 @@ SERIES: Sequence[Series] = (
     _services(metrics.ARCHIVED_SEGMENTS, ("archiver",)),
     _services(metrics.ARCHIVED_MESSAGES, ("archiver",)),
     _services(metrics.ARCHIVED_BYTES, ("archiver",)),
+    _services(metrics.ARCHIVE_STUCK, ("archiver",), *_one("incomplete", "damaged", "held")),
     _services(metrics.INBOX_ROWS, ("fanout",)),
     _services(metrics.PUSHES, ("fanout",), *_one("write", "read")),
     _services(metrics.WATERMARKS, ("receipts",)),

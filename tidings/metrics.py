@@ -127,6 +127,12 @@ ARCHIVED_SEGMENTS = _counter(
 )
 ARCHIVED_MESSAGES = _counter("tidings_archived_messages_total", "messages in these segments", "none")
 ARCHIVED_BYTES = _counter("tidings_archived_bytes_total", "bytes of the objects that the archiver has stored", "none")
+ARCHIVE_STUCK = _gauge(
+    "tidings_archive_stuck_segments",
+    "segments that the run could not finish, by reason: incomplete, damaged, held (too old, and not archived)",
+    "above 0: see The archiver fails in the runbook",
+    "reason",
+)
 DECISIONS = _counter(
     "tidings_decisions_total",
     "commands by decision of the persister: stored, duplicate, unchanged (no user to add), or the code of the refusal",

@@ -1,7 +1,7 @@
 """`python -m services.persister.archive`: one run of the archiver, with its metrics on the admin port.
 
-`tidings archive run` does the same with a progress bar. Exits with 1 if a server did not answer, or if ended segments
-are incomplete; the next run continues.
+`tidings archive run` does the same with a progress bar. Exits with 1 if a server did not answer, or if segments are
+incomplete, damaged, or held beyond their retention; the next run continues.
 """
 
 import asyncio
@@ -111,14 +111,13 @@ def main() -> None:
             closed=run.closed,
             hot_deleted=moved.dropped,
             purged_messages=run.purged.messages,
-            incomplete=len(moved.incomplete),
+            still_open=moved.still_open,
             shards_left=run.shards_left,
+            **run.stuck,
         )
-        if moved.incomplete or moved.damaged:
-            raise TidingsError(
-                f"{len(moved.incomplete)} ended segments are incomplete and {len(moved.damaged)} cold ones damaged;"
-                " see the errors above"
-            )
+        if any(run.stuck.values()):
+            counts = ", ".join(f"{count} {reason}" for reason, count in run.stuck.items() if count)
+            raise TidingsError(f"segments that could not be archived or removed: {counts}; see the lines above")
 
     async def until(stopping: asyncio.Event) -> None:
         health = Health()

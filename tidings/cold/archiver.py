@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidings import ids
+from tidings import ids, metrics
 from tidings.cold.claims import Claim, ClaimLost
 from tidings.cold.listing import pages
 from tidings.cold.mover import Moved, Mover, MoveRules, prefix_of
@@ -37,6 +37,12 @@ class Run:
     shards_looked_at: int = 0
     shards_left: int = 0
     closed: int = 0
+
+    @property
+    def stuck(self) -> dict[str, int]:
+        """Segments that an operator has to look at, by reason. A run with any of them has failed."""
+        moved = self.moved
+        return {"incomplete": len(moved.incomplete), "damaged": len(moved.damaged), "held": self.purged.held}
 
 
 class Archiver:
@@ -74,6 +80,8 @@ class Archiver:
         return self.run_so_far
 
     def _step(self) -> None:
+        for reason, count in self.run_so_far.stuck.items():
+            metrics.ARCHIVE_STUCK.labels(reason).set(count)
         self._progress(self.run_so_far)
 
     # -- close -------------------------------------------------------------------------------------
@@ -97,7 +105,10 @@ class Archiver:
         if not quiet or self._persister_is_behind:
             return  # what has ended before moves in this run all the same
         self.run_so_far.closed += len(quiet)
-        if not self._rules.is_dry_run and not await self._closing.close(quiet, _CLOSED_WITHIN_S):
+        if self._rules.is_dry_run:  # they would move in the same run
+            self._mover.moved.segments += len(quiet)
+            self._mover.moved.messages += sum(last_seq - segment.first_seq + 1 for segment, last_seq in quiet)
+        elif not await self._closing.close(quiet, _CLOSED_WITHIN_S):
             self._persister_is_behind = True
             _log.warning("the persister has not confirmed the closings in time; those segments move in a later run")
         self._step()
@@ -124,7 +135,7 @@ class Archiver:
         reopenings = await self._tables.reopenings_of(shard)
         async for page in pages(self._tables, shard):
             for one in page:
-                if one.segment.cold is None or not one.is_dropped:
+                if one.segment.cold is None or not (one.is_dropped or one.is_purged):
                     return
                 segments += 1
                 messages += one.segment.cold.rows
@@ -148,7 +159,7 @@ class Archiver:
     async def _purge_shard(self, shard: Shard) -> None:
         """Under the claim, so that no restore brings messages back while they are removed."""
         if self._rules.is_dry_run:
-            await self._retention.purge(shard, None)
+            await self._retention.plan(shard)
             return
         await self._under_claim(shard, lambda claim: self._retention.purge(shard, claim))
 

@@ -139,7 +139,8 @@ class Mover:
         async for page in pages(self._tables, shard):
             if task is not None:
                 # Cold since an earlier run, which was killed before step 5 or has left a hot copy.
-                copies = [one for one in page if one.segment.cold is not None and not one.is_dropped]
+                left = [one for one in page if not one.is_dropped and not one.is_purged]
+                copies = [one for one in left if one.segment.cold is not None]
                 await self._drop_copies(copies, task)
             ended = []
             for one in page:

@@ -85,6 +85,21 @@ def test_run_names_incomplete_segments_and_fails(program: Program) -> None:
     assert lines[-1] == f"incomplete: {SESSION} segment 2: hot rows are missing, nothing of it has moved"
 
 
+def test_dry_run_with_a_retention_prints_what_would_be_gone(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_ARCHIVE_RETENTION_DAYS", "140")
+    code, lines, _ = program.run("run", "--dry-run")
+    assert (code, lines[-1]) == (0, "at most 2 segments with 45 messages would be removed for good")
+    program.check()
+
+
+def test_run_names_held_segments_and_fails(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_ARCHIVE_RETENTION_DAYS", "140")
+    asyncio.run(program.world.tables.drop_messages(SessionSegment(SESSION, 2), 8, 2**62))
+    code, lines, _ = program.run("run")
+    assert code == 1
+    assert "1 segments are beyond their retention and stay, because they have not moved" in lines
+
+
 def test_run_names_shards_of_other_archivers(program: Program) -> None:
     asyncio.run(claim_all(program.world))
     code, lines, _ = program.run("run")

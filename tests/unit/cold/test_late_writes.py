@@ -60,7 +60,7 @@ async def test_late_mark_leaves_a_restored_segment_to_the_next_run(world: World)
         late(world, world.store, "write", lambda: restore(world))
         world.tables.drop_messages = drop  # type: ignore[method-assign]
 
-    world.tables.drop_messages = then_stands_still  # type: ignore[method-assign]
+    world.tables.drop_messages = then_stands_still  # type: ignore[assignment,method-assign]
     await world.archive()
     assert all(row.cold is None for number, row in world.directory(BUSY).items() if number == 1)
     await check_next_run_moves_all(world)

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from tests.builders import write_confirmed
 from tests.unit.cold.world import Killed, Steps, World
+from tidings import ids
 from tidings.store import history, session_tails
+from tidings.store.base import SessionSegment
 from tidings.store.rows import PurgedHead
 
 BUSY, QUIET = "d:alice:bob", "d:alice:carol"
@@ -79,12 +82,12 @@ async def test_dry_run_removes_nothing(tmp_path: Path) -> None:
     await world.check()
 
 
-async def test_shard_with_hot_segments_is_held(tmp_path: Path) -> None:
+async def test_hot_segments_are_held(tmp_path: Path) -> None:
     world = await old_world(tmp_path)
     world.closing.is_behind = True
     purged = (await world.archive(**RULES)).purged
     assert purged.held == 1
-    assert len(await world.read(QUIET)) == 10
+    assert [row.seq for row in await world.read(QUIET)] == [7, 8, 9, 10]
 
 
 @pytest.mark.hazard("H40")
@@ -106,3 +109,54 @@ async def test_any_stop_of_a_purge_hides_before_it_deletes(tmp_path: Path) -> No
         await world.archive(**RULES)
         assert [row.seq for row in await world.read(BUSY)] == list(range(46, 56))
         assert await world.read(QUIET) == []
+
+
+async def test_dry_run_tells_what_the_run_removes_of_hot_messages(tmp_path: Path) -> None:
+    """Also of a quiet session, which the run closes before, and of one that ended long ago."""
+    world = await old_world(tmp_path)
+    planned, done = await world.archive(**RULES, is_dry_run=True), await world.archive(**RULES)
+    assert (planned.purged.segments, planned.purged.messages) == (done.purged.segments, done.purged.messages) == (4, 55)
+    assert (planned.moved.segments, planned.moved.messages) == (done.moved.segments, done.moved.messages)
+    assert (planned.closed, planned.purged.held) == (done.closed, 0)
+
+
+async def two_in_a_shard(tmp_path: Path) -> tuple[World, str]:
+    """BUSY, of whose oldest segment a hot row is lost, and another session of the same shard."""
+    world = World(tmp_path)
+    shard = ids.partition_of(BUSY, 16)
+    other = next(name for n in range(1_000) if ids.partition_of(name := f"d:alice:user-{n}", 16) == shard)
+    for session_id in (BUSY, other):
+        await world.session(session_id, (240, 5), (239, 4), (200, 3), (2, 2))
+    world.store.partition("messages", (BUSY, 1)).drop(3)
+    return world, other
+
+
+async def test_segment_that_cannot_move_holds_its_session_alone(tmp_path: Path) -> None:
+    world, other = await two_in_a_shard(tmp_path)
+    run = await world.archive(**RULES)
+    assert run.stuck == {"incomplete": 1, "damaged": 0, "held": 3}
+    assert (run.purged.shards, run.purged.segments, run.purged.messages) == (0, 3, 12)
+    assert [row.seq for row in await world.read(other)] == [13, 14]
+    assert [row.seq for row in await world.read(BUSY)] == [1, 2, *range(4, 15)]
+    # What is kept is cold, but for the broken segment, and objects of others are gone.
+    places = [row.cold for row in world.directory(BUSY).values()]
+    assert {place.object_key for place in places if place} == world.objects.objects.keys()
+
+
+async def test_held_segments_are_removed_once_they_can_move(tmp_path: Path) -> None:
+    world, _ = await two_in_a_shard(tmp_path)
+    await world.archive(**RULES)
+    await write_confirmed(world.store, [world.written[BUSY][2]])
+    for run in (await world.archive(**RULES), await world.archive(**RULES)):
+        assert (run.purged.held, run.moved.damaged) == (0, set())
+    assert [row.seq for row in await world.read(BUSY)] == [13, 14]
+    assert world.objects.objects == {}
+
+
+async def test_hot_segment_of_a_finished_shard_moves_and_is_removed(tmp_path: Path) -> None:
+    world = await old_world(tmp_path)
+    await world.archive()
+    await world.tables.set_cold(SessionSegment(QUIET, 2), None)
+    assert (await world.archive(**RULES)).purged.held == 1
+    run = await world.archive(**RULES)
+    assert run.moved.incomplete == {SessionSegment(QUIET, 2)}
