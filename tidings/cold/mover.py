@@ -69,8 +69,8 @@ class MoveRules:
     the move. `object_bytes`: an object of this size or more is finished."""
 
     cutoff_ms: int
-    hot_copy_ms: int = 0
-    object_bytes: int = 4 * 1024 * 1024
+    hot_copy_ms: int
+    object_bytes: int
 
 
 class Mover:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tidings import ids
 from tidings.cold.listing import Listed
-from tidings.store.base import Store
+from tidings.store.base import SessionSegment, Store
 from tidings.store.rows import MessageRow
 
 # 24 MiB with the longest bodies, and two chunks are in memory.
@@ -41,7 +41,7 @@ class HotRows:
         together: list[Ended] = []
         for one in [one for one in ended if await self._is_old(one)]:
             if one.size > _CHUNK_ROWS:
-                yield one, self._chunks(one)
+                yield one, chunks_of(self._store, one.listed.name, one.listed.segment.first_seq, one.last_seq)
                 continue
             if sum(waiting.size for waiting in together) + one.size > _ROWS_TOGETHER:
                 async for read in self._read(together):
@@ -63,28 +63,31 @@ class HotRows:
         for one, rows in zip(some, await asyncio.gather(*asked), strict=True):
             yield one, _once(rows)
 
-    async def _chunks(self, one: Ended) -> Chunks:
-        """Each chunk is read while the caller packs the one before it."""
-        firsts = range(one.listed.segment.first_seq, one.last_seq + 1, _CHUNK_ROWS)
-        reading = self._begin(one, firsts[0])
-        try:
-            for following in firsts[1:]:
-                rows = await reading
-                reading = self._begin(one, following)
-                yield rows
-            yield await reading
-        finally:
-            reading.cancel()
 
-    def _begin(self, one: Ended, first: int) -> "asyncio.Task[Sequence[MessageRow]]":
-        last = min(one.last_seq, first + _CHUNK_ROWS - 1)
+async def chunks_of(store: Store, name: SessionSegment, first_seq: int, last_seq: int) -> Chunks:
+    """The hot rows of a segment from one seq to another. Each chunk is read while the caller works on the one before.
 
-        async def read() -> Sequence[MessageRow]:
-            return await self._store.messages(one.listed.name, first, last)
+    Raises StoreUnavailable.
+    """
 
-        task = asyncio.create_task(read())
+    async def read(first: int) -> Sequence[MessageRow]:
+        return await store.messages(name, first, min(last_seq, first + _CHUNK_ROWS - 1))
+
+    def begin(first: int) -> "asyncio.Task[Sequence[MessageRow]]":
+        task = asyncio.create_task(read(first))
         task.add_done_callback(_is_retrieved)
         return task
+
+    firsts = range(first_seq, last_seq + 1, _CHUNK_ROWS)
+    reading = begin(firsts[0])
+    try:
+        for following in firsts[1:]:
+            rows = await reading
+            reading = begin(following)
+            yield rows
+        yield await reading
+    finally:
+        reading.cancel()
 
 
 def _is_retrieved(reading: "asyncio.Task[Sequence[MessageRow]]") -> None:

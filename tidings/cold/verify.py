@@ -12,13 +12,12 @@ from tidings.cold.claims import Claim
 from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
+from tidings.cold.reading import chunks_of
 from tidings.cold.transfer import ObjectFile
 from tidings.ids import DAY_MS
 from tidings.store.archive_tables import ArchiveTables, Shard
 from tidings.store.base import SessionSegment, Store
 from tidings.store.segment_rows import ColdPlace
-
-_CHUNK_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +169,8 @@ async def _is_complete(store: Store, one: Listed) -> bool:
     """Whether the hot rows of a cold segment have the checksum of the directory."""
     checksum = RowsChecksum()
     last_seq = one.segment.first_seq + _place(one).rows - 1
-    for first in range(one.segment.first_seq, last_seq + 1, _CHUNK_ROWS):
-        checksum.add(await store.messages(one.name, first, min(last_seq, first + _CHUNK_ROWS - 1)))
+    async for rows in chunks_of(store, one.name, one.segment.first_seq, last_seq):
+        checksum.add(rows)
     return checksum.digest() == _place(one).rows_sha256
 
 
