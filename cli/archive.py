@@ -92,6 +92,8 @@ def verify(
     for one in done.damages:
         state = "repaired from the hot rows" if one.is_repaired else "DAMAGED"
         say(f"{state}: {one.session_id} segment {one.segment} in {one.object_key}: {one.problem}")
+    if done.hot_in_finished:
+        say(f"{done.hot_in_finished} segments of finished shards are hot; the next run looks at these shards again")
     for key in done.unnamed:
         say(f"unnamed: {key}; no segment is in it. Delete it only if no backup of the tables names it")
     if any(not one.is_repaired for one in done.damages):

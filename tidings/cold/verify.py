@@ -1,14 +1,15 @@
 """Reads every object again and compares it with the directory. Damaged segments are repaired from their hot rows."""
 
 import contextlib
+import tempfile
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidings.cold.checksums import RowsChecksum
 from tidings.cold.claims import Claim
+from tidings.cold.grouping import PlacedSegment, SegmentsByObject
 from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
@@ -17,7 +18,7 @@ from tidings.cold.transfer import ObjectFile
 from tidings.ids import DAY_MS
 from tidings.store.archive_tables import ArchiveTables, Shard
 from tidings.store.base import SessionSegment, Store
-from tidings.store.segment_rows import ColdPlace
+from tidings.store.segment_rows import ColdPlace, SegmentByMonthRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,61 +34,81 @@ class Damage:
 
 @dataclass(slots=True)
 class Verified:
-    """What was compared. `unnamed`: keys of objects that no segment names, as an archiver leaves them when killed."""
+    """What was compared. `unnamed`: keys of objects that no segment names, as an archiver leaves them when killed.
+
+    `hot_in_finished`: hot segments of shards that counted as finished. These shards are reopened.
+    """
 
     objects: int = 0
     segments: int = 0
     messages: int = 0
     damages: list[Damage] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
+    hot_in_finished: int = 0
 
 
 class Verifier:
     """Over the ports. Raises Retryable errors of the servers."""
 
     def __init__(self, ports: Ports, work_dir: Path, progress: Callable[[Verified], None] = lambda _: None) -> None:
-        """`work_dir`: for one object at a time. `progress` is called after every object."""
+        """`work_dir`: for one object at a time, and 300 bytes for each segment of a shard.
+
+        `progress` is called after every object.
+        """
         self._ports = ports
         self._holder = uuid.uuid4().hex
+        self._work_dir = work_dir
         self._file = ObjectFile(ports.objects, work_dir / "verify.parquet")
         self._progress = progress
         self.verified = Verified()
 
     async def verify(self, shards: Sequence[Shard], *, repairs: bool) -> Verified:
         """Compare all objects of these shards. `repairs`: bring damaged segments back whose hot rows are complete."""
+        finished = {Shard(row.month, row.shard) for row in await self._ports.tables.archived_shards()}
         for shard in shards:
-            by_object: defaultdict[str, list[Listed]] = defaultdict(list)
-            async for page in pages(self._ports.tables, shard):
-                for one in page:
-                    if one.segment.cold is not None and not one.is_purged:
-                        by_object[one.segment.cold.object_key].append(one)
-            for key, segments in by_object.items():
-                await self._compare(key, segments, repairs=repairs)
-                self._progress(self.verified)
-            self.verified.unnamed += await self._unnamed(shard, by_object)
+            with tempfile.TemporaryDirectory(prefix="verify-", dir=self._work_dir) as folder:
+                by_object = SegmentsByObject(Path(folder))
+                hot_segments = await self._group(shard, by_object)
+                if hot_segments and shard in finished:
+                    await self._ports.tables.reopen(shard)
+                    self.verified.hot_in_finished += hot_segments
+                for key, segments in by_object.objects():
+                    await self._compare(shard, key, segments, repairs=repairs)
+                    self._progress(self.verified)
+                self.verified.unnamed += await self._unnamed(shard, by_object)
         return self.verified
 
-    async def _compare(self, key: str, segments: Sequence[Listed], *, repairs: bool) -> None:
+    async def _group(self, shard: Shard, by_object: SegmentsByObject) -> int:
+        """Add all cold segments of a shard. Returns the number of the hot ones."""
+        hot_segments = 0
+        async for page in pages(self._ports.tables, shard):
+            for one in page:
+                place = one.segment.cold
+                if place is None:
+                    hot_segments += 1
+                elif not one.is_purged:
+                    by_object.add(place.object_key, PlacedSegment(archived_of(one), place.object_sha256))
+        return hot_segments
+
+    async def _compare(self, shard: Shard, key: str, segments: Sequence[PlacedSegment], *, repairs: bool) -> None:
         self.verified.objects += 1
         try:
             # One pass, also for thousands of segments. Only if it finds anything, each is compared alone.
-            is_sound = len({_place(one).object_sha256 for one in segments}) == 1 and not await self._problem(segments)
+            is_sound = len({one.object_sha256 for one in segments}) == 1 and not await self._problem(key, segments)
             for one in segments:
-                found = "" if is_sound else await self._problem([one])
+                found = "" if is_sound else await self._problem(key, [one])
                 self.verified.segments += 1
-                if found and not await self._is_still_there(one):
-                    continue  # restored, archived again or purged meanwhile
-                if found:
-                    is_repaired = repairs and await self._repair(one)
-                    self.verified.damages.append(Damage(*one.name, key, found, is_repaired))
-                else:
-                    self.verified.messages += _place(one).rows
+                now = await self._still_there(shard, key, one) if found else None
+                if now is not None:
+                    is_repaired = repairs and await self._repair(now)
+                    self.verified.damages.append(Damage(*now.name, key, found, is_repaired))
+                elif not found:
+                    self.verified.messages += one.archived.rows
         finally:
             self._file.discard()
 
-    async def _problem(self, segments: Sequence[Listed]) -> str:
-        place = _place(segments[0])
-        return await self._file.problem(place.object_key, place.object_sha256, [archived_of(one) for one in segments])
+    async def _problem(self, key: str, segments: Sequence[PlacedSegment]) -> str:
+        return await self._file.problem(key, segments[0].object_sha256, [one.archived for one in segments])
 
     async def _repair(self, one: Listed) -> bool:
         """Make the segment hot again, if all of its hot rows are there, with the checksum of the directory."""
@@ -99,12 +120,18 @@ class Verifier:
             async with reopened(self._ports.tables, shard):
                 return await unmark(self._ports, one) and await make_hot(self._ports, one, claim)
 
-    async def _is_still_there(self, one: Listed) -> bool:
-        """Whether the directory still has the segment at the place that was compared."""
-        found = await listed(self._ports.tables, [one.row])
-        return any(now.segment.cold == one.segment.cold and not now.is_purged for now in found)
+    async def _still_there(self, shard: Shard, key: str, one: PlacedSegment) -> Listed | None:
+        """The segment as the directory has it now. None: it was restored, archived again or purged meanwhile."""
+        row = SegmentByMonthRow(*shard, one.archived.session_id, one.archived.segment)
+        for now in await listed(self._ports.tables, [row]):
+            place = now.segment.cold
+            if place is None or now.is_purged or place.object_key != key:
+                continue
+            if PlacedSegment(archived_of(now), place.object_sha256) == one:
+                return now
+        return None
 
-    async def _unnamed(self, shard: Shard, named: Collection[str]) -> list[str]:
+    async def _unnamed(self, shard: Shard, named: Container[str]) -> list[str]:
         """The objects of a day ago or more that no segment names, also by the directory as it is now.
 
         An archiver that runs meanwhile stores an object before it names it, and names it within minutes.

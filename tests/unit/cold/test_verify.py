@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.builders import write_confirmed
 from tests.unit.cold.world import World
-from tidings.cold import transfer
+from tidings import ids
+from tidings.cold import grouping, transfer
 from tidings.cold.restore import Restorer
 from tidings.cold.verify import Verified, Verifier
 from tidings.errors import MediaUnavailable
@@ -137,3 +139,33 @@ async def test_store_that_is_away_is_no_damage(world: World, tmp_path: Path) -> 
     world.objects.stall()
     with pytest.raises(MediaUnavailable):
         await verified(world, tmp_path, repairs=True)
+
+
+async def test_object_is_read_once_although_its_segments_are_far_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The objects of two nights have segments of sessions from all over the shard."""
+    world = World(tmp_path)
+    shard = ids.partition_of(BUSY, 16)
+    names = [name for n in range(600) if ids.partition_of(name := f"d:user-{n}:zoe", 16) == shard]
+    for some in (names[::2], names[1::2]):
+        for name in some:
+            await world.session(name, (170, 2), (2, 1))
+        for one in await world.tables.indexed_shards():
+            await world.tables.reopen(one)
+        await world.archive()
+    monkeypatch.setattr(grouping.SegmentsByObject.__init__, "__defaults__", (5,))
+    world.objects.calls.clear()
+    done = await verified(world, tmp_path)
+    assert (done.objects, done.segments, done.damages) == (2, len(names), [])
+    assert world.objects.calls["open"] == 2
+
+
+async def test_hot_segment_of_a_finished_shard_is_found_and_moves(world: World, tmp_path: Path) -> None:
+    await world.archive()
+    await world.tables.set_cold(SessionSegment(BUSY, 1), None)
+    await write_confirmed(world.store, world.written[BUSY][:5])
+    assert (await verified(world, tmp_path)).hot_in_finished == 1
+    world.clock.now_ms += 1_000
+    assert (await world.archive()).moved.segments == 1
+    assert (await verified(world, tmp_path)).hot_in_finished == 0
