@@ -47,11 +47,13 @@ class Servers:
         self.chance = chance or random.Random(seed)
         self.trouble = self.chance.choice((0.0, 0.02, 0.08))
         self.clock = VirtualClock()
+        # Write timestamps are those of the clients, which do not jump with the brokers' clock.
+        self.tables_clock = VirtualClock()
         self.log_faults, self.store_faults = LogFaults(seed), StoreFaults(seed)
         self.broker = FaultyBroker(self.clock, self.log_faults)
-        self.store = FaultyStore(self.clock, self.store_faults)
+        self.store = FaultyStore(self.tables_clock, self.store_faults)
         self.read_faults = StoreFaults(seed + 1)
-        self.read_store = _RepairingStore(self.clock, self.read_faults)
+        self.read_store = _RepairingStore(self.tables_clock, self.read_faults)
         self.read_store._partitions, self.read_store._block_lists = self.store._partitions, self.store._block_lists
         self.read_store._purged = self.store._purged
         self.read_store.deployment, self.read_store.steady = self.store.deployment, self.store.steady

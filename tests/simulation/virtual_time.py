@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 from unittest.mock import patch
 
 # 2026-11-23 12:00 UTC.
@@ -23,6 +23,7 @@ NOON_MS = 1_795_435_200_000
 _TURNS_AT_MOST = 3_000_000
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 _process: "ContextVar[Process | None]" = ContextVar("process", default=None)
 
@@ -170,7 +171,7 @@ def simulated(scenario: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, N
     return test
 
 
-def run(scenario: Callable[[], Coroutine[Any, Any, None]], seed: int = 0) -> None:
+def run(scenario: Callable[[], Coroutine[Any, Any, T]], seed: int = 0) -> T:
     """Run one scenario. The same seed gives the same run, because time and chance are virtual for all modules.
 
     Raises what the scenario raises, and AssertionError for an error that no task looked at.
@@ -178,9 +179,9 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]], seed: int = 0) -> Non
     chance = random.Random(f"chance of {seed}")
     unseen: list[object] = []
 
-    async def main() -> None:
+    async def main() -> T:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unseen.append(context))
-        await scenario()
+        return await scenario()
 
     random.seed(seed)
     with (
@@ -193,5 +194,6 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]], seed: int = 0) -> Non
         patch.object(random, "_urandom", chance.randbytes),
         asyncio.Runner(loop_factory=VirtualLoop) as runner,
     ):
-        runner.run(main())
+        result = runner.run(main())
     assert not unseen, unseen
+    return result
