@@ -65,7 +65,7 @@ class HotRows:
 
 
 async def chunks_of(store: Store, name: SessionSegment, first_seq: int, last_seq: int) -> Chunks:
-    """The hot rows of a segment from one seq to another. Each chunk is read while the caller works on the one before.
+    """The hot rows of a segment from one seq to another. Each chunk is read while the caller has the one before.
 
     Raises StoreUnavailable.
     """

@@ -59,8 +59,8 @@ class Backend(Protocol):
 def prepare_folder(folder: Path) -> bool:
     """Make a folder a store of objects. False: it was one before. Raises OSError.
 
-    The mark tells the store from the empty folder that is there while a volume is not mounted. An object that was
-    written into that folder would be lost, and one that is looked for would seem to have been removed.
+    The mark distinguishes the store from the empty folder that is there while a volume is not mounted. An object that
+    was written into that folder would be lost, and one that is looked for would seem to have been removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / FOLDER_MARK

@@ -6,16 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from cli.patience import GaveUp
-from cli.transfers import upload_image
-from services.gateway.media.content_types import content_type_of
 from tests.unit.cli.gateway import AS_ALICE, Gateway
 from tests.unit.cli.shell import Shell
-from tidings.errors import Refused
-from tidings_client.media import MediaCalls
-from tidings_client.rest import Rest
-from tidings_client.server_time import ServerTime
-from tidings_client.tokens import Tokens
 
 URL = f"/v1/media/{'0' * 32}"
 
@@ -68,18 +60,6 @@ def test_an_empty_file_is_refused_before_its_upload(
     ended = shell.run(*verb, str(path))
     assert ended.code == 2
     assert "is empty" in ended.err
-
-
-async def test_a_file_that_is_no_image_names_the_option(tmp_path: Path) -> None:
-    with pytest.raises(Refused) as refused:
-        content_type_of(b"hi", "image/*")
-    path = tmp_path / "fake.png"
-    path.write_bytes(b"hi")
-    answer = httpx2.Response(400, json={"code": refused.value.code, "detail": refused.value.text})
-    rest = Rest("http://gateway", Tokens("t", ServerTime()), transport=httpx2.MockTransport(lambda _: answer))
-    with pytest.raises(GaveUp, match=r"fake\.png is not an image .*--file"):
-        await upload_image(MediaCalls(rest, lambda: "id"), path)
-    await rest.close()
 
 
 @pytest.mark.parametrize(("path", "says"), [("", "is a folder"), ("nodir/y.bin", "folder .*nodir does not exist")])

@@ -88,7 +88,7 @@ async def test_shard_that_ends_during_a_late_restore_does_not_count(world: World
     await check_next_run_moves_all(world)
 
 
-async def test_segment_that_is_moved_twice_is_not_marked_by_the_first_move(world: World) -> None:
+async def test_segment_moved_twice_is_not_marked_by_the_first_move(world: World) -> None:
     """Both moves have equal objects. The second archiver is killed before it deletes the hot rows."""
     await world.archive()
     await restore(world)

@@ -111,7 +111,7 @@ async def test_any_stop_of_a_purge_hides_before_it_deletes(tmp_path: Path) -> No
         assert await world.read(QUIET) == []
 
 
-async def test_dry_run_tells_what_the_run_removes_of_hot_messages(tmp_path: Path) -> None:
+async def test_dry_run_names_what_the_run_removes_of_hot_messages(tmp_path: Path) -> None:
     """Also of a quiet session, which the run closes before, and of one that ended long ago."""
     world = await old_world(tmp_path)
     planned, done = await world.archive(**RULES, is_dry_run=True), await world.archive(**RULES)

@@ -182,7 +182,7 @@ class _Hanging:
         raise AssertionError("unreachable")
 
 
-async def woken_group() -> Archive:
+async def continued_group() -> Archive:
     """40 archived messages and three new ones, of one block."""
     archive = await archive_of(40, 3, cold=1, name=GROUP)
     await write_confirmed(archive.store, [group(GROUP, 43), member(GROUP, "bob", 1, joined_seq=1)])
@@ -191,7 +191,7 @@ async def woken_group() -> Archive:
 
 @pytest.mark.parametrize("query", ["?after_seq=40", "?limit=3", "?after_seq=41&limit=1"])
 async def test_hot_pages_wait_for_no_object_of_their_block(query: str) -> None:
-    archive = await woken_group()
+    archive = await continued_group()
     archive.reads = build_reads(archive.store, archive.clock, history_cache_bytes=10**6, cold=_Hanging())
     async with asyncio.timeout(5):
         seqs, _ = await archive.history(query, GROUP)
@@ -200,7 +200,7 @@ async def test_hot_pages_wait_for_no_object_of_their_block(query: str) -> None:
 
 
 async def test_inbox_pages_of_hot_messages_wait_for_no_object() -> None:
-    archive = await woken_group()
+    archive = await continued_group()
     rows: list[Row] = [
         bucket("bob", 0, 1),
         *(inbox_row("bob", seq - 40, session_id=GROUP, seq=seq) for seq in (41, 42, 43)),
@@ -214,7 +214,7 @@ async def test_inbox_pages_of_hot_messages_wait_for_no_object() -> None:
 
 async def test_readers_of_hot_and_cold_parts_of_a_block_get_theirs() -> None:
     """The second joins the read of the first, which leaves the archived messages out."""
-    archive = await woken_group()
+    archive = await continued_group()
     hot, cold, both = await asyncio.gather(
         *(archive.history(query, GROUP) for query in ("?after_seq=40", "?before_seq=21&limit=20", "?limit=5"))
     )
