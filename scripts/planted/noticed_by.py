@@ -126,5 +126,5 @@ RESTORE_STOPS = "tests/unit/cold/test_restore.py::test_no_stop_of_a_restore_lose
 PURGE_LEAVES_A_RESTORE = "tests/unit/cold/test_retention.py::test_shard_of_a_restore_is_left_to_it"
 LATE_WRITES = "tests/unit/cold/test_late_writes.py"
 LATE_MARK = f"{LATE_WRITES}::test_late_mark_leaves_a_restored_segment_to_the_next_run"
-EARLIER_MARK = f"{LATE_WRITES}::test_segment_that_is_moved_twice_is_not_marked_by_the_first_move"
+EARLIER_MARK = f"{LATE_WRITES}::test_segment_moved_twice_is_not_marked_by_the_first_move"
 LATE_END = f"{LATE_WRITES}::test_late_end_of_a_shard_does_not_count_after_a_restore"
