@@ -82,19 +82,21 @@ async def _kill_archivers(
     stack: Stack, store: CassandraStore, raw: RawTables, chance: random.Random, plan: SeedPlan
 ) -> tuple[int, int]:
     """Two at once, again and again. Returns how many were killed, and after how many rounds more was cold."""
-    kills = moving = 0
+    kills = moving = idle = 0
     cold = await _cold_segments(store, plan)
     while kills < KILLS:
-        ends = await asyncio.gather(*(_killed(stack, raw, number, chance.random()) for number in range(2)))
+        live_s = _LIVE_S * (1 + idle)  # on a slow machine nothing would ever move within the shortest life
+        ends = await asyncio.gather(*(_killed(stack, raw, number, chance.random(), live_s) for number in range(2)))
         assert any(ends), f"all is archived after {kills} kills; the archivers are too fast for this test"
         kills += sum(ends)
         await raw.expire_claims()
         before, cold = cold, await _cold_segments(store, plan)
         moving += cold > before
+        idle = 0 if cold > before else idle + 1
     return kills, moving
 
 
-async def _killed(stack: Stack, raw: RawTables, number: int, point: float) -> bool:
+async def _killed(stack: Stack, raw: RawTables, number: int, point: float, live_s: float) -> bool:
     """One archiver, killed at a point of its life from 0 to 1. False: it had ended before.
 
     Some are killed while they connect, and most while they move messages.
@@ -107,7 +109,7 @@ async def _killed(stack: Stack, raw: RawTables, number: int, point: float) -> bo
             await asyncio.sleep(_LOOK_S)
         while point > _CONNECTING and process.returncode is None and not await raw.claims():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
-        await asyncio.sleep(_LIVE_S * point)
+        await asyncio.sleep(live_s * point)
     finally:
         is_killed = process.returncode is None
         if is_killed:
