@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from cli.arguments import session_id
 from cli.help_text import PLAIN
+from cli.patience import patiently
 from cli.progress_bar import progress_bar
 from cli.screen_text import say
 from services.persister.archive import ArchiverSettings, Workplace, rules_of, workplace
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from tidings.cold.restore import Restored
     from tidings.cold.verify import Verified
 
+# For each server. A JVM on a busy machine takes 20 s from its start to its first answer.
+WITHIN_S = 30.0
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -57,7 +61,7 @@ def run(
         async def archive(place: Workplace) -> "Run":
             return await Archiver(place.ports, rules, place.work_dir, lambda one: shown(*_of_run(one))).run()
 
-        done = _at_work(settings, archive)
+        done = _at_work(settings, archive, uses_log=True)
     for line in _lines(done, dry_run=dry_run):
         say(line)
     for name in sorted(done.moved.incomplete):
@@ -147,14 +151,20 @@ def status() -> None:
         )
 
 
-def _at_work(settings: ArchiverSettings, do: Callable[[Workplace], Coroutine[Any, Any, T]]) -> T:
+def _at_work(
+    settings: ArchiverSettings, do: Callable[[Workplace], Coroutine[Any, Any, T]], *, uses_log: bool = False
+) -> T:
     """Do it with the real servers. An error of a server ends the verb, because each may be run again."""
 
     async def work() -> T:
-        async with workplace(settings) as place:
+        async with workplace(settings, _patience, uses_log=uses_log) as place:
             return await do(place)
 
     return asyncio.run(work())
+
+
+async def _patience(attempt: Callable[[], Awaitable[None]], server: str) -> None:
+    await patiently(attempt, server=server, within_s=WITHIN_S, say=partial(say, is_aside=True))
 
 
 def _of_month(shards: Sequence[Shard], month: int) -> list[Shard]:

@@ -114,5 +114,4 @@ def _letter(settings: KafkaSettings, place: Place) -> Letter:
 def _ask(settings: KafkaSettings, question: Callable[[Broker], Awaitable[_Answer]]) -> _Answer:
     """Read from Kafka, and retry while it is not reachable."""
     broker = composition.kafka(settings)
-    server = f"Kafka at {settings.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
-    return asyncio.run(patiently(lambda: question(broker), server=server, within_s=WITHIN_S, say=say))
+    return asyncio.run(patiently(lambda: question(broker), server=settings.server, within_s=WITHIN_S, say=say))

@@ -8,7 +8,7 @@ import typer
 
 from cli import composition
 from cli.arguments import seconds
-from cli.patience import GaveUp, patiently
+from cli.patience import GaveUp, announced, patiently
 from cli.screen_text import say
 from tidings.errors import StoreUnavailable
 from tidings.runtime.initialise import Initialised, initialise, log_time_ms
@@ -52,15 +52,14 @@ async def _initialise_log(settings: KafkaSettings, wait_s: float) -> tuple[Initi
         finally:
             await admin.stop()
 
-    server = f"Kafka at {settings.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
-    return await patiently(attempt, server=server, within_s=wait_s, say=say)
+    return await patiently(attempt, server=settings.server, within_s=wait_s, say=say)
 
 
 async def _migrate(
     settings: CassandraSettings, wait_s: float, at_ms: int, *, is_restored: bool
 ) -> tuple[Sequence[str], str]:
     try:
-        return await composition.migrate_tables(settings, wait_s, at_ms, is_restored=is_restored)
+        with announced(settings.server, say):
+            return await composition.migrate_tables(settings, wait_s, at_ms, is_restored=is_restored)
     except StoreUnavailable as error:
-        server = f"Cassandra at {settings.hosts}, port {settings.port} (TIDINGS_CASSANDRA_HOSTS, _PORT)"
-        raise GaveUp(f"{server} did not serve us within {wait_s:g} s: {error}") from error
+        raise GaveUp(f"{settings.server} did not serve us within {wait_s:g} s: {error}") from error

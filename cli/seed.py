@@ -78,9 +78,11 @@ async def _seed(
 ) -> None:
     cassandra = read_group(CassandraSettings)
     broker = composition.kafka(kafka)
-    now_ms = await patiently(lambda: log_time_ms(broker), server=_server(kafka), within_s=_SERVERS_S, say=_say_aside)
+    now_ms = await patiently(lambda: log_time_ms(broker), server=kafka.server, within_s=_SERVERS_S, say=_say_aside)
     plan = SeedPlan(sizes, limits, now_ms, number, prefix)
-    await patiently(lambda: _look_at_tables(cassandra, plan), server="Cassandra", within_s=_SERVERS_S, say=_say_aside)
+    await patiently(
+        lambda: _look_at_tables(cassandra, plan), server=cassandra.server, within_s=_SERVERS_S, say=_say_aside
+    )
     with _shown() as progress:
         done = await seeded(broker, plan, kafka.sizes(), rate=rate, progress=progress, say=_say_aside)
     for line in _lines(plan, done):
@@ -95,13 +97,9 @@ async def _look_at_tables(cassandra: CassandraSettings, plan: SeedPlan) -> None:
 
 async def _restore(kafka: KafkaSettings, limits: LimitSettings) -> None:
     broker = composition.kafka(kafka)
-    now_ms = await patiently(lambda: log_time_ms(broker), server=_server(kafka), within_s=_SERVERS_S, say=_say_aside)
+    now_ms = await patiently(lambda: log_time_ms(broker), server=kafka.server, within_s=_SERVERS_S, say=_say_aside)
     done = await restore(broker, kafka.sizes(), stamps_of(limits), now_ms - DAY_MS)
     say("settings of messages.inbound: restored" if done else "settings of messages.inbound: nothing to restore")
-
-
-def _server(kafka: KafkaSettings) -> str:
-    return f"Kafka at {kafka.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
 
 
 def _lines(plan: SeedPlan, done: Seeded) -> list[str]:

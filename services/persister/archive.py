@@ -23,6 +23,10 @@ from tidings.runtime.settings import (
     MediaStoreSettings,
     ProcessSettings,
 )
+from tidings.runtime.start import Patience, patiently_for, started
+
+# A rolling restart of the servers takes a minute. The job is run again anyway, and its state says that it failed.
+SERVERS_S = 120.0
 
 
 class ArchiverSettings(BaseModel):
@@ -52,8 +56,14 @@ def rules_of(settings: ArchiveSettings, *, is_dry_run: bool = False) -> ArchiveR
 
 
 @contextlib.asynccontextmanager
-async def workplace(settings: ArchiverSettings) -> AsyncIterator[Workplace]:
-    """The adapters, started, while the block runs. Raises Retryable and ConfigurationError."""
+async def workplace(
+    settings: ArchiverSettings, patience: Patience, *, uses_log: bool = True
+) -> AsyncIterator[Workplace]:
+    """The adapters, started, while the block runs. `patience`: how long to wait for a server that is not up.
+
+    Without `uses_log` no broker is needed, and the port `closing` cannot be used.
+    Raises Retryable, ConfigurationError, and the errors of `patience`.
+    """
     from tidings.broker.kafka import KafkaBroker
     from tidings.broker.kafka_config import KafkaConfig
     from tidings.clock import SystemClock
@@ -61,7 +71,6 @@ async def workplace(settings: ArchiverSettings) -> AsyncIterator[Workplace]:
     from tidings.media.config import MediaStoreConfig
     from tidings.media.obstore_store import ObstoreMediaStore
     from tidings.runtime.stamps import stamps_of
-    from tidings.runtime.start import started
     from tidings.store.cassandra import CassandraStore
     from tidings.store.cassandra_archive import CassandraArchiveTables
     from tidings.store.cassandra_config import CassandraConfig
@@ -75,7 +84,11 @@ async def workplace(settings: ArchiverSettings) -> AsyncIterator[Workplace]:
     producer, admin = broker.producer("archiver"), broker.admin()
     closing = KafkaClosingLog(producer, admin, stamps_of(settings.limits), kafka.epoch, kafka.session_partitions)
     with tempfile.TemporaryDirectory(prefix="tidings-archive-", dir=settings.archive.work_dir or None) as folder:
-        async with started(store, producer, admin):
+        log_parts = (producer, admin) if uses_log else ()
+        async with (
+            started(store, patience=patience, server=settings.cassandra.server),
+            started(*log_parts, patience=patience, server=kafka.server),
+        ):
             try:
                 yield Workplace(Ports(tables, store, objects, closing, SystemClock()), Path(folder))
             finally:
@@ -100,7 +113,7 @@ def main() -> None:
     metric_series.begin("archiver")
 
     async def archive() -> None:
-        async with workplace(settings) as place:
+        async with workplace(settings, patiently_for(SERVERS_S)) as place:
             run = await Archiver(place.ports, rules_of(settings.archive), place.work_dir).run()
         moved = run.moved
         logger("tidings.archiver").info(

@@ -69,6 +69,11 @@ class KafkaSettings(BaseSettings):
     produce_timeout_ms: int = Field(5000, ge=500, description="after this an append is unknown (PROTOCOL: 5 s)")
     session_timeout_ms: int = Field(8000, ge=6000, description="a worker silent for this long loses its partitions")
 
+    @property
+    def server(self) -> str:
+        """The server with its variable, for lines to operators."""
+        return f"Kafka at {self.bootstrap} (TIDINGS_KAFKA_BOOTSTRAP)"
+
     def sizes(self) -> TopicSizes:
         """The partition counts for topics.py."""
         return TopicSizes(self.session_partitions, self.user_partitions, self.push_partitions)
@@ -90,6 +95,11 @@ class CassandraSettings(BaseSettings):
     request_timeout_s: float = Field(3.0, gt=0, le=600, description="after this a request is unknown")
     username: str = Field("", description="empty: no authentication")
     password: str = Field("", repr=False, description="never printed")
+
+    @property
+    def server(self) -> str:
+        """The server with its variables, for lines to operators."""
+        return f"Cassandra at {self.hosts}, port {self.port} (TIDINGS_CASSANDRA_HOSTS, _PORT)"
 
 
 class MediaStoreSettings(BaseSettings):

@@ -21,10 +21,16 @@ STOP_S = 5.0
 _LOG_AGAIN_S = 30.0
 
 Answer = TypeVar("Answer")
+# Makes an attempt until it succeeds, or until it gives up with an error. The text names the server.
+Patience = Callable[[Callable[[], Awaitable[None]], str], Awaitable[None]]
 
 
 class StoppedEarly(TidingsError):
     """SIGTERM or SIGINT came while the process was starting, so it ends without having served."""
+
+
+class ServerAway(TidingsError):
+    """A server has not answered within the bound of a process that does not wait for ever."""
 
 
 class Part(Protocol):
@@ -64,9 +70,12 @@ async def _cut_off(block: asyncio.Timeout, stopping: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(*parts: Part, stopping: asyncio.Event | None = None) -> AsyncIterator[None]:
+async def started(
+    *parts: Part, stopping: asyncio.Event | None = None, patience: Patience | None = None, server: str = ""
+) -> AsyncIterator[None]:
     """Start the parts one after the other, and retry until each is up. Stop them in reverse order.
 
+    `patience`: `patiently` without it, which waits without end. `server`: for its lines; empty: the part's class.
     Raises StoppedEarly if `stopping` is set before all are up, and ConfigurationError if a part can never start.
     """
     up: list[Part] = []
@@ -74,7 +83,7 @@ async def started(*parts: Part, stopping: asyncio.Event | None = None) -> AsyncI
         for part in parts:
             up.append(part)
             async with unless(stopping):
-                await patiently(part.start, type(part).__name__)
+                await (patience or patiently)(part.start, server or type(part).__name__)
         yield
     finally:
         for part in reversed(up):
@@ -95,6 +104,21 @@ async def patiently(attempt: Callable[[], Awaitable[Answer]], what: str) -> Answ
                 reason = " ".join(str(error).split())
                 logger("tidings.start").warning("waiting for a server", part=what, reason=reason, failures=failures)
             await asyncio.sleep(_BACKOFF.wait_ms(failures) / 1000)
+
+
+def patiently_for(within_s: float) -> Patience:
+    """As `patiently`, but it raises ServerAway after `within_s`. For jobs, which are seen only when they end."""
+
+    async def attempt_for(attempt: Callable[[], Awaitable[None]], what: str) -> None:
+        try:
+            async with asyncio.timeout(within_s) as bound:
+                await patiently(attempt, what)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise ServerAway(f"{what} did not answer within {within_s:g} s") from None
+
+    return attempt_for
 
 
 async def check_topics(broker: Broker, sizes: TopicSizes, stopping: asyncio.Event | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import archive
-from services.persister.archive import ArchiverSettings, Workplace
+from services.persister.archive import Workplace
 from tests.unit.cli.shell import Shell
 from tests.unit.cold.world import World
 from tidings.store.archive_tables import Shard
@@ -43,7 +43,7 @@ def program(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pr
     asyncio.run(world.session(SESSION, *SEGMENTS))
 
     @contextlib.asynccontextmanager
-    async def workplace(_: ArchiverSettings) -> AsyncIterator[Workplace]:
+    async def workplace(*_: object, **__: object) -> AsyncIterator[Workplace]:
         yield Workplace(world.ports, tmp_path)
 
     monkeypatch.setattr(archive, "workplace", workplace)

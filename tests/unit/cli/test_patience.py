@@ -1,7 +1,10 @@
 """Waiting for servers: the first success, a bound, and a reason at the end."""
 
+import asyncio
+
 import pytest
 
+from cli import patience
 from cli.patience import GaveUp, patiently
 from tidings.errors import BrokerUnavailable, ConfigurationError
 
@@ -33,3 +36,15 @@ async def test_permanent_error_is_raised_at_once() -> None:
 
     with pytest.raises(ConfigurationError):
         await patiently(attempt, server="Kafka", within_s=60, say=lambda _: None)
+
+
+async def test_silent_server_is_named_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "SILENT_S", 0.0)
+    said: list[str] = []
+
+    async def attempt() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(GaveUp, match="no answer"):
+        await patiently(attempt, server="Kafka", within_s=0.05, say=said.append)
+    assert said == ["waiting for Kafka (no answer yet)"]

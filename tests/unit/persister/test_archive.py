@@ -1,12 +1,18 @@
-"""The settings of the archiver."""
+"""The settings of the archiver, and its start."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 
 import pytest
 
+from services.persister import archive
 from services.persister.archive import ArchiverSettings, rules_of
 from tidings.cold.rules import ArchiveRules
 from tidings.errors import ConfigurationError
 from tidings.runtime.reading_settings import read_settings
 from tidings.runtime.settings import ArchiveSettings
+from tidings.runtime.start import ServerAway
 
 
 def test_defaults_of_settings_are_those_of_the_rules() -> None:
@@ -36,3 +42,30 @@ def test_settings_that_do_not_fit_name_their_variable(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=variable):
         read_settings(ArchiverSettings)
+
+
+@pytest.mark.timeout(30)
+def test_service_ends_with_1_without_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that waits for ever is not seen."""
+
+    def run(_name: str, _process: object, main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> None:
+        asyncio.run(main(asyncio.Event()))
+
+    monkeypatch.setattr(archive, "SERVERS_S", 0.3)
+    monkeypatch.setattr("tidings.runtime.lifecycle.run_service", run)
+    monkeypatch.setenv("TIDINGS_CASSANDRA_PORT", "1")
+    monkeypatch.setenv("TIDINGS_ADMIN_PORT", "0")
+    with pytest.raises(ServerAway, match=r"Cassandra at 127\.0\.0\.1, port 1"):
+        archive.main()
+
+
+@pytest.mark.timeout(30)
+async def test_workplace_without_the_log_needs_no_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TIDINGS_MEDIA_STORE_URL", f"file:{tmp_path}")
+    begun: list[str] = []
+
+    async def patience(_: Callable[[], Awaitable[None]], server: str) -> None:
+        begun.append(server.split()[0])
+
+    async with archive.workplace(ArchiverSettings(), patience, uses_log=False):
+        assert set(begun) == {"Cassandra"}

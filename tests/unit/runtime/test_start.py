@@ -25,7 +25,7 @@ from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.listeners import bound, listen
 from tidings.runtime.settings import KafkaSettings, ProcessSettings
-from tidings.runtime.start import StoppedEarly, patiently, started, unless
+from tidings.runtime.start import ServerAway, StoppedEarly, patiently, patiently_for, started, unless
 from tidings.store.cassandra_cluster import refusal_of
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.memory import MemoryStore
@@ -131,6 +131,13 @@ async def test_patience_outlasts_refusals(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("tidings.runtime.start.asyncio.sleep", at_once)
     assert await patiently(attempt, "a server") == 7
+
+
+@pytest.mark.parametrize("part", [Silent, Refusing])
+async def test_bounded_patience_names_the_server_and_ends(part: Callable[[], Silent]) -> None:
+    with pytest.raises(ServerAway, match=r"Kafka did not answer within 0\.05 s"):
+        async with started(part(), patience=patiently_for(0.05), server="Kafka"):
+            pytest.fail("it never starts")
 
 
 @pytest.mark.field_case("43")
