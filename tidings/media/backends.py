@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import stat
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -49,6 +50,10 @@ class Backend(Protocol):
 
     async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
         """Whether `error` is about the object, and not about the store as a whole."""
+        ...
+
+    async def check_object(self, key: str) -> None:
+        """OSError: reading the object would never end. Call it before an object is read."""
         ...
 
     async def delete(self, keys: Sequence[str]) -> None: ...
@@ -102,6 +107,12 @@ class _Folder:
         await self.check_there()
         return True
 
+    async def check_object(self, key: str) -> None:
+        """obstore opens a FIFO, which then waits for a writer, and holds a thread for ever."""
+        mode = await asyncio.to_thread(_mode, self._folder / key)
+        if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(f"{key} is no regular file")
+
     async def delete(self, keys: Sequence[str]) -> None:
         for key in keys:
             try:
@@ -112,6 +123,14 @@ class _Folder:
 
     async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None:
         return None
+
+
+def _mode(path: Path) -> int | None:
+    """The mode of what the path leads to; None if nothing can be said."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None  # obstore has the same error, and says which
 
 
 class _S3:
@@ -136,6 +155,9 @@ class _S3:
 
     async def check_there(self) -> None:
         """A request to a missing bucket raises by itself."""
+
+    async def check_object(self, key: str) -> None:
+        """A request ends within its time-out."""
 
     async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
         """S3 answers 404 for a missing bucket too, and only the answer to GET has a body that says which it is."""

@@ -45,6 +45,8 @@ class ObstoreMediaStore:
     async def open(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         check_key(key)
         check_range(start, length)
+        with answering(f"reading {key}"):
+            await self._backend.check_object(key)
         end = await self._end(key, start, length)
         e_tag = None
         while start < end:
@@ -88,6 +90,7 @@ class ObstoreMediaStore:
     async def size(self, key: str) -> int | None:
         check_key(key)
         with answering(f"the size of {key}"):
+            await self._backend.check_object(key)
             try:
                 return (await obstore.head_async(self._store, key))["size"]
             except FileNotFoundError as error:
