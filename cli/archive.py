@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tidings.cold.archiver import Run
     from tidings.cold.report import MonthReport
     from tidings.cold.restore import Restored
-    from tidings.cold.verify import Verified
+    from tidings.cold.verify import Damage, Verified
 
 # For each server. A JVM on a busy machine takes 20 s from its start to its first answer.
 WITHIN_S = 30.0
@@ -80,27 +80,22 @@ def verify(
     ] = False,
 ) -> None:
     """Read every object again and compare it with the directory. Ends with exit code 1 if a message cannot be read."""
-    from tidings.cold.verify import Verifier
+    from tidings.cold.verify import Verified, Verifier
 
-    with _bar() as shown:
+    done = Verified()
+    with _said_at_the_end(lambda: _of_verified(done)), _bar() as shown:
 
-        def show(one: "Verified") -> None:
+        def show(one: Verified) -> None:
             shown(f"{one.messages} messages", one.objects, 0)
 
-        async def compare(place: Workplace) -> "Verified":
-            shards = _of_month(await place.ports.tables.indexed_shards(), month)
-            return await Verifier(place.ports, place.work_dir, show).verify(shards, repairs=repair)
+        async def compare(place: Workplace) -> None:
+            nonlocal done
+            verifier = Verifier(place.ports, place.work_dir, show, _say_damage)
+            done = verifier.verified
+            await verifier.verify(_of_month(await place.ports.tables.indexed_shards(), month), repairs=repair)
 
-        done = _at_work(read_settings(ArchiverSettings), compare)
-    say(f"{done.objects} objects, {done.segments} segments, {done.messages} messages read and equal")
-    for one in done.damages:
-        state = "repaired from the hot rows" if one.is_repaired else "DAMAGED"
-        say(f"{state}: {one.session_id} segment {one.segment} in {one.object_key}: {one.problem}")
-    if done.hot_in_finished:
-        say(f"{done.hot_in_finished} segments of finished shards are hot; the next run looks at these shards again")
-    for key in done.unnamed:
-        say(f"unnamed: {key}; no segment is in it. Delete it only if no backup of the tables names it")
-    if any(not one.is_repaired for one in done.damages):
+        _at_work(read_settings(ArchiverSettings), compare)
+    if done.unlisted or any(not one.is_repaired for one in done.damages):
         raise typer.Exit(1)
 
 
@@ -114,24 +109,26 @@ def restore(
     """Bring cold segments back to the tables. The next run moves them again: suspend its job if they shall stay."""
     if bool(session) == bool(month):
         raise typer.BadParameter("give either --session or --month")
-    from tidings.cold.restore import Restorer
+    from tidings.cold.restore import Restored, Restorer
 
-    settings = read_settings(ArchiverSettings)
-    with _bar() as shown:
+    done = Restored()
+    with _said_at_the_end(lambda: _of_restored(done)), _bar() as shown:
 
-        def show(one: "Restored") -> None:
+        def show(one: Restored) -> None:
             shown(f"{one.messages} messages", one.segments, 0)
 
-        async def bring_back(place: Workplace) -> "Restored":
-            restorer = Restorer(place.ports, place.work_dir, show)
+        async def bring_back(place: Workplace) -> None:
+            nonlocal done
+            restorer = Restorer(place.ports, place.work_dir, show, _say_damage)
+            done = restorer.restored
             if session:
                 await restorer.session(session)
             for shard in _of_month(await place.ports.tables.indexed_shards(), month) if month else ():
                 await restorer.shard(shard)
-            return restorer.restored
 
-        done = _at_work(settings, bring_back)
-    say(f"{done.segments} segments, {done.messages} messages are in the tables again")
+        _at_work(read_settings(ArchiverSettings), bring_back)
+    if done.left_out:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -165,6 +162,42 @@ def _at_work(
 
 async def _patience(attempt: Callable[[], Awaitable[None]], server: str) -> None:
     await patiently(attempt, server=server, within_s=WITHIN_S, say=partial(say, is_aside=True))
+
+
+@contextlib.contextmanager
+def _said_at_the_end(lines: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Print the lines when the block ends, also if a server goes away in the middle of it."""
+    try:
+        yield
+    finally:
+        for line in lines():
+            say(line)
+
+
+def _say_damage(one: "Damage") -> None:
+    state = "repaired from the hot rows" if one.is_repaired else "DAMAGED"
+    say(f"{state}: {one.session_id} segment {one.segment} in {one.object_key}: {one.problem}")
+
+
+def _of_verified(done: "Verified") -> list[str]:
+    lines = [f"{done.objects} objects, {done.segments} segments, {done.messages} messages read and equal"]
+    if done.hot_in_finished:
+        lines.append(
+            f"{done.hot_in_finished} segments of finished shards are hot; the next run looks at these shards again"
+        )
+    lines += [f"unlisted: {one}" for one in done.unlisted]
+    lines += [
+        f"unnamed: {key}; no segment is in it. Delete it only if no backup of the tables names it"
+        for key in done.unnamed
+    ]
+    return lines
+
+
+def _of_restored(done: "Restored") -> list[str]:
+    lines = [f"{done.segments} segments, {done.messages} messages are in the tables again"]
+    if done.left_out:
+        lines.append(f"{done.left_out} damaged segments are left out; bring their objects back, then run it again")
+    return lines
 
 
 def _of_month(shards: Sequence[Shard], month: int) -> list[Shard]:

@@ -212,11 +212,16 @@ class Mover:
             if self._is_due(place):
                 by_object[place.object_key, place.object_sha256].append(one)
         for (key, sha256), segments in by_object.items():
-            if not await self._copied.problem(key, sha256, [archived_of(one) for one in segments]):
+            problem = await self._copied.problem(key, sha256, [archived_of(one) for one in segments])
+            if not problem:
                 await self._drop(segments, task)
             else:
                 self.moved.damaged.update(one.name for one in segments)
-                _log.error("an archived object is damaged; its hot rows stay. Run `tidings archive verify`", key=key)
+                _log.error(
+                    "an archived object is damaged; its hot rows stay. Run `tidings archive verify`",
+                    key=key,
+                    problem=problem,
+                )
 
     def _is_due(self, place: ColdPlace) -> bool:
         return place.moved_at + self._rules.hot_copy_ms <= self._clock.wall_ms()

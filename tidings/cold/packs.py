@@ -22,7 +22,7 @@ class IncompleteSegment(Exception):
 
     def __init__(self, ended: Ended) -> None:
         """The segment."""
-        super().__init__(f"{ended.listed.name}: hot rows are missing")
+        super().__init__(f"{ended.listed.name.session_id} segment {ended.listed.name.segment}: hot rows are missing")
         self.name = ended.listed.name
 
 

@@ -18,7 +18,7 @@ from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.objects import decode_groups
 from tidings.cold.ports import Ports
 from tidings.cold.transfer import ObjectFile
-from tidings.cold.verify import make_hot, reopened, unmark
+from tidings.cold.verify import Damage, make_hot, reopened, unmark
 from tidings.errors import ColdUnavailable, StoreUnavailable
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
@@ -31,21 +31,32 @@ _DIRECTORY_PAGE = 100
 
 @dataclass(slots=True)
 class Restored:
-    """What is hot again."""
+    """What is hot again. `left_out`: segments whose objects are damaged."""
 
     segments: int = 0
     messages: int = 0
+    left_out: int = 0
 
 
 class Restorer:
-    """Over the ports. Raises Retryable errors of the servers; ColdUnavailable for an object that is damaged."""
+    """Over the ports. Raises Retryable errors of the servers; `restored` then has what was done until then."""
 
-    def __init__(self, ports: Ports, work_dir: Path, progress: Callable[[Restored], None] = lambda _: None) -> None:
-        """`work_dir`: for one object at a time. `progress` is called after every segment."""
+    def __init__(
+        self,
+        ports: Ports,
+        work_dir: Path,
+        progress: Callable[[Restored], None] = lambda _: None,
+        found: Callable[[Damage], None] = lambda _: None,
+    ) -> None:
+        """`work_dir`: for one object at a time. `progress` is called after every segment.
+
+        `found` is called for every segment that is left out, because its object is damaged.
+        """
         self._ports = ports
         self._holder = uuid.uuid4().hex
         self._file = ObjectFile(ports.objects, work_dir / "restore.parquet")
         self._progress = progress
+        self._found = found
         self.restored = Restored()
 
     async def shard(self, shard: Shard) -> None:
@@ -91,14 +102,18 @@ class Restorer:
             return
         problem = await self._file.problem(place.object_key, place.object_sha256, [archived_of(one)])
         if problem:
-            raise ColdUnavailable(f"{one.name}: {place.object_key} cannot be restored: {problem}")
+            self.restored.left_out += 1
+            self._found(Damage(*one.name, place.object_key, problem, is_repaired=False))
+            return
         if not await unmark(self._ports, one):
-            raise ColdUnavailable(f"{one.name}: the clock of this machine is behind that of the archiver; set it right")
+            raise ColdUnavailable(
+                f"{_named(one)}: the clock of this machine is behind that of the archiver; set it right"
+            )
         groups = decode_groups(self._file.path, place.first_row, place.rows)
         while rows := await asyncio.to_thread(next, groups, None):
             await self._write(rows)
         if not await make_hot(self._ports, one, claim):
-            raise ColdUnavailable(f"{one.name}: its rows were deleted again meanwhile; it stays cold. Run it again")
+            raise ColdUnavailable(f"{_named(one)}: its rows were deleted again meanwhile; it stays cold. Run it again")
         self.restored.segments += 1
         self.restored.messages += place.rows
         self._progress(self.restored)
@@ -106,3 +121,7 @@ class Restorer:
     async def _write(self, rows: Sequence[MessageRow]) -> None:
         if await self._ports.store.write([TaggedRow(0, row) for row in rows]):
             raise StoreUnavailable("the restored rows were not confirmed; run it again")
+
+
+def _named(one: Listed) -> str:
+    return f"{one.name.session_id} segment {one.name.segment}"

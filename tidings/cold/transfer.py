@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tidings.cold.checksums import RowsChecksum
 from tidings.cold.objects import ArchivedSegment, decode_groups
-from tidings.errors import MediaMissing, UnreadableObject
+from tidings.errors import MediaMissing, MediaUnavailable, UnreadableObject
 from tidings.media.base import MediaStore
 from tidings.store.rows import MessageRow
 
 _CHUNK_BYTES = 256 * 1024
+# The archiver never stores an object of this key.
+_PROBE = "cold/probe"
 
 
 async def bytes_of(path: Path) -> AsyncIterator[bytes]:
@@ -34,6 +36,11 @@ async def fetch(objects: MediaStore, key: str, path: Path) -> bytes:
     return digest.digest()
 
 
+async def ensure_answers(objects: MediaStore) -> None:
+    """Raises MediaUnavailable if the store as a whole does not answer. Otherwise an error was about one object."""
+    await objects.size(_PROBE)
+
+
 class ObjectFile:
     """One archived object at a time in a file on disk. It is fetched once for all questions about it in a row."""
 
@@ -41,17 +48,18 @@ class ObjectFile:
         """`path`: of the file."""
         self.path = path
         self._objects = objects
-        # The key, and the digest of the bytes, None if the object is missing.
-        self._fetched: tuple[str, bytes | None] | None = None
+        # The key, and the digest of the bytes, or why there are none.
+        self._fetched: tuple[str, bytes | str] | None = None
 
     async def problem(self, key: str, sha256: bytes, segments: Sequence[ArchivedSegment]) -> str:
         """Why readers would refuse the object or one of these segments; empty if they would not.
 
-        Raises MediaUnavailable. Without a problem, `path` has the object.
+        Raises MediaUnavailable if the store is away. An object that alone cannot be read is a problem. Without a
+        problem, `path` has the object.
         """
         digest = await self._digest(key)
-        if digest is None:
-            return "the object is missing"
+        if isinstance(digest, str):
+            return digest
         if digest != sha256:
             return "its bytes are not those that were stored"
         try:
@@ -64,13 +72,17 @@ class ObjectFile:
         self._fetched = None
         self.path.unlink(missing_ok=True)
 
-    async def _digest(self, key: str) -> bytes | None:
+    async def _digest(self, key: str) -> bytes | str:
+        """Of the bytes, or why there are none."""
         if self._fetched is None or self._fetched[0] != key:
             self._fetched = None
             try:
                 self._fetched = key, await fetch(self._objects, key, self.path)
             except MediaMissing:
-                self._fetched = key, None
+                self._fetched = key, "the object is missing"
+            except MediaUnavailable as error:
+                await ensure_answers(self._objects)
+                self._fetched = key, f"the object is unreadable ({error})"
         return self._fetched[1]
 
 

@@ -14,7 +14,8 @@ from tidings.cold.listing import Listed, archived_of, listed, pages
 from tidings.cold.mover import prefix_of
 from tidings.cold.ports import Ports
 from tidings.cold.reading import chunks_of
-from tidings.cold.transfer import ObjectFile
+from tidings.cold.transfer import ObjectFile, ensure_answers
+from tidings.errors import MediaUnavailable
 from tidings.ids import DAY_MS
 from tidings.store.archive_tables import ArchiveTables, Shard
 from tidings.store.base import SessionSegment, Store
@@ -36,6 +37,7 @@ class Damage:
 class Verified:
     """What was compared. `unnamed`: keys of objects that no segment names, as an archiver leaves them when killed.
 
+    `unlisted`: shards whose objects cannot be listed, and why.
     `hot_in_finished`: hot segments of shards that counted as finished. These shards are reopened.
     """
 
@@ -44,22 +46,30 @@ class Verified:
     messages: int = 0
     damages: list[Damage] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
     hot_in_finished: int = 0
 
 
 class Verifier:
-    """Over the ports. Raises Retryable errors of the servers."""
+    """Over the ports. Raises Retryable errors of the servers; `verified` then has what was found until then."""
 
-    def __init__(self, ports: Ports, work_dir: Path, progress: Callable[[Verified], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        work_dir: Path,
+        progress: Callable[[Verified], None] = lambda _: None,
+        found: Callable[[Damage], None] = lambda _: None,
+    ) -> None:
         """`work_dir`: for one object at a time, and 300 bytes for each segment of a shard.
 
-        `progress` is called after every object.
+        `progress` is called after every object, `found` for every damage at once.
         """
         self._ports = ports
         self._holder = uuid.uuid4().hex
         self._work_dir = work_dir
         self._file = ObjectFile(ports.objects, work_dir / "verify.parquet")
         self._progress = progress
+        self._found = found
         self.verified = Verified()
 
     async def verify(self, shards: Sequence[Shard], *, repairs: bool) -> Verified:
@@ -75,7 +85,7 @@ class Verifier:
                 for key, segments in by_object.objects():
                     await self._compare(shard, key, segments, repairs=repairs)
                     self._progress(self.verified)
-                self.verified.unnamed += await self._unnamed(shard, by_object)
+                await self._list(shard, by_object)
         return self.verified
 
     async def _group(self, shard: Shard, by_object: SegmentsByObject) -> int:
@@ -91,7 +101,6 @@ class Verifier:
         return hot_segments
 
     async def _compare(self, shard: Shard, key: str, segments: Sequence[PlacedSegment], *, repairs: bool) -> None:
-        self.verified.objects += 1
         try:
             # One pass, also for thousands of segments. Only if it finds anything, each is compared alone.
             is_sound = len({one.object_sha256 for one in segments}) == 1 and not await self._problem(key, segments)
@@ -101,9 +110,12 @@ class Verifier:
                 now = await self._still_there(shard, key, one) if found else None
                 if now is not None:
                     is_repaired = repairs and await self._repair(now)
-                    self.verified.damages.append(Damage(*now.name, key, found, is_repaired))
+                    damage = Damage(*now.name, key, found, is_repaired)
+                    self.verified.damages.append(damage)
+                    self._found(damage)
                 elif not found:
                     self.verified.messages += one.archived.rows
+            self.verified.objects += 1
         finally:
             self._file.discard()
 
@@ -130,6 +142,14 @@ class Verifier:
             if PlacedSegment(archived_of(now), place.object_sha256) == one:
                 return now
         return None
+
+    async def _list(self, shard: Shard, named: Container[str]) -> None:
+        """Find unnamed objects. A folder that alone cannot be listed, as one with a loop of links, is a finding."""
+        try:
+            self.verified.unnamed += await self._unnamed(shard, named)
+        except MediaUnavailable as error:
+            await ensure_answers(self._ports.objects)
+            self.verified.unlisted.append(f"{prefix_of(shard)}: {error}")
 
     async def _unnamed(self, shard: Shard, named: Container[str]) -> list[str]:
         """The objects of a day ago or more that no segment names, also by the directory as it is now.

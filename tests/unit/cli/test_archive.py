@@ -128,7 +128,7 @@ def test_verify_names_damage_and_fails(program: Program) -> None:
     key = program.world.objects.objects.popitem()[0]
     code, lines, _ = program.run("verify")
     assert code == 1
-    assert lines[1] == f"DAMAGED: {SESSION} segment 2 in {key}: the object is missing"
+    assert lines[0] == f"DAMAGED: {SESSION} segment 2 in {key}: the object is missing"
 
 
 def test_verify_repairs_from_hot_rows_and_ends_with_0(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_verify_repairs_from_hot_rows_and_ends_with_0(program: Program, monkeypa
     program.world.objects.objects.popitem()
     code, lines, _ = program.run("verify", "--repair")
     assert code == 0
-    assert lines[1].startswith(f"repaired from the hot rows: {SESSION} segment 2")
+    assert lines[0].startswith(f"repaired from the hot rows: {SESSION} segment 2")
     program.check()
 
 
@@ -171,12 +171,41 @@ def test_restore_takes_a_session_or_a_month(program: Program, arguments: tuple[s
     assert "give either --session or --month" in error
 
 
-def test_restore_of_a_damaged_object_fails(program: Program) -> None:
+@pytest.mark.parametrize("arguments", [("--session", SESSION), ("--month", MONTHS[1])])
+def test_restore_names_damaged_segments_and_fails(program: Program, arguments: tuple[str, str]) -> None:
     program.run("run")
-    program.world.objects.objects.clear()
-    code, _, error = program.run("restore", "--session", SESSION)
+    key = program.world.objects.objects.popitem()[0]
+    code, lines, error = program.run("restore", *arguments)
+    restored = 1 if arguments[0] == "--session" else 0
+    assert (code, error) == (1, "")
+    assert lines == [
+        f"DAMAGED: {SESSION} segment 2 in {key}: the object is missing",
+        f"{restored} segments, {5 * restored} messages are in the tables again",
+        "1 damaged segments are left out; bring their objects back, then run it again",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [("verify",), ("restore", "--session", SESSION)])
+def test_verbs_say_what_was_done_when_the_store_goes_away(
+    program: Program, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    program.run("run")
+    newest, oldest = program.world.objects.objects.popitem()[0], next(iter(program.world.objects.objects))
+    whole = program.world.objects.open
+
+    async def going_away(key: str, *rest: int) -> AsyncIterator[bytes]:
+        if key == oldest:
+            program.world.objects.stall()
+        async for chunk in whole(key, *rest):
+            yield chunk
+
+    monkeypatch.setattr(program.world.objects, "open", going_away)
+    monkeypatch.setattr(archive, "_of_month", lambda shards, _: shards[::-1])  # the damage comes first
+    code, lines, error = program.run(*arguments)
     assert code == 1
-    assert "cannot be restored" in error
+    assert lines[0] == f"DAMAGED: {SESSION} segment 2 in {newest}: the object is missing"
+    assert lines[1].startswith(("1 objects", "0 segments"))
+    assert error.startswith("error: ")
 
 
 def test_status_has_a_line_for_each_month(program: Program) -> None:

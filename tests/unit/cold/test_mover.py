@@ -185,7 +185,7 @@ async def test_unstored_object_leaves_all_rows_hot(world: World, fault: ChangeFa
 async def test_object_that_cannot_be_read_back_deletes_nothing(world: World, fault: ReadFault) -> None:
     await two_sessions(world)
     world.objects.faults.script_read(fault)
-    with pytest.raises(MediaUnavailable):
+    with pytest.raises(ColdUnavailable, match="nothing was deleted"):
         await world.archive()
     assert len(world.hot(BUSY) + world.hot(QUIET)) == 65
     await world.check()

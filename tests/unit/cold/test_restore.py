@@ -9,6 +9,7 @@ from tests.unit.cold.world import Killed, Steps, World
 from tidings.cold.claims import ClaimLost
 from tidings.cold.ports import Ports
 from tidings.cold.restore import Restorer
+from tidings.cold.verify import Damage
 from tidings.errors import ColdUnavailable
 from tidings.store.base import SessionSegment
 
@@ -49,9 +50,13 @@ async def test_month_is_hot_again(tmp_path: Path) -> None:
 async def test_damaged_object_is_not_restored(tmp_path: Path) -> None:
     world = await cold_world(tmp_path)
     damage(world, BUSY, 2)
-    with pytest.raises(ColdUnavailable, match="cannot be restored"):
-        await Restorer(world.ports, tmp_path).session(BUSY)
+    left_out: list[Damage] = []
+    restorer = Restorer(world.ports, tmp_path, found=left_out.append)
+    await restorer.session(BUSY)
+    assert [(one.session_id, one.segment) for one in left_out] == [(BUSY, 2)]
+    assert (restorer.restored.segments, restorer.restored.messages, restorer.restored.left_out) == (1, 5, 1)
     assert world.directory(BUSY)[2].cold is not None
+    assert world.directory(BUSY)[1].cold is None
 
 
 async def test_restore_waits_for_no_archiver(tmp_path: Path) -> None:

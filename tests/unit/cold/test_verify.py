@@ -141,6 +141,46 @@ async def test_store_that_is_away_is_no_damage(world: World, tmp_path: Path) -> 
         await verified(world, tmp_path, repairs=True)
 
 
+def let_fail(monkeypatch: pytest.MonkeyPatch, world: World, call: str, of: str) -> None:
+    """Reading this object, or listing this folder, fails. The store answers otherwise."""
+    whole = getattr(world.objects, call)
+
+    async def failing(key: str, *rest: Any) -> AsyncIterator[Any]:
+        if key == of:
+            raise MediaUnavailable("500 Internal Server Error")
+        async for one in whole(key, *rest):
+            yield one
+
+    monkeypatch.setattr(world.objects, call, failing)
+
+
+@pytest.mark.parametrize("repairs", [False, True])
+async def test_unreadable_object_is_found_and_the_rest_compared(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repairs: bool
+) -> None:
+    await world.archive(hot_copy_days=7)
+    place = world.directory(BUSY)[1].cold
+    assert place is not None
+    let_fail(monkeypatch, world, "open", place.object_key)
+    done = await verified(world, tmp_path, repairs=repairs)
+    assert {one.problem for one in done.damages} == {"the object is unreadable (500 Internal Server Error)"}
+    assert {(one.object_key, one.is_repaired) for one in done.damages} == {(place.object_key, repairs)}
+    assert (done.segments, done.messages) == (4, 50)
+
+
+async def test_folder_that_cannot_be_listed_is_found(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.archive()
+    place = world.directory(BUSY)[1].cold
+    assert place is not None
+    folder = place.object_key.rpartition("/")[0]
+    let_fail(monkeypatch, world, "list", folder)
+    done = await verified(world, tmp_path)
+    assert done.unlisted == [f"{folder}: 500 Internal Server Error"]
+    assert (done.segments, done.messages) == (4, 55)
+
+
 async def test_object_is_read_once_although_its_segments_are_far_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
