@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
+from cli.arguments import month as a_month
 from cli.arguments import session_id
 from cli.help_text import PLAIN
 from cli.patience import patiently
@@ -35,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=PLAIN,
 )
-Month = Annotated[int, typer.Option("--month", help="Only this month, as 202605.", min=0)]
+Month = Annotated[int | None, typer.Option("--month", help="Only this month, as 202605.", parser=a_month)]
 
 
 @app.command()
@@ -74,12 +75,15 @@ def run(
 
 @app.command()
 def verify(
-    month: Month = 0,
+    month: Month = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Make damaged segments hot again where their hot rows still exist.")
     ] = False,
 ) -> None:
-    """Read every object again and compare it with the directory. Ends with exit code 1 if a message cannot be read."""
+    """Read every object again and compare it with the directory.
+
+    Ends with exit code 1 if a message cannot be read, or if nothing of --month is archived.
+    """
     from tidings.cold.verify import Verified, Verifier
 
     done = Verified()
@@ -95,7 +99,10 @@ def verify(
             await verifier.verify(_of_month(await place.ports.tables.indexed_shards(), month), repairs=repair)
 
         _at_work(read_settings(ArchiverSettings), compare)
-    if done.unlisted or any(not one.is_repaired for one in done.damages):
+    if not done.segments:
+        say(f"nothing of {month} is archived, so nothing was compared" if month else "nothing is archived")
+    is_typing_error = month is not None and not done.segments
+    if is_typing_error or done.unlisted or any(not one.is_repaired for one in done.damages):
         raise typer.Exit(1)
 
 
@@ -104,7 +111,7 @@ def restore(
     session: Annotated[
         str | None, typer.Option("--session", parser=session_id, help="All cold segments of this session.")
     ] = None,
-    month: Month = 0,
+    month: Month = None,
 ) -> None:
     """Bring cold segments back to the tables. The next run moves them again: suspend its job if they shall stay."""
     if bool(session) == bool(month):
@@ -127,6 +134,8 @@ def restore(
                 await restorer.shard(shard)
 
         _at_work(read_settings(ArchiverSettings), bring_back)
+    if not done.segments and not done.left_out:
+        say(f"nothing of {session or month} is archived")
     if done.left_out:
         raise typer.Exit(1)
 
@@ -200,7 +209,7 @@ def _of_restored(done: "Restored") -> list[str]:
     return lines
 
 
-def _of_month(shards: Sequence[Shard], month: int) -> list[Shard]:
+def _of_month(shards: Sequence[Shard], month: int | None) -> list[Shard]:
     return [one for one in shards if not month or one.month == month]
 
 

@@ -26,6 +26,13 @@ def session_id(text: str) -> str:
     return _checked(checked_session, text)
 
 
+def month(text: str) -> int:
+    """A check for typer: a month as 202605. The same number of a month that never was would name nothing."""
+    if not re.fullmatch(r"[1-9][0-9]{3}(0[1-9]|1[0-2])", text, re.ASCII):
+        raise typer.BadParameter(f"{text!r} is no month; write year and month, as 202605")
+    return int(text)
+
+
 def group_id(text: str) -> str:
     """A check for typer: a group."""
     return _checked(checked_group, text)

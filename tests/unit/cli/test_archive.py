@@ -123,6 +123,32 @@ def test_verify_of_one_month_reads_that_month(program: Program) -> None:
     assert program.run("verify", "--month", MONTHS[1])[1] == ["1 objects, 1 segments, 40 messages read and equal"]
 
 
+@pytest.mark.parametrize("month", ["202613", "202600", "2026", "0", "-202605", "20260５", "may"])
+@pytest.mark.parametrize("verb", ["verify", "restore"])
+def test_number_that_is_no_month_is_refused(program: Program, verb: str, month: str) -> None:
+    code, lines, error = program.run(verb, "--month", month)
+    assert (code, lines) == (2, [])
+    assert "is no month" in error
+
+
+def test_verify_of_a_month_without_objects_fails(program: Program) -> None:
+    program.run("run")
+    code, lines, _ = program.run("verify", "--month", "202506")
+    assert (code, lines[-1]) == (1, "nothing of 202506 is archived, so nothing was compared")
+
+
+def test_verify_before_the_first_run_says_so_and_ends_with_0(program: Program) -> None:
+    code, lines, _ = program.run("verify")
+    assert (code, lines[-1]) == (0, "nothing is archived")
+
+
+@pytest.mark.parametrize("arguments", [("--month", "202506"), ("--session", "d:alice:zoe")])
+def test_restore_of_what_is_not_archived_says_so(program: Program, arguments: tuple[str, str]) -> None:
+    program.run("run")
+    code, lines, _ = program.run("restore", *arguments)
+    assert (code, lines[-1]) == (0, f"nothing of {arguments[1]} is archived")
+
+
 def test_verify_names_damage_and_fails(program: Program) -> None:
     program.run("run")
     key = program.world.objects.objects.popitem()[0]
