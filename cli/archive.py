@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # For each server. A JVM on a busy machine takes 20 s from its start to its first answer.
 WITHIN_S = 30.0
+TERMINATED = 128 + signal.SIGTERM
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -160,13 +162,22 @@ def status() -> None:
 def _at_work(
     settings: ArchiverSettings, do: Callable[[Workplace], Coroutine[Any, Any, T]], *, uses_log: bool = False
 ) -> T:
-    """Do it with the real servers. An error of a server ends the verb, because each may be run again."""
+    """Do it with the real servers. An error of a server ends the verb, because each may be run again.
+
+    SIGTERM ends it as Ctrl-C does, because messages must not stay in the folder of work.
+    """
 
     async def work() -> T:
+        this = asyncio.current_task()
+        assert this is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
         async with workplace(settings, _patience, uses_log=uses_log) as place:
             return await do(place)
 
-    return asyncio.run(work())
+    try:
+        return asyncio.run(work())
+    except asyncio.CancelledError:
+        raise typer.Exit(TERMINATED) from None
 
 
 async def _patience(attempt: Callable[[], Awaitable[None]], server: str) -> None:

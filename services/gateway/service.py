@@ -28,6 +28,7 @@ from tidings.cold.reader import ColdReader
 from tidings.errors import ConfigurationError, Retryable
 from tidings.logging import logger
 from tidings.media.base import MediaStore
+from tidings.own_folder import own_folder
 from tidings.runtime.file_limit import raise_file_limit
 from tidings.runtime.health import Health
 from tidings.runtime.settings import ColdSettings
@@ -60,11 +61,16 @@ async def serve(
         await check_topics(broker, kafka.sizes(), stopping)
         name = f"gateway-{ordinal}"
         producer, reader = broker.producer(name), broker.reader(name)
-        async with _started_cold_reader(settings.cold, objects) as cold, started(producer, reader, stopping=stopping):
+        async with (
+            own_folder(settings.media.upload_dir, "TIDINGS_MEDIA_UPLOAD_DIR") as uploads,
+            _started_cold_reader(settings.cold, objects) as cold,
+            started(producer, reader, stopping=stopping),
+        ):
             async with unless(stopping):
                 await patiently(lambda: take_push_partition(reader, ordinal), "push partition")
             identity = await announce_gateway(producer, ordinal)
-            gateway = Gateway(settings, producer, Stores(store, objects, cold), identity, SystemClock(), listener)
+            stores = Stores(store, objects, cold, uploads)
+            gateway = Gateway(settings, producer, stores, identity, SystemClock(), listener)
             reading = asyncio.create_task(read_log(reader, identity, gateway.router))
             ticking = asyncio.create_task(gateway.connections.ticker.run())
             try:
@@ -106,11 +112,12 @@ async def _cancelled(*tasks: asyncio.Task[None]) -> None:
 
 
 class Stores(NamedTuple):
-    """What a gateway reads and writes besides the log."""
+    """What a gateway reads and writes besides the log. `uploads`: a folder for images while they are checked."""
 
     tables: Store
     objects: MediaStore
     cold: ColdRows
+    uploads: Path
 
 
 class Gateway:
@@ -126,7 +133,7 @@ class Gateway:
         listener: socket.socket,
     ) -> None:
         """The producer must be started, and the start record written."""
-        store, objects, cold = stores
+        store, objects, cold, uploads = stores
         http = settings.http
         keys = read_keys(settings.tokens, settings.process.development)
         verify = Tokens(keys.verifying, settings.tokens.audience).verify
@@ -163,7 +170,7 @@ class Gateway:
             bodies=http.body_rules(),
         )
         media = build_media(
-            store, objects, clock, settings.media.rules(rules.group_key, limits.uploads, limits.downloads)
+            store, objects, clock, settings.media.rules(rules.group_key, uploads, limits.uploads, limits.downloads)
         )
         rest = build_rest(reads, self.submit, media, clock, rules, http.origins())
         self._server = HttpServer(

@@ -123,22 +123,25 @@ class MediaSettings(BaseSettings):
     user_bytes_per_day: int = Field(2 * 1024**3, ge=1, description="bytes that a user may upload on a UTC day")
     upload_dir: str = Field(
         "",
-        description="folder of this process alone for images while they are checked, emptied at the start;"
-        " empty: the system's folder for temporary files",
+        description="folder for images while they are checked; processes may share it, and remove what killed ones"
+        " left; empty: one in the system's folder for temporary files",
     )
     images_at_once: int = Field(2, ge=1, le=64, description="processes that decode images; further images wait")
     redirect_s: int = Field(
         0, ge=0, le=3600, description="downloads are presigned URLs of the object store for so long; 0: served here"
     )
 
-    def rules(self, key: bytes, uploads_at_once: int, downloads_at_once: int) -> MediaRules:
-        """The settings of media/. `key` derives the ids of uploads. The other two: as open files allow."""
+    def rules(self, key: bytes, folder: Path, uploads_at_once: int, downloads_at_once: int) -> MediaRules:
+        """The settings of media/. `key` derives the ids of uploads. `folder`: of this process alone.
+
+        The other two: as open files allow.
+        """
         uploads = UploadRules(
             key=key,
             image_bytes=self.image_bytes,
             file_bytes=self.file_bytes,
             user_bytes_per_day=self.user_bytes_per_day,
-            folder=Path(self.upload_dir) if self.upload_dir else None,
+            folder=folder,
             at_once=uploads_at_once,
         )
         return MediaRules(uploads, self.redirect_s, self.images_at_once, downloads_at_once)

@@ -6,7 +6,6 @@ incomplete, damaged, or held beyond their retention; the next run continues.
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tidings.cold.ports import Ports
 from tidings.cold.rules import ArchiveRules
+from tidings.own_folder import own_folder
 from tidings.runtime.settings import (
     ArchiveSettings,
     CassandraSettings,
@@ -83,14 +83,14 @@ async def workplace(
     broker = KafkaBroker(KafkaConfig.of(kafka))
     producer, admin = broker.producer("archiver"), broker.admin()
     closing = KafkaClosingLog(producer, admin, stamps_of(settings.limits), kafka.epoch, kafka.session_partitions)
-    with tempfile.TemporaryDirectory(prefix="tidings-archive-", dir=settings.archive.work_dir or None) as folder:
+    async with own_folder(settings.archive.work_dir, "TIDINGS_ARCHIVE_WORK_DIR") as folder:
         log_parts = (producer, admin) if uses_log else ()
         async with (
             started(store, patience=patience, server=settings.cassandra.server),
             started(*log_parts, patience=patience, server=kafka.server),
         ):
             try:
-                yield Workplace(Ports(tables, store, objects, closing, SystemClock()), Path(folder))
+                yield Workplace(Ports(tables, store, objects, closing, SystemClock()), folder)
             finally:
                 await objects.close()
 

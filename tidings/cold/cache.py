@@ -1,19 +1,12 @@
-"""Whole objects on the local disk, as files that a reader opens. The least recently used ones go first.
-
-Each process has a sub-folder of its own and holds a lock on it, so that a later process can remove what a dead one
-left. A process id would not do, because all processes with a container of their own have the same one.
-"""
+"""Whole objects on the local disk, as files that a reader opens. The least recently used ones go first."""
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import os
-import shutil
-import tempfile
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +15,7 @@ from tidings import metrics
 from tidings.errors import ConfigurationError, MediaUnavailable, UnreadableObject
 from tidings.logging import logger
 from tidings.media.base import MediaStore
+from tidings.own_folder import OwnFolder
 from tidings.store.segment_rows import ColdPlace
 
 # A download that is slower is ended. 240 MiB, the largest object, may take four minutes; its readers do not wait so
@@ -33,7 +27,6 @@ MOST_OBJECT_BYTES = 512 * 1024 * 1024
 _DOWNLOADS = 4
 # Written and hashed at once, in 2 ms of a thread.
 _BATCH_BYTES = 1024 * 1024
-_FOLDER_PREFIX = "process-"
 
 _log = logger("tidings.cold")
 
@@ -73,7 +66,7 @@ class ObjectCache:
         self._folder = folder
         self._most_bytes = most_bytes
         self._fetch_timeout_s = fetch_timeout_s
-        self._own: _OwnFolder | None = None
+        self._own: OwnFolder | None = None
         self._numbers = itertools.count()
         self._entries: OrderedDict[_Name, _Entry] = OrderedDict()
         self._kept_bytes = 0
@@ -83,7 +76,7 @@ class ObjectCache:
     async def start(self) -> None:
         """Make the folder, and remove what dead processes left. Raises ConfigurationError."""
         try:
-            self._own = await asyncio.to_thread(_OwnFolder, self._folder)
+            self._own = await asyncio.to_thread(OwnFolder, self._folder)
         except OSError as error:
             raise ConfigurationError(f"TIDINGS_COLD_CACHE_DIR: {self._folder} cannot be used: {error}") from error
 
@@ -222,50 +215,6 @@ class ObjectCache:
         task = asyncio.create_task(asyncio.to_thread(_delete, entry.path))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
-
-
-class _OwnFolder:
-    """The sub-folder of this process, and the lock on it, which ends with the process."""
-
-    def __init__(self, folder: Path) -> None:
-        """Make it, and remove those of dead processes. Raises OSError."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):  # another process that starts would see the new folder before its lock
-            for other in folder.glob(f"{_FOLDER_PREFIX}*"):
-                _remove_if_dead(other)
-            self.path = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=folder))
-            self._lock = os.open(self.path, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove_if_dead(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder)
-    except BlockingIOError:
-        return  # its process lives
-    except OSError as error:
-        _log.warning("files of another process cannot be removed", folder=str(folder), error=str(error))
-    finally:
-        os.close(descriptor)
 
 
 async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

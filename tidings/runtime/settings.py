@@ -151,7 +151,11 @@ class ArchiveSettings(BaseSettings):
     object_bytes: int = Field(
         4 * 1024 * 1024, ge=65_536, le=128 * 1024 * 1024, description="an object is finished at this size"
     )
-    work_dir: str = Field("", description="folder for one object in the making; empty: the system's folder")
+    work_dir: str = Field(
+        "",
+        description="folder for one object in the making; archivers may share it, and remove what killed ones left;"
+        " empty: one in the system's folder for temporary files",
+    )
 
     @field_validator("retention_days")
     @classmethod

@@ -1,6 +1,5 @@
 """Builds the uploads and downloads of one gateway."""
 
-import shutil
 from dataclasses import dataclass
 
 from services.gateway.media.downloads import download_places
@@ -37,10 +36,7 @@ class Media:
 
 
 def build_media(tables: Store, objects: MediaStore, clock: Clock, rules: MediaRules) -> Media:
-    """Empties the folder of uploads, which a killed process leaves full."""
-    if (folder := rules.uploads.folder) is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
+    """The folder of uploads must exist."""
     images = ImageExaminer(ImageLimits(at_most=rules.images_at_once))
     uploads = Uploads(tables, objects, images, clock, rules.uploads)
     return Media(uploads, download_places(rules.downloads_at_once), objects, rules)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -244,6 +246,28 @@ def test_status_has_a_line_for_each_month(program: Program) -> None:
         (MONTHS[1], "1/1", "1", "1", "0", "40"),
         (MONTHS[2], "0/1", "1", "0", "0", "0"),
     ]
+
+
+def test_sigterm_leaves_no_work_behind(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_left = False
+
+    @contextlib.asynccontextmanager
+    async def workplace(*_: object, **__: object) -> AsyncIterator[Workplace]:
+        nonlocal is_left
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.sleep(10)
+            yield Workplace(program.world.ports, Path())
+        finally:
+            is_left = True
+
+    monkeypatch.setattr(archive, "workplace", workplace)
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        assert program.run("status")[0] == 143
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert is_left
 
 
 def test_settings_that_do_not_fit_are_refused(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from tidings.cold.rules import ArchiveRules
 from tidings.errors import ConfigurationError
 from tidings.runtime.reading_settings import read_settings
 from tidings.runtime.settings import ArchiveSettings
-from tidings.runtime.start import ServerAway
+from tidings.runtime.start import ServerAway, patiently_for
 
 
 def test_defaults_of_settings_are_those_of_the_rules() -> None:
@@ -57,6 +57,30 @@ def test_service_ends_with_1_without_its_servers(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TIDINGS_ADMIN_PORT", "0")
     with pytest.raises(ServerAway, match=r"Cassandra at 127\.0\.0\.1, port 1"):
         archive.main()
+
+
+async def test_work_folder_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TIDINGS_MEDIA_STORE_URL", f"file:{tmp_path}")
+    monkeypatch.setenv("TIDINGS_ARCHIVE_WORK_DIR", str(tmp_path / "file"))
+    with pytest.raises(ConfigurationError, match="TIDINGS_ARCHIVE_WORK_DIR"):
+        async with archive.workplace(ArchiverSettings(), patiently_for(1)):
+            pytest.fail("it has no folder")
+
+
+async def test_workplace_removes_what_a_killed_archiver_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    left = tmp_path / "work" / "process-killed" / "copied.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"a message")
+    monkeypatch.setenv("TIDINGS_MEDIA_STORE_URL", f"file:{tmp_path}")
+    monkeypatch.setenv("TIDINGS_ARCHIVE_WORK_DIR", str(tmp_path / "work"))
+
+    async def patience(*_: object) -> None:
+        assert not left.exists()
+
+    async with archive.workplace(ArchiverSettings(), patience) as place:
+        assert place.work_dir.parent == tmp_path / "work"
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 @pytest.mark.timeout(30)

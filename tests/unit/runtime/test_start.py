@@ -13,11 +13,12 @@ from cassandra.cluster import NoHostAvailable
 from services.fanout import service as fanout
 from services.fanout.settings import FanoutSettings
 from services.gateway import service as gateway
-from services.gateway.settings import GatewaySettings, HttpSettings, TokenSettings
+from services.gateway.settings import GatewaySettings, HttpSettings, MediaSettings, TokenSettings
 from services.persister import service as persister
 from services.persister.settings import PersisterSettings
 from services.receipts import service as receipts
 from services.receipts.settings import ReceiptsSettings
+from tests.waiting import until
 from tidings import topics
 from tidings.broker.memory import MemoryBroker
 from tidings.errors import BrokerUnavailable, ConfigurationError
@@ -98,6 +99,26 @@ async def test_a_signal_ends_a_service_that_waits_for_the_log(
         await asyncio.wait([serving])
     error = serving.exception()
     assert error is None or isinstance(error, StoppedEarly)
+
+
+async def test_gateway_removes_uploads_of_a_killed_one(tmp_path: Path) -> None:
+    """Photos that a killed gateway has not stripped yet."""
+    left = tmp_path / "uploads" / "process-killed" / "image"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    media = MediaSettings(upload_dir=str(tmp_path / "uploads"))
+    settings = settings_of_gateway(tmp_path).model_copy(update={"media": media})
+    broker, stopping = BrokerWithout("producer", Silent), asyncio.Event()
+    await MemoryBroker.admin(broker).create_topics(topics.declared(KAFKA.sizes()), 1)
+    serving = asyncio.ensure_future(
+        gateway.serve(settings, broker, MemoryStore(), Health(), stopping, objects=MemoryMediaStore())
+    )
+    await until(lambda: not left.exists())
+    stopping.set()
+    async with asyncio.timeout(SOON_S):
+        await asyncio.wait([serving])
+    assert isinstance(serving.exception(), StoppedEarly)
+    assert list((tmp_path / "uploads").iterdir()) == []
 
 
 async def test_a_part_that_is_cut_off_is_stopped() -> None:
