@@ -1,6 +1,7 @@
 """What a local folder and S3 do in different ways below obstore: missing objects, deletes and signed URLs."""
 
 import asyncio
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
@@ -54,6 +55,10 @@ class Backend(Protocol):
 
     async def check_object(self, key: str) -> None:
         """OSError: reading the object would never end. Call it before an object is read."""
+        ...
+
+    async def tidy(self, key: str) -> None:
+        """Remove what the store keeps around an object that is gone or never came."""
         ...
 
     async def delete(self, keys: Sequence[str]) -> None: ...
@@ -120,6 +125,11 @@ class _Folder:
             except FileNotFoundError as error:
                 if not await self.is_missing(key, error):
                     raise
+            await self.tidy(key)
+
+    async def tidy(self, key: str) -> None:
+        """obstore makes the folders of a file, and leaves them. It makes them again if they go before it writes."""
+        await asyncio.to_thread(_remove_empty, self._folder, key)
 
     async def sign(self, key: str, expires_s: int, content_disposition: str, content_type: str) -> str | None:
         return None
@@ -131,6 +141,15 @@ def _mode(path: Path) -> int | None:
         return path.stat().st_mode
     except OSError:
         return None  # obstore has the same error, and says which
+
+
+def _remove_empty(root: Path, key: str) -> None:
+    """Remove the folders of an object that are empty, from the innermost on."""
+    with contextlib.suppress(OSError):  # one that is not empty ends it
+        for folder in (root / key).parents:
+            if folder == root:
+                return
+            folder.rmdir()
 
 
 class _S3:
@@ -158,6 +177,9 @@ class _S3:
 
     async def check_object(self, key: str) -> None:
         """A request ends within its time-out."""
+
+    async def tidy(self, key: str) -> None:
+        """A bucket has no folders."""
 
     async def is_missing(self, key: str, error: FileNotFoundError) -> bool:
         """S3 answers 404 for a missing bucket too, and only the answer to GET has a body that says which it is."""

@@ -31,7 +31,7 @@ class ObstoreMediaStore:
         """Raises ConfigurationError. No server is asked."""
         self._backend = backend_of(config)
         self._store = self._backend.store
-        self._uploads = Uploads(self._store)
+        self._uploads = Uploads(self._store, self._backend.tidy)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         check_key(key)

@@ -7,8 +7,8 @@ error of its iterator.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import obstore
 from obstore.store import ObjectStore
@@ -25,8 +25,10 @@ _BLOCK_BYTES = 256 * 1024
 class Uploads:
     """All uploads into one store."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, tidy: Callable[[str], Awaitable[None]]) -> None:
+        """`tidy`: removes what obstore leaves around the object of a failed upload, by its key."""
         self._store = store
+        self._tidy = tidy
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
@@ -34,7 +36,7 @@ class Uploads:
         blocks = _joined(chunks)
         head = await _up_to_a_part(blocks)
         if sum(map(len, head)) < PART_BYTES:
-            with answering(f"storing {key}"):
+            async with self._storing(key):
                 await obstore.put_async(self._store, key, b"".join(head), use_multipart=False)
         else:
             await self._put_parts(key, _Parts(head), blocks)
@@ -60,10 +62,19 @@ class Uploads:
             raise
 
     async def _upload(self, key: str, parts: "_Parts") -> None:
-        with answering(f"storing {key}"):
+        async with self._storing(key):
             await obstore.put_async(
                 self._store, key, parts, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT
             )
+
+    @asynccontextmanager
+    async def _storing(self, key: str) -> AsyncIterator[None]:
+        try:
+            with answering(f"storing {key}"):
+                yield
+        except BaseException:
+            await self._tidy(key)
+            raise
 
 
 class _Parts:

@@ -76,4 +76,5 @@ def s3_config(server: MotoServer, endpoint: str | None = None) -> MediaStoreConf
 
 
 def _drafts(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob("*") if "#" in path.name]
+    """Files of uploads that have not ended, and folders without any file."""
+    return [path.name for path in folder.rglob("*") if "#" in path.name or (path.is_dir() and not list(path.iterdir()))]

@@ -16,6 +16,19 @@ from tidings.media.obstore_store import ObstoreMediaStore
 SOON_S = 10.0
 
 
+async def test_deleted_object_leaves_no_folder(tmp_path: Path) -> None:
+    prepare_folder(tmp_path)
+    store = ObstoreMediaStore(MediaStoreConfig(folder=str(tmp_path)))
+    await store.put("1/a/one", chunks_of(b"1"))
+    await store.put("1/b/two", chunks_of(b"2"))
+    await store.delete(["1/a/one"])
+    assert [path.name for path in (tmp_path / "1").iterdir()] == ["b"]
+    await store.delete(["1/b/two"])
+    await store.put("1/b/two", chunks_of(b"2"))
+    assert await read(store, "1/b/two") == b"2"
+    await store.close()
+
+
 def loop(path: Path) -> None:
     path.symlink_to(path)
 
