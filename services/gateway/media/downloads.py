@@ -36,12 +36,12 @@ class Download(Response):
     ) -> None:
         """`place`: from `Places.taken`, not yet entered."""
         self.status_code = status
-        self.media_type = content_type
         self.background = None
         self.body = b""
         self._chunks = chunks
         self._place = place
-        self.init_headers(headers)
+        # Not as `media_type`, because Starlette would add `charset=utf-8` to each text, whatever its bytes are.
+        self.init_headers({**headers, "Content-Type": content_type})
 
     async def __call__(
         self,

@@ -97,7 +97,7 @@ class MediaCalls:
             return problem(beyond, 416, part)
         headers |= {"Content-Length": str(asked.length), **part}
         if is_head:
-            return Response(status_code=asked.status, headers=headers, media_type=content_type)
+            return Response(status_code=asked.status, headers=headers | {"Content-Type": content_type})
         chunks = self._objects.open(key, asked.start, asked.length)
         return Download(chunks, asked.status, headers, content_type, self._downloads.taken(user_id))
 
@@ -140,6 +140,8 @@ def _check_is_whole_file(request: Request) -> None:
 
 def _name_of(request: Request) -> str:
     names = [value for name, value in request.scope["headers"] if name == b"x-file-name"]
+    if len(names) > 1:
+        raise Refused("invalid_frame", "X-File-Name is given more than once; give it once")
     return file_name(names[0]) if names else "file"
 
 

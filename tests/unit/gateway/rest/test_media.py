@@ -196,6 +196,26 @@ async def test_upload_needs_a_token_and_a_sound_head(tmp_path: Path) -> None:
         assert not there.objects.objects
 
 
+async def test_upload_with_two_names_is_refused(tmp_path: Path) -> None:
+    async with deployed(tmp_path) as there:
+        client = await there.client("alice")
+        names = [("X-File-Name", "a.txt"), ("X-File-Name", "b.txt")]
+        answer = await client.post("/v1/media", content=b"text", headers=names)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_frame")
+        assert "X-File-Name" in answer.json()["detail"]
+        assert not there.objects.objects
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_type_is_served_as_it_is_stored(tmp_path: Path, method: str) -> None:
+    """The charset of a text is not stored, so none is stated."""
+    async with deployed(tmp_path) as there:
+        content, declared = "你好".encode("utf-16"), "text/plain; charset=utf-16"
+        uploaded = (await there.bytes("alice", "POST", "/v1/media", content, Content_Type=declared)).json()
+        served = await (await there.client("alice")).request(method, uploaded["url"])
+        assert served.headers["content-type"] == uploaded["content_type"] == "text/plain"
+
+
 async def test_uploads_are_counted_by_their_outcome(tmp_path: Path) -> None:
     async def outcome(content: bytes, **headers: str) -> str:
         before = outcomes()
