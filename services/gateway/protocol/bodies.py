@@ -18,6 +18,7 @@ from services.gateway.protocol.requests import (
     FileBody,
     ImageBody,
     TextBody,
+    check_given,
     read,
 )
 from tidings import ids
@@ -77,7 +78,7 @@ def _checked_reply_to(value: object) -> int:
         return 0
     number = whole(value)
     if number is None or not 1 <= number <= MAX_NUMBER:
-        raise _invalid("reply_to is the seq of a message of the same session, 1 or more")
+        raise _invalid(f"reply_to is the seq of a message of the same session, from 1 to {MAX_NUMBER}")
     return number
 
 
@@ -103,12 +104,15 @@ def _image(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
     _check_url(image.url, "url", rules)
     if image.thumb_url is not UNSET:
         _check_url(image.thumb_url, "thumb_url", rules)
+    # After the URLs, because a URL that is refused needs no other field.
+    check_given(image, ("thumb_url", "width", "height"))
     return _fields(image)
 
 
 def _file(body: Mapping[str, object], rules: BodyRules) -> dict[str, object]:
     file = _read(FileBody, body)
     _check_url(file.url, "url", rules)
+    check_given(file, ("name", "size", "content_type"))
     return _fields(file)
 
 

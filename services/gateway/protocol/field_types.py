@@ -77,7 +77,8 @@ MediaId = Annotated[
     ),
 ]
 Seq = Annotated[
-    int, Meta(ge=1, le=MAX_NUMBER, description="a whole number, 1 or more: a place in a session", examples=[7])
+    int,
+    Meta(ge=1, le=MAX_NUMBER, description=f"a whole number from 1 to {MAX_NUMBER}: a place in a session", examples=[7]),
 ]
 GroupName = Annotated[
     str,

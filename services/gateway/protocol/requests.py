@@ -71,11 +71,6 @@ class ImageBody(Struct, frozen=True):
     size: Size | UnsetType = UNSET
     content_type: ContentType | UnsetType = UNSET
 
-    def __post_init__(self) -> None:
-        """Check that the gateway can add what is missing."""
-        if not is_upload(self.url):
-            _check_given(self, ("thumb_url", "width", "height"))
-
 
 class FileBody(Struct, frozen=True):
     """A body of the kind file. Only `url` is required if it is an upload; the gateway adds the rest."""
@@ -97,9 +92,7 @@ class FileBody(Struct, frozen=True):
     content_type: ContentType | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        """Check that the name is valid and is that of a file, and that the gateway can add what is missing."""
-        if not is_upload(self.url):
-            _check_given(self, ("name", "size", "content_type"))
+        """Check that the name is valid and is that of a file."""
         if self.name is not UNSET:
             check_file_name(self.name)
 
@@ -280,10 +273,13 @@ def _check_name(name: str | UnsetType) -> None:
         raise ValueError(f"name: {fault}")
 
 
-def _check_given(body: Struct, names: Sequence[str]) -> None:
+def check_given(body: ImageBody | FileBody, names: Sequence[str]) -> None:
+    """Raises Refused if the gateway cannot add what is missing, because the URL is none of its uploads."""
+    if is_upload(body.url):
+        return
     for name in names:
         if getattr(body, name) is UNSET:
-            raise ValueError(f"{name} is missing; it is {_descriptions(type(body))[name]}")
+            raise Refused("invalid_body", f"{name} is missing; it is {_descriptions(type(body))[name]}")
 
 
 def _check_users(user_ids: list[str], name: str, least: int) -> None:

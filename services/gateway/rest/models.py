@@ -31,10 +31,19 @@ MEMBERS_DEFAULT = 200
 INBOX_DEFAULT = 200
 
 Position = Annotated[
-    int, Meta(ge=0, le=MAX_NUMBER, description="a whole number, 0 or more: the last seq that counts", examples=[7])
+    int,
+    Meta(
+        ge=0,
+        le=MAX_NUMBER,
+        description=f"a whole number from 0 to {MAX_NUMBER}: the last seq that counts",
+        examples=[7],
+    ),
 ]
 Cursor = Annotated[
-    int, Meta(ge=0, le=MAX_NUMBER, description="a whole number, 0 or more: a place in the inbox", examples=[57])
+    int,
+    Meta(
+        ge=0, le=MAX_NUMBER, description=f"a whole number from 0 to {MAX_NUMBER}: a place in the inbox", examples=[57]
+    ),
 ]
 Time = Annotated[int, Meta(ge=0, description="milliseconds since 1970", examples=[1_790_000_000_000])]
 When = Annotated[

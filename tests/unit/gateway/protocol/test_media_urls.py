@@ -69,6 +69,13 @@ def test_body_with_a_foreign_url_needs_all_fields(kind: str, missing: str) -> No
         checked_post(kind, {"url": "https://media.example/a"}, None, None, RULES)
 
 
+@pytest.mark.parametrize("kind", ["image", "file"])
+@pytest.mark.parametrize("url", ["https://other.example/a", "ftp://media.example/a", "a"])
+def test_refused_url_is_named_before_missing_fields(kind: str, url: str) -> None:
+    with pytest.raises(Refused, match="invalid_body: url is "):
+        checked_post(kind, {"url": url}, None, None, RULES)
+
+
 @pytest.mark.parametrize("fields", [{"url": thumb_url(ID)}, {"thumb_url": thumb_url(ID)}])
 def test_thumbnail_that_cannot_be_one_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(Refused, match="invalid_body"):

@@ -37,7 +37,7 @@ def test_read_takes_numbers_by_value(seq: object) -> None:
 
 @pytest.mark.parametrize("seq", [True, "5", 5.5, 0, 2**53, 1e300, float("nan"), [5], None])
 def test_read_refuses_what_is_no_seq(seq: object) -> None:
-    with pytest.raises(Refused, match=r"seq is .*a whole number, 1 or more") as refused:
+    with pytest.raises(Refused, match=r"seq is .*a whole number from 1 to 9007199254740991") as refused:
         read(ReadRequest, {"seq": seq})
     assert refused.value.code == "invalid_frame"
 
