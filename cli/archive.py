@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from cli.arguments import month as a_month
 from cli.arguments import session_id
 from cli.help_text import PLAIN
-from cli.patience import patiently
+from cli.patience import GaveUp, patiently
 from cli.progress_bar import progress_bar
 from cli.screen_text import say
 from services.persister.archive import ArchiverSettings, Workplace, rules_of, workplace
@@ -189,9 +189,17 @@ def _said_at_the_end(lines: Callable[[], Sequence[str]]) -> Iterator[None]:
     """Print the lines when the block ends, also if a server goes away in the middle of it."""
     try:
         yield
-    finally:
-        for line in lines():
-            say(line)
+    except GaveUp:
+        raise  # no server was there, so nothing was done
+    except BaseException:
+        _say_all(lines())
+        raise
+    _say_all(lines())
+
+
+def _say_all(lines: Sequence[str]) -> None:
+    for line in lines:
+        say(line)
 
 
 def _say_damage(one: "Damage") -> None:

@@ -80,7 +80,7 @@ BUGS = (
     bug(
         "a hot copy is deleted without a look at its object",
         "tidings/cold/mover.py",
-        "            if not await self._copied.problem(key, sha256, [archived_of(one) for one in segments]):\n",
+        "            if not problem:\n",
         "            if True:\n",
         by.DAMAGED_COPY,
     ),

@@ -113,7 +113,7 @@ class _Folder:
         return True
 
     async def check_object(self, key: str) -> None:
-        """obstore opens a FIFO, which then waits for a writer, and holds a thread for ever."""
+        """obstore opens a FIFO, which then waits for a writer, and holds a thread without end."""
         mode = await asyncio.to_thread(_mode, self._folder / key)
         if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise OSError(f"{key} is no regular file")

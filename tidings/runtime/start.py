@@ -30,7 +30,7 @@ class StoppedEarly(TidingsError):
 
 
 class ServerAway(TidingsError):
-    """A server has not answered within the bound of a process that does not wait for ever."""
+    """A server has not answered within the bound of a process that must end."""
 
 
 class Part(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import archive
+from cli import archive, patience
 from services.persister.archive import Workplace
 from tests.unit.cli.shell import Shell
 from tests.unit.cold.world import World
@@ -19,6 +19,7 @@ from tidings.store.base import SessionSegment
 SESSION = "d:alice:bob"
 # Ages in days, and numbers of messages. The third segment is too young to move.
 SEGMENTS = ((200, 5), (170, 40), (2, 7))
+NOBODY = "1"  # no server of a test has this port, and a connection is refused
 MONTHS = ("202605", "202606", "202611")
 
 
@@ -275,6 +276,23 @@ def test_settings_that_do_not_fit_are_refused(program: Program, monkeypatch: pyt
     code, _, error = program.run("run")
     assert code == 2
     assert "TIDINGS_ARCHIVE_RETENTION_DAYS" in error
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("arguments", [("run",), ("status",), ("verify",), ("restore", "--month", "202605")])
+def test_archive_names_the_server_and_ends_with_1(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(archive, "WITHIN_S", 0.5)
+    monkeypatch.setattr(patience, "SILENT_S", 0.1)
+    monkeypatch.setenv("TIDINGS_CASSANDRA_PORT", NOBODY)
+    monkeypatch.setenv("TIDINGS_KAFKA_BOOTSTRAP", f"127.0.0.1:{NOBODY}")
+    ended = shell.run("archive", *arguments)
+    assert (ended.code, ended.out) == (1, "")
+    waiting, error = ended.err.splitlines()
+    assert waiting.startswith(f"waiting for Cassandra at 127.0.0.1, port {NOBODY} (TIDINGS_CASSANDRA_HOSTS, _PORT)")
+    assert error.startswith("error: Cassandra at 127.0.0.1")
+    assert "did not serve us within 0.5 s" in error
 
 
 async def claim_all(world: World) -> None:

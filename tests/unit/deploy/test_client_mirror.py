@@ -25,7 +25,6 @@ ELSEWHERE = {
     "cli/conversation": "e2e/test_cli_embedded.py",
     "cli/dlq": "reads Kafka and prints; what it decides is dead_letters",
     "cli/help_text": "a text",
-    "cli/init": "the log is runtime/test_initialise.py, the rest integration/test_init.py",
     "cli/talk": "e2e/test_cli_embedded.py",
 }
 

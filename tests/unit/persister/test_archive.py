@@ -46,7 +46,7 @@ def test_settings_that_do_not_fit_name_their_variable(
 
 @pytest.mark.timeout(30)
 def test_service_ends_with_1_without_its_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job that waits for ever is not seen."""
+    """A job that waits without end is not seen."""
 
     def run(_name: str, _process: object, main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> None:
         asyncio.run(main(asyncio.Event()))
