@@ -4,12 +4,9 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-
-from cassandra.cluster import Session
 
 from cli.seeding.plan import SeedPlan, SeedSizes
 from cli.seeding.seeder import seed
@@ -19,6 +16,7 @@ from deploy.local.stack import Stack
 from tests import programs
 from tests.planned import check_planned
 from tests.programs import Ended
+from tests.raw_tables import RawTables, raw_tables_of
 from tidings import ids
 from tidings.broker.kafka import KafkaBroker
 from tidings.broker.kafka_config import KafkaConfig
@@ -31,7 +29,6 @@ from tidings.runtime.settings import KafkaSettings, LimitSettings
 from tidings.store import history
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, Store
-from tidings.store.cassandra_cluster import connect
 from tidings.store.cassandra_config import CassandraConfig
 from tidings.store.rows import MessageRow
 from tidings.store.segment_rows import SegmentRow
@@ -154,46 +151,8 @@ def seqs_by_segment(rows: Messages) -> dict[SessionSegment, set[int]]:
     return {name: {row.seq for row in some} for name, some in found.items()}
 
 
-class RawTables:
-    """Rows of Cassandra, whatever the directory says."""
-
-    def __init__(self, session: Session, keyspace: str) -> None:
-        self._session = session
-        self._keyspace = keyspace
-
-    async def hot_seqs(self) -> dict[SessionSegment, set[int]]:
-        """The seqs of the hot rows of each segment."""
-        found: dict[SessionSegment, set[int]] = {}
-        for session_id, segment, seq in await self._execute("SELECT session_id, segment, seq FROM {}.messages"):
-            found.setdefault(SessionSegment(session_id, segment), set()).add(seq)
-        return found
-
-    async def claims(self) -> list[tuple[int, int]]:
-        """The shards that an archiver holds, or held when it was killed."""
-        return [(month, shard) for month, shard in await self._execute("SELECT month, shard FROM {}.archive_claims")]
-
-    async def unfinish(self, shards: Collection[Shard]) -> None:
-        """Make the archiver look at shards of past months again. Only a seeding adds messages to them."""
-        for month, shard in shards:
-            await self._execute(f"DELETE done_at FROM {{}}.archived_shards WHERE month = {month} AND shard = {shard}")
-
-    async def expire_claims(self) -> None:
-        """What a minute does to the claims of archivers that were killed."""
-        for month, shard in await self.claims():
-            place = f"month = {month} AND shard = {shard}"
-            await self._execute(f"DELETE FROM {{}}.archive_claims WHERE {place} IF EXISTS")
-
-    async def _execute(self, statement: str) -> list[tuple[Any, ...]]:
-        text = statement.format(self._keyspace)
-        return await asyncio.to_thread(lambda: list(map(tuple, self._session.execute(text))))
-
-
 @asynccontextmanager
 async def raw_tables(stack: Stack) -> AsyncIterator[RawTables]:
     """Connected."""
-    config = CassandraConfig(port=stack.ports.cassandra)
-    session = await asyncio.to_thread(connect, config)
-    try:
-        yield RawTables(session, config.keyspace)
-    finally:
-        await asyncio.to_thread(session.cluster.shutdown)
+    async with raw_tables_of(CassandraConfig(port=stack.ports.cassandra)) as raw:
+        yield raw

@@ -14,10 +14,11 @@ from cli.seeding.plan import PlannedSession, SeedPlan, SeedSizes
 from deploy.local.probes import service_health
 from deploy.local.stack import Stack
 from tests.e2e import archiving
-from tests.e2e.archiving import Messages, RawTables, directory_of, rows_by_segment
+from tests.e2e.archiving import Messages, directory_of, rows_by_segment
 from tests.e2e.histories import check_history, sdk_of
 from tests.e2e.tables import tables_of
 from tests.e2e.writing import writing
+from tests.raw_tables import RawTables
 from tidings.clock import SystemClock
 from tidings.ids import DAY_MS
 from tidings.store import history

@@ -14,6 +14,7 @@ from tests.e2e.archiving import Messages, directory_of
 from tests.e2e.histories import check_history, sdk_of
 from tests.e2e.raw import call, rest_of, text
 from tests.e2e.tables import tables_of
+from tests.raw_tables import RawTables
 from tests.waiting import becomes
 from tidings.store.base import Store
 from tidings.store.rows import MessageRow
@@ -145,7 +146,7 @@ async def _check_found(stack: Stack, one: Archived) -> None:
     assert any(one.name in line for line in damaged), damaged
 
 
-async def _check_restored(stack: Stack, store: Store, raw: archiving.RawTables, one: Archived) -> None:
+async def _check_restored(stack: Stack, store: Store, raw: RawTables, one: Archived) -> None:
     restored = await archiving.archive(stack, "restore", "--session", one.name)
     assert restored.code == 0, restored.said
     assert all(segment.cold is None for segment in await directory_of(store, one.name))

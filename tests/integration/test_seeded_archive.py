@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import random
+import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +28,7 @@ from tests.deployments import settings
 from tests.integration.line import Line
 from tests.planned import check_planned
 from tests.programs import ended
+from tests.raw_tables import raw_tables_of
 from tidings.clock import SystemClock
 from tidings.cold.reader import FAILURE_MS
 from tidings.ids import partition_of
@@ -43,6 +46,7 @@ from tidings_client.tokens import Tokens
 
 SIZES = SeedSizes(months=6, sessions=10, groups=2, messages=600, users=10)
 _RUN_S = 120.0
+_KILL_ROUNDS, _LIVE_S = 8, 2.0
 # The client tries 3 times, each for 2 s.
 ANSWERED_WITHIN_S = 15.0
 
@@ -77,6 +81,10 @@ async def gateway_of(line: Line, objects: ObstoreMediaStore, tmp_path: Path) -> 
 
 
 async def archive(line: Line, endpoint: str, verb: str, servers: Stack) -> tuple[int, str]:
+    return await ended(await begun(line, endpoint, verb, servers), _RUN_S)
+
+
+async def begun(line: Line, endpoint: str, verb: str, servers: Stack) -> asyncio.subprocess.Process:
     env = {
         "TIDINGS_KAFKA_BOOTSTRAP": servers.bootstrap,
         "TIDINGS_CASSANDRA_HOSTS": HOST,
@@ -92,14 +100,37 @@ async def archive(line: Line, endpoint: str, verb: str, servers: Stack) -> tuple
         "TIDINGS_MEDIA_REQUEST_TIMEOUT_S": "2",
         "TIDINGS_MEDIA_RETRIES": "2",
     }
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "archive", verb),
         cwd=ROOT,
         env={**os.environ, **env},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    return await ended(process, _RUN_S)
+
+
+async def killed_archivers(line: Line, endpoint: str, servers: Stack, objects: ObstoreMediaStore) -> tuple[int, int]:
+    """Two at once, killed with -9 at points of their lives. Returns how many, and after how many rounds more was there.
+
+    A life becomes longer while nothing is stored, so that the kills are spread over the work on any machine.
+    """
+    chance, kills, moving, longest_s = random.Random(14), 0, 0, _LIVE_S
+    before = 0
+    for _ in range(_KILL_ROUNDS):
+        both = [await begun(line, endpoint, "run", servers) for _ in range(2)]
+        for process in both:
+            await asyncio.sleep(chance.uniform(0, longest_s))
+            if process.returncode is None:
+                process.kill()
+            code, said = await ended(process, _RUN_S)
+            kills += code < 0
+            assert code in (0, -signal.SIGKILL), said
+        async with raw_tables_of(line.tables) as raw:
+            await raw.expire_claims()
+        stored = len([found async for found in objects.list("cold")])
+        moving, longest_s = (moving + 1, _LIVE_S) if stored > before else (moving, 2 * longest_s)
+        before = stored
+    return kills, moving
 
 
 async def page(url: str, session: PlannedSession, **bounds: int) -> tuple[int, Any]:
@@ -153,6 +184,9 @@ async def test_history_comes_from_s3_that_may_be_away(
             assert code != 0, said
             await check_hot(line, plan)
             await proxy.start()
+            kills, moving = await killed_archivers(line, proxy.endpoint, servers, objects)
+            assert kills >= _KILL_ROUNDS
+            assert moving >= 2
             for verb in ("run", "verify"):
                 code, said = await archive(line, proxy.endpoint, verb, servers)
                 assert code == 0, said
