@@ -112,7 +112,7 @@ async def begun(line: Line, endpoint: str, verb: str, servers: Stack) -> asyncio
 async def killed_archivers(line: Line, endpoint: str, servers: Stack, objects: ObstoreMediaStore) -> tuple[int, int]:
     """Two at once, killed with -9 at points of their lives. Returns how many, and after how many rounds more was there.
 
-    A life becomes longer while nothing is stored, so that the kills are spread over the work on any machine.
+    A life becomes longer while nothing is stored, so that the kills are spread on any machine.
     """
     chance, kills, moving, longest_s = random.Random(14), 0, 0, _LIVE_S
     before = 0
