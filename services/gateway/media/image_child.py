@@ -8,7 +8,7 @@ An image that its walk or decoder cannot take ends this process, and nothing els
 - memory, processor time, the size of a file, no core dump, no child of its own;
 - no further file descriptor, so that it opens no file and no socket;
 - an alarm, so that it ends also without its parent; and the kernel ends it first if the machine runs out of memory;
-- a lower priority than the gateway's.
+- a lower priority than the gateway's, which the parent sets at once.
 """
 
 import copy
@@ -31,8 +31,8 @@ from tidings.errors import Refused
 
 TARGET_FD = 3
 READY = b"ready\n"
-# A third of the gateway's share of a busy core, so that connections come first.
-NICENESS = 5
+# The parent sets it, too. See there.
+NICENESS = 10
 THUMB_SIDE = 320
 THUMB_QUALITY = 80
 # Display P3, which phones use, has 548 bytes. A thumbnail does not carry a larger profile.
@@ -78,8 +78,8 @@ def main(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_seconds: int
 def _be_limited(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_seconds: int, target_fd: int) -> None:
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
-    os.nice(NICENESS)
-    _be_nice_to_other_groups()
+    with suppress(OSError), open("/proc/self/autogroup", "w") as group:
+        group.write(str(NICENESS))
     if target_fd != TARGET_FD:
         os.dup2(target_fd, TARGET_FD)
         os.close(target_fd)
@@ -90,16 +90,6 @@ def _be_limited(memory_bytes: int, cpu_seconds: int, file_bytes: int, wall_secon
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (TARGET_FD + 1, TARGET_FD + 1))
-
-
-def _be_nice_to_other_groups() -> None:
-    """Lower the priority of this process's scheduling group, too.
-
-    With autogroups, each session is a group, and niceness counts only inside it (sched(7)). The gateway started this
-    process in a session of its own. Not every kernel has autogroups, and one change every 0.1 s is allowed.
-    """
-    with suppress(OSError), open("/proc/self/autogroup", "w") as group:
-        group.write(str(NICENESS))
 
 
 def examined(source: BinaryIO, target: BinaryIO) -> tuple[dict[str, object], bytes]:

@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 from PIL import Image, ImageCms
 
-from services.gateway.media.image_child import READY, THUMB_SIDE, examined
+from services.gateway.media.image_child import NICENESS, READY, THUMB_SIDE, examined
+from services.gateway.media.images import NICENESS as PARENTS_NICENESS
 from services.gateway.media.images import READY as PARENTS_READY
 from tests.unit.gateway.media.pictures import FORMATS, TYPES, animation, exif, opened, picture, pixels, png, png_chunk
 from tidings.errors import Refused
@@ -33,8 +34,8 @@ def is_like(image: Image.Image, at: tuple[float, float], colour: Sequence[int]) 
     return all(abs(one - wanted) < 60 for one, wanted in zip(found, colour, strict=True))
 
 
-def test_child_and_parent_agree_on_the_first_line() -> None:
-    assert READY == PARENTS_READY
+def test_child_and_parent_agree() -> None:
+    assert (READY, NICENESS) == (PARENTS_READY, PARENTS_NICENESS)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -202,7 +202,7 @@ image_child.main(*map(int, sys.argv[1:]))
     assert about["faults"] == ["file", "socket", "size", "memory"]
     assert set(about["environment"]) <= {"PYTHONPATH", "LC_CTYPE"}
     assert about["group"] is True
-    assert about["nice"] == min(os.nice(0) + 5, 19)
+    assert about["nice"] == min(os.nice(0) + NICENESS, 19)
     assert (about["cpu"], about["core"], about["files"]) == ((10, 11), (0, 0), (4, 4))
 
 
@@ -237,6 +237,18 @@ async def test_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_pa
     error = await refusal(ImageExaminer(replace(LIMITS, wall_seconds=20)).examine(stored(tmp_path, b"x")))
     assert "cannot be decoded" in error.text
     assert asyncio.get_running_loop().time() - begun < 15
+
+
+async def test_a_child_is_nice_from_its_begin_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its imports take longer than most images."""
+    as_child(monkeypatch, tmp_path, "import time; time.sleep(600)")
+    examining = asyncio.ensure_future(ImageExaminer(LIMITS).examine(stored(tmp_path, b"x")))
+    await until(children)
+    (pid,) = children()
+    wanted = min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)
+    await until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == wanted)
+    examining.cancel()
+    await asyncio.wait([examining])
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="a kernel without scheduling groups")
