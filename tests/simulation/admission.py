@@ -51,6 +51,7 @@ class Admission:
         self.refusable: set[bytes] = set()
         # Of each (user, blocked user) what the list may say from a time on.
         self._said: dict[Pair, list[tuple[float, frozenset[bool]]]] = defaultdict(lambda: [(0.0, frozenset({False}))])
+        self._unanswered: dict[Pair, frozenset[bool]] = defaultdict(frozenset)
         self._read = read
         self._offsets = dict.fromkeys(range(partitions), 0)
         self._claimed: dict[Pair, tuple[int, int]] = {}
@@ -67,6 +68,10 @@ class Admission:
         """It was answered. Until then, and after any other answer, both may hold."""
         self._said[user_id, other_id].append((_now_s(), frozenset({blocks})))
 
+    def unanswered(self, user_id: str, other_id: str, blocks: bool) -> None:
+        """No answer came. The gateway may get the call later, as when it stands still, and also after a later call."""
+        self._unanswered[user_id, other_id] |= {blocks}
+
     def must_block(self, user_id: str, other_id: str, since_s: float | None = None) -> bool:
         """Whether a gateway must have the block that got a call at `since_s` (now) or later."""
         return self._possible(user_id, other_id, since_s) == {True}
@@ -77,7 +82,7 @@ class Admission:
 
     def _possible(self, user_id: str, other_id: str, since_s: float | None) -> frozenset[bool]:
         since_s = (_now_s() if since_s is None else since_s) - HOLDS_S
-        possible: frozenset[bool] = frozenset()
+        possible = self._unanswered[user_id, other_id]
         for from_s, states in reversed(self._said[user_id, other_id]):
             possible |= states
             if from_s <= since_s:

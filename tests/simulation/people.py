@@ -231,6 +231,9 @@ class People:
                 (self._blocked.add if blocks else self._blocked.discard)(pair)
             elif answer.status_code != 503:
                 self.unexpected.append(f"{user_id} cannot block {other_id}: {answer.text}")
+        except BaseException:
+            self._admission.unanswered(user_id, other_id, blocks)
+            raise
         finally:
             self._blocking.discard(pair)
 
