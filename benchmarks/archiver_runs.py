@@ -62,7 +62,7 @@ class ArchiverRun:
 
     def wait_begun(self) -> None:
         """Wait until it has something to move. Raises RuntimeError if it ends before."""
-        while not any(self._work_dir.glob("tidings-archive-*/*.parquet")):
+        while not any(self._work_dir.glob("process-*/*.parquet")):
             if self._process.poll() is not None:
                 raise RuntimeError(f"the archiver ended with {self._process.returncode}; see {self._log.name}")
             time.sleep(_SAMPLE_S)
