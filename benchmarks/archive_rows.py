@@ -19,9 +19,9 @@ from tidings import ids
 from tidings.codec import KINDS
 from tidings.store.base import Store, TaggedRow
 from tidings.store.rows import MessageRow, Row
-from tidings.store.segment_rows import SegmentByMonthRow, SegmentRow
+from tidings.store.segment_rows import MOST_MESSAGES, SegmentByMonthRow, SegmentRow
 
-SEGMENT_ROWS = 10_000
+SEGMENT_ROWS = MOST_MESSAGES
 _SHARDS = 16
 _REPLY_SHARE = 0.05
 _REPLY_BACK = 20

@@ -22,11 +22,11 @@ from tidings.cold.verify import Damage, make_hot, reopened, unmark
 from tidings.errors import ColdUnavailable, StoreUnavailable
 from tidings.store.archive_tables import Shard
 from tidings.store.base import SessionSegment, TaggedRow
+from tidings.store.directory import DIRECTORY_PAGE
 from tidings.store.rows import MessageRow
 from tidings.store.segment_rows import SegmentRow
 
 _ABOVE_ALL_SEGMENTS = 2**31 - 1
-_DIRECTORY_PAGE = 100
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Restorer:
         """All cold segments of a session, newest first."""
         below = _ABOVE_ALL_SEGMENTS
         shards = await self._ports.tables.indexed_shards()
-        while page := await self._ports.store.segments_below(session_id, below, _DIRECTORY_PAGE):
+        while page := await self._ports.store.segments_below(session_id, below, DIRECTORY_PAGE):
             below = page[-1].segment
             for segment in page:
                 if segment.cold is not None:
