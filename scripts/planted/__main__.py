@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 from scripts.planted import noticed_by
 from scripts.planted.bug import Bug
@@ -22,6 +25,8 @@ SIMULATED_SEEDS = "0-299"
 SIMULATED_FAILURES = 5
 # A bug that makes a test hang has been noticed too. Simulated time needs a second, the gateway's tests a few.
 TEST_TIMEOUT_S = 40
+# Each in a copy of its own.
+AT_ONCE = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +41,29 @@ def main() -> int:
     """Plant each bug whose name has the given word in it; all of them without one."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [one for one in BUGS if word in one.name]
-    worst = 0
+    trees: SimpleQueue[Path] = SimpleQueue()
+
+    def in_a_tree(work: Callable[[Path], int]) -> int:
+        tree = trees.get()
+        try:
+            return work(tree)
+        finally:
+            trees.put(tree)
+
     with tempfile.TemporaryDirectory(prefix="tidings-planted-") as directory:
-        tree = Path(directory)
-        _copy_to(tree)
+        for number in range(AT_ONCE):
+            _copy_to(Path(directory) / str(number))
+            trees.put(Path(directory) / str(number))
         tests = sorted({test for one in chosen for test in one.tests})
-        broken = _failing(tree, tests)
-        for test, failure in broken.items():
-            print(f"fails without any bug: {test}: {failure.reason}")
-            worst = 2
-        for one in chosen:
-            worst = max(worst, _try(tree, one))
+        works = [partial(_try_none, tests=tests), *(partial(_try, one=one) for one in chosen)]
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            worst = max(threads.map(in_a_tree, works))
     print(f"{len(chosen)} bugs planted")
     return worst
 
 
 def _copy_to(tree: Path) -> None:
+    tree.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", ".pytest_cache", "*.egg-info")
     for name in COPIED:
         source = ROOT / name
@@ -61,33 +73,45 @@ def _copy_to(tree: Path) -> None:
             shutil.copy(source, tree / name)
 
 
+def _try_none(tree: Path, tests: Sequence[str]) -> int:
+    broken = _failing(tree, tests)
+    for test, failure in broken.items():
+        print(f"fails without any bug: {test}: {failure.reason}", flush=True)
+    return 2 if broken else 0
+
+
 def _try(tree: Path, one: Bug) -> int:
     path = tree / one.file
     before = path.read_text()
     planted = before
     for old, new in one.edits:
         if planted.count(old) != 1:
-            print(f"{one.name}\n    CANNOT BE PLANTED: {one.file} has {planted.count(old)} of {old.strip()!r}")
+            print(
+                f"{one.name}\n    CANNOT BE PLANTED: {one.file} has {planted.count(old)} of {old.strip()!r}", flush=True
+            )
             return 2
         planted = planted.replace(old, new)
     path.write_text(planted)
     failing = _failing(tree, one.tests)
     path.write_text(before)
-    print(one.name)
+    lines = [one.name]
     for test in one.tests:
-        print(f"    {'failed as it should' if test in failing else 'NOT CAUGHT         '}  {test.split('::')[1]}")
+        lines.append(
+            f"    {'failed as it should' if test in failing else 'NOT CAUGHT         '}  {test.split('::')[1]}"
+        )
         if test in failing:
-            print(f"        {failing[test].case} {failing[test].reason}")
-    _print_other_seed(one, failing.get(noticed_by.SIMULATED))
-    sys.stdout.flush()
+            lines.append(f"        {failing[test].case} {failing[test].reason}")
+    # At once, because other bugs print at the same time.
+    print("\n".join([*lines, *_other_seed(one, failing.get(noticed_by.SIMULATED))]), flush=True)
     return 0 if failing.keys() >= set(one.tests) else 1
 
 
-def _print_other_seed(one: Bug, seen: Failure | None) -> None:
-    """Print when the bug's record, which docs/SEMANTICS.md shows, does not name the seed that noticed it now."""
+def _other_seed(one: Bug, seen: Failure | None) -> list[str]:
+    """A line if the bug's record, which docs/SEMANTICS.md shows, does not name the seed that noticed it now."""
     recorded = "none" if one.noticed is None else str(one.noticed.seed)
-    if seen is not None and seen.case != recorded:
-        print(f"    first noticed by seed {seen.case}; the record of the bug has {recorded}")
+    if seen is None or seen.case == recorded:
+        return []
+    return [f"    first noticed by seed {seen.case}; the record of the bug has {recorded}"]
 
 
 def _failing(tree: Path, tests: Sequence[str]) -> dict[str, Failure]:

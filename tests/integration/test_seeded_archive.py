@@ -47,6 +47,8 @@ from tidings_client.tokens import Tokens
 SIZES = SeedSizes(months=6, sessions=10, groups=2, messages=600, users=10)
 _RUN_S = 120.0
 _KILL_ROUNDS, _LIVE_S = 8, 2.0
+# Slow enough that no life moves everything, on a fast machine too.
+_KILLED_PER_S = 10
 # The client tries 3 times, each for 2 s.
 ANSWERED_WITHIN_S = 15.0
 
@@ -84,7 +86,7 @@ async def archive(line: Line, endpoint: str, verb: str, servers: Stack) -> tuple
     return await ended(await begun(line, endpoint, verb, servers), _RUN_S)
 
 
-async def begun(line: Line, endpoint: str, verb: str, servers: Stack) -> asyncio.subprocess.Process:
+async def begun(line: Line, endpoint: str, verb: str, servers: Stack, *options: str) -> asyncio.subprocess.Process:
     env = {
         "TIDINGS_KAFKA_BOOTSTRAP": servers.bootstrap,
         "TIDINGS_CASSANDRA_HOSTS": HOST,
@@ -101,7 +103,7 @@ async def begun(line: Line, endpoint: str, verb: str, servers: Stack) -> asyncio
         "TIDINGS_MEDIA_RETRIES": "2",
     }
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "archive", verb),
+        *(sys.executable, "-m", "cli", "archive", verb, *options),
         cwd=ROOT,
         env={**os.environ, **env},
         stdout=asyncio.subprocess.PIPE,
@@ -117,7 +119,8 @@ async def killed_archivers(line: Line, endpoint: str, servers: Stack, objects: O
     chance, kills, moving, longest_s = random.Random(14), 0, 0, _LIVE_S
     before = 0
     for _ in range(_KILL_ROUNDS):
-        both = [await begun(line, endpoint, "run", servers) for _ in range(2)]
+        slowly = ("--rate", str(_KILLED_PER_S))
+        both = [await begun(line, endpoint, "run", servers, *slowly) for _ in range(2)]
         for process in both:
             await asyncio.sleep(chance.uniform(0, longest_s))
             if process.returncode is None:
