@@ -12,6 +12,16 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from tidings import metrics
 from tidings.close_codes import NOT_OURS, CloseCode
 from tidings.runtime.lanes import Gate
+from tidings.topics import (
+    DEAD_LETTERS,
+    DELIVERIES,
+    GATEWAYS,
+    MESSAGES_INBOUND,
+    MESSAGES_PERSISTED,
+    PRESENCE,
+    PUSH,
+    RECEIPTS_INBOUND,
+)
 
 Collector = Counter | Gauge | Histogram
 Labels = tuple[str, ...]
@@ -74,17 +84,43 @@ _FRAMES_IN = ("hello", "send", "sync", "ack_ahead", "watermark")
 _FRAMES_OUT = ("live", "message", "receipt", "group_receipt", "send_ack", "send_error")
 _FRAMES = (*(("in", name) for name in _FRAMES_IN), *(("out", name) for name in _FRAMES_OUT))
 
+# The topics that each service appends to, and those that its workers read.
+_PRODUCED = {
+    GATEWAY: (MESSAGES_INBOUND, RECEIPTS_INBOUND, PRESENCE, GATEWAYS),
+    "persister": (MESSAGES_PERSISTED, PUSH, DEAD_LETTERS),
+    "fanout": (DELIVERIES, PUSH),
+    "receipts": (DELIVERIES, DEAD_LETTERS),
+}
+_FETCHED = {
+    "persister": (MESSAGES_INBOUND,),
+    "fanout": (MESSAGES_PERSISTED, DELIVERIES),
+    "receipts": (RECEIPTS_INBOUND, MESSAGES_PERSISTED),
+}
+
 SERIES: Sequence[Series] = (
     _stages(metrics.ROUNDS, "confirmed", "repeated", "dropped"),
     _stages(metrics.ROUND_SECONDS),
+    _stages(metrics.ROUND_STEP_SECONDS, "load", "decide", "write", "emit"),
     _stages(metrics.ROUND_RECORDS),
     _stages(metrics.LAG_SECONDS),
+    _stages(metrics.BACKLOG_RECORDS),
+    _stages(metrics.BACKLOG_SECONDS),
+    _stages(metrics.PARTITIONS_EXPECTED),
+    _stages(metrics.REBALANCES),
     _stages(metrics.REPEATS),
     _stages(metrics.PARTITIONS, *(gate.value for gate in Gate), "repeating", "paused"),
     _stages(metrics.DEAD_LETTERS, only=("persister", "receipts")),
     _stages(metrics.HINTS, "sent", "lost", only=("persister", "fanout")),
     _stages(metrics.COMMITS, "done", "failed", "fenced"),
     _services(metrics.LOOP_LAG_SECONDS, SERVICES),
+    # Its labels come from the settings.
+    _services(metrics.BUILD_INFO, SERVICES),
+    # Not created in advance, because a service uses few of all tables.
+    _services(metrics.STORE_SECONDS, SERVICES),
+    _services(metrics.STORE_ERRORS, SERVICES, *_one("timed_out", "refused")),
+    Series(metrics.PRODUCE_SECONDS, {service: _one(*topics) for service, topics in _PRODUCED.items()}),
+    _services(metrics.PRODUCER_RESETS, SERVICES),
+    Series(metrics.FETCHED_RECORDS, {service: _one(*topics) for service, topics in _FETCHED.items()}),
     _services(metrics.CLOCK_SKEW_SECONDS, SERVICES),
     _services(metrics.SERVER_SILENT_SECONDS, SERVICES, *_one("kafka", "cassandra")),
     _services(
@@ -102,10 +138,10 @@ SERIES: Sequence[Series] = (
     _services(metrics.WATERMARKS_DROPPED, ("receipts",), *_one("not_a_member")),
     _services(metrics.CONNECTIONS, (GATEWAY,)),
     _services(metrics.CONNECTIONS_MOST, (GATEWAY,)),
-    _services(metrics.REFUSED_SOCKETS, (GATEWAY,), *_one("full", "draining")),
+    _services(metrics.REFUSED_SOCKETS, (GATEWAY,), *_one("full", "draining", "origin", "protocol")),
     _services(metrics.CLOSES, (GATEWAY,), *_one(*CLOSE_CODES)),
     _services(metrics.FRAMES, (GATEWAY,), *_FRAMES),
-    _services(metrics.COMMANDS, (GATEWAY,), *_one("published", "unknown", "refused")),
+    _services(metrics.COMMANDS, (GATEWAY,), *_one("confirmed", "unknown", "refused")),
     _services(metrics.PUSH_RECORDS, (GATEWAY,), *_one("routed", "other_epoch", "unreadable")),
     _services(metrics.HISTORY_BLOCKS, (GATEWAY,), *_one("hit", "read", "joined")),
     _services(metrics.SESSION_LISTS, (GATEWAY,), *_one("kept", "read")),
@@ -113,6 +149,12 @@ SERIES: Sequence[Series] = (
     _services(metrics.COLD_READS, (GATEWAY,), *_one("hit", "fetched", "failed", "missing", "damaged")),
     _services(metrics.COLD_CACHE_BYTES, (GATEWAY,)),
     _services(metrics.SEND_SECONDS, (GATEWAY,)),
+    _services(metrics.SEND_UNANSWERED, (GATEWAY,)),
+    _services(metrics.DELIVERY_SECONDS, (GATEWAY,)),
+    _services(metrics.RESYNCS, (GATEWAY,)),
+    _services(metrics.TRUNCATED_PAGES, (GATEWAY,)),
+    _services(metrics.OUTBOX_BYTES, (GATEWAY,)),
+    _services(metrics.RESUMES_WAITING, (GATEWAY,)),
     _services(metrics.MEDIA_BYTES, (GATEWAY,), *_one("in", "out")),
     _services(metrics.UPLOADS, (GATEWAY,), *_one("stored", *UPLOAD_REFUSALS)),
     _services(metrics.IMAGE_PROCESSES, (GATEWAY,), *_one("answered", "failed", "timed_out", "not_started")),

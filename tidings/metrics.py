@@ -12,6 +12,9 @@ from prometheus_client import Counter, Gauge, Histogram
 # Seconds, from a quick round (2 ms) to a stage that counts as hung (30 s).
 _LATENCY_S = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+# Few, because these metrics have many series: a table, a topic or a route each.
+_REQUEST_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_BLOCKED_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 CATALOGUE: list["Metric"] = []
 
@@ -55,6 +58,15 @@ ROUND_SECONDS = _histogram(
     _LATENCY_S,
     "stage",
 )
+ROUND_STEP_SECONDS = _histogram(
+    "tidings_round_step_seconds",
+    "time of one step of a round: load (reads), decide (CPU, and all that is in no other step), write (to the tables), "
+    "emit (to the log)",
+    "load, write: see tidings_store_seconds; emit: see tidings_produce_seconds; decide: the process lacks CPU",
+    _REQUEST_S,
+    "stage",
+    "step",
+)
 ROUND_RECORDS = _histogram(
     "tidings_round_records",
     "records in one round",
@@ -64,9 +76,35 @@ ROUND_RECORDS = _histogram(
 )
 LAG_SECONDS = _histogram(
     "tidings_lag_seconds",
-    "from the broker's time of a record to its confirmation by the stage (clocks of broker and stage compared)",
+    "from the broker's time of a record to its confirmation by the stage, for the oldest record of a partition in a "
+    "round (clocks of broker and stage compared)",
     "growing: scale the stage, or look at what it waits for",
     _LATENCY_S,
+    "stage",
+)
+BACKLOG_RECORDS = _gauge(
+    "tidings_backlog_records",
+    "records in the log that the stage has not confirmed, over the partitions of this process. Measured every few "
+    "seconds, also while nothing moves",
+    "growing: scale the stage, or look at what it waits for",
+    "stage",
+)
+BACKLOG_SECONDS = _gauge(
+    "tidings_backlog_seconds",
+    "age of the oldest unconfirmed record of this process, at least; 0 without a backlog. It grows while nothing moves",
+    "above 30 s: the stage is stalled; see A stage stands still in the runbook",
+    "stage",
+)
+PARTITIONS_EXPECTED = _gauge(
+    "tidings_partitions_expected",
+    "partitions of the topics of a stage, which its processes have to own together",
+    'the sum of tidings_partitions{state=~"loading|ready|stopped"} is lower: no process owns some partitions',
+    "stage",
+)
+REBALANCES = _counter(
+    "tidings_rebalances_total",
+    "assignments that the workers of this process have got",
+    "many outside a rollout: processes miss their heartbeats; see tidings_loop_lag_seconds",
     "stage",
 )
 REPEATS = _counter(
@@ -103,10 +141,50 @@ COMMITS = _counter(
     "stage",
     "outcome",
 )
-LOOP_LAG_SECONDS = _gauge(
+LOOP_LAG_SECONDS = _histogram(
     "tidings_loop_lag_seconds",
-    "how late the event loop last ran a timer",
+    "how late the event loop of the process ran a timer, measured four times per second",
     "above 1 s: the process is starved of CPU or blocked; at half the session time-out it drops its round",
+    _BLOCKED_S,
+)
+BUILD_INFO = _gauge(
+    "tidings_build_info",
+    "1, with the version of the package, the rules of the log that it writes, and the epoch of the log as labels",
+    "several versions or rules for hours: a rollout has not ended",
+    "version",
+    "rules",
+    "epoch",
+)
+STORE_SECONDS = _histogram(
+    "tidings_store_seconds",
+    "requests to Cassandra by table and operation: read, write, delete, transaction; a batch counts for the table of "
+    "its first row",
+    "one table alone is slow: large partitions or tombstones; all are: the cluster is",
+    _REQUEST_S,
+    "table",
+    "operation",
+)
+STORE_ERRORS = _counter(
+    "tidings_store_errors_total",
+    "requests that Cassandra did not confirm, by kind: timed_out (no answer), refused (an error of the cluster, as "
+    "too few replicas)",
+    "see Cassandra or Kafka away in the runbook",
+    "kind",
+)
+PRODUCE_SECONDS = _histogram(
+    "tidings_produce_seconds",
+    "batches appended to the log, from their sending to the confirmation of all in-sync replicas",
+    "p99 above 1 s: a broker is slow, or fewer replicas are in sync",
+    _REQUEST_S,
+    "topic",
+)
+PRODUCER_RESETS = _counter(
+    "tidings_producer_resets_total",
+    "connections of producers dropped because an append failed or timed out",
+    "see Cassandra or Kafka away in the runbook",
+)
+FETCHED_RECORDS = _counter(
+    "tidings_fetched_records_total", "records that a worker has taken, by topic", "none", "topic"
 )
 CLOCK_SKEW_SECONDS = _gauge(
     "tidings_clock_skew_seconds",
@@ -161,8 +239,9 @@ CONNECTIONS_MOST = _gauge(
 )
 REFUSED_SOCKETS = _counter(
     "tidings_refused_sockets_total",
-    "sockets answered with 503, by reason: full, draining",
-    "full: see tidings_connections_most",
+    "handshakes and sockets refused, by reason: full, draining (503), origin (403), protocol (no WebSocket path or "
+    "subprotocol of ours)",
+    "full: see tidings_connections_most; origin: TIDINGS_ALLOWED_ORIGINS lacks a page",
     "reason",
 )
 CLOSES = _counter(
@@ -181,7 +260,7 @@ FRAMES = _counter(
 )
 COMMANDS = _counter(
     "tidings_commands_total",
-    "commands published by outcome: published, unknown, refused",
+    "commands by outcome: confirmed (by Kafka), unknown, refused",
     "unknown: Kafka did not answer within 5 s",
     "outcome",
 )
@@ -218,6 +297,36 @@ SEND_SECONDS = _histogram(
     "p99 above 1 s: see the persister's rounds",
     _LATENCY_S,
 )
+SEND_UNANSWERED = _counter(
+    "tidings_sends_unanswered_total",
+    "commands without an answer 5 s after their publishing. An answer may still come",
+    "see Sends are not answered in the runbook",
+)
+DELIVERY_SECONDS = _histogram(
+    "tidings_delivery_seconds",
+    "from the log's time of a message to its push to the connections of this gateway (clocks of broker and gateway "
+    "compared)",
+    "p99 above 1 s: compare the lags of the stages",
+    _LATENCY_S,
+)
+RESYNCS = _counter(
+    "tidings_resyncs_total",
+    "lost pushes that fanout reported to this gateway, after which all its connections announce themselves again",
+    "see Hints lost in the runbook",
+)
+TRUNCATED_PAGES = _counter(
+    "tidings_truncated_pages_total",
+    "inbox pages before which rows had expired, so a client has missed pushes and reads history instead",
+    "expected for devices that were away for weeks; otherwise rows were lost",
+)
+OUTBOX_BYTES = _gauge(
+    "tidings_outbox_bytes", "bytes of frames that wait for slow clients", "growing: see 4408 in tidings_closes_total"
+)
+RESUMES_WAITING = _gauge(
+    "tidings_resumes_waiting",
+    "inbox pages that wait for one of the reads at once",
+    "constantly above 0: raise TIDINGS_RESUMES_AT_ONCE, or run more gateways",
+)
 MEDIA_BYTES = _counter(
     "tidings_media_bytes_total",
     "bytes of uploads and downloads through the gateway, by direction: in, out",
@@ -240,9 +349,10 @@ IMAGE_PROCESSES = _counter(
 )
 HTTP_SECONDS = _histogram(
     "tidings_http_seconds",
-    "REST calls by route and status",
+    "REST calls by method, route and class of status: 2xx, 3xx, 4xx, 5xx, none (the client cut the call)",
     "5xx: see the log lines of the gateway",
-    _LATENCY_S,
+    _REQUEST_S,
+    "method",
     "route",
     "status",
 )

@@ -67,6 +67,10 @@ class Group:
     # How long the broker may gather records before it answers. For a group that waits anyway, as each answer costs CPU.
     gather_ms: int = 0
 
+    def partitions(self, sizes: TopicSizes) -> int:
+        """The number of partitions of its topics together."""
+        return sum(topic.partitions for topic in declared(sizes) if topic.name in self.topics)
+
 
 PERSISTER = Group("tidings.persister", (MESSAGES_INBOUND,))
 EXPAND = Group("tidings.fanout.expand", (MESSAGES_PERSISTED,))

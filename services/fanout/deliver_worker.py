@@ -63,7 +63,10 @@ class DeliverStage:
         # 2. Load the tails of inboxes that are not cached, as of the confirmed position: law 5 (a replay
         #    ignores later rows).
         waiting = tuple(islice(self._presence.pending, _PENDING_IN_ROUND))
-        await self._load(work, {user_id: record.partition for record, item in items for user_id in item.recipient_ids})
+        with work.timed("load"):
+            await self._load(
+                work, {user_id: record.partition for record, item in items for user_id in item.recipient_ids}
+            )
         # 3. Send `live` to pending connections. Messages up to the tail are in the inbox; later ones are pushed.
         await self._answer_pending(work, waiting)
         # 4. Place: each recipient's next inbox_seq, the rows in their order, and the pushes.

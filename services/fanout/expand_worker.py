@@ -68,7 +68,8 @@ class ExpandStage:
         fresh = work.fresh(lambda persisted: persisted, lambda persisted: persisted.source)
         self._members.begin()
         # 2. Load the members of groups that are not cached, as of each message's seq. They cannot change any more.
-        loaded = await self._load(work, fresh)
+        with work.timed("load"):
+            loaded = await self._load(work, fresh)
         # `forget` may have revoked the partitions and emptied the cache during the read.
         work.ensure_still_assigned()
         # 3. Plan: deliveries by user partition; in read diffusion a push to every gateway, as a hint.

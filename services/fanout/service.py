@@ -29,7 +29,7 @@ async def serve(
     kafka = settings.kafka
     await check_topics(broker, kafka.sizes(), stopping)
     name = f"fanout-{settings.process.ordinal}"
-    config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms)
+    config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms, EXPAND.partitions(kafka.sizes()))
     producer, read_producer, hints_producer, reader = (
         broker.producer(f"{name}-expand"),
         broker.producer(f"{name}-expand-hints"),
@@ -50,7 +50,7 @@ async def serve(
     deliver = Worker(
         DeliverStage(store, hints, presence, kafka.epoch),
         broker.group_consumer(f"{name}-deliver", DELIVER),
-        replace(config, round_bytes=_DELIVER_ROUND_BYTES),
+        replace(config, partitions=DELIVER.partitions(kafka.sizes()), round_bytes=_DELIVER_ROUND_BYTES),
         health,
         request,
     )

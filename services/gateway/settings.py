@@ -24,7 +24,6 @@ from tidings.errors import ConfigurationError
 from tidings.runtime.settings import (
     CassandraSettings,
     ColdSettings,
-    KafkaSettings,
     LimitSettings,
     MediaStoreSettings,
     ServiceSettings,
@@ -187,7 +186,6 @@ class GatewaySettings(ServiceSettings):
     media: MediaSettings = Field(default_factory=MediaSettings)
     media_store: MediaStoreSettings = Field(default_factory=MediaStoreSettings)
     cold: ColdSettings = Field(default_factory=ColdSettings)
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
 

@@ -24,7 +24,7 @@ async def serve(
     producer, hints_producer = broker.producer(name), broker.producer(f"{name}-hints")
     hints = HintSender(hints_producer, PersisterStage.name, kafka.push_partitions)
     stage = PersisterStage(store, producer, hints, kafka.epoch, kafka.session_partitions)
-    config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms)
+    config = WorkerConfig(kafka.epoch, kafka.session_timeout_ms, PERSISTER.partitions(kafka.sizes()))
     worker = Worker(stage, broker.group_consumer(name, PERSISTER), config, health)
     async with started(producer, hints_producer, stopping=stopping):
         health.set_ready(True)

@@ -2,11 +2,10 @@
 
 from pydantic import Field
 
-from tidings.runtime.settings import CassandraSettings, KafkaSettings, ServiceSettings
+from tidings.runtime.settings import CassandraSettings, ServiceSettings
 
 
 class PersisterSettings(ServiceSettings):
     """All settings of the persister."""
 
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)

@@ -68,7 +68,8 @@ class PersisterStage:
         # 1. Load the state of every session as of the round's first offset. Rows at or above it come from an earlier
         #    try that was not confirmed, and are decided again: law 5 (a replay ignores later rows).
         arrived = _commands(work)
-        drafts = await self._load(work, arrived)
+        with work.timed("load"):
+            drafts = await self._load(work, arrived)
         # 2. Decide. By law 1 (the log decides) the same records give the same bytes in every process.
         effects = self._decide(work, arrived, drafts)
         # 3. Write in order within each session. A quorum confirms each wave before the next begins.

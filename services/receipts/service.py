@@ -26,7 +26,10 @@ async def serve(
     request = RoundRequest()
     stage = ReceiptsStage(store, producer, kafka.epoch, kafka.user_partitions, request.make)
     config = WorkerConfig(
-        kafka.epoch, kafka.session_timeout_ms, spacing=Spacing(linger_ms=settings.coalesce.coalesce_ms)
+        kafka.epoch,
+        kafka.session_timeout_ms,
+        RECEIPTS.partitions(kafka.sizes()),
+        spacing=Spacing(linger_ms=settings.coalesce.coalesce_ms),
     )
     worker = Worker(stage, broker.group_consumer(name, RECEIPTS), config, health, request)
     async with started(producer, stopping=stopping):

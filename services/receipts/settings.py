@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tidings.runtime.settings import CassandraSettings, KafkaSettings, ServiceSettings
+from tidings.runtime.settings import CassandraSettings, ServiceSettings
 
 
 class CoalesceSettings(BaseSettings):
@@ -19,6 +19,5 @@ class CoalesceSettings(BaseSettings):
 class ReceiptsSettings(ServiceSettings):
     """All settings of receipts."""
 
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     coalesce: CoalesceSettings = Field(default_factory=CoalesceSettings)

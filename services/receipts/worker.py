@@ -102,9 +102,10 @@ class ReceiptsStage:
         merged, claims = Merged(), self._gather(work, source_partitions)
         outbox = self._persisted_and_poison(work)
         # 2. Load: heads that claims pass, memberships, and the stored watermarks of users without a cached one.
-        heads = await self._known_heads(claims)
-        claims = await self._groups.permitted(claims, heads)
-        stored = await self._stored_watermarks(claims)
+        with work.timed("load"):
+            heads = await self._known_heads(claims)
+            claims = await self._groups.permitted(claims, heads)
+            stored = await self._stored_watermarks(claims)
         work.ensure_still_assigned()
         # 3. Merge: each watermark becomes the maximum of the stored and the claimed one, up to the head.
         for claim in claims:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from tidings import metrics
 from tidings.broker.base import NewRecord, TopicPartition
 from tidings.broker.broker_clock import BrokerClock
 from tidings.broker.kafka_config import KafkaConfig, unavailable
@@ -131,7 +132,7 @@ class KafkaProducer:
         client = await self._connected()
         batch = client.create_batch()
         shares = _fill(batch, lane.queue)
-        sent_ms = time.time_ns() // 1_000_000
+        sent_ms, began_s = time.time_ns() // 1_000_000, time.monotonic()
         try:
             confirmed = await (await client.send_batch(batch, name.topic, partition=name.partition))
         except MessageSizeTooLargeError:
@@ -140,6 +141,7 @@ class KafkaProducer:
         offset = confirmed.offset
         if offset < 0:  # a repeated batch: the broker dropped it, and no longer has the offset of the first one
             raise BrokerUnavailable(f"the offset of a batch for {name.topic}-{name.partition} is not known")
+        metrics.PRODUCE_SECONDS.labels(name.topic).observe(time.monotonic() - began_s)
         self._clock.compare(sent_ms, confirmed.timestamp, time.time_ns() // 1_000_000)
         for delivery, count in shares:
             if delivery.confirm(count, offset):
@@ -187,6 +189,7 @@ class KafkaProducer:
         if client is not None:
             self._force_close(client)
         if lanes:
+            metrics.PRODUCER_RESETS.inc()
             _log.warning("producer reset", extra={"client_id": self._client_id, "reason": str(error)})
         for lane in lanes.values():
             if lane.carrier is not None and lane.carrier is not asyncio.current_task():

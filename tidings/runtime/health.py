@@ -1,12 +1,17 @@
-"""The admin port: /metrics, /healthz, /readyz, /readyz/self. The public port never serves these paths."""
+"""The admin port: /metrics, /healthz, /readyz, /readyz/self. The public port never serves these paths.
+
+/metrics is written in a thread of its own, because a scrape of thousands of series would delay all frames.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
-from prometheus_client import make_asgi_app
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 from tidings.runtime.listeners import bound, listen
 
@@ -71,7 +76,7 @@ async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int
 
 
 def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    metrics = make_asgi_app()
+    scrapes = ThreadPoolExecutor(1, "scrape")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path")
@@ -82,7 +87,10 @@ def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[Non
         elif path == "/readyz/self":
             await _answer(send, health.own_readiness())
         elif path == "/metrics":
-            await metrics(scope, receive, send)
+            accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+            encode, content_type = choose_encoder(accept)
+            body = await asyncio.get_running_loop().run_in_executor(scrapes, encode, REGISTRY)
+            await _send_body(send, 200, content_type, body)
         else:
             await _answer(send, "not found", 404)
 
@@ -90,6 +98,10 @@ def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[Non
 
 
 async def _answer(send: Send, problem: str, status: int = 503) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": status if problem else 200, "headers": headers})
-    await send({"type": "http.response.body", "body": f"{problem or 'ok'}\n".encode()})
+    text = f"{problem or 'ok'}\n".encode()
+    await _send_body(send, status if problem else 200, "text/plain; charset=utf-8", text)
+
+
+async def _send_body(send: Send, status: int, content_type: str, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type.encode())]})
+    await send({"type": "http.response.body", "body": body})

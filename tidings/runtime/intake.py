@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
+from tidings import metrics
 from tidings.broker.base import GroupConsumer, Record, TopicPartition
 from tidings.errors import BrokerUnavailable, PartitionStopped, PoisonRecord, PositionOutOfRange
 from tidings.logging import logger
@@ -94,6 +95,7 @@ class Intake(Generic[T]):
         except PartitionStopped as error:
             return self._stop(lane, f"offset {record.offset}: {error}")
         lane.put(Arrival(record, content))
+        metrics.FETCHED_RECORDS.labels(record.topic).inc()
         self._arrived.set()
 
     def _gap(self, lane: Lane[T], record: Record) -> None:

@@ -105,6 +105,11 @@ class Lane(Generic[T]):
     def queued_records(self) -> int:
         return len(self._queue)
 
+    @property
+    def oldest_at_ms(self) -> int | None:
+        """The broker's time of the oldest queued record, None if nothing is queued."""
+        return self._queue[0].record.at_ms if self._queue else None
+
     def has_work(self, now_s: float) -> bool:
         """Whether a record is queued and no backoff after a failure is running."""
         return bool(self._queue) and now_s >= self.retry_at_s

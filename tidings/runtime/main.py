@@ -4,13 +4,16 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TypeVar
 
-from tidings import metric_series
+from tidings import metric_series, metrics
 from tidings.broker.base import Broker
+from tidings.codec import RULES
 from tidings.errors import ConfigurationError
 from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.lifecycle import refuse_start, run_service
+from tidings.runtime.loop_lag import measuring
 from tidings.runtime.reach import Question, watching
 from tidings.runtime.reading_settings import read_settings
 from tidings.runtime.settings import ServiceSettings, printable
@@ -52,6 +55,8 @@ def run(
         return
     process = settings.process
     metric_series.begin(name)
+    labels = (version("tidings"), str(RULES), str(settings.kafka.epoch))
+    metrics.BUILD_INFO.labels(*labels).set(1)
 
     async def serve_until(stopping: asyncio.Event) -> None:
         if check is not None:
@@ -60,6 +65,7 @@ def run(
         adapters = build(settings)
         async with (
             serve_admin(process.admin_host, process.admin_port, health),
+            measuring(),
             watching(adapters.broker, adapters.ping, health),
             started(adapters.store, stopping=stopping),
         ):

@@ -1,7 +1,10 @@
 """One round of a stage: the gathered records, and the steps that may fail partition by partition."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from tidings.broker.base import NewRecord, Producer, Record, TopicPartition
@@ -52,6 +55,17 @@ class Round(Generic[T]):
         self.failed: dict[int, str] = {}
         self.stopped: dict[TopicPartition, str] = {}
         self.repeat_count = 0
+        # How long each step took that is measured: load, write, emit.
+        self.step_seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the time of the block to the step."""
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.step_seconds[step] += time.monotonic() - began_s
 
     def first(self, partition: TopicPartition) -> Position:
         """The position of the first record. Rows at or above it are ignored: law 5 (a replay ignores later rows)."""
@@ -117,13 +131,15 @@ class Round(Generic[T]):
                 rows = [row for row in wave[start : start + _WRITE_ROWS] if not self.has_failed(row.source_partition)]
                 if rows:
                     self.ensure_still_assigned()
-                    self.fail(await store.write(rows), "the tables did not confirm a write")
+                    with self.timed("write"):
+                        self.fail(await store.write(rows), "the tables did not confirm a write")
             yield number
 
     async def emit(self, producer: Producer, outbox: Outbox) -> None:
         """Append to all targets, in order for each. If a target fails, all source partitions of its records fail."""
         self.ensure_still_assigned()
-        await asyncio.gather(*(self._emit(producer, target, sourced) for target, sourced in outbox.targets()))
+        with self.timed("emit"):
+            await asyncio.gather(*(self._emit(producer, target, sourced) for target, sourced in outbox.targets()))
 
     async def _emit(self, producer: Producer, target: TopicPartition, sourced: list[tuple[int, NewRecord]]) -> None:
         left = [(source, record) for source, record in sourced if not self.has_failed(source)]

@@ -217,6 +217,7 @@ class ServiceSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     process: ProcessSettings = Field(default_factory=ProcessSettings)
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
 
 
 def printable(groups: dict[str, BaseSettings]) -> str:

@@ -72,6 +72,8 @@ class WorkerConfig:
 
     log_epoch: int
     session_timeout_ms: int
+    # Those of the whole group, for the metric.
+    partitions: int = 0
     round_records: int = 500
     round_bytes: int = 1024 * 1024
     commit_every_ms: int = 250

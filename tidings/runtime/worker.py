@@ -15,6 +15,7 @@ from tidings.broker.base import Committed, GroupConsumer, TopicPartition
 from tidings.errors import BrokerUnavailable, Retryable
 from tidings.ids import Position
 from tidings.logging import logger
+from tidings.runtime.backlog import Backlog, Behind
 from tidings.runtime.health import Health
 from tidings.runtime.intake import Intake
 from tidings.runtime.lanes import Arrival, Gate, Lane
@@ -27,10 +28,9 @@ from tidings.runtime.start import StoppedEarly, patiently, unless
 
 T = TypeVar("T")
 
-_WATCH_S = 0.25
+_MEASURE_S = 2.0
 # With the longest backoff of 1 s this is half a minute.
 _FAILURES_ALARMING = 30
-_LAG_WARNING_S = 1.0
 # A running round gets this time to end when partitions are revoked. It is far below the 30 s of a rebalance.
 DRAIN_S = 5.0
 
@@ -64,11 +64,13 @@ class Worker(Generic[T]):
         self._pacing = Pacing(config.spacing)
         self._turns = Turns()
         self._opening: asyncio.Task[None] | None = None
+        self._backlog = Backlog()
         self._intake = Intake(stage, consumer, self._lanes, self._arrived, self._stop)
         self._log = logger(f"tidings.worker.{stage.name}")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set. Then finish the current round, commit, and leave the group."""
+        metrics.PARTITIONS_EXPECTED.labels(self._stage.name).set(self._config.partitions)
         self._health.set_ready(False, "joining the group", self._stage.name)
         try:
             async with unless(stopping):
@@ -81,7 +83,7 @@ class Worker(Generic[T]):
             self._poll(),
             self._rounds(),
             self._commits(),
-            self._watch(),
+            self._measure(),
         ]
         tasks = [asyncio.create_task(step) for step in steps]
         try:
@@ -110,6 +112,8 @@ class Worker(Generic[T]):
         self._last_alive = time.monotonic()
         self._lanes.clear()
         self._intake.forget()
+        self._backlog.forget()
+        metrics.REBALANCES.labels(self._stage.name).inc()
         self._lanes.update({partition: Lane(partition, epoch) for partition in partitions})
         self._opening = asyncio.create_task(self._open(epoch, sorted(partitions)))
         self._opening.add_done_callback(self._opened)
@@ -122,6 +126,7 @@ class Worker(Generic[T]):
         await self._commit_all()
         self._epoch = -1
         self._lanes.clear()
+        self._backlog.forget()
         self._stage.forget()
         self._report()
 
@@ -221,8 +226,14 @@ class Worker(Generic[T]):
         metrics.REPEATS.labels(self._stage.name).inc(work.repeat_count)
         if work.arrivals:
             metrics.ROUNDS.labels(self._stage.name, "repeated" if work.failed else outcome).inc()
-            metrics.ROUND_SECONDS.labels(self._stage.name).observe(time.monotonic() - self._pacing.began_s)
+            self._observe(work, time.monotonic() - self._pacing.began_s)
         self._confirm(work)
+
+    def _observe(self, work: Round[T], took_s: float) -> None:
+        metrics.ROUND_SECONDS.labels(self._stage.name).observe(took_s)
+        decide_s = max(0.0, took_s - sum(work.step_seconds.values()))
+        for step, step_s in (*work.step_seconds.items(), ("decide", decide_s)):
+            metrics.ROUND_STEP_SECONDS.labels(self._stage.name, step).observe(step_s)
 
     def _gather(self) -> Round[T]:
         """Gather the queued records of all partitions, within the bounds of a round and in fair shares."""
@@ -261,7 +272,7 @@ class Worker(Generic[T]):
         for partition in confirmed:
             arrivals = work.arrivals[partition]
             self._lanes[partition].confirm(len(arrivals), work.marks[partition])
-            lag_s = max(0.0, now_ms - arrivals[-1].record.at_ms) / 1000
+            lag_s = max(0.0, now_ms - arrivals[0].record.at_ms) / 1000
             metrics.LAG_SECONDS.labels(self._stage.name).observe(lag_s)
         for partition, reason in work.stopped.items():
             self._stop(self._lanes[partition], reason)
@@ -322,15 +333,29 @@ class Worker(Generic[T]):
         )
         self._report()
 
-    async def _watch(self) -> None:
-        """Measure how late the event loop runs a timer, because a blocked loop loses its group membership."""
+    async def _measure(self) -> None:
+        """Measure the backlog, also while nothing moves and while Kafka is away."""
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(_WATCH_S)
-            lag_s = time.monotonic() - before - _WATCH_S
-            metrics.LOOP_LAG_SECONDS.set(lag_s)
-            if lag_s > _LAG_WARNING_S:
-                self._log.warning("the event loop was blocked", lag_s=round(lag_s, 2))
+            await asyncio.sleep(_MEASURE_S)
+            opened = [lane for lane in self._lanes.values() if lane.was_opened]
+            epoch = self._epoch
+            try:
+                ends = await self._consumer.end_offsets([lane.partition for lane in opened]) if opened else {}
+            except BrokerUnavailable:
+                ends = {}  # the last ones still count
+            if epoch == self._epoch:
+                self._backlog.saw_ends(ends)
+            self._report_backlog()
+
+    def _report_backlog(self) -> None:
+        behind = [
+            Behind(lane.partition, lane.confirmed_offset, lane.oldest_at_ms)
+            for lane in self._lanes.values()
+            if lane.was_opened
+        ]
+        records, oldest_s = self._backlog.measured(behind, time.time_ns() // 1_000_000)
+        metrics.BACKLOG_RECORDS.labels(self._stage.name).set(records)
+        metrics.BACKLOG_SECONDS.labels(self._stage.name).set(oldest_s)
 
     def _report(self) -> None:
         lanes = self._lanes.values()

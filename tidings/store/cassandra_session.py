@@ -5,13 +5,16 @@ acsylla could be a second implementation, because the store itself does not impo
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
+from cassandra import OperationTimedOut
 from cassandra.cluster import ResponseFuture, Session
 from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
+from tidings import metrics
 from tidings.errors import ConfigurationError, StoreUnavailable
 from tidings.store import statements
 from tidings.store.cassandra_cluster import (
@@ -85,19 +88,21 @@ class DriverSession:
 
     async def execute(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         self._connected()  # raises before the start, when no statement is prepared
-        return await self._request(self._prepared[statement].bind(values))
+        return await self._request(self._prepared[statement].bind(values), statements.described(statement))
 
     async def execute_batch(self, rows: Iterable[Row]) -> None:
         batch = BatchStatement(BatchType.UNLOGGED)
         # Not batch.add(), which binds each row and computes its routing key: ten times the cost of encoding the row.
         entries = batch._statements_and_parameters
+        table = ""
         for row in rows:
+            table = table or row.table
             encoder = self._encoders[type(row)]
             values = encoder.encode(row)
             if not entries:
                 batch.routing_key, batch.keyspace = encoder.routing_key(values), self._config.keyspace
             entries.append((True, encoder.query_id, values))
-        await self._request(batch)
+        await self._request(batch, (table, "write"))
 
     def replica_set(self, row: Row) -> Hashable:
         metadata = self._connected().cluster.metadata
@@ -144,15 +149,22 @@ class DriverSession:
         sets = {frozenset(ring.get_replicas(self._config.keyspace, token)) for token in ring.ring}
         return len(sets) == 1
 
-    async def _request(self, statement: Any) -> list[tuple[Any, ...]]:
+    async def _request(self, statement: Any, place: tuple[str, str]) -> list[tuple[Any, ...]]:
+        """`place`: the table and the operation, for the metric. It includes the wait for a request of others."""
         session, answers = self._connected(), self._answers
         assert answers is not None
+        began_s = time.monotonic()
         async with self._in_flight:
             answer = answers.expect()
             _Request(session.execute_async(statement), answer, answers.put)
             try:
                 return await answer
+            except StoreUnavailable as error:
+                timed_out = isinstance(error.__cause__, OperationTimedOut)
+                metrics.STORE_ERRORS.labels("timed_out" if timed_out else "refused").inc()
+                raise
             finally:
+                metrics.STORE_SECONDS.labels(*place).observe(time.monotonic() - began_s)
                 # An error and this frame refer to each other. A batch is too large to wait for the garbage collector.
                 del answer, statement
 

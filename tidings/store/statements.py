@@ -4,7 +4,9 @@ An INSERT names all columns of its row class, in the order of the class. Optiona
 columns without a value stay unset, so that no null (a tombstone) is written.
 """
 
+import re
 from dataclasses import fields
+from functools import cache
 
 from tidings.store.media_rows import MediaRefRow, MediaRow, MediaUsageRow
 from tidings.store.rows import (
@@ -25,6 +27,7 @@ from tidings.store.rows import (
 )
 from tidings.store.segment_rows import ArchivedShardRow, SegmentByMonthRow, SegmentClosedRow, SegmentRow
 
+_TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE) (\w+)")
 # The largest number of partition keys or tuples in one IN.
 KEYS_PER_REQUEST = 100
 
@@ -47,6 +50,17 @@ ROW_CLASSES: tuple[type[Row], ...] = (
     MediaRefRow,
     MediaUsageRow,
 )
+
+
+@cache
+def described(text: str) -> tuple[str, str]:
+    """The table and the operation of a statement, for metrics: read, write, delete or transaction."""
+    found = _TABLE.search(text)
+    assert found is not None, text
+    if text in TRANSACTIONS:
+        return found[1], "transaction"
+    verb = text.split(maxsplit=1)[0]
+    return found[1], {"SELECT": "read", "DELETE": "delete"}.get(verb, "write")
 
 
 _ReadClass = type[Row] | type[ReceiptRow] | type[MediaRow] | type[ArchivedShardRow]

@@ -42,4 +42,4 @@ def build_connections(
     endpoint = WebSocketEndpoint(
         registry, submit.submitter, submit.watermarks, reads.inbox, clock, sockets.origins, sockets.max_connections
     )
-    return Connections(endpoint, live, registry, Timers(registry, reads.inbox, live, clock))
+    return Connections(endpoint, live, registry, Timers(registry, reads.inbox, live, submit.latency, clock))

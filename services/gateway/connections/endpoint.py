@@ -82,6 +82,7 @@ class WebSocketEndpoint:
 
     def _refusal(self, scope: Scope) -> Response | None:
         if scope["path"] != SOCKET_PATH:
+            metrics.REFUSED_SOCKETS.labels("protocol").inc()
             return problem(Refused("invalid_frame", f"the WebSocket is at {SOCKET_PATH}"), 404)
         if not self.is_accepting:
             metrics.REFUSED_SOCKETS.labels("draining").inc()
@@ -90,8 +91,10 @@ class WebSocketEndpoint:
             report_full(self._max_connections)
             return problem(Refused("unavailable", "this gateway accepts no more connections; connect again"))
         if not self._cross_origin.allows(scope["headers"]):
+            metrics.REFUSED_SOCKETS.labels("origin").inc()
             return problem(origin_not_allowed())
         if SUBPROTOCOL not in scope["subprotocols"]:
+            metrics.REFUSED_SOCKETS.labels("protocol").inc()
             return problem(Refused("invalid_frame", f"ask for the subprotocol {SUBPROTOCOL}"))
         return None
 

@@ -1,7 +1,6 @@
 """One ticker for all connections, instead of a task or a timer per connection."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
@@ -10,10 +9,13 @@ from services.gateway.connections.live import LiveAnswers
 from services.gateway.connections.registry import SLICES, ConnectionRegistry
 from services.gateway.protocol.effects import Announce, HeartbeatDue
 from services.gateway.reads.inbox import InboxReads
+from services.gateway.submit.latency import AckLatency
 from tidings import metrics
 from tidings.clock import Clock
 from tidings.errors import StoreUnavailable
 
+# The metrics of what waits are measured once in so many ticks.
+MEASURE_TICKS = 20
 # Each connection is checked every SLICES × 100 ms, so its timers are at most half a second late.
 TICK_S = 0.1
 
@@ -23,8 +25,16 @@ V = TypeVar("V")
 class Timers:
     """Passes the time to the connections, and reads tails and heads for heartbeats in batches."""
 
-    def __init__(self, registry: ConnectionRegistry, inbox: InboxReads, lives: LiveAnswers, clock: Clock) -> None:
+    def __init__(
+        self,
+        registry: ConnectionRegistry,
+        inbox: InboxReads,
+        lives: LiveAnswers,
+        latency: AckLatency,
+        clock: Clock,
+    ) -> None:
         """`run` starts the ticks."""
+        self._latency = latency
         self._registry = registry
         self._inbox = inbox
         self._lives = lives
@@ -36,10 +46,12 @@ class Timers:
         """Tick until cancelled."""
         number = 0
         while True:
-            asleep_s = time.monotonic()
             await asyncio.sleep(TICK_S)
-            metrics.LOOP_LAG_SECONDS.set(time.monotonic() - asleep_s - TICK_S)
             self.tick(number % SLICES)
+            self._latency.look(self._clock.monotonic_ms())
+            if number % MEASURE_TICKS == 0:
+                metrics.OUTBOX_BYTES.set(sum(link.connection.buffered_bytes for link in self._registry))
+                metrics.RESUMES_WAITING.set(self._inbox.waiting)
             number += 1
             if self._due and (self._beating is None or self._beating.done()):
                 self._beating = asyncio.create_task(self.beat())

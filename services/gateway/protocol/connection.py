@@ -94,6 +94,11 @@ class Connection:
         """True while there are frames for the socket."""
         return bool(self._send_queue)
 
+    @property
+    def buffered_bytes(self) -> int:
+        """The bytes that wait for this client, or for its acks."""
+        return self._send_queue.buffered_bytes
+
     def take_outgoing(self) -> str:
         """The next message for the socket; empty if no frame is queued."""
         return self._send_queue.take()

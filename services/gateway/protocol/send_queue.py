@@ -61,9 +61,14 @@ class SendQueue:
         """Deliveries that no ack covers."""
         return len(self._unacked)
 
+    @property
+    def buffered_bytes(self) -> int:
+        """The bytes of queued frames and of deliveries that no ack covers."""
+        return self._frame_bytes + self._unacked_bytes
+
     def add(self, frame: bytes) -> None:
         """Queue a frame. Raises Full."""
-        if self._frame_bytes + self._unacked_bytes + len(frame) > self._limits.buffered_bytes and self._frames:
+        if self.buffered_bytes + len(frame) > self._limits.buffered_bytes and self._frames:
             raise Full
         self._append(frame)
 

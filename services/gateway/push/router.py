@@ -91,8 +91,10 @@ class PushRouter:
             return
         if not pushed.user_ids:
             if members:
+                metrics.DELIVERY_SECONDS.observe(max(0, self._clock.wall_ms() - pushed.message.at_ms) / 1000)
                 self._send_to(members, "message", encode_delivery(None, message_json))
             return
+        metrics.DELIVERY_SECONDS.observe(max(0, self._clock.wall_ms() - pushed.message.at_ms) / 1000)
         now_ms, delivered = self._clock.monotonic_ms(), 0
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
             for link in self._registry.of_user(user_id):
@@ -167,6 +169,7 @@ class PushRouter:
 
     def _resync(self) -> None:
         """Pushes may have been lost: every connection announces presence, so that `live` is sent again."""
+        metrics.RESYNCS.inc()
         self._registry.group_tracker.invalidate()
         now_ms = self._clock.monotonic_ms()
         for link in self._registry:

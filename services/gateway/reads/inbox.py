@@ -15,7 +15,7 @@ from services.gateway.reads.known_heads import KnownHeads
 from services.gateway.reads.lost import lost_message
 from services.gateway.reads.message_cache import block_of
 from services.gateway.reads.messages import MessageReads
-from tidings import ids
+from tidings import ids, metrics
 from tidings.store import inbox_tails
 from tidings.store.base import Store, UserBucket
 from tidings.store.rows import BucketRow, InboxRow, MessageRow
@@ -87,6 +87,8 @@ class InboxReads:
         self._store = store
         self._messages = messages
         self._slots = asyncio.Semaphore(pages_at_once)
+        self._pages_at_once = pages_at_once
+        self._pages_open = 0
         self._tails: Batched[str, int] = Batched(lambda user_ids: inbox_tails.inbox_tails(store, user_ids))
 
     async def tails(self, user_ids: Collection[str]) -> Mapping[str, int]:
@@ -97,16 +99,31 @@ class InboxReads:
         """The stored tail of one user's inbox. Raises StoreUnavailable."""
         return await self._tails.get(user_id) or 0
 
+    @property
+    def waiting(self) -> int:
+        """The pages that wait because too many others are being read."""
+        return max(0, self._pages_open - self._pages_at_once)
+
     async def page(self, user_id: str, after: int, limit: int, pushed: int = 0) -> InboxPage:
         """Up to `limit` items after the cursor, and up to PAGE_BYTES.
 
         `pushed`: the highest inbox_seq sent to the connection. It may be above the tail, because fanout pushes before
         its rows are confirmed.
         """
-        async with self._slots:
-            tail = await self.tail(user_id)
-            rows = await self.rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
-            items, passed = await self._items(rows[: _first_gap(rows)])
+        self._pages_open += 1
+        try:
+            async with self._slots:
+                page = await self._page(user_id, after, limit, pushed)
+        finally:
+            self._pages_open -= 1
+        if page.truncated:
+            metrics.TRUNCATED_PAGES.inc()
+        return page
+
+    async def _page(self, user_id: str, after: int, limit: int, pushed: int) -> InboxPage:
+        tail = await self.tail(user_id)
+        rows = await self.rows_after(user_id, after, min(limit, MAX_PAGE)) if after < tail else ()
+        items, passed = await self._items(rows[: _first_gap(rows)])
         if items:
             last = items[-1][0]
             return InboxPage(after, items, max(tail, last), last, items[0][0] > after + 1)

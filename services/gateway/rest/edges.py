@@ -45,7 +45,10 @@ class HttpEdges:
             await self._served(routed, receive, answer)
         finally:
             route = getattr(routed.get("route"), "path", "none")
-            metrics.HTTP_SECONDS.labels(route, str(answer.status)).observe(time.perf_counter() - begun)
+            status = f"{answer.status // 100}xx" if answer.status else "none"
+            method = scope["method"] if route != "none" else "any"
+            seconds = metrics.HTTP_SECONDS.labels(method, route, status)
+            seconds.observe(time.perf_counter() - begun)
 
     async def _served(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:

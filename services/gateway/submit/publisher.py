@@ -86,9 +86,10 @@ class Publisher:
             if done.cancelled() or done.exception() is not None:
                 metrics.COMMANDS.labels("unknown").inc()
                 on_unknown()
+            else:
+                metrics.COMMANDS.labels("confirmed").inc()
 
         self._send(MESSAGES_INBOUND, partition, record).add_done_callback(look)
-        metrics.COMMANDS.labels("published").inc()
 
     async def watermark(self, receipt: Receipt) -> int:
         """Publish a user's watermark, and wait until Kafka has confirmed it. Safe to repeat.

@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
+from prometheus_client import Gauge
 
 from tests.faults.broker import FaultyBroker
 from tests.faults.drawn import CommitFault
 from tests.waiting import until
+from tidings import metrics
 from tidings.broker.base import Committed, NewRecord, Record, TopicPartition
 from tidings.errors import PoisonRecord, StoreUnavailable, UnreadableRecord
+from tidings.runtime import worker as worker_module
 from tidings.runtime.backoff import Backoff
 from tidings.runtime.health import Health
 from tidings.runtime.marks import Marks
@@ -369,6 +372,28 @@ async def test_neither_the_first_record_nor_a_full_round_waits() -> None:
         await until(lambda: stage.rounds == [["a"]])
         await put(broker, 0, "b", "c", "d")
         await until(lambda: stage.rounds == [["a"], ["b", "c", "d"]])
+
+
+def gauge(metric: Gauge) -> float:
+    """Of the stage of these tests; -1 before it is measured."""
+    samples = [one for family in metric.collect() for one in family.samples if one.labels == {"stage": "test"}]
+    return samples[0].value if samples else -1
+
+
+@pytest.mark.parametrize("fault", ["hang", "stopped"])
+async def test_backlog_grows_while_nothing_moves(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "_MEASURE_S", 0.01)
+    broker = await broker_with()
+    stage = RecordingStage(hold=asyncio.Event())
+    await put(broker, 0, "unreadable" if fault == "stopped" else "a", "b", "c")
+    async with working(broker, stage):
+        await until(lambda: gauge(metrics.BACKLOG_RECORDS) == 3, "a backlog")
+        before_s = gauge(metrics.BACKLOG_SECONDS)
+        await until(lambda: gauge(metrics.BACKLOG_SECONDS) > before_s + 0.2, "it grows")
+        assert stage.hold is not None
+        stage.hold.set()
+        if fault == "hang":
+            await until(lambda: gauge(metrics.BACKLOG_RECORDS) == gauge(metrics.BACKLOG_SECONDS) == 0, "it is done")
 
 
 async def test_stopping_ends_and_commits_the_current_round() -> None:
