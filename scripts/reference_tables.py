@@ -1,4 +1,4 @@
-"""Write the tables of docs/OPERATIONS.md that come from the code: settings and metrics; --check only says if fresh.
+"""Write the tables of docs/OPERATIONS.md that come from the code: settings, metrics, log lines. --check looks only.
 
 Each table stands between two marker lines; what is between them is never edited by hand.
 """
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from scripts.log_events import events_table
 from scripts.pages import ROOT, filled, table, write_or_check
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
@@ -77,7 +78,7 @@ def _readers(services: Sequence[str]) -> str:
 
 def page(text: str) -> str:
     """The page with its tables as the code is now."""
-    return filled(text, {"settings": settings_table, "metrics": metrics_table})
+    return filled(text, {"settings": settings_table, "metrics": metrics_table, "events": events_table})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Log lines as data: JSON in production, readable text in development. They hold no message bodies and no tokens."""
 
 import logging
+import socket
 import sys
 
 import structlog
@@ -14,6 +15,7 @@ def configure(service: str, level: str, readable: bool) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
@@ -36,7 +38,9 @@ def configure(service: str, level: str, readable: bool) -> None:
     # The libraries log every heartbeat and reconnect, which would hide our lines.
     for name in ("aiokafka", "cassandra", "uvicorn", "websockets"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
-    structlog.contextvars.bind_contextvars(service=service)
+    # In a cluster the host name is the name of the pod.
+    place = {} if readable else {"pod": socket.gethostname()}
+    structlog.contextvars.bind_contextvars(service=service, **place)
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

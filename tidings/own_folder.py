@@ -93,6 +93,6 @@ def _remove_if_dead(folder: Path) -> None:
     except BlockingIOError:
         return  # its process lives
     except OSError as error:
-        _log.warning("files of another process cannot be removed", folder=str(folder), error=str(error))
+        _log.warning("files of another process cannot be removed", folder=str(folder), reason=str(error))
     finally:
         os.close(descriptor)

@@ -1,16 +1,16 @@
 """Compares the broker's clock with ours. Log time decides about ids, mutes and order, so a wrong clock must be seen."""
 
-import logging
 import time
 from collections.abc import Callable
 
 from tidings import metrics
+from tidings.logging import logger
 
 # Gateways refuse ids at 5 minutes of skew; NTP keeps clocks within milliseconds. Below 2 s a pause can look like skew.
 WORTH_SAYING_S = 2.0
 _LOG_AGAIN_S = 60.0
 
-_log = logging.getLogger(__name__)
+_log = logger("tidings.broker")
 
 
 def skew_ms(sent_ms: int, stamped_ms: int, confirmed_ms: int) -> int:
@@ -39,7 +39,6 @@ class BrokerClock:
         if abs(skew_s) >= WORTH_SAYING_S and self._now_s() - self._logged_at_s >= _LOG_AGAIN_S:
             self._logged_at_s = self._now_s()
             _log.warning(
-                "the broker's clock is %.1f s %s this process's: one of them is off; look at NTP on both machines",
-                abs(skew_s),
-                "ahead of" if skew_s > 0 else "behind",
+                "the clocks of a broker and of this process differ; look at NTP on both machines",
+                broker_ahead_s=round(skew_s, 1),
             )

@@ -1,7 +1,6 @@
 """GroupConsumer on aiokafka."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer
@@ -16,9 +15,10 @@ from tidings.broker.kafka_config import KafkaConfig, unavailable
 from tidings.broker.kafka_force_close import force_close_consumer, is_dead
 from tidings.broker.kafka_offsets import GroupOffsets
 from tidings.errors import BrokerUnavailable, PositionOutOfRange
+from tidings.logging import logger
 from tidings.topics import Group
 
-_log = logging.getLogger(__name__)
+_log = logger("tidings.broker")
 
 # During a rebalance aiokafka's getmany waits for the assignment without a bound. `poll` returns at most this late.
 _POLL_GRACE_MS = 250
@@ -188,7 +188,7 @@ class KafkaGroupConsumer:
 
     async def _living(self) -> AIOKafkaConsumer:
         if self._consumer is None or is_dead(self._consumer):
-            _log.warning("consumer rejoining", extra={"client_id": self._client_id, "group": self._group.name})
+            _log.warning("consumer rejoining", client_id=self._client_id, group=self._group.name)
             await self._end_membership()
             await self._join()
         assert self._consumer is not None

@@ -1,7 +1,6 @@
 """Producer on aiokafka: explicit batches, one in flight per partition. Any error resets the whole producer."""
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from tidings.broker.broker_clock import BrokerClock
 from tidings.broker.kafka_config import KafkaConfig, unavailable
 from tidings.broker.kafka_force_close import force_close_producer
 from tidings.errors import Backpressure, BrokerUnavailable, ConfigurationError
+from tidings.logging import logger
 
-_log = logging.getLogger(__name__)
+_log = logger("tidings.broker")
 
 
 @dataclass(eq=False, slots=True)
@@ -190,7 +190,7 @@ class KafkaProducer:
             self._force_close(client)
         if lanes:
             metrics.PRODUCER_RESETS.inc()
-            _log.warning("producer reset", extra={"client_id": self._client_id, "reason": str(error)})
+            _log.warning("producer reset", client_id=self._client_id, reason=str(error))
         for lane in lanes.values():
             if lane.carrier is not None and lane.carrier is not asyncio.current_task():
                 lane.carrier.cancel()

@@ -176,4 +176,4 @@ class Archiver:
                 await work(claim)
             except ClaimLost as error:
                 self.run_so_far.shards_left += 1
-                _log.warning("a shard is left to another archiver", why=str(error))
+                _log.warning("a shard is left to another archiver", reason=str(error))

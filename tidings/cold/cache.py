@@ -244,4 +244,4 @@ def _delete(path: Path) -> None:
         try:
             one.unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("a cached object cannot be removed", path=str(one), error=str(error))
+            _log.warning("a cached object cannot be removed", path=str(one), reason=str(error))

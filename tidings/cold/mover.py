@@ -123,7 +123,11 @@ class Mover:
                     await self._store(current, task)
         except IncompleteSegment as error:
             self.moved.incomplete.add(error.name)
-            _log.error("hot rows of an ended segment are missing; nothing of it moves", **error.name._asdict())
+            _log.error(
+                "hot rows of an ended segment are missing; nothing of it moves",
+                session_id=error.name.session_id,
+                segment=error.name.segment,
+            )
             return False
         return True
 
@@ -219,8 +223,8 @@ class Mover:
                 self.moved.damaged.update(one.name for one in segments)
                 _log.error(
                     "an archived object is damaged; its hot rows stay. Run `tidings archive verify`",
-                    key=key,
-                    problem=problem,
+                    object_key=key,
+                    reason=problem,
                 )
 
     def _is_due(self, place: ColdPlace) -> bool:

@@ -99,11 +99,11 @@ class ColdReader:
             return await self._rows(read)
         except UnreadableObject as error:
             self._cache.drop(read.place)
-            _log.error("an archived object is damaged", object_key=key, segment=_named(read), error=str(error))
+            _log.error("an archived object is damaged", object_key=key, segment=_named(read), reason=str(error))
             text = f"{key} is damaged: {error}; run `tidings archive verify`, which names all damaged objects"
             return self._failed(read, "damaged", text)
         except MediaMissing as error:
-            _log.warning("an archived object is missing", object_key=key, segment=_named(read), error=str(error))
+            _log.warning("an archived object is missing", object_key=key, segment=_named(read), reason=str(error))
             text = (
                 f"{key} is missing in the object store; run `tidings archive verify`, which names all missing objects"
             )
@@ -113,7 +113,7 @@ class ColdReader:
             return self._failed(read, "failed", text)
         except OSError as error:
             self._cache.drop(read.place)
-            _log.error("the folder of TIDINGS_COLD_CACHE_DIR cannot be used", object_key=key, error=str(error))
+            _log.error("the folder of TIDINGS_COLD_CACHE_DIR cannot be used", object_key=key, reason=str(error))
             text = f"{key} cannot be kept on disk: {error}; look at the folder of TIDINGS_COLD_CACHE_DIR"
             return self._failed(read, "failed", text)
 

@@ -65,7 +65,12 @@ class Retention:
         await self._delete_objects(shard, kept_objects)
         if held:
             self.purged.held += held
-            _log.warning("segments are too old and not archived yet; they are kept", **shard._asdict(), segments=held)
+            _log.warning(
+                "segments are too old and not archived yet; they are kept",
+                month=shard.month,
+                shard=shard.shard,
+                segments=held,
+            )
             await self._tables.reopen(shard)  # if it counts as finished, so that the next run moves them
         else:
             await self._tables.drop_shard(shard)

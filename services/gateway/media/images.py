@@ -107,7 +107,7 @@ class ImageExaminer:
                 image = await self._examined(path, stripped)
                 os.replace(stripped, path)
             except OSError as error:
-                _log.warning("an image's files cannot be opened", error=str(error))
+                _log.warning("an image's files cannot be opened", reason=str(error))
                 raise _unavailable("the machine has no room to store the image") from error
             finally:
                 stripped.unlink(missing_ok=True)
@@ -182,7 +182,7 @@ class ImageExaminer:
             raise
         except OSError as error:
             metrics.IMAGE_PROCESSES.labels("not_started").inc()
-            _log.warning("an image's process does not start", error=str(error))
+            _log.warning("an image's process does not start", reason=str(error))
             raise _unavailable("the machine has no room for the process that decodes images") from error
         _lower_priority(process.pid)
         return process

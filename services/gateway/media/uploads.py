@@ -102,7 +102,7 @@ class Uploads:
         except TimeoutError:
             raise Refused("timeout", f"the upload took more than {UPLOAD_S} s; send it over a faster line") from None
         except OSError as error:
-            _log.warning("no room for an upload", error=str(error))
+            _log.warning("no room for an upload", reason=str(error))
             raise Refused("unavailable", "the gateway has no room for the upload; retry", BUSY_MS) from None
 
     async def _taken(self, upload: Upload, body: AsyncIterator[bytes]) -> MediaRow:

@@ -192,7 +192,7 @@ class InboxReads:
                 message = stored.get((row.session_id, row.seq))
                 if message is None and not items:
                     raise failed.get(row.session_id) or lost_message(
-                        row.session_id, row.seq, user=row.user_id, inbox_seq=row.inbox_seq
+                        row.session_id, row.seq, row.user_id, row.inbox_seq
                     )
                 if message is None:
                     return _Items(items, passed)

@@ -76,7 +76,7 @@ async def test_a_message_that_cassandra_lost_is_logged_and_not_skipped() -> None
     with capture_logs() as logs, pytest.raises(StoreUnavailable):
         await reads(store).page("bob", 0, 10)
     (line,) = logs
-    assert (line["log_level"], line["session"], line["seq"], line["inbox_seq"]) == ("error", "d:alice:bob", 1, 1)
+    assert (line["log_level"], line["session_id"], line["seq"], line["inbox_seq"]) == ("error", "d:alice:bob", 1, 1)
     assert [item[0] for item in (await reads(store).page("bob", 1, 10)).items] == [2]
 
 
