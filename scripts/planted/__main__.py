@@ -125,10 +125,12 @@ def _failing(tree: Path, tests: Sequence[str]) -> dict[str, Failure]:
 
 def _run(tree: Path, tests: Sequence[str], *options: str) -> dict[str, Failure]:
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider", *options]
+    # The environment has the packages of the checkout installed. Those of the copy must come before them.
+    copied = os.pathsep.join((str(tree), str(tree / "sdk" / "python" / "src")))
     finished = subprocess.run(
         [*command, f"--timeout={TEST_TIMEOUT_S}", *tests],
         cwd=tree,
-        env={**os.environ, "SIMULATION_SEEDS": SIMULATED_SEEDS, "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": copied, "SIMULATION_SEEDS": SIMULATED_SEEDS, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
