@@ -11,6 +11,8 @@ import pytest
 
 from deploy.local.stack import Stack
 from tests.e2e.load import Healed, flowing
+from tests.e2e.scraping import Scrapes, scraped, total
+from tests.waiting import PATIENCE_S
 
 # Long enough for the others to notice nothing but the silence.
 DOWN_S = 3.0
@@ -74,15 +76,21 @@ async def test_a_paused_persister_and_fanout_resume_without_harm(stack: Stack, f
 async def test_nothing_is_acked_or_lost_while_a_server_hangs(
     stack: Stack, name: str, seconds: float, figures: list[str]
 ) -> None:
+    before = await scraped(stack)
     async with flowing(stack) as load:
         paused_at = await _pause(stack, [name])
         await asyncio.sleep(seconds)
+        during = await scraped(stack)
         healed_at = time.perf_counter()
         _resume(stack, [name])
         _flow_is_back(await load.flows(healed_at), f"{name} stopped for {seconds:g} s", figures)
         assert load.acked_within(paused_at, healed_at) == []
         await load.settle_and_check()
         await load.watermarks_arrive()
+    _metrics_show_the_outage(name.removesuffix("-0"), before, during)
+    slowest_s = max(one.took_s for one in during.values())
+    figures.append(f"{name} stopped: the slowest scrape took {slowest_s:.2f} s")
+    await _backlog_ends(stack)
 
 
 @pytest.mark.promise("G1", "G3", "G6")
@@ -97,6 +105,22 @@ async def test_kafka_may_be_stopped_and_started(stack: Stack, figures: list[str]
 
 def _names(stack: Stack, kind: str) -> list[str]:
     return [name for name in stack.names() if name.startswith(f"{kind}-")]
+
+
+def _metrics_show_the_outage(server: str, before: Scrapes, during: Scrapes) -> None:
+    for scrape in during.values():
+        assert scrape.values("tidings_server_silent_seconds", server=server)[0] > 0
+    assert total(during, "tidings_sends_unanswered_total") > total(before, "tidings_sends_unanswered_total")
+    if server == "cassandra":
+        ages_s = [age for one in during.values() for age in one.values("tidings_backlog_seconds", stage="persister")]
+        assert max(ages_s) > CASSANDRA_AWAY_S / 2
+        assert total(during, "tidings_backlog_records", stage="persister") > 0
+
+
+async def _backlog_ends(stack: Stack) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while total(await scraped(stack), "tidings_backlog_records") > 0:
+            await asyncio.sleep(0.5)
 
 
 async def _kill(stack: Stack, names: Sequence[str]) -> None:
