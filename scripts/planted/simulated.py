@@ -11,7 +11,7 @@ BUGS = (
         "        if False:\n            audience = Audience",
         by.SIMULATED,
         hazards=("H3", "H15"),
-        noticed=Noticed(0, "G10: a non-member gets a message"),
+        noticed=Noticed(0, "G6, G10: an inbox holds too much or too little"),
     ),
     Bug(
         "the persister drops members that have left",
@@ -25,7 +25,7 @@ BUGS = (
         ),
         (by.SIMULATED,),
         hazards=("H3",),
-        noticed=Noticed(1, "G3: a session has a gap"),
+        noticed=Noticed(0, "G1, G2: an answer is not what the log says"),
     ),
     bug(
         "member rows are overwritten instead of versioned",
@@ -34,7 +34,7 @@ BUGS = (
         '    """The member\'s next version, with these columns changed."""\n    at = {',
         by.SIMULATED,
         hazards=("H3",),
-        noticed=Noticed(0, "G4: two owners wrote different rows"),
+        noticed=Noticed(0, "law 6: a message is acked before its versions"),
     ),
     bug(
         "a replay reads the newest group row",
@@ -43,7 +43,7 @@ BUGS = (
         "            session_id: 2**62\n",
         by.SIMULATED,
         hazards=("H3", "H22"),
-        noticed=Noticed(0, "G4: two owners wrote different rows"),
+        noticed=Noticed(0, "G11: a refusal is not what the log says"),
     ),
     bug(
         "a replay reads members of later rounds",
@@ -52,7 +52,7 @@ BUGS = (
         "members_as_of(session_id, 2**62, user_ids)",
         by.SIMULATED,
         hazards=("H3", "H22"),
-        noticed=Noticed(0, "G4: two owners wrote different rows"),
+        noticed=Noticed(0, "G3: a session lacks a message that its log accepts"),
     ),
     bug(
         "expand reads the members as of now",
@@ -61,7 +61,7 @@ BUGS = (
         "member_page(session_id, 2**62, after",
         by.SIMULATED,
         hazards=("H15", "H22"),
-        noticed=Noticed(4, "G10: a non-member gets a message"),
+        noticed=Noticed(1, "G10: a non-member gets a message"),
     ),
     bug(
         "inbox_seq comes from memory only",
@@ -70,7 +70,7 @@ BUGS = (
         "loaded: dict[str, inbox_tails.InboxEnd | None] = dict.fromkeys(missing)",
         by.SIMULATED,
         hazards=("H22",),
-        noticed=Noticed(0, "G4: two owners wrote different rows"),
+        noticed=Noticed(1, "G4: two owners wrote different rows"),
     ),
     Bug(
         "an ack goes out before the side rows are confirmed",
@@ -99,7 +99,7 @@ BUGS = (
         "        if not persisted.left_ids:\n            return self.audience\n",
         "        return self.audience\n",
         by.SIMULATED,
-        noticed=Noticed(0, "G6, G10: an inbox holds too much or too little"),
+        noticed=Noticed(7, "G6, G10: an inbox holds too much or too little"),
     ),
     bug(
         "a system message counts as its author's own last one",
@@ -107,7 +107,7 @@ BUGS = (
         "        if accepted.entry.kind in COUNTABLE_KINDS:\n            sent",
         "        if True:\n            sent",
         by.SIMULATED,
-        noticed=Noticed(2, "G9: unread differs from a recount"),
+        noticed=Noticed(0, "G9: unread differs from a recount"),
     ),
     bug(
         "an own last message is read from receipts only",
@@ -137,6 +137,6 @@ BUGS = (
         "                if self._groups.is_verified_member(user_id, name, head):\n",
         "                if True:\n",
         by.SIMULATED,
-        noticed=Noticed(3, "G10: a non-member gets a head"),
+        noticed=Noticed(15, "G10: a non-member gets a head"),
     ),
 )

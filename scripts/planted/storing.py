@@ -45,7 +45,7 @@ BUGS = (
         by.H27,
         by.SIMULATED,
         hazards=("H27",),
-        noticed=Noticed(0, "G1: a message is acked before it is stored"),
+        noticed=Noticed(0, "G1, G2: a message is acked before its key is stored"),
     ),
     bug(
         "seq comes from memory only",
@@ -90,7 +90,7 @@ BUGS = (
         by.H8_EMPTY,
         by.SIMULATED,
         hazards=("H3",),
-        noticed=Noticed(0, "G1: a message is acked before it is stored"),
+        noticed=Noticed(1, "G1, G2: a message is acked before its key is stored"),
     ),
     bug(
         "records enter before the marks are read back",
@@ -117,7 +117,7 @@ BUGS = (
         by.H29,
         by.SIMULATED,
         hazards=("H6", "H29"),
-        noticed=Noticed(1, "G4: two owners wrote different rows"),
+        noticed=Noticed(0, "G11: a refusal is not what the log says"),
     ),
     bug(
         "memory decides about evicted keys",
