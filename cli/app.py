@@ -31,12 +31,20 @@ VERBS = {
     "export": "cli.export:export",
     "receipts": "cli.sessions:receipts",
     "where": "cli.where:where",
+    "trace": "cli.trace:trace",
     "group": "cli.groups:app",
     "dlq": "cli.dlq:app",
     "media": "cli.media:app",
     "archive": "cli.archive:app",
 }
-OPERATORS = {"init", "seed", "dlq", "media", "archive"}  # verbs that run the server's own code, which logs by structlog
+OPERATORS = {
+    "init",
+    "seed",
+    "dlq",
+    "media",
+    "archive",
+    "trace",
+}  # verbs that run the server's own code, which logs by structlog
 
 
 class LazyVerbs(Mapping[str, Any]):
