@@ -184,6 +184,13 @@ async def test_a_message_is_followed_into_the_archive(servers: Stack, config: Ca
         for stage in ("received", "decided", "key", "fan-out", "inbox", "pushed", "delivered", "read"):
             assert of(after, stage) == of(before, stage)
         await _ask_the_admin_port(there, session_id)
+        code, lines = await there.run("groups")
+        assert code == 0, lines
+        _, partition, offset = ids.split_message_id(int(str(sent["message_id"])))
+        (persisted, *_) = [line for line in lines if line.startswith(f"  messages.persisted {partition} ")]
+        # The message has left its mark, or a later command of the partition has.
+        (mark,) = re.findall(rf" {partition}:0/(\d+)", persisted)
+        assert int(mark) >= offset
 
 
 async def _read(there: Place, user_id: str, session_id: str) -> list[str]:
