@@ -31,12 +31,15 @@ VERBS = {
     "export": "cli.export:export",
     "receipts": "cli.sessions:receipts",
     "where": "cli.where:where",
+    "trace": "cli.trace:trace",
+    "groups": "cli.consumer_groups:groups",
     "group": "cli.groups:app",
     "dlq": "cli.dlq:app",
     "media": "cli.media:app",
     "archive": "cli.archive:app",
 }
-OPERATORS = {"init", "seed", "dlq", "media", "archive"}  # verbs that run the server's own code, which logs by structlog
+# Verbs that run the server's own code, which logs by structlog.
+OPERATORS = {"init", "seed", "dlq", "media", "archive", "trace", "groups"}
 
 
 class LazyVerbs(Mapping[str, Any]):

@@ -7,15 +7,20 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tidings.broker.base import Broker
 from tidings.clock import SystemClock
 from tidings.media.sweep import Sweep
+from tidings.own_folder import own_folder
 from tidings.runtime.persister_progress import persister_has_passed
 from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
 from tidings.runtime.start import started
 from tidings.store.archive_tables import ArchiveTables
 from tidings.store.base import Store
+
+if TYPE_CHECKING:
+    from tidings.tracing.tracer import Tracer
 
 _PERSISTER_WITHIN_S = 60.0
 
@@ -90,3 +95,38 @@ async def sweeping(tables: CassandraSettings, log: KafkaSettings, media: MediaSt
             yield Sweep(store, objects, SystemClock(), passed)
         finally:
             await objects.close()
+
+
+@contextlib.asynccontextmanager
+async def tracing(tables: CassandraSettings, log: KafkaSettings, media: MediaStoreSettings) -> AsyncIterator["Tracer"]:
+    """A tracer on the real servers while the block runs. Archived objects are fetched into a temporary folder.
+
+    Raises Retryable if Cassandra does not answer.
+    """
+    from tidings.cold.cache import ObjectCache
+    from tidings.cold.reader import ColdReader
+    from tidings.media.config import MediaStoreConfig
+    from tidings.media.obstore_store import ObstoreMediaStore
+    from tidings.runtime.settings import ColdSettings
+    from tidings.store.cassandra import CassandraStore
+    from tidings.store.cassandra_config import CassandraConfig
+    from tidings.tracing.log_view import log_view
+    from tidings.tracing.tracer import Tracer
+
+    cold, store = ColdSettings(), CassandraStore(CassandraConfig.of(tables))
+    objects = ObstoreMediaStore(MediaStoreConfig.of(media))
+    try:
+        async with own_folder("", "TMPDIR") as folder:
+            # Below it, because the lock on the folder itself is taken.
+            cache = ObjectCache(objects, folder / "cold", cold.cache_bytes, cold.fetch_timeout_s)
+            reader = ColdReader(cache, SystemClock())
+            await reader.start()
+            try:
+                await store.start()
+                async with log_view(kafka(log), log.epoch, log.sizes()) as view:
+                    yield Tracer(store, view, reader)
+            finally:
+                await store.stop()
+                await reader.close()
+    finally:
+        await objects.close()

@@ -21,6 +21,7 @@ from services.gateway.settings import GatewaySettings, read_group_key, read_keys
 from services.gateway.submit.build import build_submit
 from services.gateway.submit.publisher import GatewayIdentity, announce_gateway, say_goodbye
 from services.gateway.tokens import Tokens
+from services.gateway.trace_call import PATH, TraceCall
 from tidings.broker.base import Broker, Producer
 from tidings.clock import Clock, SystemClock
 from tidings.cold.cache import ObjectCache
@@ -29,6 +30,7 @@ from tidings.errors import ConfigurationError, Retryable
 from tidings.logging import logger
 from tidings.media.base import MediaStore
 from tidings.own_folder import own_folder
+from tidings.runtime.admin_calls import OperatorTokens
 from tidings.runtime.file_limit import raise_file_limit
 from tidings.runtime.health import Health
 from tidings.runtime.settings import ColdSettings
@@ -71,10 +73,14 @@ async def serve(
             identity = await announce_gateway(producer, ordinal)
             stores = Stores(store, objects, cold, uploads)
             gateway = Gateway(settings, producer, stores, identity, SystemClock(), listener)
+            trace = TraceCall(
+                OperatorTokens(settings.admin.token_file), store, broker, kafka.epoch, kafka.sizes(), cold
+            )
             reading = asyncio.create_task(read_log(reader, identity, gateway.router))
             ticking = asyncio.create_task(gateway.connections.ticker.run())
             try:
-                await gateway.run(health, stopping, listening, (reading, ticking))
+                with health.calls.serving(PATH, trace):
+                    await gateway.run(health, stopping, listening, (reading, ticking))
             finally:
                 await _cancelled(reading, ticking)
             with contextlib.suppress(TimeoutError, Retryable):

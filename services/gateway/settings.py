@@ -169,6 +169,17 @@ class GroupIdSettings(BaseSettings):
     )
 
 
+class AdminSettings(BaseSettings):
+    """Operator calls of the admin port. TIDINGS_ADMIN_*. `tidings/runtime/settings.py` has where it listens."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_ADMIN_", frozen=True)
+
+    token_file: str = Field(
+        "",
+        description="file with the tokens of operators, one a line, read at each call; without it no operator calls",
+    )
+
+
 def _checked(parse: Callable[[str, str], object], text: str, setting: str) -> None:
     """Turn a ConfigurationError into a ValueError, which pydantic reports with the others."""
     try:
@@ -186,6 +197,7 @@ class GatewaySettings(ServiceSettings):
     media: MediaSettings = Field(default_factory=MediaSettings)
     media_store: MediaStoreSettings = Field(default_factory=MediaStoreSettings)
     cold: ColdSettings = Field(default_factory=ColdSettings)
+    admin: AdminSettings = Field(default_factory=AdminSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
 

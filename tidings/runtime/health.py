@@ -1,4 +1,4 @@
-"""The admin port: /metrics, /healthz, /readyz, /readyz/self. The public port never serves these paths.
+"""The admin port: /metrics, /healthz, /readyz, /readyz/self, operator calls. The public port serves none of them.
 
 /metrics is written in a thread of its own, because a scrape of thousands of series would delay all frames.
 """
@@ -13,6 +13,7 @@ import uvicorn
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
+from tidings.runtime.admin_calls import AdminAnswer, AdminCalls, AdminRequest
 from tidings.runtime.listeners import bound, listen
 
 Scope = MutableMapping[str, Any]
@@ -21,12 +22,16 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Health:
-    """The readiness of the process, part by part. The process is alive as long as it answers."""
+    """The readiness of the process, part by part. The process is alive as long as it answers.
 
-    __slots__ = ("_parts", "_servers")
+    `calls`: its operator calls, which its parts add when they can serve them, and remove when they end.
+    """
+
+    __slots__ = ("_parts", "_servers", "calls")
 
     def __init__(self) -> None:
         """Not ready, because no part has reported yet."""
+        self.calls = AdminCalls()
         self._parts: dict[str, str] = {"process": "starting"}
         self._servers: dict[str, str] = {}
 
@@ -91,6 +96,8 @@ def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[Non
             encode, content_type = choose_encoder(accept)
             body = await asyncio.get_running_loop().run_in_executor(scrapes, encode, REGISTRY)
             await _send_body(send, 200, content_type, body)
+        elif (call := health.calls.at(str(path))) is not None:
+            await _send_answer(send, await call(_request(scope)))
         else:
             await _answer(send, "not found", 404)
 
@@ -100,6 +107,23 @@ def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[Non
 async def _answer(send: Send, problem: str, status: int = 503) -> None:
     text = f"{problem or 'ok'}\n".encode()
     await _send_body(send, status if problem else 200, "text/plain; charset=utf-8", text)
+
+
+def _request(scope: Scope) -> AdminRequest:
+    headers, peer = dict(scope["headers"]), scope.get("client")
+    return AdminRequest(
+        method=str(scope["method"]),
+        query=scope["query_string"].decode("latin-1"),
+        authorization=headers.get(b"authorization", b"").decode("latin-1"),
+        peer=f"{peer[0]}:{peer[1]}" if peer else "",
+    )
+
+
+async def _send_answer(send: Send, answer: AdminAnswer) -> None:
+    headers = [(b"content-type", answer.content_type.encode()), (b"cache-control", b"no-store")]
+    headers += [(name.encode(), value.encode()) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _send_body(send: Send, status: int, content_type: str, body: bytes) -> None:

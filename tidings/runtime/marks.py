@@ -5,6 +5,8 @@ Law 4 (every stage drops what it has seen) compares each record with them.
 
 import base64
 import binascii
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from google.protobuf.message import DecodeError
 
@@ -39,6 +41,10 @@ class Marks:
     def advance(self, source: Coordinates) -> None:
         """Raise the mark to a record that the stage has decided. Never called for a repeat."""
         self._highest[source.partition] = (source.epoch, source.offset, source.part)
+
+    def highest(self) -> Mapping[int, tuple[int, int, int]]:
+        """The highest (epoch, offset, part) by source partition, for operators."""
+        return MappingProxyType(self._highest)
 
     def encoded(self) -> str:
         """The marks as commit metadata. It is not empty even if there is no mark."""
