@@ -35,8 +35,16 @@ VERBS = {
     "dlq": "cli.dlq:app",
     "media": "cli.media:app",
     "archive": "cli.archive:app",
+    "audit": "cli.audit:audit",
 }
-OPERATORS = {"init", "seed", "dlq", "media", "archive"}  # verbs that run the server's own code, which logs by structlog
+OPERATORS = {
+    "init",
+    "seed",
+    "dlq",
+    "media",
+    "archive",
+    "audit",
+}  # verbs that run the server's own code, which logs by structlog
 
 
 class LazyVerbs(Mapping[str, Any]):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from scripts.pages import ROOT, filled, table, write_or_check
+from services.auditor.settings import AuditorSettings
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
 from services.persister.archive import ArchiverSettings
@@ -25,6 +26,7 @@ SERVICES: Mapping[str, type[BaseModel]] = {
     "fanout": FanoutSettings,
     "receipts": ReceiptsSettings,
     "archiver": ArchiverSettings,
+    "auditor": AuditorSettings,
 }
 
 
