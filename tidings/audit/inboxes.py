@@ -33,9 +33,10 @@ class Inboxes:
         found: set[Finding] = set()
         order = InboxOrder(user_id, self._clock.wall_ms())
         for bucket, last in await self._buckets(user_id):
+            # A bucket is listed after the last row of the one before, also if none of its own rows has come.
+            found.update(order.reaches(bucket.first_inbox_seq))
             if last is None:
                 continue
-            found.update(order.reaches(bucket.first_inbox_seq))
             for start in range(bucket.first_inbox_seq, last + 1, _PAGE_ROWS):
                 end = min(last, start + _PAGE_ROWS - 1)
                 rows = await self._store.inbox_rows(UserBucket(user_id, bucket.bucket), start, end)
@@ -58,10 +59,7 @@ class Inboxes:
         return await self._pacing.read((await self._store.inbox_buckets([user_id], _MOST_BUCKETS)).get(user_id, ()))
 
     async def _buckets(self, user_id: str) -> list[tuple[BucketRow, int | None]]:
-        """The buckets, ascending, each with the number of its newest row (None: all have expired, or none has come).
-
-        The newest row of a bucket with a next one is looked for too, because its last rows may be lost.
-        """
+        """The buckets, ascending, each with the number of its newest row (None: all have expired, or none has come)."""
         buckets = list(reversed(await self._listed(user_id)))
         found: list[tuple[BucketRow, int | None]] = []
         for start in range(0, len(buckets), _BUCKETS_AT_ONCE):

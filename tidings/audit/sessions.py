@@ -92,9 +92,7 @@ def _of_cold(segment: SegmentRow, following: SegmentRow | None) -> set[Finding]:
     """The directory's own numbers. `objects` looks whether the object is there."""
     place, last_seq = segment.cold, _last_seq(segment, following)
     assert place is not None
-    if last_seq is None or segment.first_seq <= (segment.purged_seq or 0):
-        return set()
-    wanted = last_seq - segment.first_seq + 1
+    wanted = place.rows if last_seq is None else last_seq - segment.first_seq + 1
     if place.rows == wanted:
         return set()
     where = _place(segment.session_id, segment.segment)

@@ -29,6 +29,14 @@ async def test_a_lost_end_of_a_bucket_is_missing(tables: Tables) -> None:
     assert (await tables.audit()).texts == ["missing: inbox bob: inbox_seqs 7 to 8 are lost"]
 
 
+async def test_a_lost_end_is_missing_also_before_an_empty_bucket(tables: Tables) -> None:
+    await tables.session((1, 4))
+    await tables.write(BucketRow("bob", 1, 5, 0, 5))
+    assert (await tables.audit()).said == []
+    tables.drop("inbox", ("bob", 0), 4)
+    assert (await tables.audit()).texts == ["missing: inbox bob: inbox_seq 4 is lost"]
+
+
 async def test_a_lost_bucket_is_missing(tables: Tables) -> None:
     await tables.session((1, 12))
     tables.store.drop_partition("inbox", ("bob", 1))

@@ -2,6 +2,8 @@
 
 from tests.faults.media import MediaFaults, MediaRates, ReadFault
 from tests.unit.audit.tables import MEDIA_ID, OBJECT_KEY, SESSION, Tables, _chunks
+from tidings.audit.auditor import SHARDS, Audited
+from tidings.audit.rules import Finding
 from tidings.ids import DAY_MS
 from tidings.store.media_rows import MediaRefRow
 
@@ -89,3 +91,21 @@ async def test_a_single_failed_answer_is_not_looked_at_either(tables: Tables) ->
     result = await tables.audit()
     assert len(result.said) == 1
     assert dict(result.done.unseen) == {"uploads": 1}
+
+
+async def test_a_store_that_comes_back_is_asked_by_the_next_part(tables: Tables) -> None:
+    await tables.upload()
+    key = await archived(tables)
+    await tables.world.objects.delete([key])
+    go_away(tables)
+    said: list[Finding] = []
+    auditor = tables.auditor(said)
+
+    def progress(done: Audited) -> None:
+        if done.place.part == SHARDS:
+            tables.world.objects.faults = MediaFaults()
+
+    auditor._progress = progress
+    done = await auditor.run()
+    assert [one.place for one in said] == [f"object {key}"]
+    assert dict(done.unseen) == {"uploads": 1}

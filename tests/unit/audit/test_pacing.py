@@ -12,7 +12,7 @@ async def test_reads_wait_for_the_rate() -> None:
     begun_s = time.monotonic()
     for _ in range(4):
         assert await pacing.read([1] * 100) == [1] * 100
-    assert 0.25 < time.monotonic() - begun_s < 5
+    assert 0.25 < time.monotonic() - begun_s < 60
     assert pacing.rows == 400
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tests.fakes.cold import purge
 from tests.unit.audit.tables import SESSION, Tables
 from tidings.store.base import SessionSegment
 from tidings.store.segment_rows import SegmentClosedRow, SegmentRow
@@ -94,3 +95,9 @@ async def test_a_cold_segment_of_too_few_messages_is_missing(tables: Tables) -> 
         f"missing: session {SESSION} segment 1: {place.object_key} has 4 of its 5 messages"
         in (await tables.audit()).texts
     )
+
+
+async def test_purged_messages_of_a_hot_segment_are_not_missing(tables: Tables) -> None:
+    await tables.session((1, 3), (1, 3))
+    await purge(tables.store, SESSION, 3)
+    assert (await tables.audit()).said == []
