@@ -37,9 +37,10 @@ VERBS = {
     "dlq": "cli.dlq:app",
     "media": "cli.media:app",
     "archive": "cli.archive:app",
+    "audit": "cli.audit:audit",
 }
 # Verbs that run the server's own code, which logs by structlog.
-OPERATORS = {"init", "seed", "dlq", "media", "archive", "trace", "groups"}
+OPERATORS = {"init", "seed", "dlq", "media", "archive", "audit", "trace", "groups"}
 
 
 class LazyVerbs(Mapping[str, Any]):

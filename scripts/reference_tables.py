@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 
 from scripts.log_events import events_table
 from scripts.pages import ROOT, filled, table, write_or_check
+from services.auditor.settings import AuditorSettings
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
 from services.persister.archive import ArchiverSettings
@@ -26,6 +27,7 @@ SERVICES: Mapping[str, type[BaseModel]] = {
     "fanout": FanoutSettings,
     "receipts": ReceiptsSettings,
     "archiver": ArchiverSettings,
+    "auditor": AuditorSettings,
 }
 
 

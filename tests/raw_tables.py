@@ -42,6 +42,10 @@ class RawTables:
             place = f"month = {month} AND shard = {shard}"
             await self._execute(f"DELETE FROM {{}}.archive_claims WHERE {place} IF EXISTS")
 
+    async def execute(self, statement: str) -> None:
+        """One statement of an operator, with `{}` for the keyspace."""
+        await self._execute(statement)
+
     async def _execute(self, statement: str) -> list[tuple[Any, ...]]:
         text = statement.format(self._keyspace)
         return await asyncio.to_thread(lambda: list(map(tuple, self._session.execute(text))))

@@ -211,6 +211,23 @@ ARCHIVE_STUCK = _gauge(
     "above 0: see The archiver fails in the runbook",
     "reason",
 )
+AUDIT_FINDINGS = _gauge(
+    "tidings_audit_findings",
+    "breaches that the last whole pass of the audit has found, by kind: missing, doubled, out_of_order, orphaned",
+    "above 0: see The audit found something in the runbook",
+    "kind",
+)
+AUDIT_UNSEEN = _gauge(
+    "tidings_audit_unseen_places",
+    "places that the last whole pass could not look at, because the object store did not answer",
+    "above 0 for two passes: look at the object store",
+)
+AUDIT_ROWS = _counter("tidings_audit_rows_total", "rows that the audit has read, and its other questions", "none")
+AUDIT_LAST_PASS_SECONDS = _gauge(
+    "tidings_audit_last_pass_timestamp_seconds",
+    "time of the end of the last whole pass, in seconds since 1970; 0 before the first one",
+    "days ago: the log lines of the auditor say how far it is, and what does not answer",
+)
 DECISIONS = _counter(
     "tidings_decisions_total",
     "commands by decision of the persister: stored, duplicate, unchanged (no user to add), or the code of the refusal",

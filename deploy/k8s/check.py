@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from deploy.k8s.endings import ending_problems, manifests
+from services.auditor.settings import AuditorSettings
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
 from services.persister.archive import ArchiverSettings
@@ -48,6 +49,7 @@ SERVICES: Mapping[str, type[BaseModel]] = {
     "fanout": FanoutSettings,
     "receipts": ReceiptsSettings,
     "archiver": ArchiverSettings,
+    "auditor": AuditorSettings,
 }
 # Containers that run a verb of the command line.
 VERBS: Mapping[str, Sequence[type[BaseSettings]]] = {

@@ -18,7 +18,7 @@ import pytest
 from deploy.local.process import ROOT
 from tidings.runtime.listeners import bound, listen
 
-SERVICES = ("services.gateway", "services.persister", "services.fanout", "services.receipts")
+SERVICES = ("services.gateway", "services.persister", "services.fanout", "services.receipts", "services.auditor")
 ENDS_WITHIN_S = 8.0
 IMPORTS_S = 60.0  # one second on a machine that is idle
 WAITS = b"waiting for a server"

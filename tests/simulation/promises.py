@@ -47,6 +47,8 @@ def check(schedule: "Schedule") -> None:
     check_watermarks(schedule, sessions, claims)
     check_counts(schedule, sessions, claims)
     check_peers(schedule)
+    found = schedule.auditing.found if schedule.auditing else []
+    assert not found, f"the audit finds {found[:3]} in sound tables"
 
 
 def check_sizes(schedule: "Schedule") -> None:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from tests.simulation.archiving import Archiving
+from tests.simulation.auditing import Auditing
 from tests.simulation.deployment import ROLES, SESSION_S, Deployment
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
@@ -38,6 +39,8 @@ class Schedule:
         """`archives`: archivers run, too."""
         self.servers = Servers(seed)
         self.archiving = Archiving(self.servers, seed) if archives else None
+        # Only here, because its reads draw faults, and the runs without archivers stay what they were.
+        self.auditing = Auditing(self.servers, self.archiving.objects) if self.archiving else None
         self.chance = self.servers.chance
         self.oracle = Oracle(self.servers)
         self.watcher = Watcher(self.servers.confirmed, self.servers.admission)
@@ -49,6 +52,7 @@ class Schedule:
         self.failed: list[BaseException] = []
         self._sweeping: asyncio.Task[None] | None = None
         self._archiving: asyncio.Task[None] | None = None
+        self._auditing: asyncio.Task[None] | None = None
 
     async def go(self) -> None:
         """The whole run, with its end."""
@@ -74,6 +78,8 @@ class Schedule:
         self.servers.begin_faults()
         if self.archiving is not None:
             self._archiving = asyncio.create_task(self.archiving.go())
+        if self.auditing is not None:
+            self._auditing = asyncio.create_task(self.auditing.go())
 
     async def _run_actions(self) -> None:
         weighted: tuple[tuple[Callable[[], object], int], ...] = (
@@ -198,6 +204,10 @@ class Schedule:
         await self._until(lambda: not self.people.calls_under_way, "every look is answered")
         if self.archiving is not None:
             await self.archiving.finish()
+        if self.auditing is not None and self._auditing is not None:
+            self._auditing.cancel()
+            await asyncio.gather(self._auditing, return_exceptions=True)
+            await self.auditing.audit()
 
     async def _end_archivers(self) -> None:
         """Those that run continue to their ends, or their deaths, while devices come to rest."""
@@ -266,8 +276,9 @@ class Schedule:
 
     async def _cancel_tasks(self) -> None:
         """Leave no task behind."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in (self._sweeping, self._auditing):
+            if task is not None:
+                task.cancel()
         self.servers.heal()
         await self.people.go()
         archivers = self.archiving.end() if self.archiving is not None else []

@@ -146,26 +146,28 @@ class Verifier:
     async def _list(self, shard: Shard, named: Container[str]) -> None:
         """Find unnamed objects. A folder that alone cannot be listed, as one with a loop of links, is a finding."""
         try:
-            self.verified.unnamed += await self._unnamed(shard, named)
+            self.verified.unnamed += await unnamed_objects(self._ports, shard, named)
         except MediaUnavailable as error:
             await ensure_answers(self._ports.objects)
             self.verified.unlisted.append(f"{prefix_of(shard)}: {error}")
 
-    async def _unnamed(self, shard: Shard, named: Container[str]) -> list[str]:
-        """The objects of a day ago or more that no segment names, also by the directory as it is now.
 
-        An archiver that runs meanwhile stores an object before it names it, and names it within minutes.
-        """
-        before_ms = self._ports.clock.wall_ms() - DAY_MS
-        found = {
-            stored.key
-            async for stored in self._ports.objects.list(prefix_of(shard))
-            if stored.key not in named and stored.modified_ms < before_ms
-        }
-        if found:
-            async for page in pages(self._ports.tables, shard):
-                found -= {one.segment.cold.object_key for one in page if one.segment.cold is not None}
-        return sorted(found)
+async def unnamed_objects(ports: Ports, shard: Shard, named: Container[str] = ()) -> list[str]:
+    """The objects of a day ago or more that no segment names, also by the directory as it is now.
+
+    An archiver that runs meanwhile stores an object before it names it, and names it within minutes. `named`: keys
+    that need no look. Raises Retryable errors.
+    """
+    before_ms = ports.clock.wall_ms() - DAY_MS
+    found = {
+        stored.key
+        async for stored in ports.objects.list(prefix_of(shard))
+        if stored.key not in named and stored.modified_ms < before_ms
+    }
+    if found:
+        async for page in pages(ports.tables, shard):
+            found -= {one.segment.cold.object_key for one in page if one.segment.cold is not None}
+    return sorted(found)
 
 
 @contextlib.asynccontextmanager

@@ -167,6 +167,18 @@ class ArchiveSettings(BaseSettings):
         return days
 
 
+class AuditSettings(BaseSettings):
+    """How fast the audit reads, and how often. TIDINGS_AUDIT_*."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDINGS_AUDIT_", frozen=True)
+
+    rows_per_s: int = Field(1_000, ge=0, description="the audit reads at most so many rows in the mean; 0: no limit")
+    settle_s: float = Field(
+        30.0, ge=0, le=3_600, description="between a finding and the second look that it needs to count"
+    )
+    pause_s: float = Field(21_600.0, ge=0, le=2_592_000, description="between two passes of the auditor")
+
+
 class ColdSettings(BaseSettings):
     """How archived messages are read. TIDINGS_COLD_*. They are in the store of TIDINGS_MEDIA_*."""
 

@@ -171,7 +171,7 @@ class DriverSession:
 
 def _prepared_texts() -> tuple[str, ...]:
     checks = (statements.SCHEMA_VERSIONS, statements.DEPLOYMENT, statements.SERVER_SETTING)
-    return (*statements.READS, *statements.ARCHIVE, *checks)
+    return (*statements.READS, *statements.ARCHIVE, *statements.AUDIT, *checks)
 
 
 _Rows = list[tuple[Any, ...]]

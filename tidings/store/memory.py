@@ -255,6 +255,10 @@ class MemoryStore:
         """The keys of all partitions of a table, in no order."""
         return [name.key for name in self._partitions if name.table == table]
 
+    def visible(self, table: str, key: Any, kind: type[R]) -> Iterator[R]:
+        """The rows of a partition that have not expired, ascending. `kind`: the class of the table's rows."""
+        return self._visible(self.partition(table, key).ascending(), kind)
+
     def _newest(self, table: str, keys: Mapping[K, Any], limit: int, kind: type[R]) -> dict[K, Sequence[R]]:
         found = {
             asked: list(islice(self._visible(self.partition(table, key).descending(), kind), limit))

@@ -149,6 +149,24 @@ CLAIM_SHARD = "INSERT INTO archive_claims (month, shard, holder) VALUES (?, ?, ?
 KEEP_SHARD = "UPDATE archive_claims USING TTL ? SET holder = ? WHERE month = ? AND shard = ? IF holder = ?"
 RELEASE_SHARD = "DELETE FROM archive_claims WHERE month = ? AND shard = ? IF holder = ?"
 
+# -- the audit's -----------------------------------------------------------------------------------
+
+
+def _partitions(row_class: type[Row]) -> str:
+    key = ", ".join(row_class.partition_key)
+    return f"SELECT DISTINCT {key}, token({key}) FROM {row_class.table} WHERE token({key}) > ? LIMIT ?"
+
+
+# By token, so that a walk goes through the nodes one after the other, and can begin anywhere.
+PARTITIONS = {
+    row_class.table: _partitions(row_class)
+    for row_class in (SegmentRow, MessageRow, KeyRow, BucketRow, InboxRow, MediaRefRow)
+}
+KEYS_ABOVE = _select(
+    KeyRow, "session_id = ? AND key_month = ? AND shard = ? AND (sender_id, client_msg_id) > (?, ?) LIMIT ?"
+)
+AUDIT = (*PARTITIONS.values(), KEYS_ABOVE)
+
 READS = (
     SEGMENTS,
     SEGMENTS_BELOW,

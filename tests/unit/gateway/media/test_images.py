@@ -52,10 +52,20 @@ async def refusal(examining: Coroutine[Any, Any, ExaminedImage]) -> Refused:
     return caught.value
 
 
+_SERVERS = set[int]()
+
+
+@pytest.fixture(autouse=True)
+def _servers_of_other_tests() -> None:
+    """Kafka and Cassandra may run if this tier follows another one."""
+    _SERVERS.clear()
+    _SERVERS.update(children())
+
+
 def children() -> set[int]:
-    """The processes whose parent is this one. The thread of a call may be any of its threads."""
+    """The new processes whose parent is this one. The thread of a call may be any of its threads."""
     tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()} - _SERVERS
 
 
 def as_child(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:
