@@ -1,8 +1,9 @@
-"""Write the tables of docs/OPERATIONS.md that come from the code: settings and metrics; --check only says if fresh.
+"""Write the generated tables of docs/OPERATIONS.md: settings, metrics and alerts; --check only says if fresh.
 
 Each table stands between two marker lines; what is between them is never edited by hand.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from deploy.monitoring.rule_files import Rule, rules
 from scripts.pages import ROOT, filled, table, write_or_check
 from services.fanout.settings import FanoutSettings
 from services.gateway.settings import GatewaySettings
@@ -52,6 +54,26 @@ def metrics_table() -> str:
     return table(("metric", "kind", "meaning", "what to do"), lines)
 
 
+def alerts_table() -> str:
+    """Every alert: name, severity, summary, the time that its condition has to last, the heading of the runbook."""
+    lines = [
+        (f"`{alert.name}`", alert.labels["severity"], _plain(alert.annotations["summary"]), alert.wait, _link(alert))
+        for alert in rules()
+        if alert.is_alert
+    ]
+    return table(("alert", "severity", "says", "for", "runbook"), lines)
+
+
+def _plain(template: str) -> str:
+    """A template of Prometheus for people: with the name of each label instead of its value."""
+    return re.sub(r"{{ \$labels\.(\w+) }}", r"*\1*", template)
+
+
+def _link(alert: Rule) -> str:
+    anchor = alert.annotations["runbook_url"].partition("#")[2]
+    return f"[{anchor.replace('-', ' ')}](#{anchor})"
+
+
 def _groups(settings: type[BaseModel]) -> Iterable[type[BaseSettings]]:
     annotations = (field.annotation for field in settings.model_fields.values())
     return [group for group in annotations if isinstance(group, type) and issubclass(group, BaseSettings)]
@@ -77,7 +99,7 @@ def _readers(services: Sequence[str]) -> str:
 
 def page(text: str) -> str:
     """The page with its tables as the code is now."""
-    return filled(text, {"settings": settings_table, "metrics": metrics_table})
+    return filled(text, {"settings": settings_table, "metrics": metrics_table, "alerts": alerts_table})
 
 
 if __name__ == "__main__":
