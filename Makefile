@@ -61,10 +61,10 @@ status: env ## print name, pid, ports and health of every process
 
 # --- checks --------------------------------------------------------------------------------------
 
-CHECKS := check-style check-spelling check-types check-imports check-wire check-deployment
+CHECKS := check-style check-spelling check-types check-imports check-wire check-deployment check-monitoring
 
 .PHONY: check
-check: env ## format, lint, spelling, types, import contracts, wire, manifests, Dockerfile
+check: env ## format, lint, spelling, types, import contracts, wire, manifests, Dockerfile, alert rules
 	@$(MAKE) --no-print-directory -k -j2 -Otarget $(CHECKS)
 
 .PHONY: $(CHECKS)
@@ -94,6 +94,9 @@ check-wire:
 check-deployment:
 	$(if $(wildcard deploy/k8s/check.py),$(BIN)/python -m deploy.k8s.check)
 	$(if $(wildcard Dockerfile),$(BIN)/hadolint Dockerfile)
+
+check-monitoring:
+	$(BIN)/python -m deploy.monitoring.check
 
 # --- tests ---------------------------------------------------------------------------------------
 
