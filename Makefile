@@ -35,6 +35,10 @@ lock: env ## resolve requirements/*.in into the hash-pinned requirements/*.txt (
 wire: env ## regenerate tidings/wire from proto/
 	$(BIN)/python scripts/generate_wire.py
 
+.PHONY: monitoring
+monitoring: env ## write the dashboards, and the rules for the Prometheus Operator, from their sources
+	$(BIN)/python -m deploy.monitoring
+
 # --- the local stack -----------------------------------------------------------------------------
 # `python -m deploy.local --help` lists the settings; make passes them on (make up GATEWAYS=2 GATEWAY_PORT=8090).
 
@@ -64,7 +68,7 @@ status: env ## print name, pid, ports and health of every process
 CHECKS := check-style check-spelling check-types check-imports check-wire check-deployment check-monitoring
 
 .PHONY: check
-check: env ## format, lint, spelling, types, import contracts, wire, manifests, Dockerfile, alert rules
+check: env ## format, lint, spelling, types, import contracts, wire, manifests, Dockerfile, alerts, dashboards
 	@$(MAKE) --no-print-directory -k -j2 -Otarget $(CHECKS)
 
 .PHONY: $(CHECKS)

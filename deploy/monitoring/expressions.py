@@ -7,8 +7,8 @@ import promql_parser as promql
 
 from deploy.monitoring.vocabulary import TARGET_LABELS, Known
 
-# Functions whose argument is a counter, and those that have no meaning for one.
-_OF_COUNTERS = frozenset({"rate", "increase", "irate"})
+# Functions whose argument is a counter.
+_OF_COUNTERS = frozenset({"rate", "increase", "irate", "resets"})
 # Grafana puts the range in before it asks.
 _RATE_INTERVAL = "$__rate_interval"
 # A variable of a dashboard, which can have any value.
