@@ -42,9 +42,9 @@ monitoring: env ## write the dashboards, and the rules for the Prometheus Operat
 # --- the local stack -----------------------------------------------------------------------------
 # `python -m deploy.local --help` lists the settings; make passes them on (make up GATEWAYS=2 GATEWAY_PORT=8090).
 
-STACK_SETTINGS := GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES RUN_DIR PORT_BASE KAFKA_PORT KAFKA_CONTROLLER_PORT \
-  CASSANDRA_PORT CASSANDRA_STORAGE_PORT GATEWAY_PORT GATEWAY_ADMIN_PORT PERSISTER_ADMIN_PORT FANOUT_ADMIN_PORT \
-  RECEIPTS_ADMIN_PORT
+STACK_SETTINGS := GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES MONITORING RUN_DIR PORT_BASE KAFKA_PORT \
+  KAFKA_CONTROLLER_PORT CASSANDRA_PORT CASSANDRA_STORAGE_PORT GATEWAY_PORT GATEWAY_ADMIN_PORT PERSISTER_ADMIN_PORT \
+  FANOUT_ADMIN_PORT RECEIPTS_ADMIN_PORT PROMETHEUS_PORT
 export $(STACK_SETTINGS)
 
 .PHONY: run
@@ -52,7 +52,7 @@ run: env ## run the stack in the foreground until Ctrl-C (EMBEDDED=1: one proces
 	@$(BIN)/python -m deploy.local run $(if $(EMBEDDED),--embedded)
 
 .PHONY: up
-up: env ## start the stack in the background, or the processes that are not running (GATEWAYS=2 PERSISTERS=2 …)
+up: env ## start the stack in the background, or the processes that are not running (GATEWAYS=2 MONITORING=1 …)
 	@$(BIN)/python -m deploy.local up
 
 .PHONY: down

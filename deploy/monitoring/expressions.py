@@ -25,6 +25,11 @@ def series_of(expr: str) -> set[str]:
     return {_name(each) for each in _selectors(parsed(expr))}
 
 
+def selectors_of(expr: str) -> set[str]:
+    """What an expression that can be parsed reads: each series with its matchers, without ranges."""
+    return {str(each) for each in _selectors(parsed(expr))}
+
+
 def problems_of(expr: str, known: Mapping[str, Known]) -> Iterator[str]:
     """One line per problem."""
     try:

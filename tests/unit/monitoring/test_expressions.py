@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.monitoring.expressions import problems_of, series_of
+from deploy.monitoring.expressions import problems_of, selectors_of, series_of
 from deploy.monitoring.vocabulary import known_series
 
 KNOWN = known_series()
@@ -55,3 +55,4 @@ def test_a_wrong_expression_is_named(expr: str, problem: str) -> None:
 def test_all_series_of_an_expression_are_found() -> None:
     expr = "sum(rate(tidings_send_seconds_sum[5m])) / (1 + max_over_time(tidings_connections[5m:1m]))"
     assert series_of(expr) == {"tidings_send_seconds_sum", "tidings_connections"}
+    assert selectors_of('sum(rate(a_total{b="c"}[5m])) / d') == {'a_total{b="c"}', "d{}"}
