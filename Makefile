@@ -35,12 +35,16 @@ lock: env ## resolve requirements/*.in into the hash-pinned requirements/*.txt (
 wire: env ## regenerate tidings/wire from proto/
 	$(BIN)/python scripts/generate_wire.py
 
+.PHONY: monitoring
+monitoring: env ## write the dashboards, and the rules for the Prometheus Operator, from their sources
+	$(BIN)/python -m deploy.monitoring
+
 # --- the local stack -----------------------------------------------------------------------------
 # `python -m deploy.local --help` lists the settings; make passes them on (make up GATEWAYS=2 GATEWAY_PORT=8090).
 
-STACK_SETTINGS := GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES RUN_DIR PORT_BASE KAFKA_PORT KAFKA_CONTROLLER_PORT \
-  CASSANDRA_PORT CASSANDRA_STORAGE_PORT GATEWAY_PORT GATEWAY_ADMIN_PORT PERSISTER_ADMIN_PORT FANOUT_ADMIN_PORT \
-  RECEIPTS_ADMIN_PORT
+STACK_SETTINGS := GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES MONITORING RUN_DIR PORT_BASE KAFKA_PORT \
+  KAFKA_CONTROLLER_PORT CASSANDRA_PORT CASSANDRA_STORAGE_PORT GATEWAY_PORT GATEWAY_ADMIN_PORT PERSISTER_ADMIN_PORT \
+  FANOUT_ADMIN_PORT RECEIPTS_ADMIN_PORT PROMETHEUS_PORT
 export $(STACK_SETTINGS)
 
 .PHONY: run
@@ -48,7 +52,7 @@ run: env ## run the stack in the foreground until Ctrl-C (EMBEDDED=1: one proces
 	@$(BIN)/python -m deploy.local run $(if $(EMBEDDED),--embedded)
 
 .PHONY: up
-up: env ## start the stack in the background, or the processes that are not running (GATEWAYS=2 PERSISTERS=2 …)
+up: env ## start the stack in the background, or the processes that are not running (GATEWAYS=2 MONITORING=1 …)
 	@$(BIN)/python -m deploy.local up
 
 .PHONY: down
@@ -61,10 +65,10 @@ status: env ## print name, pid, ports and health of every process
 
 # --- checks --------------------------------------------------------------------------------------
 
-CHECKS := check-style check-spelling check-types check-imports check-wire check-deployment
+CHECKS := check-style check-spelling check-types check-imports check-wire check-deployment check-monitoring
 
 .PHONY: check
-check: env ## format, lint, spelling, types, import contracts, wire, manifests, Dockerfile
+check: env ## format, lint, spelling, types, import contracts, wire, manifests, Dockerfile, alerts, dashboards
 	@$(MAKE) --no-print-directory -k -j2 -Otarget $(CHECKS)
 
 .PHONY: $(CHECKS)
@@ -94,6 +98,9 @@ check-wire:
 check-deployment:
 	$(if $(wildcard deploy/k8s/check.py),$(BIN)/python -m deploy.k8s.check)
 	$(if $(wildcard Dockerfile),$(BIN)/hadolint Dockerfile)
+
+check-monitoring:
+	$(BIN)/python -m deploy.monitoring.check
 
 # --- tests ---------------------------------------------------------------------------------------
 

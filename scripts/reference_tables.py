@@ -1,8 +1,9 @@
-"""Write the tables of docs/OPERATIONS.md that come from the code: settings, metrics, log lines. --check looks only.
+"""Write the generated tables of docs/OPERATIONS.md: settings, metrics, alerts, log lines. --check looks only.
 
 Each table stands between two marker lines; what is between them is never edited by hand.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
+from deploy.monitoring.rule_files import Rule, rules
 from scripts.log_events import events_table
 from scripts.pages import ROOT, filled, table, write_or_check
 from services.auditor.settings import AuditorSettings
@@ -55,6 +57,26 @@ def metrics_table() -> str:
     return table(("metric", "kind", "meaning", "what to do"), lines)
 
 
+def alerts_table() -> str:
+    """Every alert: name, severity, summary, the time that its condition has to last, the heading of the runbook."""
+    lines = [
+        (f"`{alert.name}`", alert.labels["severity"], _plain(alert.annotations["summary"]), alert.wait, _link(alert))
+        for alert in rules()
+        if alert.is_alert
+    ]
+    return table(("alert", "severity", "says", "for", "runbook"), lines)
+
+
+def _plain(template: str) -> str:
+    """A template of Prometheus for people: with the name of each label instead of its value."""
+    return re.sub(r"{{ \$labels\.(\w+) }}", r"*\1*", template)
+
+
+def _link(alert: Rule) -> str:
+    anchor = alert.annotations["runbook_url"].partition("#")[2]
+    return f"[{anchor.replace('-', ' ')}](#{anchor})"
+
+
 def _groups(settings: type[BaseModel]) -> Iterable[type[BaseSettings]]:
     annotations = (field.annotation for field in settings.model_fields.values())
     return [group for group in annotations if isinstance(group, type) and issubclass(group, BaseSettings)]
@@ -80,7 +102,8 @@ def _readers(services: Sequence[str]) -> str:
 
 def page(text: str) -> str:
     """The page with its tables as the code is now."""
-    return filled(text, {"settings": settings_table, "metrics": metrics_table, "events": events_table})
+    tables = {"settings": settings_table, "metrics": metrics_table, "alerts": alerts_table, "events": events_table}
+    return filled(text, tables)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import time
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -13,11 +14,13 @@ from deploy.local.downloads import JarsMissing, jars, missing_tools
 from deploy.local.ports import BLOCK, port_settings, ports_asked
 from deploy.local.process import StartFailed
 from deploy.local.stack import DEFAULT_JARS_CACHE, DEFAULT_RUN_DIR, Counts, Stack, split
+from deploy.local.tools import ToolMissing
 from deploy.local.welcome import print_first_steps, print_settings, print_table
 
 WATCH_S = 1.0
 USAGE = f"""settings, from the environment (make passes its variables on: `make up GATEWAYS=2 GATEWAY_PORT=8090`):
   GATEWAYS PERSISTERS FANOUTS RECEIPTS ECHOES   how many of each service (1)
+  MONITORING                                    1: a Prometheus with our rules, from the path or from Debian's package
   RUN_DIR                                       where pids, logs and data live (.run)
   PORT_BASE                                     all ports in one block of {BLOCK} from this number on, or singly:
   """
@@ -39,7 +42,7 @@ def main() -> int:
     verbs = {"up": up, "down": down, "run": run, "status": status, "jars": fetch}
     try:
         return verbs[arguments.verb](Path(os.environ.get("RUN_DIR") or DEFAULT_RUN_DIR))
-    except (StartFailed, JarsMissing) as error:
+    except (StartFailed, JarsMissing, ToolMissing) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -101,9 +104,15 @@ def fetch(run_dir: Path) -> int:
     return 0
 
 
+def counts_asked(environment: Mapping[str, str]) -> Counts:
+    """One process of each service and no Prometheus, or what the variables of these names say."""
+    defaults = asdict(Counts())
+    return Counts(**{name: int(environment.get(name.upper()) or default) for name, default in defaults.items()})
+
+
 def _wanted(run_dir: Path) -> Stack:
     """The stack that the environment describes. Raises StartFailed if one runs here on other ports."""
-    counts = Counts(**{name.name: int(os.environ.get(name.name.upper()) or 1) for name in fields(Counts)})
+    counts = counts_asked(os.environ)
     stack = Stack(run_dir, ports_asked(os.environ), counts, say=_say)
     stored = Stack.stored(run_dir)
     if stored is not None and stored.ports != stack.ports and stored.running():
@@ -140,13 +149,17 @@ def _watch(stack: Stack) -> None:
 def _print_welcome(stack: Stack) -> None:
     gateways = [name for name in stack.counts.names() if name.startswith("gateway-")]
     clients = [(name, stack.url(split(name)[1]), "clients: /v1/ws, /v1/…, /docs") for name in gateways]
-    services = [name for name in stack.counts.names() if not name.startswith("echo-")]
+    services = [name for name in stack.counts.names() if not name.startswith(("echo-", "prometheus-"))]
     admin = [(name, f"http://127.0.0.1:{stack.ports.admin(*split(name))}", "/readyz /metrics") for name in services]
     servers = [
         ("kafka-0", stack.bootstrap, "the log"),
         ("cassandra-0", f"127.0.0.1:{stack.ports.cassandra}", "the tables"),
     ]
-    print_table(("name", "url", ""), [*clients, *admin, *servers])
+    monitoring = [
+        ("prometheus-0", f"http://127.0.0.1:{stack.ports.prometheus}", "/graph /api/v1/alerts")
+        for _ in range(stack.counts.monitoring)
+    ]
+    print_table(("name", "url", ""), [*clients, *admin, *servers, *monitoring])
     print(f"\nlogs: {stack.run_dir}/<name>.log")
     print_first_steps(stack.url())
     print_settings(stack.settings_file)

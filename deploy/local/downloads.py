@@ -35,7 +35,7 @@ def jars(server: str, cache: Path) -> Path:
     """
     pom = POMS / server / "pom.xml"
     directory = cache / f"{server}-{sha256(pom.read_bytes()).hexdigest()[:12]}"
-    with _locked(cache):
+    with locked(cache):
         if not directory.is_dir():
             _fetch(pom, directory)
     return directory
@@ -67,7 +67,7 @@ def quiet_workers(cassandra_jars: Path, cache: Path) -> Path | None:
     jar = cache / f"quiet-workers-{sha256(AGENT_SOURCE.read_bytes()).hexdigest()[:12]}.jar"
     if shutil.which("javac") is None or shutil.which("jar") is None:
         return None
-    with _locked(cache):
+    with locked(cache):
         if not jar.exists():
             _compile(cassandra_jars, jar)
     return jar
@@ -87,7 +87,8 @@ def _compile(cassandra_jars: Path, jar: Path) -> None:
 
 
 @contextmanager
-def _locked(cache: Path) -> Iterator[None]:
+def locked(cache: Path) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it while the block runs."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

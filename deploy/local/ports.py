@@ -26,6 +26,7 @@ class Ports:
     persister_admin: int = 9111
     fanout_admin: int = 9121
     receipts_admin: int = 9131
+    prometheus: int = 9090
 
     def admin(self, kind: str, ordinal: int) -> int:
         """The port of `/metrics`, `/healthz` and `/readyz` of a service."""
@@ -53,6 +54,7 @@ def block(base: int) -> Ports:
         persister_admin=base + 30,
         fanout_admin=base + 40,
         receipts_admin=base + 50,
+        prometheus=base + 60,
     )
 
 

@@ -33,9 +33,18 @@ def cassandra_answers(port: int) -> bool:
 
 def service_health(admin_port: int) -> str:
     """The result of `/readyz`: ready, unready, or no answer."""
-    connection = http.client.HTTPConnection(HOST, admin_port, timeout=TIMEOUT_S)
+    return _health(admin_port, "/readyz")
+
+
+def prometheus_health(port: int) -> str:
+    """The same of Prometheus, which is unready while it reads its data."""
+    return _health(port, "/-/ready")
+
+
+def _health(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         return "ready" if connection.getresponse().status == http.client.OK else "unready"
     except (OSError, http.client.HTTPException):
         return "no answer"

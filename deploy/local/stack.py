@@ -24,8 +24,9 @@ from pathlib import Path
 from deploy.local.cassandra import start_cassandra
 from deploy.local.kafka import start_kafka
 from deploy.local.ports import Ports, is_free
-from deploy.local.probes import HOST, cassandra_answers, kafka_answers, service_health
+from deploy.local.probes import HOST, cassandra_answers, kafka_answers, prometheus_health, service_health
 from deploy.local.process import ROOT, STOP_GRACE_S, Process, StartFailed
+from deploy.local.prometheus import start_prometheus
 from tidings.media.backends import prepare_folder
 
 DEFAULT_RUN_DIR = ROOT / ".run"
@@ -40,17 +41,19 @@ STORED = "stack.json"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The number of processes of each service."""
+    """The number of processes of each service, and of Prometheus (none or one)."""
 
     gateways: int = 1
     persisters: int = 1
     fanouts: int = 1
     receipts: int = 1
     echoes: int = 1
+    monitoring: int = 0
 
     def names(self) -> list[str]:
         """Process names in the order of the data."""
-        kinds = zip(("gateway", "persister", "fanout", "receipts", "echo"), asdict(self).values(), strict=True)
+        names = ("gateway", "persister", "fanout", "receipts", "echo", "prometheus")
+        kinds = zip(names, asdict(self).values(), strict=True)
         return [f"{kind}-{ordinal}" for kind, count in kinds for ordinal in range(count)]
 
 
@@ -118,7 +121,7 @@ class Stack:
             self.initialise()
             # The echo user is a client, which gets its token from a gateway as soon as it starts.
             echoes = [name for name in services if split(name)[0] == "echo"]
-            for group in (services[: len(services) - len(echoes)], echoes):
+            for group in ([name for name in services if name not in echoes], echoes):
                 for name in group:
                     self.start(name)
                 self._await(group)
@@ -143,6 +146,8 @@ class Stack:
                 return (self.ports.cassandra, self.ports.cassandra_storage)
             case "echo":
                 return ()
+            case "prometheus":
+                return (self.ports.prometheus,)
             case "gateway":
                 return (self.ports.gateway + ordinal, self.ports.admin(kind, ordinal))
         return (self.ports.admin(kind, ordinal),)
@@ -204,9 +209,16 @@ class Stack:
             start_kafka(process, self.jars_cache, self.ports.kafka, self.ports.kafka_controller)
         elif name == "cassandra-0":
             start_cassandra(process, self.jars_cache, self.ports.cassandra, self.ports.cassandra_storage)
+        elif name == "prometheus-0":
+            start_prometheus(process, self.ports.prometheus, self.scraped())
         else:
             self.make_token_key()
             process.start([sys.executable, "-m", *self._command(name)], self._environment(name))
+
+    def scraped(self) -> dict[str, int]:
+        """The admin ports of all services, by process name."""
+        services = [name for name in self.counts.names() if split(name)[0] not in ("echo", "prometheus")]
+        return {name: self.ports.admin(*split(name)) for name in services}
 
     def kill(self, name: str) -> None:
         """Send SIGKILL. Returns when the process has ended."""
@@ -233,6 +245,8 @@ class Stack:
             return "ready" if kafka_answers(self.ports.kafka) else "no answer"
         if kind == "cassandra":
             return "ready" if cassandra_answers(self.ports.cassandra) else "no answer"
+        if kind == "prometheus":
+            return prometheus_health(self.ports.prometheus)
         return "ready" if kind == "echo" else service_health(self.ports.admin(kind, ordinal))
 
     def wait_ready(self, names: Iterable[str] | None = None, timeout_s: float = READY_TIMEOUT_S) -> None:

@@ -22,8 +22,8 @@ async def audit(ports: Ports, tables: AuditTables, rules: AuditRules, pause_s: f
     while True:
         done = await _pass(ports, tables, rules)
         show_pass(done, ports.clock.wall_ms())
-        counts = {kind: done.found[kind] for kind in KINDS}
-        _log.info("audited", rows=done.rows, places=done.places, unseen=dict(done.unseen), **counts)
+        found = {kind: done.found[kind] for kind in KINDS}
+        _log.info("audited", rows=done.rows, places=done.places, unseen=dict(done.unseen), found=found)
         await asyncio.sleep(pause_s)
 
 
@@ -49,4 +49,4 @@ async def _pass(ports: Ports, tables: AuditTables, rules: AuditRules) -> Audited
 
 
 def _say(finding: Finding) -> None:
-    _log.error("audit finding", **finding._asdict())
+    _log.error("audit finding", kind=finding.kind, place=finding.place, reason=finding.problem)

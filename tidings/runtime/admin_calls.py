@@ -95,7 +95,7 @@ class OperatorTokens:
         except FileNotFoundError:
             return Access.OFF
         except (OSError, UnicodeDecodeError) as error:
-            _log.error("the file of operator tokens cannot be read", path=self._path, error=str(error))
+            _log.error("the file of operator tokens cannot be read", path=self._path, reason=str(error))
             return Access.DENIED
         if text is None:
             return Access.OFF

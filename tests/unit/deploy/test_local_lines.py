@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.__main__ import run, status
+from deploy.local.__main__ import counts_asked, run, status, up
 from deploy.local.ports import block
-from deploy.local.stack import READY_TIMEOUT_S, Stack
+from deploy.local.stack import READY_TIMEOUT_S, Counts, Stack
 from deploy.local.welcome import print_settings
 from tidings.runtime.settings import CassandraSettings, KafkaSettings, MediaStoreSettings
 
@@ -83,3 +83,34 @@ def test_a_stop_ends_with_a_line(
     monkeypatch.setattr("deploy.local.__main__._watch", interrupted)
     assert run(tmp_path) == 0
     assert capsys.readouterr().out.endswith(f"\nstopping\nstopped; the data stays in {tmp_path}\n")
+
+
+def test_prometheus_runs_only_if_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert counts_asked({}) == Counts(1, 1, 1, 1, 1, 0)
+    counts = counts_asked({"MONITORING": "1", "GATEWAYS": "2", "PERSISTERS": ""})
+    assert counts == Counts(2, 1, 1, 1, 1, 1)
+    Sketch(tmp_path, block(23_100), counts, say=print).up()
+    assert "waiting for prometheus-0 (port 23160)" in capsys.readouterr().out
+
+
+def test_prometheus_scrapes_the_services_by_their_names(tmp_path: Path) -> None:
+    counts = Counts(gateways=2, echoes=1, monitoring=1)
+    assert Sketch(tmp_path, block(23_100), counts).scraped() == {
+        "gateway-0": 23_120,
+        "gateway-1": 23_121,
+        "persister-0": 23_130,
+        "fanout-0": 23_140,
+        "receipts-0": 23_150,
+    }
+
+
+def test_start_prints_the_url_of_prometheus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("deploy.local.__main__.Stack", Sketch)
+    monkeypatch.setenv("PORT_BASE", "23100")
+    assert up(tmp_path / "without") == 0
+    assert "prometheus" not in capsys.readouterr().out
+    monkeypatch.setenv("MONITORING", "1")
+    assert up(tmp_path / "with") == 0
+    assert "http://127.0.0.1:23160" in capsys.readouterr().out
