@@ -442,6 +442,15 @@ _PROMISES: Sequence[Case] = (
     *_budget("TidingsDeliverySlow", *_counted("tidings_delivery_seconds"), 1_000, is_bucket=True),
 )
 
+_AUDIT: Sequence[Case] = (
+    _fires("TidingsAuditFound", {_series("tidings_audit_findings", kind="missing"): "0x8 2x40"}, kind="missing"),
+    _normal("TidingsAuditFound", {_series("tidings_audit_findings", kind="missing"): "0x40"}),
+    _restart("TidingsAuditFound", {_series("tidings_audit_findings", kind="doubled"): f"0x20 {GAP} 0x60"}),
+    _fires("TidingsAuditIncomplete", {"tidings_audit_unseen_places": "0x9 3x1800"}, at="30h", scrape="1m"),
+    _normal("TidingsAuditIncomplete", {"tidings_audit_unseen_places": "0x9 3x1200 0x900"}, at="35h", scrape="1m"),
+    _restart("TidingsAuditIncomplete", {"tidings_audit_unseen_places": f"3x1200 {GAP} 0x900"}, at="35h", scrape="1m"),
+)
+
 CASES: Sequence[Case] = (
     *_PARTITIONS,
     *_BACKLOG,
@@ -450,6 +459,7 @@ CASES: Sequence[Case] = (
     *_PROCESS,
     *_SERVERS,
     *_ARCHIVE,
+    *_AUDIT,
     *_PRESENCE,
     *_PROMISES,
 )

@@ -420,6 +420,42 @@ _SERVERS = Board(
     ),
 )
 
+_AUDIT = Board(
+    "audit",
+    "Tidings / Audit",
+    (
+        Row(
+            "The auditor",
+            (
+                Panel(
+                    "Findings of the last pass",
+                    "short",
+                    "Any kind above 0 is in the runbook under The audit found something.",
+                    (gauge("max", "tidings_audit_findings", "kind"),),
+                ),
+                Panel(
+                    "Places not seen in the last pass",
+                    "short",
+                    "Above 0 while the object store is away.",
+                    (Query("max(tidings_audit_unseen_places)", "places"),),
+                ),
+                Panel(
+                    "Rows looked at",
+                    "ops",
+                    "At TIDINGS_AUDIT_ROWS_PER_S during a pass, and 0 between two passes.",
+                    (Query("sum(rate(tidings_audit_rows_total[5m]))", "rows"),),
+                ),
+                Panel(
+                    "End of the last pass",
+                    "dateTimeFromNow",
+                    "Longer ago each time: the tables have grown, so raise the rate.",
+                    (Query("max(tidings_audit_last_pass_timestamp_seconds) * 1000", "end"),),
+                ),
+            ),
+        ),
+    ),
+)
+
 _ROLLOUT = Board(
     "rollout",
     "Tidings / Rollout",
@@ -513,4 +549,4 @@ _ROLLOUT = Board(
     ),
 )
 
-BOARDS: Sequence[Board] = (_OVERVIEW, _GATEWAY, PERSISTER, FANOUT, RECEIPTS, _SERVERS, _ROLLOUT)
+BOARDS: Sequence[Board] = (_OVERVIEW, _GATEWAY, PERSISTER, FANOUT, RECEIPTS, _SERVERS, _ROLLOUT, _AUDIT)

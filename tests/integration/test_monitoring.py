@@ -25,6 +25,10 @@ NOT_HERE = {
     "tidings_archived_messages_total": "the archiver is a job of its own",
     "tidings_archived_bytes_total": "the archiver is a job of its own",
     "tidings_archive_stuck_segments": "the archiver is a job of its own",
+    "tidings_audit_findings": "`make up` starts no auditor",
+    "tidings_audit_unseen_places": "`make up` starts no auditor",
+    "tidings_audit_rows_total": "`make up` starts no auditor",
+    "tidings_audit_last_pass_timestamp_seconds": "`make up` starts no auditor",
 }
 # Ranges of panels hold two scrapes at least, which come every 5 s.
 RATE_INTERVAL = "1m"

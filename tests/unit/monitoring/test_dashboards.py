@@ -45,7 +45,7 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap(board: Board) -> None:
 
 
 def test_dashboards_have_addresses_of_their_own() -> None:
-    assert len({written(board)["uid"] for board in BOARDS}) == len(BOARDS) == 7
+    assert len({written(board)["uid"] for board in BOARDS}) == len(BOARDS) == 8
 
 
 def test_expressions_of_panels_are_those_of_promql() -> None:
