@@ -113,7 +113,16 @@ jars: env
 
 .PHONY: test
 test: jars ## run all tiers; starts the real servers on free ports and stops them
-	$(PYTEST) $(wildcard $(TIERS:%=tests/%))
+	@$(MAKE) --no-print-directory -k -j2 -Oline $(RUNS)
+
+# At the same time, because the tiers with servers wait for most of their time.
+RUNS := run-alone run-with-servers
+.PHONY: $(RUNS)
+run-alone: env
+	$(PYTEST) tests/unit tests/simulation
+
+run-with-servers: jars
+	$(PYTEST) tests/contract tests/integration tests/e2e
 
 .PHONY: $(TIERS:%=test-%)
 test-unit: env ## pure cores and shells on fakes; needs nothing
