@@ -113,13 +113,14 @@ jars: env
 
 .PHONY: test
 test: jars ## run all tiers; starts the real servers on free ports and stops them
-	@$(MAKE) --no-print-directory -k -j2 -Oline $(RUNS)
+	@$(MAKE) --no-print-directory -k -j2 $(RUNS)
 
 # At the same time, because the tiers with servers wait for most of their time.
 RUNS := run-alone run-with-servers
 .PHONY: $(RUNS)
+# Printed at its end, because the other run prints meanwhile.
 run-alone: env
-	$(PYTEST) tests/unit tests/simulation
+	@mkdir -p .run; $(PYTEST) tests/unit tests/simulation >.run/run-alone.log 2>&1; code=$$?; cat .run/run-alone.log; exit $$code
 
 run-with-servers: jars
 	$(PYTEST) tests/contract tests/integration tests/e2e
