@@ -111,6 +111,7 @@ SERIES: Sequence[Series] = (
     _stages(metrics.PARTITIONS, *(gate.value for gate in Gate), "repeating", "paused"),
     _stages(metrics.DEAD_LETTERS, only=("persister", "receipts")),
     _stages(metrics.HINTS, "sent", "lost", only=("persister", "fanout")),
+    _stages(metrics.HINTS_WAITING, only=("persister", "fanout")),
     _stages(metrics.COMMITS, "done", "failed", "fenced"),
     _services(metrics.LOOP_LAG_SECONDS, SERVICES),
     # Its labels come from the settings.
@@ -138,6 +139,7 @@ SERIES: Sequence[Series] = (
     _services(metrics.AUDIT_LAST_PASS_SECONDS, ("auditor",)),
     _services(metrics.INBOX_ROWS, ("fanout",)),
     _services(metrics.PUSHES, ("fanout",), *_one("write", "read")),
+    _services(metrics.USERS_PRESENT, ("fanout",)),
     _services(metrics.WATERMARKS, ("receipts",)),
     _services(metrics.WATERMARKS_DROPPED, ("receipts",), *_one("not_a_member")),
     _services(metrics.CONNECTIONS, (GATEWAY,)),

@@ -134,6 +134,12 @@ HINTS = _counter(
     "stage",
     "outcome",
 )
+HINTS_WAITING = _gauge(
+    "tidings_hints_waiting",
+    "push records that wait for the partitions of gateways, at most 10,000 for each",
+    "constantly above 0: a push partition is slow; see Hints lost in the runbook",
+    "stage",
+)
 COMMITS = _counter(
     "tidings_commits_total",
     "commits by outcome: done, failed, fenced",
@@ -240,6 +246,11 @@ PUSHES = _counter(
     "push records that fanout sent, by way: write (inbox) or read (group log)",
     "none",
     "mode",
+)
+USERS_PRESENT = _gauge(
+    "tidings_users_present",
+    "users with a connection that this fanout knows of, in the user partitions that it delivers for",
+    "the sum of all fanouts is far below the users that are connected: presence is behind or lost",
 )
 WATERMARKS = _counter("tidings_watermarks_total", "watermarks that moved", "none")
 WATERMARKS_DROPPED = _counter(

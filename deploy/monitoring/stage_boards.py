@@ -182,6 +182,18 @@ FANOUT = Board(
                     (rate("tidings_pushes_total", "mode"),),
                 ),
                 _hints("expand", "deliver"),
+                Panel(
+                    "Hints waiting for gateways",
+                    "short",
+                    "Short peaks are normal. A level that stays means that a push partition is slow.",
+                    (gauge("sum", "tidings_hints_waiting", "stage"),),
+                ),
+                Panel(
+                    "Users present",
+                    "short",
+                    "It follows the connections of all gateways. It falls and rises at each rebalance.",
+                    (gauge("sum", "tidings_users_present"),),
+                ),
             ),
         ),
     ),

@@ -64,6 +64,10 @@ class Presences:
         self._by_user: dict[str, dict[tuple[str, int], Connection]] = {}
         self._partitions: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        """The number of users with a connection."""
+        return len(self._by_user)
+
     def here(self, key: PresenceKey, value: Presence, partition: int) -> tuple[Connection, Collection[Connection]]:
         """Add a device's connection. Returns it and the older connections of the device that it replaces."""
         names = (key.user_id, key.device_id, key.gateway)

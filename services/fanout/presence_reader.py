@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from services.fanout.presence import Connection, Gateways, Presences
+from tidings import metrics
 from tidings.broker.base import Reader, Record, TopicPartition
 from tidings.errors import BrokerUnavailable
 from tidings.logging import logger
@@ -63,6 +64,7 @@ class PresenceReader:
                 continue
             for record in records:
                 self._apply(record)
+            metrics.USERS_PRESENT.set(len(self.presences))
             self._progress.set()
 
     async def follow(self, partitions: Collection[int]) -> None:

@@ -73,6 +73,11 @@ class HintSender:
         if lane.task is None or lane.task.done():
             lane.task = asyncio.create_task(self._drain(gateway, lane))
 
+    @property
+    def waiting(self) -> int:
+        """The hints of all gateways that are queued."""
+        return sum(len(lane.queue) for lane in self._lanes.values())
+
     async def stop(self) -> None:
         """Send the queued hints, for at most STOP_S."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
@@ -84,6 +89,8 @@ class HintSender:
 
     async def _drain(self, gateway: int, lane: _Lane) -> None:
         while lane.queue:
+            # For each batch and not for each hint, which are many.
+            metrics.HINTS_WAITING.labels(self._stage).set(self.waiting)
             batch = lane.take()
             records = [NewRecord(value) for _, value in batch]
             if lane.is_lossy:
@@ -102,6 +109,7 @@ class HintSender:
             else:
                 lane.failures = 0
                 metrics.HINTS.labels(self._stage, "sent").inc(len(batch))
+        metrics.HINTS_WAITING.labels(self._stage).set(self.waiting)
 
     def _lose(self, lane: _Lane, records: int) -> None:
         lane.is_lossy = True

@@ -100,3 +100,12 @@ async def test_hints_that_wait_for_a_gateway_are_bounded_in_bytes() -> None:
         hints.send(0, large)
     await until_idle(hints)
     assert sent(broker).count("message") == waited + 200
+
+
+async def test_hints_that_wait_are_counted_over_all_gateways() -> None:
+    _, hints = await sender()
+    hints.send(0, hint(1))
+    hints.send(1, hint(2))
+    assert hints.waiting == 2
+    await until_idle(hints)
+    assert hints.waiting == 0
