@@ -1,6 +1,7 @@
 """Examining images with real children: what a bad image or a bad moment does, and what it leaves behind."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import sys
@@ -64,8 +65,11 @@ def _servers_of_other_tests() -> None:
 
 def children() -> set[int]:
     """The new processes whose parent is this one. The thread of a call may be any of its threads."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()} - _SERVERS
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended
+            found.update(int(pid) for pid in (task / "children").read_text().split())
+    return found - _SERVERS
 
 
 def as_child(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:
