@@ -446,9 +446,9 @@ _AUDIT: Sequence[Case] = (
     _fires("TidingsAuditFound", {_series("tidings_audit_findings", kind="missing"): "0x8 2x40"}, kind="missing"),
     _normal("TidingsAuditFound", {_series("tidings_audit_findings", kind="missing"): "0x40"}),
     _restart("TidingsAuditFound", {_series("tidings_audit_findings", kind="doubled"): f"0x20 {GAP} 0x60"}),
-    _fires("TidingsAuditIncomplete", {"tidings_audit_unseen_places": "0x9 3x1800"}, at="30h", scrape="1m"),
-    _normal("TidingsAuditIncomplete", {"tidings_audit_unseen_places": "0x9 3x1200 0x900"}, at="35h", scrape="1m"),
-    _restart("TidingsAuditIncomplete", {"tidings_audit_unseen_places": f"3x1200 {GAP} 0x900"}, at="35h", scrape="1m"),
+    _fires("TidingsAuditIncomplete", {"tidings_audit_unseen_places": "0x9 3x480"}, at="8h", scrape="1m"),
+    _normal("TidingsAuditIncomplete", {"tidings_audit_unseen_places": "0x9 3x300 0x240"}, at="9h", scrape="1m"),
+    _restart("TidingsAuditIncomplete", {"tidings_audit_unseen_places": f"3x300 {GAP} 0x240"}, at="9h", scrape="1m"),
 )
 
 CASES: Sequence[Case] = (
