@@ -6,21 +6,23 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from cli.seeding.plan import SeedPlan, SeedSizes
 from cli.seeding.seeder import seed
 from deploy.local.ports import free_ports
 from deploy.local.probes import HOST
 from deploy.local.process import ROOT
-from deploy.local.stack import Stack
+from deploy.local.stack import SERVERS_ONLY, Stack
 from tests.integration.line import Line
 from tests.programs import Ended, ended
 from tests.raw_tables import raw_tables_of
+from tests.servers import Stacks
 from tests.waiting import becomes
 from tidings.clock import SystemClock
 from tidings.ids import DAY_MS
@@ -36,6 +38,15 @@ from tidings.store.rows import Row
 SIZES = SeedSizes(months=5, sessions=12, groups=3, messages=1_500, users=12)
 _RUN_S = 120.0
 _DAYS_S = 3 * DAY_MS // 1000
+
+
+@pytest.fixture(scope="module")
+def servers(stacks: Stacks) -> Iterator[Stack]:
+    """Of this module alone. The topics of the shared ones have records that other tests count on."""
+    stack = stacks.make("audit", SERVERS_ONLY)
+    stack.up()
+    yield stack
+    stack.down(gently=False)
 
 
 @dataclass

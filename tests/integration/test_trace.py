@@ -5,24 +5,26 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from cli import composition
 from cli.trace import shown
 from deploy.local.embedded import Services, embedded
 from deploy.local.probes import HOST
 from deploy.local.process import ROOT
-from deploy.local.stack import Stack
+from deploy.local.stack import SERVERS_ONLY, Stack
 from services.gateway.settings import AdminSettings, GatewaySettings
 from services.gateway.trace_call import PATH
 from tests.deployments import settings
 from tests.integration.line import Line
 from tests.programs import ended
+from tests.servers import Stacks
 from tests.sockets import opened
 from tests.waiting import becomes
 from tidings import ids
@@ -46,6 +48,15 @@ from tidings_client import development_tokens
 
 TOKEN = "0123456789abcdef" * 2
 _RUN_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def servers(stacks: Stacks) -> Iterator[Stack]:
+    """Of this module alone. The topics of the shared ones have records that other tests count on."""
+    stack = stacks.make("trace", SERVERS_ONLY)
+    stack.up()
+    yield stack
+    stack.down(gently=False)
 
 
 @dataclass
