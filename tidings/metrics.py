@@ -249,7 +249,7 @@ PUSHES = _counter(
 )
 USERS_PRESENT = _gauge(
     "tidings_users_present",
-    "users with a connection that this fanout knows of, in the user partitions that it delivers for",
+    "users with a connection, as read from the log, in the user partitions that it delivers for",
     "the sum of all fanouts is far below the users that are connected: presence is behind or lost",
 )
 WATERMARKS = _counter("tidings_watermarks_total", "watermarks that moved", "none")
