@@ -33,6 +33,7 @@ from tidings.media.memory import MemoryMediaStore
 from tidings.runtime.health import Health, serve_admin
 from tidings.runtime.initialise import initialise
 from tidings.runtime.lifecycle import run_service
+from tidings.runtime.loop_lag import measuring
 from tidings.runtime.settings import KafkaSettings, ProcessSettings
 from tidings.runtime.start import started
 from tidings.store.base import Store
@@ -72,6 +73,7 @@ def main() -> None:
         health = Health()
         async with (
             serve_admin(HOST, ports.gateway_admin, health) as admin,
+            measuring(),
             embedded(services, health, stopping) as [gateway],
             asyncio.TaskGroup() as group,
         ):

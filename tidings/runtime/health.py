@@ -6,7 +6,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import uvicorn
@@ -61,7 +61,8 @@ async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int
     """Serve the admin port while the block runs; yields the port in use. ConfigurationError if it is not available."""
     listener = bound(host, port, "TIDINGS_ADMIN_HOST, TIDINGS_ADMIN_PORT")
     listen(listener, "TIDINGS_ADMIN_HOST, TIDINGS_ADMIN_PORT")
-    config = uvicorn.Config(_admin_app(health), lifespan="off", access_log=False, log_config=None, ws="none")
+    scrapes = ThreadPoolExecutor(1, "scrape")
+    config = uvicorn.Config(_admin_app(health, scrapes), lifespan="off", access_log=False, log_config=None, ws="none")
     server = uvicorn.Server(config)
     # The process handles its own signals, because uvicorn would close every socket at the first one.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
@@ -78,11 +79,10 @@ async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int
         server.force_exit = True
         with contextlib.suppress(SystemExit):
             await serving
+        scrapes.shutdown(wait=False)
 
 
-def _admin_app(health: Health) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    scrapes = ThreadPoolExecutor(1, "scrape")
-
+def _admin_app(health: Health, scrapes: Executor) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path")
         if path == "/healthz":
