@@ -1,8 +1,6 @@
 """`tidings archive run|verify|restore|status`: months of messages, in objects and back."""
 
-import asyncio
 import contextlib
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +15,7 @@ from cli.help_text import PLAIN
 from cli.patience import GaveUp, patiently
 from cli.progress_bar import progress_bar
 from cli.screen_text import say
+from cli.terminated import run_until_sigterm
 from services.persister.archive import ArchiverSettings, Workplace, rules_of, workplace
 from tidings.runtime.reading_settings import read_settings
 from tidings.store.archive_tables import Shard
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 # For each server. A JVM on a busy machine takes 20 s from its start to its first answer.
 WITHIN_S = 30.0
-TERMINATED = 128 + signal.SIGTERM
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -168,16 +166,10 @@ def _at_work(
     """
 
     async def work() -> T:
-        this = asyncio.current_task()
-        assert this is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
         async with workplace(settings, _patience, uses_log=uses_log) as place:
             return await do(place)
 
-    try:
-        return asyncio.run(work())
-    except asyncio.CancelledError:
-        raise typer.Exit(TERMINATED) from None
+    return run_until_sigterm(work())
 
 
 async def _patience(attempt: Callable[[], Awaitable[None]], server: str) -> None:

@@ -1,8 +1,6 @@
 """`tidings audit`: one pass over all tables and objects, which finds what no promise allows."""
 
-import asyncio
 import contextlib
-import signal
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +11,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from cli.patience import patiently
 from cli.progress_bar import progress_bar
 from cli.screen_text import say
+from cli.terminated import run_until_sigterm
 
 # The verb imports these when it runs, because pyarrow takes 90 MiB and a third of a second.
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 # For each server. A JVM on a busy machine takes 20 s from its start to its first answer.
 WITHIN_S = 30.0
 FOUND, UNSEEN = 1, 3
-TERMINATED = 128 + signal.SIGTERM
 
 
 def audit(
@@ -58,9 +56,6 @@ def audit(
 
     async def work() -> None:
         nonlocal done
-        this = asyncio.current_task()
-        assert this is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
         from services.auditor import build
 
         async with build.audited(settings, _patience) as found:
@@ -69,10 +64,7 @@ def audit(
             await auditor.run(first)
 
     with _counted(lambda: done), _bar() as shown:
-        try:
-            asyncio.run(work())
-        except asyncio.CancelledError:
-            raise typer.Exit(TERMINATED) from None
+        run_until_sigterm(work())
     if done.found:
         raise typer.Exit(FOUND)
     if done.unseen:

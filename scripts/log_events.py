@@ -32,7 +32,7 @@ def events_table() -> str:
     """The table of docs/OPERATIONS.md."""
     rows = [
         (
-            f"`{one.text}`".replace(" `", " '").replace("``", "'`"),
+            f"`{_unquoted(one.text)}`",
             one.level,
             f"`{one.logger}`",
             ", ".join(f"`{name}`" for name in one.fields) or "none",
@@ -42,20 +42,27 @@ def events_table() -> str:
     return table(("line", "level", "logger", "fields"), rows)
 
 
+def _unquoted(text: str) -> str:
+    """Without the signs that would end a piece of code on the page."""
+    return text.replace("`", "'")
+
+
 def _events_of(path: Path) -> Iterator[LogEvent]:
     tree = ast.parse(path.read_text())
-    loggers = list(_loggers(tree))
+    loggers = {*_loggers(tree)}
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Attribute(attr=method, value=log), args=[text, *_]) if method in LEVELS:
-                if _name(log) in _LOGS:
-                    if not loggers:
-                        raise ValueError(f"{path}:{node.lineno}: this logger is not of tidings.logging")
-                    yield LogEvent(loggers[0], _text(text, path), LEVELS[method], tuple(_fields(node.keywords)))
+            case ast.Call(func=ast.Attribute(attr=method, value=log), args=[text, *_]) if (
+                method in LEVELS and _name(log) in _LOGS
+            ):
+                if len(loggers) != 1:
+                    raise ValueError(f"{path}:{node.lineno}: the module has no single logger of tidings.logging")
+                (name,) = loggers
+                yield LogEvent(name, _text(text, path), LEVELS[method], tuple(_fields(node.keywords)))
 
 
 def _loggers(tree: ast.AST) -> Iterator[str]:
-    """The names of the loggers of a module. It has one, or several of the same name."""
+    """The names of the loggers of a module."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id="logger") | ast.Attribute(attr="logger"), args=[name]):

@@ -5,7 +5,8 @@ A run that was killed outright leaves its directory behind; the next run stops w
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,14 @@ class Stacks:
         stack = Stack(self.directory / name, free_ports(), counts, env or {})
         self.made.append(stack)
         return stack
+
+    @contextmanager
+    def running(self, name: str, counts: Counts) -> Iterator[Stack]:
+        """A stack that is up while the block runs."""
+        stack = self.make(name, counts)
+        stack.up()
+        yield stack
+        stack.down(gently=False)
 
     def remove(self, *, keep_logs: bool) -> None:
         """Kill everything that was started and remove the directory; may be called again."""

@@ -4,24 +4,23 @@
 incomplete, damaged, or held beyond their retention; the next run continues.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tidings.cold.ports import Ports
 from tidings.cold.rules import ArchiveRules
 from tidings.own_folder import own_folder
+from tidings.runtime.health import Health
 from tidings.runtime.settings import (
     ArchiveSettings,
     CassandraSettings,
-    KafkaSettings,
     LimitSettings,
     MediaStoreSettings,
-    ProcessSettings,
+    ServiceSettings,
 )
 from tidings.runtime.start import Patience, patiently_for, started
 
@@ -29,13 +28,9 @@ from tidings.runtime.start import Patience, patiently_for, started
 SERVERS_S = 120.0
 
 
-class ArchiverSettings(BaseModel):
+class ArchiverSettings(ServiceSettings):
     """All settings of the archiver."""
 
-    model_config = ConfigDict(frozen=True)
-
-    process: ProcessSettings = Field(default_factory=ProcessSettings)
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     cassandra: CassandraSettings = Field(default_factory=CassandraSettings)
     media_store: MediaStoreSettings = Field(default_factory=MediaStoreSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
@@ -97,22 +92,13 @@ async def workplace(
 
 def main() -> None:
     """Entry point."""
-    from tidings import metric_series
     from tidings.cold.archiver import Archiver
-    from tidings.errors import ConfigurationError, TidingsError
+    from tidings.errors import TidingsError
     from tidings.logging import logger
-    from tidings.runtime.health import Health, serve_admin
-    from tidings.runtime.lifecycle import refuse_start, run_service
-    from tidings.runtime.reading_settings import read_settings
+    from tidings.runtime.main import run_job
 
-    try:
-        settings = read_settings(ArchiverSettings)
-    except ConfigurationError as error:
-        refuse_start("archiver", error)
-        return
-    metric_series.begin("archiver")
-
-    async def archive() -> None:
+    async def archive(settings: ArchiverSettings, health: Health) -> None:
+        health.set_ready(True)
         async with workplace(settings, patiently_for(SERVERS_S)) as place:
             run = await Archiver(place.ports, rules_of(settings.archive), place.work_dir).run()
         moved = run.moved
@@ -132,22 +118,7 @@ def main() -> None:
             counts = ", ".join(f"{count} {reason}" for reason, count in run.stuck.items() if count)
             raise TidingsError(f"segments that could not be archived or removed: {counts}; see the lines above")
 
-    async def until(stopping: asyncio.Event) -> None:
-        health = Health()
-        process = settings.process
-        async with serve_admin(process.admin_host, process.admin_port, health):
-            health.set_ready(True)
-            archiving = asyncio.create_task(archive())
-            waiting = asyncio.create_task(stopping.wait())
-            await asyncio.wait((archiving, waiting), return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
-            if not archiving.done():
-                archiving.cancel()
-                await asyncio.gather(archiving, return_exceptions=True)
-                return
-            archiving.result()
-
-    run_service("archiver", settings.process, until)
+    run_job("archiver", ArchiverSettings, archive)
 
 
 if __name__ == "__main__":

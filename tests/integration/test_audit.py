@@ -43,10 +43,8 @@ _DAYS_S = 3 * DAY_MS // 1000
 @pytest.fixture(scope="module")
 def servers(stacks: Stacks) -> Iterator[Stack]:
     """Of this module alone. The topics of the shared ones have records that other tests count on."""
-    stack = stacks.make("audit", SERVERS_ONLY)
-    stack.up()
-    yield stack
-    stack.down(gently=False)
+    with stacks.running("audit", SERVERS_ONLY) as stack:
+        yield stack
 
 
 @dataclass

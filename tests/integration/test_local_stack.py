@@ -34,10 +34,8 @@ DEAF = POLITE.replace("sys.exit()", "time.sleep(600)")
 @pytest.fixture(scope="module")
 def fragile(stacks: Stacks) -> Iterator[Stack]:
     """Servers of this module alone, because its tests kill them."""
-    stack = stacks.make("fragile", SERVERS_ONLY)
-    stack.up()
-    yield stack
-    stack.down(gently=False)
+    with stacks.running("fragile", SERVERS_ONLY) as stack:
+        yield stack
 
 
 async def test_a_killed_kafka_comes_back_on_its_port_with_its_records(fragile: Stack) -> None:

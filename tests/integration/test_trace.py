@@ -53,10 +53,8 @@ _RUN_S = 120.0
 @pytest.fixture(scope="module")
 def servers(stacks: Stacks) -> Iterator[Stack]:
     """Of this module alone. The topics of the shared ones have records that other tests count on."""
-    stack = stacks.make("trace", SERVERS_ONLY)
-    stack.up()
-    yield stack
-    stack.down(gently=False)
+    with stacks.running("trace", SERVERS_ONLY) as stack:
+        yield stack
 
 
 @dataclass

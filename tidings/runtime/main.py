@@ -1,11 +1,11 @@
-"""The entry point that all services share: settings, adapters, health, run."""
+"""The entry points that all services and all jobs share: settings, adapters, health, run."""
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tidings import metric_series, metrics
 from tidings.broker.base import Broker
@@ -22,6 +22,7 @@ from tidings.store.base import Store
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 Serve = Callable[[Settings, Broker, Store, Health, asyncio.Event], Awaitable[None]]
+Work = Callable[[Settings, Health], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,32 @@ def run(
             await serve(settings, adapters.broker, adapters.store, health, stopping)
 
     run_service(f"{name}-{process.ordinal}", process, serve_until)
+
+
+def run_job(name: str, kind: type[Settings], work: Work[Settings]) -> None:
+    """Run `work` until it ends, or until SIGTERM or SIGINT cancels it, with the metrics on the admin port.
+
+    `work` builds its own adapters, and reports when it is ready. Exits as `run` does.
+    """
+    try:
+        settings = read_settings(kind)
+    except ConfigurationError as error:
+        refuse_start(name, error)
+        return
+    process = settings.process
+    metric_series.begin(name)
+
+    async def work_until(stopping: asyncio.Event) -> None:
+        health = Health()
+        async with serve_admin(process.admin_host, process.admin_port, health):
+            working = asyncio.create_task(work(settings, health))
+            waiting = asyncio.create_task(stopping.wait())
+            await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if not working.done():
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+                return
+            working.result()
+
+    run_service(name, process, work_until)

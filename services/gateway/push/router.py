@@ -91,10 +91,10 @@ class PushRouter:
             return
         if not pushed.user_ids:
             if members:
-                metrics.DELIVERY_SECONDS.observe(max(0, self._clock.wall_ms() - pushed.message.at_ms) / 1000)
+                self._observe_delivery(pushed)
                 self._send_to(members, "message", encode_delivery(None, message_json))
             return
-        metrics.DELIVERY_SECONDS.observe(max(0, self._clock.wall_ms() - pushed.message.at_ms) / 1000)
+        self._observe_delivery(pushed)
         now_ms, delivered = self._clock.monotonic_ms(), 0
         for user_id, inbox_seq in zip(pushed.user_ids, pushed.inbox_seqs, strict=False):
             for link in self._registry.of_user(user_id):
@@ -102,6 +102,9 @@ class PushRouter:
                 self._registry.settle(link)
                 delivered += 1
         _FRAMES_OUT["message"].inc(delivered)
+
+    def _observe_delivery(self, pushed: PushedMessage) -> None:
+        metrics.DELIVERY_SECONDS.observe(max(0, self._clock.wall_ms() - pushed.message.at_ms) / 1000)
 
     def _send_ack(self, ack: SendAck) -> None:
         self._times.answered(ack.origin.connection_id, ack.client_msg_id, self._clock.monotonic_ms())
